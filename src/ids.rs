@@ -1,0 +1,86 @@
+//! The nouns that every stage passes on, each a type of its own so that a step id cannot be handed in for an image id.
+//!
+//! They carry no rules beyond what their text may look like; rules live in the stage that reads the text.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! text_id {
+    ($(#[$meta:meta])* $name:ident) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Takes the text as it is.
+            pub fn new(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+text_id!(
+    /// One run of a workflow (`acore-ami-2024-06-13-12-00-00`); hash key of the inventory.
+    WorkflowId
+);
+text_id!(
+    /// A step's semantic name (`pyenv`); range key of the inventory.
+    StepId
+);
+text_id!(
+    /// An image id as EC2 gives it (`ami-0123456789abcdef0`).
+    AmiId
+);
+text_id!(
+    /// An image name; unique per account and region at EC2.
+    AmiName
+);
+text_id!(
+    /// An AWS region (`us-east-1`).
+    Region
+);
+text_id!(
+    /// A commit, as the full lower-case hex id of a git commit object.
+    Revision
+);
+text_id!(
+    /// One try at building one step: a UUID of version 7, so ids sort by the time they were made.
+    BuildId
+);
+
+impl Revision {
+    /// The first seven digits, as git abbreviates.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        self.0.get(..7).unwrap_or(&self.0)
+    }
+}
+
+impl BuildId {
+    /// A new id that sorts after all earlier ones of this host.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self(uuid::Uuid::now_v7().to_string())
+    }
+}

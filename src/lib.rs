@@ -1,0 +1,22 @@
+//! git says which machine images should exist; the reconciler builds exactly those that do not, and never builds one twice.
+//!
+//! The modules stand in the order in which data flows through one pass:
+//!
+//! ```text
+//! source -> workflow -> desired -> inventory + catalog -> plan -> build -> inventory
+//!                                                          |
+//!                                                          +-> status
+//! ```
+
+pub mod build;
+pub mod catalog;
+pub mod config;
+pub mod desired;
+pub mod diagnostic;
+pub mod ids;
+pub mod inventory;
+pub mod plan;
+pub mod reconcile;
+pub mod source;
+pub mod status;
+pub mod workflow;
