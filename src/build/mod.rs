@@ -1,1 +1,137 @@
-//! Stub, filled in by its part.
+//! Makes one image: the step's folder laid out from the commit, Packer under a supervisor, its outcome read.
+//!
+//! This file is the port; `packer` is its adapter. What to build was decided by the plan; what the outcome means for the record
+//! is decided by `reconcile`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::Leftovers;
+use crate::diagnostic::Diagnostic;
+use crate::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId, WorkflowId};
+
+/// Everything that one build needs; nothing else of the repository reaches Packer.
+#[derive(Clone, Debug)]
+pub struct BuildJob {
+    /// The build.
+    pub build_id: BuildId,
+    /// Its workflow.
+    pub workflow_id: WorkflowId,
+    /// Its step.
+    pub step_id: StepId,
+    /// The commit.
+    pub revision: Revision,
+    /// Where the image is made.
+    pub region: Region,
+    /// The name that the image must have.
+    pub ami_name: AmiName,
+    /// The image that it starts from.
+    pub source_ami: AmiId,
+    /// Path of the step folder from the repository's root.
+    pub step_folder: String,
+    /// Files of the step folder and of `include`, by path from the repository's root.
+    pub files: BTreeMap<String, LaidFile>,
+    /// The rendered files, by the name that they get in the step folder (contract §3).
+    pub rendered: BTreeMap<String, String>,
+    /// When the build is ended by force, from its start.
+    pub timeout: Duration,
+}
+
+/// A file as a build finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaidFile {
+    /// Whether it can be executed (git mode 100755).
+    pub executable: bool,
+    /// Its bytes.
+    pub content: Arc<[u8]>,
+}
+
+/// A build that was started, now or by an earlier process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningBuild {
+    /// The build.
+    pub build_id: BuildId,
+    /// Its own folder: log, exit status, job.
+    pub folder: PathBuf,
+    /// The supervisor's process id.
+    pub pid: u32,
+    /// The supervisor's start time in clock ticks since boot (`/proc/PID/stat`, field 22), so that a reused pid is not
+    /// taken for it.
+    pub pid_start: u64,
+    /// When it started.
+    pub started_at: Timestamp,
+}
+
+/// How Packer ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    /// With this status.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// The time limit passed; it was ended.
+    TimedOut,
+    /// It was cancelled on request.
+    Cancelled,
+    /// The supervisor died before it could say (power loss, `kill -9`).
+    Unknown,
+}
+
+/// What a finished build says of itself. Not yet a verdict: EC2 has to show the image first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildOutcome {
+    /// How Packer ended.
+    pub exit: Exit,
+    /// The images that it names, region by region, in the order of its artifact lines, without repetitions.
+    pub artifacts: Vec<(Region, AmiId)>,
+    /// Packer's error lines, redacted, oldest first.
+    pub errors: Vec<String>,
+    /// What its log says it made.
+    pub traces: Leftovers,
+    /// How long it ran.
+    pub duration: Duration,
+    /// The kept, redacted log.
+    pub log: PathBuf,
+}
+
+/// Runs builds that outlive the process that started them.
+#[async_trait]
+pub trait ImageBuilder: Send + Sync {
+    /// Lays out the folder, validates, starts Packer under its supervisor and returns at once.
+    async fn start(&self, job: &BuildJob) -> Result<RunningBuild, BuildError>;
+
+    /// The build of this id, if this host has started it, running or over.
+    async fn find(&self, build: &BuildId) -> Result<Option<RunningBuild>, BuildError>;
+
+    /// Waits until it is over.
+    async fn wait(&self, build: &RunningBuild) -> Result<BuildOutcome, BuildError>;
+
+    /// Asks it to end (SIGTERM to its group, grace, SIGKILL); `wait` tells when it has.
+    async fn cancel(&self, build: &RunningBuild) -> Result<(), BuildError>;
+}
+
+/// Why a build could not be started or followed.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The step's own fault: the template does not validate, asks for a plugin that is not here, makes no image or two.
+    #[error("{0}")]
+    Step(Diagnostic),
+    /// The host's fault, to be mended by a person: Packer missing or too old.
+    #[error("{0}")]
+    Host(Diagnostic),
+    /// Files or processes.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}

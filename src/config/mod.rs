@@ -1,1 +1,157 @@
-//! Stub, filled in by its part.
+//! The configuration as it is meant: checked, with every default filled in.
+//!
+//! `raw` holds it as it is typed; `load` turns one into the other. Everything after this stage takes these types only.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The whole configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where this program keeps its own files: embedded inventory, build folders, logs, fetched repositories, caches.
+    pub state_dir: PathBuf,
+    /// The repositories that are followed; at least one.
+    pub repositories: Vec<RepositoryConfig>,
+    /// Where records are kept.
+    pub inventory: InventoryConfig,
+    /// How AWS is reached.
+    pub aws: AwsConfig,
+    /// How Packer is run.
+    pub packer: PackerConfig,
+    /// Template of image names with the four parts `{root_base_ami_name}`, `{workflow_id}`, `{step_id}`, `{fingerprint}`.
+    pub ami_name: String,
+    /// What happens when a newer base image appears.
+    pub base_ami_policy: BaseAmiPolicy,
+    /// How many Packer builds run at once, over all workflows.
+    pub max_concurrent_builds: usize,
+    /// What happens to a running build whose inputs changed again.
+    pub on_superseded: OnSuperseded,
+    /// How often a pass is made when nothing wakes the loop.
+    pub interval: Duration,
+    /// How long a lease holds without a heartbeat.
+    pub lease_duration: Duration,
+    /// How often and when failed builds are tried again.
+    pub retry: RetryConfig,
+    /// How logs are written by the daemon.
+    pub log_format: LogFormat,
+}
+
+/// A repository that is followed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RepositoryConfig {
+    /// Its name in output; the last part of its path by default.
+    pub name: String,
+    /// Where it is.
+    pub location: Location,
+    /// Branch or tag; none: what `HEAD` names.
+    pub reference: Option<String>,
+    /// How often a remote is fetched and a local one is polled beside being watched.
+    pub poll_interval: Duration,
+    /// Folders below which workflows are looked for: a folder with a `workflow_param.json`, itself or below.
+    pub roots: Vec<String>,
+    /// Folder names that are not part of a workflow (`example`).
+    pub exclude: Vec<String>,
+    /// Private key for ssh; none: the agent.
+    pub ssh_key: Option<PathBuf>,
+    /// Environment variable that holds an https token.
+    pub token_env: Option<String>,
+}
+
+/// Where a repository is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// A folder of this host: watched and polled.
+    Local(PathBuf),
+    /// An URL: fetched.
+    Remote(String),
+}
+
+/// Where records are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InventoryConfig {
+    /// A file of this host.
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The users' table; the journal is `{table}_builds`.
+    DynamoDb {
+        /// The table.
+        table: String,
+        /// Its region; none: that of the session.
+        region: Option<String>,
+        /// Create it when it is missing.
+        create: bool,
+    },
+}
+
+/// How AWS is reached. What the workflow says (profile, region, keys) comes before this.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AwsConfig {
+    /// Region where neither the workflow nor the profile names one.
+    pub region: Option<String>,
+    /// Profile where the workflow names none.
+    pub profile: Option<String>,
+    /// An emulator for every service.
+    pub endpoint_url: Option<String>,
+    /// Attributes put into every `source "amazon-…"` while an emulator is used: name to JSON value.
+    pub source_overrides: BTreeMap<String, serde_json::Value>,
+}
+
+/// How Packer is run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackerConfig {
+    /// The binary; none: `packer` on the `PATH`.
+    pub binary: Option<PathBuf>,
+    /// `PACKER_PLUGIN_PATH` for builds; none: what the environment says.
+    pub plugin_path: Option<PathBuf>,
+    /// Limit of a build whose step names none.
+    pub timeout: Duration,
+    /// Time between SIGTERM and SIGKILL.
+    pub grace: Duration,
+    /// Names of environment variables that builds get beside the fixed list.
+    pub pass_env: Vec<String>,
+}
+
+/// What happens when a newer base image appears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BaseAmiPolicy {
+    /// It is reported; the recorded one stays.
+    Pin,
+    /// The first steps are rebuilt on it.
+    Follow,
+}
+
+/// What happens to a running build whose inputs changed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnSuperseded {
+    /// It is finished and recorded, then the step is built anew.
+    Finish,
+    /// It is cancelled and cleaned up, then the step is built anew.
+    Cancel,
+}
+
+/// How often and when failed builds are tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetryConfig {
+    /// First wait after a transient failure; doubles with each.
+    pub initial: Duration,
+    /// Longest wait after a transient failure.
+    pub max: Duration,
+    /// Wait after a failure that a person has to mend.
+    pub person: Duration,
+}
+
+/// How logs are written by the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, journald under systemd, JSON elsewhere.
+    Auto,
+    /// Text.
+    Text,
+    /// One JSON object a line.
+    Json,
+    /// The journal's own protocol.
+    Journald,
+}

@@ -1,1 +1,6 @@
-//! Stub, filled in by its part.
+//! What git says each step's image should be: rendered files, the digests of every input, and the fingerprint over them.
+//!
+//! Pure: templates, parameters, files and the source image come in as values; nothing is read, asked or written.
+
+pub mod components;
+pub mod digest;

@@ -1,1 +1,190 @@
-//! Stub, filled in by its part.
+//! Where records, the build journal and the leases are kept.
+//!
+//! This file is the port; `sqlite` and `dynamodb` are its adapters, and one contract suite runs over both.
+//!
+//! # Guarantees
+//!
+//! * A [`Write`] happens whole or not at all, and only while its [`Fence`] is the newest of its workflow.
+//! * Journal events are never changed; writing the same event twice is [`InventoryError::Conflict`].
+
+pub mod journal;
+pub mod record;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::ids::{AmiId, StepId, WorkflowId};
+use journal::{Attempt, BuildEvent};
+use record::{Record, RecordHead};
+
+/// Proof of holding a workflow's lease: a number that grows with every holder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The workflow.
+    pub workflow_id: WorkflowId,
+    /// Greater than that of every earlier holder.
+    pub token: u64,
+}
+
+/// A lease as an observer reads it. Whether it has expired is judged by the observer: it has, if `version` stood still
+/// for `duration` by the observer's own clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The workflow.
+    pub workflow_id: WorkflowId,
+    /// `host/pid` of the holder, for people; none once released.
+    pub holder: Option<String>,
+    /// The fencing token.
+    pub token: u64,
+    /// Changes at every heartbeat.
+    pub version: String,
+    /// How long the holder may be silent, in seconds.
+    pub duration_seconds: u64,
+    /// When the holder says it renewed it last, by its own clock; for display only.
+    pub renewed_at: Timestamp,
+    /// Grows with every journal entry of the workflow, whoever writes it: a holder that sees it unchanged at a heartbeat
+    /// needs not read the journal again.
+    pub journal_seq: u64,
+}
+
+/// What a record must look like for a write to take place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// There is none.
+    Absent,
+    /// It names this image.
+    Image(AmiId),
+}
+
+/// One atomic write: a record, a journal event, or both.
+#[derive(Clone, Debug, Default)]
+pub struct Write {
+    /// The record to put, and what must stand there now.
+    pub record: Option<(Record, Option<Expected>)>,
+    /// The event to append.
+    pub event: Option<BuildEvent>,
+}
+
+/// Records, journal and leases of all workflows of one account.
+#[async_trait]
+pub trait Inventory: Send + Sync {
+    /// Where it is, for people: `DynamoDB table acore_ami_catalog`, `SQLite …/inventory.sqlite`.
+    fn place(&self) -> String;
+
+    /// Creates what is missing and refuses a table of another schema. Called by whatever is going to write; readers treat a
+    /// missing table as empty.
+    async fn prepare(&self) -> Result<(), InventoryError>;
+
+    /// All records of a workflow without the long texts: one query, in step id order.
+    async fn heads(&self, workflow: &WorkflowId) -> Result<Vec<RecordHead>, InventoryError>;
+
+    /// One whole record.
+    async fn record(
+        &self,
+        workflow: &WorkflowId,
+        step: &StepId,
+    ) -> Result<Option<Record>, InventoryError>;
+
+    /// All records of a step over workflows, newest image first.
+    async fn records_of_step(&self, step: &StepId) -> Result<Vec<Record>, InventoryError>;
+
+    /// All records of a workflow, newest image first.
+    async fn records_of_workflow(
+        &self,
+        workflow: &WorkflowId,
+    ) -> Result<Vec<Record>, InventoryError>;
+
+    /// Writes, on the condition that `fence` is the newest of its workflow (without one: unconditionally, for the
+    /// commands of a person that hold no lease, such as `retry`).
+    async fn write(&self, write: Write, fence: Option<&Fence>) -> Result<(), InventoryError>;
+
+    /// The newest attempt at each step of a workflow.
+    async fn attempts(&self, workflow: &WorkflowId) -> Result<Vec<Attempt>, InventoryError>;
+
+    /// The journal of a workflow or of one step, newest build first, at most `limit` events.
+    async fn events(
+        &self,
+        workflow: &WorkflowId,
+        step: Option<&StepId>,
+        limit: usize,
+    ) -> Result<Vec<BuildEvent>, InventoryError>;
+
+    /// The lease as it stands; none if there never was one.
+    async fn lease(&self, workflow: &WorkflowId) -> Result<Option<Lease>, InventoryError>;
+
+    /// Takes the lease if it stands as `seen` (none: if there never was one), with a token greater than all before.
+    /// [`InventoryError::Conflict`] if somebody else was quicker.
+    async fn acquire_lease(
+        &self,
+        workflow: &WorkflowId,
+        holder: &str,
+        duration_seconds: u64,
+        seen: Option<&Lease>,
+        now: Timestamp,
+    ) -> Result<Lease, InventoryError>;
+
+    /// A heartbeat: a new version under the same token. [`InventoryError::Fenced`] if the lease is another's.
+    async fn renew_lease(&self, lease: &Lease, now: Timestamp) -> Result<Lease, InventoryError>;
+
+    /// Gives the lease back; the token stays, so that the next one is greater.
+    async fn release_lease(&self, lease: &Lease) -> Result<(), InventoryError>;
+}
+
+/// What an inventory answers instead.
+#[derive(Debug, thiserror::Error)]
+pub enum InventoryError {
+    /// The condition of a write does not hold: somebody else has written.
+    #[error("{what} was changed by somebody else meanwhile")]
+    Conflict {
+        /// The record, event or lease.
+        what: String,
+    },
+    /// The lease is another's now.
+    #[error("the lease of workflow {workflow} is held by another reconciler now")]
+    Fenced {
+        /// The workflow.
+        workflow: WorkflowId,
+    },
+    /// The table or file has another schema than this program's.
+    #[error("{place} has another schema: {detail}")]
+    Schema {
+        /// Which table or file.
+        place: String,
+        /// What differs and what to do.
+        detail: String,
+    },
+    /// A record cannot be read.
+    #[error("record {key} in {place} cannot be read: {detail}")]
+    Malformed {
+        /// Which table or file.
+        place: String,
+        /// Which record.
+        key: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// No permission; names the action.
+    #[error("access denied: {action} on {place}")]
+    Denied {
+        /// For example `dynamodb:Query`.
+        action: String,
+        /// Which table or file.
+        place: String,
+    },
+    /// It may work later.
+    #[error("{place} did not answer: {detail}")]
+    Unavailable {
+        /// Which table or file.
+        place: String,
+        /// What happened.
+        detail: String,
+    },
+    /// It will not work by itself.
+    #[error("{place}: {detail}")]
+    Failed {
+        /// Which table or file.
+        place: String,
+        /// What happened.
+        detail: String,
+    },
+}

@@ -1,1 +1,103 @@
-//! Stub, filled in by its part.
+//! A workflow of a repository at a commit: its parameters, its steps, and the forest that they form.
+//!
+//! Pure: trees and file contents come in as values. What is wrong with one step stays with that step.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::diagnostic::Diagnostic;
+use crate::ids::{AmiId, StepId, WorkflowId};
+
+/// A workflow whose parameters could be read.
+#[derive(Clone, Debug)]
+pub struct Workflow {
+    /// Its folder, from the repository's root (`packer_workspaces`).
+    pub folder: String,
+    /// What `workflow_param.json` says.
+    pub params: WorkflowParams,
+    /// Sound steps, parents before children, otherwise in order of their ids.
+    pub steps: Vec<Step>,
+    /// Steps that cannot be planned, and why; their descendants among `steps` are blocked on them.
+    pub broken: Vec<BrokenStep>,
+    /// What is worth a word but stops nothing (secrets in parameters, a folder without parameters and templates).
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// `workflow_param.json`, checked.
+#[derive(Clone, Debug)]
+pub struct WorkflowParams {
+    /// Hash key of the inventory.
+    pub workflow_id: WorkflowId,
+    /// `profile_name`, or `aws_profile` in older repositories.
+    pub profile: Option<String>,
+    /// `region_name`, if given.
+    pub region: Option<String>,
+    /// Where the first steps start.
+    pub root_base: RootBase,
+    /// Tags for every image.
+    pub aws_tags: BTreeMap<String, String>,
+    /// All of it, in the order of the file: what templates see.
+    pub values: Map<String, Value>,
+}
+
+/// Where the first steps start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RootBase {
+    /// One image.
+    Image {
+        /// `root_base_ami_id`
+        id: AmiId,
+        /// `root_base_ami_name`
+        name: String,
+    },
+    /// The newest image whose name matches.
+    Pattern {
+        /// `root_base_ami_name`
+        pattern: String,
+        /// `root_base_ami_owner_account_id`
+        owner: String,
+    },
+}
+
+/// One step.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Its id.
+    pub id: StepId,
+    /// Its folder, from the repository's root (`packer_workspaces/s01-pyenv`).
+    pub folder: String,
+    /// Whose image it starts from; none: the root base image.
+    pub parent: Option<StepId>,
+    /// What `step_param.json` says, in the order of the file, less `reconciler`: what templates see.
+    pub values: Map<String, Value>,
+    /// The step's own switches.
+    pub switches: Switches,
+}
+
+/// `reconciler` in `step_param.json`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Switches {
+    /// The image is made by a person. Also set for a step without `templates/`.
+    pub manual: bool,
+    /// The step is left alone for now.
+    pub suspend: bool,
+    /// Limit of its builds.
+    pub timeout: Option<Duration>,
+    /// Paths outside of the step folder whose content counts, from the repository's root.
+    pub include: Vec<String>,
+    /// Patterns in the step folder that do not count.
+    pub ignore: Vec<String>,
+}
+
+/// A step that cannot be planned.
+#[derive(Clone, Debug)]
+pub struct BrokenStep {
+    /// Its id; its folder's name where the id could not be read.
+    pub id: StepId,
+    /// Its folder, from the repository's root.
+    pub folder: String,
+    /// Why; at least one.
+    pub why: Vec<Diagnostic>,
+}

@@ -1,0 +1,229 @@
+//! The build journal: what happened to each try at a build, in order, never changed afterwards.
+//!
+//! An intent is written before money is spent; each stage is written after it happened. Folding the events of a build
+//! gives its [`Attempt`], which is what a plan looks at. Pure: times are arguments.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::desired::components::Fingerprint;
+use crate::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId, WorkflowId};
+
+/// One line of the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildEvent {
+    /// The workflow.
+    pub workflow_id: WorkflowId,
+    /// The step.
+    pub step_id: StepId,
+    /// The build.
+    pub build_id: BuildId,
+    /// Its place in the build, from 0 (the intent).
+    pub seq: u32,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What happened.
+    pub stage: Stage,
+}
+
+/// What was decided before a build started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// The desired state that is to be built.
+    pub fingerprint: Fingerprint,
+    /// The name that the image will have; unique, for it contains the fingerprint.
+    pub ami_name: AmiName,
+    /// The commit.
+    pub revision: Revision,
+    /// The image that it starts from.
+    pub source_ami: AmiId,
+    /// Where.
+    pub region: Region,
+    /// The host that runs Packer.
+    pub host: String,
+    /// When the build is ended by force.
+    pub deadline: Timestamp,
+    /// The fencing token of the reconciler that decided it.
+    pub fence: u64,
+    /// How many tries at this fingerprint came before it.
+    pub attempt: u32,
+}
+
+/// One stage of a build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "stage", rename_all = "snake_case")]
+pub enum Stage {
+    /// Written before Packer starts.
+    Intent(Intent),
+    /// Packer runs.
+    Started {
+        /// Process id of the supervisor.
+        pid: u32,
+    },
+    /// EC2 shows an image of the build's name.
+    ImageSeen {
+        /// Its id.
+        ami_id: AmiId,
+    },
+    /// The image can be used.
+    Available,
+    /// Its tags are on it.
+    Tagged,
+    /// The record names it. The build has succeeded.
+    Recorded {
+        /// Its id.
+        ami_id: AmiId,
+        /// How long Packer took.
+        build_seconds: u64,
+    },
+    /// The build has failed.
+    Failed(Failure),
+    /// What it left at AWS is gone.
+    Cleaned {
+        /// Ids of what was removed.
+        removed: Vec<String>,
+    },
+    /// A person asked to try the step again whatever failed before.
+    RetryRequested {
+        /// Who asked.
+        by: String,
+    },
+}
+
+/// Why a build failed and what that means for the next try.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Its consequence.
+    pub class: FailureClass,
+    /// One line a person can act on.
+    pub cause: String,
+    /// The kept log, if one was written.
+    pub log: Option<String>,
+    /// When the next try may start; none: not by itself.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// Failures by consequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// AWS or the network; retried with backoff.
+    Transient,
+    /// The step's own: the same inputs will fail again.
+    Step,
+    /// Somebody has to do something (permission, quota, missing image); tried again slowly.
+    Person,
+    /// Ended on request.
+    Cancelled,
+}
+
+/// The events of one build, folded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The step.
+    pub step_id: StepId,
+    /// The build.
+    pub build_id: BuildId,
+    /// What was decided.
+    pub intent: Intent,
+    /// When it was decided.
+    pub started_at: Timestamp,
+    /// The place of the newest event.
+    pub seq: u32,
+    /// When the newest event happened.
+    pub updated_at: Timestamp,
+    /// The newest stage other than the intent, `Cleaned` and `RetryRequested`.
+    pub progress: Progress,
+    /// The image, once EC2 showed it.
+    pub ami_id: Option<AmiId>,
+    /// Whether what it left at AWS is known to be gone.
+    pub cleaned: bool,
+}
+
+/// How far a build has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Progress {
+    /// Decided, not known to have started.
+    Intended,
+    /// Packer runs.
+    Started {
+        /// Process id of the supervisor.
+        pid: u32,
+    },
+    /// An image exists.
+    ImageSeen,
+    /// It can be used.
+    Available,
+    /// Its tags are on it.
+    Tagged,
+    /// Done.
+    Recorded {
+        /// How long Packer took.
+        build_seconds: u64,
+    },
+    /// Failed.
+    Failed(Failure),
+}
+
+impl Attempt {
+    /// Begins with an intent; `None` if the event is not one.
+    #[must_use]
+    pub fn begin(event: &BuildEvent) -> Option<Self> {
+        let Stage::Intent(intent) = &event.stage else {
+            return None;
+        };
+        Some(Self {
+            step_id: event.step_id.clone(),
+            build_id: event.build_id.clone(),
+            intent: intent.clone(),
+            started_at: event.at,
+            seq: event.seq,
+            updated_at: event.at,
+            progress: Progress::Intended,
+            ami_id: None,
+            cleaned: false,
+        })
+    }
+
+    /// Takes in the next event of the same build.
+    pub fn apply(&mut self, event: &BuildEvent) {
+        self.seq = event.seq;
+        self.updated_at = event.at;
+        match &event.stage {
+            Stage::Intent(_) => {}
+            Stage::Started { pid } => self.progress = Progress::Started { pid: *pid },
+            Stage::ImageSeen { ami_id } => {
+                self.ami_id = Some(ami_id.clone());
+                self.progress = Progress::ImageSeen;
+            }
+            Stage::Available => self.progress = Progress::Available,
+            Stage::Tagged => self.progress = Progress::Tagged,
+            Stage::Recorded {
+                ami_id,
+                build_seconds,
+            } => {
+                self.ami_id = Some(ami_id.clone());
+                self.progress = Progress::Recorded {
+                    build_seconds: *build_seconds,
+                };
+            }
+            Stage::Failed(failure) => self.progress = Progress::Failed(failure.clone()),
+            Stage::Cleaned { .. } => self.cleaned = true,
+            Stage::RetryRequested { .. } => {
+                if let Progress::Failed(failure) = &mut self.progress {
+                    failure.retry_at = Some(event.at);
+                }
+            }
+        }
+    }
+
+    /// Whether nothing more will happen to it by itself.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(
+            self.progress,
+            Progress::Recorded { .. } | Progress::Failed(_)
+        )
+    }
+}
