@@ -3,10 +3,13 @@
 //! An intent is written before money is spent; each stage is written after it happened. Folding the events of a build
 //! gives its [`Attempt`], which is what a plan looks at. Pure: times are arguments.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::desired::components::Fingerprint;
+use crate::desired::components::{Components, Fingerprint};
+use crate::desired::digest::Digest;
 use crate::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId, WorkflowId};
 
 /// One line of the journal.
@@ -47,6 +50,28 @@ pub struct Intent {
     pub fence: u64,
     /// How many tries at this fingerprint came before it.
     pub attempt: u32,
+    /// What the record will say. With it a build can be carried to its record whatever has become of the commit; dropped
+    /// once the build is over.
+    pub promise: Option<Box<Promise>>,
+}
+
+/// All that a record will need and that is known before the build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promise {
+    /// The name of the image that it starts from.
+    pub source_ami_name: AmiName,
+    /// Where the workflow starts.
+    pub root_base_ami_id: AmiId,
+    /// That image's name.
+    pub root_base_ami_name: AmiName,
+    /// The digests under the fingerprint.
+    pub components: Components,
+    /// The workflow's own tags for every image.
+    pub aws_tags: BTreeMap<String, String>,
+    /// JSON text of the step's metadata.
+    pub metadata: String,
+    /// Its digest.
+    pub metadata_digest: Digest,
 }
 
 /// One stage of a build.
@@ -204,11 +229,15 @@ impl Attempt {
                 build_seconds,
             } => {
                 self.ami_id = Some(ami_id.clone());
+                self.intent.promise = None;
                 self.progress = Progress::Recorded {
                     build_seconds: *build_seconds,
                 };
             }
-            Stage::Failed(failure) => self.progress = Progress::Failed(failure.clone()),
+            Stage::Failed(failure) => {
+                self.progress = Progress::Failed(failure.clone());
+                self.intent.promise = None;
+            }
             Stage::Cleaned { .. } => self.cleaned = true,
             Stage::RetryRequested { .. } => {
                 if let Progress::Failed(failure) = &mut self.progress {
