@@ -2,6 +2,8 @@
 //!
 //! This file is the port; `ec2` is its adapter and the only file that touches the EC2 SDK.
 
+pub mod tags;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;

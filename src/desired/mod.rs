@@ -2,5 +2,9 @@
 //!
 //! Pure: templates, parameters, files and the source image come in as values; nothing is read, asked or written.
 
+pub mod ami_name;
 pub mod components;
 pub mod digest;
+pub mod inputs;
+pub mod jinja;
+pub mod step;

@@ -1,1 +1,93 @@
-//! Stub, filled in by its part.
+//! The plan: one decision and its reasons for every step, as a value that is printed, compared and executed.
+//!
+//! Pure. What `reconciler plan` prints is the value that the daemon executes; the executor chooses nothing.
+
+pub mod decision;
+pub mod json;
+pub mod planner;
+pub mod reasons;
+pub mod text;
+pub mod tree;
+pub mod words;
+
+use jiff::Timestamp;
+
+use crate::desired::step::SourceImage;
+use crate::diagnostic::Diagnostic;
+use crate::ids::{AmiId, AmiName, Region, Revision, StepId, WorkflowId};
+use decision::{BuildSource, Decision};
+use planner::PlannedStep;
+
+/// What is to be done about one workflow at one commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The workflow.
+    pub workflow_id: WorkflowId,
+    /// Its folder in the repository.
+    pub folder: String,
+    /// The repository's name.
+    pub repository: String,
+    /// The branch or tag that is followed, or what was asked for.
+    pub reference: String,
+    /// The commit.
+    pub revision: Revision,
+    /// Where images are made.
+    pub region: Region,
+    /// Where the first steps start.
+    pub root_base: SourceImage,
+    /// A newer image that matches the base's pattern and is not used.
+    pub newer_base: Option<SourceImage>,
+    /// Every step, parents before children.
+    pub steps: Vec<PlannedStep>,
+    /// Recorded images whose step is not in git.
+    pub orphans: Vec<Orphan>,
+    /// What is worth a word.
+    pub warnings: Vec<Diagnostic>,
+    /// When it was made.
+    pub at: Timestamp,
+    /// Whether EC2 was asked.
+    pub looked_at_ec2: bool,
+}
+
+/// A recorded image whose step is not in git: reported, never deleted by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orphan {
+    /// The step.
+    pub step_id: StepId,
+    /// The image.
+    pub ami_id: AmiId,
+    /// Its name.
+    pub ami_name: AmiName,
+}
+
+impl Plan {
+    /// Steps whose build can start now.
+    pub fn ready(&self) -> impl Iterator<Item = &PlannedStep> {
+        self.steps.iter().filter(|step| {
+            matches!(&step.decision, Decision::Build(build) if matches!(build.source, BuildSource::Known { .. }))
+        })
+    }
+
+    /// Steps that will be built, now or after others.
+    pub fn to_build(&self) -> impl Iterator<Item = &PlannedStep> {
+        self.steps
+            .iter()
+            .filter(|step| matches!(step.decision, Decision::Build(_)))
+    }
+
+    /// Whether anything differs from what git says.
+    #[must_use]
+    pub fn has_drift(&self) -> bool {
+        self.steps
+            .iter()
+            .any(|step| !matches!(step.decision, Decision::InSync | Decision::Suspended))
+    }
+
+    /// Whether something is wrong that the reconciler cannot settle by itself.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.steps
+            .iter()
+            .any(|step| matches!(step.decision, Decision::Broken(_)))
+    }
+}

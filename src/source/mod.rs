@@ -2,6 +2,10 @@
 //!
 //! This file is the port; `repository` is its adapter over libgit2, local or fetched.
 
+pub mod discover;
+pub mod repository;
+mod tree;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -2,6 +2,12 @@
 //!
 //! Pure: trees and file contents come in as values. What is wrong with one step stays with that step.
 
+pub mod context;
+pub mod graph;
+pub mod jsonc;
+pub mod params;
+pub mod step;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -1,0 +1,176 @@
+//! What is to be done about one step, and why, in values that a person and an executor read alike.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::catalog::TagChange;
+use crate::desired::components::Fingerprint;
+use crate::desired::step::SourceImage;
+use crate::diagnostic::Diagnostic;
+use crate::ids::{AmiId, AmiName, BuildId, StepId};
+use crate::inventory::journal::Failure;
+
+/// What is to be done about one step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing: the recorded image is what git says.
+    InSync,
+    /// An image is to be built.
+    Build(Build),
+    /// The image stays; its tags, its record, or both are brought up to date.
+    Update(Update),
+    /// A build of it runs.
+    Building(Building),
+    /// An ancestor has to be settled first.
+    Blocked(Blocked),
+    /// A person makes the image; git and the record differ.
+    AwaitingManual(Vec<Reason>),
+    /// It failed and will be tried again by itself.
+    BackingOff {
+        /// When.
+        until: Timestamp,
+        /// What failed.
+        failure: Failure,
+    },
+    /// It failed for its own reason, which will not change until an input does or a person says so.
+    Quarantined(Failure),
+    /// Its parameters say to leave it alone.
+    Suspended,
+    /// A record of the Python library, which says nothing of what it was built from.
+    Unverified,
+    /// Its files are wrong.
+    Broken(Vec<Diagnostic>),
+}
+
+/// An image to build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Build {
+    /// Why; at least one.
+    pub reasons: Vec<Reason>,
+    /// What it starts from.
+    pub source: BuildSource,
+}
+
+/// What a build starts from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BuildSource {
+    /// Known: the build can start.
+    Known {
+        /// The image.
+        source: SourceImage,
+        /// The desired state.
+        fingerprint: Fingerprint,
+        /// The name that the new image gets.
+        ami_name: AmiName,
+        /// How many tries at this fingerprint have failed.
+        attempt: u32,
+    },
+    /// Known after this step is built.
+    AfterBuild(StepId),
+}
+
+/// What is to be brought up to date without a build.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Update {
+    /// Tags to put on and take off.
+    pub tags: Option<TagChange>,
+    /// All tags that the record will name as ours.
+    pub all_tags: BTreeMap<String, String>,
+    /// The record's metadata differs.
+    pub metadata: bool,
+}
+
+/// A running build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Building {
+    /// Which.
+    pub build_id: BuildId,
+    /// What it builds.
+    pub fingerprint: Fingerprint,
+    /// Since when.
+    pub since: Timestamp,
+    /// Whether git says something else by now.
+    pub superseded: bool,
+}
+
+/// An ancestor that is in the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// The nearest ancestor that has to be settled.
+    pub on: StepId,
+    /// In what state it is, as a fragment: `is quarantined`.
+    pub why: String,
+}
+
+/// One reason to build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Reason {
+    /// No image was ever recorded.
+    NeverBuilt,
+    /// EC2 no longer has the recorded image.
+    ImageGone {
+        /// Its id.
+        ami_id: AmiId,
+    },
+    /// The recorded image cannot be used.
+    ImageUnusable {
+        /// Its id.
+        ami_id: AmiId,
+        /// What EC2 says of it.
+        state: String,
+    },
+    /// The image that it starts from is another.
+    SourceImageChanged {
+        /// Recorded.
+        from: AmiId,
+        /// Now.
+        to: AmiId,
+    },
+    /// The image that it starts from will be another.
+    SourceImageWillChange {
+        /// The step that is built first.
+        parent: StepId,
+    },
+    /// The workflow, the step's id, the region or the name is another.
+    IdentityChanged,
+    /// A parameter of the step.
+    ParamChanged {
+        /// Its key.
+        name: String,
+        /// How.
+        change: Change,
+    },
+    /// A rendered file.
+    TemplateChanged {
+        /// The rendered file's name.
+        name: String,
+        /// How.
+        change: Change,
+    },
+    /// Another file of the step, or one that it includes.
+    FileChanged {
+        /// From the step folder; with a leading slash from the repository's root.
+        path: String,
+        /// How.
+        change: Change,
+    },
+    /// A person asked for it.
+    Forced,
+    /// The fingerprint differs and the record does not say in what.
+    InputsChanged,
+}
+
+/// How an input differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// It is new.
+    Added,
+    /// It is gone.
+    Removed,
+    /// Its content or mode is another.
+    Changed,
+}

@@ -1,0 +1,399 @@
+//! One decision for every step, from what git says, what is recorded and what EC2 has.
+//!
+//! Pure: it looks at nothing and asks nobody. Fingerprints come through [`Desires`], which a cache or a renderer answers,
+//! since a fingerprint depends on the source image, which is itself a decision about the parent.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
+
+use crate::catalog::tags::{ImageTags, tag_change};
+use crate::catalog::{Image, ImageState};
+use crate::desired::components::{Components, Fingerprint};
+use crate::desired::digest::Digest;
+use crate::desired::step::SourceImage;
+use crate::diagnostic::Diagnostic;
+use crate::ids::{AmiId, AmiName, StepId, WorkflowId};
+use crate::inventory::journal::{Attempt, FailureClass, Progress};
+use crate::inventory::record::{Built, RecordHead};
+use crate::plan::decision::{Blocked, Build, BuildSource, Building, Decision, Reason, Update};
+use crate::plan::reasons::reasons;
+
+/// What the planner needs to know of a step in git.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outline {
+    /// Its id.
+    pub id: StepId,
+    /// Its folder.
+    pub folder: String,
+    /// Whose image it starts from; none: the root base image.
+    pub parent: Option<StepId>,
+    /// A person makes the image.
+    pub manual: bool,
+    /// It is left alone.
+    pub suspend: bool,
+    /// The digest of its metadata.
+    pub metadata_digest: Digest,
+}
+
+/// Answers what a step's image should be, given what it starts from.
+pub trait Desires {
+    /// The fingerprint.
+    fn fingerprint(
+        &mut self,
+        step: &Outline,
+        source: &SourceImage,
+    ) -> Result<Fingerprint, Vec<Diagnostic>>;
+
+    /// The digests under it; asked only for steps that differ.
+    fn components(
+        &mut self,
+        step: &Outline,
+        source: &SourceImage,
+    ) -> Result<Components, Vec<Diagnostic>>;
+
+    /// The digests under the recorded image's fingerprint, if they are kept.
+    fn recorded_components(&mut self, step: &Outline) -> Option<Components>;
+
+    /// The name for the next image of this fingerprint: the `rebuild`-th of it.
+    fn ami_name(
+        &mut self,
+        step: &Outline,
+        fingerprint: &Fingerprint,
+        rebuild: u32,
+    ) -> Result<AmiName, Diagnostic>;
+
+    /// Which rebuild of the fingerprint a recorded name is.
+    fn rebuild_of(
+        &mut self,
+        step: &Outline,
+        fingerprint: &Fingerprint,
+        name: &AmiName,
+    ) -> Option<u32>;
+}
+
+/// All that was read before a plan is made.
+pub struct Observation<'a> {
+    /// The workflow.
+    pub workflow_id: &'a WorkflowId,
+    /// Sound steps, parents before children.
+    pub steps: &'a [Outline],
+    /// Steps whose files are wrong.
+    pub broken: &'a BTreeMap<StepId, Vec<Diagnostic>>,
+    /// Where the first steps start.
+    pub root_base: &'a SourceImage,
+    /// Tags for every image.
+    pub aws_tags: &'a BTreeMap<String, String>,
+    /// What is recorded.
+    pub records: &'a HashMap<StepId, RecordHead>,
+    /// What EC2 has of it; none when it was not asked (`--offline`).
+    pub images: Option<&'a BTreeMap<AmiId, Image>>,
+    /// The newest attempt at each step.
+    pub attempts: &'a HashMap<StepId, Attempt>,
+    /// Steps that a person wants built whatever their state.
+    pub forced: &'a BTreeSet<StepId>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// One step's line of the plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedStep {
+    /// The step; for a broken one only the id is sure.
+    pub id: StepId,
+    /// Whose image it starts from.
+    pub parent: Option<StepId>,
+    /// Its folder.
+    pub folder: String,
+    /// What is to be done.
+    pub decision: Decision,
+    /// What git wants, where it is known.
+    pub desired: Option<Fingerprint>,
+    /// What is recorded.
+    pub record: Option<RecordHead>,
+}
+
+/// What a step's children stand on.
+#[derive(Clone)]
+enum Standing {
+    Settled(SourceImage),
+    WillChange,
+    InTheWay(String),
+}
+
+/// Plans every step; broken ones come last, in order of their ids.
+pub fn decide(seen: &Observation<'_>, desires: &mut dyn Desires) -> Vec<PlannedStep> {
+    let mut standing: HashMap<&StepId, Standing> = HashMap::with_capacity(seen.steps.len());
+    let mut planned = Vec::with_capacity(seen.steps.len() + seen.broken.len());
+    for step in seen.steps {
+        let source = match &step.parent {
+            None => Standing::Settled(seen.root_base.clone()),
+            Some(parent) => match standing.get(parent) {
+                Some(standing) => standing.clone(),
+                None => Standing::InTheWay("is broken".to_owned()),
+            },
+        };
+        let mut one = Step {
+            seen,
+            step,
+            record: seen.records.get(&step.id),
+            desires,
+        };
+        let (decision, desired) = one.decide(&source);
+        standing.insert(&step.id, one.standing(&decision));
+        planned.push(PlannedStep {
+            id: step.id.clone(),
+            parent: step.parent.clone(),
+            folder: step.folder.clone(),
+            decision,
+            desired,
+            record: seen.records.get(&step.id).cloned(),
+        });
+    }
+    planned.extend(seen.broken.iter().map(|(id, why)| PlannedStep {
+        id: id.clone(),
+        parent: None,
+        folder: String::new(),
+        decision: Decision::Broken(why.clone()),
+        desired: None,
+        record: seen.records.get(id).cloned(),
+    }));
+    planned
+}
+
+struct Step<'a, 'b> {
+    seen: &'a Observation<'a>,
+    step: &'a Outline,
+    record: Option<&'a RecordHead>,
+    desires: &'b mut dyn Desires,
+}
+
+impl Step<'_, '_> {
+    fn decide(&mut self, source: &Standing) -> (Decision, Option<Fingerprint>) {
+        let parent = self.step.parent.clone();
+        if let Some(building) = self.running(source) {
+            return building;
+        }
+        if self.step.suspend {
+            return (Decision::Suspended, None);
+        }
+        match (source, parent) {
+            (Standing::InTheWay(why), Some(on)) => (
+                Decision::Blocked(Blocked {
+                    on,
+                    why: why.clone(),
+                }),
+                None,
+            ),
+            (Standing::WillChange, Some(parent)) => (self.after(parent), None),
+            (Standing::Settled(source), _) => self.against(source),
+            (Standing::InTheWay(_) | Standing::WillChange, None) => (Decision::Suspended, None),
+        }
+    }
+
+    /// A build that is not over, whatever git says by now.
+    fn running(&mut self, source: &Standing) -> Option<(Decision, Option<Fingerprint>)> {
+        let attempt = self
+            .seen
+            .attempts
+            .get(&self.step.id)
+            .filter(|attempt| !attempt.is_over())?;
+        let desired = match source {
+            Standing::Settled(source) => self.desires.fingerprint(self.step, source).ok(),
+            _ => None,
+        };
+        let building = Building {
+            build_id: attempt.build_id.clone(),
+            fingerprint: attempt.intent.fingerprint,
+            since: attempt.started_at,
+            superseded: desired != Some(attempt.intent.fingerprint),
+        };
+        Some((Decision::Building(building), desired))
+    }
+
+    fn after(&self, parent: StepId) -> Decision {
+        let mut reasons = vec![Reason::SourceImageWillChange {
+            parent: parent.clone(),
+        }];
+        if self.record.is_none() {
+            reasons.insert(0, Reason::NeverBuilt);
+        }
+        if self.step.manual {
+            return Decision::AwaitingManual(reasons);
+        }
+        Decision::Build(Build {
+            reasons,
+            source: BuildSource::AfterBuild(parent),
+        })
+    }
+
+    fn against(&mut self, source: &SourceImage) -> (Decision, Option<Fingerprint>) {
+        let fingerprint = match self.desires.fingerprint(self.step, source) {
+            Ok(fingerprint) => fingerprint,
+            Err(why) => return (Decision::Broken(why), None),
+        };
+        let decision = match self.record {
+            None => self.build(source, fingerprint, vec![Reason::NeverBuilt], 0),
+            Some(record) => self.compare(source, fingerprint, record),
+        };
+        (decision, Some(fingerprint))
+    }
+
+    fn compare(
+        &mut self,
+        source: &SourceImage,
+        fingerprint: Fingerprint,
+        record: &RecordHead,
+    ) -> Decision {
+        let image = self.seen.images.map(|images| images.get(&record.ami_id));
+        let ami_id = record.ami_id.clone();
+        let usable = match image {
+            None => Ok(()),
+            Some(None) => Err(Reason::ImageGone { ami_id }),
+            Some(Some(image)) => match &image.state {
+                ImageState::Available | ImageState::Pending => Ok(()),
+                ImageState::Failed(reason) => Err(Reason::ImageUnusable {
+                    ami_id,
+                    state: format!("failed: {reason}"),
+                }),
+                ImageState::Other(state) => Err(Reason::ImageUnusable {
+                    ami_id,
+                    state: state.clone(),
+                }),
+            },
+        };
+        let Some(built) = &record.built else {
+            return match usable {
+                Ok(()) if !self.forced() => Decision::Unverified,
+                Ok(()) => self.build(source, fingerprint, vec![Reason::Forced], 0),
+                Err(gone) => self.build(source, fingerprint, vec![gone], 0),
+            };
+        };
+        let mut why = Vec::new();
+        if built.fingerprint != fingerprint {
+            why = self.differences(source);
+        }
+        // A deregistered image's name is free again; one that cannot be used still holds it.
+        let rebuild = match (&usable, built.fingerprint == fingerprint) {
+            (Err(Reason::ImageGone { .. }), _) | (_, false) => 0,
+            _ => self
+                .desires
+                .rebuild_of(self.step, &fingerprint, &record.ami_name)
+                .map_or(0, |n| n + 1),
+        };
+        why.extend(usable.err());
+        if self.forced() {
+            why.push(Reason::Forced);
+        }
+        if why.is_empty() {
+            return self.update(record, built, image.flatten());
+        }
+        self.build(source, fingerprint, why, rebuild)
+    }
+
+    fn differences(&mut self, source: &SourceImage) -> Vec<Reason> {
+        let recorded = self.desires.recorded_components(self.step);
+        match (recorded, self.desires.components(self.step, source)) {
+            (Some(recorded), Ok(desired)) => {
+                let found = reasons(&recorded, &desired);
+                if found.is_empty() {
+                    vec![Reason::InputsChanged]
+                } else {
+                    found
+                }
+            }
+            _ => vec![Reason::InputsChanged],
+        }
+    }
+
+    fn forced(&self) -> bool {
+        self.seen.forced.contains(&self.step.id)
+    }
+
+    fn update(&self, record: &RecordHead, built: &Built, image: Option<&Image>) -> Decision {
+        let all_tags = ImageTags::of_record(record, built, self.seen.aws_tags).tags();
+        let mut update = Update {
+            tags: image.and_then(|image| tag_change(&all_tags, &image.tags, &built.tags)),
+            metadata: built.metadata_digest != self.step.metadata_digest,
+            all_tags,
+        };
+        // Without a look at EC2 the record says what was put on the image.
+        if image.is_none() {
+            update.tags = tag_change(&update.all_tags, &built.tags, &built.tags);
+        }
+        if update.tags.is_none() && !update.metadata {
+            Decision::InSync
+        } else {
+            Decision::Update(update)
+        }
+    }
+
+    fn build(
+        &mut self,
+        source: &SourceImage,
+        fingerprint: Fingerprint,
+        reasons: Vec<Reason>,
+        rebuild: u32,
+    ) -> Decision {
+        if self.step.manual {
+            return Decision::AwaitingManual(reasons);
+        }
+        let mut attempt = 0;
+        if let Some(last) = self.seen.attempts.get(&self.step.id)
+            && last.intent.fingerprint == fingerprint
+            && let Progress::Failed(failure) = &last.progress
+        {
+            attempt = last.intent.attempt + 1;
+            let waits = failure.retry_at.is_none_or(|at| at > self.seen.now);
+            if waits && !self.forced() {
+                return match (failure.class, failure.retry_at) {
+                    (FailureClass::Transient | FailureClass::Person, Some(until)) => {
+                        Decision::BackingOff {
+                            until,
+                            failure: failure.clone(),
+                        }
+                    }
+                    _ => Decision::Quarantined(failure.clone()),
+                };
+            }
+        }
+        match self.desires.ami_name(self.step, &fingerprint, rebuild) {
+            Err(why) => Decision::Broken(vec![why]),
+            Ok(ami_name) => {
+                let source = BuildSource::Known {
+                    source: source.clone(),
+                    fingerprint,
+                    ami_name,
+                    attempt,
+                };
+                Decision::Build(Build { reasons, source })
+            }
+        }
+    }
+
+    /// What this step's children stand on, after its own decision.
+    fn standing(&self, decision: &Decision) -> Standing {
+        let recorded = self.record.map(|record| SourceImage {
+            id: record.ami_id.clone(),
+            name: record.ami_name.clone(),
+        });
+        let in_the_way = |why: &str| Standing::InTheWay(why.to_owned());
+        match (decision, recorded) {
+            (Decision::InSync | Decision::Update(_) | Decision::Suspended, Some(image)) => {
+                Standing::Settled(image)
+            }
+            (Decision::Build(_) | Decision::Building(_), _) => Standing::WillChange,
+            (Decision::Suspended, None) => in_the_way("is suspended and has no image"),
+            (Decision::Blocked(blocked), _) => {
+                Standing::InTheWay(format!("is blocked on {}", blocked.on))
+            }
+            (Decision::AwaitingManual(_), _) => in_the_way("waits for a person to make its image"),
+            (Decision::BackingOff { .. }, _) => in_the_way("has failed and will be tried again"),
+            (Decision::Quarantined(_), _) => in_the_way("is quarantined"),
+            (Decision::Unverified, _) => in_the_way("is unverified"),
+            (Decision::Broken(_) | Decision::InSync | Decision::Update(_), _) => {
+                in_the_way("is broken")
+            }
+        }
+    }
+}

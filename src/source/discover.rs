@@ -1,0 +1,116 @@
+//! Which folders of a commit are workflows: those with a `workflow_param.json` below the configured roots.
+//!
+//! Reads trees only. What a sub-folder contains, and whether it is a step, is for `workflow` to say.
+
+use crate::diagnostic::Diagnostic;
+use crate::source::{Entry, EntryKind, GitTree, ObjectId, SourceError};
+
+/// The file that makes a folder a workflow.
+pub const WORKFLOW_PARAM: &str = "workflow_param.json";
+
+/// How far below a root a workflow may be.
+const DEPTH: usize = 3;
+
+/// A workflow's folder at a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkflowFolder {
+    /// From the repository's root.
+    pub path: String,
+    /// Its tree.
+    pub tree: ObjectId,
+    /// The blob of `workflow_param.json`.
+    pub params: ObjectId,
+    /// Its sub-folders less the excluded ones: name and tree, in git's order.
+    pub folders: Vec<(String, ObjectId)>,
+}
+
+/// Finds all workflows, in the order of their paths.
+pub fn workflows(
+    tree: &dyn GitTree,
+    roots: &[String],
+    exclude: &[String],
+) -> Result<Vec<WorkflowFolder>, SourceError> {
+    let mut found = Vec::new();
+    for root in roots {
+        let root = root.trim_matches('/');
+        let path = if root == "." { "" } else { root };
+        if let Some(entry) = tree.entry(path)?
+            && entry.kind == EntryKind::Tree
+        {
+            search(tree, path, entry.id, exclude, DEPTH, &mut found)?;
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found.dedup_by(|a, b| a.path == b.path);
+    if found.is_empty() {
+        Err(SourceError::Person(nothing(tree, roots)?))
+    } else {
+        Ok(found)
+    }
+}
+
+fn search(
+    tree: &dyn GitTree,
+    path: &str,
+    id: ObjectId,
+    exclude: &[String],
+    depth: usize,
+    found: &mut Vec<WorkflowFolder>,
+) -> Result<(), SourceError> {
+    let entries = tree.list(id)?;
+    let folders = || {
+        entries.iter().filter(|entry| {
+            entry.kind == EntryKind::Tree
+                && !entry.name.starts_with('.')
+                && !exclude.contains(&entry.name)
+        })
+    };
+    if let Some(params) = entries.iter().find(|entry| entry.name == WORKFLOW_PARAM) {
+        found.push(WorkflowFolder {
+            path: path.to_owned(),
+            tree: id,
+            params: params.id,
+            folders: folders()
+                .map(|entry| (entry.name.clone(), entry.id))
+                .collect(),
+        });
+        return Ok(());
+    }
+    if depth > 0 {
+        for Entry { name, id, .. } in folders() {
+            search(tree, &join(path, name), *id, exclude, depth - 1, found)?;
+        }
+    }
+    Ok(())
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}/{name}")
+    }
+}
+
+fn nothing(tree: &dyn GitTree, roots: &[String]) -> Result<Diagnostic, SourceError> {
+    let looked = roots
+        .iter()
+        .map(|root| format!("{}/", root.trim_end_matches('/')))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let wrong = Diagnostic::new(format!(
+        "no workflow found at {}: looked below {looked} for a folder with a {WORKFLOW_PARAM}",
+        tree.revision().short()
+    ));
+    let mut elsewhere = Vec::new();
+    if let Some(root) = tree.entry("")? {
+        search(tree, "", root.id, &[], DEPTH, &mut elsewhere)?;
+    }
+    Ok(match elsewhere.first() {
+        Some(folder) => wrong.hint(format!(
+            "there is one in {}/: name it under `roots` of the repository in the configuration",
+            folder.path
+        )),
+        None => wrong.hint("commit a folder packer_workspaces/ with a workflow_param.json and a folder for each step"),
+    })
+}

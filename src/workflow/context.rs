@@ -1,0 +1,111 @@
+//! What templates see: three generations of names for the same values (contract §3).
+
+use minijinja::Value;
+use serde_json::{Map, Value as Json};
+
+use crate::workflow::{Step, WorkflowParams};
+
+/// The names of images that a template may ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageNames<'a> {
+    /// The image that the step starts from.
+    pub source_ami_id: &'a str,
+    /// Its name.
+    pub source_ami_name: &'a str,
+    /// The name of the image that is made.
+    pub output_ami_name: &'a str,
+}
+
+/// The part that all steps of a workflow share, converted once.
+#[derive(Clone, Debug)]
+pub struct WorkflowContext {
+    workflow_param: Value,
+    values: Map<String, Json>,
+}
+
+/// Fields that the Python library's class has even where the file does not name them.
+const DEFAULTS: [(&str, Json); 5] = [
+    ("profile_name", Json::Null),
+    ("region_name", Json::Null),
+    ("aws_access_key_id", Json::Null),
+    ("aws_secret_access_key", Json::Null),
+    ("aws_session_token", Json::Null),
+];
+
+impl WorkflowContext {
+    /// Takes in the workflow's parameters and the region that was resolved.
+    #[must_use]
+    pub fn new(params: &WorkflowParams, region: &str) -> Self {
+        let mut values = params.values.clone();
+        for (name, default) in DEFAULTS {
+            values.entry(name).or_insert(default);
+        }
+        values
+            .entry("aws_tags")
+            .or_insert_with(|| Json::Object(Map::new()));
+        values.insert("aws_region".to_owned(), Json::String(region.to_owned()));
+        Self {
+            workflow_param: object(&values),
+            values,
+        }
+    }
+
+    /// All names for one step.
+    #[must_use]
+    pub fn for_step(&self, step: &Step, names: &ImageNames<'_>) -> Value {
+        let images = [
+            ("source_ami_id", names.source_ami_id),
+            ("source_ami_name", names.source_ami_name),
+            ("output_ami_name", names.output_ami_name),
+        ];
+        let mut own = step.values.clone();
+        own.entry("metadata")
+            .or_insert_with(|| Json::Object(Map::new()));
+        let today = object(&own);
+        for (name, value) in images {
+            own.insert(name.to_owned(), Json::String(value.to_owned()));
+        }
+        let mut merged = self.values.clone();
+        merged.extend(own.clone());
+        let mut builder = vec![
+            ("workflow_param", self.workflow_param.clone()),
+            ("step_param", today),
+        ];
+        builder.extend(images.map(|(name, value)| (name, Value::from(value))));
+        [
+            ("builder", builder.into_iter().collect::<Value>()),
+            ("workflow_param", self.workflow_param.clone()),
+            ("step_param", object(&own)),
+            ("params", object(&merged)),
+        ]
+        .into_iter()
+        .collect()
+    }
+}
+
+fn object(map: &Map<String, Json>) -> Value {
+    map.iter()
+        .map(|(key, value)| (Value::from(key.as_str()), convert(value)))
+        .collect()
+}
+
+/// Numbers keep their text until here; an integer stays one whatever its size allows, as in Python.
+fn convert(value: &Json) -> Value {
+    match value {
+        Json::Null => Value::from(()),
+        Json::Bool(flag) => Value::from(*flag),
+        Json::String(text) => Value::from(text.as_str()),
+        Json::Array(items) => items.iter().map(convert).collect(),
+        Json::Object(map) => object(map),
+        Json::Number(number) => {
+            let text = number.to_string();
+            if let Ok(small) = text.parse::<i64>() {
+                Value::from(small)
+            } else if let Ok(large) = text.parse::<i128>() {
+                Value::from(large)
+            } else {
+                Value::from(text.parse::<f64>().unwrap_or(f64::NAN))
+            }
+        }
+    }
+}

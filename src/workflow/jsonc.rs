@@ -1,0 +1,343 @@
+//! JSON with `//` and `#` comments, as the parameter files are written (contract §2).
+//!
+//! Strict but for the comments: no trailing commas, no single quotes, no duplicate keys at any depth. The syntax tree
+//! is kept beside the values, so that a wrong type found later still points at its place.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use jsonc_parser::ast::{ObjectPropName, Value as Ast};
+use jsonc_parser::common::Ranged;
+use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
+use serde_json::{Map, Number, Value};
+
+use crate::diagnostic::Diagnostic;
+
+/// A parameter file that is a JSON object.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// The file, from the repository's root.
+    pub path: String,
+    /// Its text.
+    pub text: Arc<str>,
+    /// Its values, in the order of the file.
+    pub values: Map<String, Value>,
+    /// Where each top-level value stands, and each value one level below (`reconciler.timeout`).
+    spans: HashMap<String, Range<usize>>,
+}
+
+const STRICT: ParseOptions = ParseOptions {
+    allow_comments: true,
+    allow_loose_object_property_names: false,
+    allow_trailing_commas: false,
+    allow_missing_commas: false,
+    allow_single_quoted_strings: false,
+    allow_hexadecimal_numbers: false,
+    allow_unary_plus_numbers: false,
+    allow_bare_decimal_point_numbers: false,
+    allow_non_finite_numbers: false,
+    allow_extended_string_escapes: false,
+};
+
+impl Document {
+    /// Reads a file.
+    pub fn parse(path: &str, bytes: &[u8]) -> Result<Self, Diagnostic> {
+        let text = std::str::from_utf8(bytes).map_err(|error| {
+            Diagnostic::new(format!(
+                "is not UTF-8: the byte at {} is wrong",
+                error.valid_up_to()
+            ))
+            .in_file(path)
+            .hint("save the file as UTF-8")
+        })?;
+        let text: Arc<str> = Arc::from(text);
+        if text.starts_with('\u{feff}') {
+            return Err(Diagnostic::new(
+                "starts with a byte order mark, which the Python library refuses as well",
+            )
+            .at(path, text, 0..3)
+            .hint("save the file as UTF-8 without BOM"));
+        }
+        let blanked = blank_hash_comments(&text);
+        let wrong = |message: String, span: Range<usize>| {
+            Diagnostic::new(message).at(path, Arc::clone(&text), span)
+        };
+        let options = CollectOptions::default();
+        let parsed = parse_to_ast(&blanked, &options, &STRICT).map_err(|error| {
+            let range = error.range();
+            wrong(format!("malformed JSON: {}", lower_first(&error.kind().to_string())), range.start..range.end)
+                .hint("JSON with // and # comments; strings in double quotes, no comma before a closing bracket")
+        })?;
+        let Some(Ast::Object(object)) = parsed.value else {
+            return Err(wrong(
+                "must be a JSON object".to_owned(),
+                0..text.len().min(1),
+            ));
+        };
+        let mut spans = HashMap::new();
+        let values = convert_object(&object, "", &mut spans, 0)
+            .map_err(|(message, span)| wrong(message, span))?;
+        Ok(Self {
+            path: path.to_owned(),
+            text: Arc::clone(&text),
+            values,
+            spans,
+        })
+    }
+
+    /// A diagnostic that points at the value of a key (`reconciler.timeout` for one below), or at the file's begin where
+    /// there is none.
+    #[must_use]
+    pub fn wrong(&self, key: &str, message: impl Into<String>) -> Diagnostic {
+        let span = self.spans.get(key).cloned().unwrap_or(0..1);
+        Diagnostic::new(message).at(self.path.clone(), Arc::clone(&self.text), span)
+    }
+
+    /// A string that must be there.
+    pub fn string(&self, key: &str) -> Result<String, Diagnostic> {
+        match self.values.get(key) {
+            None => Err(self.missing(key)),
+            Some(Value::String(text)) if text.trim().is_empty() => {
+                Err(self.wrong(key, format!("`{key}` is empty")))
+            }
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(other) => Err(self.wrong_type(key, "a string", other)),
+        }
+    }
+
+    /// A string that may be absent or null.
+    pub fn optional_string(&self, key: &str) -> Result<Option<String>, Diagnostic> {
+        match self.values.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(_) => self.string(key).map(Some),
+        }
+    }
+
+    /// Says that a key is missing, and which near one is there instead.
+    #[must_use]
+    pub fn missing(&self, key: &str) -> Diagnostic {
+        let wrong = Diagnostic::new(format!("`{key}` is missing")).at(
+            self.path.clone(),
+            Arc::clone(&self.text),
+            self.text.find('{').map_or(0..0, |at| at..at + 1),
+        );
+        match nearest(key, self.values.keys().map(String::as_str)) {
+            Some(near) => wrong.hint(format!("there is `{near}`; did you mean `{key}`?")),
+            None => wrong,
+        }
+    }
+
+    /// Says that a value has the wrong type.
+    #[must_use]
+    pub fn wrong_type(&self, key: &str, expected: &str, value: &Value) -> Diagnostic {
+        self.wrong(
+            key,
+            format!("`{key}` must be {expected}, not {}", type_name(value)),
+        )
+    }
+}
+
+/// The name of a value's type, with its article.
+#[must_use]
+pub fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// The candidate that is near enough to be what was meant.
+pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .map(|candidate| {
+            (
+                strsim::normalized_damerau_levenshtein(name, candidate),
+                candidate,
+            )
+        })
+        .filter(|(likeness, _)| *likeness >= 0.6)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, candidate)| candidate)
+}
+
+/// `#` comments as spaces of the same length, so that every offset stays.
+fn blank_hash_comments(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let (mut in_string, mut escaped, mut comment, mut slash) = (false, false, Comment::None, false);
+    for c in text.chars() {
+        let mut shown = c;
+        match (&comment, in_string) {
+            (Comment::Hash, _) if c != '\n' => {
+                (0..c.len_utf8()).for_each(|_| out.push(' '));
+                continue;
+            }
+            (Comment::Hash | Comment::Slashes, _) => {
+                if c == '\n' {
+                    comment = Comment::None;
+                }
+            }
+            (Comment::None, true) => match c {
+                _ if escaped => escaped = false,
+                '\\' => escaped = true,
+                '"' | '\n' => in_string = false,
+                _ => {}
+            },
+            (Comment::None, false) => match c {
+                '"' => in_string = true,
+                '#' => {
+                    comment = Comment::Hash;
+                    shown = ' ';
+                }
+                '/' if slash => comment = Comment::Slashes,
+                _ => {}
+            },
+        }
+        slash = c == '/' && !in_string && !slash;
+        out.push(shown);
+    }
+    out
+}
+
+enum Comment {
+    None,
+    Hash,
+    Slashes,
+}
+
+type Wrong = (String, Range<usize>);
+
+fn convert_object(
+    object: &jsonc_parser::ast::Object<'_>,
+    prefix: &str,
+    spans: &mut HashMap<String, Range<usize>>,
+    depth: usize,
+) -> Result<Map<String, Value>, Wrong> {
+    let mut map = Map::with_capacity(object.properties.len());
+    for property in &object.properties {
+        let name = match &property.name {
+            ObjectPropName::String(name) => name.value.to_string(),
+            ObjectPropName::Word(word) => word.value.to_owned(),
+        };
+        let range = property.value.range();
+        if depth < 2 {
+            spans.insert(format!("{prefix}{name}"), range.start..range.end);
+        }
+        let value = convert(
+            &property.value,
+            &format!("{prefix}{name}."),
+            spans,
+            depth + 1,
+        )?;
+        if map.insert(name.clone(), value).is_some() {
+            let at = property.name.range();
+            return Err((format!("the key `{name}` is there twice"), at.start..at.end));
+        }
+    }
+    Ok(map)
+}
+
+fn convert(
+    ast: &Ast<'_>,
+    prefix: &str,
+    spans: &mut HashMap<String, Range<usize>>,
+    depth: usize,
+) -> Result<Value, Wrong> {
+    Ok(match ast {
+        Ast::NullKeyword(_) => Value::Null,
+        Ast::BooleanLit(flag) => Value::Bool(flag.value),
+        Ast::StringLit(text) => Value::String(text.value.to_string()),
+        Ast::NumberLit(number) => {
+            let range = number.range;
+            Value::Number(Number::from_str(number.value).map_err(|_| {
+                (
+                    format!("`{}` is no number", number.value),
+                    range.start..range.end,
+                )
+            })?)
+        }
+        Ast::Array(array) => Value::Array(
+            array
+                .elements
+                .iter()
+                .map(|e| convert(e, prefix, spans, depth + 1))
+                .collect::<Result<_, _>>()?,
+        ),
+        Ast::Object(object) => Value::Object(convert_object(object, prefix, spans, depth)?),
+    })
+}
+
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| {
+        first.to_lowercase().chain(chars).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(text: &str) -> String {
+        Document::parse("s01/step_param.json", text.as_bytes())
+            .unwrap_err()
+            .one_line()
+    }
+
+    #[test]
+    fn both_kinds_of_comments_are_taken_and_text_in_strings_stays() {
+        let text =
+            "{ # one \"quote\n  \"a\": \"x # y // z\", // two # three\n  \"b\": [1, 2.50] }\n";
+        let document = Document::parse("p", text.as_bytes()).unwrap();
+        assert_eq!(
+            Value::Object(document.values).to_string(),
+            r#"{"a":"x # y // z","b":[1,2.50]}"#
+        );
+    }
+
+    #[test]
+    fn malformed_json_is_shown_at_its_place() {
+        assert!(
+            wrong("{\n  \"a\": 1,\n}\n").starts_with("s01/step_param.json:2:9: malformed JSON"),
+            "{}",
+            wrong("{\n  \"a\": 1,\n}\n")
+        );
+        assert!(wrong("{\"a\": 1 \"b\": 2}").contains(":1:"));
+    }
+
+    #[test]
+    fn a_key_that_is_there_twice_is_refused_at_any_depth() {
+        assert_eq!(
+            wrong("{\"a\": {\"b\": 1,\n \"b\": 2}}"),
+            "s01/step_param.json:2:2: the key `b` is there twice"
+        );
+    }
+
+    #[test]
+    fn a_wrong_type_points_at_the_value() {
+        let document = Document::parse("p", b"{\"x\": 1,\n \"step_id\": 7}").unwrap();
+        assert_eq!(
+            document.string("step_id").unwrap_err().one_line(),
+            "p:2:13: `step_id` must be a string, not a number"
+        );
+        assert_eq!(
+            document.string("stepid").unwrap_err().hint.unwrap(),
+            "there is `step_id`; did you mean `stepid`?"
+        );
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_said() {
+        assert!(
+            Document::parse("p", b"{\"a\": \"\xff\"}")
+                .unwrap_err()
+                .message
+                .contains("not UTF-8")
+        );
+    }
+}

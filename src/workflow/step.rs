@@ -1,0 +1,219 @@
+//! One step folder: its parameters and the reconciler's own switches.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::diagnostic::Diagnostic;
+use crate::ids::StepId;
+use crate::source::{EntryKind, Files};
+use crate::workflow::jsonc::{Document, nearest};
+use crate::workflow::{BrokenStep, Step, Switches};
+
+/// What a sub-folder of a workflow is.
+#[derive(Clone, Debug)]
+pub enum Folder {
+    /// A step.
+    Step(Box<Step>),
+    /// A step that cannot be planned.
+    Broken(BrokenStep),
+    /// Something else: neither parameters nor templates.
+    NoStep,
+}
+
+const PARAM_FILES: [&str; 2] = ["step_param.json", "param.json"];
+const SWITCHES: [&str; 5] = ["manual", "suspend", "timeout", "include", "ignore"];
+
+/// Reads a sub-folder.
+#[must_use]
+pub fn read(folder: &str, files: &Files) -> Folder {
+    let has_templates = files.keys().any(|path| path.starts_with("templates/"));
+    let name = folder.rsplit('/').next().unwrap_or(folder);
+    let found: Vec<&str> = PARAM_FILES
+        .into_iter()
+        .filter(|name| files.contains_key(*name))
+        .collect();
+    let broken = |id: &str, why| {
+        Folder::Broken(BrokenStep {
+            id: StepId::new(id),
+            folder: folder.to_owned(),
+            why: vec![why],
+        })
+    };
+    match found.as_slice() {
+        [] if has_templates => broken(
+            name,
+            Diagnostic::new("has templates but no step_param.json")
+                .in_file(folder)
+                .hint("add a step_param.json with `step_id` and `previous_step_id`, or name the folder under `exclude`"),
+        ),
+        [] => Folder::NoStep,
+        [param, ..] => {
+            let path = format!("{folder}/{param}");
+            match parse(folder, &path, files, param, has_templates) {
+                Ok(step) => Folder::Step(Box::new(step)),
+                Err((id, why)) => broken(id.as_deref().unwrap_or(name), why),
+            }
+        }
+    }
+}
+
+type Wrong = (Option<String>, Diagnostic);
+
+fn parse(
+    folder: &str,
+    path: &str,
+    files: &Files,
+    param: &str,
+    has_templates: bool,
+) -> Result<Step, Wrong> {
+    let file = &files[param];
+    if !matches!(file.kind, EntryKind::File | EntryKind::Executable) {
+        let wrong = Diagnostic::new("is a symbolic link or submodule where content is expected")
+            .in_file(path);
+        return Err((None, wrong.hint("commit the file itself")));
+    }
+    if file
+        .content
+        .starts_with(b"version https://git-lfs.github.com/spec/")
+    {
+        let wrong = Diagnostic::new("is a git-LFS pointer where content is expected").in_file(path);
+        return Err((None, wrong.hint("commit the file itself")));
+    }
+    let mut document = Document::parse(path, &file.content).map_err(|why| (None, why))?;
+    let id = document.string("step_id").map_err(|why| (None, why))?;
+    let step = fields(&mut document, &id, folder, has_templates);
+    step.map_err(|why| (Some(id), why))
+}
+
+fn fields(
+    document: &mut Document,
+    id: &str,
+    folder: &str,
+    has_templates: bool,
+) -> Result<Step, Diagnostic> {
+    if !id
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "_-.@ ".contains(c))
+        || id.starts_with('.')
+    {
+        return Err(document
+            .wrong(
+                "step_id",
+                format!("`step_id` {id:?} has a character that file or image names do not take"),
+            )
+            .hint("use letters, digits, `_`, `-` and `.`"));
+    }
+    if !document.values.contains_key("previous_step_id") {
+        return Err(document
+            .missing("previous_step_id")
+            .hint("write null for a step that starts from the root base image"));
+    }
+    let parent = document
+        .optional_string("previous_step_id")?
+        .map(StepId::new);
+    if let Some(metadata) = document.values.get("metadata")
+        && !metadata.is_object()
+    {
+        return Err(document.wrong_type("metadata", "an object", metadata));
+    }
+    let mut switches = switches(document)?;
+    switches.manual |= !has_templates;
+    document.values.shift_remove("reconciler");
+    let values = std::mem::take(&mut document.values);
+    Ok(Step {
+        id: StepId::new(id),
+        folder: folder.to_owned(),
+        parent,
+        values,
+        switches,
+    })
+}
+
+fn switches(document: &Document) -> Result<Switches, Diagnostic> {
+    let mut switches = Switches::default();
+    let ours = match document.values.get("reconciler") {
+        None | Some(Value::Null) => return Ok(switches),
+        Some(Value::Object(ours)) => ours,
+        Some(other) => return Err(document.wrong_type("reconciler", "an object", other)),
+    };
+    for (key, value) in ours {
+        let at = format!("reconciler.{key}");
+        match (key.as_str(), value) {
+            ("manual", Value::Bool(flag)) => switches.manual = *flag,
+            ("suspend", Value::Bool(flag)) => switches.suspend = *flag,
+            ("manual" | "suspend", other) => {
+                return Err(document.wrong_type(&at, "true or false", other));
+            }
+            ("timeout", Value::String(text)) => {
+                switches.timeout = Some(timeout(document, &at, text)?)
+            }
+            ("timeout", other) => {
+                return Err(document.wrong_type(&at, "a duration such as \"90m\"", other));
+            }
+            ("include", value) => switches.include = include(document, &at, value)?,
+            ("ignore", value) => switches.ignore = strings(document, &at, value)?,
+            _ => {
+                let wrong = document.wrong(&at, format!("`reconciler` has no switch `{key}`"));
+                let hint = nearest(key, SWITCHES.into_iter()).map_or_else(
+                    || format!("there are: {}", SWITCHES.join(", ")),
+                    |near| format!("did you mean `{near}`?"),
+                );
+                return Err(wrong.hint(hint));
+            }
+        }
+    }
+    Ok(switches)
+}
+
+fn timeout(document: &Document, at: &str, text: &str) -> Result<Duration, Diagnostic> {
+    let parsed = text
+        .parse::<jiff::SignedDuration>()
+        .ok()
+        .and_then(|d| Duration::try_from(d).ok());
+    match parsed {
+        Some(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err(document
+            .wrong(at, format!("{text:?} is no duration"))
+            .hint("for instance \"90m\" or \"1h 30m\"")),
+    }
+}
+
+fn strings(document: &Document, at: &str, value: &Value) -> Result<Vec<String>, Diagnostic> {
+    let Value::Array(items) = value else {
+        return Err(document.wrong_type(at, "a list of strings", value));
+    };
+    items
+        .iter()
+        .map(|item| {
+            item.as_str()
+                .map(str::to_owned)
+                .ok_or_else(|| document.wrong_type(at, "a list of strings", item))
+        })
+        .collect()
+}
+
+fn include(document: &Document, at: &str, value: &Value) -> Result<Vec<String>, Diagnostic> {
+    let paths = strings(document, at, value)?;
+    paths
+        .into_iter()
+        .map(|path| {
+            let clean = path
+                .trim_end_matches('/')
+                .trim_start_matches("./")
+                .to_owned();
+            let wrong = clean.is_empty()
+                || clean.starts_with('/')
+                || clean.split('/').any(|part| part == ".." || part.is_empty());
+            if wrong {
+                return Err(document
+                    .wrong(
+                        at,
+                        format!("`include` takes paths from the repository's root, not {path:?}"),
+                    )
+                    .hint("for instance \"scripts/common\""));
+            }
+            Ok(clean)
+        })
+        .collect()
+}
