@@ -8,6 +8,7 @@
 //!                                                          +-> status
 //! ```
 
+pub mod aws;
 pub mod build;
 pub mod catalog;
 pub mod config;

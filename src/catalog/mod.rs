@@ -2,6 +2,7 @@
 //!
 //! This file is the port; `ec2` is its adapter and the only file that touches the EC2 SDK.
 
+pub mod ec2;
 pub mod tags;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,6 @@
+//! How AWS is reached: credentials, region, transport, and what an error of its means.
+//!
+//! The only folder that loads AWS configuration; `catalog::ec2` and `inventory::dynamodb` take the clients made here.
+
+pub mod error;
+pub mod session;
