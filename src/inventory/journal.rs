@@ -76,7 +76,7 @@ pub struct Promise {
 
 /// One stage of a build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "stage", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Written before Packer starts.
     Intent(Intent),
@@ -244,6 +244,20 @@ impl Attempt {
                     failure.retry_at = Some(event.at);
                 }
             }
+        }
+    }
+
+    /// The newest attempt at a step after `event`; none if the event does not change which that is, or what it says. An
+    /// intent always takes the place of an older build: ids of two hosts need not sort as they were written.
+    #[must_use]
+    pub fn after(current: Option<&Self>, event: &BuildEvent) -> Option<Self> {
+        match current {
+            Some(attempt) if attempt.build_id == event.build_id => {
+                let mut attempt = attempt.clone();
+                attempt.apply(event);
+                Some(attempt)
+            }
+            _ => Self::begin(event),
         }
     }
 

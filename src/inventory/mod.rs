@@ -9,6 +9,7 @@
 
 pub mod journal;
 pub mod record;
+pub mod sqlite;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -56,6 +57,15 @@ pub enum Expected {
     Image(AmiId),
 }
 
+/// The records of a workflow as a plan reads them. One that cannot be read stops nobody else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heads {
+    /// Those that can be read, in step id order.
+    pub records: Vec<RecordHead>,
+    /// The others, each with what is wrong with it.
+    pub malformed: Vec<(StepId, String)>,
+}
+
 /// One atomic write: a record, a journal event, or both.
 #[derive(Clone, Debug, Default)]
 pub struct Write {
@@ -76,7 +86,7 @@ pub trait Inventory: Send + Sync {
     async fn prepare(&self) -> Result<(), InventoryError>;
 
     /// All records of a workflow without the long texts: one query, in step id order.
-    async fn heads(&self, workflow: &WorkflowId) -> Result<Vec<RecordHead>, InventoryError>;
+    async fn heads(&self, workflow: &WorkflowId) -> Result<Heads, InventoryError>;
 
     /// One whole record.
     async fn record(
@@ -101,7 +111,8 @@ pub trait Inventory: Send + Sync {
     /// The newest attempt at each step of a workflow.
     async fn attempts(&self, workflow: &WorkflowId) -> Result<Vec<Attempt>, InventoryError>;
 
-    /// The journal of a workflow or of one step, newest build first, at most `limit` events.
+    /// The journal of a workflow or of one step, newest build first and in a build the newest event first, at most
+    /// `limit` events.
     async fn events(
         &self,
         workflow: &WorkflowId,
@@ -126,7 +137,8 @@ pub trait Inventory: Send + Sync {
     /// A heartbeat: a new version under the same token. [`InventoryError::Fenced`] if the lease is another's.
     async fn renew_lease(&self, lease: &Lease, now: Timestamp) -> Result<Lease, InventoryError>;
 
-    /// Gives the lease back; the token stays, so that the next one is greater.
+    /// Gives the lease back; the token stays, so that the next one is greater. [`InventoryError::Fenced`] if it is
+    /// another's already.
     async fn release_lease(&self, lease: &Lease) -> Result<(), InventoryError>;
 }
 

@@ -1,0 +1,122 @@
+//! The build journal as rows, and beside it the newest attempt at each step, folded at every event.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::error::Fault;
+use super::records::{column, json, nanoseconds, timestamp};
+use crate::ids::{BuildId, StepId, WorkflowId};
+use crate::inventory::journal::{Attempt, BuildEvent};
+
+/// Appends an event and folds it into the newest attempt at its step.
+pub(super) fn append(db: &Connection, event: &BuildEvent) -> Result<(), Fault> {
+    let added = db
+        .prepare_cached("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")?
+        .execute(params![
+            event.workflow_id.as_str(),
+            event.build_id.as_str(),
+            event.seq,
+            event.step_id.as_str(),
+            nanoseconds(event.at),
+            json(&event.stage)?,
+        ])?;
+    if added == 0 {
+        return Err(conflict(event));
+    }
+    let current = newest(db, &event.workflow_id, &event.step_id)?;
+    if let Some(attempt) = &current
+        && attempt.build_id == event.build_id
+        && event.seq <= attempt.seq
+    {
+        return Err(conflict(event));
+    }
+    if let Some(attempt) = Attempt::after(current.as_ref(), event) {
+        db.prepare_cached("INSERT OR REPLACE INTO attempt VALUES (?, ?, ?)")?
+            .execute(params![
+                event.workflow_id.as_str(),
+                event.step_id.as_str(),
+                json(&attempt)?
+            ])?;
+    }
+    Ok(())
+}
+
+fn conflict(event: &BuildEvent) -> Fault {
+    Fault::Conflict(format!("event {} of build {}", event.seq, event.build_id))
+}
+
+fn newest(db: &Connection, workflow: &WorkflowId, step: &StepId) -> Result<Option<Attempt>, Fault> {
+    let text: Option<String> = db
+        .prepare_cached("SELECT attempt FROM attempt WHERE workflow_id = ? AND step_id = ?")?
+        .query_row([workflow.as_str(), step.as_str()], |row| row.get(0))
+        .optional()?;
+    text.map(|text| parse(workflow, step.as_str(), &text))
+        .transpose()
+}
+
+/// The newest attempt at each step, in step id order.
+pub(super) fn attempts(db: &Connection, workflow: &WorkflowId) -> Result<Vec<Attempt>, Fault> {
+    let mut statement = db.prepare_cached(
+        "SELECT step_id, attempt FROM attempt WHERE workflow_id = ? ORDER BY step_id",
+    )?;
+    let mut rows = statement.query([workflow.as_str()])?;
+    let mut attempts = Vec::new();
+    while let Some(row) = rows.next()? {
+        let key = |detail| malformed(workflow, "an attempt", detail);
+        let step: &str = column(row, 0).map_err(key)?;
+        let text: &str = column(row, 1).map_err(key)?;
+        attempts.push(parse(workflow, step, text)?);
+    }
+    Ok(attempts)
+}
+
+fn parse(workflow: &WorkflowId, step: &str, text: &str) -> Result<Attempt, Fault> {
+    serde_json::from_str(text)
+        .map_err(|wrong| malformed(workflow, &format!("attempt at {step}"), wrong.to_string()))
+}
+
+fn malformed(workflow: &WorkflowId, what: &str, detail: String) -> Fault {
+    Fault::Malformed {
+        key: format!("{workflow}: {what}"),
+        detail,
+    }
+}
+
+/// Events, newest build first and in a build the newest event first.
+pub(super) fn events(
+    db: &Connection,
+    workflow: &WorkflowId,
+    step: Option<&StepId>,
+    limit: usize,
+) -> Result<Vec<BuildEvent>, Fault> {
+    let which = if step.is_some() {
+        "AND step_id = ?3"
+    } else {
+        "AND ?3 IS NULL"
+    };
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT build_id, seq, step_id, at, stage FROM event WHERE workflow_id = ?1 {which} \
+         ORDER BY build_id DESC, seq DESC LIMIT ?2"
+    ))?;
+    let mut rows = statement.query(params![
+        workflow.as_str(),
+        i64::try_from(limit).unwrap_or(i64::MAX),
+        step.map(StepId::as_str)
+    ])?;
+    let mut events = Vec::new();
+    while let Some(row) = rows.next()? {
+        events
+            .push(event(row, workflow).map_err(|detail| malformed(workflow, "an event", detail))?);
+    }
+    Ok(events)
+}
+
+fn event(row: &rusqlite::Row<'_>, workflow: &WorkflowId) -> Result<BuildEvent, String> {
+    Ok(BuildEvent {
+        workflow_id: workflow.clone(),
+        build_id: BuildId::new(column::<&str>(row, 0)?),
+        seq: u32::try_from(column::<i64>(row, 1)?).map_err(|wrong| wrong.to_string())?,
+        step_id: StepId::new(column::<&str>(row, 2)?),
+        at: timestamp(column(row, 3)?)?,
+        stage: serde_json::from_str(column(row, 4)?).map_err(|wrong| wrong.to_string())?,
+    })
+}

@@ -1,0 +1,244 @@
+//! The embedded inventory: one `SQLite` file, the default where no table is configured.
+//!
+//! This file is the adapter itself: which connection a call runs on, and one method per call of the port. What a call
+//! reads and writes stands in `records`, `journal` and `leases`; opening the file in `file`. It relies on the caller to
+//! run inside a tokio runtime: every call runs on a blocking thread.
+//!
+//! # Guarantees
+//!
+//! * A write is one immediate transaction, on disk before the call returns (WAL, `synchronous = FULL`).
+//! * Other processes read at any time, also from a folder that they may not write.
+
+mod error;
+mod file;
+mod journal;
+mod leases;
+mod records;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use crate::ids::{StepId, WorkflowId};
+use crate::inventory::journal::{Attempt, BuildEvent};
+use crate::inventory::record::Record;
+use crate::inventory::{Fence, Heads, Inventory, InventoryError, Lease, Write};
+use error::Fault;
+use file::Reader;
+
+/// Records, journal and leases in one file.
+pub struct SqliteInventory {
+    store: Arc<Store>,
+}
+
+struct Store {
+    path: PathBuf,
+    connection: Mutex<Access>,
+}
+
+/// What the connection may do.
+enum Access {
+    Writer(Connection),
+    Reader(Reader),
+}
+
+impl SqliteInventory {
+    /// Opens the file for reading and writing; it and its folders are made where they are missing, the file for its
+    /// owner alone.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, InventoryError> {
+        let path = path.into();
+        let connection = file::open_writer(&path).map_err(|fault| fault.told(&path))?;
+        Ok(Self::over(path, Access::Writer(connection)))
+    }
+
+    /// Opens the file for reading. A missing file is an empty inventory, and is looked for again at the next call.
+    pub fn open_read_only(path: impl Into<PathBuf>) -> Result<Self, InventoryError> {
+        let path = path.into();
+        let reader = Reader::open(&path).map_err(|fault| fault.told(&path))?;
+        Ok(Self::over(path, Access::Reader(reader)))
+    }
+
+    fn over(path: PathBuf, access: Access) -> Self {
+        Self {
+            store: Arc::new(Store {
+                path,
+                connection: Mutex::new(access),
+            }),
+        }
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, InventoryError> {
+        let store = Arc::clone(&self.store);
+        let done = tokio::task::spawn_blocking(move || {
+            work(&store).map_err(|fault| fault.told(&store.path))
+        });
+        done.await.map_err(|gone| InventoryError::Failed {
+            place: place(&self.store.path),
+            detail: format!("the call ended early: {gone}"),
+        })?
+    }
+
+    /// Reads; an inventory that does not exist yet gives the empty answer.
+    async fn read<T: Default + Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, InventoryError> {
+        self.run(move |store| {
+            let mut access = store.lock();
+            match &mut *access {
+                Access::Writer(connection) => query(connection),
+                Access::Reader(reader) => match reader.connection(&store.path)? {
+                    Some(connection) => query(connection),
+                    None => Ok(T::default()),
+                },
+            }
+        })
+        .await
+    }
+
+    /// Writes, whole or not at all.
+    async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, InventoryError> {
+        self.run(move |store| {
+            let mut access = store.lock();
+            let Access::Writer(connection) = &mut *access else {
+                return Err(Fault::ReadOnly);
+            };
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let done = change(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        })
+        .await
+    }
+}
+
+impl Store {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Access> {
+        // A panic in a call leaves no half transaction behind: it was rolled back when dropped.
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn place(path: &Path) -> String {
+    format!("SQLite {}", path.display())
+}
+
+#[async_trait]
+impl Inventory for SqliteInventory {
+    fn place(&self) -> String {
+        place(&self.store.path)
+    }
+
+    async fn prepare(&self) -> Result<(), InventoryError> {
+        self.run(|store| match &mut *store.lock() {
+            Access::Writer(connection) => file::prepare(connection),
+            Access::Reader(_) => Err(Fault::ReadOnly),
+        })
+        .await
+    }
+
+    async fn heads(&self, workflow: &WorkflowId) -> Result<Heads, InventoryError> {
+        let workflow = workflow.clone();
+        self.read(move |db| records::heads(db, &workflow)).await
+    }
+
+    async fn record(
+        &self,
+        workflow: &WorkflowId,
+        step: &StepId,
+    ) -> Result<Option<Record>, InventoryError> {
+        let (workflow, step) = (workflow.clone(), step.clone());
+        self.read(move |db| records::one(db, &workflow, &step))
+            .await
+    }
+
+    async fn records_of_step(&self, step: &StepId) -> Result<Vec<Record>, InventoryError> {
+        let step = step.clone();
+        self.read(move |db| records::of_step(db, &step)).await
+    }
+
+    async fn records_of_workflow(
+        &self,
+        workflow: &WorkflowId,
+    ) -> Result<Vec<Record>, InventoryError> {
+        let workflow = workflow.clone();
+        self.read(move |db| records::of_workflow(db, &workflow))
+            .await
+    }
+
+    async fn write(&self, write: Write, fence: Option<&Fence>) -> Result<(), InventoryError> {
+        let fence = fence.cloned();
+        self.change(move |db| {
+            if let Some(fence) = &fence {
+                leases::check(db, fence)?;
+            }
+            if let Some((record, expected)) = &write.record {
+                records::put(db, record, expected.as_ref())?;
+            }
+            if let Some(event) = &write.event {
+                journal::append(db, event)?;
+                leases::count_event(db, &event.workflow_id)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn attempts(&self, workflow: &WorkflowId) -> Result<Vec<Attempt>, InventoryError> {
+        let workflow = workflow.clone();
+        self.read(move |db| journal::attempts(db, &workflow)).await
+    }
+
+    async fn events(
+        &self,
+        workflow: &WorkflowId,
+        step: Option<&StepId>,
+        limit: usize,
+    ) -> Result<Vec<BuildEvent>, InventoryError> {
+        let (workflow, step) = (workflow.clone(), step.cloned());
+        self.read(move |db| journal::events(db, &workflow, step.as_ref(), limit))
+            .await
+    }
+
+    async fn lease(&self, workflow: &WorkflowId) -> Result<Option<Lease>, InventoryError> {
+        let workflow = workflow.clone();
+        self.read(move |db| leases::read(db, &workflow)).await
+    }
+
+    async fn acquire_lease(
+        &self,
+        workflow: &WorkflowId,
+        holder: &str,
+        duration_seconds: u64,
+        seen: Option<&Lease>,
+        now: Timestamp,
+    ) -> Result<Lease, InventoryError> {
+        let (workflow, holder, seen) = (workflow.clone(), holder.to_owned(), seen.cloned());
+        self.change(move |db| {
+            leases::acquire(db, &workflow, &holder, duration_seconds, seen.as_ref(), now)
+        })
+        .await
+    }
+
+    async fn renew_lease(&self, lease: &Lease, now: Timestamp) -> Result<Lease, InventoryError> {
+        let lease = lease.clone();
+        self.change(move |db| leases::renew(db, &lease, now)).await
+    }
+
+    async fn release_lease(&self, lease: &Lease) -> Result<(), InventoryError> {
+        let lease = lease.clone();
+        self.change(move |db| leases::release(db, &lease)).await
+    }
+}

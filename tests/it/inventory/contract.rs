@@ -1,0 +1,58 @@
+//! Runs every rule of the port over every adapter.
+
+use std::sync::Arc;
+
+use reconciler::inventory::Inventory;
+use reconciler::inventory::sqlite::SqliteInventory;
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+/// One test per rule and adapter.
+macro_rules! contract {
+    ($($rule:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[test]
+            fn $rule() {
+                super::over_sqlite(super::super::rules::$rule);
+            })*
+        }
+    };
+}
+
+contract! {
+    an_inventory_without_anything_is_empty,
+    preparing_twice_changes_nothing,
+    a_record_comes_back_as_it_was_written,
+    a_record_without_anything_of_ours_is_read_as_such,
+    a_record_that_is_put_again_replaces_all_of_the_old_one,
+    heads_come_in_step_id_order_and_only_of_their_workflow,
+    records_come_newest_image_first,
+    a_record_expected_to_be_absent_is_put_once,
+    a_record_is_replaced_only_where_the_expected_image_stands,
+    a_record_and_its_event_are_written_both_or_not_at_all,
+    an_event_is_never_written_twice,
+    events_come_newest_first_by_step_and_up_to_the_limit,
+    attempts_are_the_newest_build_of_each_step_folded,
+    a_stale_token_writes_neither_record_nor_event,
+    without_a_lease_no_token_writes,
+    a_lease_given_back_writes_no_more_and_is_taken_anew,
+    of_sixteen_that_want_the_lease_one_gets_it,
+    a_heartbeat_changes_the_version_and_keeps_the_token,
+    every_event_of_a_workflow_is_counted,
+    more_than_a_page_of_records_and_attempts_is_read_whole,
+}
+
+fn over_sqlite<R: Future<Output = ()>>(rule: impl FnOnce(Arc<dyn Inventory>) -> R) {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = SqliteInventory::open(folder.path().join("inventory.sqlite")).unwrap();
+    runtime().block_on(async {
+        inventory.prepare().await.unwrap();
+        rule(Arc::new(inventory)).await;
+    });
+}

@@ -1,0 +1,500 @@
+//! The rules of the inventory's port. Each takes an empty, prepared inventory and knows nothing of the adapter.
+
+use std::sync::Arc;
+
+use reconciler::desired::digest::Digest;
+use reconciler::ids::{AmiId, AmiName, WorkflowId};
+use reconciler::inventory::journal::{Progress, Stage};
+use reconciler::inventory::record::Record;
+use reconciler::inventory::{Expected, Fence, Inventory, InventoryError, Write};
+
+use super::values::{Build, failed, hold, minute, of_event, of_record, record, step, workflow};
+
+type Empty = Arc<dyn Inventory>;
+
+fn fence(token: u64) -> Fence {
+    Fence {
+        workflow_id: workflow(),
+        token,
+    }
+}
+
+fn images(records: &[Record]) -> Vec<&str> {
+    records
+        .iter()
+        .map(|record| record.head.ami_id.as_str())
+        .collect()
+}
+
+pub(crate) async fn an_inventory_without_anything_is_empty(inventory: Empty) {
+    let (workflow, pyenv) = (workflow(), step("pyenv"));
+    assert_eq!(inventory.heads(&workflow).await.unwrap().records, []);
+    assert_eq!(inventory.record(&workflow, &pyenv).await.unwrap(), None);
+    assert_eq!(inventory.records_of_step(&pyenv).await.unwrap(), []);
+    assert_eq!(inventory.records_of_workflow(&workflow).await.unwrap(), []);
+    assert_eq!(inventory.attempts(&workflow).await.unwrap(), []);
+    assert_eq!(inventory.events(&workflow, None, 10).await.unwrap(), []);
+    assert_eq!(inventory.lease(&workflow).await.unwrap(), None);
+}
+
+pub(crate) async fn preparing_twice_changes_nothing(inventory: Empty) {
+    let put = record("pyenv", "ami-1", minute(0));
+    inventory.write(of_record(put.clone()), None).await.unwrap();
+    inventory.prepare().await.unwrap();
+    let read = inventory.record(&workflow(), &step("pyenv")).await.unwrap();
+    assert_eq!(read, Some(put));
+}
+
+pub(crate) async fn a_record_comes_back_as_it_was_written(inventory: Empty) {
+    let mut full = record("pyenv", "ami-1", minute(0));
+    full.head.ami_name = AmiName::new("ubuntu/Ærø 🦀/'quoted'");
+    let mut bare = record("größe", "ami-2", minute(1));
+    if let Some(built) = &mut bare.head.built {
+        built.tags.clear();
+        built.build_seconds = 0;
+    }
+    bare.metadata = "{}".to_owned();
+    bare.components.as_mut().unwrap().params.clear();
+    for put in [full, bare] {
+        inventory.write(of_record(put.clone()), None).await.unwrap();
+        let read = inventory
+            .record(&workflow(), &put.head.step_id)
+            .await
+            .unwrap();
+        assert_eq!(read, Some(put));
+    }
+}
+
+pub(crate) async fn a_record_without_anything_of_ours_is_read_as_such(inventory: Empty) {
+    let mut put = record("pyenv", "ami-1", minute(0));
+    put.head.built = None;
+    put.components = None;
+    inventory.write(of_record(put.clone()), None).await.unwrap();
+    let heads = inventory.heads(&workflow()).await.unwrap();
+    assert_eq!(heads.records, [put.head.clone()]);
+    let read = inventory.record(&workflow(), &step("pyenv")).await.unwrap();
+    assert_eq!(read, Some(put));
+}
+
+pub(crate) async fn a_record_that_is_put_again_replaces_all_of_the_old_one(inventory: Empty) {
+    let old = record("pyenv", "ami-1", minute(0));
+    let mut new = record("pyenv", "ami-2", minute(5));
+    new.head.built = None;
+    new.components = None;
+    inventory.write(of_record(old), None).await.unwrap();
+    inventory.write(of_record(new.clone()), None).await.unwrap();
+    let all = inventory.records_of_workflow(&workflow()).await.unwrap();
+    assert_eq!(all, [new]);
+}
+
+pub(crate) async fn heads_come_in_step_id_order_and_only_of_their_workflow(inventory: Empty) {
+    let mut other = record("pyenv", "ami-9", minute(0));
+    other.head.workflow_id = WorkflowId::new("other");
+    inventory.write(of_record(other), None).await.unwrap();
+    let mut wanted = Vec::new();
+    for name in ["pyenv", "Zebra", "mysql", "build_deps"] {
+        let put = record(name, &format!("ami-{name}"), minute(0));
+        wanted.push(put.head.clone());
+        inventory.write(of_record(put), None).await.unwrap();
+    }
+    wanted.sort_by(|one, two| one.step_id.cmp(&two.step_id));
+    let heads = inventory.heads(&workflow()).await.unwrap();
+    assert_eq!(heads.records, wanted);
+    assert_eq!(heads.malformed, []);
+}
+
+pub(crate) async fn records_come_newest_image_first(inventory: Empty) {
+    for (name, ami_id, at) in [
+        ("pyenv", "ami-2", 20),
+        ("mysql", "ami-3", 30),
+        ("core", "ami-1", 10),
+    ] {
+        let put = record(name, ami_id, minute(at));
+        inventory.write(of_record(put), None).await.unwrap();
+    }
+    let all = inventory.records_of_workflow(&workflow()).await.unwrap();
+    assert_eq!(images(&all), ["ami-3", "ami-2", "ami-1"]);
+
+    for (run, ami_id, at) in [("run-1", "ami-5", 50), ("run-2", "ami-4", 5)] {
+        let mut put = record("pyenv", ami_id, minute(at));
+        put.head.workflow_id = WorkflowId::new(run);
+        inventory.write(of_record(put), None).await.unwrap();
+    }
+    let of_step = inventory.records_of_step(&step("pyenv")).await.unwrap();
+    assert_eq!(images(&of_step), ["ami-5", "ami-2", "ami-4"]);
+}
+
+pub(crate) async fn a_record_expected_to_be_absent_is_put_once(inventory: Empty) {
+    let write = |ami_id| Write {
+        record: Some((record("pyenv", ami_id, minute(0)), Some(Expected::Absent))),
+        event: None,
+    };
+    inventory.write(write("ami-1"), None).await.unwrap();
+    let second = inventory.write(write("ami-2"), None).await;
+    assert!(
+        matches!(second, Err(InventoryError::Conflict { .. })),
+        "{second:?}"
+    );
+    let all = inventory.records_of_workflow(&workflow()).await.unwrap();
+    assert_eq!(images(&all), ["ami-1"]);
+}
+
+pub(crate) async fn a_record_is_replaced_only_where_the_expected_image_stands(inventory: Empty) {
+    let write = |ami_id, expected| Write {
+        record: Some((
+            record("pyenv", ami_id, minute(0)),
+            Some(Expected::Image(AmiId::new(expected))),
+        )),
+        event: None,
+    };
+    let nothing_there = inventory.write(write("ami-2", "ami-1"), None).await;
+    assert!(
+        matches!(nothing_there, Err(InventoryError::Conflict { .. })),
+        "{nothing_there:?}"
+    );
+    let first = record("pyenv", "ami-1", minute(0));
+    inventory.write(of_record(first), None).await.unwrap();
+    inventory
+        .write(write("ami-2", "ami-1"), None)
+        .await
+        .unwrap();
+    let late = inventory.write(write("ami-3", "ami-1"), None).await;
+    assert!(
+        matches!(late, Err(InventoryError::Conflict { .. })),
+        "{late:?}"
+    );
+    let all = inventory.records_of_workflow(&workflow()).await.unwrap();
+    assert_eq!(images(&all), ["ami-2"]);
+}
+
+pub(crate) async fn a_record_and_its_event_are_written_both_or_not_at_all(inventory: Empty) {
+    let mut build = Build::of("pyenv");
+    inventory
+        .write(of_event(build.intent()), None)
+        .await
+        .unwrap();
+    let recorded = build.next(Stage::Recorded {
+        ami_id: AmiId::new("ami-1"),
+        build_seconds: 5,
+    });
+    let both = |expected| Write {
+        record: Some((record("pyenv", "ami-1", minute(0)), Some(expected))),
+        event: Some(recorded.clone()),
+    };
+    // The record's condition fails: no event.
+    let refused = inventory
+        .write(both(Expected::Image(AmiId::new("ami-0"))), None)
+        .await;
+    assert!(
+        matches!(refused, Err(InventoryError::Conflict { .. })),
+        "{refused:?}"
+    );
+    let events = inventory.events(&workflow(), None, 10).await.unwrap();
+    assert_eq!(events.len(), 1);
+    let attempts = inventory.attempts(&workflow()).await.unwrap();
+    assert_eq!(attempts[0].progress, Progress::Intended);
+
+    inventory.write(both(Expected::Absent), None).await.unwrap();
+    let attempts = inventory.attempts(&workflow()).await.unwrap();
+    assert!(attempts[0].is_over());
+
+    // The event exists: no record.
+    let mut write = both(Expected::Image(AmiId::new("ami-1")));
+    write.record.as_mut().unwrap().0.head.ami_id = AmiId::new("ami-2");
+    let refused = inventory.write(write, None).await;
+    assert!(
+        matches!(refused, Err(InventoryError::Conflict { .. })),
+        "{refused:?}"
+    );
+    let all = inventory.records_of_workflow(&workflow()).await.unwrap();
+    assert_eq!(images(&all), ["ami-1"]);
+}
+
+pub(crate) async fn an_event_is_never_written_twice(inventory: Empty) {
+    let mut build = Build::of("pyenv");
+    let intent = build.intent();
+    inventory
+        .write(of_event(intent.clone()), None)
+        .await
+        .unwrap();
+    let mut again = intent.clone();
+    again.at = minute(99);
+    let second = inventory.write(of_event(again), None).await;
+    assert!(
+        matches!(second, Err(InventoryError::Conflict { .. })),
+        "{second:?}"
+    );
+    let events = inventory.events(&workflow(), None, 10).await.unwrap();
+    assert_eq!(events, [intent]);
+}
+
+pub(crate) async fn events_come_newest_first_by_step_and_up_to_the_limit(inventory: Empty) {
+    let mut written = Vec::new();
+    for name in ["pyenv", "mysql", "pyenv"] {
+        let mut build = Build::of(name);
+        for event in [
+            build.intent(),
+            build.next(Stage::Started { pid: 4242 }),
+            build.next(failed()),
+        ] {
+            inventory
+                .write(of_event(event.clone()), None)
+                .await
+                .unwrap();
+            written.push(event);
+        }
+    }
+    written.reverse();
+    let all = inventory.events(&workflow(), None, 100).await.unwrap();
+    assert_eq!(all, written);
+    let some = inventory.events(&workflow(), None, 4).await.unwrap();
+    assert_eq!(some, written[..4]);
+    let pyenv = inventory
+        .events(&workflow(), Some(&step("pyenv")), 4)
+        .await
+        .unwrap();
+    let of_pyenv: Vec<_> = written
+        .iter()
+        .filter(|event| event.step_id == step("pyenv"))
+        .take(4)
+        .cloned()
+        .collect();
+    assert_eq!(pyenv, of_pyenv);
+}
+
+pub(crate) async fn attempts_are_the_newest_build_of_each_step_folded(inventory: Empty) {
+    let mut first = Build::of("pyenv");
+    let mut second = Build::of("pyenv");
+    let mut other = Build::of("mysql");
+    for event in [
+        first.intent(),
+        first.next(failed()),
+        second.intent(),
+        // Clean-up after an older build is an event of that build only.
+        first.next(Stage::Cleaned {
+            removed: vec!["i-1".to_owned()],
+        }),
+        second.next(Stage::Started { pid: 7 }),
+        second.next(Stage::ImageSeen {
+            ami_id: AmiId::new("ami-1"),
+        }),
+        other.intent(),
+    ] {
+        inventory.write(of_event(event), None).await.unwrap();
+    }
+    let attempts = inventory.attempts(&workflow()).await.unwrap();
+    let [mysql, pyenv] = &attempts[..] else {
+        panic!("{attempts:?}");
+    };
+    assert_eq!(mysql.step_id, step("mysql"));
+    assert_eq!(mysql.progress, Progress::Intended);
+    assert_eq!(
+        mysql.intent.promise.as_ref().unwrap().aws_tags["team"],
+        "Größe"
+    );
+    assert_eq!(&pyenv.build_id, second.id());
+    assert_eq!(pyenv.seq, 2);
+    assert_eq!(pyenv.progress, Progress::ImageSeen);
+    assert_eq!(pyenv.ami_id, Some(AmiId::new("ami-1")));
+    assert!(!pyenv.cleaned);
+    assert_eq!(pyenv.intent.fingerprint, Digest::of(b"desired"));
+    assert_eq!(pyenv.started_at, minute(0));
+    assert_eq!(pyenv.updated_at, minute(2));
+}
+
+pub(crate) async fn a_stale_token_writes_neither_record_nor_event(inventory: Empty) {
+    let old = hold(&*inventory, "a/1").await;
+    let new = hold(&*inventory, "b/2").await;
+    let put = record("pyenv", "ami-1", minute(0));
+    let mut build = Build::of("pyenv");
+    let intent = build.intent();
+    for write in [of_record(put.clone()), of_event(intent.clone())] {
+        let stale = inventory
+            .write(write.clone(), Some(&fence(old.token)))
+            .await;
+        assert!(
+            matches!(stale, Err(InventoryError::Fenced { .. })),
+            "{stale:?}"
+        );
+        let future = inventory.write(write, Some(&fence(new.token + 1))).await;
+        assert!(
+            matches!(future, Err(InventoryError::Fenced { .. })),
+            "{future:?}"
+        );
+    }
+    assert_eq!(inventory.heads(&workflow()).await.unwrap().records, []);
+    assert_eq!(inventory.events(&workflow(), None, 9).await.unwrap(), []);
+    let both = Write {
+        record: Some((put, Some(Expected::Absent))),
+        event: Some(intent),
+    };
+    inventory
+        .write(both, Some(&fence(new.token)))
+        .await
+        .unwrap();
+    assert_eq!(inventory.heads(&workflow()).await.unwrap().records.len(), 1);
+}
+
+pub(crate) async fn without_a_lease_no_token_writes(inventory: Empty) {
+    let put = record("pyenv", "ami-1", minute(0));
+    for token in [0, 1] {
+        let refused = inventory
+            .write(of_record(put.clone()), Some(&fence(token)))
+            .await;
+        assert!(
+            matches!(refused, Err(InventoryError::Fenced { .. })),
+            "{refused:?}"
+        );
+    }
+}
+
+pub(crate) async fn a_lease_given_back_writes_no_more_and_is_taken_anew(inventory: Empty) {
+    let held = hold(&*inventory, "a/1").await;
+    inventory.release_lease(&held).await.unwrap();
+    let stands = inventory.lease(&workflow()).await.unwrap().unwrap();
+    assert_eq!(stands.holder, None);
+    assert_eq!(stands.token, held.token);
+    assert_ne!(stands.version, held.version);
+    let put = of_record(record("pyenv", "ami-1", minute(0)));
+    let refused = inventory.write(put, Some(&fence(held.token))).await;
+    assert!(
+        matches!(refused, Err(InventoryError::Fenced { .. })),
+        "{refused:?}"
+    );
+    let renewed = inventory.renew_lease(&held, minute(1)).await;
+    assert!(
+        matches!(renewed, Err(InventoryError::Fenced { .. })),
+        "{renewed:?}"
+    );
+    let next = hold(&*inventory, "b/2").await;
+    assert!(next.token > held.token);
+    let late = inventory.release_lease(&held).await;
+    assert!(
+        matches!(late, Err(InventoryError::Fenced { .. })),
+        "{late:?}"
+    );
+    let stands = inventory.lease(&workflow()).await.unwrap().unwrap();
+    assert_eq!(stands.holder.as_deref(), Some("b/2"));
+}
+
+pub(crate) async fn of_sixteen_that_want_the_lease_one_gets_it(inventory: Empty) {
+    for round in 0..2 {
+        let seen = inventory.lease(&workflow()).await.unwrap();
+        let tries: Vec<_> = (0..16)
+            .map(|number| {
+                let (inventory, seen) = (Arc::clone(&inventory), seen.clone());
+                tokio::spawn(async move {
+                    let holder = format!("host/{number}");
+                    inventory
+                        .acquire_lease(&workflow(), &holder, 30, seen.as_ref(), minute(round))
+                        .await
+                })
+            })
+            .collect();
+        let mut winners = Vec::new();
+        for tried in tries {
+            match tried.await.unwrap() {
+                Ok(lease) => winners.push(lease),
+                Err(InventoryError::Conflict { .. }) => {}
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(winners.len(), 1, "{winners:?}");
+        let stands = inventory.lease(&workflow()).await.unwrap();
+        assert_eq!(stands.as_ref(), winners.first());
+    }
+}
+
+pub(crate) async fn a_heartbeat_changes_the_version_and_keeps_the_token(inventory: Empty) {
+    let held = hold(&*inventory, "a/1").await;
+    assert_eq!(held.duration_seconds, 30);
+    let renewed = inventory.renew_lease(&held, minute(3)).await.unwrap();
+    assert_ne!(renewed.version, held.version);
+    assert_eq!(renewed.token, held.token);
+    assert_eq!(renewed.renewed_at, minute(3));
+    assert_eq!(renewed.holder.as_deref(), Some("a/1"));
+    assert_eq!(
+        inventory.lease(&workflow()).await.unwrap(),
+        Some(renewed.clone())
+    );
+    // What was seen before the heartbeat is no ground to take it.
+    let taken = inventory
+        .acquire_lease(&workflow(), "b/2", 30, Some(&held), minute(4))
+        .await;
+    assert!(
+        matches!(taken, Err(InventoryError::Conflict { .. })),
+        "{taken:?}"
+    );
+    let taken = inventory
+        .acquire_lease(&workflow(), "b/2", 60, Some(&renewed), minute(4))
+        .await
+        .unwrap();
+    assert!(taken.token > held.token);
+    assert_eq!(taken.duration_seconds, 60);
+    let late = inventory.renew_lease(&renewed, minute(5)).await;
+    assert!(
+        matches!(late, Err(InventoryError::Fenced { .. })),
+        "{late:?}"
+    );
+}
+
+pub(crate) async fn every_event_of_a_workflow_is_counted(inventory: Empty) {
+    let mut build = Build::of("pyenv");
+    // Also before there is a lease, by somebody who holds none.
+    inventory
+        .write(of_event(build.intent()), None)
+        .await
+        .unwrap();
+    assert_eq!(inventory.lease(&workflow()).await.unwrap(), None);
+    let held = hold(&*inventory, "a/1").await;
+    assert_eq!(held.journal_seq, 1);
+    for (event, fence) in [
+        (
+            build.next(Stage::Started { pid: 1 }),
+            Some(fence(held.token)),
+        ),
+        (build.next(failed()), None),
+    ] {
+        inventory
+            .write(of_event(event), fence.as_ref())
+            .await
+            .unwrap();
+    }
+    let renewed = inventory.renew_lease(&held, minute(1)).await.unwrap();
+    assert_eq!(renewed.journal_seq, 3);
+    inventory
+        .write(of_record(record("pyenv", "ami-1", minute(0))), None)
+        .await
+        .unwrap();
+    let stands = inventory.lease(&workflow()).await.unwrap().unwrap();
+    assert_eq!(stands.journal_seq, 3);
+}
+
+pub(crate) async fn more_than_a_page_of_records_and_attempts_is_read_whole(inventory: Empty) {
+    let count = 1_050;
+    for number in 0..count {
+        let name = format!("step-{number:05}");
+        let mut put = record(&name, &format!("ami-{number}"), minute(number));
+        if let Some(built) = &mut put.head.built {
+            built.tags.insert("filler".to_owned(), "x".repeat(1_500));
+        }
+        let write = Write {
+            record: Some((put, None)),
+            event: Some(Build::of(&name).intent()),
+        };
+        inventory.write(write, None).await.unwrap();
+    }
+    let heads = inventory.heads(&workflow()).await.unwrap();
+    let steps: Vec<_> = heads.records.iter().map(|head| &head.step_id).collect();
+    assert_eq!(heads.records.len(), usize::try_from(count).unwrap());
+    assert!(steps.is_sorted());
+    let all = inventory.records_of_workflow(&workflow()).await.unwrap();
+    assert_eq!(all.len(), heads.records.len());
+    assert_eq!(all[0].head.step_id, step("step-01049"));
+    let attempts = inventory.attempts(&workflow()).await.unwrap();
+    assert_eq!(attempts.len(), heads.records.len());
+    let events = inventory.events(&workflow(), None, 5_000).await.unwrap();
+    assert_eq!(events.len(), heads.records.len());
+    // Attempts and the lease share their place with the events.
+    assert_eq!(inventory.lease(&workflow()).await.unwrap(), None);
+}
