@@ -3,6 +3,11 @@
 //! This file is the port; `packer` is its adapter. What to build was decided by the plan; what the outcome means for the record
 //! is decided by `reconcile`.
 
+pub mod packer;
+pub mod process;
+pub mod supervisor;
+pub mod verdict;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -84,9 +89,23 @@ pub enum Exit {
     Unknown,
 }
 
+/// The commands of Packer that make up a build, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PackerStage {
+    /// `packer init`: plugins. Its failure is a warning as long as `validate` passes.
+    Init,
+    /// `packer validate`
+    Validate,
+    /// `packer build`
+    Build,
+}
+
 /// What a finished build says of itself. Not yet a verdict: EC2 has to show the image first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildOutcome {
+    /// The last command that ran.
+    pub stage: PackerStage,
     /// How Packer ended.
     pub exit: Exit,
     /// The images that it names, region by region, in the order of its artifact lines, without repetitions.

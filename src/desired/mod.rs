@@ -5,6 +5,7 @@
 pub mod ami_name;
 pub mod components;
 pub mod digest;
+pub mod hcl;
 pub mod inputs;
 pub mod jinja;
 pub mod step;

@@ -1,0 +1,308 @@
+//! What the end of a build means: Packer's word and EC2's sight together. Pure; the rules are those of packer.md.
+//!
+//! Exit 0 is no success and another exit is not nothing: a build has succeeded when EC2 shows one image under its unique name and
+//! Packer did not say that it failed before the image was whole.
+
+use crate::build::{BuildOutcome, Exit, PackerStage};
+use crate::catalog::{Image, ImageState};
+use crate::ids::{AmiId, Region};
+use crate::inventory::journal::FailureClass;
+
+/// What is to be done with a build that is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The image is to be verified, tagged and recorded.
+    Made(AmiId),
+    /// There is nothing to record; what was left is to be cleaned up.
+    Failed {
+        /// Its consequence.
+        class: FailureClass,
+        /// One line a person can act on.
+        cause: String,
+    },
+}
+
+/// Judges a build. `image` is what EC2 shows under the name that only this build gives.
+#[must_use]
+pub fn judge(outcome: &BuildOutcome, region: &Region, image: Option<&Image>) -> Verdict {
+    let here: Vec<_> = outcome
+        .artifacts
+        .iter()
+        .filter(|(place, _)| place == region)
+        .map(|(_, id)| id)
+        .collect();
+    if here.len() > 1 {
+        let ids: Vec<_> = here.iter().map(ToString::to_string).collect();
+        return step(format!(
+            "the template made {} images in {region} where a step makes exactly one: {}",
+            ids.len(),
+            ids.join(", ")
+        ));
+    }
+    match (&outcome.exit, image) {
+        (Exit::Code(0), Some(image)) if here.first().is_some_and(|id| **id == image.id) => {
+            made(image)
+        }
+        (Exit::Code(0), None) if !here.is_empty() => step(format!(
+            "Packer made {}, but not under the name that it was given; use `builder.output_ami_name` as `ami_name`",
+            here[0]
+        )),
+        (Exit::Code(0), None) => Verdict::Failed {
+            class: FailureClass::Transient,
+            cause: "Packer ended without an error and without an image: it may have been killed"
+                .to_owned(),
+        },
+        // An image under the unique name is complete if EC2 says so, whatever became of Packer afterwards; but not after a failed
+        // post-processor or provisioner, which says that the image is not what was wanted.
+        (Exit::Code(0) | Exit::Signal(_) | Exit::Unknown, Some(image)) => made(image),
+        (Exit::Cancelled, Some(image)) if image.state == ImageState::Available => made(image),
+        // Somebody else ended Packer while it cleaned up: the image was whole before that.
+        (Exit::Code(_), Some(image))
+            if image.state == ImageState::Available && only_cancelled(&outcome.errors) =>
+        {
+            made(image)
+        }
+        (exit, _) => failed(outcome, exit),
+    }
+}
+
+fn only_cancelled(errors: &[String]) -> bool {
+    !errors.is_empty()
+        && errors
+            .iter()
+            .all(|said| said.to_lowercase().contains("cancel"))
+}
+
+fn made(image: &Image) -> Verdict {
+    match &image.state {
+        ImageState::Available | ImageState::Pending => Verdict::Made(image.id.clone()),
+        ImageState::Failed(reason) | ImageState::Other(reason) => Verdict::Failed {
+            class: FailureClass::Transient,
+            cause: format!("EC2 could not finish {}: {reason}", image.id),
+        },
+    }
+}
+
+fn step(cause: String) -> Verdict {
+    Verdict::Failed {
+        class: FailureClass::Step,
+        cause,
+    }
+}
+
+fn failed(outcome: &BuildOutcome, exit: &Exit) -> Verdict {
+    let said = outcome.errors.join("\n");
+    let (class, cause) = match exit {
+        Exit::TimedOut => (
+            FailureClass::Step,
+            "took longer than its timeout and was ended".to_owned(),
+        ),
+        Exit::Cancelled => (FailureClass::Cancelled, "cancelled".to_owned()),
+        Exit::Unknown => (
+            FailureClass::Transient,
+            "Packer and its supervisor were killed".to_owned(),
+        ),
+        Exit::Signal(signal) => (
+            FailureClass::Transient,
+            format!("Packer was killed by signal {signal}"),
+        ),
+        Exit::Code(code) => {
+            let cause = cause_line(&outcome.errors)
+                .unwrap_or_else(|| format!("Packer exited with status {code} and said nothing"));
+            (class_of(&said, outcome.stage), cause)
+        }
+    };
+    Verdict::Failed { class, cause }
+}
+
+const PERSON: [&str; 9] = [
+    "UnauthorizedOperation",
+    "AccessDenied",
+    "AuthFailure",
+    "VcpuLimitExceeded",
+    "InstanceLimitExceeded",
+    "InvalidAMIID.NotFound",
+    "Missing plugins",
+    "plugins are not installed",
+    "NoCredentialProviders",
+];
+
+const TRANSIENT: [&str; 17] = [
+    "RequestLimitExceeded",
+    "Throttling",
+    "InsufficientInstanceCapacity",
+    "InternalError",
+    "ServiceUnavailable",
+    "Unavailable",
+    "RequestExpired",
+    "ExpiredToken",
+    "connection refused",
+    "connection reset",
+    "i/o timeout",
+    "no such host",
+    "unexpected EOF",
+    "TLS handshake timeout",
+    "Timeout waiting for SSH",
+    "Script disconnected unexpectedly",
+    "status code: 5",
+];
+
+/// What kind of failure Packer's words tell of; without a word that is known, the step's own.
+fn class_of(said: &str, stage: PackerStage) -> FailureClass {
+    if said.contains("Script exited with non-zero exit status") {
+        return FailureClass::Step;
+    }
+    if PERSON.iter().any(|word| said.contains(word)) {
+        FailureClass::Person
+    } else if stage == PackerStage::Build && TRANSIENT.iter().any(|word| said.contains(word)) {
+        FailureClass::Transient
+    } else {
+        FailureClass::Step
+    }
+}
+
+/// The line that names the cause: not Packer's closing summary, and not what a provisioner wrote to standard error.
+fn cause_line(errors: &[String]) -> Option<String> {
+    let lines = || {
+        errors
+            .iter()
+            .flat_map(|text| text.lines())
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+    };
+    let telling = |line: &&str| {
+        [
+            "errored",
+            "Error",
+            "error:",
+            "exited with",
+            "disconnected",
+            "Timeout",
+        ]
+        .iter()
+        .any(|word| line.contains(word))
+            && !line.starts_with("==> Some builds")
+    };
+    let line = lines()
+        .filter(telling)
+        .max_by_key(|line| line.contains("exited with") || line.contains("status code"))
+        .or_else(|| lines().next_back())?;
+    let line = line
+        .split_once("errored after")
+        .and_then(|(_, rest)| rest.split_once(": "))
+        .map_or(line, |(_, rest)| rest);
+    Some(line.trim_start_matches("==> ").chars().take(300).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::catalog::Leftovers;
+    use crate::ids::AmiName;
+
+    fn outcome(exit: Exit, artifacts: &[&str], errors: &[&str]) -> BuildOutcome {
+        BuildOutcome {
+            stage: PackerStage::Build,
+            exit,
+            artifacts: artifacts
+                .iter()
+                .map(|id| (Region::new("r"), AmiId::new(*id)))
+                .collect(),
+            errors: errors.iter().map(|&e| e.to_owned()).collect(),
+            traces: Leftovers::default(),
+            duration: Duration::ZERO,
+            log: "packer.log".into(),
+        }
+    }
+
+    fn image(state: ImageState) -> Image {
+        Image {
+            id: AmiId::new("ami-1"),
+            name: AmiName::new("n"),
+            state,
+            owner_id: "1".into(),
+            created_at: Timestamp::UNIX_EPOCH,
+            tags: BTreeMap::new(),
+            snapshots: vec![],
+            details: String::new(),
+        }
+    }
+
+    fn class(outcome: &BuildOutcome, image: Option<&Image>) -> FailureClass {
+        match judge(outcome, &Region::new("r"), image) {
+            Verdict::Failed { class, .. } => class,
+            made @ Verdict::Made(_) => panic!("{made:?}"),
+        }
+    }
+
+    #[test]
+    fn exit_zero_is_no_success_without_an_image() {
+        assert_eq!(
+            class(&outcome(Exit::Code(0), &[], &[]), None),
+            FailureClass::Transient
+        );
+        assert_eq!(
+            class(&outcome(Exit::Code(0), &["ami-1"], &[]), None),
+            FailureClass::Step
+        );
+    }
+
+    #[test]
+    fn a_whole_image_is_adopted_though_packer_was_killed() {
+        let image = image(ImageState::Available);
+        for exit in [
+            Exit::Code(0),
+            Exit::Signal(9),
+            Exit::Unknown,
+            Exit::Cancelled,
+        ] {
+            assert_eq!(
+                judge(&outcome(exit, &[], &[]), &Region::new("r"), Some(&image)),
+                Verdict::Made(AmiId::new("ami-1"))
+            );
+        }
+    }
+
+    #[test]
+    fn an_image_after_a_failed_post_processor_is_not_what_was_wanted() {
+        let image = image(ImageState::Available);
+        let failed = outcome(Exit::Code(1), &["ami-1"], &["Post-processor failed: x"]);
+        assert_eq!(class(&failed, Some(&image)), FailureClass::Step);
+    }
+
+    #[test]
+    fn a_step_makes_exactly_one_image() {
+        assert_eq!(
+            class(&outcome(Exit::Code(0), &["ami-1", "ami-2"], &[]), None),
+            FailureClass::Step
+        );
+    }
+
+    #[test]
+    fn packers_words_tell_whose_turn_it_is() {
+        let of = |said: &str| class(&outcome(Exit::Code(1), &[], &[said]), None);
+        assert_eq!(
+            of(
+                "Build 'x' errored after 3 seconds: Script exited with non-zero exit status: 7. Allowed exit codes are: [0]"
+            ),
+            FailureClass::Step
+        );
+        assert_eq!(
+            of("Error launching source instance: InsufficientInstanceCapacity: no capacity"),
+            FailureClass::Transient
+        );
+        assert_eq!(
+            of("Error querying AMI: InvalidAMIID.NotFound: x"),
+            FailureClass::Person
+        );
+        assert_eq!(
+            of("Error launching source instance: UnauthorizedOperation: x"),
+            FailureClass::Person
+        );
+    }
+}
