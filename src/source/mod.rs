@@ -1,10 +1,15 @@
 //! Commits and trees. Everything is read from git's object database: never from a work tree.
 //!
-//! This file is the port; `repository` is its adapter over libgit2, local or fetched.
+//! This file is the port. Its adapter over libgit2 is `repository` for a repository of this host and `remote` for one that is fetched;
+//! both read through `store` and `tree`. `watch` wakes when references move.
 
+pub mod diff;
 pub mod discover;
+mod error;
 pub mod repository;
+mod store;
 mod tree;
+pub mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -83,6 +88,17 @@ pub trait GitTree: Send + Sync {
 /// Larger files are refused: nothing that a template step uploads from git is this large, and one would fill the memory.
 pub const MAX_FILE_BYTES: u64 = 512 * 1024 * 1024;
 
+/// What is told about a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommitFacts {
+    /// The author's name.
+    pub author: String,
+    /// When it was committed.
+    pub time: jiff::Timestamp,
+    /// The first line of its message.
+    pub subject: String,
+}
+
 /// A repository that is followed.
 pub trait GitSource: Send + Sync {
     /// Where it is, for people, without a password.
@@ -102,6 +118,14 @@ pub trait GitSource: Send + Sync {
 
     /// Whether `old` is an ancestor of `new`; false says that history was rewritten. False too if `old` is not there.
     fn descends(&self, new: &Revision, old: &Revision) -> Result<bool, SourceError>;
+
+    /// Who made a commit, when, and what for.
+    fn describe(&self, revision: &Revision) -> Result<CommitFacts, SourceError>;
+
+    /// The folder to give to a [`watch`] on this host; none for a repository that has to be fetched.
+    fn watched(&self) -> Option<&std::path::Path> {
+        None
+    }
 }
 
 /// Why git could not be read.

@@ -1,0 +1,3 @@
+//! What the tests are made with: a vocabulary, so that a test reads as what it claims.
+
+pub(crate) mod repo;
