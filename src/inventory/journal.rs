@@ -253,6 +253,9 @@ impl Attempt {
     pub fn after(current: Option<&Self>, event: &BuildEvent) -> Option<Self> {
         match current {
             Some(attempt) if attempt.build_id == event.build_id => {
+                if event.seq <= attempt.seq {
+                    return None;
+                }
                 let mut attempt = attempt.clone();
                 attempt.apply(event);
                 Some(attempt)

@@ -5,8 +5,10 @@
 //! # Guarantees
 //!
 //! * A [`Write`] happens whole or not at all, and only while its [`Fence`] is the newest of its workflow.
-//! * Journal events are never changed; writing the same event twice is [`InventoryError::Conflict`].
+//! * Journal events are never changed: another event in the place of one is [`InventoryError::Conflict`]. A write whose
+//!   event is there already, word for word, has happened (its answer was lost): it succeeds and changes nothing.
 
+pub mod dynamodb;
 pub mod journal;
 pub mod record;
 pub mod sqlite;
@@ -182,6 +184,14 @@ pub enum InventoryError {
         action: String,
         /// Which table or file.
         place: String,
+    },
+    /// No credentials, or expired or wrong ones.
+    #[error("no valid credentials for {place}: {detail}")]
+    Credentials {
+        /// Which table.
+        place: String,
+        /// What the service or the SDK said.
+        detail: String,
     },
     /// It may work later.
     #[error("{place} did not answer: {detail}")]

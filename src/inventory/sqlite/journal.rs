@@ -20,15 +20,12 @@ pub(super) fn append(db: &Connection, event: &BuildEvent) -> Result<(), Fault> {
             json(&event.stage)?,
         ])?;
     if added == 0 {
-        return Err(conflict(event));
+        return Err(Fault::Conflict(format!(
+            "event {} of build {}",
+            event.seq, event.build_id
+        )));
     }
     let current = newest(db, &event.workflow_id, &event.step_id)?;
-    if let Some(attempt) = &current
-        && attempt.build_id == event.build_id
-        && event.seq <= attempt.seq
-    {
-        return Err(conflict(event));
-    }
     if let Some(attempt) = Attempt::after(current.as_ref(), event) {
         db.prepare_cached("INSERT OR REPLACE INTO attempt VALUES (?, ?, ?)")?
             .execute(params![
@@ -40,8 +37,20 @@ pub(super) fn append(db: &Connection, event: &BuildEvent) -> Result<(), Fault> {
     Ok(())
 }
 
-fn conflict(event: &BuildEvent) -> Fault {
-    Fault::Conflict(format!("event {} of build {}", event.seq, event.build_id))
+/// Whether the event is there, word for word.
+pub(super) fn has(db: &Connection, event: &BuildEvent) -> Result<bool, Fault> {
+    let mut statement = db.prepare_cached(
+        "SELECT 1 FROM event WHERE workflow_id = ? AND build_id = ? AND seq = ? AND step_id = ? \
+         AND at = ? AND stage = ?",
+    )?;
+    Ok(statement.exists(params![
+        event.workflow_id.as_str(),
+        event.build_id.as_str(),
+        event.seq,
+        event.step_id.as_str(),
+        nanoseconds(event.at),
+        json(&event.stage)?,
+    ])?)
 }
 
 fn newest(db: &Connection, workflow: &WorkflowId, step: &StepId) -> Result<Option<Attempt>, Fault> {

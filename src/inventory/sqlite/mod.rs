@@ -184,6 +184,11 @@ impl Inventory for SqliteInventory {
             if let Some(fence) = &fence {
                 leases::check(db, fence)?;
             }
+            if let Some(event) = &write.event
+                && journal::has(db, event)?
+            {
+                return Ok(());
+            }
             if let Some((record, expected)) = &write.record {
                 records::put(db, record, expected.as_ref())?;
             }

@@ -1,3 +1,4 @@
 //! What the tests are made with: a vocabulary, so that a test reads as what it claims.
 
+pub(crate) mod emulator;
 pub(crate) mod repo;

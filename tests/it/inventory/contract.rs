@@ -5,13 +5,7 @@ use std::sync::Arc;
 use reconciler::inventory::Inventory;
 use reconciler::inventory::sqlite::SqliteInventory;
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap()
-}
+use super::tables::{Tables, runtime};
 
 /// One test per rule and adapter.
 macro_rules! contract {
@@ -20,6 +14,13 @@ macro_rules! contract {
             $(#[test]
             fn $rule() {
                 super::over_sqlite(super::super::rules::$rule);
+            })*
+        }
+
+        mod dynamodb {
+            $(#[test]
+            fn $rule() {
+                super::over_dynamodb(super::super::rules::$rule);
             })*
         }
     };
@@ -36,7 +37,8 @@ contract! {
     a_record_expected_to_be_absent_is_put_once,
     a_record_is_replaced_only_where_the_expected_image_stands,
     a_record_and_its_event_are_written_both_or_not_at_all,
-    an_event_is_never_written_twice,
+    a_write_repeated_word_for_word_has_happened_once,
+    an_event_is_never_changed,
     events_come_newest_first_by_step_and_up_to_the_limit,
     attempts_are_the_newest_build_of_each_step_folded,
     a_stale_token_writes_neither_record_nor_event,
@@ -54,5 +56,15 @@ fn over_sqlite<R: Future<Output = ()>>(rule: impl FnOnce(Arc<dyn Inventory>) -> 
     runtime().block_on(async {
         inventory.prepare().await.unwrap();
         rule(Arc::new(inventory)).await;
+    });
+}
+
+fn over_dynamodb<R: Future<Output = ()>>(rule: impl FnOnce(Arc<dyn Inventory>) -> R) {
+    runtime().block_on(async {
+        let tables = Tables::fresh().await;
+        let inventory = tables.inventory(true);
+        inventory.prepare().await.unwrap();
+        rule(Arc::new(inventory)).await;
+        tables.delete().await;
     });
 }

@@ -1,5 +1,9 @@
 //! The inventory: one contract suite over both adapters, and what is particular to each.
 
 mod contract;
+mod dynamodb;
+mod python_library;
 mod rules;
+mod sqlite;
+mod tables;
 mod values;

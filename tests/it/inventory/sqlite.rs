@@ -1,0 +1,266 @@
+//! What is particular to the SQLite adapter: the file, who may read it, and other processes beside it.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use reconciler::inventory::sqlite::SqliteInventory;
+use reconciler::inventory::{Inventory, InventoryError};
+use rusqlite::Connection;
+
+use super::tables::runtime;
+use super::values::{minute, of_record, record, step, workflow};
+
+fn file(folder: &tempfile::TempDir) -> PathBuf {
+    folder.path().join("state/deep/inventory.sqlite")
+}
+
+fn put(inventory: &SqliteInventory, step_id: &str) {
+    let write = of_record(record(step_id, "ami-1", minute(0)));
+    runtime().block_on(inventory.write(write, None)).unwrap();
+}
+
+fn steps(inventory: &SqliteInventory) -> Vec<String> {
+    let heads = runtime().block_on(inventory.heads(&workflow())).unwrap();
+    heads
+        .records
+        .iter()
+        .map(|head| head.step_id.to_string())
+        .collect()
+}
+
+#[test]
+fn the_file_and_its_companions_are_for_their_owner_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = SqliteInventory::open(file(&folder)).unwrap();
+    put(&inventory, "pyenv");
+    let state = file(&folder).parent().unwrap().to_owned();
+    let mut seen = 0;
+    for entry in std::fs::read_dir(&state).unwrap() {
+        let mode = entry.unwrap().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        seen += 1;
+    }
+    assert_eq!(seen, 3, "database, -wal and -shm");
+    let mode = std::fs::metadata(state).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+#[test]
+fn a_reader_finds_nothing_then_what_a_writer_makes() {
+    let folder = tempfile::tempdir().unwrap();
+    let reader = SqliteInventory::open_read_only(file(&folder)).unwrap();
+    assert!(steps(&reader).is_empty());
+    assert!(!file(&folder).exists());
+    let writer = SqliteInventory::open(file(&folder)).unwrap();
+    put(&writer, "pyenv");
+    assert_eq!(steps(&reader), ["pyenv"]);
+    put(&writer, "mysql");
+    assert_eq!(steps(&reader), ["mysql", "pyenv"]);
+    drop(writer);
+    assert_eq!(steps(&reader), ["mysql", "pyenv"]);
+}
+
+#[test]
+fn a_reader_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(SqliteInventory::open(file(&folder)).unwrap());
+    let reader = SqliteInventory::open_read_only(file(&folder)).unwrap();
+    let write = of_record(record("pyenv", "ami-1", minute(0)));
+    let refused = runtime().block_on(reader.write(write, None)).unwrap_err();
+    assert!(refused.to_string().contains("reading only"), "{refused}");
+    assert!(runtime().block_on(reader.prepare()).is_err());
+}
+
+/// The part of the next test that runs in a process of its own, as another user where that is possible.
+#[test]
+#[ignore = "run by the test below"]
+fn child_that_reads() {
+    let path = std::env::var_os("INVENTORY_TO_READ").unwrap();
+    let reader = SqliteInventory::open_read_only(PathBuf::from(path)).unwrap();
+    println!("read {:?}", steps(&reader));
+}
+
+#[test]
+fn another_user_reads_in_a_folder_that_only_the_owner_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("inventory.sqlite");
+    let writer = SqliteInventory::open(&path).unwrap();
+    put(&writer, "pyenv");
+    open_to_all(folder.path(), 0o755);
+    open_to_all(&path, 0o644);
+    let beside_a_writer = read_as_somebody_else(folder.path(), &path);
+    assert!(
+        beside_a_writer.contains(r#"read ["pyenv"]"#),
+        "{beside_a_writer}"
+    );
+    put(&writer, "mysql");
+    drop(writer);
+    assert!(!folder.path().join("inventory.sqlite-shm").exists());
+    open_to_all(folder.path(), 0o555);
+    let after_a_clean_close = read_as_somebody_else(folder.path(), &path);
+    assert!(
+        after_a_clean_close.contains(r#"read ["mysql", "pyenv"]"#),
+        "{after_a_clean_close}"
+    );
+    open_to_all(folder.path(), 0o755);
+}
+
+/// The database's companions have their own modes once it was opened.
+fn open_to_all(path: &Path, mode: u32) {
+    let companions = ["-wal", "-shm"].map(|end| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    });
+    for path in companions.iter().map(PathBuf::as_path).chain([path]) {
+        if path.exists() {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+    }
+}
+
+fn read_as_somebody_else(folder: &Path, path: &Path) -> String {
+    use std::os::unix::process::CommandExt as _;
+    // Where this binary lies may be closed to others.
+    let program = tempfile::tempdir().unwrap();
+    open_to_all(program.path(), 0o755);
+    let copy = program.path().join("it");
+    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    open_to_all(&copy, 0o755);
+    let mut child = Command::new(copy);
+    child
+        .args(["--exact", "inventory::sqlite::child_that_reads"])
+        .args(["--ignored", "--nocapture"])
+        .env("INVENTORY_TO_READ", path)
+        .current_dir(folder);
+    if rustix::process::geteuid().is_root() {
+        // `nobody`: root would not be stopped by a mode.
+        child.uid(65534).gid(65534);
+    }
+    let output = child.output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn files_that_are_not_ours_are_refused_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("inventory.sqlite");
+    type Spoil = fn(&Path);
+    let cases: [(Spoil, &str); 3] = [
+        (
+            |path| std::fs::write(path, "not a database, but long enough to be looked at").unwrap(),
+            "not a database",
+        ),
+        (
+            |path| {
+                Connection::open(path)
+                    .unwrap()
+                    .execute_batch("CREATE TABLE theirs (a)")
+                    .unwrap();
+            },
+            "tables of another program",
+        ),
+        (
+            |path| {
+                drop(SqliteInventory::open(path).unwrap());
+                Connection::open(path)
+                    .unwrap()
+                    .execute_batch("PRAGMA user_version = 99")
+                    .unwrap();
+            },
+            "its version is 99",
+        ),
+    ];
+    for (spoil, said) in cases {
+        let _ = std::fs::remove_file(&path);
+        spoil(&path);
+        for opened in [
+            SqliteInventory::open(&path),
+            SqliteInventory::open_read_only(&path),
+        ] {
+            match opened.map(drop) {
+                Err(error @ InventoryError::Schema { .. }) => {
+                    assert!(error.to_string().contains(said), "{error}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_path_with_signs_that_mean_something_in_a_uri_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("50% ?#&.sqlite");
+    put(&SqliteInventory::open(&path).unwrap(), "pyenv");
+    let reader = SqliteInventory::open_read_only(&path).unwrap();
+    assert_eq!(steps(&reader), ["pyenv"]);
+}
+
+#[test]
+fn a_row_that_cannot_be_read_stops_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = SqliteInventory::open(file(&folder)).unwrap();
+    for name in ["pyenv", "mysql", "core"] {
+        put(&inventory, name);
+    }
+    Connection::open(file(&folder))
+        .unwrap()
+        .execute_batch(
+            "UPDATE record SET fingerprint = x'00' WHERE step_id = 'pyenv'; \
+             UPDATE record SET tags = '{oops' WHERE step_id = 'core'",
+        )
+        .unwrap();
+    assert_eq!(steps(&inventory), ["mysql"]);
+    let heads = runtime().block_on(inventory.heads(&workflow())).unwrap();
+    let broken: Vec<_> = heads.malformed.iter().map(|(step, _)| step).collect();
+    assert_eq!(broken, [&step("core"), &step("pyenv")]);
+    assert!(
+        heads.malformed[1].1.contains("1 bytes"),
+        "{:?}",
+        heads.malformed
+    );
+}
+
+#[test]
+fn several_open_a_new_file_at_once() {
+    for _ in 0..5 {
+        let folder = tempfile::tempdir().unwrap();
+        let threads: Vec<_> = (0..8)
+            .map(|number| {
+                let path = file(&folder);
+                std::thread::spawn(move || {
+                    let inventory = SqliteInventory::open(path).unwrap();
+                    put(&inventory, &format!("step-{number}"));
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let reader = SqliteInventory::open_read_only(file(&folder)).unwrap();
+        assert_eq!(steps(&reader).len(), 8);
+    }
+}
+
+#[test]
+fn a_file_locked_by_another_process_is_unavailable_not_broken() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = {
+        let other = {
+            drop(SqliteInventory::open(file(&folder)).unwrap());
+            Connection::open(file(&folder)).unwrap()
+        };
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let inventory = SqliteInventory::open(file(&folder)).unwrap();
+        let write = of_record(record("pyenv", "ami-1", minute(0)));
+        runtime()
+            .block_on(inventory.write(write, None))
+            .unwrap_err()
+    };
+    assert!(
+        matches!(error, InventoryError::Unavailable { .. }),
+        "{error:?}"
+    );
+}
