@@ -524,7 +524,12 @@ pub(crate) async fn more_than_a_page_of_records_and_attempts_is_read_whole(inven
         }
         let mut intent = Build::of(&name).intent();
         if let Stage::Intent(intent) = &mut intent.stage {
-            intent.promise.as_mut().unwrap().metadata.clone_from(&filler);
+            intent
+                .promise
+                .as_mut()
+                .unwrap()
+                .metadata
+                .clone_from(&filler);
         }
         let write = Write {
             record: Some((put, None)),
