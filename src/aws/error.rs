@@ -1,8 +1,8 @@
 //! What an error of an AWS call means: whose turn it is to do something.
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 /// An AWS call that failed, by consequence.
@@ -78,16 +78,9 @@ where
             by_code(code, message, status)
         }
         SdkError::ResponseError(response) if response.raw().status().is_success() => {
-            AwsFailure::Unavailable(format!(
-                "the answer was cut short: {}",
-                DisplayErrorContext(error)
-            ))
+            AwsFailure::Unavailable(format!("the answer was cut short: {}", causes(error)))
         }
-        SdkError::ConstructionFailure(_)
-        | SdkError::DispatchFailure(_)
-        | SdkError::TimeoutError(_)
-        | SdkError::ResponseError(_) => by_transport(&DisplayErrorContext(error).to_string()),
-        _ => AwsFailure::Unavailable(DisplayErrorContext(error).to_string()),
+        _ => by_transport(error),
     }
 }
 
@@ -111,19 +104,42 @@ fn by_code(code: &str, message: &str, status: u16) -> AwsFailure {
     }
 }
 
-fn by_transport(said: &str) -> AwsFailure {
-    let lower = said.to_lowercase();
-    if lower.contains("credential") || lower.contains("sso") && lower.contains("token") {
-        AwsFailure::Credentials(innermost(said))
-    } else {
-        AwsFailure::Unavailable(innermost(said))
+/// What went wrong before there was an answer: finding credentials is part of sending.
+fn by_transport(error: &(dyn std::error::Error + 'static)) -> AwsFailure {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(missing) = cause.downcast_ref::<CredentialsError>() {
+            return credentials(missing);
+        }
+        next = cause.source();
+    }
+    AwsFailure::Unavailable(causes(error))
+}
+
+fn credentials(error: &CredentialsError) -> AwsFailure {
+    match error {
+        // Whoever gives them out did not answer.
+        CredentialsError::ProviderTimedOut(_) => AwsFailure::Unavailable(causes(error)),
+        CredentialsError::CredentialsNotLoaded(_) => AwsFailure::Credentials(format!(
+            "{} (looked at the workflow's keys and profile, AWS_ACCESS_KEY_ID, AWS_PROFILE, and the container's and instance's role)",
+            causes(error)
+        )),
+        _ => AwsFailure::Credentials(causes(error)),
     }
 }
 
-/// The SDK chains its causes with `: `, and adds a debug dump in brackets; people need the causes.
-fn innermost(said: &str) -> String {
-    let text = said.split(" (").next().unwrap_or(said);
-    text.split(": ").collect::<Vec<_>>().join(": ")
+/// An error and what caused it, in one line, each cause once. The SDK's own display adds a dump of its fields; people need the causes.
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
+    let mut said: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        if !said.iter().any(|before| before.contains(&text)) {
+            said.push(text);
+        }
+        next = error.source();
+    }
+    said.join(": ")
 }
 
 #[cfg(test)]

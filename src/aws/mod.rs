@@ -2,5 +2,7 @@
 //!
 //! The only folder that loads AWS configuration; `catalog::ec2` and `inventory::dynamodb` take the clients made here.
 
+mod environment;
 pub mod error;
 pub mod session;
+mod settings;

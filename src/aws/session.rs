@@ -1,54 +1,35 @@
 //! Credentials, region and clients for one workflow.
 //!
-//! What the workflow says comes first, then the configuration, then the environment, then the profile's region (contract §2).
-//! Opening one asks nobody over the network where the environment holds all that is needed: a fresh `status` has 30 ms.
+//! Looked at in this order. Credentials: the workflow's keys; the profile that the workflow or the configuration names; else the
+//! SDK's own chain (environment, `AWS_PROFILE` or the default profile, web identity, container, instance). Region: the workflow's;
+//! that of the named profile; the configuration's; the environment's; the default profile's; the instance's.
+//! Opening one asks nobody over the network unless no region is found on this host: a fresh `status` has 30 ms.
 
-use std::fmt;
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region as SdkRegion, SdkConfig};
+use aws_config::environment::region::EnvironmentVariableRegionProvider;
+use aws_config::imds;
+use aws_config::meta::credentials::CredentialsProviderChain;
+use aws_config::meta::region::ProvideRegion as _;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::{BehaviorVersion, ConfigLoader, Region as SdkRegion, SdkConfig};
 use aws_sdk_ec2::config::retry::RetryConfig;
 use aws_sdk_ec2::config::timeout::TimeoutConfig;
 use aws_sdk_ec2::config::{Credentials, ProvideCredentials};
 
+pub use super::environment::PackerEnvironment;
+use super::environment::Reach;
+use super::error::causes;
+pub use super::settings::{SessionSettings, StaticKeys};
 use crate::diagnostic::Diagnostic;
 use crate::ids::Region;
-
-/// Where credentials and region come from, if not from the environment.
-#[derive(Clone, Default)]
-pub struct SessionSettings {
-    /// Profile of `~/.aws`.
-    pub profile: Option<String>,
-    /// Region.
-    pub region: Option<String>,
-    /// An emulator for every service.
-    pub endpoint_url: Option<String>,
-    /// Keys that stand in the workflow's parameters.
-    pub keys: Option<StaticKeys>,
-}
-
-/// Keys that stand in the workflow's parameters: never shown.
-#[derive(Clone)]
-pub struct StaticKeys {
-    /// `aws_access_key_id`
-    pub access_key_id: String,
-    /// `aws_secret_access_key`
-    pub secret_access_key: String,
-    /// `aws_session_token`
-    pub session_token: Option<String>,
-}
-
-impl fmt::Debug for StaticKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("StaticKeys(<redacted>)")
-    }
-}
 
 /// A way to AWS for one workflow.
 #[derive(Clone)]
 pub struct Session {
     config: SdkConfig,
     region: Region,
+    profile: Option<String>,
     endpoint_url: Option<String>,
 }
 
@@ -58,19 +39,14 @@ impl Session {
         let endpoint_url = settings
             .endpoint_url
             .clone()
-            .or_else(|| std::env::var("AWS_ENDPOINT_URL").ok());
+            .or_else(|| variable("AWS_ENDPOINT_URL"));
+        let region = region(settings, endpoint_url.is_some())
+            .await
+            .ok_or_else(|| no_region(settings))?;
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .retry_config(
-                RetryConfig::standard()
-                    .with_max_attempts(4)
-                    .with_initial_backoff(Duration::from_millis(200)),
-            )
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(Duration::from_secs(5))
-                    .operation_attempt_timeout(Duration::from_secs(30))
-                    .build(),
-            );
+            .region(region.clone())
+            .retry_config(retries())
+            .timeout_config(timeouts());
         // Loading the host's TLS roots takes longer than all the rest; a plain endpoint has no use for them.
         if endpoint_url
             .as_deref()
@@ -81,30 +57,11 @@ impl Session {
         if let Some(url) = &settings.endpoint_url {
             loader = loader.endpoint_url(url);
         }
-        if let Some(profile) = &settings.profile {
-            loader = loader.profile_name(profile);
-        }
-        if let Some(region) = &settings.region {
-            loader = loader.region(SdkRegion::new(region.clone()));
-        }
-        if let Some(keys) = &settings.keys {
-            loader = loader.credentials_provider(Credentials::new(
-                keys.access_key_id.clone(),
-                keys.secret_access_key.clone(),
-                keys.session_token.clone(),
-                None,
-                "workflow_param.json",
-            ));
-        }
-        let config = loader.load().await;
-        let region = config.region().map(|region| Region::new(region.as_ref())).ok_or_else(|| {
-            Diagnostic::new("no AWS region is known").hint(
-                "set `region_name` in workflow_param.json, `aws.region` in the configuration, or AWS_REGION",
-            )
-        })?;
+        loader = credentials(loader, settings, endpoint_url.is_some());
         Ok(Self {
-            config,
-            region,
+            config: loader.load().await,
+            region: Region::new(region.as_ref()),
+            profile: settings.profile.clone(),
             endpoint_url,
         })
     }
@@ -134,71 +91,193 @@ impl Session {
     /// The environment variables by which a build reaches AWS with the same credentials. Secret.
     pub async fn packer_environment(&self) -> Result<PackerEnvironment, Diagnostic> {
         let missing = |detail: String| {
-            Diagnostic::new(format!("no AWS credentials: {detail}")).hint(
-                "looked at the workflow's keys and profile, the configuration, AWS_ACCESS_KEY_ID, AWS_PROFILE, and the instance's role",
-            )
+            let mut places = String::from(
+                "looked at the workflow's keys, AWS_ACCESS_KEY_ID, the profile, web identity, and the container's and instance's role",
+            );
+            if let Some(profile) = &self.profile {
+                places = format!(
+                    "looked at the profile `{profile}` only, because the workflow or the configuration names it"
+                );
+            }
+            Diagnostic::new(format!("no AWS credentials: {detail}")).hint(places)
         };
         let provider = self
             .config
             .credentials_provider()
             .ok_or_else(|| missing("no source is set up".to_owned()))?;
-        let credentials = provider.provide_credentials().await.map_err(|error| {
-            missing(aws_smithy_types::error::display::DisplayErrorContext(&error).to_string())
-        })?;
-        let mut variables = vec![
-            (
-                "AWS_ACCESS_KEY_ID".to_owned(),
-                credentials.access_key_id().to_owned(),
-            ),
-            (
-                "AWS_SECRET_ACCESS_KEY".to_owned(),
-                credentials.secret_access_key().to_owned(),
-            ),
-            ("AWS_REGION".to_owned(), self.region.as_str().to_owned()),
-            (
-                "AWS_DEFAULT_REGION".to_owned(),
-                self.region.as_str().to_owned(),
-            ),
-        ];
-        if let Some(token) = credentials.session_token() {
-            variables.push(("AWS_SESSION_TOKEN".to_owned(), token.to_owned()));
-        }
-        if let Some(url) = &self.endpoint_url {
-            variables.push(("AWS_ENDPOINT_URL".to_owned(), url.clone()));
-        }
-        Ok(PackerEnvironment { variables })
-    }
-}
-
-/// Environment variables of a build. Shows nothing of their values.
-#[derive(Clone, Default)]
-pub struct PackerEnvironment {
-    /// Name and value.
-    pub variables: Vec<(String, String)>,
-}
-
-impl PackerEnvironment {
-    /// The values that must not appear in a kept log.
-    #[must_use]
-    pub fn secrets(&self) -> Vec<String> {
-        let secret = |name: &str| {
-            matches!(
-                name,
-                "AWS_SECRET_ACCESS_KEY" | "AWS_SESSION_TOKEN" | "AWS_ACCESS_KEY_ID"
-            )
+        let credentials = provider
+            .provide_credentials()
+            .await
+            .map_err(|error| missing(causes(&error)))?;
+        let reach = Reach {
+            credentials: &credentials,
+            profile: self.profile.as_deref(),
+            region: &self.region,
+            endpoint_url: self.endpoint_url.as_deref(),
         };
-        self.variables
-            .iter()
-            .filter(|(name, _)| secret(name))
-            .map(|(_, value)| value.clone())
-            .collect()
+        Ok(PackerEnvironment::new(&reach, variable))
     }
 }
 
-impl fmt::Debug for PackerEnvironment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list()
-            .entries(self.variables.iter().map(|(name, _)| name))
-            .finish()
+fn retries() -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(4)
+        .with_initial_backoff(Duration::from_millis(200))
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .operation_attempt_timeout(Duration::from_secs(30))
+        .build()
+}
+
+fn credentials(loader: ConfigLoader, settings: &SessionSettings, emulated: bool) -> ConfigLoader {
+    if let Some(keys) = &settings.keys {
+        return loader.credentials_provider(Credentials::new(
+            keys.access_key_id.clone(),
+            keys.secret_access_key.clone(),
+            keys.session_token.clone(),
+            None,
+            "workflow_param.json",
+        ));
+    }
+    let Some(name) = &settings.profile else {
+        return loader;
+    };
+    let loader = loader.profile_name(name);
+    let profile = ProfileFileCredentialsProvider::builder()
+        .profile_name(name)
+        .build();
+    if !emulated {
+        return loader.credentials_provider(profile);
+    }
+    // An emulator takes any keys: a profile that this host does not have is no reason to stop.
+    let environment = aws_config::environment::EnvironmentVariableCredentialsProvider::new();
+    loader.credentials_provider(
+        CredentialsProviderChain::first_try("Profile", profile)
+            .or_else("Environment", environment),
+    )
+}
+
+async fn region(settings: &SessionSettings, emulated: bool) -> Option<SdkRegion> {
+    let given = |name: &Option<String>| name.clone().filter(|name| !name.trim().is_empty());
+    if let Some(region) = given(&settings.region) {
+        return Some(SdkRegion::new(region));
+    }
+    if let Some(profile) = &settings.profile {
+        let of_profile = ProfileFileRegionProvider::builder()
+            .profile_name(profile)
+            .build();
+        if let Some(region) = of_profile.region().await {
+            return Some(region);
+        }
+    }
+    if let Some(region) = given(&settings.default_region) {
+        return Some(SdkRegion::new(region));
+    }
+    if let Some(region) = EnvironmentVariableRegionProvider::new().region().await {
+        return Some(region);
+    }
+    if let Some(region) = ProfileFileRegionProvider::new().region().await {
+        return Some(region);
+    }
+    if emulated {
+        return None;
+    }
+    // Elsewhere than on EC2 nobody answers there: one short try.
+    let instance = imds::Client::builder()
+        .max_attempts(1)
+        .connect_timeout(Duration::from_millis(500))
+        .read_timeout(Duration::from_secs(1))
+        .build();
+    imds::region::ImdsRegionProvider::builder()
+        .imds_client(instance)
+        .build()
+        .region()
+        .await
+}
+
+fn no_region(settings: &SessionSettings) -> Diagnostic {
+    let message = match &settings.profile {
+        Some(profile) => format!("no AWS region is known: the profile `{profile}` names none"),
+        None => "no AWS region is known".to_owned(),
+    };
+    Diagnostic::new(message).hint(
+        "set `region_name` in workflow_param.json, `aws.region` in the configuration, or AWS_REGION",
+    )
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn emulator() -> SessionSettings {
+        SessionSettings {
+            keys: Some(StaticKeys {
+                access_key_id: "AKID".into(),
+                secret_access_key: "s3cr3t".into(),
+                session_token: None,
+            }),
+            region: Some("eu-west-3".into()),
+            default_region: Some("us-west-2".into()),
+            endpoint_url: Some("http://127.0.0.1:9".into()),
+            ..SessionSettings::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn the_workflows_keys_and_region_reach_the_build() {
+        let session = Session::open(&emulator()).await.unwrap();
+        assert_eq!(session.region().as_str(), "eu-west-3");
+        let environment = session.packer_environment().await.unwrap();
+        let value = |name: &str| {
+            let found = environment.variables.iter().find(|(key, _)| key == name);
+            found.map(|(_, value)| value.as_str())
+        };
+        assert_eq!(value("AWS_ACCESS_KEY_ID"), Some("AKID"));
+        assert_eq!(value("AWS_REGION"), Some("eu-west-3"));
+        assert_eq!(value("AWS_ENDPOINT_URL"), Some("http://127.0.0.1:9"));
+    }
+
+    #[tokio::test]
+    async fn the_configurations_region_stands_in_where_the_workflow_names_none() {
+        let settings = SessionSettings {
+            region: None,
+            ..emulator()
+        };
+        let session = Session::open(&settings).await.unwrap();
+        assert_eq!(session.region().as_str(), "us-west-2");
+    }
+
+    #[tokio::test]
+    async fn a_named_profile_that_is_missing_is_an_error_that_names_it() {
+        let settings = SessionSettings {
+            profile: Some("nobody-has-this-profile".into()),
+            keys: None,
+            endpoint_url: None,
+            ..emulator()
+        };
+        // Where the environment of the test run names an emulator, its keys would stand in.
+        if variable("AWS_ENDPOINT_URL").is_some() {
+            return;
+        }
+        let session = Session::open(&settings).await.unwrap();
+        let missing = session.packer_environment().await.unwrap_err();
+        assert!(missing.message.starts_with("no AWS credentials"), "{missing}");
+        assert!(missing.hint.unwrap().contains("nobody-has-this-profile"));
+    }
+
+    #[test]
+    fn no_region_says_where_one_can_be_set() {
+        let said = no_region(&SessionSettings::default());
+        let hint = said.hint.unwrap();
+        for place in ["region_name", "aws.region", "AWS_REGION"] {
+            assert!(hint.contains(place), "{hint}");
+        }
     }
 }
