@@ -155,8 +155,7 @@ fn credentials(loader: ConfigLoader, settings: &SessionSettings, emulated: bool)
     // An emulator takes any keys: a profile that this host does not have is no reason to stop.
     let environment = aws_config::environment::EnvironmentVariableCredentialsProvider::new();
     loader.credentials_provider(
-        CredentialsProviderChain::first_try("Profile", profile)
-            .or_else("Environment", environment),
+        CredentialsProviderChain::first_try("Profile", profile).or_else("Environment", environment),
     )
 }
 
@@ -268,7 +267,10 @@ mod tests {
         }
         let session = Session::open(&settings).await.unwrap();
         let missing = session.packer_environment().await.unwrap_err();
-        assert!(missing.message.starts_with("no AWS credentials"), "{missing}");
+        assert!(
+            missing.message.starts_with("no AWS credentials"),
+            "{missing}"
+        );
         assert!(missing.hint.unwrap().contains("nobody-has-this-profile"));
     }
 

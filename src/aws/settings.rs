@@ -142,9 +142,6 @@ mod tests {
         );
 
         let half = params(&json!({ "aws_access_key_id": "AKIDINGIT" }));
-        assert_eq!(
-            SessionSettings::of_workflow(&half, &config()).keys,
-            None
-        );
+        assert_eq!(SessionSettings::of_workflow(&half, &config()).keys, None);
     }
 }

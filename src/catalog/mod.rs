@@ -2,7 +2,10 @@
 //!
 //! This file is the port; `ec2` is its adapter and the only file that touches the EC2 SDK.
 
+pub mod base_image;
+pub mod console_url;
 pub mod ec2;
+pub mod name_pattern;
 pub mod tags;
 
 use std::collections::BTreeMap;
@@ -29,7 +32,7 @@ pub struct Image {
     pub tags: BTreeMap<String, String>,
     /// The snapshots of its block devices.
     pub snapshots: Vec<String>,
-    /// The `DescribeImages` answer as JSON text, with the names and the order that boto3 gives them: what the record keeps as
+    /// EC2's description as JSON text in the Python library's form (boto3's answer stands under `data`): what the record keeps as
     /// `details`. Empty where an image was asked for by [`ImageCatalog::images`] (see there).
     pub details: String,
 }

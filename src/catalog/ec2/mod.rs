@@ -2,6 +2,7 @@
 
 mod clean;
 mod convert;
+mod details;
 mod leftovers;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use jiff::Timestamp;
 
 use crate::aws::error::{AwsFailure, classify};
+use crate::catalog::name_pattern;
 use crate::catalog::{CatalogError, Image, ImageCatalog, ImageState, Leftovers, TagChange};
 use crate::ids::{AmiId, AmiName, BuildId};
 
@@ -113,7 +115,7 @@ impl ImageCatalog for Ec2Catalog {
     async fn own_image_named(&self, name: &AmiName) -> Result<Option<Image>, CatalogError> {
         let named = Filter::builder()
             .name("name")
-            .values(escape(name.as_str()))
+            .values(name_pattern::literal(name.as_str()))
             .build();
         let found = self.search("self", vec![named]).await?;
         Ok(found
@@ -225,13 +227,6 @@ impl ImageCatalog for Ec2Catalog {
     async fn clean(&self, leftovers: &Leftovers) -> Result<Vec<String>, CatalogError> {
         clean::remove(&self.client, leftovers).await
     }
-}
-
-/// Filters take `*`, `?` and `\`; image names may not contain any of them, but a name is never a pattern.
-fn escape(name: &str) -> String {
-    name.replace('\\', "\\\\")
-        .replace('*', "\\*")
-        .replace('?', "\\?")
 }
 
 /// The ids that EC2 says it does not know: `The image ids '[ami-1, ami-2]' do not exist`.
