@@ -3,17 +3,26 @@
 //! This file is the port. Its adapter over libgit2 is `repository` for a repository of this host and `remote` for one that is fetched;
 //! both read through `store` and `tree`. `watch` wakes when references move.
 
+pub mod access;
 pub mod diff;
 pub mod discover;
 mod error;
+mod fetch;
+pub mod remote;
 pub mod repository;
 mod store;
 mod tree;
 pub mod watch;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
+use access::Access;
+use remote::RemoteRepository;
+use repository::LocalRepository;
+
+use crate::config::{Location, RepositoryConfig};
 use crate::diagnostic::Diagnostic;
 use crate::ids::Revision;
 
@@ -123,7 +132,7 @@ pub trait GitSource: Send + Sync {
     fn describe(&self, revision: &Revision) -> Result<CommitFacts, SourceError>;
 
     /// The folder to give to a [`watch`] on this host; none for a repository that has to be fetched.
-    fn watched(&self) -> Option<&std::path::Path> {
+    fn watched(&self) -> Option<&Path> {
         None
     }
 }
@@ -142,4 +151,26 @@ pub enum SourceError {
         /// What libgit2 said.
         detail: String,
     },
+}
+
+/// Opens a repository of the configuration; mirrors of remote ones are kept below `state_dir`. Fetches nothing.
+pub fn open(
+    config: &RepositoryConfig,
+    state_dir: &Path,
+) -> Result<Box<dyn GitSource>, SourceError> {
+    let reference = config.reference.clone();
+    Ok(match &config.location {
+        Location::Local(path) => Box::new(LocalRepository::open(path, reference)?),
+        Location::Remote(url) => Box::new(RemoteRepository::open(
+            url,
+            &config.name,
+            reference,
+            &state_dir.join("repositories"),
+            Access {
+                ssh_key: config.ssh_key.clone(),
+                token_env: config.token_env.clone(),
+                ..Access::default()
+            },
+        )?),
+    })
 }

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use git2::Repository;
+use git2::{Repository, RepositoryOpenFlags};
 
 use crate::ids::Revision;
 use crate::source::error::{reftable, refused};
@@ -31,7 +31,7 @@ impl LocalRepository {
             return Err(SourceError::Person(reftable(&place)));
         }
         Ok(Self {
-            store: Arc::new(Store::new(repository, place, reference)),
+            store: Arc::new(Store::new(repository, again, place, reference)),
         })
     }
 
@@ -74,4 +74,9 @@ impl GitSource for LocalRepository {
     fn watched(&self) -> Option<&Path> {
         Some(self.store.git_dir())
     }
+}
+
+fn again(git_dir: &Path) -> Result<Repository, git2::Error> {
+    let nothing: [&Path; 0] = [];
+    Repository::open_ext(git_dir, RepositoryOpenFlags::NO_SEARCH, nothing)
 }

@@ -7,29 +7,39 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, Once, PoisonError};
 
-use git2::{ErrorCode, ObjectType, Oid, Repository, RepositoryOpenFlags};
+use git2::{ErrorCode, ObjectType, Oid, Repository};
 
 use crate::diagnostic::Diagnostic;
 use crate::ids::Revision;
 use crate::source::error::{listed, no_such, refused, unreadable};
 use crate::source::{CommitFacts, SourceError};
 
+/// How further handles are opened.
+pub(super) type Open = fn(&Path) -> Result<Repository, git2::Error>;
+
 /// A repository's references and objects.
 pub(super) struct Store {
     git_dir: PathBuf,
     place: String,
     reference: Option<String>,
+    open: Open,
     idle: Mutex<Vec<Repository>>,
 }
 
 impl Store {
     /// Takes an open repository. `place` is its name for people, `reference` the branch or tag that is followed.
-    pub(super) fn new(repository: Repository, place: String, reference: Option<String>) -> Self {
+    pub(super) fn new(
+        repository: Repository,
+        open: Open,
+        place: String,
+        reference: Option<String>,
+    ) -> Self {
         trust_the_object_database();
         Self {
             git_dir: repository.path().to_owned(),
             place,
             reference,
+            open,
             idle: Mutex::new(vec![repository]),
         }
     }
@@ -64,9 +74,13 @@ impl Store {
     }
 
     fn reopen(&self) -> Result<Repository, SourceError> {
-        let nothing: [&Path; 0] = [];
-        Repository::open_ext(&self.git_dir, RepositoryOpenFlags::NO_SEARCH, nothing)
-            .map_err(|error| refused(&self.place, &self.git_dir, &error))
+        (self.open)(&self.git_dir).map_err(|error| refused(&self.place, &self.git_dir, &error))
+    }
+
+    /// Whether it has no branch and no tag.
+    pub(super) fn is_empty(&self) -> bool {
+        self.with(|repository| Ok(reference_names(repository).is_empty()))
+            .unwrap_or(false)
     }
 
     /// The name of what is followed.

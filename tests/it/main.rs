@@ -1,5 +1,8 @@
 //! The integration tests: one binary, one module per subject.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where its set-up fails")]
+
 mod harness;
 mod inventory;
 mod source_git;
+mod source_remote;

@@ -608,3 +608,76 @@ mod watching {
         assert!(start.elapsed() >= Duration::from_millis(20));
     }
 }
+
+mod speed {
+    use super::*;
+
+    /// Prints what `docs/benchmarks.md` is written from: `cargo test --test it -- --ignored --nocapture speed`.
+    #[test]
+    #[ignore = "measures, does not judge"]
+    fn ten_thousand_steps_of_seven_files() {
+        let repo = Repo::new();
+        for step in 0..10_000 {
+            for file in 0..7 {
+                repo.write(
+                    &format!("w/s{step:05}/f{file}"),
+                    format!("step {step} file {file}\n").repeat(40),
+                );
+            }
+        }
+        let commit = repo.commit("all");
+        for state in ["loose", "packed"] {
+            if state == "packed" {
+                repo.git(&["repack", "-adq"]);
+            }
+            let start = Instant::now();
+            let tree = open(&repo).at(&commit).unwrap();
+            let folder = tree.entry("w").unwrap().unwrap();
+            let opened = start.elapsed();
+            let start = Instant::now();
+            let steps = tree.list(folder.id).unwrap();
+            let listed = start.elapsed();
+            let start = Instant::now();
+            let mut files = 0;
+            for step in &steps {
+                files += tree.files(step.id, &step.name).unwrap().len();
+            }
+            println!(
+                "{state}: open {opened:?}, list {} entries {listed:?}, read {files} files {:?}",
+                steps.len(),
+                start.elapsed()
+            );
+        }
+    }
+
+    #[tokio::test]
+    #[ignore = "measures, does not judge"]
+    async fn from_a_push_returning_to_the_wake() {
+        let server = Repo::bare();
+        let clone = Repo::new();
+        let mut watch = RefWatch::start(&server.git_dir());
+        let mut times = Vec::new();
+        for round in 0..30 {
+            clone.write("a", format!("{round}")).commit("next");
+            while tokio::time::timeout(
+                Duration::from_millis(80),
+                watch.changed(Duration::from_secs(9)),
+            )
+            .await
+            .is_ok()
+            {}
+            let (sender, receiver) = tokio::sync::oneshot::channel();
+            let (path, bare) = (clone.path().to_owned(), server.path().display().to_string());
+            std::thread::spawn(move || {
+                crate::harness::repo::git(&path, &["push", "-q", &bare, "HEAD"]);
+                let _ = sender.send(Instant::now());
+            });
+            watch.changed(Duration::from_secs(9)).await;
+            let woken = Instant::now();
+            let returned = receiver.await.unwrap();
+            times.push(woken.saturating_duration_since(returned));
+        }
+        times.sort();
+        println!("median {:?}, slowest {:?}", times[15], times[29]);
+    }
+}

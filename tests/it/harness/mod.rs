@@ -1,4 +1,5 @@
 //! What the tests are made with: a vocabulary, so that a test reads as what it claims.
 
 pub(crate) mod emulator;
+pub(crate) mod git_http;
 pub(crate) mod repo;
