@@ -1,3 +1,38 @@
 //! Parses the command line, starts the asynchronous runtime, and turns the result into an exit code.
 
-fn main() {}
+mod cli;
+mod commands;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
+
+use crate::cli::{Cli, Command};
+
+/// Bad usage, as in `sysexits.h`.
+const USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A closed standard error is no reason to fail differently.
+            let _ = error.print();
+            let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return if help { ExitCode::SUCCESS } else { ExitCode::from(USAGE) };
+        }
+    };
+    if let Command::Supervise { folder } = &cli.command {
+        return commands::supervise::run(folder);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return commands::print::failure(&error.into()),
+    };
+    match runtime.block_on(commands::run(cli)) {
+        Ok(code) => code,
+        Err(error) => commands::print::failure(&error),
+    }
+}

@@ -2,6 +2,10 @@
 //!
 //! `raw` holds it as it is typed; `load` turns one into the other. Everything after this stage takes these types only.
 
+pub mod load;
+pub mod raw;
+pub mod schema;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;

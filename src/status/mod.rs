@@ -1,1 +1,4 @@
-//! Stub, filled in by its part.
+//! What people and programs see of the state: every step has exactly one state and one reason at any time, daemon running or not.
+
+pub mod report;
+pub mod text;

@@ -1,0 +1,183 @@
+//! The command line, as clap takes it. What a command does stands in `commands`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Keeps a fleet of Amazon Machine Images as a git repository says they should be.
+#[derive(Debug, Parser)]
+#[command(name = "reconciler", version, max_term_width = 100, after_help = "Exit codes: 0 nothing to do, or done; 2 work or drift (plan and status with --exit-code); 1 an error; 64 bad usage.")]
+pub struct Cli {
+    /// The configuration file.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Is this repository sound? Asks no network; for pre-commit and pull requests.
+    Check(CheckArgs),
+    /// What would be built, and why, step by step.
+    Plan(PlanArgs),
+    /// What changed since the recorded image: parameters, rendered files, scripts, as a unified diff.
+    Diff(DiffArgs),
+    /// The rendered files of a step, as Packer reads them.
+    Render(RenderArgs),
+    /// Every step: one state, one reason, image, age. Works with and without the daemon.
+    Status(StatusArgs),
+    /// Pass after pass until nothing is left to do, then exit.
+    Apply(ApplyArgs),
+    /// Take over records that the Python library wrote, without a rebuild.
+    Adopt(AdoptArgs),
+    /// What Packer said, of this build or an earlier one.
+    Logs(LogsArgs),
+    /// The daemon: watch, plan, build, record, for ever.
+    Run,
+    /// Runs one build; started by the reconciler itself.
+    #[command(hide = true)]
+    Supervise {
+        /// The build's folder.
+        folder: PathBuf,
+    },
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs; see docs/output.md.
+    Json,
+}
+
+/// Which workflow is meant, where there are several.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Which {
+    /// Only the repository of this name.
+    #[arg(long, value_name = "NAME")]
+    pub repository: Option<String>,
+    /// Only the workflow of this id or folder.
+    #[arg(long, value_name = "ID")]
+    pub workflow: Option<String>,
+    /// At this revision instead of the followed branch or tag.
+    #[arg(long, value_name = "REF")]
+    pub rev: Option<String>,
+}
+
+/// `check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    /// Which workflow.
+    pub which: Which,
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// `plan`
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    /// Which workflow.
+    pub which: Which,
+    /// Do not ask EC2: trust the records.
+    #[arg(long)]
+    pub offline: bool,
+    /// Exit with 2 if there is work.
+    #[arg(long)]
+    pub exit_code: bool,
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// `diff`
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// The step.
+    pub step: String,
+    #[command(flatten)]
+    /// Which workflow.
+    pub which: Which,
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// `render`
+#[derive(Debug, Args)]
+pub struct RenderArgs {
+    /// The step.
+    pub step: String,
+    /// Write the files into this folder instead of printing them.
+    #[arg(long, value_name = "D")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    /// Which workflow.
+    pub which: Which,
+}
+
+/// `status`
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    /// Which workflow.
+    pub which: Which,
+    /// Print again whenever something has changed, until Ctrl-C.
+    #[arg(long)]
+    pub watch: bool,
+    /// Do not ask EC2: trust the records.
+    #[arg(long)]
+    pub offline: bool,
+    /// Exit with 2 if anything is not in sync.
+    #[arg(long)]
+    pub exit_code: bool,
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// `apply`
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// Only these steps, with their ancestors.
+    pub steps: Vec<String>,
+    /// Build this step though nothing changed; may be given several times.
+    #[arg(long, value_name = "STEP")]
+    pub rebuild: Vec<String>,
+    #[command(flatten)]
+    /// Which workflow.
+    pub which: Which,
+}
+
+/// `adopt`
+#[derive(Debug, Args)]
+pub struct AdoptArgs {
+    /// Only these steps; all unverified ones by default.
+    pub steps: Vec<String>,
+    #[command(flatten)]
+    /// Which workflow.
+    pub which: Which,
+}
+
+/// `logs`
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// The step.
+    pub step: String,
+    /// This build instead of the newest; the begin of its id is enough.
+    #[arg(long, value_name = "ID")]
+    pub build: Option<String>,
+    /// Go on until the build is over.
+    #[arg(long, short)]
+    pub follow: bool,
+    #[command(flatten)]
+    /// Which workflow.
+    pub which: Which,
+}

@@ -1,0 +1,128 @@
+//! `reconciler adopt`: takes over records that the Python library wrote, without a rebuild.
+//!
+//! A person vouches that the image is what git says now; from then on it has a fingerprint, and drift shows. What can be checked is:
+//! the image exists, and it was built on the image that its parent has.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use reconciler::catalog::tags::{ImageTags, tag_change};
+use reconciler::config::Config;
+use reconciler::desired::inputs::value_digest;
+use reconciler::desired::jinja::Engine;
+use reconciler::desired::step::SourceImage;
+use reconciler::diagnostic::Diagnostic;
+use reconciler::ids::{BuildId, StepId};
+use reconciler::inventory::record::{Built, RecordHead};
+use reconciler::inventory::{Expected, Fence, Write};
+use reconciler::plan::decision::Decision;
+use reconciler::plan::planner::PlannedStep;
+use reconciler::reconcile::checkout::{Desired, metadata};
+use reconciler::reconcile::lease::ask_patiently;
+use reconciler::reconcile::ports::Use;
+use reconciler::workflow::context::WorkflowContext;
+
+use super::open::{config, workflows_of};
+use super::plan::{Seen, see};
+use super::render::no_such_step;
+use super::{CommandError, print};
+use crate::cli::AdoptArgs;
+
+pub(crate) async fn run(named: Option<&Path>, args: &AdoptArgs) -> Result<ExitCode, CommandError> {
+    let config = config(named)?;
+    let engine = Engine::new();
+    let (mut adopted, mut refused) = (0, 0);
+    for opened in workflows_of(&config, &args.which)? {
+        for folder in &opened.folders {
+            let seen = see(&config, &opened, folder, &engine, Use::Act).await?;
+            let known: Vec<_> = seen.look.plan.steps.iter().map(|step| step.id.to_string()).collect();
+            if let Some(wrong) = args.steps.iter().find(|id| !known.contains(id)) {
+                return Err(no_such_step(wrong, &known).into());
+            }
+            seen.ports.inventory.prepare().await?;
+            let held = ask_patiently(&seen.ports.inventory, &seen.checkout.params.workflow_id, config.lease_duration).await?;
+            let Some(fence) = held.fence() else { continue };
+            for step in seen.look.plan.steps.iter().filter(|step| args.steps.is_empty() || args.steps.iter().any(|id| id == step.id.as_str())) {
+                match adopt(&config, &engine, &seen, step, &fence).await {
+                    Ok(true) => {
+                        adopted += 1;
+                        let image = step.record.as_ref().map(|record| record.ami_id.to_string()).unwrap_or_default();
+                        print::text(&format!("= {}  {image} adopted\n", step.id))?;
+                    }
+                    Ok(false) => {}
+                    Err(error) => {
+                        refused += 1;
+                        print::failure(&error);
+                    }
+                }
+            }
+            held.release().await;
+        }
+    }
+    print::text(&format!("{adopted} adopted, {refused} refused\n"))?;
+    Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn adopt(config: &Config, engine: &Engine, seen: &Seen, step: &PlannedStep, fence: &Fence) -> Result<bool, CommandError> {
+    let Some(head) = step.record.as_ref().filter(|record| record.built.is_none()) else { return Ok(false) };
+    if let Decision::Broken(why) = &step.decision {
+        return Err(why.first().cloned().unwrap_or_else(|| Diagnostic::new("is broken")).into());
+    }
+    let (Some(catalog), Some(mut record)) = (&seen.ports.catalog, seen.ports.inventory.record(&fence.workflow_id, &step.id).await?) else { return Ok(false) };
+    let Some(image) = catalog.image(&head.ami_id).await? else {
+        return Err(Diagnostic::new(format!("{}: {} is gone from EC2; there is nothing to adopt", step.id, head.ami_id)).into());
+    };
+    check_source(seen, step, head)?;
+    let desired = Desired {
+        checkout: &seen.checkout,
+        engine,
+        region: &seen.ports.region,
+        name_template: &config.ami_name,
+        root_base: &seen.look.plan.root_base,
+        context: WorkflowContext::new(&seen.checkout.params, seen.ports.region.as_str()),
+        recorded: HashMap::new(),
+    };
+    let source = SourceImage { id: head.base_ami_id.clone(), name: head.base_ami_name.clone() };
+    let state = desired.state(&step.id, &source)?;
+    let metadata = metadata(&desired.loaded(&step.id)?.step);
+    let mut built = Built {
+        fingerprint: state.fingerprint,
+        build_id: BuildId::generate(),
+        revision: seen.checkout.revision.clone(),
+        region: seen.ports.region.clone(),
+        tags: std::collections::BTreeMap::new(),
+        metadata_digest: value_digest(&metadata),
+        build_seconds: 0,
+        recorded_at: Timestamp::now(),
+        fence: fence.token,
+    };
+    built.tags = ImageTags::of_record(head, &built, &seen.checkout.params.aws_tags).tags();
+    if let Some(change) = tag_change(&built.tags, &image.tags, &built.tags) {
+        catalog.tag(&image, &change).await?;
+    }
+    record.metadata = metadata.to_string();
+    record.components = Some(state.components);
+    record.head.built = Some(built);
+    let expected = Expected::Image(head.ami_id.clone());
+    seen.ports.inventory.write(Write { record: Some((record, Some(expected))), event: None }, Some(fence)).await?;
+    Ok(true)
+}
+
+/// An image that was built on another image than its parent's now is not what git says, whoever vouches.
+fn check_source(seen: &Seen, step: &PlannedStep, head: &RecordHead) -> Result<(), CommandError> {
+    let plan = &seen.look.plan;
+    let of = |id: &StepId| plan.steps.iter().find(|step| step.id == *id).and_then(|step| step.record.as_ref()).map(|record| &record.ami_id);
+    let parent = match &step.parent {
+        None => Some(&plan.root_base.id),
+        Some(parent) => of(parent),
+    };
+    if parent == Some(&head.base_ami_id) {
+        return Ok(());
+    }
+    let now = parent.map_or("none".to_owned(), ToString::to_string);
+    Err(Diagnostic::new(format!("{}: {} was built on {}, but its parent's image is {now}", step.id, head.ami_id, head.base_ami_id))
+        .hint(format!("`reconciler apply --rebuild {}` builds it on the present one", step.id))
+        .into())
+}

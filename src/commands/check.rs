@@ -1,0 +1,109 @@
+//! `reconciler check`: is this repository sound? Asks no network: source images are stand-ins, and nothing is recorded.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::ExitCode;
+
+use reconciler::desired::hcl;
+use reconciler::desired::jinja::Engine;
+use reconciler::desired::step::SourceImage;
+use reconciler::diagnostic::Diagnostic;
+use reconciler::ids::{AmiId, AmiName, Region};
+use reconciler::plan::Plan;
+use reconciler::plan::decision::Decision;
+use reconciler::reconcile::checkout::{Checkout, Desired};
+use reconciler::workflow::RootBase;
+use reconciler::workflow::context::WorkflowContext;
+use serde_json::{Value, json};
+
+use super::open::{config, workflows_of};
+use super::{CommandError, print};
+use crate::cli::{CheckArgs, Output};
+
+/// Prints every broken step of a plan in full.
+pub(crate) fn print_broken(plan: &Plan) {
+    for step in &plan.steps {
+        if let Decision::Broken(why) = &step.decision {
+            why.iter().for_each(print::diagnostic);
+        }
+    }
+}
+
+pub(crate) fn run(named: Option<&Path>, args: &CheckArgs) -> Result<ExitCode, CommandError> {
+    let config = config(named)?;
+    let engine = Engine::new();
+    let (mut steps, mut found, mut warnings, mut names) = (0, Vec::new(), Vec::new(), Vec::new());
+    for opened in workflows_of(&config, &args.which)? {
+        for folder in &opened.folders {
+            let checkout = Checkout::read(opened.tree.as_ref(), folder)?;
+            let region = checkout.params.region.clone().or_else(|| config.aws.region.clone()).unwrap_or_else(|| "us-east-1".to_owned());
+            steps += checkout.outlines.len() + checkout.broken.len();
+            names.push(format!("{} ({} at {})", checkout.params.workflow_id, opened.site.name, checkout.revision.short()));
+            warnings.extend(checkout.warnings.iter().cloned());
+            found.extend(checkout.broken.values().flatten().cloned());
+            found.extend(check_steps(&checkout, &engine, &Region::new(region), &config.ami_name));
+        }
+    }
+    match args.output {
+        Output::Json => print::json(&json!({
+            "schema": "reconciler.check/1",
+            "workflows": names,
+            "steps": steps,
+            "errors": found.iter().map(diagnostic_json).collect::<Vec<_>>(),
+            "warnings": warnings.iter().map(diagnostic_json).collect::<Vec<_>>(),
+        }))?,
+        Output::Text => {
+            warnings.iter().for_each(print::warning);
+            found.iter().for_each(print::diagnostic);
+            let plural = |n: usize, what: &str| if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") };
+            let result = if found.is_empty() { "sound".to_owned() } else { plural(found.len(), "error") };
+            print::text(&format!("{}: {}, {result}\n", names.join(", "), plural(steps, "step")))?;
+        }
+    }
+    Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn check_steps(checkout: &Checkout, engine: &Engine, region: &Region, name_template: &str) -> Vec<Diagnostic> {
+    let base = match &checkout.params.root_base {
+        RootBase::Image { id, name } => SourceImage { id: id.clone(), name: AmiName::new(name.clone()) },
+        RootBase::Pattern { pattern, .. } => SourceImage { id: AmiId::new("ami-00000000000000000"), name: AmiName::new(pattern.replace(['"'"'*'"'"', '"'"'?'"'"'], "0")) },
+    };
+    let desired = Desired {
+        checkout,
+        engine,
+        region,
+        name_template,
+        root_base: &base,
+        context: WorkflowContext::new(&checkout.params, region.as_str()),
+        recorded: HashMap::new(),
+    };
+    checkout.outlines.iter().filter_map(|step| check_step(&desired, step, &base).err()).collect()
+}
+
+fn check_step(desired: &Desired<'"'"'_>, step: &reconciler::plan::planner::Outline, source: &SourceImage) -> Result<(), Diagnostic> {
+    let state = desired.state(&step.id, source)?;
+    if step.manual {
+        return Ok(());
+    }
+    let content = desired.loaded(&step.id)?.content();
+    let name = desired.desire().name_parts(content).with_fingerprint(&state.fingerprint, 0).map_err(|wrong| wrong.in_file(step.folder.clone()))?;
+    let rendered = desired.desire().render(content, source, name.as_str())?;
+    hcl::inspect(&rendered).map(|_| ()).map_err(|mut wrong| {
+        match &mut wrong.place {
+            Some(place) => place.path = format!("{}/{} (rendered)", step.folder, place.path),
+            None => wrong = wrong.in_file(step.folder.clone()),
+        }
+        wrong
+    })
+}
+
+fn diagnostic_json(diagnostic: &Diagnostic) -> Value {
+    let (line, column) = diagnostic.line_column().unzip();
+    json!({
+        "message": diagnostic.message,
+        "file": diagnostic.place.as_ref().map(|place| &place.path),
+        "line": line,
+        "column": column,
+        "hint": diagnostic.hint,
+    })
+}

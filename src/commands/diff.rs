@@ -1,0 +1,175 @@
+//! `reconciler diff STEP`: what changed since the recorded image, as a unified diff of parameters, rendered files and scripts.
+//!
+//! The old side is the commit that the record names, rendered anew with the image that it was built on.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anstyle::{AnsiColor, Style};
+use reconciler::desired::inputs::sort_files;
+use reconciler::desired::jinja::Engine;
+use reconciler::desired::step::SourceImage;
+use reconciler::diagnostic::Diagnostic;
+use reconciler::ids::{Region, StepId};
+use reconciler::plan::decision::{BuildSource, Decision};
+use reconciler::plan::planner::PlannedStep;
+use reconciler::plan::words::{LineCounts, sentence};
+use reconciler::reconcile::checkout::{Checkout, Desired};
+use reconciler::reconcile::ports::Use;
+use reconciler::source::discover::workflows;
+use reconciler::workflow::context::WorkflowContext;
+use serde_json::json;
+use similar::TextDiff;
+
+use super::open::{Opened, config, workflows_of};
+use super::plan::{Seen, see};
+use super::render::no_such_step;
+use super::{CommandError, print};
+use crate::cli::{DiffArgs, Output};
+
+/// Everything of one side, by a name for the header.
+type Side = BTreeMap<String, Vec<u8>>;
+
+pub(crate) async fn run(named: Option<&Path>, args: &DiffArgs) -> Result<ExitCode, CommandError> {
+    let config = config(named)?;
+    let engine = Engine::new();
+    let id = StepId::new(args.step.clone());
+    let mut known = Vec::new();
+    for opened in workflows_of(&config, &args.which)? {
+        for folder in &opened.folders {
+            let seen = see(&config, &opened, folder, &engine, Use::LookOffline).await?;
+            known.extend(seen.look.plan.steps.iter().map(|step| step.id.to_string()));
+            if let Some(step) = seen.look.plan.steps.iter().find(|step| step.id == id) {
+                return show(&config.ami_name, &opened, &seen, step, &engine, args);
+            }
+        }
+    }
+    Err(no_such_step(&args.step, &known).into())
+}
+
+fn show(names: &str, opened: &Opened, seen: &Seen, step: &PlannedStep, engine: &Engine, args: &DiffArgs) -> Result<ExitCode, CommandError> {
+    let source = source_of(seen, step);
+    let new = side(names, &seen.checkout, engine, &seen.ports.region, &seen.look.plan.root_base, &step.id, &source)?;
+    let (old, from) = old_side(names, opened, seen, step, engine)?;
+    let changes = differences(&old, &new);
+    let reason = sentence(step, &LineCounts::new(), seen.look.plan.at);
+    match args.output {
+        Output::Json => print::json(&json!({
+            "schema": "reconciler.diff/1",
+            "step_id": step.id,
+            "from": from,
+            "to": seen.checkout.revision,
+            "reason": reason,
+            "changes": changes.iter().map(|(name, diff)| json!({ "name": name, "diff": diff })).collect::<Vec<_>>(),
+        }))?,
+        Output::Text => {
+            let mut out = format!("{}: {reason}\n", step.id);
+            if changes.is_empty() {
+                out.push_str("no difference in parameters, rendered files or scripts\n");
+            }
+            changes.iter().for_each(|(_, diff)| colour(&mut out, diff));
+            print::text(&out)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn source_of(seen: &Seen, step: &PlannedStep) -> SourceImage {
+    if let Decision::Build(build) = &step.decision
+        && let BuildSource::Known { source, .. } = &build.source
+    {
+        return source.clone();
+    }
+    // A source image that is not known yet is no difference that a person could read.
+    match &step.record {
+        Some(record) if step.parent.is_some() => SourceImage { id: record.base_ami_id.clone(), name: record.base_ami_name.clone() },
+        _ => seen.look.plan.root_base.clone(),
+    }
+}
+
+fn old_side(names: &str, opened: &Opened, seen: &Seen, step: &PlannedStep, engine: &Engine) -> Result<(Side, Option<String>), CommandError> {
+    let Some(record) = &step.record else { return Ok((Side::new(), None)) };
+    let Some(built) = &record.built else {
+        return Err(Diagnostic::new(format!("the record of {} was written by the Python library and names no commit", step.id))
+            .hint(format!("`reconciler adopt {}` takes it over", step.id))
+            .into());
+    };
+    let tree = opened.site.source.at(&built.revision).map_err(|_| {
+        Diagnostic::new(format!("the commit that {} was built from, {}, is no longer in the repository", record.ami_id, built.revision.short()))
+            .hint("history was rewritten, or the clone is shallow")
+    })?;
+    let folders = workflows(tree.as_ref(), &opened.site.roots, &opened.site.exclude)?;
+    for folder in folders {
+        let checkout = Checkout::read(tree.as_ref(), &folder)?;
+        if checkout.params.workflow_id == seen.checkout.params.workflow_id && checkout.step(&step.id).is_some() {
+            let source = SourceImage { id: record.base_ami_id.clone(), name: record.base_ami_name.clone() };
+            let base = SourceImage { id: record.root_base_ami_id.clone(), name: record.root_base_ami_name.clone() };
+            let old = side(names, &checkout, engine, &built.region, &base, &step.id, &source)?;
+            return Ok((old, Some(built.revision.to_string())));
+        }
+    }
+    Ok((Side::new(), Some(built.revision.to_string())))
+}
+
+fn side(names: &str, checkout: &Checkout, engine: &Engine, region: &Region, base: &SourceImage, id: &StepId, source: &SourceImage) -> Result<Side, CommandError> {
+    let desired = Desired {
+        checkout,
+        engine,
+        region,
+        name_template: names,
+        root_base: base,
+        context: WorkflowContext::new(&checkout.params, region.as_str()),
+        recorded: HashMap::new(),
+    };
+    let content = desired.loaded(id)?.content();
+    let name = desired.desire().name_parts(content).without_fingerprint();
+    let mut side = Side::new();
+    for (file, text) in desired.desire().render(content, source, &name)? {
+        side.insert(format!("rendered/{file}"), text.into_bytes());
+    }
+    let mut params = content.step.values.clone();
+    params.shift_remove("metadata");
+    side.insert("parameters".to_owned(), format!("{:#}\n", serde_json::Value::Object(params)).into_bytes());
+    for (path, file) in sort_files(content)?.counted {
+        side.insert(path.trim_start_matches('"'"'/'"'"').to_owned(), file.content.to_vec());
+    }
+    Ok(side)
+}
+
+fn differences(old: &Side, new: &Side) -> Vec<(String, String)> {
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let text = |side: &Side, name: &String| side.get(name).map(|bytes| String::from_utf8(bytes.clone()));
+    let mut changes = Vec::new();
+    for name in names {
+        if old.get(name) == new.get(name) {
+            continue;
+        }
+        let diff = match (text(old, name).transpose(), text(new, name).transpose()) {
+            (Ok(before), Ok(after)) => {
+                let header = |side: &str, there: bool| if there { format!("{side}/{name}") } else { "/dev/null".to_owned() };
+                let (a, b) = (header("a", before.is_some()), header("b", after.is_some()));
+                let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
+                TextDiff::from_lines(&before, &after).unified_diff().header(&a, &b).to_string()
+            }
+            _ => format!("binary file {name} differs\n"),
+        };
+        changes.push((name.clone(), diff));
+    }
+    changes
+}
+
+fn colour(out: &mut String, diff: &str) {
+    for line in diff.lines() {
+        let colour = match line.as_bytes() {
+            [b'"'"'+'"'"', b'"'"'+'"'"', b'"'"'+'"'"', ..] | [b'"'"'-'"'"', b'"'"'-'"'"', b'"'"'-'"'"', ..] => None,
+            [b'"'"'+'"'"', ..] => Some(AnsiColor::Green),
+            [b'"'"'-'"'"', ..] => Some(AnsiColor::Red),
+            [b'"'"'@'"'"', ..] => Some(AnsiColor::Cyan),
+            _ => None,
+        };
+        let style = Style::new().fg_color(colour.map(Into::into));
+        let _ = writeln!(out, "{style}{line}{style:#}");
+    }
+}

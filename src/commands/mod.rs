@@ -1,0 +1,70 @@
+//! One file for each command: arguments to the library, results to print. The only folder that prints.
+
+mod adopt;
+mod apply;
+mod check;
+mod diff;
+mod lines;
+mod logs;
+mod open;
+mod plan;
+pub(crate) mod print;
+mod render;
+mod run;
+mod status;
+pub(crate) mod supervise;
+
+use std::process::ExitCode;
+
+use reconciler::reconcile::error::PassError;
+
+use crate::cli::{Cli, Command};
+
+/// What stops a command.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommandError {
+    /// Something of the library.
+    #[error(transparent)]
+    Pass(#[from] PassError),
+    /// Files or the terminal.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+impl From<reconciler::diagnostic::Diagnostic> for CommandError {
+    fn from(diagnostic: reconciler::diagnostic::Diagnostic) -> Self {
+        Self::Pass(diagnostic.into())
+    }
+}
+
+macro_rules! from_stage {
+    ($($error:ty),*) => { $(impl From<$error> for CommandError {
+        fn from(error: $error) -> Self {
+            Self::Pass(error.into())
+        }
+    })* };
+}
+from_stage!(
+    reconciler::source::SourceError,
+    reconciler::inventory::InventoryError,
+    reconciler::catalog::CatalogError,
+    reconciler::build::BuildError,
+    reconciler::reconcile::checkout::CheckoutError
+);
+
+/// Runs a command to its exit code.
+pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CommandError> {
+    let config = cli.config.as_deref();
+    match cli.command {
+        Command::Check(args) => check::run(config, &args),
+        Command::Plan(args) => plan::run(config, &args).await,
+        Command::Diff(args) => diff::run(config, &args).await,
+        Command::Render(args) => render::run(config, &args).await,
+        Command::Status(args) => status::run(config, &args).await,
+        Command::Apply(args) => apply::run(config, &args).await,
+        Command::Adopt(args) => adopt::run(config, &args).await,
+        Command::Logs(args) => logs::run(config, &args).await,
+        Command::Run => run::run(config).await,
+        Command::Supervise { folder } => Ok(supervise::run(&folder)),
+    }
+}

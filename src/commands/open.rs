@@ -1,0 +1,94 @@
+//! Opens what every command needs: configuration, repositories, workflows.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use reconciler::config::load::{Surroundings, load};
+use reconciler::config::{Config, Location, RepositoryConfig};
+use reconciler::diagnostic::Diagnostic;
+use reconciler::reconcile::driver::Site;
+use reconciler::source::discover::{WorkflowFolder, workflows};
+use reconciler::source::repository::LocalRepository;
+use reconciler::source::{GitSource, GitTree};
+
+use super::CommandError;
+use crate::cli::Which;
+
+/// Loads the configuration in the surroundings of this process.
+pub(crate) fn config(named: Option<&Path>) -> Result<Config, CommandError> {
+    let around = Surroundings { env: std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect(), folder: std::env::current_dir()? };
+    Ok(load(named, &around)?)
+}
+
+/// Opens the repositories that are meant.
+pub(crate) fn sites(config: &Config, which: &Which) -> Result<Vec<Site>, CommandError> {
+    let meant = |repository: &&RepositoryConfig| which.repository.as_ref().is_none_or(|name| *name == repository.name);
+    let sites: Vec<Site> = config.repositories.iter().filter(meant).map(|repository| site(config, repository, which)).collect::<Result<_, _>>()?;
+    if sites.is_empty() {
+        let names: Vec<_> = config.repositories.iter().map(|repository| repository.name.as_str()).collect();
+        return Err(Diagnostic::new(format!("there is no repository `{}`", which.repository.as_deref().unwrap_or_default()))
+            .hint(format!("there are: {}", names.join(", ")))
+            .into());
+    }
+    Ok(sites)
+}
+
+fn site(config: &Config, repository: &RepositoryConfig, which: &Which) -> Result<Site, CommandError> {
+    let source: Arc<dyn GitSource> = match &repository.location {
+        Location::Local(path) => Arc::new(LocalRepository::open(path, repository.reference.clone())?),
+        Location::Remote(url) => {
+            let _ = config;
+            return Err(Diagnostic::new(format!("remote repositories are not connected yet: {url}")).into());
+        }
+    };
+    Ok(Site {
+        name: repository.name.clone(),
+        source,
+        roots: repository.roots.clone(),
+        exclude: repository.exclude.clone(),
+        revision: which.rev.clone(),
+    })
+}
+
+/// One workflow of a repository at a commit.
+pub(crate) struct Opened {
+    /// The repository.
+    pub(crate) site: Site,
+    /// The commit.
+    pub(crate) tree: Box<dyn GitTree>,
+    /// The workflows that are meant.
+    pub(crate) folders: Vec<WorkflowFolder>,
+}
+
+impl Opened {
+    /// What is followed, for people.
+    pub(crate) fn reference(&self) -> String {
+        self.site.revision.clone().unwrap_or_else(|| self.site.source.reference())
+    }
+}
+
+/// Opens every workflow that is meant, at the commit that is meant.
+pub(crate) fn workflows_of(config: &Config, which: &Which) -> Result<Vec<Opened>, CommandError> {
+    let mut opened = Vec::new();
+    let mut ids = Vec::new();
+    for site in sites(config, which)? {
+        site.source.fetch()?;
+        let revision = site.source.resolve(which.rev.as_deref())?;
+        let tree = site.source.at(&revision)?;
+        let mut folders = workflows(tree.as_ref(), &site.roots, &site.exclude)?;
+        if let Some(wanted) = &which.workflow {
+            folders.retain(|folder| {
+                let id = reconciler::reconcile::checkout::read_params(tree.as_ref(), folder).map(|(params, _)| params.workflow_id.to_string());
+                ids.extend(id.as_ref().ok().cloned());
+                folder.path == *wanted || id.is_ok_and(|id| id == *wanted)
+            });
+        }
+        opened.push(Opened { site, tree, folders });
+    }
+    if opened.iter().all(|one| one.folders.is_empty()) {
+        return Err(Diagnostic::new(format!("there is no workflow `{}`", which.workflow.as_deref().unwrap_or_default()))
+            .hint(format!("there are: {}", ids.join(", ")))
+            .into());
+    }
+    Ok(opened)
+}

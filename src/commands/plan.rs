@@ -1,0 +1,71 @@
+//! `reconciler plan`: what would be built, and why. Changes nothing.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use reconciler::config::Config;
+use reconciler::desired::jinja::Engine;
+use reconciler::plan::{json, text};
+use reconciler::reconcile::checkout::Checkout;
+use reconciler::reconcile::look::{Look, Request, look};
+use reconciler::reconcile::ports::{Ports, Use, connect};
+use reconciler::source::discover::WorkflowFolder;
+
+use super::open::{Opened, config, workflows_of};
+use super::{CommandError, lines, print};
+use crate::cli::{Output, PlanArgs};
+
+/// A workflow that was looked at.
+pub(crate) struct Seen {
+    /// The plan and what it was made from.
+    pub(crate) look: Look,
+    /// Git.
+    pub(crate) checkout: Checkout,
+    /// The outside world.
+    pub(crate) ports: Ports,
+}
+
+/// Looks at one workflow without changing anything.
+pub(crate) async fn see(config: &Config, opened: &Opened, folder: &WorkflowFolder, engine: &Engine, usage: Use) -> Result<Seen, CommandError> {
+    let checkout = Checkout::read(opened.tree.as_ref(), folder)?;
+    let ports = connect(config, &checkout.params, usage).await?;
+    let reference = opened.reference();
+    let forced = BTreeSet::new();
+    let request = Request { repository: &opened.site.name, reference: &reference, forced: &forced, now: Timestamp::now() };
+    let look = look(config, &ports, &checkout, engine, &request, None).await?;
+    Ok(Seen { look, checkout, ports })
+}
+
+pub(crate) async fn run(named: Option<&Path>, args: &PlanArgs) -> Result<ExitCode, CommandError> {
+    let config = config(named)?;
+    let engine = Engine::new();
+    let usage = if args.offline { Use::LookOffline } else { Use::Look };
+    let mut all = Vec::new();
+    let (mut work, mut errors) = (false, false);
+    for opened in workflows_of(&config, &args.which)? {
+        for folder in &opened.folders {
+            let plan = see(&config, &opened, folder, &engine, usage).await?.look.plan;
+            let counts = lines::counts(opened.site.source.as_ref(), opened.tree.as_ref(), &plan);
+            work |= plan.has_drift();
+            errors |= plan.has_errors();
+            match args.output {
+                Output::Json => all.push(json::json(&plan, &counts)),
+                Output::Text => {
+                    plan.warnings.iter().for_each(print::warning);
+                    print::text(&text::text(&plan, &counts))?;
+                    super::check::print_broken(&plan);
+                }
+            }
+        }
+    }
+    if args.output == Output::Json {
+        print::json(&serde_json::json!({ "schema": json::SCHEMA, "plans": all }))?;
+    }
+    Ok(match (errors, work && args.exit_code) {
+        (true, _) => ExitCode::FAILURE,
+        (false, true) => ExitCode::from(2),
+        (false, false) => ExitCode::SUCCESS,
+    })
+}

@@ -1,0 +1,95 @@
+//! `reconciler render STEP`: the rendered files, as the old tool wrote them and as Packer reads them.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::ExitCode;
+
+use reconciler::desired::jinja::Engine;
+use reconciler::desired::step::SourceImage;
+use reconciler::diagnostic::Diagnostic;
+use reconciler::ids::{AmiId, AmiName, StepId};
+use reconciler::plan::decision::{BuildSource, Decision};
+use reconciler::reconcile::checkout::Desired;
+use reconciler::reconcile::ports::Use;
+use reconciler::workflow::context::WorkflowContext;
+
+use super::open::{config, workflows_of};
+use super::plan::{Seen, see};
+use super::{CommandError, print};
+use crate::cli::RenderArgs;
+
+pub(crate) async fn run(named: Option<&Path>, args: &RenderArgs) -> Result<ExitCode, CommandError> {
+    let config = config(named)?;
+    let engine = Engine::new();
+    let id = StepId::new(args.step.clone());
+    let mut known = Vec::new();
+    for opened in workflows_of(&config, &args.which)? {
+        for folder in &opened.folders {
+            let seen = see(&config, &opened, folder, &engine, Use::LookOffline).await?;
+            if let Some(why) = seen.checkout.broken.get(&id) {
+                why.iter().for_each(print::diagnostic);
+                return Ok(ExitCode::FAILURE);
+            }
+            known.extend(seen.checkout.outlines.iter().map(|step| step.id.to_string()));
+            if seen.checkout.step(&id).is_none() {
+                continue;
+            }
+            let (source, name) = images(&seen, &id)?;
+            let desired = Desired {
+                checkout: &seen.checkout,
+                engine: &engine,
+                region: &seen.ports.region,
+                name_template: &config.ami_name,
+                root_base: &seen.look.plan.root_base,
+                context: WorkflowContext::new(&seen.checkout.params, seen.ports.region.as_str()),
+                recorded: HashMap::new(),
+            };
+            let content = desired.loaded(&id)?.content();
+            let name = match name {
+                Some(name) => name,
+                None => desired.desire().name_parts(content).with_fingerprint(&desired.state(&id, &source)?.fingerprint, 0)?,
+            };
+            let rendered = desired.desire().render(content, &source, name.as_str())?;
+            for (file, text) in rendered {
+                match &args.out {
+                    None => print::text(&format!("# ---- {file}\n{text}{}", if text.ends_with('"'"'\n'"'"') { "" } else { "\n" }))?,
+                    Some(folder) => {
+                        std::fs::create_dir_all(folder)?;
+                        std::fs::write(folder.join(&file), text)?;
+                        print::text(&format!("{}\n", folder.join(&file).display()))?;
+                    }
+                }
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    Err(no_such_step(&args.step, &known).into())
+}
+
+/// The image that the step starts from, as the plan knows it, and the name of the next image.
+fn images(seen: &Seen, id: &StepId) -> Result<(SourceImage, Option<AmiName>), CommandError> {
+    let plan = &seen.look.plan;
+    let step = plan.steps.iter().find(|step| step.id == *id);
+    if let Some(Decision::Build(build)) = step.map(|step| &step.decision)
+        && let BuildSource::Known { source, ami_name, .. } = &build.source
+    {
+        return Ok((source.clone(), Some(ami_name.clone())));
+    }
+    let parent = step.and_then(|step| step.parent.as_ref());
+    let Some(parent) = parent else { return Ok((plan.root_base.clone(), None)) };
+    let record = plan.steps.iter().find(|step| step.id == *parent).and_then(|step| step.record.as_ref());
+    Ok(match record {
+        Some(record) => (SourceImage { id: record.ami_id.clone(), name: record.ami_name.clone() }, None),
+        None => {
+            print::warning(&Diagnostic::new(format!("`{parent}` has no image yet; a stand-in is shown in its place")));
+            (SourceImage { id: AmiId::new("ami-known-after-build"), name: AmiName::new(format!("{parent}-known-after-build")) }, None)
+        }
+    })
+}
+
+/// Names the steps that there are, and the nearest.
+pub(crate) fn no_such_step(id: &str, known: &[String]) -> Diagnostic {
+    let near = reconciler::workflow::jsonc::nearest(id, known.iter().map(String::as_str));
+    let hint = near.map_or_else(|| format!("there are: {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
+    Diagnostic::new(format!("there is no step `{id}`")).hint(hint)
+}

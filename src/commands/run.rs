@@ -1,0 +1,107 @@
+//! `reconciler run`: the daemon. Wakes by reference changes, timers, finished builds and SIGHUP; SIGTERM and Ctrl-C end it in order.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reconciler::config::LogFormat;
+use reconciler::inventory::journal::Progress;
+use reconciler::reconcile::driver::{Driver, Event, Observer, Orders, Wake};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use super::CommandError;
+use super::open::{config, sites};
+use crate::cli::Which;
+use crate::telemetry;
+
+/// Writes what happens to the log, and the last of it to systemd's status line.
+struct Logger;
+
+impl Observer for Logger {
+    fn notice(&self, event: &Event<'_>) {
+        match event {
+            Event::Planned(plan) => {
+                let summary = reconciler::plan::text::summary(plan);
+                info!(workflow = %plan.workflow_id, revision = %plan.revision, "{summary}");
+                let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&format!("{}: {summary}", plan.workflow_id))]);
+            }
+            Event::Started(attempt) => info!(step = %attempt.step_id, build = %attempt.build_id, revision = %attempt.intent.revision, image = %attempt.intent.ami_name, "build started"),
+            Event::Ended(attempt) => match &attempt.progress {
+                Progress::Failed(failure) => warn!(step = %attempt.step_id, build = %attempt.build_id, class = ?failure.class, cause = %failure.cause, "build failed"),
+                _ => info!(step = %attempt.step_id, build = %attempt.build_id, image = ?attempt.ami_id.as_ref().map(ToString::to_string), "image recorded"),
+            },
+            Event::TakenOver(attempt) => info!(step = %attempt.step_id, image = %attempt.intent.ami_name, "image of an earlier build taken over"),
+            Event::Updated(step) => info!(step = %step.id, "tags and record updated, no build"),
+            Event::Rewritten { site, old, new } => warn!(repository = site, old = %old, new = %new, "history was rewritten"),
+            Event::Superseded(step) => info!(step = %step, "build cancelled: git says something else by now"),
+            Event::Standby(holder) => info!(holder, "standing by: another reconciler holds the lease"),
+            Event::Stopped(place, error) => {
+                let diagnostic = error.diagnostic();
+                error!(place, hint = diagnostic.hint.as_deref().unwrap_or_default(), "{}", diagnostic.one_line());
+            }
+        }
+    }
+}
+
+pub(crate) async fn run(named: Option<&Path>) -> Result<ExitCode, CommandError> {
+    let config = Arc::new(config(named)?);
+    telemetry::start(config.log_format);
+    let sites = sites(&config, &Which::default())?;
+    info!(repositories = sites.len(), version = env!("CARGO_PKG_VERSION"), "started");
+    let (wake, wakes) = mpsc::channel(16);
+    let _watches = watch(&config, &wake)?;
+    signals(wake.clone())?;
+    watchdog();
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let mut driver = Driver::new(config, sites, Orders::default(), Arc::new(Logger));
+    driver.run(wakes).await;
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    info!(building = driver.is_building(), "ended; running builds go on under their supervisors");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn signals(wake: mpsc::Sender<Wake>) -> Result<(), CommandError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut reload = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        loop {
+            let sent = tokio::select! {
+                _ = terminate.recv() => wake.send(Wake::Stop).await,
+                _ = interrupt.recv() => wake.send(Wake::Stop).await,
+                _ = reload.recv() => wake.send(Wake::Look).await,
+            };
+            if sent.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Tells systemd that the process lives, twice in each interval that the unit asks for.
+fn watchdog() {
+    let Some(interval) = sd_notify::watchdog_enabled() else { return };
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep((interval / 2).max(Duration::from_millis(100))).await;
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+        }
+    });
+}
+
+fn watch(config: &reconciler::config::Config, wake: &mpsc::Sender<Wake>) -> Result<Vec<tokio::task::JoinHandle<()>>, CommandError> {
+    let _ = (config, LogFormat::Auto);
+    let wake = wake.clone();
+    Ok(vec![tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if wake.send(Wake::Look).await.is_err() {
+                return;
+            }
+        }
+    })])
+}

@@ -1,0 +1,14 @@
+//! `reconciler supervise FOLDER`: runs one build; see `reconciler::build::supervisor`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use reconciler::build::supervisor;
+
+/// Runs the job of a build'"'"'s folder.
+pub(crate) fn run(folder: &Path) -> ExitCode {
+    match supervisor::run(folder) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => super::print::failure(&error.into()),
+    }
+}

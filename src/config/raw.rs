@@ -1,0 +1,160 @@
+//! The configuration as it is typed. Unknown keys are errors. What a value means, and its default, is decided in `load`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// The configuration of the reconciler. Every key may be left out.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawConfig {
+    /// Folder for this program's own files: embedded inventory, build folders, logs, fetched repositories, caches.
+    pub state_dir: Option<String>,
+    /// The repositories that are followed.
+    pub repositories: Option<Vec<RawRepository>>,
+    /// Where records are kept.
+    pub inventory: Option<RawInventory>,
+    /// How AWS is reached.
+    pub aws: Option<RawAws>,
+    /// How Packer is run.
+    pub packer: Option<RawPacker>,
+    /// Template of image names; must contain `{fingerprint}`.
+    pub ami_name: Option<String>,
+    /// `pin` keeps the base image that a pattern was first resolved to, `follow` rebuilds on a newer one.
+    pub base_ami_policy: Option<RawBaseAmiPolicy>,
+    /// How many Packer builds run at once.
+    pub max_concurrent_builds: Option<usize>,
+    /// What happens to a running build whose inputs changed again: `finish` or `cancel`.
+    pub on_superseded: Option<RawOnSuperseded>,
+    /// How often a pass is made when nothing wakes the loop, as a duration such as `5m`.
+    pub interval: Option<String>,
+    /// How long a lease holds without a heartbeat.
+    pub lease_duration: Option<String>,
+    /// How often and when failed builds are tried again.
+    pub retry: Option<RawRetry>,
+    /// How the daemon writes its log: `auto`, `text`, `json` or `journald`.
+    pub log_format: Option<RawLogFormat>,
+}
+
+/// A repository that is followed.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawRepository {
+    /// Its name in output; the last part of its path or URL by default.
+    pub name: Option<String>,
+    /// A folder of this host. Either this or `url`.
+    pub path: Option<String>,
+    /// An URL: file, https or ssh. Either this or `path`.
+    pub url: Option<String>,
+    /// Branch or tag; what HEAD names by default.
+    pub reference: Option<String>,
+    /// How often a remote is fetched, and a local one is looked at beside being watched.
+    pub poll_interval: Option<String>,
+    /// Folders below which workflows are looked for.
+    pub roots: Option<Vec<String>>,
+    /// Folder names that are not part of a workflow.
+    pub exclude: Option<Vec<String>>,
+    /// Private key for ssh; the agent by default.
+    pub ssh_key: Option<String>,
+    /// Environment variable that holds an https token.
+    pub token_env: Option<String>,
+}
+
+/// Where records are kept.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawInventory {
+    /// DynamoDB table; without one, records are kept in a SQLite file.
+    pub table: Option<String>,
+    /// Region of the table; that of the workflow by default.
+    pub region: Option<String>,
+    /// Create the tables when they are missing.
+    pub create: Option<bool>,
+    /// The SQLite file, where no table is named.
+    pub path: Option<String>,
+}
+
+/// How AWS is reached.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawAws {
+    /// Region where neither the workflow nor the profile names one.
+    pub region: Option<String>,
+    /// Profile where the workflow names none.
+    pub profile: Option<String>,
+    /// An emulator for every service.
+    pub endpoint_url: Option<String>,
+    /// Only while `endpoint_url` is set.
+    pub emulator: Option<RawEmulator>,
+}
+
+/// What differs while an emulator is used.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawEmulator {
+    /// Attributes put into every `source "amazon-…"` when a step is laid out for Packer; they never count.
+    pub source_overrides: Option<BTreeMap<String, serde_json::Value>>,
+}
+
+/// How Packer is run.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawPacker {
+    /// The binary; `packer` on the PATH by default.
+    pub binary: Option<String>,
+    /// `PACKER_PLUGIN_PATH` for builds.
+    pub plugin_path: Option<String>,
+    /// Limit of a build whose step names none.
+    pub timeout: Option<String>,
+    /// Time between SIGTERM and SIGKILL.
+    pub grace: Option<String>,
+    /// Environment variables that builds get beside the fixed list.
+    pub pass_env: Option<Vec<String>>,
+}
+
+/// How often and when failed builds are tried again.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawRetry {
+    /// First wait after a transient failure; doubles with each.
+    pub initial: Option<String>,
+    /// Longest wait after a transient failure.
+    pub max: Option<String>,
+    /// Wait after a failure that a person has to mend.
+    pub person: Option<String>,
+}
+
+/// What happens when a newer base image appears.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawBaseAmiPolicy {
+    /// It is reported.
+    Pin,
+    /// The first steps are rebuilt on it.
+    Follow,
+}
+
+/// What happens to a running build whose inputs changed again.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawOnSuperseded {
+    /// It is finished and recorded.
+    Finish,
+    /// It is cancelled and cleaned up.
+    Cancel,
+}
+
+/// How the daemon writes its log.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawLogFormat {
+    /// Text on a terminal, journald under systemd, JSON elsewhere.
+    Auto,
+    /// Text.
+    Text,
+    /// One JSON object a line.
+    Json,
+    /// The journal's own protocol.
+    Journald,
+}

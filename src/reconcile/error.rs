@@ -1,0 +1,74 @@
+//! What may stop a pass, by consequence.
+
+use crate::build::BuildError;
+use crate::catalog::CatalogError;
+use crate::diagnostic::Diagnostic;
+use crate::inventory::InventoryError;
+use crate::inventory::journal::FailureClass;
+use crate::source::SourceError;
+
+/// What stopped a pass over one workflow. The others go on.
+#[derive(Debug, thiserror::Error)]
+pub enum PassError {
+    /// Git could not be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// Records could not be read or written.
+    #[error(transparent)]
+    Inventory(#[from] InventoryError),
+    /// EC2 could not be asked.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// Packer could not be run.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// Something that a person has to mend.
+    #[error(transparent)]
+    Person(#[from] Diagnostic),
+}
+
+impl PassError {
+    /// What it means for the next try.
+    #[must_use]
+    pub fn class(&self) -> FailureClass {
+        match self {
+            Self::Source(SourceError::Transient { .. })
+            | Self::Inventory(
+                InventoryError::Unavailable { .. }
+                | InventoryError::Conflict { .. }
+                | InventoryError::Fenced { .. },
+            )
+            | Self::Catalog(
+                CatalogError::Unavailable { .. }
+                | CatalogError::StillPending { .. }
+                | CatalogError::ImageFailed { .. },
+            )
+            | Self::Build(BuildError::Io { .. }) => FailureClass::Transient,
+            Self::Build(BuildError::Step(_)) => FailureClass::Step,
+            _ => FailureClass::Person,
+        }
+    }
+
+    /// Whether the lease is another's by now.
+    #[must_use]
+    pub fn is_fenced(&self) -> bool {
+        matches!(self, Self::Inventory(InventoryError::Fenced { .. }))
+    }
+
+    /// For people: what happened, where, what to do.
+    #[must_use]
+    pub fn diagnostic(&self) -> Diagnostic {
+        match self {
+            Self::Source(SourceError::Person(diagnostic))
+            | Self::Build(BuildError::Step(diagnostic) | BuildError::Host(diagnostic))
+            | Self::Person(diagnostic) => diagnostic.clone(),
+            Self::Catalog(CatalogError::Denied { action, .. }) | Self::Inventory(InventoryError::Denied { action, .. }) => {
+                Diagnostic::new(self.to_string()).hint(format!("allow `{action}` in the policy of this role or user"))
+            }
+            Self::Catalog(CatalogError::Credentials { .. }) => Diagnostic::new(self.to_string()).hint(
+                "looked at the workflow's keys and profile, the configuration, AWS_ACCESS_KEY_ID, AWS_PROFILE, and the instance's role; `--offline` plans without EC2",
+            ),
+            other => Diagnostic::new(other.to_string()),
+        }
+    }
+}

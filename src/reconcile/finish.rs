@@ -1,0 +1,302 @@
+//! Carries a build that is over to its record, or to its failure and a clean account.
+//!
+//! Safe to run again from any point: every stage is looked up before it is done, and written after it happened.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::build::verdict::{Verdict, judge};
+use crate::build::{BuildOutcome, RunningBuild};
+use crate::catalog::tags::{ImageTags, tag_change};
+use crate::catalog::{Image, ImageCatalog, Leftovers};
+use crate::config::Config;
+use crate::ids::AmiId;
+use crate::inventory::journal::{Attempt, Failure, FailureClass, Promise, Stage};
+use crate::inventory::record::{Built, Record, RecordHead};
+use crate::inventory::{Expected, Fence, Write};
+use crate::reconcile::error::PassError;
+use crate::reconcile::failure::retry_at;
+use crate::reconcile::ports::Ports;
+use crate::reconcile::start::{append, next_event};
+
+/// How long an image may take to become available after Packer has ended.
+const LONGEST_WAIT: Duration = Duration::from_secs(4 * 3600);
+
+/// Waits for a build and settles it. Returns the attempt as it ended.
+pub async fn carry(
+    config: &Config,
+    ports: &Ports,
+    fence: &Fence,
+    mut attempt: Attempt,
+    running: Option<RunningBuild>,
+) -> Result<Attempt, PassError> {
+    let outcome = match running {
+        Some(running) => Some(ports.builder.wait(&running).await?),
+        None => None,
+    };
+    let catalog = catalog(ports)?;
+    let image = catalog.own_image_named(&attempt.intent.ami_name).await?;
+    let verdict = match &outcome {
+        Some(outcome) => judge(outcome, &attempt.intent.region, image.as_ref()),
+        // Never started, or nothing is left of it on this host: what EC2 shows is all there is.
+        None => match &image {
+            Some(image) => Verdict::Made(image.id.clone()),
+            None => Verdict::Failed {
+                class: FailureClass::Transient,
+                cause: "the build never started, or its host is gone".to_owned(),
+            },
+        },
+    };
+    let seconds = outcome
+        .as_ref()
+        .map_or(0, |outcome| outcome.duration.as_secs());
+    match verdict {
+        Verdict::Made(id) => {
+            record(ports, fence, &mut attempt, &id, seconds).await?;
+        }
+        Verdict::Failed { class, cause } => {
+            let log = outcome
+                .as_ref()
+                .map(|outcome| outcome.log.display().to_string());
+            fail(config, ports, &mut attempt, fence, class, cause, log).await?;
+        }
+    }
+    clean(ports, fence, &mut attempt, outcome.as_ref(), image.as_ref()).await?;
+    Ok(attempt)
+}
+
+/// Takes an image over that exists already under the wanted name.
+pub async fn take_over(
+    ports: &Ports,
+    fence: &Fence,
+    mut attempt: Attempt,
+    image: &Image,
+) -> Result<Attempt, PassError> {
+    record(ports, fence, &mut attempt, &image.id, 0).await?;
+    append(
+        ports,
+        &mut attempt,
+        fence,
+        Stage::Cleaned {
+            removed: Vec::new(),
+        },
+    )
+    .await?;
+    Ok(attempt)
+}
+
+fn catalog(ports: &Ports) -> Result<&dyn ImageCatalog, PassError> {
+    ports.catalog.as_deref().ok_or_else(|| {
+        PassError::Person(crate::diagnostic::Diagnostic::new("EC2 is not connected"))
+    })
+}
+
+async fn record(
+    ports: &Ports,
+    fence: &Fence,
+    attempt: &mut Attempt,
+    id: &AmiId,
+    seconds: u64,
+) -> Result<(), PassError> {
+    let catalog = catalog(ports)?;
+    append(
+        ports,
+        attempt,
+        fence,
+        Stage::ImageSeen { ami_id: id.clone() },
+    )
+    .await?;
+    let image = catalog
+        .wait_available(id, Timestamp::now() + LONGEST_WAIT)
+        .await?;
+    append(ports, attempt, fence, Stage::Available).await?;
+    let Some(promise) = attempt.intent.promise.clone() else {
+        return Ok(());
+    };
+    let mut record = describe(fence, attempt, &promise, &image, seconds);
+    let image = tag_and_read_back(catalog, &record, image).await?;
+    record.details = image.details;
+    append(ports, attempt, fence, Stage::Tagged).await?;
+    let expected = match ports
+        .inventory
+        .record(&fence.workflow_id, &attempt.step_id)
+        .await?
+    {
+        None => Expected::Absent,
+        Some(old) => Expected::Image(old.head.ami_id),
+    };
+    let event = next_event(
+        attempt,
+        fence,
+        Stage::Recorded {
+            ami_id: id.clone(),
+            build_seconds: seconds,
+        },
+    );
+    let write = Write {
+        record: Some((record, Some(expected))),
+        event: Some(event.clone()),
+    };
+    ports.inventory.write(write, Some(fence)).await?;
+    attempt.apply(&event);
+    Ok(())
+}
+
+fn describe(
+    fence: &Fence,
+    attempt: &Attempt,
+    promise: &Promise,
+    image: &Image,
+    seconds: u64,
+) -> Record {
+    let intent = &attempt.intent;
+    let mut head = RecordHead {
+        workflow_id: fence.workflow_id.clone(),
+        step_id: attempt.step_id.clone(),
+        ami_id: image.id.clone(),
+        ami_name: image.name.clone(),
+        create_at: image.created_at,
+        base_ami_id: intent.source_ami.clone(),
+        base_ami_name: promise.source_ami_name.clone(),
+        root_base_ami_id: promise.root_base_ami_id.clone(),
+        root_base_ami_name: promise.root_base_ami_name.clone(),
+        built: None,
+    };
+    let mut built = Built {
+        fingerprint: intent.fingerprint,
+        build_id: attempt.build_id.clone(),
+        revision: intent.revision.clone(),
+        region: intent.region.clone(),
+        tags: std::collections::BTreeMap::new(),
+        metadata_digest: promise.metadata_digest,
+        build_seconds: seconds,
+        recorded_at: Timestamp::now(),
+        fence: fence.token,
+    };
+    built.tags = ImageTags::of_record(&head, &built, &promise.aws_tags).tags();
+    head.built = Some(built);
+    Record {
+        aws_console_url: console_url(intent.region.as_str(), &image.id),
+        head,
+        details: String::new(),
+        metadata: promise.metadata.clone(),
+        components: Some(promise.components.clone()),
+    }
+}
+
+/// The link that the Python library writes.
+#[must_use]
+pub fn console_url(region: &str, id: &AmiId) -> String {
+    format!(
+        "https://{region}.console.aws.amazon.com/ec2/home?region={region}#ImageDetails:imageId={id}"
+    )
+}
+
+async fn tag_and_read_back(
+    catalog: &dyn ImageCatalog,
+    record: &Record,
+    image: Image,
+) -> Result<Image, PassError> {
+    let Some(built) = &record.head.built else {
+        return Ok(image);
+    };
+    if let Some(change) = tag_change(&built.tags, &image.tags, &built.tags) {
+        catalog.tag(&image, &change).await?;
+    }
+    let seen = catalog.image(&image.id).await?.unwrap_or(image);
+    match tag_change(&built.tags, &seen.tags, &built.tags) {
+        None => Ok(seen),
+        Some(missing) => Err(PassError::Catalog(
+            crate::catalog::CatalogError::Unavailable {
+                detail: format!(
+                    "the tags of {} are not there yet: {}",
+                    seen.id,
+                    missing.set.keys().cloned().collect::<Vec<_>>().join(", ")
+                ),
+            },
+        )),
+    }
+}
+
+/// Writes a failure with the time of the next try.
+pub(super) async fn fail(
+    config: &Config,
+    ports: &Ports,
+    attempt: &mut Attempt,
+    fence: &Fence,
+    class: FailureClass,
+    cause: String,
+    log: Option<String>,
+) -> Result<(), PassError> {
+    let dice = f64::from(
+        u32::from(attempt.intent.fingerprint.as_bytes()[31])
+            ^ (attempt.started_at.subsec_nanosecond().unsigned_abs() & 0xff),
+    ) / 255.0;
+    let retry_at = retry_at(
+        class,
+        attempt.intent.attempt,
+        &config.retry,
+        Timestamp::now(),
+        dice,
+    );
+    append(
+        ports,
+        attempt,
+        fence,
+        Stage::Failed(Failure {
+            class,
+            cause,
+            log,
+            retry_at,
+        }),
+    )
+    .await
+}
+
+/// Removes what the build left; nothing that is not this build's.
+async fn clean(
+    ports: &Ports,
+    fence: &Fence,
+    attempt: &mut Attempt,
+    outcome: Option<&BuildOutcome>,
+    image: Option<&Image>,
+) -> Result<(), PassError> {
+    let catalog = catalog(ports)?;
+    let told = outcome
+        .map(|outcome| outcome.traces.clone())
+        .unwrap_or_default();
+    let mut leftovers = catalog
+        .find_leftovers(&attempt.build_id, &attempt.intent.ami_name, &told)
+        .await?;
+    if matches!(
+        attempt.progress,
+        crate::inventory::journal::Progress::Failed(_)
+    ) {
+        leftovers.add_own_image(attempt, outcome, image);
+    } else {
+        leftovers.images.clear();
+        leftovers.snapshots.clear();
+    }
+    let removed = catalog.clean(&leftovers).await?;
+    append(ports, attempt, fence, Stage::Cleaned { removed }).await
+}
+
+impl Leftovers {
+    /// A failed build's image holds the name that the next try needs. It is this build's if Packer named it or if it is younger
+    /// than the build: the name contains the fingerprint, so nobody else makes one meanwhile.
+    fn add_own_image(
+        &mut self,
+        attempt: &Attempt,
+        outcome: Option<&BuildOutcome>,
+        image: Option<&Image>,
+    ) {
+        let Some(image) = image else { return };
+        let named =
+            outcome.is_some_and(|outcome| outcome.artifacts.iter().any(|(_, id)| *id == image.id));
+        if (named || image.created_at >= attempt.started_at) && !self.images.contains(&image.id) {
+            self.images.push(image.id.clone());
+            self.snapshots.extend(image.snapshots.iter().cloned());
+        }
+    }
+}

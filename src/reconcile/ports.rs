@@ -1,0 +1,126 @@
+//! The outside world of one workflow, behind its four ports.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::aws::session::{PackerEnvironment, Session, SessionSettings, StaticKeys};
+use crate::build::ImageBuilder;
+use crate::build::packer::{PackerBuilder, PackerSettings};
+use crate::catalog::ImageCatalog;
+use crate::catalog::ec2::Ec2Catalog;
+use crate::config::{Config, InventoryConfig};
+use crate::ids::Region;
+use crate::inventory::Inventory;
+use crate::inventory::sqlite::SqliteInventory;
+use crate::reconcile::error::PassError;
+use crate::workflow::WorkflowParams;
+
+/// What a pass looks at and acts through.
+#[derive(Clone)]
+pub struct Ports {
+    /// Records, journal, leases.
+    pub inventory: Arc<dyn Inventory>,
+    /// Images at EC2; none when EC2 is not to be asked.
+    pub catalog: Option<Arc<dyn ImageCatalog>>,
+    /// Builds.
+    pub builder: Arc<dyn ImageBuilder>,
+    /// Where images are made.
+    pub region: Region,
+}
+
+/// What the ports are needed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// To look, without EC2.
+    LookOffline,
+    /// To look.
+    Look,
+    /// To build and record.
+    Act,
+}
+
+/// Opens the ports of a workflow.
+pub async fn connect(
+    config: &Config,
+    params: &WorkflowParams,
+    usage: Use,
+) -> Result<Ports, PassError> {
+    let session = Session::open(&SessionSettings {
+        profile: params
+            .profile
+            .clone()
+            .or_else(|| config.aws.profile.clone()),
+        region: params.region.clone().or_else(|| config.aws.region.clone()),
+        endpoint_url: config.aws.endpoint_url.clone(),
+        keys: static_keys(params),
+    })
+    .await?;
+    let inventory = open_inventory(config, &session, usage)?;
+    let environment = if usage == Use::Act {
+        session.packer_environment().await?
+    } else {
+        PackerEnvironment::default()
+    };
+    let builder = PackerBuilder::new(PackerSettings {
+        packer: config.packer.clone(),
+        builds_dir: config.state_dir.join("builds"),
+        source_overrides: if config.aws.endpoint_url.is_some() {
+            config.aws.source_overrides.clone()
+        } else {
+            std::collections::BTreeMap::new()
+        },
+        environment,
+        own_binary: own_binary(),
+    });
+    let catalog: Option<Arc<dyn ImageCatalog>> = match usage {
+        Use::LookOffline => None,
+        Use::Look | Use::Act => Some(Arc::new(Ec2Catalog::new(session.ec2()))),
+    };
+    Ok(Ports {
+        inventory,
+        catalog,
+        builder: Arc::new(builder),
+        region: session.region().clone(),
+    })
+}
+
+fn open_inventory(
+    config: &Config,
+    session: &Session,
+    usage: Use,
+) -> Result<Arc<dyn Inventory>, PassError> {
+    Ok(match &config.inventory {
+        InventoryConfig::Sqlite { path } if usage == Use::Act => {
+            Arc::new(SqliteInventory::open(path)?)
+        }
+        InventoryConfig::Sqlite { path } => Arc::new(SqliteInventory::open_read_only(path)?),
+        InventoryConfig::DynamoDb { .. } => {
+            return Err(crate::diagnostic::Diagnostic::new("DynamoDB is not merged yet").into());
+        }
+    })
+}
+
+fn static_keys(params: &WorkflowParams) -> Option<StaticKeys> {
+    let text = |key: &str| {
+        params
+            .values
+            .get(key)
+            .and_then(|value| value.as_str())
+            .map(str::to_owned)
+    };
+    Some(StaticKeys {
+        access_key_id: text("aws_access_key_id")?,
+        secret_access_key: text("aws_secret_access_key")?,
+        session_token: text("aws_session_token"),
+    })
+}
+
+/// The program that is to be run as supervisor: this one, as it stands on disk. After an upgrade in place Linux shows the old file as
+/// deleted; the new one at the same path understands the same job.
+fn own_binary() -> PathBuf {
+    let path = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("reconciler"));
+    match path.to_string_lossy().strip_suffix(" (deleted)") {
+        Some(path) => PathBuf::from(path),
+        None => path,
+    }
+}

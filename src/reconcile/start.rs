@@ -1,0 +1,285 @@
+//! Starts one build that the plan decided: an intent is written before money is spent.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::build::{BuildJob, LaidFile, RunningBuild};
+use crate::catalog::{Image, ImageState};
+use crate::config::Config;
+use crate::desired::hcl;
+use crate::desired::inputs::{sort_files, value_digest};
+use crate::ids::{AmiName, BuildId, StepId};
+use crate::inventory::journal::{Attempt, BuildEvent, FailureClass, Intent, Promise, Stage};
+use crate::inventory::{Fence, Write};
+use crate::plan::decision::{Build, BuildSource};
+use crate::reconcile::checkout::{Desired, LoadedStep, metadata};
+use crate::reconcile::error::PassError;
+use crate::reconcile::finish::fail;
+use crate::reconcile::ports::Ports;
+use crate::source::EntryKind;
+
+/// What became of a start.
+#[derive(Debug)]
+pub enum Started {
+    /// Packer runs.
+    Running(Box<Attempt>, RunningBuild),
+    /// The image that git wants exists already, from an earlier build of the same fingerprint: it is taken over.
+    Exists(Box<Attempt>, Box<Image>),
+    /// It could not be started; the journal says why.
+    Failed(Box<Attempt>),
+    /// There was nothing to start.
+    Nothing,
+}
+
+/// Starts one build.
+pub async fn start(
+    config: &Config,
+    ports: &Ports,
+    desired: &Desired<'_>,
+    step: &StepId,
+    build: &Build,
+    fence: &Fence,
+) -> Result<Started, PassError> {
+    let BuildSource::Known {
+        source,
+        fingerprint,
+        ami_name,
+        attempt,
+    } = &build.source
+    else {
+        return Ok(Started::Nothing);
+    };
+    let loaded = desired.loaded(step)?;
+    let state = desired.state(step, source)?;
+    if state.fingerprint != *fingerprint {
+        return Ok(Started::Nothing);
+    }
+    let rendered = desired
+        .desire()
+        .render(loaded.content(), source, ami_name.as_str())?;
+    let existing = match &ports.catalog {
+        Some(catalog) => catalog.own_image_named(ami_name).await?,
+        None => None,
+    };
+    let timeout = loaded
+        .step
+        .switches
+        .timeout
+        .unwrap_or(config.packer.timeout);
+    let metadata = metadata(&loaded.step);
+    let intent = Intent {
+        fingerprint: *fingerprint,
+        ami_name: ami_name.clone(),
+        revision: desired.checkout.revision.clone(),
+        source_ami: source.id.clone(),
+        region: ports.region.clone(),
+        host: host_name(),
+        deadline: Timestamp::now() + timeout + config.packer.grace + Duration::from_secs(60),
+        fence: fence.token,
+        attempt: *attempt,
+        promise: Some(Box::new(Promise {
+            source_ami_name: source.name.clone(),
+            root_base_ami_id: desired.root_base.id.clone(),
+            root_base_ami_name: desired.root_base.name.clone(),
+            components: state.components,
+            aws_tags: desired.checkout.params.aws_tags.clone(),
+            metadata_digest: value_digest(&metadata),
+            metadata: metadata.to_string(),
+        })),
+    };
+    let mut attempt = write_intent(ports, desired, step, intent, fence).await?;
+    if let Some(image) = existing {
+        return Ok(match taken(&image, &attempt) {
+            None => Started::Exists(Box::new(attempt), Box::new(image)),
+            Some(cause) => {
+                fail(
+                    config,
+                    ports,
+                    &mut attempt,
+                    fence,
+                    FailureClass::Person,
+                    cause,
+                    None,
+                )
+                .await?;
+                Started::Failed(Box::new(attempt))
+            }
+        });
+    }
+    if let Err(why) = hcl::inspect(&rendered) {
+        fail(
+            config,
+            ports,
+            &mut attempt,
+            fence,
+            FailureClass::Step,
+            why.one_line(),
+            None,
+        )
+        .await?;
+        return Ok(Started::Failed(Box::new(attempt)));
+    }
+    let job = job(desired, loaded, &attempt, ami_name, rendered, timeout)?;
+    match ports.builder.start(&job).await {
+        Ok(running) => {
+            append(
+                ports,
+                &mut attempt,
+                fence,
+                Stage::Started { pid: running.pid },
+            )
+            .await?;
+            Ok(Started::Running(Box::new(attempt), running))
+        }
+        Err(error) => {
+            let error = PassError::from(error);
+            let cause = error.diagnostic().one_line();
+            fail(
+                config,
+                ports,
+                &mut attempt,
+                fence,
+                error.class(),
+                cause,
+                None,
+            )
+            .await?;
+            Ok(Started::Failed(Box::new(attempt)))
+        }
+    }
+}
+
+/// Why an image of the wanted name cannot be taken over; none if it can: it is this fingerprint's, and whole.
+fn taken(image: &Image, attempt: &Attempt) -> Option<String> {
+    let tagged = image.tags.get("reconciler:fingerprint").map(String::as_str);
+    let ours = tagged == Some(attempt.intent.fingerprint.to_string().as_str());
+    match &image.state {
+        ImageState::Available | ImageState::Pending if ours => None,
+        state => Some(format!(
+            "the name {} is taken by {} ({state:?}), which {}; deregister that image, or `--rebuild` the step",
+            image.name,
+            image.id,
+            if ours {
+                "cannot be used"
+            } else {
+                "was not made for this fingerprint"
+            }
+        )),
+    }
+}
+
+async fn write_intent(
+    ports: &Ports,
+    desired: &Desired<'_>,
+    step: &StepId,
+    intent: Intent,
+    fence: &Fence,
+) -> Result<Attempt, PassError> {
+    let event = BuildEvent {
+        workflow_id: desired.checkout.params.workflow_id.clone(),
+        step_id: step.clone(),
+        build_id: BuildId::generate(),
+        seq: 0,
+        at: Timestamp::now(),
+        stage: Stage::Intent(intent.clone()),
+    };
+    let write = Write {
+        record: None,
+        event: Some(event.clone()),
+    };
+    ports.inventory.write(write, Some(fence)).await?;
+    Ok(Attempt {
+        step_id: step.clone(),
+        build_id: event.build_id.clone(),
+        intent,
+        started_at: event.at,
+        seq: 0,
+        updated_at: event.at,
+        progress: crate::inventory::journal::Progress::Intended,
+        ami_id: None,
+        cleaned: false,
+    })
+}
+
+/// Appends the next event of a build to the journal.
+pub(super) async fn append(
+    ports: &Ports,
+    attempt: &mut Attempt,
+    fence: &Fence,
+    stage: Stage,
+) -> Result<(), PassError> {
+    let event = next_event(attempt, fence, stage);
+    ports
+        .inventory
+        .write(
+            Write {
+                record: None,
+                event: Some(event.clone()),
+            },
+            Some(fence),
+        )
+        .await?;
+    attempt.apply(&event);
+    Ok(())
+}
+
+/// The next event of a build.
+pub(super) fn next_event(attempt: &Attempt, fence: &Fence, stage: Stage) -> BuildEvent {
+    BuildEvent {
+        workflow_id: fence.workflow_id.clone(),
+        step_id: attempt.step_id.clone(),
+        build_id: attempt.build_id.clone(),
+        seq: attempt.seq + 1,
+        at: Timestamp::now(),
+        stage,
+    }
+}
+
+fn job(
+    desired: &Desired<'_>,
+    loaded: &LoadedStep,
+    attempt: &Attempt,
+    ami_name: &AmiName,
+    rendered: BTreeMap<String, String>,
+    timeout: Duration,
+) -> Result<BuildJob, PassError> {
+    let folder = &loaded.step.folder;
+    let sorted = sort_files(loaded.content())?;
+    let files = sorted.counted.into_iter().map(|(path, file)| {
+        let path = match path.strip_prefix('/') {
+            Some(from_root) => from_root.to_owned(),
+            None => format!("{folder}/{path}"),
+        };
+        (
+            path,
+            LaidFile {
+                executable: file.kind == EntryKind::Executable,
+                content: file.content.clone(),
+            },
+        )
+    });
+    Ok(BuildJob {
+        build_id: attempt.build_id.clone(),
+        workflow_id: desired.checkout.params.workflow_id.clone(),
+        step_id: loaded.step.id.clone(),
+        revision: desired.checkout.revision.clone(),
+        region: desired.region.clone(),
+        ami_name: ami_name.clone(),
+        source_ami: attempt.intent.source_ami.clone(),
+        step_folder: folder.clone(),
+        files: files.collect(),
+        rendered,
+        timeout,
+    })
+}
+
+/// This host's name, for people and for the question whether a build runs here.
+#[must_use]
+pub fn host_name() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}

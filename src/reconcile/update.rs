@@ -1,0 +1,66 @@
+//! Brings tags and record up to date without a build.
+
+use crate::catalog::TagChange;
+use crate::desired::inputs::value_digest;
+use crate::inventory::{Expected, Fence, Write};
+use crate::plan::decision::Update;
+use crate::plan::planner::PlannedStep;
+use crate::reconcile::checkout::{Checkout, metadata};
+use crate::reconcile::error::PassError;
+use crate::reconcile::ports::Ports;
+
+/// Does what the plan says for one step.
+pub async fn update(
+    ports: &Ports,
+    checkout: &Checkout,
+    step: &PlannedStep,
+    update: &Update,
+    fence: &Fence,
+) -> Result<(), PassError> {
+    let Some(head) = &step.record else {
+        return Ok(());
+    };
+    if let (Some(change), Some(catalog)) = (&update.tags, &ports.catalog)
+        && let Some(image) = catalog.image(&head.ami_id).await?
+    {
+        retag(catalog.as_ref(), &image, change).await?;
+    }
+    let Some(mut record) = ports.inventory.record(&fence.workflow_id, &step.id).await? else {
+        return Ok(());
+    };
+    let Some(built) = &mut record.head.built else {
+        return Ok(());
+    };
+    built.tags.clone_from(&update.all_tags);
+    built.fence = fence.token;
+    if let Some(loaded) = checkout.step(&step.id) {
+        let metadata = metadata(&loaded.step);
+        built.metadata_digest = value_digest(&metadata);
+        record.metadata = metadata.to_string();
+    }
+    if let Some(catalog) = &ports.catalog
+        && let Some(image) = catalog.image(&head.ami_id).await?
+    {
+        record.details = image.details;
+    }
+    let expected = Expected::Image(head.ami_id.clone());
+    ports
+        .inventory
+        .write(
+            Write {
+                record: Some((record, Some(expected))),
+                event: None,
+            },
+            Some(fence),
+        )
+        .await?;
+    Ok(())
+}
+
+async fn retag(
+    catalog: &dyn crate::catalog::ImageCatalog,
+    image: &crate::catalog::Image,
+    change: &TagChange,
+) -> Result<(), PassError> {
+    Ok(catalog.tag(image, change).await?)
+}

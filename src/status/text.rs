@@ -1,0 +1,47 @@
+//! A status as people read it: a tree, aligned, one line a step. Pure.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+
+use crate::plan::words::age_words;
+use crate::status::report::{Report, StepReport};
+
+fn style(state: &str) -> Style {
+    let colour = match state {
+        "in-sync" => AnsiColor::Green,
+        "build" | "building" => AnsiColor::Yellow,
+        "retag" | "rerecord" => AnsiColor::Cyan,
+        "quarantined" | "broken" => AnsiColor::Red,
+        _ => AnsiColor::Magenta,
+    };
+    Style::new().fg_color(Some(colour.into()))
+}
+
+/// The whole report; styled, for a stream that takes the styles off where they are not wanted.
+#[must_use]
+pub fn text(report: &Report) -> String {
+    let mut out = String::with_capacity(96 * report.steps.len());
+    let bold = Style::new().bold();
+    let holder = report.held_by.as_ref().map_or("no reconciler runs".to_owned(), |holder| format!("held by {holder}"));
+    let _ = writeln!(out, "{bold}{}{bold:#}  {}@{}  {holder}", report.workflow_id, report.reference, report.revision.short());
+    let width = |of: fn(&StepReport) -> usize| report.steps.iter().map(of).max().unwrap_or(1);
+    let name_width = width(|step| step.indent.len() + step.step_id.as_str().chars().count());
+    let state_width = width(|step| step.state.len());
+    let image_width = width(|step| step.ami_id.as_ref().map_or(1, |id| id.as_str().len()));
+    for step in &report.steps {
+        let style = style(step.state);
+        let name = format!("{}{}", step.indent, step.step_id);
+        let image = step.ami_id.as_ref().map_or("-", |id| id.as_str());
+        let age = step.created_at.map_or("-".to_owned(), |at| age_words(report.at.duration_since(at)));
+        let reason = if step.state == "in-sync" { "" } else { &step.reason };
+        let line = format!("  {name:name_width$}  {style}{:state_width$}{style:#}  {image:image_width$}  {age:>4}  {reason}", step.state);
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+    if !report.looked_at_ec2 {
+        let _ = writeln!(out, "EC2 was not asked: images that are gone or unusable do not show.");
+    }
+    let counts: Vec<_> = report.counts().into_iter().map(|(state, n)| format!("{n} {state}")).collect();
+    let _ = writeln!(out, "{}", if counts.is_empty() { "no steps".to_owned() } else { counts.join(", ") });
+    out
+}
