@@ -6,19 +6,24 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Keeps a fleet of Amazon Machine Images as a git repository says they should be.
 #[derive(Debug, Parser)]
-#[command(name = "reconciler", version, max_term_width = 100, after_help = "Exit codes: 0 nothing to do, or done; 2 work or drift (plan and status with --exit-code); 1 an error; 64 bad usage.")]
-pub struct Cli {
+#[command(
+    name = "reconciler",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 nothing to do, or done; 2 work or drift (plan and status with --exit-code); 1 an error; 64 bad usage."
+)]
+pub(crate) struct Cli {
     /// The configuration file.
     #[arg(long, global = true, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Is this repository sound? Asks no network; for pre-commit and pull requests.
     Check(CheckArgs),
     /// What would be built, and why, step by step.
@@ -47,7 +52,7 @@ pub enum Command {
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Output {
+pub(crate) enum Output {
     /// For people.
     #[default]
     Text,
@@ -57,127 +62,127 @@ pub enum Output {
 
 /// Which workflow is meant, where there are several.
 #[derive(Clone, Debug, Default, Args)]
-pub struct Which {
+pub(crate) struct Which {
     /// Only the repository of this name.
     #[arg(long, value_name = "NAME")]
-    pub repository: Option<String>,
+    pub(crate) repository: Option<String>,
     /// Only the workflow of this id or folder.
     #[arg(long, value_name = "ID")]
-    pub workflow: Option<String>,
+    pub(crate) workflow: Option<String>,
     /// At this revision instead of the followed branch or tag.
     #[arg(long, value_name = "REF")]
-    pub rev: Option<String>,
+    pub(crate) rev: Option<String>,
 }
 
 /// `check`
 #[derive(Debug, Args)]
-pub struct CheckArgs {
+pub(crate) struct CheckArgs {
     #[command(flatten)]
     /// Which workflow.
-    pub which: Which,
+    pub(crate) which: Which,
     /// How the result is printed.
     #[arg(long, value_enum, default_value_t)]
-    pub output: Output,
+    pub(crate) output: Output,
 }
 
 /// `plan`
 #[derive(Debug, Args)]
-pub struct PlanArgs {
+pub(crate) struct PlanArgs {
     #[command(flatten)]
     /// Which workflow.
-    pub which: Which,
+    pub(crate) which: Which,
     /// Do not ask EC2: trust the records.
     #[arg(long)]
-    pub offline: bool,
+    pub(crate) offline: bool,
     /// Exit with 2 if there is work.
     #[arg(long)]
-    pub exit_code: bool,
+    pub(crate) exit_code: bool,
     /// How the result is printed.
     #[arg(long, value_enum, default_value_t)]
-    pub output: Output,
+    pub(crate) output: Output,
 }
 
 /// `diff`
 #[derive(Debug, Args)]
-pub struct DiffArgs {
+pub(crate) struct DiffArgs {
     /// The step.
-    pub step: String,
+    pub(crate) step: String,
     #[command(flatten)]
     /// Which workflow.
-    pub which: Which,
+    pub(crate) which: Which,
     /// How the result is printed.
     #[arg(long, value_enum, default_value_t)]
-    pub output: Output,
+    pub(crate) output: Output,
 }
 
 /// `render`
 #[derive(Debug, Args)]
-pub struct RenderArgs {
+pub(crate) struct RenderArgs {
     /// The step.
-    pub step: String,
+    pub(crate) step: String,
     /// Write the files into this folder instead of printing them.
     #[arg(long, value_name = "D")]
-    pub out: Option<PathBuf>,
+    pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
     /// Which workflow.
-    pub which: Which,
+    pub(crate) which: Which,
 }
 
 /// `status`
 #[derive(Debug, Args)]
-pub struct StatusArgs {
+pub(crate) struct StatusArgs {
     #[command(flatten)]
     /// Which workflow.
-    pub which: Which,
+    pub(crate) which: Which,
     /// Print again whenever something has changed, until Ctrl-C.
     #[arg(long)]
-    pub watch: bool,
+    pub(crate) watch: bool,
     /// Do not ask EC2: trust the records.
     #[arg(long)]
-    pub offline: bool,
+    pub(crate) offline: bool,
     /// Exit with 2 if anything is not in sync.
     #[arg(long)]
-    pub exit_code: bool,
+    pub(crate) exit_code: bool,
     /// How the result is printed.
     #[arg(long, value_enum, default_value_t)]
-    pub output: Output,
+    pub(crate) output: Output,
 }
 
 /// `apply`
 #[derive(Debug, Args)]
-pub struct ApplyArgs {
+pub(crate) struct ApplyArgs {
     /// Only these steps, with their ancestors.
-    pub steps: Vec<String>,
+    pub(crate) steps: Vec<String>,
     /// Build this step though nothing changed; may be given several times.
     #[arg(long, value_name = "STEP")]
-    pub rebuild: Vec<String>,
+    pub(crate) rebuild: Vec<String>,
     #[command(flatten)]
     /// Which workflow.
-    pub which: Which,
+    pub(crate) which: Which,
 }
 
 /// `adopt`
 #[derive(Debug, Args)]
-pub struct AdoptArgs {
+pub(crate) struct AdoptArgs {
     /// Only these steps; all unverified ones by default.
-    pub steps: Vec<String>,
+    pub(crate) steps: Vec<String>,
     #[command(flatten)]
     /// Which workflow.
-    pub which: Which,
+    pub(crate) which: Which,
 }
 
 /// `logs`
 #[derive(Debug, Args)]
-pub struct LogsArgs {
+pub(crate) struct LogsArgs {
     /// The step.
-    pub step: String,
+    pub(crate) step: String,
     /// This build instead of the newest; the begin of its id is enough.
     #[arg(long, value_name = "ID")]
-    pub build: Option<String>,
+    pub(crate) build: Option<String>,
     /// Go on until the build is over.
     #[arg(long, short)]
-    pub follow: bool,
+    pub(crate) follow: bool,
     #[command(flatten)]
     /// Which workflow.
-    pub which: Which,
+    pub(crate) which: Which,
 }

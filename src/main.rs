@@ -20,14 +20,25 @@ fn main() -> ExitCode {
         Err(error) => {
             // A closed standard error is no reason to fail differently.
             let _ = error.print();
-            let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            return if help { ExitCode::SUCCESS } else { ExitCode::from(USAGE) };
+            let help = matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            );
+            return if help {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(USAGE)
+            };
         }
     };
     if let Command::Supervise { folder } = &cli.command {
         return commands::supervise::run(folder);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return commands::print::failure(&error.into()),
     };

@@ -9,16 +9,29 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Starts logging; `RECONCILER_LOG` takes a filter such as `debug` or `reconciler=debug`.
 pub(crate) fn start(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("RECONCILER_LOG").unwrap_or_else(|_| EnvFilter::new("reconciler=info,warn"));
+    let filter = EnvFilter::try_from_env("RECONCILER_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("reconciler=info,warn"));
     let registry = tracing_subscriber::registry().with(filter);
-    let text = || tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
+    let text = || {
+        tracing_subscriber::fmt::layer()
+            .with_target(false)
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+    };
     // A second start would be a bug of this program and changes nothing.
     let _ = match resolved(format) {
         LogFormat::Journald => match tracing_journald::layer() {
             Ok(layer) => registry.with(layer).try_init(),
             Err(_) => registry.with(text()).try_init(),
         },
-        LogFormat::Json => registry.with(tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init(),
+        LogFormat::Json => registry
+            .with(
+                tracing_subscriber::fmt::layer()
+                    .json()
+                    .flatten_event(true)
+                    .with_writer(std::io::stderr),
+            )
+            .try_init(),
         LogFormat::Text | LogFormat::Auto => registry.with(text()).try_init(),
     };
 }

@@ -37,18 +37,35 @@ pub(crate) async fn run(named: Option<&Path>, args: &AdoptArgs) -> Result<ExitCo
     for opened in workflows_of(&config, &args.which)? {
         for folder in &opened.folders {
             let seen = see(&config, &opened, folder, &engine, Use::Act).await?;
-            let known: Vec<_> = seen.look.plan.steps.iter().map(|step| step.id.to_string()).collect();
+            let known: Vec<_> = seen
+                .look
+                .plan
+                .steps
+                .iter()
+                .map(|step| step.id.to_string())
+                .collect();
             if let Some(wrong) = args.steps.iter().find(|id| !known.contains(id)) {
                 return Err(no_such_step(wrong, &known).into());
             }
             seen.ports.inventory.prepare().await?;
-            let held = ask_patiently(&seen.ports.inventory, &seen.checkout.params.workflow_id, config.lease_duration).await?;
+            let held = ask_patiently(
+                &seen.ports.inventory,
+                &seen.checkout.params.workflow_id,
+                config.lease_duration,
+            )
+            .await?;
             let Some(fence) = held.fence() else { continue };
-            for step in seen.look.plan.steps.iter().filter(|step| args.steps.is_empty() || args.steps.iter().any(|id| id == step.id.as_str())) {
+            for step in seen.look.plan.steps.iter().filter(|step| {
+                args.steps.is_empty() || args.steps.iter().any(|id| id == step.id.as_str())
+            }) {
                 match adopt(&config, &engine, &seen, step, &fence).await {
                     Ok(true) => {
                         adopted += 1;
-                        let image = step.record.as_ref().map(|record| record.ami_id.to_string()).unwrap_or_default();
+                        let image = step
+                            .record
+                            .as_ref()
+                            .map(|record| record.ami_id.to_string())
+                            .unwrap_or_default();
                         print::text(&format!("= {}  {image} adopted\n", step.id))?;
                     }
                     Ok(false) => {}
@@ -62,17 +79,45 @@ pub(crate) async fn run(named: Option<&Path>, args: &AdoptArgs) -> Result<ExitCo
         }
     }
     print::text(&format!("{adopted} adopted, {refused} refused\n"))?;
-    Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if refused == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
-async fn adopt(config: &Config, engine: &Engine, seen: &Seen, step: &PlannedStep, fence: &Fence) -> Result<bool, CommandError> {
-    let Some(head) = step.record.as_ref().filter(|record| record.built.is_none()) else { return Ok(false) };
+async fn adopt(
+    config: &Config,
+    engine: &Engine,
+    seen: &Seen,
+    step: &PlannedStep,
+    fence: &Fence,
+) -> Result<bool, CommandError> {
+    let Some(head) = step.record.as_ref().filter(|record| record.built.is_none()) else {
+        return Ok(false);
+    };
     if let Decision::Broken(why) = &step.decision {
-        return Err(why.first().cloned().unwrap_or_else(|| Diagnostic::new("is broken")).into());
+        return Err(why
+            .first()
+            .cloned()
+            .unwrap_or_else(|| Diagnostic::new("is broken"))
+            .into());
     }
-    let (Some(catalog), Some(mut record)) = (&seen.ports.catalog, seen.ports.inventory.record(&fence.workflow_id, &step.id).await?) else { return Ok(false) };
+    let (Some(catalog), Some(mut record)) = (
+        &seen.ports.catalog,
+        seen.ports
+            .inventory
+            .record(&fence.workflow_id, &step.id)
+            .await?,
+    ) else {
+        return Ok(false);
+    };
     let Some(image) = catalog.image(&head.ami_id).await? else {
-        return Err(Diagnostic::new(format!("{}: {} is gone from EC2; there is nothing to adopt", step.id, head.ami_id)).into());
+        return Err(Diagnostic::new(format!(
+            "{}: {} is gone from EC2; there is nothing to adopt",
+            step.id, head.ami_id
+        ))
+        .into());
     };
     check_source(seen, step, head)?;
     let desired = Desired {
@@ -84,7 +129,10 @@ async fn adopt(config: &Config, engine: &Engine, seen: &Seen, step: &PlannedStep
         context: WorkflowContext::new(&seen.checkout.params, seen.ports.region.as_str()),
         recorded: HashMap::new(),
     };
-    let source = SourceImage { id: head.base_ami_id.clone(), name: head.base_ami_name.clone() };
+    let source = SourceImage {
+        id: head.base_ami_id.clone(),
+        name: head.base_ami_name.clone(),
+    };
     let state = desired.state(&step.id, &source)?;
     let metadata = metadata(&desired.loaded(&step.id)?.step);
     let mut built = Built {
@@ -106,14 +154,29 @@ async fn adopt(config: &Config, engine: &Engine, seen: &Seen, step: &PlannedStep
     record.components = Some(state.components);
     record.head.built = Some(built);
     let expected = Expected::Image(head.ami_id.clone());
-    seen.ports.inventory.write(Write { record: Some((record, Some(expected))), event: None }, Some(fence)).await?;
+    seen.ports
+        .inventory
+        .write(
+            Write {
+                record: Some((record, Some(expected))),
+                event: None,
+            },
+            Some(fence),
+        )
+        .await?;
     Ok(true)
 }
 
 /// An image that was built on another image than its parent's now is not what git says, whoever vouches.
 fn check_source(seen: &Seen, step: &PlannedStep, head: &RecordHead) -> Result<(), CommandError> {
     let plan = &seen.look.plan;
-    let of = |id: &StepId| plan.steps.iter().find(|step| step.id == *id).and_then(|step| step.record.as_ref()).map(|record| &record.ami_id);
+    let of = |id: &StepId| {
+        plan.steps
+            .iter()
+            .find(|step| step.id == *id)
+            .and_then(|step| step.record.as_ref())
+            .map(|record| &record.ami_id)
+    };
     let parent = match &step.parent {
         None => Some(&plan.root_base.id),
         Some(parent) => of(parent),
@@ -122,7 +185,13 @@ fn check_source(seen: &Seen, step: &PlannedStep, head: &RecordHead) -> Result<()
         return Ok(());
     }
     let now = parent.map_or("none".to_owned(), ToString::to_string);
-    Err(Diagnostic::new(format!("{}: {} was built on {}, but its parent's image is {now}", step.id, head.ami_id, head.base_ami_id))
-        .hint(format!("`reconciler apply --rebuild {}` builds it on the present one", step.id))
-        .into())
+    Err(Diagnostic::new(format!(
+        "{}: {} was built on {}, but its parent's image is {now}",
+        step.id, head.ami_id, head.base_ami_id
+    ))
+    .hint(format!(
+        "`reconciler apply --rebuild {}` builds it on the present one",
+        step.id
+    ))
+    .into())
 }

@@ -27,12 +27,24 @@ impl Observer for Teller {
     fn notice(&self, event: &Event<'_>) {
         let line = match event {
             Event::Planned(plan) => text::text(plan, &LineCounts::new()),
-            Event::Started(attempt) => format!("> {}  build {} of {}\n", attempt.step_id, attempt.build_id, attempt.intent.ami_name),
+            Event::Started(attempt) => format!(
+                "> {}  build {} of {}\n",
+                attempt.step_id, attempt.build_id, attempt.intent.ami_name
+            ),
             Event::Ended(attempt) => format!("{}\n", ending(attempt)),
-            Event::TakenOver(attempt) => format!("= {}  takes over {} of an earlier build\n", attempt.step_id, attempt.intent.ami_name),
+            Event::TakenOver(attempt) => format!(
+                "= {}  takes over {} of an earlier build\n",
+                attempt.step_id, attempt.intent.ami_name
+            ),
             Event::Updated(step) => format!("* {}  updated, no build\n", step.id),
-            Event::Rewritten { site, old, new } => format!("! {site}: history was rewritten: {} does not descend from {}\n", new.short(), old.short()),
-            Event::Superseded(step) => format!("> {step}  cancelled: git says something else by now\n"),
+            Event::Rewritten { site, old, new } => format!(
+                "! {site}: history was rewritten: {} does not descend from {}\n",
+                new.short(),
+                old.short()
+            ),
+            Event::Superseded(step) => {
+                format!("> {step}  cancelled: git says something else by now\n")
+            }
             Event::Standby(holder) => format!("waiting: {holder} holds the lease\n"),
             Event::Stopped(_, error) => return print::diagnostic(&error.diagnostic()),
         };
@@ -45,11 +57,20 @@ impl Observer for Teller {
 pub(crate) fn ending(attempt: &Attempt) -> String {
     match &attempt.progress {
         Progress::Recorded { build_seconds } => {
-            let took = duration_words(jiff::SignedDuration::from_secs(i64::try_from(*build_seconds).unwrap_or(i64::MAX)));
-            let id = attempt.ami_id.as_ref().map(ToString::to_string).unwrap_or_default();
+            let took = duration_words(jiff::SignedDuration::from_secs(
+                i64::try_from(*build_seconds).unwrap_or(i64::MAX),
+            ));
+            let id = attempt
+                .ami_id
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default();
             format!("= {}  {id} recorded after {took}", attempt.step_id)
         }
-        Progress::Failed(failure) => format!("! {}  failed: {} (`reconciler logs {}`)", attempt.step_id, failure.cause, attempt.step_id),
+        Progress::Failed(failure) => format!(
+            "! {}  failed: {} (`reconciler logs {}`)",
+            attempt.step_id, failure.cause, attempt.step_id
+        ),
         other => format!("  {}  {other:?}", attempt.step_id),
     }
 }
@@ -62,7 +83,13 @@ pub(crate) async fn run(named: Option<&Path>, args: &ApplyArgs) -> Result<ExitCo
         restrict(&config, args, wanted, &mut sites)?;
     }
     let orders = Orders {
-        only: args.steps.iter().chain(&args.rebuild).filter(|_| !args.steps.is_empty() || args.rebuild.is_empty()).map(StepId::new).collect(),
+        only: args
+            .steps
+            .iter()
+            .chain(&args.rebuild)
+            .filter(|_| !args.steps.is_empty() || args.rebuild.is_empty())
+            .map(StepId::new)
+            .collect(),
         forced: args.rebuild.iter().map(StepId::new).collect(),
         once: true,
     };
@@ -78,18 +105,40 @@ pub(crate) async fn run(named: Option<&Path>, args: &ApplyArgs) -> Result<ExitCo
     let mut driver = Driver::new(config, sites, orders, Arc::new(Teller));
     let report = driver.run(wakes).await;
     if driver.is_building() {
-        print::warning(&Diagnostic::new("ended on request; running builds go on under their supervisors").hint("the next `apply` or `run` carries them to their records"));
+        print::warning(
+            &Diagnostic::new("ended on request; running builds go on under their supervisors")
+                .hint("the next `apply` or `run` carries them to their records"),
+        );
         return Ok(ExitCode::FAILURE);
     }
-    let failed: Vec<_> = report.plans.iter().flat_map(|plan| plan.steps.iter().map(move |step| (plan, step))).filter(|(_, step)| is_failure(&step.decision)).collect();
+    let failed: Vec<_> = report
+        .plans
+        .iter()
+        .flat_map(|plan| plan.steps.iter().map(move |step| (plan, step)))
+        .filter(|(_, step)| is_failure(&step.decision))
+        .collect();
     for (plan, step) in &failed {
-        let _ = print::text(&format!("! {}  {}\n", step.id, sentence(step, &LineCounts::new(), plan.at)));
+        let _ = print::text(&format!(
+            "! {}  {}\n",
+            step.id,
+            sentence(step, &LineCounts::new(), plan.at)
+        ));
     }
-    Ok(if failed.is_empty() && report.errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if failed.is_empty() && report.errors == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn is_failure(decision: &Decision) -> bool {
-    matches!(decision, Decision::Broken(_) | Decision::Quarantined(_) | Decision::BackingOff { .. } | Decision::Blocked(_))
+    matches!(
+        decision,
+        Decision::Broken(_)
+            | Decision::Quarantined(_)
+            | Decision::BackingOff { .. }
+            | Decision::Blocked(_)
+    )
 }
 
 /// Refuses a step that does not exist before anything is done.
@@ -105,18 +154,35 @@ fn check_names(config: &reconciler::config::Config, args: &ApplyArgs) -> Result<
             known.extend(checkout.broken.keys().map(ToString::to_string));
         }
     }
-    match args.steps.iter().chain(&args.rebuild).find(|id| !known.contains(id)) {
+    match args
+        .steps
+        .iter()
+        .chain(&args.rebuild)
+        .find(|id| !known.contains(id))
+    {
         Some(wrong) => Err(no_such_step(wrong, &known).into()),
         None => Ok(()),
     }
 }
 
 /// Leaves only the one workflow's folder among the roots.
-fn restrict(config: &reconciler::config::Config, args: &ApplyArgs, wanted: &str, sites: &mut Vec<reconciler::reconcile::driver::Site>) -> Result<(), CommandError> {
+fn restrict(
+    config: &reconciler::config::Config,
+    args: &ApplyArgs,
+    wanted: &str,
+    sites: &mut Vec<reconciler::reconcile::driver::Site>,
+) -> Result<(), CommandError> {
     let opened = workflows_of(config, &args.which)?;
     sites.retain_mut(|site| {
-        let folders = opened.iter().find(|one| one.site.name == site.name).map(|one| &one.folders);
-        site.roots = folders.into_iter().flatten().map(|folder| folder.path.clone()).collect();
+        let folders = opened
+            .iter()
+            .find(|one| one.site.name == site.name)
+            .map(|one| &one.folders);
+        site.roots = folders
+            .into_iter()
+            .flatten()
+            .map(|folder| folder.path.clone())
+            .collect();
         !site.roots.is_empty()
     });
     if sites.is_empty() {

@@ -36,12 +36,27 @@ pub(crate) fn run(named: Option<&Path>, args: &CheckArgs) -> Result<ExitCode, Co
     for opened in workflows_of(&config, &args.which)? {
         for folder in &opened.folders {
             let checkout = Checkout::read(opened.tree.as_ref(), folder)?;
-            let region = checkout.params.region.clone().or_else(|| config.aws.region.clone()).unwrap_or_else(|| "us-east-1".to_owned());
+            let region = checkout
+                .params
+                .region
+                .clone()
+                .or_else(|| config.aws.region.clone())
+                .unwrap_or_else(|| "us-east-1".to_owned());
             steps += checkout.outlines.len() + checkout.broken.len();
-            names.push(format!("{} ({} at {})", checkout.params.workflow_id, opened.site.name, checkout.revision.short()));
+            names.push(format!(
+                "{} ({} at {})",
+                checkout.params.workflow_id,
+                opened.site.name,
+                checkout.revision.short()
+            ));
             warnings.extend(checkout.warnings.iter().cloned());
             found.extend(checkout.broken.values().flatten().cloned());
-            found.extend(check_steps(&checkout, &engine, &Region::new(region), &config.ami_name));
+            found.extend(check_steps(
+                &checkout,
+                &engine,
+                &Region::new(region),
+                &config.ami_name,
+            ));
         }
     }
     match args.output {
@@ -55,18 +70,47 @@ pub(crate) fn run(named: Option<&Path>, args: &CheckArgs) -> Result<ExitCode, Co
         Output::Text => {
             warnings.iter().for_each(print::warning);
             found.iter().for_each(print::diagnostic);
-            let plural = |n: usize, what: &str| if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") };
-            let result = if found.is_empty() { "sound".to_owned() } else { plural(found.len(), "error") };
-            print::text(&format!("{}: {}, {result}\n", names.join(", "), plural(steps, "step")))?;
+            let plural = |n: usize, what: &str| {
+                if n == 1 {
+                    format!("1 {what}")
+                } else {
+                    format!("{n} {what}s")
+                }
+            };
+            let result = if found.is_empty() {
+                "sound".to_owned()
+            } else {
+                plural(found.len(), "error")
+            };
+            print::text(&format!(
+                "{}: {}, {result}\n",
+                names.join(", "),
+                plural(steps, "step")
+            ))?;
         }
     }
-    Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if found.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
-fn check_steps(checkout: &Checkout, engine: &Engine, region: &Region, name_template: &str) -> Vec<Diagnostic> {
+fn check_steps(
+    checkout: &Checkout,
+    engine: &Engine,
+    region: &Region,
+    name_template: &str,
+) -> Vec<Diagnostic> {
     let base = match &checkout.params.root_base {
-        RootBase::Image { id, name } => SourceImage { id: id.clone(), name: AmiName::new(name.clone()) },
-        RootBase::Pattern { pattern, .. } => SourceImage { id: AmiId::new("ami-00000000000000000"), name: AmiName::new(pattern.replace(['"'"'*'"'"', '"'"'?'"'"'], "0")) },
+        RootBase::Image { id, name } => SourceImage {
+            id: id.clone(),
+            name: AmiName::new(name.clone()),
+        },
+        RootBase::Pattern { pattern, .. } => SourceImage {
+            id: AmiId::new("ami-00000000000000000"),
+            name: AmiName::new(pattern.replace(['*', '?'], "0")),
+        },
     };
     let desired = Desired {
         checkout,
@@ -77,16 +121,28 @@ fn check_steps(checkout: &Checkout, engine: &Engine, region: &Region, name_templ
         context: WorkflowContext::new(&checkout.params, region.as_str()),
         recorded: HashMap::new(),
     };
-    checkout.outlines.iter().filter_map(|step| check_step(&desired, step, &base).err()).collect()
+    checkout
+        .outlines
+        .iter()
+        .filter_map(|step| check_step(&desired, step, &base).err())
+        .collect()
 }
 
-fn check_step(desired: &Desired<'"'"'_>, step: &reconciler::plan::planner::Outline, source: &SourceImage) -> Result<(), Diagnostic> {
+fn check_step(
+    desired: &Desired<'_>,
+    step: &reconciler::plan::planner::Outline,
+    source: &SourceImage,
+) -> Result<(), Diagnostic> {
     let state = desired.state(&step.id, source)?;
     if step.manual {
         return Ok(());
     }
     let content = desired.loaded(&step.id)?.content();
-    let name = desired.desire().name_parts(content).with_fingerprint(&state.fingerprint, 0).map_err(|wrong| wrong.in_file(step.folder.clone()))?;
+    let name = desired
+        .desire()
+        .name_parts(content)
+        .with_fingerprint(&state.fingerprint, 0)
+        .map_err(|wrong| wrong.in_file(step.folder.clone()))?;
     let rendered = desired.desire().render(content, source, name.as_str())?;
     hcl::inspect(&rendered).map(|_| ()).map_err(|mut wrong| {
         match &mut wrong.place {

@@ -49,9 +49,24 @@ pub(crate) async fn run(named: Option<&Path>, args: &DiffArgs) -> Result<ExitCod
     Err(no_such_step(&args.step, &known).into())
 }
 
-fn show(names: &str, opened: &Opened, seen: &Seen, step: &PlannedStep, engine: &Engine, args: &DiffArgs) -> Result<ExitCode, CommandError> {
+fn show(
+    names: &str,
+    opened: &Opened,
+    seen: &Seen,
+    step: &PlannedStep,
+    engine: &Engine,
+    args: &DiffArgs,
+) -> Result<ExitCode, CommandError> {
     let source = source_of(seen, step);
-    let new = side(names, &seen.checkout, engine, &seen.ports.region, &seen.look.plan.root_base, &step.id, &source)?;
+    let new = side(
+        names,
+        &seen.checkout,
+        engine,
+        &seen.ports.region,
+        &seen.look.plan.root_base,
+        &step.id,
+        &source,
+    )?;
     let (old, from) = old_side(names, opened, seen, step, engine)?;
     let changes = differences(&old, &new);
     let reason = sentence(step, &LineCounts::new(), seen.look.plan.at);
@@ -84,36 +99,78 @@ fn source_of(seen: &Seen, step: &PlannedStep) -> SourceImage {
     }
     // A source image that is not known yet is no difference that a person could read.
     match &step.record {
-        Some(record) if step.parent.is_some() => SourceImage { id: record.base_ami_id.clone(), name: record.base_ami_name.clone() },
+        Some(record) if step.parent.is_some() => SourceImage {
+            id: record.base_ami_id.clone(),
+            name: record.base_ami_name.clone(),
+        },
         _ => seen.look.plan.root_base.clone(),
     }
 }
 
-fn old_side(names: &str, opened: &Opened, seen: &Seen, step: &PlannedStep, engine: &Engine) -> Result<(Side, Option<String>), CommandError> {
-    let Some(record) = &step.record else { return Ok((Side::new(), None)) };
+fn old_side(
+    names: &str,
+    opened: &Opened,
+    seen: &Seen,
+    step: &PlannedStep,
+    engine: &Engine,
+) -> Result<(Side, Option<String>), CommandError> {
+    let Some(record) = &step.record else {
+        return Ok((Side::new(), None));
+    };
     let Some(built) = &record.built else {
-        return Err(Diagnostic::new(format!("the record of {} was written by the Python library and names no commit", step.id))
-            .hint(format!("`reconciler adopt {}` takes it over", step.id))
-            .into());
+        return Err(Diagnostic::new(format!(
+            "the record of {} was written by the Python library and names no commit",
+            step.id
+        ))
+        .hint(format!("`reconciler adopt {}` takes it over", step.id))
+        .into());
     };
     let tree = opened.site.source.at(&built.revision).map_err(|_| {
-        Diagnostic::new(format!("the commit that {} was built from, {}, is no longer in the repository", record.ami_id, built.revision.short()))
-            .hint("history was rewritten, or the clone is shallow")
+        Diagnostic::new(format!(
+            "the commit that {} was built from, {}, is no longer in the repository",
+            record.ami_id,
+            built.revision.short()
+        ))
+        .hint("history was rewritten, or the clone is shallow")
     })?;
     let folders = workflows(tree.as_ref(), &opened.site.roots, &opened.site.exclude)?;
     for folder in folders {
         let checkout = Checkout::read(tree.as_ref(), &folder)?;
-        if checkout.params.workflow_id == seen.checkout.params.workflow_id && checkout.step(&step.id).is_some() {
-            let source = SourceImage { id: record.base_ami_id.clone(), name: record.base_ami_name.clone() };
-            let base = SourceImage { id: record.root_base_ami_id.clone(), name: record.root_base_ami_name.clone() };
-            let old = side(names, &checkout, engine, &built.region, &base, &step.id, &source)?;
+        if checkout.params.workflow_id == seen.checkout.params.workflow_id
+            && checkout.step(&step.id).is_some()
+        {
+            let source = SourceImage {
+                id: record.base_ami_id.clone(),
+                name: record.base_ami_name.clone(),
+            };
+            let base = SourceImage {
+                id: record.root_base_ami_id.clone(),
+                name: record.root_base_ami_name.clone(),
+            };
+            let old = side(
+                names,
+                &checkout,
+                engine,
+                &built.region,
+                &base,
+                &step.id,
+                &source,
+            )?;
             return Ok((old, Some(built.revision.to_string())));
         }
     }
     Ok((Side::new(), Some(built.revision.to_string())))
 }
 
-fn side(names: &str, checkout: &Checkout, engine: &Engine, region: &Region, base: &SourceImage, id: &StepId, source: &SourceImage) -> Result<Side, CommandError> {
+fn side(
+    names: &str,
+    checkout: &Checkout,
+    engine: &Engine,
+    region: &Region,
+    base: &SourceImage,
+    id: &StepId,
+    source: &SourceImage,
+) -> Result<Side, CommandError> {
     let desired = Desired {
         checkout,
         engine,
@@ -131,16 +188,23 @@ fn side(names: &str, checkout: &Checkout, engine: &Engine, region: &Region, base
     }
     let mut params = content.step.values.clone();
     params.shift_remove("metadata");
-    side.insert("parameters".to_owned(), format!("{:#}\n", serde_json::Value::Object(params)).into_bytes());
+    side.insert(
+        "parameters".to_owned(),
+        format!("{:#}\n", serde_json::Value::Object(params)).into_bytes(),
+    );
     for (path, file) in sort_files(content)?.counted {
-        side.insert(path.trim_start_matches('"'"'/'"'"').to_owned(), file.content.to_vec());
+        side.insert(
+            path.trim_start_matches('/').to_owned(),
+            file.content.to_vec(),
+        );
     }
     Ok(side)
 }
 
 fn differences(old: &Side, new: &Side) -> Vec<(String, String)> {
     let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    let text = |side: &Side, name: &String| side.get(name).map(|bytes| String::from_utf8(bytes.clone()));
+    let text =
+        |side: &Side, name: &String| side.get(name).map(|bytes| String::from_utf8(bytes.clone()));
     let mut changes = Vec::new();
     for name in names {
         if old.get(name) == new.get(name) {
@@ -148,10 +212,19 @@ fn differences(old: &Side, new: &Side) -> Vec<(String, String)> {
         }
         let diff = match (text(old, name).transpose(), text(new, name).transpose()) {
             (Ok(before), Ok(after)) => {
-                let header = |side: &str, there: bool| if there { format!("{side}/{name}") } else { "/dev/null".to_owned() };
+                let header = |side: &str, there: bool| {
+                    if there {
+                        format!("{side}/{name}")
+                    } else {
+                        "/dev/null".to_owned()
+                    }
+                };
                 let (a, b) = (header("a", before.is_some()), header("b", after.is_some()));
                 let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
-                TextDiff::from_lines(&before, &after).unified_diff().header(&a, &b).to_string()
+                TextDiff::from_lines(&before, &after)
+                    .unified_diff()
+                    .header(&a, &b)
+                    .to_string()
             }
             _ => format!("binary file {name} differs\n"),
         };
@@ -163,10 +236,10 @@ fn differences(old: &Side, new: &Side) -> Vec<(String, String)> {
 fn colour(out: &mut String, diff: &str) {
     for line in diff.lines() {
         let colour = match line.as_bytes() {
-            [b'"'"'+'"'"', b'"'"'+'"'"', b'"'"'+'"'"', ..] | [b'"'"'-'"'"', b'"'"'-'"'"', b'"'"'-'"'"', ..] => None,
-            [b'"'"'+'"'"', ..] => Some(AnsiColor::Green),
-            [b'"'"'-'"'"', ..] => Some(AnsiColor::Red),
-            [b'"'"'@'"'"', ..] => Some(AnsiColor::Cyan),
+            [b'+', b'+', b'+', ..] | [b'-', b'-', b'-', ..] => None,
+            [b'+', ..] => Some(AnsiColor::Green),
+            [b'-', ..] => Some(AnsiColor::Red),
+            [b'@', ..] => Some(AnsiColor::Cyan),
             _ => None,
         };
         let style = Style::new().fg_color(colour.map(Into::into));

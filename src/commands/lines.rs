@@ -3,45 +3,43 @@
 use reconciler::plan::Plan;
 use reconciler::plan::decision::{Change, Decision, Reason};
 use reconciler::plan::words::LineCounts;
+use reconciler::source::diff::changed;
 use reconciler::source::{GitSource, GitTree};
-use similar::{ChangeTag, TextDiff};
 
 /// Counts for every changed file that the plan names. What cannot be read is left out: the plan says the rest.
 pub(crate) fn counts(source: &dyn GitSource, tree: &dyn GitTree, plan: &Plan) -> LineCounts {
     let mut counts = LineCounts::new();
     for step in &plan.steps {
-        let Decision::Build(build) = &step.decision else { continue };
-        let Some(built) = step.record.as_ref().and_then(|record| record.built.as_ref()) else { continue };
-        let changed = build.reasons.iter().filter_map(|reason| match reason {
-            Reason::FileChanged { path, change: Change::Changed } => Some(path),
+        let Decision::Build(build) = &step.decision else {
+            continue;
+        };
+        let Some(built) = step
+            .record
+            .as_ref()
+            .and_then(|record| record.built.as_ref())
+        else {
+            continue;
+        };
+        let files = build.reasons.iter().filter_map(|reason| match reason {
+            Reason::FileChanged {
+                path,
+                change: Change::Changed,
+            } => Some(path),
             _ => None,
         });
         let mut old_tree = None;
-        for path in changed {
+        for path in files {
             let old_tree = old_tree.get_or_insert_with(|| source.at(&built.revision).ok());
-            let full = match path.strip_prefix('"'"'/'"'"') {
+            let full = match path.strip_prefix('/') {
                 Some(from_root) => from_root.to_owned(),
                 None => format!("{}/{path}", step.folder),
             };
             if let Some(old_tree) = old_tree
-                && let (Some(old), Some(new)) = (read(old_tree.as_ref(), &full), read(tree, &full))
+                && let Ok(Some(diff)) = changed(old_tree.as_ref(), tree, &full)
             {
-                counts.insert((step.id.clone(), path.clone()), changed_lines(&old, &new));
+                counts.insert((step.id.clone(), path.clone()), (diff.added, diff.removed));
             }
         }
     }
     counts
-}
-
-fn read(tree: &dyn GitTree, path: &str) -> Option<String> {
-    let entry = tree.entry(path).ok()??;
-    let bytes = tree.blob(entry.id, path).ok()?;
-    String::from_utf8(bytes.to_vec()).ok()
-}
-
-/// Lines added and removed.
-pub(crate) fn changed_lines(old: &str, new: &str) -> (usize, usize) {
-    let diff = TextDiff::from_lines(old, new);
-    let count = |tag| diff.iter_all_changes().filter(|change| change.tag() == tag).count();
-    (count(ChangeTag::Insert), count(ChangeTag::Delete))
 }

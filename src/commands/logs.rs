@@ -65,10 +65,23 @@ async fn find(config: &Config, args: &LogsArgs) -> Result<PathBuf, CommandError>
         for folder in &opened.folders {
             let (params, _) = read_params(opened.tree.as_ref(), folder)?;
             let ports = connect(config, &params, Use::LookOffline).await?;
-            let events = ports.inventory.events(&params.workflow_id, Some(&step), 10_000).await?;
-            let wanted = |id: &str| args.build.as_ref().is_none_or(|begin| id.starts_with(begin.as_str()));
-            for event in events.iter().filter(|event| wanted(event.build_id.as_str())) {
-                let place = config.state_dir.join("builds").join(event.build_id.as_str());
+            let events = ports
+                .inventory
+                .events(&params.workflow_id, Some(&step), 10_000)
+                .await?;
+            let wanted = |id: &str| {
+                args.build
+                    .as_ref()
+                    .is_none_or(|begin| id.starts_with(begin.as_str()))
+            };
+            for event in events
+                .iter()
+                .filter(|event| wanted(event.build_id.as_str()))
+            {
+                let place = config
+                    .state_dir
+                    .join("builds")
+                    .join(event.build_id.as_str());
                 if place.join(files::LOG).is_file() {
                     return Ok(place);
                 }
@@ -77,8 +90,10 @@ async fn find(config: &Config, args: &LogsArgs) -> Result<PathBuf, CommandError>
         }
     }
     Err(match elsewhere {
-        Some(build) => Diagnostic::new(format!("the log of build {build} is not on this host")).hint("logs stay on the host that ran the build"),
-        None => Diagnostic::new(format!("no build of step `{}` is known", args.step)).hint("`reconciler status` shows every step"),
+        Some(build) => Diagnostic::new(format!("the log of build {build} is not on this host"))
+            .hint("logs stay on the host that ran the build"),
+        None => Diagnostic::new(format!("no build of step `{}` is known", args.step))
+            .hint("`reconciler status` shows every step"),
     }
     .into())
 }

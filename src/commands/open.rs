@@ -4,11 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use reconciler::config::load::{Surroundings, load};
-use reconciler::config::{Config, Location, RepositoryConfig};
+use reconciler::config::{Config, RepositoryConfig};
 use reconciler::diagnostic::Diagnostic;
 use reconciler::reconcile::driver::Site;
 use reconciler::source::discover::{WorkflowFolder, workflows};
-use reconciler::source::repository::LocalRepository;
 use reconciler::source::{GitSource, GitTree};
 
 use super::CommandError;
@@ -16,31 +15,52 @@ use crate::cli::Which;
 
 /// Loads the configuration in the surroundings of this process.
 pub(crate) fn config(named: Option<&Path>) -> Result<Config, CommandError> {
-    let around = Surroundings { env: std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect(), folder: std::env::current_dir()? };
+    let around = Surroundings {
+        env: std::env::vars_os()
+            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+            .collect(),
+        folder: std::env::current_dir()?,
+    };
     Ok(load(named, &around)?)
 }
 
 /// Opens the repositories that are meant.
 pub(crate) fn sites(config: &Config, which: &Which) -> Result<Vec<Site>, CommandError> {
-    let meant = |repository: &&RepositoryConfig| which.repository.as_ref().is_none_or(|name| *name == repository.name);
-    let sites: Vec<Site> = config.repositories.iter().filter(meant).map(|repository| site(config, repository, which)).collect::<Result<_, _>>()?;
+    let meant = |repository: &&RepositoryConfig| {
+        which
+            .repository
+            .as_ref()
+            .is_none_or(|name| *name == repository.name)
+    };
+    let sites: Vec<Site> = config
+        .repositories
+        .iter()
+        .filter(meant)
+        .map(|repository| site(config, repository, which))
+        .collect::<Result<_, _>>()?;
     if sites.is_empty() {
-        let names: Vec<_> = config.repositories.iter().map(|repository| repository.name.as_str()).collect();
-        return Err(Diagnostic::new(format!("there is no repository `{}`", which.repository.as_deref().unwrap_or_default()))
-            .hint(format!("there are: {}", names.join(", ")))
-            .into());
+        let names: Vec<_> = config
+            .repositories
+            .iter()
+            .map(|repository| repository.name.as_str())
+            .collect();
+        return Err(Diagnostic::new(format!(
+            "there is no repository `{}`",
+            which.repository.as_deref().unwrap_or_default()
+        ))
+        .hint(format!("there are: {}", names.join(", ")))
+        .into());
     }
     Ok(sites)
 }
 
-fn site(config: &Config, repository: &RepositoryConfig, which: &Which) -> Result<Site, CommandError> {
-    let source: Arc<dyn GitSource> = match &repository.location {
-        Location::Local(path) => Arc::new(LocalRepository::open(path, repository.reference.clone())?),
-        Location::Remote(url) => {
-            let _ = config;
-            return Err(Diagnostic::new(format!("remote repositories are not connected yet: {url}")).into());
-        }
-    };
+fn site(
+    config: &Config,
+    repository: &RepositoryConfig,
+    which: &Which,
+) -> Result<Site, CommandError> {
+    let source: Arc<dyn GitSource> =
+        Arc::from(reconciler::source::open(repository, &config.state_dir)?);
     Ok(Site {
         name: repository.name.clone(),
         source,
@@ -63,7 +83,10 @@ pub(crate) struct Opened {
 impl Opened {
     /// What is followed, for people.
     pub(crate) fn reference(&self) -> String {
-        self.site.revision.clone().unwrap_or_else(|| self.site.source.reference())
+        self.site
+            .revision
+            .clone()
+            .unwrap_or_else(|| self.site.source.reference())
     }
 }
 
@@ -78,17 +101,25 @@ pub(crate) fn workflows_of(config: &Config, which: &Which) -> Result<Vec<Opened>
         let mut folders = workflows(tree.as_ref(), &site.roots, &site.exclude)?;
         if let Some(wanted) = &which.workflow {
             folders.retain(|folder| {
-                let id = reconciler::reconcile::checkout::read_params(tree.as_ref(), folder).map(|(params, _)| params.workflow_id.to_string());
+                let id = reconciler::reconcile::checkout::read_params(tree.as_ref(), folder)
+                    .map(|(params, _)| params.workflow_id.to_string());
                 ids.extend(id.as_ref().ok().cloned());
                 folder.path == *wanted || id.is_ok_and(|id| id == *wanted)
             });
         }
-        opened.push(Opened { site, tree, folders });
+        opened.push(Opened {
+            site,
+            tree,
+            folders,
+        });
     }
     if opened.iter().all(|one| one.folders.is_empty()) {
-        return Err(Diagnostic::new(format!("there is no workflow `{}`", which.workflow.as_deref().unwrap_or_default()))
-            .hint(format!("there are: {}", ids.join(", ")))
-            .into());
+        return Err(Diagnostic::new(format!(
+            "there is no workflow `{}`",
+            which.workflow.as_deref().unwrap_or_default()
+        ))
+        .hint(format!("there are: {}", ids.join(", ")))
+        .into());
     }
     Ok(opened)
 }

@@ -28,25 +28,47 @@ pub(crate) struct Seen {
 }
 
 /// Looks at one workflow without changing anything.
-pub(crate) async fn see(config: &Config, opened: &Opened, folder: &WorkflowFolder, engine: &Engine, usage: Use) -> Result<Seen, CommandError> {
+pub(crate) async fn see(
+    config: &Config,
+    opened: &Opened,
+    folder: &WorkflowFolder,
+    engine: &Engine,
+    usage: Use,
+) -> Result<Seen, CommandError> {
     let checkout = Checkout::read(opened.tree.as_ref(), folder)?;
     let ports = connect(config, &checkout.params, usage).await?;
     let reference = opened.reference();
     let forced = BTreeSet::new();
-    let request = Request { repository: &opened.site.name, reference: &reference, forced: &forced, now: Timestamp::now() };
+    let request = Request {
+        repository: &opened.site.name,
+        reference: &reference,
+        forced: &forced,
+        now: Timestamp::now(),
+    };
     let look = look(config, &ports, &checkout, engine, &request, None).await?;
-    Ok(Seen { look, checkout, ports })
+    Ok(Seen {
+        look,
+        checkout,
+        ports,
+    })
 }
 
 pub(crate) async fn run(named: Option<&Path>, args: &PlanArgs) -> Result<ExitCode, CommandError> {
     let config = config(named)?;
     let engine = Engine::new();
-    let usage = if args.offline { Use::LookOffline } else { Use::Look };
+    let usage = if args.offline {
+        Use::LookOffline
+    } else {
+        Use::Look
+    };
     let mut all = Vec::new();
     let (mut work, mut errors) = (false, false);
     for opened in workflows_of(&config, &args.which)? {
         for folder in &opened.folders {
-            let plan = see(&config, &opened, folder, &engine, usage).await?.look.plan;
+            let plan = see(&config, &opened, folder, &engine, usage)
+                .await?
+                .look
+                .plan;
             let counts = lines::counts(opened.site.source.as_ref(), opened.tree.as_ref(), &plan);
             work |= plan.has_drift();
             errors |= plan.has_errors();

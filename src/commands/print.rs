@@ -32,7 +32,11 @@ pub(crate) fn diagnostic(diagnostic: &Diagnostic) {
 /// Prints a warning to standard error, in one line and its hint.
 pub(crate) fn warning(warning: &Diagnostic) {
     let mut out = anstream::stderr().lock();
-    let hint = warning.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    let hint = warning
+        .hint
+        .as_ref()
+        .map(|hint| format!(" ({hint})"))
+        .unwrap_or_default();
     let _ = writeln!(out, "warning: {}{hint}", warning.one_line());
 }
 

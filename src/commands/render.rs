@@ -30,7 +30,12 @@ pub(crate) async fn run(named: Option<&Path>, args: &RenderArgs) -> Result<ExitC
                 why.iter().for_each(print::diagnostic);
                 return Ok(ExitCode::FAILURE);
             }
-            known.extend(seen.checkout.outlines.iter().map(|step| step.id.to_string()));
+            known.extend(
+                seen.checkout
+                    .outlines
+                    .iter()
+                    .map(|step| step.id.to_string()),
+            );
             if seen.checkout.step(&id).is_none() {
                 continue;
             }
@@ -47,12 +52,18 @@ pub(crate) async fn run(named: Option<&Path>, args: &RenderArgs) -> Result<ExitC
             let content = desired.loaded(&id)?.content();
             let name = match name {
                 Some(name) => name,
-                None => desired.desire().name_parts(content).with_fingerprint(&desired.state(&id, &source)?.fingerprint, 0)?,
+                None => desired
+                    .desire()
+                    .name_parts(content)
+                    .with_fingerprint(&desired.state(&id, &source)?.fingerprint, 0)?,
             };
             let rendered = desired.desire().render(content, &source, name.as_str())?;
             for (file, text) in rendered {
                 match &args.out {
-                    None => print::text(&format!("# ---- {file}\n{text}{}", if text.ends_with('"'"'\n'"'"') { "" } else { "\n" }))?,
+                    None => print::text(&format!(
+                        "# ---- {file}\n{text}{}",
+                        if text.ends_with('\n') { "" } else { "\n" }
+                    ))?,
                     Some(folder) => {
                         std::fs::create_dir_all(folder)?;
                         std::fs::write(folder.join(&file), text)?;
@@ -71,18 +82,40 @@ fn images(seen: &Seen, id: &StepId) -> Result<(SourceImage, Option<AmiName>), Co
     let plan = &seen.look.plan;
     let step = plan.steps.iter().find(|step| step.id == *id);
     if let Some(Decision::Build(build)) = step.map(|step| &step.decision)
-        && let BuildSource::Known { source, ami_name, .. } = &build.source
+        && let BuildSource::Known {
+            source, ami_name, ..
+        } = &build.source
     {
         return Ok((source.clone(), Some(ami_name.clone())));
     }
     let parent = step.and_then(|step| step.parent.as_ref());
-    let Some(parent) = parent else { return Ok((plan.root_base.clone(), None)) };
-    let record = plan.steps.iter().find(|step| step.id == *parent).and_then(|step| step.record.as_ref());
+    let Some(parent) = parent else {
+        return Ok((plan.root_base.clone(), None));
+    };
+    let record = plan
+        .steps
+        .iter()
+        .find(|step| step.id == *parent)
+        .and_then(|step| step.record.as_ref());
     Ok(match record {
-        Some(record) => (SourceImage { id: record.ami_id.clone(), name: record.ami_name.clone() }, None),
+        Some(record) => (
+            SourceImage {
+                id: record.ami_id.clone(),
+                name: record.ami_name.clone(),
+            },
+            None,
+        ),
         None => {
-            print::warning(&Diagnostic::new(format!("`{parent}` has no image yet; a stand-in is shown in its place")));
-            (SourceImage { id: AmiId::new("ami-known-after-build"), name: AmiName::new(format!("{parent}-known-after-build")) }, None)
+            print::warning(&Diagnostic::new(format!(
+                "`{parent}` has no image yet; a stand-in is shown in its place"
+            )));
+            (
+                SourceImage {
+                    id: AmiId::new("ami-known-after-build"),
+                    name: AmiName::new(format!("{parent}-known-after-build")),
+                },
+                None,
+            )
         }
     })
 }
@@ -90,6 +123,9 @@ fn images(seen: &Seen, id: &StepId) -> Result<(SourceImage, Option<AmiName>), Co
 /// Names the steps that there are, and the nearest.
 pub(crate) fn no_such_step(id: &str, known: &[String]) -> Diagnostic {
     let near = reconciler::workflow::jsonc::nearest(id, known.iter().map(String::as_str));
-    let hint = near.map_or_else(|| format!("there are: {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
+    let hint = near.map_or_else(
+        || format!("there are: {}", known.join(", ")),
+        |near| format!("did you mean `{near}`?"),
+    );
     Diagnostic::new(format!("there is no step `{id}`")).hint(hint)
 }

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reconciler::config::LogFormat;
+use reconciler::config::Config;
 use reconciler::inventory::journal::Progress;
-use reconciler::reconcile::driver::{Driver, Event, Observer, Orders, Wake};
+use reconciler::reconcile::driver::{Driver, Event, Observer, Orders, Site, Wake};
+use reconciler::source::watch::RefWatch;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
@@ -26,21 +27,43 @@ impl Observer for Logger {
             Event::Planned(plan) => {
                 let summary = reconciler::plan::text::summary(plan);
                 info!(workflow = %plan.workflow_id, revision = %plan.revision, "{summary}");
-                let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&format!("{}: {summary}", plan.workflow_id))]);
+                let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&format!(
+                    "{}: {summary}",
+                    plan.workflow_id
+                ))]);
             }
-            Event::Started(attempt) => info!(step = %attempt.step_id, build = %attempt.build_id, revision = %attempt.intent.revision, image = %attempt.intent.ami_name, "build started"),
+            Event::Started(attempt) => {
+                info!(step = %attempt.step_id, build = %attempt.build_id, revision = %attempt.intent.revision, image = %attempt.intent.ami_name, "build started")
+            }
             Event::Ended(attempt) => match &attempt.progress {
-                Progress::Failed(failure) => warn!(step = %attempt.step_id, build = %attempt.build_id, class = ?failure.class, cause = %failure.cause, "build failed"),
-                _ => info!(step = %attempt.step_id, build = %attempt.build_id, image = ?attempt.ami_id.as_ref().map(ToString::to_string), "image recorded"),
+                Progress::Failed(failure) => {
+                    warn!(step = %attempt.step_id, build = %attempt.build_id, class = ?failure.class, cause = %failure.cause, "build failed")
+                }
+                _ => {
+                    info!(step = %attempt.step_id, build = %attempt.build_id, image = ?attempt.ami_id.as_ref().map(ToString::to_string), "image recorded")
+                }
             },
-            Event::TakenOver(attempt) => info!(step = %attempt.step_id, image = %attempt.intent.ami_name, "image of an earlier build taken over"),
+            Event::TakenOver(attempt) => {
+                info!(step = %attempt.step_id, image = %attempt.intent.ami_name, "image of an earlier build taken over")
+            }
             Event::Updated(step) => info!(step = %step.id, "tags and record updated, no build"),
-            Event::Rewritten { site, old, new } => warn!(repository = site, old = %old, new = %new, "history was rewritten"),
-            Event::Superseded(step) => info!(step = %step, "build cancelled: git says something else by now"),
-            Event::Standby(holder) => info!(holder, "standing by: another reconciler holds the lease"),
+            Event::Rewritten { site, old, new } => {
+                warn!(repository = site, old = %old, new = %new, "history was rewritten")
+            }
+            Event::Superseded(step) => {
+                info!(step = %step, "build cancelled: git says something else by now")
+            }
+            Event::Standby(holder) => {
+                info!(holder, "standing by: another reconciler holds the lease")
+            }
             Event::Stopped(place, error) => {
                 let diagnostic = error.diagnostic();
-                error!(place, hint = diagnostic.hint.as_deref().unwrap_or_default(), "{}", diagnostic.one_line());
+                error!(
+                    place,
+                    hint = diagnostic.hint.as_deref().unwrap_or_default(),
+                    "{}",
+                    diagnostic.one_line()
+                );
             }
         }
     }
@@ -50,16 +73,29 @@ pub(crate) async fn run(named: Option<&Path>) -> Result<ExitCode, CommandError> 
     let config = Arc::new(config(named)?);
     telemetry::start(config.log_format);
     let sites = sites(&config, &Which::default())?;
-    info!(repositories = sites.len(), version = env!("CARGO_PKG_VERSION"), "started");
+    info!(
+        repositories = sites.len(),
+        version = env!("CARGO_PKG_VERSION"),
+        "started"
+    );
     let (wake, wakes) = mpsc::channel(16);
-    let _watches = watch(&config, &wake)?;
+    for site in &sites {
+        let source = Arc::clone(&site.source);
+        tokio::task::spawn_blocking(move || source.fetch())
+            .await
+            .map_err(std::io::Error::other)??;
+    }
+    watch(&config, &sites, &wake);
     signals(wake.clone())?;
     watchdog();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let mut driver = Driver::new(config, sites, Orders::default(), Arc::new(Logger));
     driver.run(wakes).await;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    info!(building = driver.is_building(), "ended; running builds go on under their supervisors");
+    info!(
+        building = driver.is_building(),
+        "ended; running builds go on under their supervisors"
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -84,7 +120,9 @@ fn signals(wake: mpsc::Sender<Wake>) -> Result<(), CommandError> {
 
 /// Tells systemd that the process lives, twice in each interval that the unit asks for.
 fn watchdog() {
-    let Some(interval) = sd_notify::watchdog_enabled() else { return };
+    let Some(interval) = sd_notify::watchdog_enabled() else {
+        return;
+    };
     tokio::spawn(async move {
         loop {
             tokio::time::sleep((interval / 2).max(Duration::from_millis(100))).await;
@@ -93,15 +131,37 @@ fn watchdog() {
     });
 }
 
-fn watch(config: &reconciler::config::Config, wake: &mpsc::Sender<Wake>) -> Result<Vec<tokio::task::JoinHandle<()>>, CommandError> {
-    let _ = (config, LogFormat::Auto);
-    let wake = wake.clone();
-    Ok(vec![tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            if wake.send(Wake::Look).await.is_err() {
-                return;
-            }
-        }
-    })])
+/// Wakes the loop when references move: a local repository is watched, and polled as well; a remote one is fetched on its interval.
+fn watch(config: &Config, sites: &[Site], wake: &mpsc::Sender<Wake>) {
+    for (site, repository) in sites.iter().zip(&config.repositories) {
+        let (source, wake, poll) = (
+            Arc::clone(&site.source),
+            wake.clone(),
+            repository.poll_interval,
+        );
+        match source.watched().map(Path::to_owned) {
+            Some(folder) => tokio::spawn(async move {
+                let mut refs = RefWatch::start(&folder);
+                loop {
+                    refs.changed(poll).await;
+                    if wake.send(Wake::Look).await.is_err() {
+                        return;
+                    }
+                }
+            }),
+            None => tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(poll).await;
+                    let fetching = Arc::clone(&source);
+                    let fetched = tokio::task::spawn_blocking(move || fetching.fetch()).await;
+                    if let Ok(Err(error)) = fetched {
+                        warn!(repository = source.place(), "{error}");
+                    }
+                    if wake.send(Wake::Look).await.is_err() {
+                        return;
+                    }
+                }
+            }),
+        };
+    }
 }

@@ -37,12 +37,20 @@ pub(crate) async fn run(named: Option<&Path>, args: &StatusArgs) -> Result<ExitC
 
 async fn reports(config: &Config, args: &StatusArgs) -> Result<Vec<Report>, CommandError> {
     let engine = Engine::new();
-    let usage = if args.offline { Use::LookOffline } else { Use::Look };
+    let usage = if args.offline {
+        Use::LookOffline
+    } else {
+        Use::Look
+    };
     let mut reports = Vec::new();
     for opened in workflows_of(config, &args.which)? {
         for folder in &opened.folders {
             let seen = see(config, &opened, folder, &engine, usage).await?;
-            let lease = seen.ports.inventory.lease(&seen.checkout.params.workflow_id).await?;
+            let lease = seen
+                .ports
+                .inventory
+                .lease(&seen.checkout.params.workflow_id)
+                .await?;
             reports.push(report(&seen.look.plan, &seen.look.attempts, lease.as_ref()));
         }
     }
@@ -52,13 +60,19 @@ async fn reports(config: &Config, args: &StatusArgs) -> Result<Vec<Report>, Comm
 fn finish(reports: &[Report], args: &StatusArgs) -> Result<ExitCode, CommandError> {
     show(reports, args)?;
     let drift = args.exit_code && !reports.iter().all(Report::is_in_sync);
-    Ok(if drift { ExitCode::from(2) } else { ExitCode::SUCCESS })
+    Ok(if drift {
+        ExitCode::from(2)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn show(reports: &[Report], args: &StatusArgs) -> Result<(), CommandError> {
     match args.output {
         Output::Json => print::json(&json!({ "schema": SCHEMA, "workflows": reports })),
-        Output::Text => reports.iter().try_for_each(|report| print::text(&text::text(report))),
+        Output::Text => reports
+            .iter()
+            .try_for_each(|report| print::text(&text::text(report))),
     }
 }
 
@@ -66,8 +80,21 @@ fn show(reports: &[Report], args: &StatusArgs) -> Result<(), CommandError> {
 fn changed(old: &[Report], new: &[Report]) -> bool {
     let facts = |reports: &[Report]| -> Vec<_> {
         let step = |report: &Report| {
-            let lines = report.steps.iter().map(|step| (step.step_id.clone(), step.state, step.ami_id.clone(), step.build.as_ref().map(|build| (build.stage, build.elapsed_seconds / 10))));
-            (report.revision.clone(), report.held_by.clone(), lines.collect::<Vec<_>>())
+            let lines = report.steps.iter().map(|step| {
+                (
+                    step.step_id.clone(),
+                    step.state,
+                    step.ami_id.clone(),
+                    step.build
+                        .as_ref()
+                        .map(|build| (build.stage, build.elapsed_seconds / 10)),
+                )
+            });
+            (
+                report.revision.clone(),
+                report.held_by.clone(),
+                lines.collect::<Vec<_>>(),
+            )
         };
         reports.iter().map(step).collect()
     };

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use reconciler::build::supervisor;
 
-/// Runs the job of a build'"'"'s folder.
+/// Runs the job of a build's folder.
 pub(crate) fn run(folder: &Path) -> ExitCode {
     match supervisor::run(folder) {
         Ok(()) => ExitCode::SUCCESS,

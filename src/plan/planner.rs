@@ -82,6 +82,8 @@ pub struct Observation<'a> {
     pub broken: &'a BTreeMap<StepId, Vec<Diagnostic>>,
     /// Where the first steps start.
     pub root_base: &'a SourceImage,
+    /// Why nothing can be built on that image now; what was built on it before stands.
+    pub base_unusable: Option<&'a Diagnostic>,
     /// Tags for every image.
     pub aws_tags: &'a BTreeMap<String, String>,
     /// What is recorded.
@@ -337,6 +339,11 @@ impl Step<'_, '_> {
     ) -> Decision {
         if self.step.manual {
             return Decision::AwaitingManual(reasons);
+        }
+        if self.step.parent.is_none()
+            && let Some(why) = self.seen.base_unusable
+        {
+            return Decision::Broken(vec![why.clone()]);
         }
         let mut attempt = 0;
         if let Some(last) = self.seen.attempts.get(&self.step.id)

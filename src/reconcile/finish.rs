@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use crate::build::verdict::{Verdict, judge};
 use crate::build::{BuildOutcome, RunningBuild};
+use crate::catalog::console_url::aws_console_url;
 use crate::catalog::tags::{ImageTags, tag_change};
 use crate::catalog::{Image, ImageCatalog, Leftovers};
 use crate::config::Config;
@@ -177,20 +178,12 @@ fn describe(
     built.tags = ImageTags::of_record(&head, &built, &promise.aws_tags).tags();
     head.built = Some(built);
     Record {
-        aws_console_url: console_url(intent.region.as_str(), &image.id),
+        aws_console_url: aws_console_url(&intent.region, &image.id),
         head,
         details: String::new(),
         metadata: promise.metadata.clone(),
         components: Some(promise.components.clone()),
     }
-}
-
-/// The link that the Python library writes.
-#[must_use]
-pub fn console_url(region: &str, id: &AmiId) -> String {
-    format!(
-        "https://{region}.console.aws.amazon.com/ec2/home?region={region}#ImageDetails:imageId={id}"
-    )
 }
 
 async fn tag_and_read_back(

@@ -4,12 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
-use crate::catalog::{Image, ImageCatalog};
-use crate::config::{BaseAmiPolicy, Config};
+use crate::catalog::base_image::{BaseQuestion, id_to_describe, pin, resolve};
+use crate::config::Config;
 use crate::desired::jinja::Engine;
 use crate::desired::step::SourceImage;
 use crate::diagnostic::Diagnostic;
-use crate::ids::{AmiId, AmiName, StepId};
+use crate::ids::{AmiId, StepId};
 use crate::inventory::journal::Attempt;
 use crate::inventory::record::RecordHead;
 use crate::plan::decision::{Decision, Reason};
@@ -72,13 +72,8 @@ pub async fn look(
         .map(|head| (head.step_id.clone(), head))
         .collect();
     let catalog = ports.catalog.as_deref();
-    let base = resolve_base(
-        &checkout.params.root_base,
-        config.base_ami_policy,
-        &records,
-        catalog,
-    )
-    .await?;
+    let root_base = &checkout.params.root_base;
+    let pinned = pin(root_base, records.values());
     let images = match catalog {
         None => None,
         Some(catalog) => {
@@ -86,21 +81,37 @@ pub async fn look(
                 .values()
                 .map(|record| record.ami_id.clone())
                 .collect();
-            ids.push(base.used.id.clone());
+            ids.extend(id_to_describe(root_base, pinned.as_ref()).cloned());
             ids.sort();
             ids.dedup();
             Some(catalog.images(&ids).await?)
         }
     };
-    if let Some(images) = &images {
-        check_base(&base.used, images.get(&base.used.id), checkout)?;
-    }
+    let newest = match (catalog, root_base) {
+        (Some(catalog), RootBase::Pattern { pattern, owner }) => {
+            let image = catalog.newest_image(pattern, owner).await?;
+            image.map(|image| SourceImage {
+                id: image.id,
+                name: image.name,
+            })
+        }
+        _ => None,
+    };
+    let base = resolve(&BaseQuestion {
+        base: root_base,
+        path: &format!("{}/workflow_param.json", checkout.folder),
+        policy: config.base_ami_policy,
+        region: &ports.region,
+        pinned: pinned.as_ref(),
+        images: images.as_ref(),
+        newest: newest.as_ref(),
+    })?;
     let mut desires = Desired {
         checkout,
         engine,
         region: &ports.region,
         name_template: &config.ami_name,
-        root_base: &base.used,
+        root_base: &base.image,
         context: WorkflowContext::new(&checkout.params, ports.region.as_str()),
         recorded: HashMap::new(),
     };
@@ -124,7 +135,8 @@ pub async fn look(
         workflow_id: workflow,
         steps: &sound,
         broken: &broken,
-        root_base: &base.used,
+        root_base: &base.image,
+        base_unusable: base.unusable.as_ref(),
         aws_tags: &checkout.params.aws_tags,
         records: &records,
         images: images.as_ref(),
@@ -155,11 +167,16 @@ pub async fn look(
         reference: request.reference.to_owned(),
         revision: checkout.revision.clone(),
         region: ports.region.clone(),
-        root_base: base.used,
+        root_base: base.image,
         newer_base: base.newer,
         steps,
         orphans,
-        warnings: checkout.warnings.clone(),
+        warnings: checkout
+            .warnings
+            .iter()
+            .cloned()
+            .chain(base.warnings)
+            .collect(),
         at: request.now,
         looked_at_ec2: images.is_some(),
     };
@@ -188,143 +205,4 @@ fn orphans(steps: &[PlannedStep], records: &HashMap<StepId, RecordHead>) -> Vec<
         .collect();
     orphans.sort_by(|a, b| a.step_id.cmp(&b.step_id));
     orphans
-}
-
-/// The image that the first steps start from, and a newer one that is not used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ResolvedBase {
-    /// The one that is used.
-    pub used: SourceImage,
-    /// A newer one.
-    pub newer: Option<SourceImage>,
-}
-
-async fn resolve_base(
-    base: &RootBase,
-    policy: BaseAmiPolicy,
-    records: &HashMap<StepId, RecordHead>,
-    catalog: Option<&dyn ImageCatalog>,
-) -> Result<ResolvedBase, PassError> {
-    let (pattern, owner) = match base {
-        RootBase::Image { id, name } => {
-            return Ok(ResolvedBase {
-                used: SourceImage {
-                    id: id.clone(),
-                    name: AmiName::new(name.clone()),
-                },
-                newer: None,
-            });
-        }
-        RootBase::Pattern { pattern, owner } => (pattern, owner),
-    };
-    let newest = match catalog {
-        None => None,
-        Some(catalog) => catalog
-            .newest_image(pattern, owner)
-            .await?
-            .map(|image| SourceImage {
-                id: image.id,
-                name: image.name,
-            }),
-    };
-    choose_base(policy, pinned(pattern, records), newest).ok_or_else(|| {
-        Diagnostic::new(format!(
-            "no available image of owner {owner} matches `{pattern}`"
-        ))
-        .hint("check `root_base_ami_name` and `root_base_ami_owner_account_id`, and the region")
-        .into()
-    })
-}
-
-/// Pure: a base once recorded stays, unless the policy is to follow.
-fn choose_base(
-    policy: BaseAmiPolicy,
-    pinned: Option<SourceImage>,
-    newest: Option<SourceImage>,
-) -> Option<ResolvedBase> {
-    match (policy, pinned, newest) {
-        (BaseAmiPolicy::Pin, Some(used), newest) => {
-            let newer = newest.filter(|newest| newest.id != used.id);
-            Some(ResolvedBase { used, newer })
-        }
-        (BaseAmiPolicy::Follow, pinned, newest) => newest
-            .or(pinned)
-            .map(|used| ResolvedBase { used, newer: None }),
-        (BaseAmiPolicy::Pin, None, newest) => newest.map(|used| ResolvedBase { used, newer: None }),
-    }
-}
-
-/// The base that the newest record of this workflow stands on, if it is one of this pattern.
-fn pinned(pattern: &str, records: &HashMap<StepId, RecordHead>) -> Option<SourceImage> {
-    let glob = globset::GlobBuilder::new(pattern)
-        .literal_separator(false)
-        .build()
-        .ok()?
-        .compile_matcher();
-    records
-        .values()
-        .filter(|record| glob.is_match(record.root_base_ami_name.as_str()))
-        .max_by(|a, b| (a.create_at, &a.step_id).cmp(&(b.create_at, &b.step_id)))
-        .map(|record| SourceImage {
-            id: record.root_base_ami_id.clone(),
-            name: record.root_base_ami_name.clone(),
-        })
-}
-
-fn check_base(
-    base: &SourceImage,
-    image: Option<&Image>,
-    checkout: &Checkout,
-) -> Result<(), PassError> {
-    use crate::catalog::ImageState;
-    let file = format!("{}/workflow_param.json", checkout.folder);
-    let wrong = match image.map(|image| &image.state) {
-        Some(ImageState::Available) => return Ok(()),
-        Some(state) => Diagnostic::new(format!(
-            "the root base image {} cannot be used: it is {state:?}",
-            base.id
-        )),
-        None => Diagnostic::new(format!(
-            "the root base image {} does not exist in this region, or is not yours to use",
-            base.id
-        )),
-    };
-    Err(wrong
-        .in_file(file)
-        .hint("check `root_base_ami_id` and the region; image ids differ from region to region")
-        .into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn image(id: &str) -> SourceImage {
-        SourceImage {
-            id: AmiId::new(id),
-            name: AmiName::new("ubuntu-1"),
-        }
-    }
-
-    #[test]
-    fn a_base_once_recorded_stays_and_a_newer_one_is_reported() {
-        let kept = choose_base(
-            BaseAmiPolicy::Pin,
-            Some(image("ami-1")),
-            Some(image("ami-2")),
-        )
-        .unwrap();
-        assert_eq!(
-            (kept.used, kept.newer),
-            (image("ami-1"), Some(image("ami-2")))
-        );
-        let followed = choose_base(
-            BaseAmiPolicy::Follow,
-            Some(image("ami-1")),
-            Some(image("ami-2")),
-        )
-        .unwrap();
-        assert_eq!((followed.used, followed.newer), (image("ami-2"), None));
-        assert_eq!(choose_base(BaseAmiPolicy::Pin, None, None), None);
-    }
 }

@@ -11,6 +11,7 @@ use crate::catalog::ec2::Ec2Catalog;
 use crate::config::{Config, InventoryConfig};
 use crate::ids::Region;
 use crate::inventory::Inventory;
+use crate::inventory::dynamodb::DynamoDbInventory;
 use crate::inventory::sqlite::SqliteInventory;
 use crate::reconcile::error::PassError;
 use crate::workflow::WorkflowParams;
@@ -50,7 +51,8 @@ pub async fn connect(
             .profile
             .clone()
             .or_else(|| config.aws.profile.clone()),
-        region: params.region.clone().or_else(|| config.aws.region.clone()),
+        region: params.region.clone(),
+        default_region: config.aws.region.clone(),
         endpoint_url: config.aws.endpoint_url.clone(),
         keys: static_keys(params),
     })
@@ -94,9 +96,15 @@ fn open_inventory(
             Arc::new(SqliteInventory::open(path)?)
         }
         InventoryConfig::Sqlite { path } => Arc::new(SqliteInventory::open_read_only(path)?),
-        InventoryConfig::DynamoDb { .. } => {
-            return Err(crate::diagnostic::Diagnostic::new("DynamoDB is not merged yet").into());
-        }
+        InventoryConfig::DynamoDb {
+            table,
+            region,
+            create,
+        } => Arc::new(DynamoDbInventory::new(
+            session.dynamodb(region.as_deref()),
+            table.clone(),
+            *create,
+        )),
     })
 }
 

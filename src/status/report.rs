@@ -89,7 +89,10 @@ pub struct BuildReport {
 #[must_use]
 pub fn report(plan: &Plan, attempts: &HashMap<StepId, Attempt>, lease: Option<&Lease>) -> Report {
     let rows = branches(&plan.steps);
-    let mut steps: Vec<StepReport> = rows.into_iter().map(|row| step_report(plan, row.step, row.indent, attempts)).collect();
+    let mut steps: Vec<StepReport> = rows
+        .into_iter()
+        .map(|row| step_report(plan, row.step, row.indent, attempts))
+        .collect();
     steps.extend(plan.orphans.iter().map(|orphan| StepReport {
         step_id: orphan.step_id.clone(),
         parent: None,
@@ -116,16 +119,31 @@ pub fn report(plan: &Plan, attempts: &HashMap<StepId, Attempt>, lease: Option<&L
     }
 }
 
-fn step_report(plan: &Plan, step: &PlannedStep, indent: String, attempts: &HashMap<StepId, Attempt>) -> StepReport {
+fn step_report(
+    plan: &Plan,
+    step: &PlannedStep,
+    indent: String,
+    attempts: &HashMap<StepId, Attempt>,
+) -> StepReport {
     let record = step.record.as_ref();
     let build = match &step.decision {
-        Decision::Building(_) => attempts.get(&step.id).map(|attempt| build_report(plan, step, attempt)),
+        Decision::Building(_) => attempts
+            .get(&step.id)
+            .map(|attempt| build_report(plan, step, attempt)),
         _ => None,
     };
     let mut reason = sentence(step, &LineCounts::new(), plan.at);
-    if let Some(BuildReport { stage, last_seconds: Some(last), .. }) = &build {
+    if let Some(BuildReport {
+        stage,
+        last_seconds: Some(last),
+        ..
+    }) = &build
+    {
         let last = jiff::SignedDuration::from_secs(i64::try_from(*last).unwrap_or(i64::MAX));
-        reason = format!("{reason} ({stage}; the last one took {})", duration_words(last));
+        reason = format!(
+            "{reason} ({stage}; the last one took {})",
+            duration_words(last)
+        );
     }
     StepReport {
         step_id: step.id.clone(),
@@ -136,7 +154,9 @@ fn step_report(plan: &Plan, step: &PlannedStep, indent: String, attempts: &HashM
         ami_id: record.map(|record| record.ami_id.clone()),
         ami_name: record.map(|record| record.ami_name.clone()),
         created_at: record.map(|record| record.create_at),
-        revision: record.and_then(|record| record.built.as_ref()).map(|built| built.revision.clone()),
+        revision: record
+            .and_then(|record| record.built.as_ref())
+            .map(|built| built.revision.clone()),
         build,
         next_try: match &step.decision {
             Decision::BackingOff { until, .. } => Some(*until),
@@ -154,12 +174,17 @@ fn build_report(plan: &Plan, step: &PlannedStep, attempt: &Attempt) -> BuildRepo
         Progress::Tagged => "recording",
         Progress::Recorded { .. } | Progress::Failed(_) => "over",
     };
-    let built = step.record.as_ref().and_then(|record| record.built.as_ref());
+    let built = step
+        .record
+        .as_ref()
+        .and_then(|record| record.built.as_ref());
     BuildReport {
         build_id: attempt.build_id.clone(),
         stage,
         elapsed_seconds: plan.at.duration_since(attempt.started_at).as_secs(),
-        last_seconds: built.map(|built| built.build_seconds).filter(|seconds| *seconds > 0),
+        last_seconds: built
+            .map(|built| built.build_seconds)
+            .filter(|seconds| *seconds > 0),
         host: attempt.intent.host.clone(),
     }
 }
@@ -181,6 +206,8 @@ impl Report {
     /// Whether every image is what git says.
     #[must_use]
     pub fn is_in_sync(&self) -> bool {
-        self.steps.iter().all(|step| matches!(step.state, "in-sync" | "suspended"))
+        self.steps
+            .iter()
+            .all(|step| matches!(step.state, "in-sync" | "suspended"))
     }
 }

@@ -23,8 +23,19 @@ fn style(state: &str) -> Style {
 pub fn text(report: &Report) -> String {
     let mut out = String::with_capacity(96 * report.steps.len());
     let bold = Style::new().bold();
-    let holder = report.held_by.as_ref().map_or("no reconciler runs".to_owned(), |holder| format!("held by {holder}"));
-    let _ = writeln!(out, "{bold}{}{bold:#}  {}@{}  {holder}", report.workflow_id, report.reference, report.revision.short());
+    let holder = report
+        .held_by
+        .as_ref()
+        .map_or("no reconciler runs".to_owned(), |holder| {
+            format!("held by {holder}")
+        });
+    let _ = writeln!(
+        out,
+        "{bold}{}{bold:#}  {}@{}  {holder}",
+        report.workflow_id,
+        report.reference,
+        report.revision.short()
+    );
     let width = |of: fn(&StepReport) -> usize| report.steps.iter().map(of).max().unwrap_or(1);
     let name_width = width(|step| step.indent.len() + step.step_id.as_str().chars().count());
     let state_width = width(|step| step.state.len());
@@ -33,15 +44,39 @@ pub fn text(report: &Report) -> String {
         let style = style(step.state);
         let name = format!("{}{}", step.indent, step.step_id);
         let image = step.ami_id.as_ref().map_or("-", |id| id.as_str());
-        let age = step.created_at.map_or("-".to_owned(), |at| age_words(report.at.duration_since(at)));
-        let reason = if step.state == "in-sync" { "" } else { &step.reason };
-        let line = format!("  {name:name_width$}  {style}{:state_width$}{style:#}  {image:image_width$}  {age:>4}  {reason}", step.state);
+        let age = step
+            .created_at
+            .map_or("-".to_owned(), |at| age_words(report.at.duration_since(at)));
+        let reason = if step.state == "in-sync" {
+            ""
+        } else {
+            &step.reason
+        };
+        let line = format!(
+            "  {name:name_width$}  {style}{:state_width$}{style:#}  {image:image_width$}  {age:>4}  {reason}",
+            step.state
+        );
         let _ = writeln!(out, "{}", line.trim_end());
     }
     if !report.looked_at_ec2 {
-        let _ = writeln!(out, "EC2 was not asked: images that are gone or unusable do not show.");
+        let _ = writeln!(
+            out,
+            "EC2 was not asked: images that are gone or unusable do not show."
+        );
     }
-    let counts: Vec<_> = report.counts().into_iter().map(|(state, n)| format!("{n} {state}")).collect();
-    let _ = writeln!(out, "{}", if counts.is_empty() { "no steps".to_owned() } else { counts.join(", ") });
+    let counts: Vec<_> = report
+        .counts()
+        .into_iter()
+        .map(|(state, n)| format!("{n} {state}"))
+        .collect();
+    let _ = writeln!(
+        out,
+        "{}",
+        if counts.is_empty() {
+            "no steps".to_owned()
+        } else {
+            counts.join(", ")
+        }
+    );
     out
 }
