@@ -11,6 +11,9 @@ pub const WORKFLOW_PARAM: &str = "workflow_param.json";
 /// How far below a root a workflow may be.
 const DEPTH: usize = 3;
 
+/// How many folders an error lists.
+const LISTED: usize = 5;
+
 /// A workflow's folder at a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkflowFolder {
@@ -43,7 +46,7 @@ pub fn workflows(
     found.sort_by(|a, b| a.path.cmp(&b.path));
     found.dedup_by(|a, b| a.path == b.path);
     if found.is_empty() {
-        Err(SourceError::Person(nothing(tree, roots)?))
+        Err(SourceError::Person(nothing(tree, roots, exclude)?))
     } else {
         Ok(found)
     }
@@ -66,6 +69,7 @@ fn search(
         })
     };
     if let Some(params) = entries.iter().find(|entry| entry.name == WORKFLOW_PARAM) {
+        refuse_link(params, &join(path, WORKFLOW_PARAM))?;
         found.push(WorkflowFolder {
             path: path.to_owned(),
             tree: id,
@@ -84,6 +88,21 @@ fn search(
     Ok(())
 }
 
+/// A link's content is a path; read as parameters it would be an error about JSON that nobody understands.
+fn refuse_link(params: &Entry, path: &str) -> Result<(), SourceError> {
+    let what = match params.kind {
+        EntryKind::File | EntryKind::Executable => return Ok(()),
+        EntryKind::Symlink => "a symbolic link, which is not followed",
+        EntryKind::Submodule => "a submodule, which is not read",
+        EntryKind::Tree => "a folder",
+    };
+    Err(SourceError::Person(
+        Diagnostic::new(format!("is {what}"))
+            .in_file(path)
+            .hint("commit the parameters themselves, as a file"),
+    ))
+}
+
 fn join(path: &str, name: &str) -> String {
     if path.is_empty() {
         name.to_owned()
@@ -92,7 +111,12 @@ fn join(path: &str, name: &str) -> String {
     }
 }
 
-fn nothing(tree: &dyn GitTree, roots: &[String]) -> Result<Diagnostic, SourceError> {
+/// Says where was looked, and where a workflow would have been.
+fn nothing(
+    tree: &dyn GitTree,
+    roots: &[String],
+    exclude: &[String],
+) -> Result<Diagnostic, SourceError> {
     let looked = roots
         .iter()
         .map(|root| format!("{}/", root.trim_end_matches('/')))
@@ -102,15 +126,29 @@ fn nothing(tree: &dyn GitTree, roots: &[String]) -> Result<Diagnostic, SourceErr
         "no workflow found at {}: looked below {looked} for a folder with a {WORKFLOW_PARAM}",
         tree.revision().short()
     ));
-    let mut elsewhere = Vec::new();
-    if let Some(root) = tree.entry("")? {
-        search(tree, "", root.id, &[], DEPTH, &mut elsewhere)?;
+    let anywhere = |exclude: &[String]| -> Result<String, SourceError> {
+        let mut found = Vec::new();
+        if let Some(root) = tree.entry("")? {
+            search(tree, "", root.id, exclude, DEPTH, &mut found)?;
+        }
+        let paths = found
+            .iter()
+            .take(LISTED)
+            .map(|one| format!("{}/", one.path));
+        Ok(paths.collect::<Vec<_>>().join(", "))
+    };
+    let elsewhere = anywhere(exclude)?;
+    if !elsewhere.is_empty() {
+        return Ok(wrong.hint(format!(
+            "there is one in {elsewhere}: name it under `roots` of the repository in the configuration"
+        )));
     }
-    Ok(match elsewhere.first() {
-        Some(folder) => wrong.hint(format!(
-            "there is one in {}/: name it under `roots` of the repository in the configuration",
-            folder.path
-        )),
-        None => wrong.hint("commit a folder packer_workspaces/ with a workflow_param.json and a folder for each step"),
+    let excluded = anywhere(&[])?;
+    Ok(if excluded.is_empty() {
+        wrong.hint("commit a folder packer_workspaces/ with a workflow_param.json and a folder for each step")
+    } else {
+        wrong.hint(format!(
+            "{excluded} has one, but is left out by `exclude`: copy it to a folder of another name"
+        ))
     })
 }

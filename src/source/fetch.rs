@@ -11,7 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use git2::{AutotagOption, Direction, ErrorClass, ErrorCode, FetchOptions, FetchPrune, Repository};
+use git2::{
+    AutotagOption, Direction, ErrorClass, ErrorCode, FetchOptions, FetchPrune, ProxyOptions,
+    Repository,
+};
 
 use crate::diagnostic::Diagnostic;
 use crate::source::SourceError;
@@ -105,7 +108,8 @@ impl Fetch {
         let repository = Repository::open_bare(&self.mirror)?;
         let mut remote = repository.remote_anonymous(self.url.as_str())?;
         let callbacks = self.keys.callbacks(offered);
-        let mut connection = remote.connect_auth(Direction::Fetch, Some(callbacks), None)?;
+        let mut connection =
+            remote.connect_auth(Direction::Fetch, Some(callbacks), Some(proxy()))?;
         progress.arrived();
         let head = connection.default_branch().ok();
         let mut callbacks = self.keys.callbacks(offered);
@@ -115,6 +119,7 @@ impl Fetch {
         let mut options = FetchOptions::new();
         options
             .remote_callbacks(callbacks)
+            .proxy_options(proxy())
             .prune(FetchPrune::On)
             .download_tags(AutotagOption::None);
         connection
@@ -142,7 +147,9 @@ impl Fetch {
                 "authenticat",
             ]) {
             refused(place, offered)
-        } else if error.code() == ErrorCode::Certificate {
+        } else if error.code() == ErrorCode::Certificate
+            || (error.class() == ErrorClass::Ssl && is(&["certificate"]))
+        {
             self.not_trusted(&said)
         } else if is(&[
             "status code: 404",
@@ -184,14 +191,22 @@ impl Fetch {
             return Diagnostic::new(format!("the certificate of {place} is not trusted: {said}"))
                 .hint("add its authority to the system's, or name a file of authorities in SSL_CERT_FILE");
         }
-        let host = ssh_host(place);
+        let (host, port) = ssh_host(place);
+        let port = port.map_or_else(String::new, |port| format!("-p {port} "));
         Diagnostic::new(format!(
             "the host key of {host} is unknown, or is not the one in known_hosts"
         ))
         .hint(format!(
-            "as the user that the reconciler runs as: ssh-keyscan {host} >> ~/.ssh/known_hosts, and compare with what its owner publishes"
+            "as the user that the reconciler runs as: ssh-keyscan {port}{host} >> ~/.ssh/known_hosts, and compare with what its owner publishes"
         ))
     }
+}
+
+/// The proxy that git would use: of its configuration, or `https_proxy` and `no_proxy` of the environment.
+fn proxy() -> ProxyOptions<'static> {
+    let mut proxy = ProxyOptions::new();
+    proxy.auto();
+    proxy
 }
 
 fn refused(place: &str, offered: &Offered) -> Diagnostic {
@@ -207,12 +222,18 @@ fn refused(place: &str, offered: &Offered) -> Diagnostic {
     }
 }
 
-/// The host of `ssh://user@host:port/path` or `user@host:path`.
-fn ssh_host(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let host = rest.split('/').next().unwrap_or(rest);
-    let host = host.rsplit('@').next().unwrap_or(host);
-    host.split(':').next().unwrap_or(host)
+/// Host and port of `ssh://user@host:port/path` or `user@host:path`.
+fn ssh_host(url: &str) -> (&str, Option<&str>) {
+    let (rest, has_port) = match url.split_once("://") {
+        Some((_, rest)) => (rest, true),
+        None => (url, false),
+    };
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let host = authority.rsplit('@').next().unwrap_or(authority);
+    match host.split_once(':') {
+        Some((host, port)) => (host, Some(port).filter(|_| has_port)),
+        None => (host, None),
+    }
 }
 
 #[cfg(test)]
@@ -259,7 +280,7 @@ mod tests {
         let said = "the SSL certificate is invalid";
         let tls = told(
             "https://host/a",
-            ErrorCode::Certificate,
+            ErrorCode::GenericError,
             ErrorClass::Ssl,
             said,
             &Offered::Nothing,
@@ -305,8 +326,9 @@ mod tests {
 
     #[test]
     fn the_host_of_an_ssh_url_is_found() {
-        for url in ["ssh://git@host:22/a", "git@host:a/b", "ssh://host/a@b"] {
-            assert_eq!(ssh_host(url), "host");
+        assert_eq!(ssh_host("ssh://git@host:2222/a"), ("host", Some("2222")));
+        for url in ["git@host:a/b", "ssh://host/a@b"] {
+            assert_eq!(ssh_host(url), ("host", None));
         }
     }
 }
