@@ -1,107 +1,191 @@
-//! What a build left at EC2: what its log told, completed by a look at what stands under its key and its group.
+//! Looks for what a build left at EC2: what its log told, what stands under its key and its group, its image by name, and the
+//! snapshots of that. `belongs` decides what of it is the build's own.
 //!
-//! Key pair and security group names of Packer (`packer_` and a UUID) belong to one run, so whatever stands under them is that
-//! run's. An image is this build's only under its unique name, and left over only if it was never finished.
+//! Today's Packer loses an instance whose id stands in no log when it is ended in the middle of a launch (packer.md): it is found by its key.
 
-use aws_sdk_ec2::types::Filter;
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::primitives::DateTime;
+use aws_sdk_ec2::types::{self, Filter};
+use jiff::Timestamp;
 
-use super::{Ec2Catalog, fail};
-use crate::catalog::{CatalogError, ImageCatalog as _, ImageState, Leftovers};
-use crate::ids::AmiName;
+use super::belongs::{Instance, KeyPair, Sight, Snapshot, Suspect, is_packers, made_for};
+use super::describe::{Extent, of_owner};
+use super::{convert, error::fail};
+use crate::catalog::{CatalogError, Leftovers, name_pattern};
 
 pub(super) async fn find(
-    catalog: &Ec2Catalog,
-    name: &AmiName,
-    told: &Leftovers,
+    client: &Client,
+    suspect: &Suspect<'_>,
 ) -> Result<Leftovers, CatalogError> {
-    let mut found = Leftovers {
-        key_pairs: own_names(&told.key_pairs),
-        security_groups: own_names(&told.security_groups),
-        ..Leftovers::default()
+    let told = suspect.told;
+    let keys = packers(&told.key_pairs);
+    let groups = packers(&told.security_groups);
+    let mut sight = Sight {
+        key_pairs: key_pairs(client, &keys).await?,
+        security_groups: security_groups(client, &groups).await?,
+        ..Sight::default()
     };
-    let filters = [
+    let by = [
         ("instance-id", &told.instances),
-        ("key-name", &found.key_pairs),
-        ("instance.group-name", &found.security_groups),
+        ("key-name", &keys),
+        ("instance.group-name", &groups),
     ];
-    for (filter, values) in filters {
-        if !values.is_empty() {
-            found
-                .instances
-                .extend(instances(catalog, filter, values).await?);
-        }
+    for (filter, values) in by {
+        sight
+            .instances
+            .extend(instances(client, filter, values).await?);
     }
-    found.instances.sort();
-    found.instances.dedup();
-    if let Some(image) = catalog.own_image_named(name).await?
-        && !matches!(image.state, ImageState::Available)
-    {
-        found.images.push(image.id.clone());
-        found.snapshots.extend(image.snapshots);
+    let named = vec![name_pattern::literal(suspect.name.as_str())];
+    look_for_images(client, &mut sight, "name", &named).await?;
+    let ids: Vec<String> = told.images.iter().map(ToString::to_string).collect();
+    look_for_images(client, &mut sight, "image-id", &ids).await?;
+    look_for_snapshots(client, &mut sight, told).await?;
+    Ok(suspect.owns(&sight))
+}
+
+fn packers(names: &[String]) -> Vec<String> {
+    let mut names = names.to_vec();
+    names.retain(|name| is_packers(name));
+    names
+}
+
+fn filter(name: &str, values: &[String]) -> Filter {
+    Filter::builder()
+        .name(name)
+        .set_values(Some(values.to_vec()))
+        .build()
+}
+
+async fn key_pairs(client: &Client, names: &[String]) -> Result<Vec<KeyPair>, CatalogError> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let answer = client
+        .describe_key_pairs()
+        .filters(filter("key-name", names))
+        .send()
+        .await
+        .map_err(|error| fail("ec2:DescribeKeyPairs", &error))?;
+    let keys = answer.key_pairs.unwrap_or_default().into_iter();
+    Ok(keys
+        .map(|key| KeyPair {
+            name: key.key_name.unwrap_or_default(),
+            created: key.create_time.as_ref().and_then(time),
+        })
+        .collect())
+}
+
+async fn security_groups(client: &Client, names: &[String]) -> Result<Vec<String>, CatalogError> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let answer = client
+        .describe_security_groups()
+        .filters(filter("group-name", names))
+        .send()
+        .await
+        .map_err(|error| fail("ec2:DescribeSecurityGroups", &error))?;
+    let groups = answer.security_groups.unwrap_or_default().into_iter();
+    Ok(groups.filter_map(|group| group.group_name).collect())
+}
+
+async fn instances(
+    client: &Client,
+    by: &str,
+    values: &[String],
+) -> Result<Vec<Instance>, CatalogError> {
+    if values.is_empty() {
+        return Ok(Vec::new());
+    }
+    let alive = ["pending", "running", "stopping", "stopped"].map(str::to_owned);
+    let mut pages = client
+        .describe_instances()
+        .filters(filter(by, values))
+        .filters(filter("instance-state-name", &alive))
+        .into_paginator()
+        .items()
+        .send();
+    let mut found = Vec::new();
+    while let Some(reservation) = pages.next().await {
+        let reservation = reservation.map_err(|error| fail("ec2:DescribeInstances", &error))?;
+        found.extend(reservation.instances().iter().map(instance));
     }
     Ok(found)
 }
 
-/// Only names that Packer gives: nobody's own key or group is ever taken for a leftover.
-fn own_names(names: &[String]) -> Vec<String> {
-    names
-        .iter()
-        .filter(|name| {
-            name.strip_prefix("packer_")
-                .is_some_and(|rest| rest.len() >= 32)
-        })
-        .cloned()
-        .collect()
-}
-
-async fn instances(
-    catalog: &Ec2Catalog,
-    filter: &str,
-    values: &[String],
-) -> Result<Vec<String>, CatalogError> {
-    let by = Filter::builder()
-        .name(filter)
-        .set_values(Some(values.to_vec()))
-        .build();
-    let alive = ["pending", "running", "stopping", "stopped", "shutting-down"]
-        .map(str::to_owned)
-        .to_vec();
-    let alive = Filter::builder()
-        .name("instance-state-name")
-        .set_values(Some(alive))
-        .build();
-    let answer = catalog
-        .client
-        .describe_instances()
-        .filters(by)
-        .filters(alive)
-        .send()
-        .await
-        .map_err(|error| fail("ec2:DescribeInstances", &error))?;
-    let all = answer.reservations.unwrap_or_default();
-    Ok(all
-        .iter()
-        .flat_map(aws_sdk_ec2::types::Reservation::instances)
-        .filter_map(|i| i.instance_id.clone())
-        .collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_persons_key_is_never_taken_for_a_leftover() {
-        let names = [
-            "ops",
-            "packer_",
-            "packer_laptop",
-            "packer_6523a2b1-3b0a-8d9c-5b5e-0a1b2c3d4e5f",
-        ]
-        .map(str::to_owned);
-        assert_eq!(
-            own_names(&names),
-            ["packer_6523a2b1-3b0a-8d9c-5b5e-0a1b2c3d4e5f"]
-        );
+fn instance(instance: &types::Instance) -> Instance {
+    let groups = instance.security_groups().iter();
+    Instance {
+        id: instance.instance_id.clone().unwrap_or_default(),
+        key: instance.key_name.clone(),
+        groups: groups
+            .filter_map(|group| group.group_name.clone())
+            .collect(),
+        launched: instance.launch_time.as_ref().and_then(time),
     }
+}
+
+/// Adds our own images that are not in sight yet.
+async fn look_for_images(
+    client: &Client,
+    sight: &mut Sight,
+    by: &str,
+    values: &[String],
+) -> Result<(), CatalogError> {
+    if values.is_empty() {
+        return Ok(());
+    }
+    let found = of_owner(client, "self", vec![filter(by, values)], Extent::All).await?;
+    for image in found {
+        let image = convert::image(&image, false);
+        if !sight.images.iter().any(|seen| seen.id == image.id) {
+            sight.images.push(image);
+        }
+    }
+    Ok(())
+}
+
+/// Snapshots by EC2's own description of them: an image that is still pending, or gone already, does not list its own.
+async fn look_for_snapshots(
+    client: &Client,
+    sight: &mut Sight,
+    told: &Leftovers,
+) -> Result<(), CatalogError> {
+    let instances = told.instances.iter();
+    let by_instance = instances.map(|id| format!("Created by CreateImage({id}) for *"));
+    let images = sight.images.iter().map(|image| &image.id);
+    let by_image = images
+        .chain(&told.images)
+        .map(|id| format!("Created by CreateImage(*) for {id}*"));
+    let descriptions: Vec<String> = by_instance.chain(by_image).collect();
+    if descriptions.is_empty() {
+        return Ok(());
+    }
+    let mut pages = client
+        .describe_snapshots()
+        .owner_ids("self")
+        .filters(filter("description", &descriptions))
+        .into_paginator()
+        .items()
+        .send();
+    while let Some(snapshot) = pages.next().await {
+        let snapshot = snapshot.map_err(|error| fail("ec2:DescribeSnapshots", &error))?;
+        sight.snapshots.push(Snapshot {
+            tagged: !snapshot.tags().is_empty(),
+            started: snapshot.start_time.as_ref().and_then(time),
+            id: snapshot.snapshot_id.unwrap_or_default(),
+            description: snapshot.description.unwrap_or_default(),
+        });
+    }
+    let owners: Vec<String> = sight
+        .snapshots
+        .iter()
+        .filter_map(|snapshot| made_for(&snapshot.description))
+        .map(str::to_owned)
+        .collect();
+    look_for_images(client, sight, "image-id", &owners).await
+}
+
+fn time(time: &DateTime) -> Option<Timestamp> {
+    Timestamp::from_second(time.secs()).ok()
 }

@@ -1,0 +1,186 @@
+//! What of the things that EC2 shows is one build's own. Pure: this is the only place that names something to be removed.
+//!
+//! # Guarantees
+//!
+//! Nothing that another build or a person made is named. A log tells what to look for, but a log can be forged by what a provisioner
+//! prints, so EC2's own word is needed as well: a key or group of the form that Packer gives for one run, a launch after the build
+//! began, an image without another build's tag.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::catalog::{Image, ImageState, Leftovers};
+use crate::ids::{AmiName, BuildId};
+
+/// Which build made an image (contract §4).
+const BUILD_TAG: &str = "reconciler:build-id";
+
+/// How far the clock of this host may be from EC2's: AWS refuses calls of one that is further off.
+const CLOCKS: Duration = Duration::from_mins(5);
+
+/// An instance that is not terminated.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Instance {
+    pub(super) id: String,
+    pub(super) key: Option<String>,
+    pub(super) groups: Vec<String>,
+    pub(super) launched: Option<Timestamp>,
+}
+
+/// A key pair.
+#[derive(Clone, Debug)]
+pub(super) struct KeyPair {
+    pub(super) name: String,
+    pub(super) created: Option<Timestamp>,
+}
+
+/// A snapshot of our own whose description names an instance or an image of the build.
+#[derive(Clone, Debug)]
+pub(super) struct Snapshot {
+    pub(super) id: String,
+    pub(super) description: String,
+    pub(super) started: Option<Timestamp>,
+    pub(super) tagged: bool,
+}
+
+/// What EC2 shows under what was told.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sight {
+    pub(super) instances: Vec<Instance>,
+    pub(super) key_pairs: Vec<KeyPair>,
+    pub(super) security_groups: Vec<String>,
+    /// Our own images of the build's name, of the told ids, and those that the snapshots were made for.
+    pub(super) images: Vec<Image>,
+    pub(super) snapshots: Vec<Snapshot>,
+}
+
+/// One build, and what its log told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Suspect<'a> {
+    pub(super) build: &'a BuildId,
+    pub(super) name: &'a AmiName,
+    pub(super) told: &'a Leftovers,
+}
+
+impl Suspect<'_> {
+    /// What of it is the build's own and is not to stay.
+    pub(super) fn owns(&self, sight: &Sight) -> Leftovers {
+        let images: Vec<&Image> = sight
+            .images
+            .iter()
+            .filter(|image| self.owns_image(image))
+            .collect();
+        let mut snapshots: BTreeSet<String> = images
+            .iter()
+            .flat_map(|image| image.snapshots.iter().cloned())
+            .collect();
+        let kept = |id: &str| {
+            sight.images.iter().any(|image| image.id.as_str() == id)
+                && !images.iter().any(|image| image.id.as_str() == id)
+        };
+        snapshots.extend(
+            sight
+                .snapshots
+                .iter()
+                .filter(|snapshot| !snapshot.tagged && self.is_recent(snapshot.started))
+                .filter(|snapshot| made_for(&snapshot.description).is_some_and(|id| !kept(id)))
+                .map(|snapshot| snapshot.id.clone()),
+        );
+        let instances: BTreeSet<String> = sight
+            .instances
+            .iter()
+            .filter(|instance| self.owns_instance(instance))
+            .map(|instance| instance.id.clone())
+            .collect();
+        Leftovers {
+            instances: instances.into_iter().collect(),
+            key_pairs: sight
+                .key_pairs
+                .iter()
+                .filter(|key| told(&self.told.key_pairs, &key.name) && self.is_recent(key.created))
+                .map(|key| key.name.clone())
+                .collect(),
+            security_groups: sight
+                .security_groups
+                .iter()
+                .filter(|name| told(&self.told.security_groups, name))
+                .cloned()
+                .collect(),
+            images: images.iter().map(|image| image.id.clone()).collect(),
+            snapshots: snapshots.into_iter().collect(),
+        }
+    }
+
+    fn owns_instance(&self, instance: &Instance) -> bool {
+        if !self.is_recent(instance.launched) {
+            return false;
+        }
+        if let Some(key) = &instance.key
+            && is_packers(key)
+        {
+            return told(&self.told.key_pairs, key);
+        }
+        let mut groups = instance
+            .groups
+            .iter()
+            .filter(|group| is_packers(group))
+            .peekable();
+        if groups.peek().is_some() {
+            return groups.any(|group| told(&self.told.security_groups, group));
+        }
+        // A template with a key and a group of its own: only the log tells.
+        self.told.instances.contains(&instance.id)
+    }
+
+    /// An image of the build's unique name that was never finished, or whose removal was asked for by its id.
+    fn owns_image(&self, image: &Image) -> bool {
+        let of_another = image
+            .tags
+            .get(BUILD_TAG)
+            .is_some_and(|build| build != self.build.as_str());
+        let asked_for = self.told.images.contains(&image.id);
+        let unfinished = image.name == *self.name && image.state != ImageState::Available;
+        !of_another && self.is_recent(Some(image.created_at)) && (asked_for || unfinished)
+    }
+
+    /// Whether it can have been made by this build, as far as EC2 says when it was made.
+    fn is_recent(&self, made: Option<Timestamp>) -> bool {
+        match (began(self.build), made) {
+            (Some(began), Some(made)) => made + CLOCKS >= began,
+            _ => true,
+        }
+    }
+}
+
+/// A build's id carries the time at which it was made.
+fn began(build: &BuildId) -> Option<Timestamp> {
+    let (seconds, nanos) = uuid::Uuid::parse_str(build.as_str())
+        .ok()?
+        .get_timestamp()?
+        .to_unix();
+    Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanos).ok()?).ok()
+}
+
+/// Whether a key or a group has a name that Packer gives for one run: `packer_` and a UUID.
+pub(super) fn is_packers(name: &str) -> bool {
+    name.strip_prefix("packer_")
+        .is_some_and(|id| uuid::Uuid::try_parse(id).is_ok())
+}
+
+fn told(names: &[String], name: &str) -> bool {
+    is_packers(name) && names.iter().any(|told| told == name)
+}
+
+/// The image that a snapshot was made for: `Created by CreateImage(i-…) for ami-…`.
+pub(super) fn made_for(description: &str) -> Option<&str> {
+    let (_, rest) = description
+        .strip_prefix("Created by CreateImage(")?
+        .split_once(") for ")?;
+    let id = rest.split_whitespace().next()?;
+    id.starts_with("ami-").then_some(id)
+}
+
+#[cfg(test)]
+mod tests;
