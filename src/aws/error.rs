@@ -144,6 +144,9 @@ pub(super) fn causes(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_ec2::config::BehaviorVersion;
+    use aws_sdk_ec2::operation::describe_images::DescribeImagesError;
+
     use super::*;
 
     #[test]
@@ -156,10 +159,9 @@ mod tests {
             by_code("UnauthorizedOperation", "", 403),
             AwsFailure::Denied(_)
         ));
-        assert!(matches!(
-            by_code("ExpiredToken", "", 400),
-            AwsFailure::Credentials(_)
-        ));
+        for code in ["ExpiredToken", "RequestExpired"] {
+            assert!(matches!(by_code(code, "", 400), AwsFailure::Credentials(_)));
+        }
         assert!(matches!(
             by_code("InvalidAMIID.NotFound", "", 400),
             AwsFailure::Refused { .. }
@@ -168,5 +170,50 @@ mod tests {
             by_code("SomethingNew", "", 502),
             AwsFailure::Unavailable(_)
         ));
+    }
+
+    fn before_sending(
+        cause: impl std::error::Error + Send + Sync + 'static,
+    ) -> SdkError<DescribeImagesError, HttpResponse> {
+        SdkError::construction_failure(cause)
+    }
+
+    #[test]
+    fn missing_credentials_are_no_network_failure_and_say_where_was_looked() {
+        let missing = CredentialsError::not_loaded("no providers in chain provided credentials");
+        let AwsFailure::Credentials(said) = classify(&before_sending(missing)) else {
+            panic!("not taken for credentials");
+        };
+        assert!(
+            said.contains("AWS_ACCESS_KEY_ID") && said.contains("role"),
+            "{said}"
+        );
+
+        let late = CredentialsError::provider_timed_out(std::time::Duration::from_secs(5));
+        assert!(matches!(
+            classify(&before_sending(late)),
+            AwsFailure::Unavailable(_)
+        ));
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_that_is_down_is_said_without_a_dump() {
+        let config = aws_sdk_ec2::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(aws_sdk_ec2::config::Region::new("us-east-1"))
+            .credentials_provider(aws_sdk_ec2::config::Credentials::new(
+                "a", "b", None, None, "t",
+            ))
+            .retry_config(aws_sdk_ec2::config::retry::RetryConfig::disabled())
+            .endpoint_url("http://127.0.0.1:1")
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .build();
+        let client = aws_sdk_ec2::Client::from_conf(config);
+        let error = client.describe_images().send().await.unwrap_err();
+        let AwsFailure::Unavailable(said) = classify(&error) else {
+            panic!("{error:?}");
+        };
+        assert!(said.contains("onnection refused"), "{said}");
+        assert!(!said.contains('{') && said.len() < 200, "{said}");
     }
 }

@@ -132,7 +132,7 @@ fn waits(tries: u32) -> impl Iterator<Item = Option<Duration>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scripted::{Answer, Ec2};
+    use super::super::scripted::{Answer, Call, Ec2};
     use super::*;
     use crate::ids::AmiId;
 
@@ -161,7 +161,7 @@ mod tests {
         let gone = remove(&ec2.client(), &everything()).await.unwrap();
         assert_eq!(gone, ["i-1", KEY, KEY, "ami-1", "snap-1"]);
         let calls = ec2.calls();
-        let actions: Vec<_> = calls.iter().map(|call| call.action()).collect();
+        let actions: Vec<_> = calls.iter().map(Call::action).collect();
         assert_eq!(
             actions,
             [
