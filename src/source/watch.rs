@@ -110,7 +110,7 @@ impl RefWatch {
     fn try_arm(&mut self) -> notify::Result<()> {
         let watcher = match &mut self.watcher {
             Some(watcher) => watcher,
-            none => none.insert(watcher(&self.signal)?),
+            none => none.insert(watcher(&self.signal, &self.folders)?),
         };
         for folder in &mut self.folders {
             let now = identity(&folder.path);
@@ -152,15 +152,19 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     Some((metadata.dev(), metadata.ino()))
 }
 
-fn watcher(signal: &Arc<Signal>) -> notify::Result<RecommendedWatcher> {
+fn watcher(signal: &Arc<Signal>, folders: &[Folder]) -> notify::Result<RecommendedWatcher> {
     let signal = Arc::clone(signal);
+    let folders: Vec<_> = folders
+        .iter()
+        .map(|folder| (folder.path.clone(), folder.mode))
+        .collect();
     notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let Ok(event) = event else {
-            // The queue ran over, or a folder could not be watched: look.
+            // A folder could not be watched: look.
             signal.wake.notify_one();
             return;
         };
-        if matters(&event) {
+        if matters(&event, &folders) {
             if event.kind == EventKind::Create(CreateKind::Folder) {
                 signal.folder_appeared.store(true, Ordering::Relaxed);
             }
@@ -169,8 +173,8 @@ fn watcher(signal: &Arc<Signal>) -> notify::Result<RecommendedWatcher> {
     })
 }
 
-/// Reading wakes nobody (the receiver reads), nor do the locks that git writes before it renames them.
-fn matters(event: &notify::Event) -> bool {
+/// Reading wakes nobody (the receiver reads), nor do the locks that git writes before it renames them, nor the index.
+fn matters(event: &notify::Event, folders: &[(PathBuf, RecursiveMode)]) -> bool {
     let written = EventKind::Access(AccessKind::Close(AccessMode::Write));
     if event.kind.is_access() && event.kind != written {
         return false;
@@ -179,7 +183,22 @@ fn matters(event: &notify::Event) -> bool {
         || event
             .paths
             .iter()
-            .any(|path| path.extension().is_none_or(|extension| extension != "lock"))
+            .any(|path| holds_references(path, folders))
+}
+
+fn holds_references(path: &Path, folders: &[(PathBuf, RecursiveMode)]) -> bool {
+    if path
+        .extension()
+        .is_some_and(|extension| extension == "lock")
+    {
+        return false;
+    }
+    let named = |name: &str| path.file_name().is_some_and(|file| file == name);
+    ["HEAD", "packed-refs", "refs"].into_iter().any(named)
+        || folders.iter().any(|(folder, mode)| match mode {
+            RecursiveMode::Recursive => path.starts_with(folder),
+            RecursiveMode::NonRecursive => path == folder,
+        })
 }
 
 fn warn(git_dir: &Path, error: &notify::Error) {

@@ -583,17 +583,19 @@ mod watching {
         let clone = Repo::new();
         clone.write("a", "1").commit("first");
         clone.push_to(&server);
+        let source = open(&server);
         let mut watch = RefWatch::start(&server.git_dir());
         assert!(watch.is_watching());
         let mut slowest = Duration::ZERO;
         for round in 0..6 {
-            clone.write("a", format!("{round}")).commit("next");
+            let pushed = clone.write("a", format!("{round}")).commit("next");
             slowest = slowest.max(
                 woken_after(&mut watch, || {
                     clone.push_to(&server);
                 })
                 .await,
             );
+            assert_eq!(source.resolve(None).unwrap(), pushed);
             settle(&mut watch).await;
             match round {
                 1 => drop(server.git(&["pack-refs", "--all"])),
@@ -624,13 +626,15 @@ mod watching {
     }
 
     #[tokio::test]
-    async fn reading_wakes_nobody_and_the_interval_always_does() {
+    async fn reading_and_staging_wake_nobody_and_the_interval_always_does() {
         let repo = Repo::new();
         let commit = repo.write("a", "1").commit("first");
         let source = open(&repo);
         let mut watch = RefWatch::start(source.watched().unwrap());
         settle(&mut watch).await;
         assert_eq!(source.resolve(None).unwrap(), commit);
+        repo.write("a", "2").git(&["add", "a"]);
+        repo.git(&["status"]);
         let start = Instant::now();
         watch.changed(Duration::from_millis(200)).await;
         assert!(
