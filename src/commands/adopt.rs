@@ -16,6 +16,7 @@ use reconciler::desired::step::SourceImage;
 use reconciler::diagnostic::Diagnostic;
 use reconciler::ids::{BuildId, StepId};
 use reconciler::inventory::record::{Built, RecordHead};
+use reconciler::inventory::tags::Tags;
 use reconciler::inventory::{Expected, Fence, Write};
 use reconciler::plan::decision::Decision;
 use reconciler::plan::planner::PlannedStep;
@@ -140,13 +141,15 @@ async fn adopt(
         build_id: BuildId::generate(),
         revision: seen.checkout.revision.clone(),
         region: seen.ports.region.clone(),
-        tags: std::collections::BTreeMap::new(),
+        tags: Tags::default(),
         metadata_digest: value_digest(&metadata),
         build_seconds: 0,
         recorded_at: Timestamp::now(),
         fence: fence.token,
     };
-    built.tags = ImageTags::of_record(head, &built, &seen.checkout.params.aws_tags).tags();
+    built.tags = ImageTags::of_record(head, &built, &seen.checkout.params.aws_tags)
+        .tags()
+        .into();
     if let Some(change) = tag_change(&built.tags, &image.tags, &built.tags) {
         catalog.tag(&image, &change).await?;
     }

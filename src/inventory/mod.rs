@@ -12,12 +12,13 @@ pub mod dynamodb;
 pub mod journal;
 pub mod record;
 pub mod sqlite;
+pub mod tags;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::ids::{AmiId, StepId, WorkflowId};
-use journal::{Attempt, BuildEvent};
+use journal::{Attempt, BuildEvent, Progress};
 use record::{Record, RecordHead};
 
 /// Proof of holding a workflow's lease: a number that grows with every holder.
@@ -112,6 +113,17 @@ pub trait Inventory: Send + Sync {
 
     /// The newest attempt at each step of a workflow.
     async fn attempts(&self, workflow: &WorkflowId) -> Result<Vec<Attempt>, InventoryError>;
+
+    /// Those of them that did not end in a record: running or failed. All that a plan asks for, and none of it where all
+    /// is well.
+    async fn unrecorded_attempts(
+        &self,
+        workflow: &WorkflowId,
+    ) -> Result<Vec<Attempt>, InventoryError> {
+        let mut attempts = self.attempts(workflow).await?;
+        attempts.retain(|attempt| !matches!(attempt.progress, Progress::Recorded { .. }));
+        Ok(attempts)
+    }
 
     /// The journal of a workflow or of one step, newest build first and in a build the newest event first, at most
     /// `limit` events.

@@ -2,14 +2,13 @@
 //!
 //! The fields and formats of the table stand in the documentation of the `dynamodb` adapter; here are the values.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::desired::components::{Components, Fingerprint};
 use crate::desired::digest::Digest;
 use crate::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId, WorkflowId};
+use crate::inventory::tags::Tags;
 
 /// What a plan needs of a record: everything but the long texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +47,7 @@ pub struct Built {
     /// Where the image is.
     pub region: Region,
     /// The tags that this program has put on the image, so that a tag that left git can be taken off.
-    pub tags: BTreeMap<String, String>,
+    pub tags: Tags,
     /// The digest of the step's `metadata`.
     pub metadata_digest: Digest,
     /// How long Packer took, in seconds; 0 on an adopted record.

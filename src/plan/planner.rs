@@ -320,7 +320,7 @@ impl Step<'_, '_> {
             all_tags,
         };
         // Without a look at EC2 the record says what was put on the image.
-        if image.is_none() {
+        if image.is_none() && !built.tags.are(&update.all_tags) {
             update.tags = tag_change(&update.all_tags, &built.tags, &built.tags);
         }
         if update.tags.is_none() && !update.metadata {

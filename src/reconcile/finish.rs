@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::ids::AmiId;
 use crate::inventory::journal::{Attempt, Failure, FailureClass, Promise, Stage};
 use crate::inventory::record::{Built, Record, RecordHead};
+use crate::inventory::tags::Tags;
 use crate::inventory::{Expected, Fence, Write};
 use crate::reconcile::error::PassError;
 use crate::reconcile::failure::retry_at;
@@ -169,13 +170,15 @@ fn describe(
         build_id: attempt.build_id.clone(),
         revision: intent.revision.clone(),
         region: intent.region.clone(),
-        tags: std::collections::BTreeMap::new(),
+        tags: Tags::default(),
         metadata_digest: promise.metadata_digest,
         build_seconds: seconds,
         recorded_at: Timestamp::now(),
         fence: fence.token,
     };
-    built.tags = ImageTags::of_record(&head, &built, &promise.aws_tags).tags();
+    built.tags = ImageTags::of_record(&head, &built, &promise.aws_tags)
+        .tags()
+        .into();
     head.built = Some(built);
     Record {
         aws_console_url: aws_console_url(&intent.region, &image.id),

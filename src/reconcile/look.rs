@@ -56,7 +56,7 @@ pub async fn look(
         None => {
             let (heads, read) = tokio::try_join!(
                 ports.inventory.heads(workflow),
-                ports.inventory.attempts(workflow)
+                ports.inventory.unrecorded_attempts(workflow)
             )?;
             (
                 heads,

@@ -31,7 +31,7 @@ pub async fn update(
     let Some(built) = &mut record.head.built else {
         return Ok(());
     };
-    built.tags.clone_from(&update.all_tags);
+    built.tags = update.all_tags.clone().into();
     built.fence = fence.token;
     if let Some(loaded) = checkout.step(&step.id) {
         let metadata = metadata(&loaded.step);

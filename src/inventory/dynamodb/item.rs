@@ -12,6 +12,7 @@ use super::attributes::{
 };
 use crate::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId, WorkflowId};
 use crate::inventory::record::{Built, Record, RecordHead};
+use crate::inventory::tags::Tags;
 
 const FINGERPRINT: &str = "reconciler_fingerprint";
 
@@ -61,7 +62,7 @@ pub(super) fn to_item(record: &Record) -> Result<Item, String> {
         text_value(python_time(head.create_at)),
     );
     if let Some(built) = &head.built {
-        item.extend(built_attributes(built)?.map(|(name, value)| (name.to_owned(), value)));
+        item.extend(built_attributes(built).map(|(name, value)| (name.to_owned(), value)));
     }
     if let Some(components) = &record.components {
         item.insert("reconciler_components".to_owned(), json_value(components)?);
@@ -69,13 +70,13 @@ pub(super) fn to_item(record: &Record) -> Result<Item, String> {
     Ok(item)
 }
 
-fn built_attributes(built: &Built) -> Result<[(&'static str, AttributeValue); 9], String> {
-    Ok([
+fn built_attributes(built: &Built) -> [(&'static str, AttributeValue); 9] {
+    [
         (FINGERPRINT, text_value(built.fingerprint.to_string())),
         ("reconciler_build_id", text_value(built.build_id.as_str())),
         ("reconciler_git_commit", text_value(built.revision.as_str())),
         ("reconciler_region", text_value(built.region.as_str())),
-        ("reconciler_tags", json_value(&built.tags)?),
+        ("reconciler_tags", text_value(built.tags.text())),
         (
             "reconciler_metadata_digest",
             text_value(built.metadata_digest.to_string()),
@@ -89,7 +90,7 @@ fn built_attributes(built: &Built) -> Result<[(&'static str, AttributeValue); 9]
             text_value(built.recorded_at.to_string()),
         ),
         ("reconciler_fence", number_value(built.fence)),
-    ])
+    ]
 }
 
 fn is_json<'text>(name: &str, text: &'text str) -> Result<&'text str, String> {
@@ -123,7 +124,7 @@ fn built(item: &Item) -> Result<Built, String> {
         build_id: BuildId::new(text(item, "reconciler_build_id")?),
         revision: Revision::new(text(item, "reconciler_git_commit")?),
         region: Region::new(text(item, "reconciler_region")?),
-        tags: json(item, "reconciler_tags")?,
+        tags: Tags::stored(text(item, "reconciler_tags")?),
         metadata_digest: parsed(item, "reconciler_metadata_digest")?,
         build_seconds: number(item, "reconciler_build_seconds")?,
         recorded_at: parsed(item, "reconciler_recorded_at")?,

@@ -1,4 +1,4 @@
-//! The inventory in `DynamoDB`: the table that the Python library knows, and a second one for journal and leases.
+//! The inventory in DynamoDB: the table that the Python library knows, and a second one for journal and leases.
 //!
 //! This file is the adapter and its reads. Formats stand in `item` and `builds` (pure), writes in `transaction`, leases in
 //! `leases`, the tables themselves in `schema`. It relies on a ready client: credentials, region, endpoint and retries of

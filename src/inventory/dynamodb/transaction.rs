@@ -169,7 +169,7 @@ impl DynamoDbInventory {
     }
 
     async fn has_event(&self, event: &BuildEvent) -> Result<bool, InventoryError> {
-        let key = builds::event_key(event).map_err(|detail| self.unwritable(event, detail))?;
+        let key = builds::event_key(event).map_err(|detail| self.unwritable(event, &detail))?;
         let found = self.build_item(&event.workflow_id, &key).await?;
         Ok(found.is_some_and(|item| builds::event(&item).as_ref() == Ok(event)))
     }
@@ -247,7 +247,7 @@ impl DynamoDbInventory {
         event: &BuildEvent,
         parts: &mut Vec<(Part, TransactWriteItem)>,
     ) -> Result<(), Refusal> {
-        let unwritable = |detail| Refusal::Error(self.unwritable(event, detail));
+        let unwritable = |detail: String| Refusal::Error(self.unwritable(event, &detail));
         let item = builds::event_item(event).map_err(unwritable)?;
         fits(&item, &event_name(event), self.builds_place())?;
         let put = new_put(&self.builds, item).map_err(|wrong| self.unbuilt(&wrong))?;
@@ -272,7 +272,7 @@ impl DynamoDbInventory {
         Ok(())
     }
 
-    fn unwritable(&self, event: &BuildEvent, detail: String) -> InventoryError {
+    fn unwritable(&self, event: &BuildEvent, detail: &str) -> InventoryError {
         InventoryError::Failed {
             place: self.builds_place(),
             detail: format!("{} cannot be written: {detail}", event_name(event)),

@@ -65,9 +65,11 @@ CREATE INDEX event_by_step ON event (workflow_id, step_id, build_id, seq);
 CREATE TABLE attempt (
     workflow_id TEXT NOT NULL,
     step_id TEXT NOT NULL,
+    recorded INTEGER NOT NULL,
     attempt TEXT NOT NULL,
     PRIMARY KEY (workflow_id, step_id)
 ) WITHOUT ROWID;
+CREATE INDEX attempt_unrecorded ON attempt (workflow_id, step_id) WHERE recorded = 0;
 CREATE TABLE lease (
     workflow_id TEXT NOT NULL PRIMARY KEY,
     holder TEXT,
@@ -92,7 +94,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, Fault> {
     Ok(connection)
 }
 
-/// `SQLite` does not wait here as it does elsewhere: of two that open a new file at once, one is told that it is locked.
+/// SQLite does not wait here as it does elsewhere: of two that open a new file at once, one is told that it is locked.
 fn switch_to_wal(connection: &Connection) -> Result<(), Fault> {
     let give_up = Instant::now() + BUSY;
     loop {

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::error::Fault;
 use super::records::{column, json, nanoseconds, timestamp};
 use crate::ids::{BuildId, StepId, WorkflowId};
-use crate::inventory::journal::{Attempt, BuildEvent};
+use crate::inventory::journal::{Attempt, BuildEvent, Progress};
 
 /// Appends an event and folds it into the newest attempt at its step.
 pub(super) fn append(db: &Connection, event: &BuildEvent) -> Result<(), Fault> {
@@ -27,10 +27,11 @@ pub(super) fn append(db: &Connection, event: &BuildEvent) -> Result<(), Fault> {
     }
     let current = newest(db, &event.workflow_id, &event.step_id)?;
     if let Some(attempt) = Attempt::after(current.as_ref(), event) {
-        db.prepare_cached("INSERT OR REPLACE INTO attempt VALUES (?, ?, ?)")?
+        db.prepare_cached("INSERT OR REPLACE INTO attempt VALUES (?, ?, ?, ?)")?
             .execute(params![
                 event.workflow_id.as_str(),
                 event.step_id.as_str(),
+                matches!(attempt.progress, Progress::Recorded { .. }),
                 json(&attempt)?
             ])?;
     }
@@ -62,11 +63,25 @@ fn newest(db: &Connection, workflow: &WorkflowId, step: &StepId) -> Result<Optio
         .transpose()
 }
 
+/// Which attempts are asked for.
+#[derive(Clone, Copy)]
+pub(super) enum Which {
+    All,
+    Unrecorded,
+}
+
 /// The newest attempt at each step, in step id order.
-pub(super) fn attempts(db: &Connection, workflow: &WorkflowId) -> Result<Vec<Attempt>, Fault> {
-    let mut statement = db.prepare_cached(
-        "SELECT step_id, attempt FROM attempt WHERE workflow_id = ? ORDER BY step_id",
-    )?;
+pub(super) fn attempts(
+    db: &Connection,
+    workflow: &WorkflowId,
+    which: Which,
+) -> Result<Vec<Attempt>, Fault> {
+    let mut statement = db.prepare_cached(match which {
+        Which::All => "SELECT step_id, attempt FROM attempt WHERE workflow_id = ? ORDER BY step_id",
+        Which::Unrecorded => {
+            "SELECT step_id, attempt FROM attempt WHERE workflow_id = ? AND recorded = 0 ORDER BY step_id"
+        }
+    })?;
     let mut rows = statement.query([workflow.as_str()])?;
     let mut attempts = Vec::new();
     while let Some(row) = rows.next()? {

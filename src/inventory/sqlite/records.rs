@@ -1,7 +1,4 @@
-//! Records as rows. The head stands in columns of its own, so that a plan reads ten thousand of them without parsing JSON
-//! other than the tags; the long texts stand in a table beside it.
-
-use std::collections::BTreeMap;
+//! Records as rows. The head stands in columns of its own, so that a plan reads ten thousand of them without parsing JSON; the long texts stand in a table beside it.
 
 use jiff::Timestamp;
 use rusqlite::types::{FromSql, ValueRef};
@@ -11,6 +8,7 @@ use super::error::Fault;
 use crate::desired::digest::Digest;
 use crate::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId, WorkflowId};
 use crate::inventory::record::{Built, Record, RecordHead};
+use crate::inventory::tags::Tags;
 use crate::inventory::{Expected, Heads};
 
 /// Columns 0 to 17.
@@ -142,7 +140,7 @@ fn put_head(db: &Connection, head: &RecordHead) -> Result<(), Fault> {
         built.map(|built| built.build_id.as_str()),
         built.map(|built| built.revision.as_str()),
         built.map(|built| built.region.as_str()),
-        built.map(|built| json(&built.tags)).transpose()?,
+        built.map(|built| built.tags.text()),
         built.map(|built| built.metadata_digest.as_bytes()),
         built.map(|built| built.build_seconds.cast_signed()),
         built.map(|built| nanoseconds(built.recorded_at)),
@@ -189,19 +187,12 @@ fn built(row: &Row<'_>, fingerprint: &[u8]) -> Result<Built, String> {
         build_id: BuildId::new(column::<&str>(row, 10)?),
         revision: Revision::new(column::<&str>(row, 11)?),
         region: Region::new(column::<&str>(row, 12)?),
-        tags: tags(column(row, 13)?)?,
+        tags: Tags::stored(column(row, 13)?),
         metadata_digest: digest(column(row, 14)?)?,
         build_seconds: column::<i64>(row, 15)?.cast_unsigned(),
         recorded_at: timestamp(column(row, 16)?)?,
         fence: column::<i64>(row, 17)?.cast_unsigned(),
     })
-}
-
-fn tags(text: &str) -> Result<BTreeMap<String, String>, String> {
-    if text == "{}" {
-        return Ok(BTreeMap::new());
-    }
-    serde_json::from_str(text).map_err(|wrong| format!("tags: {wrong}"))
 }
 
 fn digest(bytes: &[u8]) -> Result<Digest, String> {

@@ -41,6 +41,7 @@ contract! {
     an_event_is_never_changed,
     events_come_newest_first_by_step_and_up_to_the_limit,
     attempts_are_the_newest_build_of_each_step_folded,
+    attempts_without_a_record_are_those_that_run_or_failed,
     a_stale_token_writes_neither_record_nor_event,
     without_a_lease_no_token_writes,
     a_lease_given_back_writes_no_more_and_is_taken_anew,

@@ -1,5 +1,6 @@
 //! The inventory: one contract suite over both adapters, and what is particular to each.
 
+mod answers;
 mod contract;
 mod dynamodb;
 mod python_library;

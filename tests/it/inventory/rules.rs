@@ -1,11 +1,13 @@
 //! The rules of the inventory's port. Each takes an empty, prepared inventory and knows nothing of the adapter.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use reconciler::desired::digest::Digest;
 use reconciler::ids::{AmiId, AmiName, WorkflowId};
 use reconciler::inventory::journal::{Progress, Stage};
 use reconciler::inventory::record::Record;
+use reconciler::inventory::tags::Tags;
 use reconciler::inventory::{Expected, Fence, Inventory, InventoryError, Write};
 
 use super::values::{Build, failed, hold, minute, of_event, of_record, record, step, workflow};
@@ -50,10 +52,10 @@ pub(crate) async fn a_record_comes_back_as_it_was_written(inventory: Empty) {
     full.head.ami_name = AmiName::new("ubuntu/Ærø 🦀/'quoted'");
     let mut bare = record("größe", "ami-2", minute(1));
     if let Some(built) = &mut bare.head.built {
-        built.tags.clear();
+        built.tags = Tags::default();
         built.build_seconds = 0;
     }
-    bare.metadata = "{}".to_owned();
+    "{}".clone_into(&mut bare.metadata);
     bare.components.as_mut().unwrap().params.clear();
     for put in [full, bare] {
         inventory.write(of_record(put.clone()), None).await.unwrap();
@@ -344,6 +346,34 @@ pub(crate) async fn attempts_are_the_newest_build_of_each_step_folded(inventory:
     assert_eq!(pyenv.updated_at, minute(2));
 }
 
+pub(crate) async fn attempts_without_a_record_are_those_that_run_or_failed(inventory: Empty) {
+    let recorded = Stage::Recorded {
+        ami_id: AmiId::new("ami-1"),
+        build_seconds: 5,
+    };
+    for (name, end) in [
+        ("running", None),
+        ("failed", Some(failed())),
+        ("recorded", Some(recorded)),
+    ] {
+        let mut build = Build::of(name);
+        let write = of_event(build.intent());
+        inventory.write(write, None).await.unwrap();
+        if let Some(end) = end {
+            let write = of_event(build.next(end));
+            inventory.write(write, None).await.unwrap();
+        }
+    }
+    let attempts = inventory.unrecorded_attempts(&workflow()).await.unwrap();
+    let steps: Vec<_> = attempts.iter().map(|attempt| &attempt.step_id).collect();
+    assert_eq!(steps, [&step("failed"), &step("running")]);
+    // Tried again, it is one of them again.
+    let write = of_event(Build::of("recorded").intent());
+    inventory.write(write, None).await.unwrap();
+    let attempts = inventory.unrecorded_attempts(&workflow()).await.unwrap();
+    assert_eq!(attempts.len(), 3);
+}
+
 pub(crate) async fn a_stale_token_writes_neither_record_nor_event(inventory: Empty) {
     let old = hold(&*inventory, "a/1").await;
     let new = hold(&*inventory, "b/2").await;
@@ -520,7 +550,7 @@ pub(crate) async fn more_than_a_page_of_records_and_attempts_is_read_whole(inven
         let name = format!("step-{number:05}");
         let mut put = record(&name, &format!("ami-{number}"), minute(number));
         if let Some(built) = &mut put.head.built {
-            built.tags.insert("filler".to_owned(), filler.clone());
+            built.tags = BTreeMap::from([("filler".to_owned(), filler.clone())]).into();
         }
         let mut intent = Build::of(&name).intent();
         if let Stage::Intent(intent) = &mut intent.stage {

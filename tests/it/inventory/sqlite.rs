@@ -142,11 +142,13 @@ fn read_as_somebody_else(folder: &Path, path: &Path) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
+/// Makes a file something else than an inventory.
+type Spoil = fn(&Path);
+
 #[test]
 fn files_that_are_not_ours_are_refused_in_words() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("inventory.sqlite");
-    type Spoil = fn(&Path);
     let cases: [(Spoil, &str); 3] = [
         (
             |path| std::fs::write(path, "not a database, but long enough to be looked at").unwrap(),
@@ -209,7 +211,7 @@ fn a_row_that_cannot_be_read_stops_no_other() {
         .unwrap()
         .execute_batch(
             "UPDATE record SET fingerprint = x'00' WHERE step_id = 'pyenv'; \
-             UPDATE record SET tags = '{oops' WHERE step_id = 'core'",
+             UPDATE record SET create_at = 'yesterday' WHERE step_id = 'core'",
         )
         .unwrap();
     assert_eq!(steps(&inventory), ["mysql"]);

@@ -8,6 +8,7 @@ use reconciler::desired::digest::Digest;
 use reconciler::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId, WorkflowId};
 use reconciler::inventory::journal::{BuildEvent, Failure, FailureClass, Intent, Promise, Stage};
 use reconciler::inventory::record::{Built, Record, RecordHead};
+use reconciler::inventory::tags::Tags;
 use reconciler::inventory::{Inventory, Lease, Write};
 
 pub(crate) fn workflow() -> WorkflowId {
@@ -52,10 +53,10 @@ pub(crate) fn record(step_id: &str, ami_id: &str, created: Timestamp) -> Record 
                 build_id: BuildId::generate(),
                 revision: Revision::new("4f2c1e9000000000000000000000000000000000"),
                 region: Region::new("us-east-1"),
-                tags: BTreeMap::from([
+                tags: Tags::from(BTreeMap::from([
                     ("Name".to_owned(), format!("ubuntu/{step_id}")),
                     ("Prüfer".to_owned(), "Ærø 🦀 \"quoted\"\n".to_owned()),
-                ]),
+                ])),
                 metadata_digest: Digest::of(b"{}"),
                 build_seconds: 2460,
                 recorded_at: created,
@@ -71,29 +72,29 @@ pub(crate) fn record(step_id: &str, ami_id: &str, created: Timestamp) -> Record 
 
 /// One build, whose events are counted.
 pub(crate) struct Build {
-    step_id: StepId,
-    build_id: BuildId,
+    step: StepId,
+    id: BuildId,
     seq: u32,
 }
 
 impl Build {
     pub(crate) fn of(step_id: &str) -> Self {
         Self {
-            step_id: step(step_id),
-            build_id: BuildId::generate(),
+            step: step(step_id),
+            id: BuildId::generate(),
             seq: 0,
         }
     }
 
     pub(crate) fn id(&self) -> &BuildId {
-        &self.build_id
+        &self.id
     }
 
     pub(crate) fn next(&mut self, stage: Stage) -> BuildEvent {
         let event = BuildEvent {
             workflow_id: workflow(),
-            step_id: self.step_id.clone(),
-            build_id: self.build_id.clone(),
+            step_id: self.step.clone(),
+            build_id: self.id.clone(),
             seq: self.seq,
             at: minute(self.seq.into()),
             stage,
