@@ -79,7 +79,8 @@ pub(super) fn attempts(
     let mut statement = db.prepare_cached(match which {
         Which::All => "SELECT step_id, attempt FROM attempt WHERE workflow_id = ? ORDER BY step_id",
         Which::Unrecorded => {
-            "SELECT step_id, attempt FROM attempt WHERE workflow_id = ? AND recorded = 0 ORDER BY step_id"
+            "SELECT step_id, attempt FROM attempt INDEXED BY attempt_unrecorded \
+             WHERE workflow_id = ? AND recorded = 0 ORDER BY step_id"
         }
     })?;
     let mut rows = statement.query([workflow.as_str()])?;
