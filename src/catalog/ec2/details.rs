@@ -56,7 +56,6 @@ pub(super) fn details(image: &Image) -> Value {
 
 /// boto3's answer: absent members are left out, in the order of botocore's model of `Image`.
 fn data(image: &Image) -> Map<String, Value> {
-    let list = |values: Vec<Value>| (!values.is_empty()).then_some(Value::Array(values));
     let reason = image.state_reason.as_ref().map(|reason| {
         present([
             ("Code", text(reason.code.as_ref())),
@@ -68,7 +67,7 @@ fn data(image: &Image) -> Map<String, Value> {
         ("UsageOperation", text(image.usage_operation.as_ref())),
         (
             "BlockDeviceMappings",
-            list(image.block_device_mappings().iter().map(device).collect()),
+            list(image.block_device_mappings.as_ref(), device),
         ),
         ("Description", text(image.description.as_ref())),
         ("EnaSupport", image.ena_support.map(Value::Bool)),
@@ -79,7 +78,7 @@ fn data(image: &Image) -> Map<String, Value> {
         ("RootDeviceType", text(image.root_device_type.as_ref())),
         ("SriovNetSupport", text(image.sriov_net_support.as_ref())),
         ("StateReason", reason.map(Value::Object)),
-        ("Tags", list(image.tags().iter().map(tag).collect())),
+        ("Tags", list(image.tags.as_ref(), tag)),
         (
             "VirtualizationType",
             text(image.virtualization_type.as_ref()),
@@ -111,7 +110,7 @@ fn data(image: &Image) -> Map<String, Value> {
         ("Public", image.public.map(Value::Bool)),
         (
             "ProductCodes",
-            list(image.product_codes().iter().map(product_code).collect()),
+            list(image.product_codes.as_ref(), product_code),
         ),
         ("Architecture", text(image.architecture.as_ref())),
         ("ImageType", text(image.image_type.as_ref())),
@@ -155,6 +154,11 @@ fn product_code(code: &ProductCode) -> Value {
         "ProductCodeId": code.product_code_id,
         "ProductCodeType": code.product_code_type.as_ref().map(AsRef::<str>::as_ref),
     })
+}
+
+/// A list that EC2 sent empty is there, as boto3 has it.
+fn list<T>(values: Option<&Vec<T>>, one: impl Fn(&T) -> Value) -> Option<Value> {
+    values.map(|values| values.iter().map(one).collect())
 }
 
 fn text(value: Option<&impl AsRef<str>>) -> Option<Value> {

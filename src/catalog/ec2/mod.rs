@@ -10,6 +10,7 @@ mod leftovers;
 #[cfg(test)]
 pub(crate) mod scripted;
 mod wait;
+mod whole;
 
 use std::collections::BTreeMap;
 
@@ -35,9 +36,13 @@ pub struct Ec2Catalog {
 impl Ec2Catalog {
     /// Over a client.
     #[must_use]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the catalog is what the client is made for"
+    )]
     pub fn new(client: Client) -> Self {
         Self {
-            client,
+            client: whole::believing_whole_answers(&client),
             pace: Pace::default(),
         }
     }
@@ -145,5 +150,38 @@ impl ImageCatalog for Ec2Catalog {
 
     async fn clean(&self, leftovers: &Leftovers) -> Result<Vec<String>, CatalogError> {
         clean::remove(&self.client, leftovers).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::scripted::{Answer, Ec2, image_xml};
+    use super::*;
+
+    #[tokio::test]
+    async fn known_images_take_one_call_for_each_thousand() {
+        let ec2 = Ec2::answering(|call| {
+            let ids = call.list("ImageId");
+            Answer::images(ids.iter().map(|id| image_xml(id, "x", "available")))
+        });
+        let catalog = Ec2Catalog::new(ec2.client());
+        for (images, calls) in [(1000, 1), (2500, 3), (0, 0)] {
+            let before = ec2.calls().len();
+            let ids: Vec<_> = (0..images)
+                .map(|n| AmiId::new(format!("ami-{n}")))
+                .collect();
+            assert_eq!(catalog.images(&ids).await.unwrap().len(), images);
+            assert_eq!(ec2.calls().len() - before, calls, "{images} images");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pattern_without_an_owner_asks_nobody() {
+        let ec2 = Ec2::answering(|_| Answer::images([]));
+        let refused = Ec2Catalog::new(ec2.client())
+            .newest_image("ubuntu-*", " ")
+            .await;
+        assert!(matches!(refused, Err(CatalogError::Refused { .. })));
+        assert!(ec2.calls().is_empty());
     }
 }

@@ -66,6 +66,7 @@ fn decode(text: &str) -> String {
 pub(crate) struct Answer {
     status: u16,
     body: String,
+    cut: bool,
 }
 
 impl Answer {
@@ -74,7 +75,14 @@ impl Answer {
         Self {
             status: 200,
             body: inner.to_owned(),
+            cut: false,
         }
+    }
+
+    /// The same, cut in the middle.
+    pub(crate) fn cut(mut self) -> Self {
+        self.cut = true;
+        self
     }
 
     /// Images of `DescribeImages`.
@@ -91,6 +99,7 @@ impl Answer {
             } else {
                 400
             },
+            cut: false,
             body: format!(
                 "<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors><RequestID>r</RequestID></Response>"
             ),
@@ -152,10 +161,13 @@ impl HttpConnector for Ec2 {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let call = Call::read(&request);
         let answer = (self.script)(&call);
-        let body = match answer.status {
+        let mut body = match answer.status {
             200 => format!("<{0}Response>{1}</{0}Response>", call.action(), answer.body),
             _ => answer.body,
         };
+        if answer.cut {
+            body.truncate(body.len() / 2);
+        }
         self.calls.lock().unwrap().push(call);
         let status = answer.status.try_into().unwrap();
         HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(body))))

@@ -1,0 +1,6 @@
+//! The catalog against an emulated EC2: the real SDK, the real wire.
+
+mod faults;
+mod images;
+mod leftovers;
+mod region;
