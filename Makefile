@@ -1,0 +1,72 @@
+# The commands of this project. `make demo` and `make test` do all set-up, inside this folder.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+TOOLS := $(CURDIR)/.tools
+PREFIX ?= /usr/local
+
+# Where the machine has no OpenSSL headers, `make tools` unpacks Debian's.
+ifneq ($(wildcard $(TOOLS)/root/usr/include/openssl/ssl.h),)
+export OPENSSL_INCLUDE_DIR := $(TOOLS)/root/usr/include
+export OPENSSL_LIB_DIR := $(TOOLS)/root/usr/lib/x86_64-linux-gnu
+export OPENSSL_STATIC := 1
+endif
+
+.PHONY: help tools demo test check bench install generate generated
+
+help:
+	@echo 'make demo      a small build farm comes up on this machine and tells its story'
+	@echo 'make test      every test, with real Packer and an emulated AWS'
+	@echo 'make check     format, clippy, documentation, dependency policy, generated files'
+	@echo 'make bench     the benchmarks of docs/benchmarks.md'
+	@echo 'make install   build for release and install below PREFIX ($(PREFIX)), DESTDIR honoured'
+	@echo 'make generate  write the generated files anew'
+
+tools:
+	@scripts/tools.sh
+
+# In a make of its own, so that OpenSSL headers that were just unpacked are seen.
+demo: tools
+	@$(MAKE) --no-print-directory build
+	@exec $(TOOLS)/venv/bin/python scripts/demo.py
+
+.PHONY: build
+build:
+	@cargo build --locked --bin reconciler
+
+test: tools
+	@$(MAKE) --no-print-directory run-tests
+
+.PHONY: run-tests
+run-tests:
+	@cargo test --locked --no-fail-fast
+
+check: tools
+	@$(MAKE) --no-print-directory run-checks
+
+.PHONY: run-checks
+run-checks:
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --lib
+	$(TOOLS)/venv/bin/python scripts/dependency_policy.py
+	$(MAKE) --no-print-directory generated
+
+# The generated files are compared by a test; this runs only that one.
+generated:
+	cargo test --locked --lib config::schema
+
+generate:
+	RECONCILER_UPDATE_GENERATED=1 cargo test --locked --lib config::schema
+
+bench: tools
+	@cargo build --locked --release
+	@exec $(TOOLS)/venv/bin/python scripts/bench.py
+
+install:
+	cargo build --locked --release --bin reconciler
+	install -D -m 755 target/release/reconciler $(DESTDIR)$(PREFIX)/bin/reconciler
+	install -D -m 644 config/reconciler.yaml $(DESTDIR)$(PREFIX)/share/reconciler/reconciler.yaml
+	sed 's|/usr/local/bin|$(PREFIX)/bin|' deploy/reconciler.service > $(CURDIR)/target/reconciler.service
+	install -D -m 644 target/reconciler.service $(DESTDIR)$(PREFIX)/lib/systemd/system/reconciler.service

@@ -1,0 +1,5 @@
+aws_region      = "{{ builder.workflow_param.aws_region }}"
+source_ami_id   = "{{ builder.source_ami_id }}"
+output_ami_name = "{{ builder.output_ami_name }}"
+instance_type   = "{{ builder.workflow_param.instance_type }}"
+ssh_username    = "{{ builder.workflow_param.ssh_username }}"

@@ -1,0 +1,49 @@
+packer {
+  required_plugins {
+    amazon = {
+      version = ">= 1.2.0"
+      source  = "github.com/hashicorp/amazon"
+    }
+  }
+}
+
+source "amazon-ebs" "{{ builder.step_param.step_id }}" {
+  region        = var.aws_region
+  source_ami    = var.source_ami_id
+  ami_name      = var.output_ami_name
+  instance_type = var.instance_type
+  ssh_username  = var.ssh_username
+{%- if builder.workflow_param.is_default_vpc == "false" %}
+
+  vpc_filter {
+    filters = { "tag:Name" = "{{ builder.workflow_param.vpc_name }}" }
+  }
+  subnet_filter {
+    filters = { "tag:Name" = "{{ builder.workflow_param.subnet_name }}" }
+    random  = true
+  }
+{%- endif %}
+{%- if builder.workflow_param.ec2_iam_role_name %}
+  iam_instance_profile = "{{ builder.workflow_param.ec2_iam_role_name }}"
+{%- endif %}
+
+  run_tags = { Name = "packer {{ builder.step_param.step_id }}" }
+}
+
+build {
+  sources = ["source.amazon-ebs.{{ builder.step_param.step_id }}"]
+
+  # A loop over structure is what Jinja is for.
+  provisioner "shell" {
+    inline = [
+      "mkdir -p \"$HOME/build_deps\"",
+{%- for package in builder.step_param.packages %}
+      "echo {{ package }} >> \"$HOME/build_deps/packages\"",
+{%- endfor %}
+    ]
+  }
+
+  provisioner "shell" {
+    script = "export_versions.sh"
+  }
+}

@@ -1,0 +1,285 @@
+"""A small build farm on this machine that tells its story: `make demo`.
+
+Starts an emulated AWS and a private sshd, follows a bare repository with the daemon, and pushes to it. Every claim that it prints was
+looked up first; one that does not hold ends it with exit code 1. All it writes is below .demo/ of the project.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = ROOT / ".tools"
+DEMO = ROOT / ".demo"
+BINARY = Path(os.environ.get("RECONCILER_BINARY", ROOT / "target/debug/reconciler"))
+PYTHON = TOOLS / "venv/bin/python"
+BASE = "ami-0123456789abcdef0"
+STEPS = ["pyenv", "mysql", "build_deps", "server_data", "built_core"]
+STARTED = []
+COLOUR = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+
+def say(text):
+    print(f"\n\033[1m{text}\033[0m" if COLOUR else f"\n{text}", flush=True)
+
+
+def fail(text):
+    print(f"demo: FAILED: {text}", file=sys.stderr, flush=True)
+    for log in ("daemon.log", "emulator.err", "sshd.err"):
+        path = DEMO / log
+        if path.exists() and path.read_text().strip():
+            print(f"---- the end of {path.relative_to(ROOT)}", *path.read_text().splitlines()[-25:], sep="\n", file=sys.stderr)
+    sys.exit(1)
+
+
+def claim(truth, text):
+    if not truth:
+        fail(text)
+    print(f"  \033[32m✓\033[0m {text}" if COLOUR else f"  ✓ {text}", flush=True)
+
+
+def start(name, command, **more):
+    """A child that ends with this script: its standard input is a pipe that closes with us, or it gets SIGTERM."""
+    errors = open(DEMO / f"{name}.err", "w")
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=errors, start_new_session=True, **more)
+    STARTED.append(child)
+    return child
+
+
+def start_service(name, command):
+    child = start(name, command, stdout=subprocess.PIPE)
+    line = child.stdout.readline()
+    if not line:
+        fail(f"{name} did not start")
+    return json.loads(line)
+
+
+def stop_all():
+    for child in reversed(STARTED):
+        if child.poll() is None:
+            child.send_signal(signal.SIGTERM)
+    for child in reversed(STARTED):
+        try:
+            child.wait(15)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+    stop_supervisors()
+
+
+def stop_supervisors():
+    """Builds outlive the daemon by design; a demo that was interrupted ends them as well."""
+    for file in (DEMO / "state/builds").glob("*/supervisor.json"):
+        if (file.parent / "exit.json").exists():
+            continue
+        known = json.loads(file.read_text())
+        try:
+            if int(Path(f"/proc/{known['pid']}/stat").read_text().rpartition(")")[2].split()[19]) == known["pid_start"]:
+                os.kill(known["pid"], signal.SIGTERM)
+        except (OSError, ValueError):
+            pass
+
+
+def environment():
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("RECONCILER_", "AWS_", "PACKER_", "GIT_"))}
+    for name in ("PACKER_PLUGIN_PATH",):
+        if name in os.environ:
+            env[name] = os.environ[name]
+    home = DEMO / "home"
+    home.mkdir(exist_ok=True)
+    env.update(
+        HOME=str(home),
+        AWS_ACCESS_KEY_ID="demo",
+        AWS_SECRET_ACCESS_KEY="demo-secret-key",
+        AWS_EC2_METADATA_DISABLED="true",
+        RECONCILER_CONFIG=str(DEMO / "reconciler.yaml"),
+        GIT_CONFIG_GLOBAL="/dev/null",
+        GIT_CONFIG_NOSYSTEM="1",
+        GIT_AUTHOR_NAME="Demo",
+        GIT_AUTHOR_EMAIL="demo@example.org",
+        GIT_COMMITTER_NAME="Demo",
+        GIT_COMMITTER_EMAIL="demo@example.org",
+    )
+    return env
+
+
+def run(*command, cwd=None, show=False, check=True):
+    done = subprocess.run([str(part) for part in command], cwd=cwd, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if show:
+        print(done.stdout, end="", flush=True)
+    if check and done.returncode not in (0, 2):
+        fail(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done
+
+
+def reconciler(*arguments, **more):
+    if more.get("show"):
+        print(f"$ reconciler {' '.join(arguments)}", flush=True)
+    return run(BINARY, *arguments, **more)
+
+
+def status():
+    answer = json.loads(reconciler("status", "--output", "json").stdout)
+    return {step["step_id"]: step for step in answer["workflows"][0]["steps"]}
+
+
+def wait_until(what, test, seconds=90):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        steps = status()
+        if test(steps):
+            return steps
+        if any(step["state"] in ("quarantined", "broken", "backing-off") for step in steps.values()):
+            fail(f"waiting until {what}: {[(step['step_id'], step['state'], step['reason']) for step in steps.values()]}")
+        time.sleep(0.3)
+    fail(f"not within {seconds} s: {what}")
+
+
+def in_sync_at(revision):
+    return lambda steps: all(step["state"] == "in-sync" for step in steps.values()) and set(steps) == set(STEPS)
+
+
+def commit_and_push(work, message):
+    run("git", "add", "-A", cwd=work)
+    run("git", "commit", "-q", "-m", message, cwd=work)
+    revision = run("git", "rev-parse", "HEAD", cwd=work).stdout.strip()
+    return revision
+
+
+def push(work):
+    run("git", "push", "-q", "origin", "HEAD:main", cwd=work)
+
+
+def write_config(emulator, sshd, packer):
+    overrides = {
+        "ssh_host": "127.0.0.1",
+        "ssh_port": sshd["port"],
+        "ssh_username": sshd["user"],
+        "ssh_private_key_file": sshd["key"],
+        "skip_region_validation": True,
+        "skip_metadata_api_check": True,
+    }
+    old = " v1.6." in run(packer, "version").stdout
+    endpoint = f"http://127.0.0.1:{emulator['port']}"
+    if old:
+        overrides["custom_endpoint_ec2"] = endpoint
+    (DEMO / "reconciler.yaml").write_text(
+        f"""state_dir: {DEMO}/state
+repositories:
+  - name: demo
+    path: {DEMO}/demo.git
+    reference: main
+inventory:
+  table: game_images
+aws:
+  endpoint_url: {endpoint}
+  emulator:
+    source_overrides: {json.dumps(overrides)}
+packer:
+  binary: {packer}
+  grace: 10s
+"""
+    )
+    return endpoint
+
+
+def start_daemon():
+    log = open(DEMO / "daemon.log", "a")
+    child = subprocess.Popen([str(BINARY), "run"], env=environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    STARTED.append(child)
+    return child
+
+
+def resources(endpoint):
+    from urllib.request import urlopen
+
+    return json.load(urlopen(f"{endpoint}/_control/resources"))
+
+
+def main():
+    begin = time.monotonic()
+    shutil.rmtree(DEMO, ignore_errors=True)
+    DEMO.mkdir()
+    packer = Path(os.environ.get("RECONCILER_TEST_PACKER", TOOLS / "bin/packer")).resolve()
+
+    say("A build farm comes up: an emulated AWS, a private sshd, a bare git repository")
+    emulator = start_service("emulator", [PYTHON, ROOT / "tests/aws/emulator.py", "--base-image", f"ubuntu-22.04-server-20261101={BASE}"])
+    sshd = start_service("sshd", [ROOT / "tests/aws/sshd.sh", DEMO / "ssh"])
+    endpoint = write_config(emulator, sshd, packer)
+    work = DEMO / "work"
+    run("git", "init", "-q", "--bare", "-b", "main", DEMO / "demo.git")
+    run("git", "clone", "-q", DEMO / "demo.git", work)
+    shutil.copytree(ROOT / "packer_workspaces", work / "packer_workspaces", ignore=shutil.ignore_patterns("__pycache__"))
+    first = commit_and_push(work, "Five steps")
+    print(f"  {run(packer, 'version').stdout.splitlines()[0]}; AWS at {endpoint}; sshd at port {sshd['port']}")
+
+    say("First push: five images, four deep, with real Packer")
+    push(work)
+    reconciler("check", show=True)
+    reconciler("plan", show=True)
+    daemon = start_daemon()
+    before = wait_until("five images are recorded", in_sync_at(first))
+    reconciler("status", show=True)
+    images = {name: step["ami_id"] for name, step in before.items()}
+    claim(len(set(images.values())) == 5, "five steps, five images")
+    left = resources(endpoint)
+    claim(not left["key_pairs"] and not left["security_groups"] and all(i["state"] == "terminated" for i in left["instances"]), "no instance, key pair or security group is left")
+
+    say("A change to one script in the middle: that step and those after it are rebuilt, in order")
+    script = work / "packer_workspaces/s03-build-deps/export_versions.sh"
+    script.write_text(script.read_text().replace("CLANG_VERSION=19", "CLANG_VERSION=20"))
+    second = commit_and_push(work, "Build with clang 20")
+    daemon.send_signal(signal.SIGSTOP)
+    push(work)
+    reconciler("plan", show=True)
+    reconciler("diff", "build_deps", show=True)
+    daemon.send_signal(signal.SIGCONT)
+    after = wait_until("the change is built", lambda steps: in_sync_at(second)(steps) and steps["built_core"]["ami_id"] != images["built_core"])
+    reconciler("status", show=True)
+    changed = {name for name in STEPS if after[name]["ami_id"] != images[name]}
+    claim(changed == {"build_deps", "server_data", "built_core"}, "exactly build_deps, server_data and built_core have new images")
+    times = [after[name]["created_at"] for name in ("build_deps", "server_data", "built_core")]
+    claim(times == sorted(times), "in that order")
+    old = {image["id"]: image for image in resources(endpoint)["images"]}
+    claim(all(image in old and old[image]["state"] == "available" for image in images.values()), "the old images are still there")
+
+    say("A change of a tag and a README: nothing is rebuilt, the tags change")
+    params = work / "packer_workspaces/workflow_param.json"
+    params.write_text(params.read_text().replace('"env": "demo"', '"env": "production"'))
+    readme = work / "packer_workspaces/s02-mysql/README.md"
+    readme.write_text("How the database is set up.\n")
+    third = commit_and_push(work, "Tag as production")
+    daemon.send_signal(signal.SIGSTOP)
+    push(work)
+    reconciler("plan", show=True)
+    daemon.send_signal(signal.SIGCONT)
+    current = {name: step["ami_id"] for name, step in after.items()}
+
+    def retagged(steps):
+        tags = {image["id"]: image["tags"].get("env") for image in resources(endpoint)["images"]}
+        return all(step["state"] == "in-sync" for step in steps.values()) and all(tags[image] == "production" for image in current.values())
+
+    final = wait_until("the tags have changed", retagged)
+    claim(all(final[name]["ami_id"] == current[name] for name in STEPS), "no image was rebuilt for a tag")
+    reconciler("status", show=True)
+
+    say("The daemon ends in order")
+    daemon.terminate()
+    claim(daemon.wait(15) == 0, "it has ended with exit code 0")
+    print(f"\ndemo: everything was as claimed, in {time.monotonic() - begin:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("\ndemo: interrupted", file=sys.stderr)
+        sys.exit(130)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        stop_all()

@@ -1,0 +1,296 @@
+"""An AWS for tests and the demo: moto behind a door that is as strict as EC2 and as unkind as a network.
+
+What it adds to moto stands in README.md beside this file. Prints one line of JSON, {"port": N}, when it listens, and ends when
+its standard input closes or on SIGTERM, so that it never outlives whoever started it.
+"""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections import Counter
+from urllib.parse import parse_qs
+
+os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
+
+from moto.ec2.models import ec2_backends  # noqa: E402
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: E402
+from werkzeug.serving import WSGIRequestHandler, make_server  # noqa: E402
+
+ACCOUNT = "123456789012"
+
+
+class State:
+    """What tests ask and change by /_control/."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.calls = Counter()
+        self.log = []
+        self.faults = []
+        self.pending_seconds = 0.0
+        self.fail_images = False
+
+    def fault_for(self, name):
+        """The first rule that this call meets. A rule counts the calls it matches: `nth` (from 1) is the first to fail, `times` how many do."""
+        for rule in self.faults:
+            if rule["operation"] not in (name, name.split(".")[-1], "*"):
+                continue
+            rule["seen"] = rule.get("seen", 0) + 1
+            first = rule.get("nth", 1)
+            if first <= rule["seen"] < first + rule.get("times", 1):
+                return rule["kind"]
+        return None
+
+
+STATE = State()
+
+
+def backend(region):
+    return ec2_backends[ACCOUNT][region]
+
+
+def own_images(region):
+    return list(backend(region).amis.values())
+
+
+def operation(environ, body):
+    """`ec2.DescribeImages`, `dynamodb.Query`, and the region, from the signature."""
+    scope = environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")[2].split(",")[0].split("/")
+    region, service = (scope[2], scope[3]) if len(scope) > 4 else ("us-east-1", "unknown")
+    target = environ.get("HTTP_X_AMZ_TARGET")
+    if target:
+        return f"{service}.{target.split('.')[-1]}", region, {}
+    form = parse_qs(body.decode("utf-8", "replace"))
+    action = form.get("Action", ["?"])[0]
+    return f"{service}.{action}", region, form
+
+
+def ec2_error(code, message, status):
+    text = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<Response><Errors><Error>'
+        f"<Code>{code}</Code><Message>{message}</Message></Error></Errors>"
+        "<RequestID>00000000-0000-0000-0000-000000000000</RequestID></Response>"
+    )
+    return status, "text/xml", text.encode()
+
+
+def json_error(code, message, status):
+    body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": message}
+    return status, "application/x-amz-json-1.0", json.dumps(body).encode()
+
+
+ERRORS = {
+    "throttle": ("RequestLimitExceeded", "ThrottlingException", "Request limit exceeded.", 503),
+    "internal": ("InternalError", "InternalServerError", "An internal error has occurred.", 500),
+    "denied": ("UnauthorizedOperation", "AccessDeniedException", "You are not authorized to perform this operation.", 403),
+    "expired": ("RequestExpired", "ExpiredTokenException", "The security token included in the request is expired.", 400),
+    "capacity": ("InsufficientInstanceCapacity", "InternalServerError", "We currently do not have sufficient capacity.", 500),
+}
+
+
+def injected(kind, service):
+    ec2_code, json_code, message, status = ERRORS[kind]
+    return json_error(json_code, message, 400 if status == 503 else status) if service == "dynamodb" else ec2_error(ec2_code, message, status)
+
+
+def duplicate_name(name, region, form):
+    """EC2 keeps image names unique in an account and region; moto does not."""
+    if name not in ("ec2.CreateImage", "ec2.RegisterImage", "ec2.CopyImage"):
+        return None
+    wanted = form.get("Name", [None])[0]
+    for image in own_images(region):
+        if image.name == wanted and image.owner_id == ACCOUNT:
+            return ec2_error("InvalidAMIName.Duplicate", f"AMI name {wanted} is already in use by AMI {image.id}", 400)
+    return None
+
+
+def age_new_images(region, before):
+    """New images are pending for a while, or fail, as the test wants."""
+    for image in own_images(region):
+        if image.id in before:
+            continue
+        if STATE.fail_images:
+            image.state = "failed"
+        elif STATE.pending_seconds > 0:
+            image.state = "pending"
+            timer = threading.Timer(STATE.pending_seconds, lambda image=image: setattr(image, "state", "available"))
+            timer.daemon = True
+            timer.start()
+
+
+def resources():
+    """Everything that a build could leave behind, over all regions."""
+    found = {"instances": [], "key_pairs": [], "security_groups": [], "images": [], "snapshots": []}
+    for region, one in list(ec2_backends[ACCOUNT].items()):
+        for reservation in list(one.reservations.values()):
+            for instance in reservation.instances:
+                found["instances"].append({"id": instance.id, "state": instance.state, "key_name": instance.key_name, "region": region})
+        found["key_pairs"] += [name for name in one.keypairs]
+        for groups in one.groups.values():
+            found["security_groups"] += [group.name for group in groups.values() if group.name != "default"]
+        for image in list(one.amis.values()):
+            tags = {tag["key"]: tag["value"] for tag in image.get_tags()}
+            found["images"].append({"id": image.id, "name": image.name, "state": image.state, "tags": tags, "region": region})
+        for snapshot in list(one.snapshots.values()):
+            tags = {tag["key"]: tag["value"] for tag in snapshot.get_tags()}
+            found["snapshots"].append({"id": snapshot.id, "description": snapshot.description, "tags": tags})
+    return found
+
+
+def control(path, method, body):
+    if path == "/_control/calls":
+        with STATE.lock:
+            return {"counts": dict(STATE.calls), "log": STATE.log[-1000:]}
+    if path == "/_control/resources":
+        return resources()
+    if method != "POST":
+        return None
+    value = json.loads(body or b"null")
+    with STATE.lock:
+        if path == "/_control/reset-calls":
+            STATE.calls.clear()
+            STATE.log.clear()
+        elif path == "/_control/faults":
+            STATE.faults = value or []
+        elif path == "/_control/pending":
+            STATE.pending_seconds = float(value["seconds"])
+        elif path == "/_control/fail-images":
+            STATE.fail_images = bool(value)
+        elif path == "/_control/base-image":
+            return {"id": seed(value["name"], value.get("id"), value.get("region", "us-east-1"), value.get("owner", ACCOUNT), value.get("created"))}
+        else:
+            return None
+    return {}
+
+
+def seed(name, image_id, region, owner=ACCOUNT, created=None):
+    one = backend(region)
+    image = one.register_image(name=name, description="base image of the emulator")
+    image.owner_id = owner
+    if created:
+        image.creation_date = created
+    if image_id:
+        del one.amis[image.id]
+        image.id = image_id
+        one.amis[image_id] = image
+    return image.id
+
+
+class Door:
+    """The WSGI application in front of moto."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def __call__(self, environ, start_response):
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        body = environ["wsgi.input"].read(length) if length else b""
+        path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+        if path.startswith("/_control/"):
+            answer = control(path, method, body)
+            status = 404 if answer is None else 200
+            return self.send(start_response, (status, "application/json", json.dumps(answer).encode()))
+        name, region, form = operation(environ, body)
+        with STATE.lock:
+            STATE.calls[name] += 1
+            STATE.log.append(name)
+            del STATE.log[:-5000]
+            kind = STATE.fault_for(name)
+        if kind in ERRORS:
+            return self.send(start_response, injected(kind, name.split(".")[0]))
+        if kind == "drop-before":
+            return self.drop(environ)
+        refused = duplicate_name(name, region, form)
+        if refused:
+            return self.send(start_response, refused)
+        creates = name in ("ec2.CreateImage", "ec2.RegisterImage", "ec2.CopyImage")
+        before = {image.id for image in own_images(region)} if creates else set()
+        answer = self.ask(environ, body)
+        if kind == "duplicate":
+            answer = self.ask(environ, body)
+        if creates:
+            age_new_images(region, before)
+        if kind == "drop-after":
+            return self.drop(environ)
+        if kind == "truncate":
+            status, content_type, text = answer
+            answer = status, content_type, text[: len(text) // 2]
+        return self.send(start_response, answer)
+
+    def ask(self, environ, body):
+        import io
+
+        environ = dict(environ)
+        environ["wsgi.input"] = io.BytesIO(body)
+        caught = {}
+
+        def catch(status, headers, exc_info=None):
+            caught["status"], caught["headers"] = status, headers
+            return lambda _: None
+
+        chunks = self.inner(environ, catch)
+        text = b"".join(chunks)
+        headers = {key.lower(): value for key, value in caught["headers"]}
+        return int(caught["status"].split()[0]), headers.get("content-type", "text/plain"), text
+
+    @staticmethod
+    def drop(environ):
+        connection = environ["werkzeug.socket"]
+        connection.shutdown(socket.SHUT_RDWR)
+        raise ConnectionAbortedError("dropped on request of a test")
+
+    @staticmethod
+    def send(start_response, answer):
+        status, content_type, text = answer
+        start_response(f"{status} ", [("Content-Type", content_type), ("Content-Length", str(len(text)))])
+        return [text]
+
+
+class Handler(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def log(self, *_args, **_kwargs):
+        pass
+
+    def log_error(self, *_args, **_kwargs):
+        pass
+
+    def handle_one_request(self):
+        try:
+            super().handle_one_request()
+        except (ConnectionError, OSError):
+            self.close_connection = True
+
+
+def end_with_parent():
+    # Reads by the descriptor: an open buffered reader would block the interpreter's end.
+    while os.read(0, 4096):
+        pass
+    os._exit(0)
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--port", type=int, default=0)
+    arguments.add_argument("--base-image", action="append", default=[], metavar="NAME=ID", help="an image to begin with")
+    arguments.add_argument("--region", default="us-east-1")
+    chosen = arguments.parse_args()
+    logging.disable(logging.CRITICAL)
+    for one in chosen.base_image:
+        name, _, image_id = one.rpartition("=")
+        seed(name, image_id, chosen.region)
+    server = make_server("127.0.0.1", chosen.port, Door(DomainDispatcherApplication(create_backend_app)), threaded=True, request_handler=Handler)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    print(json.dumps({"port": server.server_port}), flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
