@@ -72,21 +72,24 @@ impl WorkflowContext {
             ("step_param", today),
         ];
         builder.extend(images.map(|(name, value)| (name, Value::from(value))));
-        [
-            ("builder", builder.into_iter().collect::<Value>()),
+        map([
+            ("builder", map(builder)),
             ("workflow_param", self.workflow_param.clone()),
             ("step_param", object(&own)),
             ("params", object(&merged)),
-        ]
-        .into_iter()
-        .collect()
+        ])
     }
 }
 
-fn object(map: &Map<String, Json>) -> Value {
-    map.iter()
-        .map(|(key, value)| (Value::from(key.as_str()), convert(value)))
-        .collect()
+fn object(values: &Map<String, Json>) -> Value {
+    map(values
+        .iter()
+        .map(|(key, value)| (key.as_str(), convert(value))))
+}
+
+/// A template's map, in the order of the pairs.
+fn map<'a>(pairs: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
+    Value::from_pairs(pairs)
 }
 
 /// Numbers keep their text until here; an integer stays one whatever its size allows, as in Python.

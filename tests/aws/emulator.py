@@ -5,6 +5,7 @@ its standard input closes or on SIGTERM, so that it never outlives whoever start
 """
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -29,6 +30,8 @@ class State:
 
     def __init__(self):
         self.lock = threading.Lock()
+        # moto looks and then writes: without a lock two conditional writes can both win.
+        self.tables = threading.Lock()
         self.calls = Counter()
         self.log = []
         self.faults = []
@@ -109,11 +112,18 @@ def duplicate_name(name, region, form):
     return None
 
 
+def complete(image):
+    """What Packer asks of a source image and moto leaves out."""
+    image.root_device_type, image.root_device_name = "ebs", "/dev/sda1"
+    image.virtualization_type, image.architecture = "hvm", "x86_64"
+
+
 def age_new_images(region, before):
     """New images are pending for a while, or fail, as the test wants."""
     for image in own_images(region):
         if image.id in before:
             continue
+        complete(image)
         if STATE.fail_images:
             image.state = "failed"
         elif STATE.pending_seconds > 0:
@@ -130,7 +140,7 @@ def resources():
         for reservation in list(one.reservations.values()):
             for instance in reservation.instances:
                 found["instances"].append({"id": instance.id, "state": instance.state, "key_name": instance.key_name, "region": region})
-        found["key_pairs"] += [name for name in one.keypairs]
+        found["key_pairs"] += [name for name in one.key_pairs]
         for groups in one.groups.values():
             found["security_groups"] += [group.name for group in groups.values() if group.name != "default"]
         for image in list(one.amis.values()):
@@ -145,7 +155,10 @@ def resources():
 def control(path, method, body):
     if path == "/_control/calls":
         with STATE.lock:
-            return {"counts": dict(STATE.calls), "log": STATE.log[-1000:]}
+            return dict(STATE.calls)
+    if path == "/_control/log":
+        with STATE.lock:
+            return STATE.log[-1000:]
     if path == "/_control/resources":
         return resources()
     if method != "POST":
@@ -172,6 +185,7 @@ def seed(name, image_id, region, owner=ACCOUNT, created=None):
     one = backend(region)
     image = one.register_image(name=name, description="base image of the emulator")
     image.owner_id = owner
+    complete(image)
     if created:
         image.creation_date = created
     if image_id:
@@ -210,9 +224,10 @@ class Door:
             return self.send(start_response, refused)
         creates = name in ("ec2.CreateImage", "ec2.RegisterImage", "ec2.CopyImage")
         before = {image.id for image in own_images(region)} if creates else set()
-        answer = self.ask(environ, body)
-        if kind == "duplicate":
+        with STATE.tables if name.startswith("dynamodb.") else contextlib.nullcontext():
             answer = self.ask(environ, body)
+            if kind == "duplicate":
+                answer = self.ask(environ, body)
         if creates:
             age_new_images(region, before)
         if kind == "drop-after":
