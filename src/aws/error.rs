@@ -122,9 +122,20 @@ fn credentials(error: &CredentialsError) -> AwsFailure {
         CredentialsError::ProviderTimedOut(_) => AwsFailure::Unavailable(causes(error)),
         CredentialsError::CredentialsNotLoaded(_) => AwsFailure::Credentials(format!(
             "{} (looked at the workflow's keys and profile, AWS_ACCESS_KEY_ID, AWS_PROFILE, and the container's and instance's role)",
-            causes(error)
+            why_no_credentials(error)
         )),
         _ => AwsFailure::Credentials(causes(error)),
+    }
+}
+
+/// Why a place gave no credentials; of a chain of places, which lists them on many lines, only that none did.
+pub(super) fn why_no_credentials(error: &CredentialsError) -> String {
+    if !matches!(error, CredentialsError::CredentialsNotLoaded(_)) {
+        return causes(error);
+    }
+    match std::error::Error::source(error).map(causes) {
+        Some(said) if !said.contains('\n') => said,
+        _ => "none were found".to_owned(),
     }
 }
 
@@ -185,7 +196,7 @@ mod tests {
             panic!("not taken for credentials");
         };
         assert!(
-            said.contains("AWS_ACCESS_KEY_ID") && said.contains("role"),
+            said.starts_with("no providers") && said.contains("AWS_ACCESS_KEY_ID"),
             "{said}"
         );
 

@@ -199,4 +199,52 @@ mod tests {
                 .contains("more than 50")
         );
     }
+
+    #[test]
+    fn the_users_tags_stand_over_the_librarys_and_ours_over_all() {
+        let (workflow_id, step_id) = (WorkflowId::new("wf"), StepId::new("pyenv"));
+        let (id, name) = (AmiId::new("ami-0"), AmiName::new("base"));
+        let aws_tags = tags(&[("Name", "mine"), ("team", "ops")]);
+        let all = ImageTags {
+            name: &AmiName::new("base/wf/pyenv/2d711642"),
+            base_ami_id: &id,
+            base_ami_name: &name,
+            root_base_ami_id: &id,
+            root_base_ami_name: &name,
+            aws_tags: &aws_tags,
+            workflow_id: &workflow_id,
+            step_id: &step_id,
+            fingerprint: &crate::desired::digest::Digest::of(b"x"),
+            build_id: &BuildId::new("b-1"),
+            revision: &Revision::new("4f2c1e9"),
+        }
+        .tags();
+        let value = |key: &str| all.get(key).map(String::as_str);
+        assert_eq!(all.len(), 11);
+        assert_eq!(value("Name"), Some("mine"));
+        assert_eq!(value("team"), Some("ops"));
+        assert_eq!(value("packer:base_ami_id"), Some("ami-0"));
+        assert_eq!(value("packer:root_base_ami_name"), Some("base"));
+        assert_eq!(value("reconciler:step-id"), Some("pyenv"));
+        assert_eq!(value("reconciler:git-commit"), Some("4f2c1e9"));
+    }
+
+    #[test]
+    fn a_key_or_value_that_is_too_long_or_reserved_is_refused_by_name() {
+        for (key, value, said) in [
+            ("k".repeat(129), String::new(), "too long"),
+            ("k".to_owned(), "v".repeat(257), "`k` is too long"),
+            ("AWS:x".to_owned(), String::new(), "`aws:`"),
+            (
+                "reconciler:step-id".to_owned(),
+                String::new(),
+                "`reconciler:`",
+            ),
+        ] {
+            let wrong = check_tags(&BTreeMap::from([(key, value)]), "w").unwrap_err();
+            assert!(wrong.message.contains(said), "{wrong}");
+        }
+        let fine = BTreeMap::from([("ключ/+=".to_owned(), "v".repeat(256))]);
+        assert!(check_tags(&fine, "w").is_ok(), "EC2 takes any characters");
+    }
 }

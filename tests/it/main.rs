@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where its set-up fails")]
 
+mod aws_session;
 mod catalog;
 mod harness;
 mod inventory;
