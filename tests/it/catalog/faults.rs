@@ -202,5 +202,5 @@ async fn known_images_take_one_call_however_many() {
     faulty.set("reset-calls", &Value::Null);
     assert_eq!(place.catalog.images(&ids).await.unwrap().len(), 50);
     let calls = faulty.emulator.control_get("/_control/calls");
-    assert_eq!(calls["counts"], json!({ "ec2.DescribeImages": 1 }));
+    assert_eq!(calls, json!({ "ec2.DescribeImages": 1 }));
 }
