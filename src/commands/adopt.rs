@@ -3,7 +3,6 @@
 //! A person vouches that the image is what git says now; from then on it has a fingerprint, and drift shows. What can be checked is:
 //! the image exists, and it was built on the image that its parent has.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -23,7 +22,6 @@ use reconciler::plan::planner::PlannedStep;
 use reconciler::reconcile::checkout::{Desired, metadata};
 use reconciler::reconcile::lease::ask_patiently;
 use reconciler::reconcile::ports::Use;
-use reconciler::workflow::context::WorkflowContext;
 
 use super::open::{config, workflows_of};
 use super::plan::{Seen, see};
@@ -121,15 +119,13 @@ async fn adopt(
         .into());
     };
     check_source(seen, step, head)?;
-    let desired = Desired {
-        checkout: &seen.checkout,
+    let desired = Desired::new(
+        &seen.checkout,
         engine,
-        region: &seen.ports.region,
-        name_template: &config.ami_name,
-        root_base: &seen.look.plan.root_base,
-        context: WorkflowContext::new(&seen.checkout.params, seen.ports.region.as_str()),
-        recorded: HashMap::new(),
-    };
+        &seen.ports.region,
+        &config.ami_name,
+        &seen.look.plan.root_base,
+    );
     let source = SourceImage {
         id: head.base_ami_id.clone(),
         name: head.base_ami_name.clone(),

@@ -1,5 +1,6 @@
 //! `reconciler apply`: pass after pass until nothing is left to do, then exit. For CI and for a person.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -149,7 +150,7 @@ fn check_names(config: &reconciler::config::Config, args: &ApplyArgs) -> Result<
     let mut known = Vec::new();
     for opened in workflows_of(config, &args.which)? {
         for folder in &opened.folders {
-            let checkout = Checkout::read(opened.tree.as_ref(), folder)?;
+            let checkout = Checkout::read(&opened.tree, folder, HashMap::new())?;
             known.extend(checkout.outlines.iter().map(|step| step.id.to_string()));
             known.extend(checkout.broken.keys().map(ToString::to_string));
         }

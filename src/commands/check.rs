@@ -13,7 +13,6 @@ use reconciler::plan::Plan;
 use reconciler::plan::decision::Decision;
 use reconciler::reconcile::checkout::{Checkout, Desired};
 use reconciler::workflow::RootBase;
-use reconciler::workflow::context::WorkflowContext;
 use serde_json::{Value, json};
 
 use super::open::{config, workflows_of};
@@ -35,7 +34,7 @@ pub(crate) fn run(named: Option<&Path>, args: &CheckArgs) -> Result<ExitCode, Co
     let (mut steps, mut found, mut warnings, mut names) = (0, Vec::new(), Vec::new(), Vec::new());
     for opened in workflows_of(&config, &args.which)? {
         for folder in &opened.folders {
-            let checkout = Checkout::read(opened.tree.as_ref(), folder)?;
+            let checkout = Checkout::read(&opened.tree, folder, HashMap::new())?;
             let region = checkout
                 .params
                 .region
@@ -112,15 +111,7 @@ fn check_steps(
             name: AmiName::new(pattern.replace(['*', '?'], "0")),
         },
     };
-    let desired = Desired {
-        checkout,
-        engine,
-        region,
-        name_template,
-        root_base: &base,
-        context: WorkflowContext::new(&checkout.params, region.as_str()),
-        recorded: HashMap::new(),
-    };
+    let desired = Desired::new(checkout, engine, region, name_template, &base);
     checkout
         .outlines
         .iter()

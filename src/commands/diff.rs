@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anstyle::{AnsiColor, Style};
 use reconciler::desired::inputs::sort_files;
@@ -18,8 +19,8 @@ use reconciler::plan::planner::PlannedStep;
 use reconciler::plan::words::{LineCounts, sentence};
 use reconciler::reconcile::checkout::{Checkout, Desired};
 use reconciler::reconcile::ports::Use;
+use reconciler::source::GitTree;
 use reconciler::source::discover::workflows;
-use reconciler::workflow::context::WorkflowContext;
 use serde_json::json;
 use similar::TextDiff;
 
@@ -125,17 +126,18 @@ fn old_side(
         .hint(format!("`reconciler adopt {}` takes it over", step.id))
         .into());
     };
-    let tree = opened.site.source.at(&built.revision).map_err(|_| {
-        Diagnostic::new(format!(
-            "the commit that {} was built from, {}, is no longer in the repository",
-            record.ami_id,
-            built.revision.short()
-        ))
-        .hint("history was rewritten, or the clone is shallow")
-    })?;
+    let tree: Arc<dyn GitTree> =
+        Arc::from(opened.site.source.at(&built.revision).map_err(|_| {
+            Diagnostic::new(format!(
+                "the commit that {} was built from, {}, is no longer in the repository",
+                record.ami_id,
+                built.revision.short()
+            ))
+            .hint("history was rewritten, or the clone is shallow")
+        })?);
     let folders = workflows(tree.as_ref(), &opened.site.roots, &opened.site.exclude)?;
     for folder in folders {
-        let checkout = Checkout::read(tree.as_ref(), &folder)?;
+        let checkout = Checkout::read(&tree, &folder, HashMap::new())?;
         if checkout.params.workflow_id == seen.checkout.params.workflow_id
             && checkout.step(&step.id).is_some()
         {
@@ -171,15 +173,7 @@ fn side(
     id: &StepId,
     source: &SourceImage,
 ) -> Result<Side, CommandError> {
-    let desired = Desired {
-        checkout,
-        engine,
-        region,
-        name_template: names,
-        root_base: base,
-        context: WorkflowContext::new(&checkout.params, region.as_str()),
-        recorded: HashMap::new(),
-    };
+    let desired = Desired::new(checkout, engine, region, names, base);
     let content = desired.loaded(id)?.content();
     let name = desired.desire().name_parts(content).without_fingerprint();
     let mut side = Side::new();

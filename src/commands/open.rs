@@ -75,7 +75,7 @@ pub(crate) struct Opened {
     /// The repository.
     pub(crate) site: Site,
     /// The commit.
-    pub(crate) tree: Box<dyn GitTree>,
+    pub(crate) tree: Arc<dyn GitTree>,
     /// The workflows that are meant.
     pub(crate) folders: Vec<WorkflowFolder>,
 }
@@ -97,7 +97,7 @@ pub(crate) fn workflows_of(config: &Config, which: &Which) -> Result<Vec<Opened>
     for site in sites(config, which)? {
         site.source.fetch()?;
         let revision = site.source.resolve(which.rev.as_deref())?;
-        let tree = site.source.at(&revision)?;
+        let tree: Arc<dyn GitTree> = Arc::from(site.source.at(&revision)?);
         let mut folders = workflows(tree.as_ref(), &site.roots, &site.exclude)?;
         if let Some(wanted) = &which.workflow {
             folders.retain(|folder| {

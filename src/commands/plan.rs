@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use reconciler::config::Config;
 use reconciler::desired::jinja::Engine;
 use reconciler::plan::{json, text};
+use reconciler::reconcile::cache::StepCache;
 use reconciler::reconcile::checkout::Checkout;
 use reconciler::reconcile::look::{Look, Request, look};
 use reconciler::reconcile::ports::{Ports, Use, connect};
@@ -35,7 +36,9 @@ pub(crate) async fn see(
     engine: &Engine,
     usage: Use,
 ) -> Result<Seen, CommandError> {
-    let checkout = Checkout::read(opened.tree.as_ref(), folder)?;
+    let mut cache = StepCache::open(&config.state_dir, &opened.site.source.place(), &folder.path);
+    let cached = cache.as_ref().map(StepCache::load).unwrap_or_default();
+    let checkout = Checkout::read(&opened.tree, folder, cached)?;
     let ports = connect(config, &checkout.params, usage).await?;
     let reference = opened.reference();
     let forced = BTreeSet::new();
@@ -46,6 +49,9 @@ pub(crate) async fn see(
         now: Timestamp::now(),
     };
     let look = look(config, &ports, &checkout, engine, &request, None).await?;
+    if let Some(cache) = &mut cache {
+        cache.store(&look.fresh);
+    }
     Ok(Seen {
         look,
         checkout,

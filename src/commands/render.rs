@@ -1,6 +1,5 @@
 //! `reconciler render STEP`: the rendered files, as the old tool wrote them and as Packer reads them.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -11,7 +10,6 @@ use reconciler::ids::{AmiId, AmiName, StepId};
 use reconciler::plan::decision::{BuildSource, Decision};
 use reconciler::reconcile::checkout::Desired;
 use reconciler::reconcile::ports::Use;
-use reconciler::workflow::context::WorkflowContext;
 
 use super::open::{config, workflows_of};
 use super::plan::{Seen, see};
@@ -40,15 +38,13 @@ pub(crate) async fn run(named: Option<&Path>, args: &RenderArgs) -> Result<ExitC
                 continue;
             }
             let (source, name) = images(&seen, &id)?;
-            let desired = Desired {
-                checkout: &seen.checkout,
-                engine: &engine,
-                region: &seen.ports.region,
-                name_template: &config.ami_name,
-                root_base: &seen.look.plan.root_base,
-                context: WorkflowContext::new(&seen.checkout.params, seen.ports.region.as_str()),
-                recorded: HashMap::new(),
-            };
+            let desired = Desired::new(
+                &seen.checkout,
+                &engine,
+                &seen.ports.region,
+                &config.ami_name,
+                &seen.look.plan.root_base,
+            );
             let content = desired.loaded(&id)?.content();
             let name = match name {
                 Some(name) => name,

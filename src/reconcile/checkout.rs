@@ -3,19 +3,22 @@
 //! Answers the planner's questions ([`Desires`]) by rendering. Reads git only, through its port.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, OnceLock};
 
 use crate::desired::components::{Components, Fingerprint};
+use crate::desired::digest::{Digest, Encoder};
 use crate::desired::inputs::{StepContent, value_digest};
 use crate::desired::jinja::Engine;
 use crate::desired::step::{Desire, DesiredStep, SourceImage};
 use crate::diagnostic::Diagnostic;
 use crate::ids::{AmiName, Region, Revision, StepId};
 use crate::plan::planner::{Desires, Outline};
+use crate::reconcile::cache::{Known, Row, inputs_digest};
 use crate::source::discover::{WORKFLOW_PARAM, WorkflowFolder};
-use crate::source::{EntryKind, Files, GitTree, SourceError, SourceFile};
+use crate::source::{Entry, EntryKind, Files, GitTree, ObjectId, SourceError, SourceFile};
 use crate::workflow::context::WorkflowContext;
 use crate::workflow::step::Folder;
-use crate::workflow::{BrokenStep, Step, WorkflowParams, graph, params, step};
+use crate::workflow::{BrokenStep, Step, Switches, WorkflowParams, graph, params, step};
 
 /// A step with its files.
 #[derive(Debug)]
@@ -48,13 +51,28 @@ pub struct Checkout {
     pub folder: String,
     /// Its parameters.
     pub params: WorkflowParams,
+    /// The blob that they stand in.
+    pub params_id: ObjectId,
     /// What is worth a word.
     pub warnings: Vec<Diagnostic>,
     /// Sound steps, parents before children.
     pub outlines: Vec<Outline>,
     /// The others.
     pub broken: BTreeMap<StepId, Vec<Diagnostic>>,
-    loaded: HashMap<StepId, LoadedStep>,
+    tree: Arc<dyn GitTree>,
+    slots: HashMap<StepId, Slot>,
+}
+
+/// A step folder, read when it is first needed.
+struct Slot {
+    path: String,
+    name: String,
+    tree: ObjectId,
+    includes: Vec<String>,
+    included: Vec<Entry>,
+    known: Option<Known>,
+    is_cached: bool,
+    loaded: OnceLock<LoadedStep>,
 }
 
 /// Reads only a workflow's parameters: enough to open its ports.
@@ -90,11 +108,16 @@ impl From<CheckoutError> for crate::reconcile::error::PassError {
 }
 
 impl Checkout {
-    /// Reads a workflow.
-    pub fn read(tree: &dyn GitTree, folder: &WorkflowFolder) -> Result<Self, CheckoutError> {
-        let (params, warnings) = read_params(tree, folder)?;
-        let mut loaded = HashMap::new();
-        let mut steps = Vec::new();
+    /// Reads a workflow. Steps whose trees are in `cached` are not read before they are needed.
+    pub fn read(
+        tree: &Arc<dyn GitTree>,
+        folder: &WorkflowFolder,
+        mut cached: HashMap<String, Row>,
+    ) -> Result<Self, CheckoutError> {
+        let (params, warnings) = read_params(tree.as_ref(), folder)?;
+        let mut slots = HashMap::with_capacity(folder.folders.len());
+        let mut steps = Vec::with_capacity(folder.folders.len());
+        let mut outlines = HashMap::with_capacity(folder.folders.len());
         let mut broken = Vec::new();
         for (name, id) in &folder.folders {
             let path = if folder.path.is_empty() {
@@ -102,15 +125,26 @@ impl Checkout {
             } else {
                 format!("{}/{name}", folder.path)
             };
-            match load(tree, &path, *id) {
-                Ok(Some(step)) => {
-                    steps.push(step.step.clone());
-                    loaded.insert(step.step.id.clone(), step);
-                }
-                Ok(None) => {}
-                Err(LoadError::Broken(step)) => broken.push(step),
-                Err(LoadError::Source(error)) => return Err(error.into()),
-            }
+            let row = cached.remove(name).filter(|row| row.tree == *id);
+            let slot = match row {
+                Some(row) => from_row(tree.as_ref(), path.clone(), row)?,
+                None => None,
+            };
+            let (step, outline, slot) = match slot {
+                Some(found) => found,
+                None => match load(tree.as_ref(), &path, *id) {
+                    Ok(Some(step)) => from_load(tree.as_ref(), path, name, *id, step)?,
+                    Ok(None) => continue,
+                    Err(LoadError::Broken(step)) => {
+                        broken.push(step);
+                        continue;
+                    }
+                    Err(LoadError::Source(error)) => return Err(error.into()),
+                },
+            };
+            outlines.insert(step.id.clone(), outline);
+            slots.insert(step.id.clone(), slot);
+            steps.push(step);
         }
         let (steps, broken) = graph::order(steps, broken);
         let mut by_id: BTreeMap<StepId, Vec<Diagnostic>> = BTreeMap::new();
@@ -121,18 +155,107 @@ impl Checkout {
             revision: tree.revision().clone(),
             folder: folder.path.clone(),
             params,
+            params_id: folder.params,
             warnings,
-            outlines: steps.iter().map(outline).collect(),
+            outlines: steps
+                .iter()
+                .filter_map(|step| outlines.remove(&step.id))
+                .collect(),
             broken: by_id,
-            loaded,
+            tree: Arc::clone(tree),
+            slots,
         })
     }
 
-    /// A step with its files.
+    /// A step with its files; none if there is no such step, or git cannot be read any more.
     #[must_use]
     pub fn step(&self, id: &StepId) -> Option<&LoadedStep> {
-        self.loaded.get(id)
+        self.load(id).ok()
     }
+
+    /// A step with its files.
+    pub fn load(&self, id: &StepId) -> Result<&LoadedStep, Diagnostic> {
+        let slot = self
+            .slots
+            .get(id)
+            .ok_or_else(|| Diagnostic::new(format!("there is no step `{id}`")))?;
+        if let Some(loaded) = slot.loaded.get() {
+            return Ok(loaded);
+        }
+        match load(self.tree.as_ref(), &slot.path, slot.tree) {
+            Ok(Some(step)) => Ok(slot.loaded.get_or_init(|| step)),
+            Ok(None) => Err(Diagnostic::new("is no step any more").in_file(slot.path.clone())),
+            Err(LoadError::Broken(step)) => Err(step
+                .why
+                .into_iter()
+                .next()
+                .unwrap_or_else(|| Diagnostic::new("is broken").in_file(slot.path.clone()))),
+            Err(LoadError::Source(error)) => Err(Diagnostic::new(error.to_string())),
+        }
+    }
+}
+
+type Found = (Step, Outline, Slot);
+
+/// A step as the cache knows it; none if something that it includes is gone.
+fn from_row(tree: &dyn GitTree, path: String, row: Row) -> Result<Option<Found>, SourceError> {
+    let Some(included) = entries(tree, &row.includes)? else {
+        return Ok(None);
+    };
+    let mut outline = row.outline;
+    outline.folder.clone_from(&path);
+    // What the graph asks of a step; the rest is read when it is needed.
+    let step = Step {
+        id: outline.id.clone(),
+        folder: path.clone(),
+        parent: outline.parent.clone(),
+        values: serde_json::Map::new(),
+        switches: Switches {
+            manual: outline.manual,
+            suspend: outline.suspend,
+            ..Switches::default()
+        },
+    };
+    let slot = Slot {
+        path,
+        name: row.name,
+        tree: row.tree,
+        includes: row.includes,
+        included,
+        known: row.known,
+        is_cached: true,
+        loaded: OnceLock::new(),
+    };
+    Ok(Some((step, outline, slot)))
+}
+
+fn from_load(
+    tree: &dyn GitTree,
+    path: String,
+    name: &str,
+    id: ObjectId,
+    loaded: LoadedStep,
+) -> Result<Found, SourceError> {
+    let includes = loaded.step.switches.include.clone();
+    let included = entries(tree, &includes)?.unwrap_or_default();
+    let outline = outline(&loaded.step);
+    let step = loaded.step.clone();
+    let slot = Slot {
+        path,
+        name: name.to_owned(),
+        tree: id,
+        includes,
+        included,
+        known: None,
+        is_cached: false,
+        loaded: OnceLock::from(loaded),
+    };
+    Ok((step, outline, slot))
+}
+
+/// The objects at these paths; none if one is not there.
+fn entries(tree: &dyn GitTree, paths: &[String]) -> Result<Option<Vec<Entry>>, SourceError> {
+    paths.iter().map(|path| tree.entry(path)).collect()
 }
 
 fn outline(step: &Step) -> Outline {
@@ -243,6 +366,62 @@ pub struct Desired<'a> {
     pub context: WorkflowContext,
     /// The digests under recorded fingerprints, as far as they were read.
     pub recorded: HashMap<StepId, Components>,
+    /// Workflow parameters and settings, for the cache.
+    inputs: Digest,
+    /// Fingerprints that were worked out.
+    fresh: BTreeMap<StepId, Known>,
+}
+
+impl<'a> Desired<'a> {
+    /// All that rendering takes of a workflow, its settings, and the image that its first steps start from.
+    #[must_use]
+    pub fn new(
+        checkout: &'a Checkout,
+        engine: &'a Engine,
+        region: &'a Region,
+        name_template: &'a str,
+        root_base: &'a SourceImage,
+    ) -> Self {
+        let mut inputs = Encoder::new("workflow inputs");
+        inputs
+            .field(&checkout.params_id.0)
+            .field(region.as_str().as_bytes())
+            .field(name_template.as_bytes())
+            .field(root_base.id.as_str().as_bytes())
+            .field(root_base.name.as_str().as_bytes());
+        Self {
+            checkout,
+            engine,
+            region,
+            name_template,
+            root_base,
+            context: WorkflowContext::new(&checkout.params, region.as_str()),
+            recorded: HashMap::new(),
+            inputs: inputs.finish(),
+            fresh: BTreeMap::new(),
+        }
+    }
+
+    /// What the cache does not know yet.
+    #[must_use]
+    pub fn fresh_rows(&self) -> Vec<Row> {
+        let rows = self.checkout.outlines.iter().filter_map(|outline| {
+            let slot = self.checkout.slots.get(&outline.id)?;
+            let known = self.fresh.get(&outline.id).cloned();
+            if known.is_none() && slot.is_cached {
+                return None;
+            }
+            let (name, includes) = (slot.name.clone(), slot.includes.clone());
+            Some(Row {
+                name,
+                tree: slot.tree,
+                outline: outline.clone(),
+                includes,
+                known,
+            })
+        });
+        rows.collect()
+    }
 }
 
 impl Desired<'_> {
@@ -278,9 +457,27 @@ impl Desires for Desired<'_> {
         step: &Outline,
         source: &SourceImage,
     ) -> Result<Fingerprint, Vec<Diagnostic>> {
-        self.state(&step.id, source)
-            .map(|state| state.fingerprint)
-            .map_err(|why| vec![why])
+        let slot = self.checkout.slots.get(&step.id);
+        let inputs = slot.map_or(self.inputs, |slot| {
+            inputs_digest(&self.inputs, &slot.included)
+        });
+        let holds =
+            |known: &&Known| known.inputs == inputs && known.source_ami == source.id.as_str();
+        let known = slot.and_then(|slot| slot.known.as_ref()).filter(holds);
+        if let Some(known) = known.or_else(|| self.fresh.get(&step.id).filter(holds)) {
+            return Ok(known.fingerprint);
+        }
+        let fingerprint = self
+            .state(&step.id, source)
+            .map_err(|why| vec![why])?
+            .fingerprint;
+        let known = Known {
+            inputs,
+            source_ami: source.id.to_string(),
+            fingerprint,
+        };
+        self.fresh.insert(step.id.clone(), known);
+        Ok(fingerprint)
     }
 
     fn components(

@@ -16,6 +16,7 @@ use crate::inventory::journal::{Attempt, FailureClass, Progress};
 use crate::plan::Plan;
 use crate::plan::decision::{BuildSource, Decision};
 use crate::plan::planner::PlannedStep;
+use crate::reconcile::cache::StepCache;
 use crate::reconcile::checkout::{Checkout, Desired, read_params};
 use crate::reconcile::error::PassError;
 use crate::reconcile::finish::{carry, take_over};
@@ -27,7 +28,6 @@ use crate::reconcile::update::update;
 use crate::source::discover::{WorkflowFolder, workflows};
 use crate::source::{GitSource, GitTree};
 use crate::workflow::WorkflowParams;
-use crate::workflow::context::WorkflowContext;
 
 /// A repository that is followed.
 pub struct Site {
@@ -118,6 +118,7 @@ struct WorkflowState {
     watched: Option<Watched>,
     attempts: Option<(u64, HashMap<StepId, Attempt>)>,
     last_plan: Option<Plan>,
+    cache: Option<StepCache>,
 }
 
 /// What of the parameters decides how AWS is reached.
@@ -259,10 +260,7 @@ impl Driver {
         let (tree, folders) = tokio::task::block_in_place(|| open(site))?;
         self.note_rewrite(index, tree.revision())?;
         for folder in folders {
-            if let Err(error) = self
-                .pass_workflow(index, tree.as_ref(), &folder, report)
-                .await
-            {
+            if let Err(error) = self.pass_workflow(index, &tree, &folder, report).await {
                 if error.is_fenced()
                     && let Some(state) =
                         self.workflows.get_mut(&(name.clone(), folder.path.clone()))
@@ -295,17 +293,23 @@ impl Driver {
     async fn pass_workflow(
         &mut self,
         index: usize,
-        tree: &dyn GitTree,
+        tree: &Arc<dyn GitTree>,
         folder: &WorkflowFolder,
         report: &mut PassReport,
     ) -> Result<(), PassError> {
         let key = (self.sites[index].name.clone(), folder.path.clone());
-        let (params, _) = read_params(tree, folder)?;
-        self.connect(&key, &params).await?;
+        let (params, _) = read_params(tree.as_ref(), folder)?;
+        self.connect(&key, &params, index).await?;
         let Some(fence) = self.lease(&key, &params).await? else {
             return Ok(());
         };
-        let checkout = tokio::task::block_in_place(|| Checkout::read(tree, folder))?;
+        let cache = self
+            .workflows
+            .get(&key)
+            .and_then(|state| state.cache.as_ref());
+        let checkout = tokio::task::block_in_place(|| {
+            Checkout::read(tree, folder, cache.map(StepCache::load).unwrap_or_default())
+        })?;
         let site = &self.sites[index];
         let reference = site
             .revision
@@ -348,6 +352,9 @@ impl Driver {
         if let Some(state) = self.workflows.get_mut(&key) {
             state.attempts = matches!(acted, Ok(false)).then_some((seq, seen.attempts));
             state.last_plan = Some(seen.plan.clone());
+            if let Some(cache) = &mut state.cache {
+                cache.store(&seen.fresh);
+            }
         }
         report.acted |= *acted.as_ref().unwrap_or(&true);
         report.next_try = earliest(report.next_try, self.next_try(&seen.plan));
@@ -359,6 +366,7 @@ impl Driver {
         &mut self,
         key: &(String, String),
         params: &WorkflowParams,
+        index: usize,
     ) -> Result<(), PassError> {
         let keys = params
             .values
@@ -381,6 +389,11 @@ impl Driver {
             watched: None,
             attempts: None,
             last_plan: None,
+            cache: StepCache::open(
+                &self.config.state_dir,
+                &self.sites[index].source.place(),
+                &key.1,
+            ),
         };
         self.workflows.insert(key.clone(), state);
         Ok(())
@@ -458,15 +471,13 @@ impl Driver {
                 _ => {}
             }
         }
-        let desired = Desired {
+        let desired = Desired::new(
             checkout,
-            engine: &self.engine,
-            region: &ports.region,
-            name_template: &self.config.ami_name,
-            root_base: &plan.root_base,
-            context: WorkflowContext::new(&checkout.params, ports.region.as_str()),
-            recorded: HashMap::new(),
-        };
+            &self.engine,
+            &ports.region,
+            &self.config.ami_name,
+            &plan.root_base,
+        );
         let mut begun = Vec::new();
         for step in plan.ready().filter(|step| wanted.contains(&step.id)) {
             if self.running.len() + begun.len() >= self.config.max_concurrent_builds {
@@ -608,11 +619,11 @@ impl Driver {
     }
 }
 
-fn open(site: &Site) -> Result<(Box<dyn GitTree>, Vec<WorkflowFolder>), PassError> {
+fn open(site: &Site) -> Result<(Arc<dyn GitTree>, Vec<WorkflowFolder>), PassError> {
     let revision = site.source.resolve(site.revision.as_deref())?;
     let tree = site.source.at(&revision)?;
     let folders = workflows(tree.as_ref(), &site.roots, &site.exclude)?;
-    Ok((tree, folders))
+    Ok((Arc::from(tree), folders))
 }
 
 fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {

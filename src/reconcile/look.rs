@@ -15,11 +15,11 @@ use crate::inventory::record::RecordHead;
 use crate::plan::decision::{Decision, Reason};
 use crate::plan::planner::{Observation, PlannedStep, decide};
 use crate::plan::{Orphan, Plan};
+use crate::reconcile::cache::Row;
 use crate::reconcile::checkout::{Checkout, Desired};
 use crate::reconcile::error::PassError;
 use crate::reconcile::ports::Ports;
 use crate::workflow::RootBase;
-use crate::workflow::context::WorkflowContext;
 
 /// What is asked of a look.
 pub struct Request<'a> {
@@ -39,6 +39,8 @@ pub struct Look {
     pub plan: Plan,
     /// The newest attempt at each step.
     pub attempts: HashMap<StepId, Attempt>,
+    /// What the cache does not know yet.
+    pub fresh: Vec<Row>,
 }
 
 /// Looks at one workflow. `attempts` are those that the caller knows to be current; without, the journal is read.
@@ -106,15 +108,13 @@ pub async fn look(
         images: images.as_ref(),
         newest: newest.as_ref(),
     })?;
-    let mut desires = Desired {
+    let mut desires = Desired::new(
         checkout,
         engine,
-        region: &ports.region,
-        name_template: &config.ami_name,
-        root_base: &base.image,
-        context: WorkflowContext::new(&checkout.params, ports.region.as_str()),
-        recorded: HashMap::new(),
-    };
+        &ports.region,
+        &config.ami_name,
+        &base.image,
+    );
     let mut broken = checkout.broken.clone();
     for (step, detail) in heads.malformed {
         let place = ports.inventory.place();
@@ -159,6 +159,7 @@ pub async fn look(
     if !desires.recorded.is_empty() {
         steps = decide(&seen, &mut desires);
     }
+    let fresh = desires.fresh_rows();
     let orphans = orphans(&steps, &records);
     let plan = Plan {
         workflow_id: workflow.clone(),
@@ -180,7 +181,11 @@ pub async fn look(
         at: request.now,
         looked_at_ec2: images.is_some(),
     };
-    Ok(Look { plan, attempts })
+    Ok(Look {
+        plan,
+        attempts,
+        fresh,
+    })
 }
 
 fn wants_components(step: &PlannedStep) -> bool {
