@@ -84,7 +84,7 @@ impl WorkflowContext {
 fn object(values: &Map<String, Json>) -> Value {
     map(values
         .iter()
-        .map(|(key, value)| (key.as_str(), convert(value))))
+        .map(|(key, value)| (key.as_str(), template_value(value))))
 }
 
 /// A template's map, in the order of the pairs.
@@ -93,12 +93,13 @@ fn map<'a>(pairs: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
 }
 
 /// Numbers keep their text until here; an integer stays one whatever its size allows, as in Python.
-fn convert(value: &Json) -> Value {
+#[must_use]
+pub fn template_value(value: &Json) -> Value {
     match value {
         Json::Null => Value::from(()),
         Json::Bool(flag) => Value::from(*flag),
         Json::String(text) => Value::from(text.as_str()),
-        Json::Array(items) => items.iter().map(convert).collect(),
+        Json::Array(items) => items.iter().map(template_value).collect(),
         Json::Object(map) => object(map),
         Json::Number(number) => {
             let text = number.to_string();

@@ -6,5 +6,6 @@ mod aws_session;
 mod catalog;
 mod harness;
 mod inventory;
+mod jinja_corpus;
 mod source_git;
 mod source_remote;

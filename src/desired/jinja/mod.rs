@@ -2,6 +2,13 @@
 //!
 //! Pure: values in, text out. An undefined name is an error here, where Python would render nothing.
 
+mod explain;
+mod filters;
+mod globals;
+mod json;
+mod methods;
+mod repr;
+
 use std::ops::Range;
 
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
@@ -52,8 +59,20 @@ impl Engine {
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_debug(true);
         environment.set_fuel(Some(FUEL));
-        environment
-            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.set_formatter(|out, _, value| {
+            // The engine has refused every undefined value but that of an inline `if` without `else`, which prints nothing.
+            if value.is_undefined() {
+                return Ok(());
+            }
+            match value.as_str() {
+                Some(text) => out.write_str(text)?,
+                None => out.write_str(&repr::python_str(value))?,
+            }
+            Ok(())
+        });
+        environment.set_unknown_method_callback(methods::call);
+        filters::add(&mut environment);
+        globals::add(&mut environment);
         Self { environment }
     }
 
@@ -70,46 +89,11 @@ impl Engine {
         };
         self.environment
             .render_named_str(template.path, &text, context)
-            .map_err(|error| explain(&error, &text))
+            .map_err(|error| explain::explain(&error, &text, template.text, context))
     }
 }
 
-fn explain(error: &minijinja::Error, text: &str) -> RenderError {
-    let span = error.range();
-    let shown = span
-        .clone()
-        .and_then(|span| text.get(span))
-        .unwrap_or_default();
-    let (message, hint) = match error.kind() {
-        ErrorKind::UndefinedError => (format!("`{shown}` is undefined"), None),
-        ErrorKind::OutOfFuel => (
-            "the template does not end: it was stopped after 5 million steps".to_owned(),
-            None,
-        ),
-        ErrorKind::SyntaxError => (
-            format!(
-                "template syntax: {}",
-                error.detail().unwrap_or("cannot be parsed")
-            ),
-            raw_hint(error, text),
-        ),
-        _ => (
-            error
-                .detail()
-                .map_or_else(|| error.kind().to_string(), str::to_owned),
-            None,
-        ),
-    };
-    RenderError {
-        message,
-        line: error.line(),
-        span,
-        hint,
-    }
-}
-
-fn raw_hint(error: &minijinja::Error, text: &str) -> Option<String> {
-    let line = text.lines().nth(error.line()?.checked_sub(1)?)?;
-    line.contains("{{")
-        .then(|| "Packer's own braces must be wrapped in {% raw %}…{% endraw %}".to_owned())
+/// A Python tuple.
+fn tuple(items: Vec<Value>) -> Value {
+    Value::from_object(minijinja::value::Tuple::from(items))
 }

@@ -1,0 +1,80 @@
+//! Global functions of Jinja2 that minijinja lacks: `cycler` and `joiner`; and the test `callable`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use minijinja::value::{Object, Rest, from_args};
+use minijinja::{Environment, Error, ErrorKind, State, Value};
+
+/// Puts them into an environment.
+pub(super) fn add(environment: &mut Environment<'static>) {
+    environment.add_function("cycler", |items: Rest<Value>| {
+        Value::from_object(Cycler {
+            items: items.0,
+            at: AtomicUsize::new(0),
+        })
+    });
+    environment.add_function("joiner", |separator: Option<String>| {
+        Value::from_object(Joiner {
+            separator: separator.unwrap_or_else(|| ", ".to_owned()),
+            used: AtomicBool::new(false),
+        })
+    });
+}
+
+#[derive(Debug)]
+struct Cycler {
+    items: Vec<Value>,
+    at: AtomicUsize,
+}
+
+impl Cycler {
+    fn current(&self) -> Value {
+        let count = self.items.len().max(1);
+        self.items
+            .get(self.at.load(Ordering::Relaxed) % count)
+            .cloned()
+            .unwrap_or_default()
+    }
+}
+
+impl Object for Cycler {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        (key.as_str() == Some("current")).then(|| self.current())
+    }
+
+    fn call_method(
+        self: &Arc<Self>,
+        _: &mut State<'_, '_>,
+        method: &str,
+        args: &[Value],
+    ) -> Result<Value, Error> {
+        let () = from_args(args)?;
+        match method {
+            "next" => {
+                let current = self.current();
+                self.at.fetch_add(1, Ordering::Relaxed);
+                Ok(current)
+            }
+            "reset" => {
+                self.at.store(0, Ordering::Relaxed);
+                Ok(Value::from(()))
+            }
+            _ => Err(Error::from(ErrorKind::UnknownMethod)),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Joiner {
+    separator: String,
+    used: AtomicBool,
+}
+
+impl Object for Joiner {
+    fn call(self: &Arc<Self>, _: &mut State<'_, '_>, args: &[Value]) -> Result<Value, Error> {
+        let () = from_args(args)?;
+        let used = self.used.swap(true, Ordering::Relaxed);
+        Ok(Value::from(if used { self.separator.as_str() } else { "" }))
+    }
+}
