@@ -85,7 +85,9 @@ fn show(
             if changes.is_empty() {
                 out.push_str("no difference in parameters, rendered files or scripts\n");
             }
-            changes.iter().for_each(|(_, diff)| colour(&mut out, diff));
+            for (_, diff) in &changes {
+                colour(&mut out, diff);
+            }
             print::text(&out)?;
         }
     }

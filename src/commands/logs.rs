@@ -28,7 +28,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &LogsArgs) -> Result<ExitCod
         if over || !args.follow {
             show(&folder.join(files::ERRORS), 0).or_else(|error| match error {
                 CommandError::Io(_) => Ok(0),
-                other => Err(other),
+                CommandError::Pass(error) => Err(CommandError::Pass(error)),
             })?;
             return Ok(ExitCode::SUCCESS);
         }

@@ -37,7 +37,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &RenderArgs) -> Result<ExitC
             if seen.checkout.step(&id).is_none() {
                 continue;
             }
-            let (source, name) = images(&seen, &id)?;
+            let (source, name) = images(&seen, &id);
             let desired = Desired::new(
                 &seen.checkout,
                 &engine,
@@ -74,7 +74,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &RenderArgs) -> Result<ExitC
 }
 
 /// The image that the step starts from, as the plan knows it, and the name of the next image.
-fn images(seen: &Seen, id: &StepId) -> Result<(SourceImage, Option<AmiName>), CommandError> {
+fn images(seen: &Seen, id: &StepId) -> (SourceImage, Option<AmiName>) {
     let plan = &seen.look.plan;
     let step = plan.steps.iter().find(|step| step.id == *id);
     if let Some(Decision::Build(build)) = step.map(|step| &step.decision)
@@ -82,38 +82,37 @@ fn images(seen: &Seen, id: &StepId) -> Result<(SourceImage, Option<AmiName>), Co
             source, ami_name, ..
         } = &build.source
     {
-        return Ok((source.clone(), Some(ami_name.clone())));
+        return (source.clone(), Some(ami_name.clone()));
     }
     let parent = step.and_then(|step| step.parent.as_ref());
     let Some(parent) = parent else {
-        return Ok((plan.root_base.clone(), None));
+        return (plan.root_base.clone(), None);
     };
     let record = plan
         .steps
         .iter()
         .find(|step| step.id == *parent)
         .and_then(|step| step.record.as_ref());
-    Ok(match record {
-        Some(record) => (
+    if let Some(record) = record {
+        (
             SourceImage {
                 id: record.ami_id.clone(),
                 name: record.ami_name.clone(),
             },
             None,
-        ),
-        None => {
-            print::warning(&Diagnostic::new(format!(
-                "`{parent}` has no image yet; a stand-in is shown in its place"
-            )));
-            (
-                SourceImage {
-                    id: AmiId::new("ami-known-after-build"),
-                    name: AmiName::new(format!("{parent}-known-after-build")),
-                },
-                None,
-            )
-        }
-    })
+        )
+    } else {
+        print::warning(&Diagnostic::new(format!(
+            "`{parent}` has no image yet; a stand-in is shown in its place"
+        )));
+        (
+            SourceImage {
+                id: AmiId::new("ami-known-after-build"),
+                name: AmiName::new(format!("{parent}-known-after-build")),
+            },
+            None,
+        )
+    }
 }
 
 /// Names the steps that there are, and the nearest.

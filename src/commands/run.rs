@@ -33,28 +33,28 @@ impl Observer for Logger {
                 ))]);
             }
             Event::Started(attempt) => {
-                info!(step = %attempt.step_id, build = %attempt.build_id, revision = %attempt.intent.revision, image = %attempt.intent.ami_name, "build started")
+                info!(step = %attempt.step_id, build = %attempt.build_id, revision = %attempt.intent.revision, image = %attempt.intent.ami_name, "build started");
             }
             Event::Ended(attempt) => match &attempt.progress {
                 Progress::Failed(failure) => {
-                    warn!(step = %attempt.step_id, build = %attempt.build_id, class = ?failure.class, cause = %failure.cause, "build failed")
+                    warn!(step = %attempt.step_id, build = %attempt.build_id, class = ?failure.class, cause = %failure.cause, "build failed");
                 }
                 _ => {
-                    info!(step = %attempt.step_id, build = %attempt.build_id, image = ?attempt.ami_id.as_ref().map(ToString::to_string), "image recorded")
+                    info!(step = %attempt.step_id, build = %attempt.build_id, image = ?attempt.ami_id.as_ref().map(ToString::to_string), "image recorded");
                 }
             },
             Event::TakenOver(attempt) => {
-                info!(step = %attempt.step_id, image = %attempt.intent.ami_name, "image of an earlier build taken over")
+                info!(step = %attempt.step_id, image = %attempt.intent.ami_name, "image of an earlier build taken over");
             }
             Event::Updated(step) => info!(step = %step.id, "tags and record updated, no build"),
             Event::Rewritten { site, old, new } => {
-                warn!(repository = site, old = %old, new = %new, "history was rewritten")
+                warn!(repository = site, old = %old, new = %new, "history was rewritten");
             }
             Event::Superseded(step) => {
-                info!(step = %step, "build cancelled: git says something else by now")
+                info!(step = %step, "build cancelled: git says something else by now");
             }
             Event::Standby(holder) => {
-                info!(holder, "standing by: another reconciler holds the lease")
+                info!(holder, "standing by: another reconciler holds the lease");
             }
             Event::Stopped(place, error) => {
                 let diagnostic = error.diagnostic();

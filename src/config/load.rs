@@ -110,7 +110,12 @@ fn explain(path: &str, text: &str, error: &serde_yaml::Error) -> Diagnostic {
         .unwrap_or(&said)
         .trim()
         .to_owned();
-    let mut wrong = Diagnostic::new(said.clone());
+    let shown = said.split(", expected").next().unwrap_or(&said).to_owned();
+    let mut wrong = Diagnostic::new(if said.starts_with("unknown") {
+        shown
+    } else {
+        said.clone()
+    });
     wrong = match error.location() {
         Some(location) => {
             let line = usize::try_from(location.line()).unwrap_or(1);
@@ -140,15 +145,15 @@ fn explain(path: &str, text: &str, error: &serde_yaml::Error) -> Diagnostic {
     }
 }
 
-/// serde says: unknown field `x`, expected one of `a`, `b`.
+/// serde says: unknown field `x`, expected one of a, b (with or without back quotes).
 fn suggestion(said: &str) -> Option<String> {
-    let mut quoted = said.split('`').skip(1).step_by(2);
-    if !said.contains("unknown") {
-        return None;
-    }
-    let wrong = quoted.next()?;
-    let known: Vec<&str> = quoted.collect();
-    nearest(wrong, known.into_iter()).map(str::to_owned)
+    let (wrong, known) = said.strip_prefix("unknown ")?.split_once(", expected ")?;
+    let wrong = wrong.split('`').nth(1)?;
+    let known = known
+        .trim_start_matches("one of ")
+        .split(", ")
+        .map(|name| name.trim_matches('`'));
+    nearest(wrong, known).map(str::to_owned)
 }
 
 fn find(named: Option<&Path>, around: &Surroundings) -> Result<Option<PathBuf>, Diagnostic> {

@@ -65,13 +65,13 @@ pub struct RawRepository {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawInventory {
-    /// DynamoDB table; without one, records are kept in a SQLite file.
+    /// DynamoDB table; without one, records are kept in a `SQLite` file.
     pub table: Option<String>,
     /// Region of the table; that of the workflow by default.
     pub region: Option<String>,
     /// Create the tables when they are missing.
     pub create: Option<bool>,
-    /// The SQLite file, where no table is named.
+    /// The `SQLite` file, where no table is named.
     pub path: Option<String>,
 }
 

@@ -74,7 +74,7 @@ fn ignore_set(step: &Step) -> Result<GlobSet, Diagnostic> {
 }
 
 /// Sorts the files of a step.
-pub fn sort_files<'a>(content: StepContent<'a>) -> Result<SortedFiles<'a>, Diagnostic> {
+pub fn sort_files(content: StepContent<'_>) -> Result<SortedFiles<'_>, Diagnostic> {
     let step = content.step;
     let ignored = if step.switches.ignore.is_empty() {
         None
@@ -172,7 +172,9 @@ fn encode_value(encoder: &mut Encoder, value: &Value) {
         Value::String(text) => encoder.number(4).field(text.as_bytes()),
         Value::Array(items) => {
             encoder.number(5).number(items.len() as u64);
-            items.iter().for_each(|item| encode_value(encoder, item));
+            for item in items {
+                encode_value(encoder, item);
+            }
             encoder
         }
         Value::Object(map) => {

@@ -1,6 +1,6 @@
 //! Steps in the order in which a tree is drawn, with the branches before each name.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::ids::StepId;
 use crate::plan::planner::PlannedStep;
@@ -16,13 +16,10 @@ pub struct Branch<'a> {
 /// Orders steps depth first; a step whose parent is not among them is a root. Chains do not grow the stack.
 #[must_use]
 pub fn branches(steps: &[PlannedStep]) -> Vec<Branch<'_>> {
-    let known: HashMap<&StepId, ()> = steps.iter().map(|step| (&step.id, ())).collect();
+    let known: HashSet<&StepId> = steps.iter().map(|step| &step.id).collect();
     let mut children: HashMap<Option<&StepId>, Vec<&PlannedStep>> = HashMap::new();
     for step in steps {
-        let parent = step
-            .parent
-            .as_ref()
-            .filter(|parent| known.contains_key(parent));
+        let parent = step.parent.as_ref().filter(|parent| known.contains(parent));
         children.entry(parent).or_default().push(step);
     }
     let mut order = Vec::with_capacity(steps.len());

@@ -183,11 +183,11 @@ impl Driver {
                     self.release().await;
                     return report;
                 },
-                Some(ended) = self.ended.1.recv() => self.note(ended),
+                Some(ended) = self.ended.1.recv() => self.note(&ended),
                 () = tokio::time::sleep(pause) => {}
             }
             while let Ok(ended) = self.ended.1.try_recv() {
-                self.note(ended);
+                self.note(&ended);
             }
         }
     }
@@ -215,7 +215,7 @@ impl Driver {
         self.workflows.values().any(|state| state.lease.is_none())
     }
 
-    fn note(&mut self, ended: Ended) {
+    fn note(&mut self, ended: &Ended) {
         self.running.remove(&ended.build_id);
         if let Some(state) = self.workflows.get_mut(&ended.site) {
             state.attempts = None;

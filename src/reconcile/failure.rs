@@ -42,8 +42,8 @@ mod tests {
 
     const POLICY: RetryConfig = RetryConfig {
         initial: Duration::from_secs(30),
-        max: Duration::from_secs(1800),
-        person: Duration::from_secs(3600),
+        max: Duration::from_mins(30),
+        person: Duration::from_hours(1),
     };
 
     fn wait(class: FailureClass, attempt: u32) -> Option<i64> {

@@ -23,7 +23,7 @@ use crate::reconcile::ports::Ports;
 use crate::reconcile::start::{append, next_event};
 
 /// How long an image may take to become available after Packer has ended.
-const LONGEST_WAIT: Duration = Duration::from_secs(4 * 3600);
+const LONGEST_WAIT: Duration = Duration::from_hours(4);
 
 /// Waits for a build and settles it. Returns the attempt as it ended.
 pub async fn carry(

@@ -53,20 +53,19 @@ pub async fn look(
     attempts: Option<HashMap<StepId, Attempt>>,
 ) -> Result<Look, PassError> {
     let workflow = &checkout.params.workflow_id;
-    let (heads, attempts) = match attempts {
-        Some(attempts) => (ports.inventory.heads(workflow).await?, attempts),
-        None => {
-            let (heads, read) = tokio::try_join!(
-                ports.inventory.heads(workflow),
-                ports.inventory.unrecorded_attempts(workflow)
-            )?;
-            (
-                heads,
-                read.into_iter()
-                    .map(|attempt| (attempt.step_id.clone(), attempt))
-                    .collect(),
-            )
-        }
+    let (heads, attempts) = if let Some(attempts) = attempts {
+        (ports.inventory.heads(workflow).await?, attempts)
+    } else {
+        let (heads, read) = tokio::try_join!(
+            ports.inventory.heads(workflow),
+            ports.inventory.unrecorded_attempts(workflow)
+        )?;
+        (
+            heads,
+            read.into_iter()
+                .map(|attempt| (attempt.step_id.clone(), attempt))
+                .collect(),
+        )
     };
     let records: HashMap<StepId, RecordHead> = heads
         .records

@@ -76,7 +76,7 @@ pub async fn start(
         source_ami: source.id.clone(),
         region: ports.region.clone(),
         host: host_name(),
-        deadline: Timestamp::now() + timeout + config.packer.grace + Duration::from_secs(60),
+        deadline: Timestamp::now() + timeout + config.packer.grace + Duration::from_mins(1),
         fence: fence.token,
         attempt: *attempt,
         promise: Some(Box::new(Promise {

@@ -120,7 +120,7 @@ fn topological(by_id: &BTreeMap<StepId, Step>, broken: &[BrokenStep]) -> Vec<Ste
     for step in by_id.values() {
         match &step.parent {
             Some(parent) if !broken.contains(parent) => {
-                children.entry(parent).or_default().push(&step.id)
+                children.entry(parent).or_default().push(&step.id);
             }
             _ => {
                 ready.insert(&step.id);

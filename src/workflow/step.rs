@@ -146,7 +146,7 @@ fn switches(document: &Document) -> Result<Switches, Diagnostic> {
                 return Err(document.wrong_type(&at, "true or false", other));
             }
             ("timeout", Value::String(text)) => {
-                switches.timeout = Some(timeout(document, &at, text)?)
+                switches.timeout = Some(timeout(document, &at, text)?);
             }
             ("timeout", other) => {
                 return Err(document.wrong_type(&at, "a duration such as \"90m\"", other));

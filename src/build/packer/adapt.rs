@@ -73,7 +73,9 @@ fn drop_required_plugins(body: &mut Body) -> bool {
             .into_iter()
             .filter(|block| !block.body.is_empty())
             .collect();
-        kept.into_iter().for_each(|block| body.push(block));
+        for block in kept {
+            body.push(block);
+        }
     }
     dropped
 }

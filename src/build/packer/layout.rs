@@ -39,10 +39,9 @@ pub(super) fn lay_out(
         notes.extend(done);
         create(&step.join(name), false, text.as_bytes())?;
     }
-    let notes: String = notes
-        .into_iter()
-        .map(|note| format!("reconciler: {note}\n"))
-        .collect();
+    let notes = notes.into_iter().fold(String::new(), |all, note| {
+        all + "reconciler: " + &note + "\n"
+    });
     create(&folder.join(files::LOG), false, notes.as_bytes())?;
     let init = inspection.required_plugins && host.version.knows_required_plugins();
     let description = Job {

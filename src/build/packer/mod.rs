@@ -65,7 +65,7 @@ impl PackerBuilder {
     }
 
     fn secrets(&self) -> Secrets {
-        Secrets::new(self.settings.environment.secrets())
+        Secrets::new(&self.settings.environment.secrets())
     }
 
     /// A build gets this and nothing else of the daemon's environment (packer.md, "Environment and versions").

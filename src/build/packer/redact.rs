@@ -18,7 +18,7 @@ pub struct Secrets(Vec<String>);
 impl Secrets {
     /// Takes whole values; each line of one that has several counts by itself.
     #[must_use]
-    pub fn new(values: Vec<String>) -> Self {
+    pub fn new(values: &[String]) -> Self {
         let mut all: Vec<String> = values
             .iter()
             .flat_map(|value| std::iter::once(value.as_str()).chain(value.lines()))
@@ -102,7 +102,7 @@ mod tests {
         fs::write(&path, "a secretsecret b\nfirst-line-of-key\nclean\n").unwrap();
         file(
             &path,
-            &Secrets::new(vec![
+            &Secrets::new(&[
                 "secretsecret".into(),
                 "first-line-of-key\nsecond-line".into(),
             ]),

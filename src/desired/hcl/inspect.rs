@@ -93,7 +93,7 @@ fn sources(build: &Block) -> Vec<String> {
         .map(|attribute| &attribute.value)
     {
         names.extend(list.iter().map(|one| match one {
-            Expression::String(text) => text.value().to_string(),
+            Expression::String(text) => text.value().clone(),
             other => other.to_string().trim().to_owned(),
         }));
     }
@@ -115,7 +115,7 @@ fn sources(build: &Block) -> Vec<String> {
 
 fn string(body: &Body, key: &str) -> Option<String> {
     match &body.get_attribute(key)?.value {
-        Expression::String(text) => Some(text.value().to_string()),
+        Expression::String(text) => Some(text.value().clone()),
         _ => None,
     }
 }

@@ -1,5 +1,10 @@
 //! Filters that minijinja lacks or writes otherwise than Jinja2 3.1 does.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "the engine hands filters their arguments by value"
+)]
+
 use minijinja::value::{Kwargs, Rest, ValueKind, from_args};
 use minijinja::{Environment, Error, ErrorKind, Value};
 
@@ -400,7 +405,7 @@ fn quote(text: &str, in_query: bool) -> String {
     for byte in text.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-' | b'~' => {
-                out.push(char::from(byte))
+                out.push(char::from(byte));
             }
             b'/' if !in_query => out.push('/'),
             b' ' if in_query => out.push('+'),

@@ -171,9 +171,9 @@ fn title(text: &str) -> String {
     let mut in_word = false;
     for c in text.chars() {
         if in_word {
-            out.extend(c.to_lowercase())
+            out.extend(c.to_lowercase());
         } else {
-            out.extend(c.to_uppercase())
+            out.extend(c.to_uppercase());
         }
         in_word = c.is_alphabetic();
     }
@@ -186,9 +186,9 @@ pub(super) fn filter_title(text: &str) -> String {
     let mut at_start = true;
     for c in text.chars() {
         if at_start {
-            out.extend(c.to_uppercase())
+            out.extend(c.to_uppercase());
         } else {
-            out.extend(c.to_lowercase())
+            out.extend(c.to_lowercase());
         }
         at_start = c.is_whitespace() || "-({[<".contains(c);
     }

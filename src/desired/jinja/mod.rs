@@ -11,7 +11,7 @@ mod repr;
 
 use std::ops::Range;
 
-use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
+use minijinja::{Environment, UndefinedBehavior, Value};
 
 /// One template.
 #[derive(Clone, Copy, Debug)]

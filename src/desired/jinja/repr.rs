@@ -45,7 +45,7 @@ pub(super) fn python_repr(value: &Value) -> String {
 pub(super) fn items(value: &Value) -> Vec<Value> {
     value
         .try_iter()
-        .map(|items| items.collect())
+        .map(std::iter::Iterator::collect)
         .unwrap_or_default()
 }
 

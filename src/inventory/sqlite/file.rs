@@ -97,7 +97,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, Fault> {
     Ok(connection)
 }
 
-/// SQLite does not wait here as it does elsewhere: of two that open a new file at once, one is told that it is locked.
+/// `SQLite` does not wait here as it does elsewhere: of two that open a new file at once, one is told that it is locked.
 fn switch_to_wal(connection: &Connection) -> Result<(), Fault> {
     let give_up = Instant::now() + BUSY;
     loop {

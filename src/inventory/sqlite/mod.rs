@@ -1,4 +1,4 @@
-//! The embedded inventory: one SQLite file, the default where no table is configured.
+//! The embedded inventory: one `SQLite` file, the default where no table is configured.
 //!
 //! This file is the adapter itself: which connection a call runs on, and one method per call of the port. What a call
 //! reads and writes stands in `records`, `journal` and `leases`; opening the file in `file`. It relies on the caller to

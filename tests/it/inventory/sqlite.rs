@@ -1,4 +1,4 @@
-//! What is particular to the SQLite adapter: the file, who may read it, and other processes beside it.
+//! What is particular to the `SQLite` adapter: the file, who may read it, and other processes beside it.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
