@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where its set-up fails")]
 
 mod aws_session;
+mod bad_input;
 mod catalog;
 mod harness;
 mod inventory;

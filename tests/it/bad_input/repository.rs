@@ -1,0 +1,72 @@
+//! Repositories that are none, empty, another's, or hold no workflow.
+
+use super::{check, sound};
+use crate::harness::cli::Cli;
+use crate::harness::repo::{Repo, git};
+
+#[test]
+fn a_folder_that_is_no_repository_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    Cli::within(folder.path())
+        .run(&["check"])
+        .refuses(&["is not a git repository", "help:"]);
+}
+
+#[test]
+fn an_empty_repository_has_no_commit() {
+    Cli::within(Repo::new().path())
+        .run(&["check"])
+        .refuses(&["no commit"]);
+}
+
+#[test]
+fn a_branch_that_does_not_exist_is_shown_with_those_that_do() {
+    let repo = sound();
+    repo.commit("as it is");
+    Cli::within(repo.path())
+        .run(&["check", "--rev", "mian"])
+        .refuses(&["`mian`", "main"]);
+}
+
+#[test]
+fn where_no_workflow_is_found_it_is_said_where_it_was_looked() {
+    let repo = Repo::new();
+    repo.write("images/workflow_param.json", super::WORKFLOW);
+    check(&repo).refuses(&["no workflow found", "packer_workspaces/", "images/"]);
+}
+
+#[test]
+fn reftable_is_refused_with_the_way_out() {
+    let repo = sound();
+    repo.commit("as it is");
+    git(
+        repo.path(),
+        &["config", "core.repositoryformatversion", "1"],
+    );
+    git(
+        repo.path(),
+        &["config", "extensions.refstorage", "reftable"],
+    );
+    Cli::within(repo.path())
+        .run(&["check"])
+        .refuses(&["reftable", "git refs migrate"]);
+}
+
+#[test]
+fn another_users_repository_is_refused_with_the_way_out() {
+    let repo = sound();
+    repo.commit("as it is");
+    if std::process::Command::new("chown")
+        .args(["-R", "65534"])
+        .arg(repo.path())
+        .status()
+        .is_ok_and(|s| s.success())
+    {
+        Cli::within(repo.path())
+            .run(&["check"])
+            .refuses(&["another user", "safe.directory"]);
+    } else {
+        // Only root can give a folder away; then its own repository must be fine.
+        assert_eq!(Cli::within(repo.path()).run(&["check"]).code, 0);
+    }
+}

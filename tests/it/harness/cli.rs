@@ -1,0 +1,104 @@
+//! The program as a user starts it: in a folder, with an empty home and nothing of this process's environment but the `PATH`.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// A prepared call of the program.
+pub(crate) struct Cli {
+    command: Command,
+    _home: tempfile::TempDir,
+}
+
+/// What a call came to.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    /// The exit code.
+    pub(crate) code: i32,
+    /// Standard output.
+    pub(crate) out: String,
+    /// Standard error.
+    pub(crate) err: String,
+}
+
+impl Cli {
+    /// In a folder.
+    pub(crate) fn within(folder: &Path) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_reconciler"));
+        command
+            .current_dir(folder)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", home.path())
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .stdin(Stdio::null());
+        Self {
+            command,
+            _home: home,
+        }
+    }
+
+    /// With an environment variable.
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// With credentials for an emulated AWS.
+    pub(crate) fn emulated(self, endpoint: &str) -> Self {
+        self.env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test-secret-value")
+            .env("RECONCILER_AWS__ENDPOINT_URL", endpoint)
+    }
+
+    /// Runs it.
+    pub(crate) fn run(mut self, arguments: &[&str]) -> Ran {
+        let output = self.command.args(arguments).output().unwrap();
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+impl Ran {
+    /// An error for a person: exit code 1, all of these words, and neither a panic nor a backtrace.
+    #[track_caller]
+    pub(crate) fn refuses(&self, words: &[&str]) -> &Self {
+        assert_eq!(self.code, 1, "exit code 1\n{self:#?}");
+        for word in words {
+            assert!(
+                self.err.contains(word),
+                "{word:?} is in the message:\n{}",
+                self.err
+            );
+        }
+        for never in [
+            "panicked",
+            "RUST_BACKTRACE",
+            "stack backtrace",
+            "Os {",
+            "Error {",
+        ] {
+            assert!(
+                !self.err.contains(never),
+                "{never:?} is for programmers:\n{}",
+                self.err
+            );
+        }
+        self
+    }
+
+    /// A place with a caret.
+    #[track_caller]
+    pub(crate) fn points_at(&self, place: &str) -> &Self {
+        assert!(
+            self.err.contains(&format!("--> {place}")),
+            "points at {place}:\n{}",
+            self.err
+        );
+        assert!(self.err.contains('^'), "with a caret:\n{}", self.err);
+        self
+    }
+}
