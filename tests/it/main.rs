@@ -5,6 +5,7 @@
 mod aws_session;
 mod bad_input;
 mod catalog;
+mod end_to_end;
 mod harness;
 mod inventory;
 mod jinja_corpus;

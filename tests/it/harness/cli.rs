@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 /// A prepared call of the program.
 pub(crate) struct Cli {
     command: Command,
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
 }
 
 /// What a call came to.
@@ -32,10 +32,7 @@ impl Cli {
             .env("HOME", home.path())
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .stdin(Stdio::null());
-        Self {
-            command,
-            _home: home,
-        }
+        Self { command, home }
     }
 
     /// With an environment variable.
@@ -49,6 +46,12 @@ impl Cli {
         self.env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test-secret-value")
             .env("RECONCILER_AWS__ENDPOINT_URL", endpoint)
+    }
+
+    /// For a process that goes on; its home stays until the tests end.
+    pub(crate) fn into_command(self) -> Command {
+        let _ = self.home.keep();
+        self.command
     }
 
     /// Runs it.

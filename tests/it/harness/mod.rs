@@ -2,5 +2,6 @@
 
 pub(crate) mod cli;
 pub(crate) mod emulator;
+pub(crate) mod farm;
 pub(crate) mod git_http;
 pub(crate) mod repo;

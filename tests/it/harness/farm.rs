@@ -1,0 +1,296 @@
+//! A build farm for one test: an emulated AWS, a repository, a configuration, and the real Packer.
+//!
+//! Everything is below one temporary folder and ends with the value: the emulator by its pipe, daemons and supervisors by their ids.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::cli::{Cli, Ran};
+use super::emulator::Emulator;
+use super::repo::Repo;
+
+const BASE: &str = "ami-0123456789abcdef0";
+
+/// A build farm.
+pub(crate) struct Farm {
+    pub(crate) emulator: Emulator,
+    pub(crate) repo: Repo,
+    folder: tempfile::TempDir,
+    daemons: Vec<Child>,
+}
+
+impl Farm {
+    /// With a workflow that starts from a base image; no steps yet.
+    pub(crate) fn new() -> Self {
+        let emulator = Emulator::start();
+        emulator.control_post(
+            "/_control/base-image",
+            &json!({ "name": "base", "id": BASE }),
+        );
+        let farm = Self {
+            emulator,
+            repo: Repo::new(),
+            folder: tempfile::tempdir().unwrap(),
+            daemons: Vec::new(),
+        };
+        farm.workflow(&json!({}));
+        farm.configure("");
+        farm
+    }
+
+    /// Writes `workflow_param.json` with more keys.
+    pub(crate) fn workflow(&self, more: &Value) -> &Self {
+        let mut params = json!({
+            "workflow_id": "wf-1", "region_name": "us-east-1", "is_default_vpc": "true",
+            "root_base_ami_id": BASE, "root_base_ami_name": "base", "aws_tags": { "env": "test" },
+        });
+        params
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        self.repo
+            .write("packer_workspaces/workflow_param.json", params.to_string());
+        self
+    }
+
+    /// Writes a step that makes an image without a provisioner: half a second of Packer.
+    pub(crate) fn step(&self, id: &str, parent: Option<&str>) -> &Self {
+        let folder = format!("packer_workspaces/{id}");
+        let params =
+            json!({ "step_id": id, "previous_step_id": parent, "metadata": { "note": "first" } });
+        self.repo
+            .write(&format!("{folder}/step_param.json"), params.to_string());
+        self.repo.write(&format!("{folder}/install.sh"), "echo 1\n");
+        let template = r#"variable "image" { type = string }
+source "amazon-ebs" "x" {
+  region        = "{{ builder.workflow_param.aws_region }}"
+  source_ami    = "{{ builder.source_ami_id }}"
+  ami_name      = var.image
+  instance_type = "t3.micro"
+  communicator  = "none"
+}
+build {
+  sources = ["source.amazon-ebs.x"]
+}
+"#;
+        self.repo
+            .write(&format!("{folder}/templates/.pkr.hcl"), template);
+        self.repo.write(
+            &format!("{folder}/templates/.pkrvars.hcl"),
+            "image = \"{{ builder.output_ami_name }}\"\n",
+        );
+        self
+    }
+
+    /// Writes the configuration, with more lines.
+    pub(crate) fn configure(&self, more: &str) -> &Self {
+        let endpoint = self.emulator.endpoint();
+        let mut overrides =
+            json!({ "skip_region_validation": true, "skip_metadata_api_check": true });
+        if is_old(&packer()) {
+            overrides["custom_endpoint_ec2"] = json!(endpoint);
+        }
+        let text = format!(
+            "state_dir: {}\nrepositories:\n  - name: repo\n    path: {}\ninventory:\n  table: images\naws:\n  endpoint_url: {endpoint}\n  emulator:\n    source_overrides: {overrides}\npacker:\n  binary: {}\n  grace: 5s\n{more}",
+            self.state().display(),
+            self.repo.path().display(),
+            packer().display(),
+        );
+        std::fs::write(self.configuration(), text).unwrap();
+        self
+    }
+
+    fn configuration(&self) -> PathBuf {
+        self.folder.path().join("reconciler.yaml")
+    }
+
+    /// The state folder.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    fn cli(&self) -> Cli {
+        let cli = Cli::within(self.repo.path())
+            .env("RECONCILER_CONFIG", self.configuration())
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test-secret-value");
+        match std::env::var_os("PACKER_PLUGIN_PATH") {
+            Some(plugins) => cli.env("PACKER_PLUGIN_PATH", plugins),
+            None => cli,
+        }
+    }
+
+    /// Runs the program.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        self.cli().run(arguments)
+    }
+
+    /// Commits, and applies until nothing is left to do.
+    pub(crate) fn commit_and_apply(&self) -> Ran {
+        self.repo.commit("a change");
+        self.run(&["apply"])
+    }
+
+    /// The steps of `status --output json`, by id.
+    pub(crate) fn status(&self) -> serde_json::Map<String, Value> {
+        let ran = self.run(&["status", "--output", "json"]);
+        let report: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:#?}"));
+        let steps = report["workflows"][0]["steps"].as_array().unwrap().clone();
+        steps
+            .into_iter()
+            .map(|step| (step["step_id"].as_str().unwrap().to_owned(), step))
+            .collect()
+    }
+
+    /// A step's recorded image.
+    pub(crate) fn image(&self, step: &str) -> String {
+        self.status()[step]["ami_id"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    /// A step's state.
+    pub(crate) fn state_of(&self, step: &str) -> String {
+        self.status()[step]["state"].as_str().unwrap().to_owned()
+    }
+
+    /// How often each operation was called since the last [`Self::forget_calls`].
+    pub(crate) fn calls(&self, operation: &str) -> u64 {
+        self.emulator.control_get("/_control/calls")[operation]
+            .as_u64()
+            .unwrap_or(0)
+    }
+
+    /// Forgets the calls so far.
+    pub(crate) fn forget_calls(&self) {
+        self.emulator
+            .control_post("/_control/reset-calls", &Value::Null);
+    }
+
+    /// Images that Packer made, of whatever state.
+    pub(crate) fn made_images(&self) -> usize {
+        let resources = self.emulator.control_get("/_control/resources");
+        resources["images"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|image| image["id"] != BASE)
+            .count()
+    }
+
+    /// What a build may have left behind, for people to read; empty if nothing.
+    pub(crate) fn leftovers(&self) -> String {
+        let resources = self.emulator.control_get("/_control/resources");
+        let running = resources["instances"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|instance| instance["state"] != "terminated");
+        let mut left: Vec<String> = running.map(ToString::to_string).collect();
+        for kind in ["key_pairs", "security_groups"] {
+            left.extend(
+                resources[kind]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(ToString::to_string),
+            );
+        }
+        left.join(", ")
+    }
+
+    /// Starts the daemon; its place in `self.daemons`.
+    pub(crate) fn daemon(&mut self) -> usize {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.path().join("daemon.log"))
+            .unwrap();
+        let mut command: Command = self.cli().into_command();
+        command.arg("run").stdout(Stdio::null()).stderr(log);
+        self.daemons.push(command.spawn().unwrap());
+        self.daemons.len() - 1
+    }
+
+    /// A daemon.
+    pub(crate) fn child(&mut self, daemon: usize) -> &mut Child {
+        &mut self.daemons[daemon]
+    }
+
+    /// Sends a signal to a daemon.
+    pub(crate) fn signal(&self, daemon: usize, signal: rustix::process::Signal) {
+        let pid = i32::try_from(self.daemons[daemon].id()).unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal)
+            .unwrap();
+    }
+
+    /// Waits until something is so.
+    #[track_caller]
+    pub(crate) fn wait_until(&self, what: &str, test: impl Fn(&Self) -> bool) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < end {
+            if test(self) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(150));
+        }
+        let log =
+            std::fs::read_to_string(self.folder.path().join("daemon.log")).unwrap_or_default();
+        panic!("not within a minute: {what}\n{:#?}\n{log}", self.status());
+    }
+}
+
+impl Drop for Farm {
+    fn drop(&mut self) {
+        for child in &mut self.daemons {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        end_supervisors(&self.state().join("builds"));
+    }
+}
+
+/// Builds outlive their daemon by design; those of a test end with it.
+fn end_supervisors(builds: &Path) {
+    for entry in std::fs::read_dir(builds).into_iter().flatten().flatten() {
+        let read = |name: &str| std::fs::read(entry.path().join(name)).ok();
+        if read("exit.json").is_some() {
+            continue;
+        }
+        let Some(Ok(known)) =
+            read("supervisor.json").map(|bytes| serde_json::from_slice::<Value>(&bytes))
+        else {
+            continue;
+        };
+        let process = reconciler::build::process::ProcessId {
+            pid: u32::try_from(known["pid"].as_u64().unwrap_or(0)).unwrap_or(0),
+            start: known["pid_start"].as_u64().unwrap_or(0),
+        };
+        process.signal(rustix::process::Signal::TERM);
+        let end = Instant::now() + Duration::from_secs(10);
+        while process.is_alive() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// The Packer of the tests.
+pub(crate) fn packer() -> PathBuf {
+    std::env::var_os("RECONCILER_TEST_PACKER").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin/packer"),
+        PathBuf::from,
+    )
+}
+
+fn is_old(packer: &Path) -> bool {
+    let said = Command::new(packer)
+        .arg("version")
+        .env("CHECKPOINT_DISABLE", "1")
+        .output()
+        .expect("Packer for the tests is there: run `make tools`");
+    String::from_utf8_lossy(&said.stdout).contains(" v1.6.")
+}
