@@ -231,7 +231,7 @@ build {
     /// Waits until something is so.
     #[track_caller]
     pub(crate) fn wait_until(&self, what: &str, test: impl Fn(&Self) -> bool) {
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_mins(1);
         while Instant::now() < end {
             if test(self) {
                 return;
