@@ -61,7 +61,7 @@ generate:
 	RECONCILER_UPDATE_GENERATED=1 cargo test --locked --lib config::schema
 
 bench: tools
-	@cargo build --locked --release
+	@cargo build --locked --release --bin reconciler --example seed_inventory
 	@exec $(TOOLS)/venv/bin/python scripts/bench.py
 
 install:

@@ -42,3 +42,47 @@ impl Components {
         encoder.finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn components(files: &[(String, String)]) -> Components {
+        let digests = |(name, text): &(String, String)| (name.clone(), Digest::of(text.as_bytes()));
+        Components {
+            identity: Digest::of(b"identity"),
+            params: BTreeMap::new(),
+            templates: BTreeMap::new(),
+            files: files.iter().map(digests).collect(),
+            source_ami: AmiId::new("ami-1"),
+        }
+    }
+
+    #[test]
+    fn the_encoding_stays_as_it_is() {
+        let one = components(&[("a".into(), "b".into())]);
+        assert_eq!(
+            one.fingerprint().to_string(),
+            "f049af2ad65b7e8ed1f85607f62574ecc1eae80e401cf7ba78b44f9682b8b623",
+            "a new encoding rebuilds every image of every user: raise the version in the domain text and say so in the changelog"
+        );
+    }
+
+    #[test]
+    fn the_same_entry_in_another_component_is_another_fingerprint() {
+        let files = components(&[("a".into(), "b".into())]);
+        let mut templates = files.clone();
+        templates.templates = std::mem::take(&mut templates.files);
+        assert_ne!(files.fingerprint(), templates.fingerprint());
+    }
+
+    proptest! {
+        #[test]
+        fn different_inputs_never_share_a_fingerprint(a in proptest::collection::vec(("[ab/]{0,3}", "[ab]{0,3}"), 0..3), b in proptest::collection::vec(("[ab/]{0,3}", "[ab]{0,3}"), 0..3)) {
+            let (a, b) = (components(&a), components(&b));
+            prop_assert_eq!(a == b, a.fingerprint() == b.fingerprint());
+        }
+    }
+}

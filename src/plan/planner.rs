@@ -214,12 +214,12 @@ impl Step<'_, '_> {
     }
 
     fn after(&self, parent: StepId) -> Decision {
-        let mut reasons = vec![Reason::SourceImageWillChange {
-            parent: parent.clone(),
-        }];
-        if self.record.is_none() {
-            reasons.insert(0, Reason::NeverBuilt);
-        }
+        let reasons = match self.record {
+            None => vec![Reason::NeverBuilt],
+            Some(_) => vec![Reason::SourceImageWillChange {
+                parent: parent.clone(),
+            }],
+        };
         if self.step.manual {
             return Decision::AwaitingManual(reasons);
         }
@@ -404,3 +404,6 @@ impl Step<'_, '_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,14 +103,16 @@ fn build_sentence(step: &PlannedStep, build: &Build, lines: &LineCounts) -> Stri
     } else {
         "build"
     };
-    let retry = match &build.source {
-        BuildSource::Known { attempt, .. } if *attempt > 0 => format!(" (try {})", attempt + 1),
-        _ => String::new(),
-    };
-    format!(
-        "{verb}{retry}: {}",
-        reason_list(step, &build.reasons, lines)
-    )
+    let reasons = reason_list(step, &build.reasons, lines);
+    match &build.source {
+        BuildSource::Known { attempt, .. } if *attempt > 0 => {
+            format!("{verb} (try {}): {reasons}", attempt + 1)
+        }
+        BuildSource::AfterBuild(parent) if step.record.is_none() => {
+            format!("{verb}: {reasons} (after {parent})")
+        }
+        _ => format!("{verb}: {reasons}"),
+    }
 }
 
 fn update_sentence(update: &Update) -> String {

@@ -62,12 +62,15 @@ impl PassError {
             Self::Source(SourceError::Person(diagnostic))
             | Self::Build(BuildError::Step(diagnostic) | BuildError::Host(diagnostic))
             | Self::Person(diagnostic) => diagnostic.clone(),
-            Self::Catalog(CatalogError::Denied { action, .. }) | Self::Inventory(InventoryError::Denied { action, .. }) => {
-                Diagnostic::new(self.to_string()).hint(format!("allow `{action}` in the policy of this role or user"))
+            Self::Catalog(CatalogError::Denied { action, .. })
+            | Self::Inventory(InventoryError::Denied { action, .. }) => {
+                Diagnostic::new(self.to_string()).hint(format!(
+                    "allow `{action}` in the policy of this role or user"
+                ))
             }
-            Self::Catalog(CatalogError::Credentials { .. }) => Diagnostic::new(self.to_string()).hint(
-                "looked at the workflow's keys and profile, the configuration, AWS_ACCESS_KEY_ID, AWS_PROFILE, and the instance's role; `--offline` plans without EC2",
-            ),
+            Self::Catalog(CatalogError::Credentials { .. }) => {
+                Diagnostic::new(self.to_string()).hint("`--offline` plans without EC2")
+            }
             other => Diagnostic::new(other.to_string()),
         }
     }

@@ -26,9 +26,7 @@ pub fn text(report: &Report) -> String {
     let holder = report
         .held_by
         .as_ref()
-        .map_or("no reconciler runs".to_owned(), |holder| {
-            format!("held by {holder}")
-        });
+        .map_or("no reconciler runs".to_owned(), |holder| held_by(holder));
     let _ = writeln!(
         out,
         "{bold}{}{bold:#}  {}@{}  {holder}",
@@ -79,4 +77,12 @@ pub fn text(report: &Report) -> String {
         }
     );
     out
+}
+
+/// `host/pid/start`, as people read it; another form as it is.
+fn held_by(holder: &str) -> String {
+    match holder.rsplitn(3, '/').collect::<Vec<_>>().as_slice() {
+        [_, pid, host] => format!("reconciler runs on {host}, pid {pid}"),
+        _ => format!("held by {holder}"),
+    }
 }
