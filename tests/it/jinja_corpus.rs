@@ -110,6 +110,175 @@ fn every_case_renders_as_jinja2_does() {
     );
 }
 
+/// Numbers from a seed (Knuth's constants); enough to choose among a few things.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % end
+    }
+
+    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
+        of[self.below(of.len())]
+    }
+
+    fn number(&mut self, depth: usize) -> String {
+        if depth == 0 {
+            return self
+                .one(&[
+                    "n", "neg", "zero", "f", "2", "3.25", "17", "0.1", "1000000", "whole",
+                ])
+                .to_owned();
+        }
+        let (a, b) = (self.number(depth - 1), self.number(depth - 1));
+        match self.below(5) {
+            0 => format!("({a})|abs"),
+            1 => format!("({a})|round({})", self.below(3)),
+            2 => format!("({a})|int"),
+            _ => {
+                let operator = self.one(&["+", "-", "*", "/", "//", "%"]);
+                format!("({a} {operator} {b})")
+            }
+        }
+    }
+
+    fn text(&mut self, depth: usize) -> String {
+        if depth == 0 {
+            return self
+                .one(&[
+                    "name",
+                    "text",
+                    "lines",
+                    "uni",
+                    "quote",
+                    "html",
+                    "\"a-b c_d\"",
+                    "\" x \"",
+                ])
+                .to_owned();
+        }
+        let inner = self.text(depth - 1);
+        let how = self.one(&[
+            "|upper",
+            "|lower",
+            "|title",
+            "|capitalize",
+            "|trim",
+            "|reverse",
+            "|e",
+            "|tojson",
+            "|wordwrap(6)",
+            "|truncate(7)",
+            "|indent(2)",
+            "|center(12)",
+            "|urlencode",
+            "|striptags",
+            "|replace('a', 'bb')",
+            ".upper()",
+            ".title()",
+            ".swapcase()",
+            ".strip()",
+            ".zfill(9)",
+            ".center(11, '*')",
+            ".replace('l', '')",
+            ".split()|join('/')",
+            ".split('l')|string",
+            ".rsplit(None, 1)|string",
+            ".partition('l')|string",
+            ".splitlines()|string",
+            ".expandtabs(3)",
+            "[1:4]",
+            "[::-1]",
+            "[-3:]",
+            "|list|string",
+        ]);
+        format!("({inner}){how}")
+    }
+
+    fn list(&mut self, depth: usize) -> String {
+        if depth == 0 {
+            return self
+                .one(&[
+                    "items",
+                    "numbers",
+                    "[3, 1.5, 2]",
+                    "['b', 'A', 'a']",
+                    "range(5)",
+                    "tags",
+                ])
+                .to_owned();
+        }
+        let inner = self.list(depth - 1);
+        let how = self.one(&[
+            "|sort",
+            "|list",
+            "|reverse|list",
+            "|unique|list",
+            "|map('string')|list",
+            "|batch(2)|list",
+            "|slice(2)|list",
+            "[1:]",
+            "[:-1]",
+            "[::2]",
+            "|list|tojson|list",
+            "|list",
+        ]);
+        // A dict has no slices.
+        let inner = if how.starts_with('[') {
+            format!("({inner})|list")
+        } else {
+            inner
+        };
+        format!("({inner}){how}")
+    }
+
+    fn expression(&mut self) -> String {
+        let depth = 1 + self.below(3);
+        match self.below(6) {
+            0 | 1 => self.number(depth),
+            2 | 3 => self.text(depth),
+            4 => self.list(depth),
+            _ => {
+                let (a, b) = (self.number(1), self.number(1));
+                let operator = self.one(&["<", "<=", "==", "!=", ">", "and", "or"]);
+                format!("'y' if {a} {operator} {b} else {}", self.text(1))
+            }
+        }
+    }
+}
+
+#[test]
+fn random_expressions_render_as_jinja2_renders_them() {
+    let seed = match std::env::var("RECONCILER_TEST_SEED") {
+        Ok(seed) => seed.parse().expect("RECONCILER_TEST_SEED is a number"),
+        Err(_) => std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_secs(),
+    };
+    let mut chance = Chance(seed);
+    let templates: Vec<String> = (0..400)
+        .map(|_| format!("{{{{ {} }}}}", chance.expression()))
+        .collect();
+    let rendered = by_us(&templates).iter().filter(|ours| ours.is_ok()).count();
+    assert!(
+        rendered > 250,
+        "only {rendered} of the expressions make sense, seed {seed}"
+    );
+    let wrong = differences(&templates);
+    assert!(
+        wrong.is_empty(),
+        "{} of {} differ, RECONCILER_TEST_SEED={seed} repeats them:\n{}",
+        wrong.len(),
+        templates.len(),
+        wrong.join("\n")
+    );
+}
+
 #[test]
 fn every_listed_difference_is_one() {
     let listed = lines("differences.jsonl");

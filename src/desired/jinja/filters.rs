@@ -5,70 +5,214 @@
     reason = "the engine hands filters their arguments by value"
 )]
 
-use minijinja::value::{Kwargs, Rest, ValueKind, from_args};
+use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, ErrorKind, Value};
 
+use super::arguments::{add_filter, flag, needed, text, width};
 use super::json::to_json;
 use super::repr::{float, items, python_repr, python_str};
 
 /// Puts all of them into an environment, over those of the same name.
 pub(super) fn add(environment: &mut Environment<'static>) {
     environment.add_filter("string", |value: Value| python_str(&value));
-    environment.add_filter("join", join);
-    environment.add_filter(
+    add_filter(environment, "join", ["value", "d", "attribute"], join);
+    add_filter(
+        environment,
         "tojson",
-        |value: Value, kwargs: Kwargs| -> Result<Value, Error> {
-            let indent: Option<usize> = kwargs.get("indent")?;
-            kwargs.assert_all_used()?;
-            Ok(Value::from_safe_string(to_json(&value, indent)?))
+        ["value", "indent"],
+        |[value, indent]| {
+            let indent = match indent.filter(|indent| !indent.is_none()) {
+                Some(indent) => Some(width(Some(indent), 0)?),
+                None => None,
+            };
+            Ok(Value::from_safe_string(to_json(&needed(value)?, indent)?))
         },
     );
-    environment.add_filter("default", default);
-    environment.add_filter("d", default);
-    environment.add_filter("int", int);
-    environment.add_filter("float", |value: Value, fallback: Option<Value>| {
-        number(&value).map_or_else(|| fallback.unwrap_or_else(|| Value::from(0.0)), Value::from)
+    for name in ["default", "d"] {
+        let parameters = ["value", "default_value", "boolean"];
+        add_filter(environment, name, parameters, default);
+    }
+    add_filter(environment, "int", ["value", "default", "base"], int);
+    add_filter(
+        environment,
+        "float",
+        ["value", "default"],
+        |[value, otherwise]| {
+            let value = needed(value)?;
+            if value.is_undefined() {
+                return Err(undefined());
+            }
+            Ok(number(&value).map_or_else(
+                || otherwise.unwrap_or_else(|| Value::from(0.0)),
+                Value::from,
+            ))
+        },
+    );
+    add_filter(environment, "abs", ["value"], |[value]| {
+        minijinja::filters::abs(plain_number(needed(value)?))
     });
-    environment.add_filter("wordcount", |text: String| {
-        text.split(|c: char| !(c.is_alphanumeric() || c == '_'))
+    add_filter(
+        environment,
+        "round",
+        ["value", "precision", "method"],
+        round,
+    );
+    environment.add_filter("wordcount", |value: Value| {
+        python_str(&value)
+            .split(|c: char| !(c.is_alphanumeric() || c == '_'))
             .filter(|word| !word.is_empty())
             .count()
     });
-    environment.add_filter("center", |text: Value, width: Option<usize>| {
-        super::methods::center(&python_str(&text), width.unwrap_or(80), ' ')
+    add_filter(
+        environment,
+        "center",
+        ["value", "width"],
+        |[value, wide]| {
+            let text = python_str(&needed(value)?);
+            Ok(super::methods::center(&text, width(wide, 80)?, ' ').into())
+        },
+    );
+    let parameters = ["value", "length", "killwords", "end", "leeway"];
+    add_filter(environment, "truncate", parameters, truncate);
+    let parameters = [
+        "value",
+        "width",
+        "break_long_words",
+        "wrapstring",
+        "break_on_hyphens",
+    ];
+    add_filter(environment, "wordwrap", parameters, super::wrap::wordwrap);
+    add_filter(
+        environment,
+        "indent",
+        ["value", "width", "first", "blank"],
+        indent,
+    );
+    add_filter(environment, "trim", ["value", "chars"], |[value, chars]| {
+        let value = python_str(&needed(value)?);
+        Ok(super::methods::strip(&value, text(chars)?.as_deref(), true, true).into())
     });
-    environment.add_filter("truncate", truncate);
-    environment.add_filter("wordwrap", wordwrap);
-    environment.add_filter("indent", indent);
-    environment.add_filter("striptags", striptags);
-    environment.add_filter("filesizeformat", filesizeformat);
-    environment.add_filter("pprint", |value: Value| python_repr(&value));
-    environment.add_filter("dictsort", dictsort);
-    environment.add_filter("xmlattr", xmlattr);
+    add_filter(
+        environment,
+        "replace",
+        ["value", "old", "new", "count"],
+        |[value, old, new, count]| {
+            let (old, new) = (python_str(&needed(old)?), python_str(&needed(new)?));
+            super::methods::replace(&python_str(&needed(value)?), &old, &new, count)
+        },
+    );
+    environment.add_filter("upper", |value: Value| python_str(&value).to_uppercase());
+    environment.add_filter("lower", |value: Value| python_str(&value).to_lowercase());
+    environment.add_filter("striptags", |value: Value| striptags(&python_str(&value)));
+    add_filter(
+        environment,
+        "filesizeformat",
+        ["value", "binary"],
+        filesizeformat,
+    );
+    environment.add_filter("pprint", |value: Value| python_repr(&sorted_maps(&value)));
+    add_filter(environment, "xmlattr", ["value", "autospace"], xmlattr);
     environment.add_filter("urlencode", urlencode);
-    environment.add_filter("escape", |value: Value| {
-        Value::from_safe_string(escape(&python_str(&value)))
-    });
-    environment.add_filter("e", |value: Value| {
+    for name in ["escape", "e"] {
+        environment.add_filter(name, |value: Value| match value.is_safe() {
+            true => value,
+            false => Value::from_safe_string(escape(&python_str(&value))),
+        });
+    }
+    environment.add_filter("forceescape", |value: Value| {
         Value::from_safe_string(escape(&python_str(&value)))
     });
     environment.add_filter("title", |text: Value| {
         super::methods::filter_title(&python_str(&text))
     });
+    environment.add_test("sequence", |value: &Value| {
+        matches!(
+            value.kind(),
+            ValueKind::Seq | ValueKind::Map | ValueKind::String
+        )
+    });
+    environment.add_test("iterable", |value: &Value| {
+        !value.is_none() && value.try_iter().is_ok()
+    });
+    environment.add_test("callable", |value: &Value| value.kind() == ValueKind::Plain);
+}
+
+/// `True` and `False` count as numbers in Python.
+fn plain_number(value: Value) -> Value {
+    match value.kind() {
+        ValueKind::Bool => Value::from(i64::from(value.is_true())),
+        _ => value,
+    }
+}
+
+fn round([value, precision, method]: [Option<Value>; 3]) -> Result<Value, Error> {
+    let value = needed(value)?;
+    let way = text(method)?.unwrap_or_else(|| "common".to_owned());
+    let precision = precision.map_or(Ok(0), i32::try_from)?;
+    let whole = value.is_integer() || value.kind() == ValueKind::Bool;
+    match (way.as_str(), number(&value)) {
+        ("common", Some(_)) if whole && precision >= 0 => Ok(plain_number(value)),
+        ("common", Some(exact)) if !whole && precision >= 0 => {
+            let digits = usize::try_from(precision).unwrap_or(0).min(400);
+            Ok(Value::from(
+                format!("{exact:.digits$}").parse::<f64>().unwrap_or(exact),
+            ))
+        }
+        ("common", Some(exact)) => {
+            let scale = 10_f64.powi(-precision);
+            let rounded = (exact / scale).round_ties_even() * scale;
+            #[expect(clippy::cast_possible_truncation, reason = "an integer stays one")]
+            Ok(if whole {
+                Value::from(rounded as i128)
+            } else {
+                Value::from(rounded)
+            })
+        }
+        ("ceil" | "floor", Some(exact)) => {
+            let scale = 10_f64.powi(precision);
+            let scaled = exact * scale;
+            Ok(Value::from(
+                if way == "ceil" {
+                    scaled.ceil()
+                } else {
+                    scaled.floor()
+                } / scale,
+            ))
+        }
+        _ => Err(Error::new(
+            ErrorKind::InvalidOperation,
+            "round takes a number, and \"common\", \"ceil\" or \"floor\"",
+        )),
+    }
+}
+
+/// The same value with the keys of every dict in order, as Python's `pprint` shows them.
+fn sorted_maps(value: &Value) -> Value {
+    match value.kind() {
+        ValueKind::Map => {
+            let mut keys = items(value);
+            keys.sort();
+            Value::from_pairs(keys.into_iter().map(|key| {
+                let item = sorted_maps(&value.get_item(&key).unwrap_or_default());
+                (key, item)
+            }))
+        }
+        ValueKind::Seq if value.is_tuple() => {
+            super::tuple(items(value).iter().map(sorted_maps).collect())
+        }
+        ValueKind::Seq => items(value).iter().map(sorted_maps).collect(),
+        _ => value.clone(),
+    }
 }
 
 fn undefined() -> Error {
     Error::from(ErrorKind::UndefinedError)
 }
 
-fn join(
-    value: &Value,
-    separator: Option<String>,
-    attribute: Option<String>,
-    kwargs: Kwargs,
-) -> Result<String, Error> {
-    let attribute = attribute.or(kwargs.get("attribute")?);
-    kwargs.assert_all_used()?;
+fn join([value, separator, attribute]: [Option<Value>; 3]) -> Result<Value, Error> {
+    let value = needed(value)?;
+    let separator = separator.map(|separator| python_str(&separator));
+    let attribute = attribute.map(|attribute| python_str(&attribute));
     if value.is_undefined() {
         return Err(undefined());
     }
@@ -76,29 +220,26 @@ fn join(
     for item in value.try_iter()? {
         let item = match &attribute {
             None => item,
-            Some(path) => path
-                .split('.')
-                .try_fold(item, |at, name| at.get_attr(name))?,
+            Some(path) => {
+                path.split('.')
+                    .try_fold(item, |at, name| match name.parse::<usize>() {
+                        Ok(index) => at.get_item(&Value::from(index)),
+                        Err(_) => at.get_attr(name),
+                    })?
+            }
         };
         if item.is_undefined() {
             return Err(undefined());
         }
         parts.push(python_str(&item));
     }
-    Ok(parts.join(separator.as_deref().unwrap_or_default()))
+    Ok(parts.join(separator.as_deref().unwrap_or_default()).into())
 }
 
-fn default(
-    value: Value,
-    fallback: Option<Value>,
-    boolean: Option<bool>,
-    kwargs: Kwargs,
-) -> Result<Value, Error> {
-    let fallback = fallback
-        .or(kwargs.get("default_value")?)
-        .unwrap_or_else(|| Value::from(""));
-    let boolean = boolean.or(kwargs.get("boolean")?).unwrap_or(false);
-    kwargs.assert_all_used()?;
+fn default([value, fallback, boolean]: [Option<Value>; 3]) -> Result<Value, Error> {
+    let value = needed(value)?;
+    let fallback = fallback.unwrap_or_else(|| Value::from(""));
+    let boolean = flag(boolean, false);
     Ok(if value.is_undefined() || (boolean && !value.is_true()) {
         fallback
     } else {
@@ -119,33 +260,16 @@ fn number(value: &Value) -> Option<f64> {
     }
 }
 
-fn int(
-    value: Value,
-    fallback: Option<Value>,
-    base: Option<u32>,
-    kwargs: Kwargs,
-) -> Result<Value, Error> {
-    let fallback = fallback
-        .or(kwargs.get("default")?)
-        .unwrap_or_else(|| Value::from(0));
-    let base = base.or(kwargs.get("base")?).unwrap_or(10);
-    kwargs.assert_all_used()?;
+fn int([value, fallback, base]: [Option<Value>; 3]) -> Result<Value, Error> {
+    let value = needed(value)?;
+    if value.is_undefined() {
+        return Err(undefined());
+    }
+    let fallback = fallback.unwrap_or_else(|| Value::from(0));
+    let base = base.map_or(Ok(10), u32::try_from)?;
     if let Some(text) = value.as_str() {
-        let text = text.trim().replace('_', "");
-        let (sign, digits) = match text.strip_prefix('-') {
-            Some(rest) => (-1, rest),
-            None => (1, text.strip_prefix('+').unwrap_or(&text)),
-        };
-        let prefix = match base {
-            2 => "0b",
-            8 => "0o",
-            16 => "0x",
-            _ => "",
-        };
-        let lower = digits.to_lowercase();
-        let digits = lower.strip_prefix(prefix).unwrap_or(&lower);
-        if let Ok(whole) = i128::from_str_radix(digits, base) {
-            return Ok(Value::from(whole * sign));
+        if let Some(whole) = whole_number(text.trim(), base) {
+            return Ok(Value::from(whole));
         }
     } else if value.is_integer() {
         return Ok(value);
@@ -160,92 +284,65 @@ fn int(
     })
 }
 
-fn truncate(text: Value, arguments: Rest<Value>) -> Result<String, Error> {
-    type Arguments = (
-        Option<usize>,
-        Option<bool>,
-        Option<String>,
-        Option<usize>,
-        Kwargs,
-    );
-    let (length, killwords, end, leeway, kwargs): Arguments = from_args(&arguments)?;
-    let length = length.or(kwargs.get("length")?).unwrap_or(255);
-    let killwords = killwords.or(kwargs.get("killwords")?).unwrap_or(false);
-    let end = end
-        .or(kwargs.get("end")?)
-        .unwrap_or_else(|| "...".to_owned());
-    let leeway = leeway.or(kwargs.get("leeway")?).unwrap_or(5);
-    kwargs.assert_all_used()?;
-    let text = python_str(&text);
+/// Python's `int(text, base)`; base 0 goes by the prefix.
+fn whole_number(text: &str, base: u32) -> Option<i128> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let lower = digits.to_lowercase();
+    let prefixes = [("0b", 2), ("0o", 8), ("0x", 16)];
+    let prefixed = prefixes.into_iter().find_map(|(prefix, of)| {
+        let rest = lower.strip_prefix(prefix)?;
+        (base == of || base == 0).then(|| (rest.strip_prefix('_').unwrap_or(rest), of))
+    });
+    let (digits, base) = prefixed.unwrap_or((&lower, if base == 0 { 10 } else { base }));
+    let sound =
+        !digits.starts_with(['_', '+', '-']) && !digits.ends_with('_') && !digits.contains("__");
+    if !sound || !(2..=36).contains(&base) {
+        return None;
+    }
+    let whole = i128::from_str_radix(&digits.replace('_', ""), base).ok()?;
+    Some(whole * sign)
+}
+
+fn truncate([value, length, killwords, end, leeway]: [Option<Value>; 5]) -> Result<Value, Error> {
+    let (length, leeway) = (width(length, 255)?, width(leeway, 5)?);
+    let killwords = flag(killwords, false);
+    let end = text(end)?.unwrap_or_else(|| "...".to_owned());
+    let text = python_str(&needed(value)?);
+    if length < end.chars().count() {
+        return Err(Error::new(
+            ErrorKind::InvalidOperation,
+            "truncate to less than the length of its end",
+        ));
+    }
     if text.chars().count() <= length + leeway {
-        return Ok(text);
+        return Ok(text.into());
     }
     let cut: String = text
         .chars()
         .take(length.saturating_sub(end.chars().count()))
         .collect();
-    Ok(if killwords {
+    Ok(Value::from(if killwords {
         cut + &end
     } else {
         cut.rsplit_once(' ')
             .map_or(cut.as_str(), |(before, _)| before)
             .to_owned()
             + &end
-    })
+    }))
 }
 
-/// Lines of at most `width` characters, broken at spaces as Python's `textwrap` does; longer words are cut.
-fn wordwrap(text: String, width: Option<usize>, kwargs: Kwargs) -> Result<String, Error> {
-    let width = width.or(kwargs.get("width")?).unwrap_or(79).max(1);
-    kwargs.assert_all_used()?;
-    let wrapped: Vec<String> = text.lines().map(|line| wrap_line(line, width)).collect();
-    Ok(wrapped.join("\n"))
-}
-
-fn wrap_line(line: &str, width: usize) -> String {
-    let mut lines: Vec<String> = Vec::new();
-    let mut current = String::new();
-    for word in line.split(' ').filter(|word| !word.is_empty()) {
-        let mut word: Vec<char> = word.chars().collect();
-        let used = current.chars().count();
-        if used > 0 && used + 1 + word.len() <= width {
-            current.push(' ');
-            current.extend(&word);
-            continue;
-        }
-        if used > 0 {
-            lines.push(std::mem::take(&mut current));
-        }
-        while word.len() > width {
-            lines.push(word.drain(..width).collect());
-        }
-        current.extend(&word);
-    }
-    lines.push(current);
-    lines.join("\n")
-}
-
-fn indent(
-    text: Value,
-    width: Option<Value>,
-    first: Option<bool>,
-    blank: Option<bool>,
-    kwargs: Kwargs,
-) -> Result<String, Error> {
-    let width: Option<Value> = width.or(kwargs.get("width")?);
-    let first = first.or(kwargs.get("first")?).unwrap_or(false);
-    let blank = blank.or(kwargs.get("blank")?).unwrap_or(false);
-    kwargs.assert_all_used()?;
-    let indention = match &width {
-        None => "    ".to_owned(),
-        Some(width) => match width.as_str() {
-            Some(text) => text.to_owned(),
-            None => " ".repeat(width.as_usize().unwrap_or(4)),
-        },
+fn indent([value, wide, first, blank]: [Option<Value>; 4]) -> Result<Value, Error> {
+    let (first, blank) = (flag(first, false), flag(blank, false));
+    let indention = match wide.as_ref().and_then(Value::as_str) {
+        Some(text) => text.to_owned(),
+        None => " ".repeat(width(wide, 4)?),
     };
     // Jinja2 adds a line feed, so that splitlines keeps an empty last line.
-    let text = python_str(&text) + "\n";
-    let lines: Vec<&str> = text.lines().collect();
+    let text = python_str(&needed(value)?) + "\n";
+    let lines = super::methods::split_lines(&text, false);
     let mut out = String::new();
     for (at, line) in lines.iter().enumerate() {
         if at > 0 {
@@ -261,48 +358,87 @@ fn indent(
         }
         out.push_str(line);
     }
-    Ok(out)
+    Ok(out.into())
 }
 
-fn striptags(text: String) -> String {
-    let mut out = String::new();
-    let mut inside = false;
-    for c in text.chars() {
-        match c {
-            '<' => inside = true,
-            '>' if inside => inside = false,
-            c if !inside => out.push(c),
-            _ => {}
+fn striptags(text: &str) -> String {
+    let mut text = text.to_owned();
+    for (open, close) in [("<!--", "-->"), ("<", ">")] {
+        while let Some(start) = text.find(open) {
+            let Some(end) = text[start..].find(close) else {
+                break;
+            };
+            text.replace_range(start..start + end + close.len(), "");
         }
     }
-    let entities = [
-        ("&lt;", "<"),
-        ("&gt;", ">"),
-        ("&quot;", "\""),
-        ("&#34;", "\""),
-        ("&#39;", "'"),
-        ("&amp;", "&"),
-    ];
-    let out = entities
-        .iter()
-        .fold(out, |text, (from, to)| text.replace(from, to));
-    out.split_whitespace().collect::<Vec<_>>().join(" ")
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find('&') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let entity = rest
+            .find(';')
+            .and_then(|end| Some((end, entity(&rest[1..end])?)));
+        let (end, shown) = entity.unwrap_or((0, '&'));
+        out.push(shown);
+        rest = &rest[end + 1..];
+    }
+    out + rest
 }
 
-fn filesizeformat(value: Value, binary: Option<bool>, kwargs: Kwargs) -> Result<String, Error> {
-    let binary = binary.or(kwargs.get("binary")?).unwrap_or(false);
-    kwargs.assert_all_used()?;
+/// The character of a number or of one of the commonest names.
+fn entity(name: &str) -> Option<char> {
+    if let Some(code) = name.strip_prefix('#') {
+        let code = match code.strip_prefix(['x', 'X']) {
+            Some(hex) => u32::from_str_radix(hex, 16),
+            None => code.parse(),
+        };
+        return char::from_u32(code.ok()?).filter(|c| !c.is_control());
+    }
+    let known = [
+        ("lt", '<'),
+        ("gt", '>'),
+        ("amp", '&'),
+        ("quot", '"'),
+        ("apos", '\''),
+        ("nbsp", '\u{a0}'),
+        ("copy", '©'),
+        ("reg", '®'),
+        ("hellip", '…'),
+        ("ndash", '–'),
+        ("mdash", '—'),
+        ("euro", '€'),
+    ];
+    known
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, c)| *c)
+}
+
+fn filesizeformat([value, binary]: [Option<Value>; 2]) -> Result<Value, Error> {
+    let value = needed(value)?;
+    let binary = flag(binary, false);
     let bytes = number(&value)
         .ok_or_else(|| Error::new(ErrorKind::InvalidOperation, "filesizeformat needs a number"))?;
     let base = if binary { 1024.0 } else { 1000.0 };
     #[expect(clippy::float_cmp, reason = "one byte exactly, as Jinja2 asks")]
     if bytes == 1.0 {
-        return Ok("1 Byte".to_owned());
+        return Ok("1 Byte".into());
     }
     if bytes < base {
-        return Ok(format!("{bytes:.0} Bytes"));
+        return Ok(format!("{:.0} Bytes", bytes.trunc()).into());
     }
-    let units = ["K", "M", "G", "T", "P", "E", "Z", "Y"];
+    let units = [
+        if binary { "K" } else { "k" },
+        "M",
+        "G",
+        "T",
+        "P",
+        "E",
+        "Z",
+        "Y",
+    ];
     let mut unit = base;
     for (at, name) in units.iter().enumerate() {
         unit *= base;
@@ -311,55 +447,25 @@ fn filesizeformat(value: Value, binary: Option<bool>, kwargs: Kwargs) -> Result<
                 "{:.1} {name}{}",
                 base * bytes / unit,
                 if binary { "iB" } else { "B" }
-            ));
+            )
+            .into());
         }
     }
-    Ok(float(bytes))
+    Ok(float(bytes).into())
 }
 
-fn dictsort(
-    value: Value,
-    case_sensitive: Option<bool>,
-    by: Option<String>,
-    reverse: Option<bool>,
-    kwargs: Kwargs,
-) -> Result<Value, Error> {
-    let case_sensitive = case_sensitive
-        .or(kwargs.get("case_sensitive")?)
-        .unwrap_or(false);
-    let by = by.or(kwargs.get("by")?).unwrap_or_else(|| "key".to_owned());
-    let reverse = reverse.or(kwargs.get("reverse")?).unwrap_or(false);
-    kwargs.assert_all_used()?;
-    if value.kind() != ValueKind::Map {
-        return Err(Error::new(
-            ErrorKind::InvalidOperation,
-            "dictsort needs a dict",
-        ));
-    }
-    let mut pairs: Vec<(Value, Value)> = Vec::new();
-    for key in value.try_iter()? {
-        let item = value.get_item(&key)?;
-        pairs.push((key, item));
-    }
-    let sort_key = |value: &Value| match value.as_str() {
-        Some(text) if !case_sensitive => Value::from(text.to_lowercase()),
-        _ => value.clone(),
-    };
-    pairs.sort_by_cached_key(|(key, item)| sort_key(if by == "value" { item } else { key }));
-    if reverse {
-        pairs.reverse();
-    }
-    Ok(pairs
-        .into_iter()
-        .map(|(key, item)| super::tuple(vec![key, item]))
-        .collect())
-}
-
-fn xmlattr(value: Value, autospace: Option<bool>) -> Result<Value, Error> {
+fn xmlattr([value, autospace]: [Option<Value>; 2]) -> Result<Value, Error> {
+    let value = needed(value)?;
     let mut out = String::new();
     for key in value.try_iter()? {
         let item = value.get_item(&key)?;
         if !item.is_none() && !item.is_undefined() {
+            if python_str(&key).contains(|c: char| c.is_whitespace() || "/>=".contains(c)) {
+                return Err(Error::new(
+                    ErrorKind::InvalidOperation,
+                    format!("{} is no name of an attribute", python_repr(&key)),
+                ));
+            }
             let text = format!(
                 "{}=\"{}\"",
                 escape(&python_str(&key)),
@@ -369,7 +475,7 @@ fn xmlattr(value: Value, autospace: Option<bool>) -> Result<Value, Error> {
             out.push_str(&text);
         }
     }
-    if autospace.unwrap_or(true) && !out.is_empty() {
+    if flag(autospace, true) && !out.is_empty() {
         out.insert(0, ' ');
     }
     Ok(Value::from_safe_string(out))
@@ -415,7 +521,8 @@ fn quote(text: &str, in_query: bool) -> String {
     out
 }
 
-fn escape(text: &str) -> String {
+/// As MarkupSafe does.
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

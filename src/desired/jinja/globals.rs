@@ -1,4 +1,4 @@
-//! Global functions of Jinja2 that minijinja lacks: `cycler` and `joiner`; and the test `callable`.
+//! Global functions of Jinja2 that minijinja lacks or does otherwise: `cycler`, `joiner`, `range`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -6,8 +6,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use minijinja::value::{Object, Rest, from_args};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 
+use super::sequences::Range;
+
 /// Puts them into an environment.
 pub(super) fn add(environment: &mut Environment<'static>) {
+    environment.add_function(
+        "range",
+        |first: i64, second: Option<i64>, step: Option<i64>| {
+            Range::new(first, second, step).map(Value::from_object)
+        },
+    );
     environment.add_function("cycler", |items: Rest<Value>| {
         Value::from_object(Cycler {
             items: items.0,

@@ -39,9 +39,22 @@ fn write(
         }
         ValueKind::Map => {
             let mut keys = items(value);
-            keys.sort_by_key(python_str);
+            keys.sort();
             list(out, &keys, ('{', '}'), indent, depth, |out, key| {
-                string(out, &python_str(key));
+                match key.kind() {
+                    ValueKind::String => string(out, &python_str(key)),
+                    ValueKind::None | ValueKind::Bool | ValueKind::Number => {
+                        out.push('"');
+                        write(out, key, None, 0)?;
+                        out.push('"');
+                    }
+                    _ => {
+                        return Err(Error::new(
+                            ErrorKind::InvalidOperation,
+                            "a key is neither text nor number",
+                        ));
+                    }
+                }
                 out.push_str(": ");
                 write(out, &value.get_item(key)?, indent, depth + 1)
             })?;

@@ -4,7 +4,9 @@ use minijinja::value::{ValueKind, from_args};
 use minijinja::{Error, ErrorKind, State, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
-use super::repr::items;
+use super::arguments::{self, bind};
+use super::repr::{is_printable, items};
+use super::sequences::View;
 use super::tuple;
 
 /// Called for every method that a value does not have itself.
@@ -17,7 +19,10 @@ pub(super) fn call(
     let ours = match value.kind() {
         ValueKind::String => string(value.as_str().unwrap_or_default(), method, args)?,
         ValueKind::Seq => sequence(value, method, args)?,
-        ValueKind::Map if method == "copy" => Some(value.clone()),
+        ValueKind::Map => dict(value, method, args)?,
+        ValueKind::Number if method == "is_integer" => f64::try_from(value.clone())
+            .ok()
+            .map(|number| Value::from(number.fract() == 0.0)),
         _ => None,
     };
     match ours {
@@ -30,11 +35,32 @@ fn failed(what: &str) -> Error {
     Error::new(ErrorKind::InvalidOperation, what.to_owned())
 }
 
+fn dict(value: &Value, method: &str, args: &[Value]) -> Result<Option<Value>, Error> {
+    let (name, part): (_, fn(Value, Value) -> Value) = match method {
+        "copy" => return Ok(Some(value.clone())),
+        "items" => ("dict_items", |key, item| tuple(vec![key, item])),
+        "keys" => ("dict_keys", |key, _| key),
+        "values" => ("dict_values", |_, item| item),
+        _ => return Ok(None),
+    };
+    let () = from_args(args)?;
+    let items = items(value).into_iter().map(|key| {
+        let item = value.get_item(&key).unwrap_or_default();
+        part(key, item)
+    });
+    Ok(Some(Value::from_object(View {
+        name,
+        items: items.collect(),
+    })))
+}
+
 fn sequence(value: &Value, method: &str, args: &[Value]) -> Result<Option<Value>, Error> {
     Ok(match method {
         "index" => {
-            let (wanted,): (Value,) = from_args(args)?;
-            let at = items(value).iter().position(|item| *item == wanted);
+            let (wanted, from): (Value, Option<usize>) = from_args(args)?;
+            let found = |(_, item): &(usize, Value)| *item == wanted;
+            let items = items(value).into_iter().enumerate();
+            let at = items.skip(from.unwrap_or(0)).find(found).map(|(at, _)| at);
             Some(Value::from(
                 at.ok_or_else(|| failed("the value is not in the list"))?,
             ))
@@ -46,9 +72,31 @@ fn sequence(value: &Value, method: &str, args: &[Value]) -> Result<Option<Value>
 
 fn string(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, Error> {
     Ok(Some(match method {
-        "rsplit" => rsplit(text, args)?,
+        "split" | "rsplit" => split(text, method, args)?,
+        "strip" | "lstrip" | "rstrip" => {
+            let [chars] = bind(args, ["chars"])?;
+            let chars = arguments::text(chars)?;
+            Value::from(strip(
+                text,
+                chars.as_deref(),
+                method != "rstrip",
+                method != "lstrip",
+            ))
+        }
+        "replace" => {
+            let [old, new, count] = bind(args, ["old", "new", "count"])?;
+            let old = arguments::text(old)?.ok_or_else(|| failed("replace what?"))?;
+            let new = arguments::text(new)?.ok_or_else(|| failed("replace by what?"))?;
+            replace(text, &old, &new, count)?
+        }
+        "splitlines" => {
+            let [keepends] = bind(args, ["keepends"])?;
+            let lines = split_lines(text, arguments::flag(keepends, false));
+            lines.into_iter().map(Value::from).collect()
+        }
         "zfill" => {
-            let (width,): (usize,) = from_args(args)?;
+            let [wide] = bind(args, ["width"])?;
+            let width = arguments::width(wide, 0)?;
             let (sign, digits) = match text.chars().next() {
                 Some(sign @ ('+' | '-')) => (sign.to_string(), &text[1..]),
                 _ => (String::new(), text),
@@ -79,8 +127,9 @@ fn string(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, Err
                 .unwrap_or(text),
         ),
         "center" | "ljust" | "rjust" => {
-            let (width, fill): (usize, Option<char>) = from_args(args)?;
-            let fill = fill.unwrap_or(' ');
+            let [wide, fill] = bind(args, ["width", "fillchar"])?;
+            let width = arguments::width(wide, 0)?;
+            let fill = fill.map_or(Ok(' '), char::try_from)?;
             Value::from(match method {
                 "center" => center(text, width, fill),
                 "ljust" => format!("{text}{}", padding(text, width, fill)),
@@ -90,15 +139,19 @@ fn string(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, Err
         "swapcase" => Value::from(text.chars().flat_map(swap_case).collect::<String>()),
         "casefold" => Value::from(text.to_lowercase().replace('ß', "ss")),
         "title" => Value::from(title(text)),
-        "index" | "rindex" => {
-            let (wanted,): (&str,) = from_args(args)?;
-            let at = if method == "index" {
-                text.find(wanted)
-            } else {
-                text.rfind(wanted)
-            };
-            let at = at.ok_or_else(|| failed("substring not found"))?;
-            Value::from(text[..at].chars().count())
+        "find" | "rfind" | "index" | "rindex" | "count" | "startswith" | "endswith"
+            if args.len() > 1 || matches!(method, "index" | "rindex") =>
+        {
+            within(text, method, args)?
+        }
+        "join" => {
+            let (parts,): (&Value,) = from_args(args)?;
+            let mut texts = Vec::new();
+            for part in parts.try_iter()? {
+                let part = part.as_str().map(str::to_owned);
+                texts.push(part.ok_or_else(|| failed("join takes strings only; use the filter"))?);
+            }
+            Value::from(texts.join(text))
         }
         "istitle" => Value::from(is_title(text)),
         "isidentifier" => {
@@ -106,7 +159,11 @@ fn string(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, Err
             let first = chars.next().is_some_and(|c| c.is_alphabetic() || c == '_');
             Value::from(first && chars.all(|c| c.is_alphanumeric() || c == '_'))
         }
-        "isprintable" => Value::from(!text.chars().any(char::is_control)),
+        "isprintable" => Value::from(text.chars().all(is_printable)),
+        "isdigit" if text.is_ascii() => {
+            Value::from(!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()))
+        }
+        "isspace" => Value::from(!text.is_empty() && text.chars().all(is_space)),
         "isdecimal" => Value::from(!text.is_empty() && text.chars().all(|c| c.is_ascii_digit())),
         "expandtabs" => {
             let (size,): (Option<usize>,) = from_args(args)?;
@@ -116,32 +173,146 @@ fn string(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, Err
     }))
 }
 
-fn rsplit(text: &str, args: &[Value]) -> Result<Value, Error> {
-    let (separator, most): (Option<&str>, Option<i64>) = from_args(args)?;
-    let most = most
-        .and_then(|most| usize::try_from(most).ok())
-        .unwrap_or(usize::MAX - 1);
-    let mut parts: Vec<&str> = match separator {
-        Some("") => return Err(failed("empty separator")),
-        Some(separator) => text.rsplitn(most + 1, separator).collect(),
-        None => {
+/// White space of Python's `str`: that of Unicode and four separators of ASCII.
+fn is_space(c: char) -> bool {
+    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
+}
+
+/// `str.strip(chars)` on one side or both.
+pub(super) fn strip<'a>(text: &'a str, chars: Option<&str>, left: bool, right: bool) -> &'a str {
+    let goes = |c: char| chars.map_or_else(|| is_space(c), |chars| chars.contains(c));
+    let text = if left {
+        text.trim_start_matches(goes)
+    } else {
+        text
+    };
+    if right {
+        text.trim_end_matches(goes)
+    } else {
+        text
+    }
+}
+
+/// `str.replace`; what it makes is bounded, so that no template fills the memory.
+pub(super) fn replace(
+    text: &str,
+    old: &str,
+    new: &str,
+    count: Option<Value>,
+) -> Result<Value, Error> {
+    const MOST_BYTES: usize = 64 << 20;
+    let count = count
+        .filter(|count| !count.is_none())
+        .map_or(Ok(-1), i64::try_from)?;
+    let most = usize::try_from(count).unwrap_or(usize::MAX);
+    let matches = text.matches(old).take(most).count();
+    if matches.saturating_mul(new.len()) > MOST_BYTES {
+        return Err(failed("replace makes a text of more than 64 MiB"));
+    }
+    Ok(Value::from(text.replacen(old, new, most)))
+}
+
+/// `str.splitlines`: at every kind of line end that Python knows.
+pub(super) fn split_lines(text: &str, keep_ends: bool) -> Vec<&str> {
+    let ends = [
+        '\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}',
+        '\u{2029}',
+    ];
+    let mut lines = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(ends) {
+        let end = match rest[at..].chars().next() {
+            Some('\r') if rest[at..].starts_with("\r\n") => at + 2,
+            Some(c) => at + c.len_utf8(),
+            None => at,
+        };
+        lines.push(&rest[..if keep_ends { end } else { at }]);
+        rest = &rest[end..];
+    }
+    if !rest.is_empty() {
+        lines.push(rest);
+    }
+    lines
+}
+
+/// Methods that look at `text[start:end]`.
+fn within(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
+    let [wanted, start, end] = bind(args, ["sub", "start", "end"])?;
+    let wanted = arguments::needed(wanted)?;
+    let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
+    let place = |place: Option<Value>, otherwise: i64| -> Result<usize, Error> {
+        let at = place
+            .filter(|at| !at.is_none())
+            .map_or(Ok(otherwise), i64::try_from)?;
+        let at = if at < 0 { at + length } else { at };
+        Ok(usize::try_from(at.clamp(0, length)).unwrap_or(0))
+    };
+    let (start, end) = (place(start, 0)?, place(end, length)?);
+    let part: String = text.chars().take(end).skip(start).collect();
+    let any_of = match wanted.as_str() {
+        Some(one) => vec![one.to_owned()],
+        None if wanted.is_tuple() => items(&wanted).iter().map(super::repr::python_str).collect(),
+        None => return Err(failed("a string is needed")),
+    };
+    let wanted = any_of.first().cloned().unwrap_or_default();
+    let found = match method {
+        "startswith" => {
+            return Ok(any_of
+                .iter()
+                .any(|one| part.starts_with(one.as_str()))
+                .into());
+        }
+        "endswith" => return Ok(any_of.iter().any(|one| part.ends_with(one.as_str())).into()),
+        "count" => return Ok(part.matches(wanted.as_str()).count().into()),
+        "find" | "index" => part.find(wanted.as_str()),
+        _ => part.rfind(wanted.as_str()),
+    };
+    match found {
+        Some(at) => Ok(Value::from(start + part[..at].chars().count())),
+        None if method.ends_with("find") => Ok(Value::from(-1)),
+        None => Err(failed("substring not found")),
+    }
+}
+
+fn split(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
+    let [separator, most] = bind(args, ["sep", "maxsplit"])?;
+    let separator = arguments::text(separator)?;
+    let most = most.map_or(Ok(-1), i64::try_from)?;
+    let most = usize::try_from(most).unwrap_or(usize::MAX - 1);
+    let mut parts: Vec<&str> = match (separator.as_deref(), method) {
+        (Some(""), _) => return Err(failed("empty separator")),
+        (Some(separator), "split") => text.splitn(most + 1, separator).collect(),
+        (Some(separator), _) => text.rsplitn(most + 1, separator).collect(),
+        (None, "split") => {
             let mut parts = Vec::new();
-            let mut rest = text.trim_end();
+            let mut rest = text.trim_start_matches(is_space);
             while !rest.is_empty() && parts.len() < most {
-                let Some(at) = rest.rfind(char::is_whitespace) else {
-                    break;
-                };
-                parts.push(rest[at..].trim_start());
-                rest = rest[..at].trim_end();
+                let end = rest.find(is_space).unwrap_or(rest.len());
+                parts.push(&rest[..end]);
+                rest = rest[end..].trim_start_matches(is_space);
             }
-            let rest = rest.trim_start();
+            if !rest.is_empty() {
+                parts.push(rest);
+            }
+            parts
+        }
+        (None, _) => {
+            let mut parts = Vec::new();
+            let mut rest = text.trim_end_matches(is_space);
+            while !rest.is_empty() && parts.len() < most {
+                let word = rest.rsplit(is_space).next().unwrap_or(rest);
+                parts.push(word);
+                rest = rest[..rest.len() - word.len()].trim_end_matches(is_space);
+            }
             if !rest.is_empty() {
                 parts.push(rest);
             }
             parts
         }
     };
-    parts.reverse();
+    if method == "rsplit" {
+        parts.reverse();
+    }
     Ok(parts.into_iter().map(Value::from).collect())
 }
 

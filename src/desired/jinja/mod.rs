@@ -2,12 +2,15 @@
 //!
 //! Pure: values in, text out. An undefined name is an error here, where Python would render nothing.
 
+mod arguments;
 mod explain;
 mod filters;
 mod globals;
 mod json;
 mod methods;
 mod repr;
+mod sequences;
+mod wrap;
 
 use std::ops::Range;
 
@@ -59,9 +62,15 @@ impl Engine {
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_debug(true);
         environment.set_fuel(Some(FUEL));
-        environment.set_formatter(|out, _, value| {
+        environment.set_formatter(|out, state, value| {
             // The engine has refused every undefined value but that of an inline `if` without `else`, which prints nothing.
             if value.is_undefined() {
+                return Ok(());
+            }
+            // Only within `{% autoescape true %}`.
+            let escapes = *state.auto_escape() != minijinja::AutoEscape::None;
+            if escapes && !value.is_safe() {
+                out.write_str(&filters::escape(&repr::python_str(value)))?;
                 return Ok(());
             }
             match value.as_str() {
@@ -72,6 +81,7 @@ impl Engine {
         });
         environment.set_unknown_method_callback(methods::call);
         filters::add(&mut environment);
+        sequences::add(&mut environment);
         globals::add(&mut environment);
         Self { environment }
     }

@@ -3,6 +3,8 @@
 use minijinja::Value;
 use minijinja::value::ValueKind;
 
+use super::sequences::{Group, Range};
+
 /// `str(value)`
 #[must_use]
 pub(super) fn python_str(value: &Value) -> String {
@@ -21,9 +23,11 @@ pub(super) fn python_repr(value: &Value) -> String {
         ValueKind::Number if value.is_integer() => value.to_string(),
         ValueKind::Number => f64::try_from(value.clone()).map_or_else(|_| value.to_string(), float),
         ValueKind::String => string(value.as_str().unwrap_or_default()),
+        ValueKind::Seq if value.downcast_object_ref::<Range>().is_some() => value.to_string(),
         ValueKind::Seq => {
+            let is_tuple = value.is_tuple() || value.downcast_object_ref::<Group>().is_some();
             let items: Vec<_> = items(value).iter().map(python_repr).collect();
-            match (value.is_tuple(), items.len()) {
+            match (is_tuple, items.len()) {
                 (true, 1) => format!("({},)", items[0]),
                 (true, _) => format!("({})", items.join(", ")),
                 (false, _) => format!("[{}]", items.join(", ")),
@@ -106,7 +110,7 @@ fn string(text: &str) -> String {
 }
 
 /// Python's `str.isprintable`, but for characters that are not assigned.
-fn is_printable(c: char) -> bool {
+pub(super) fn is_printable(c: char) -> bool {
     let code = u32::from(c);
     let separator = c.is_whitespace() && c != ' ';
     let format = matches!(code, 0xad | 0x600..=0x605 | 0x61c | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x206f | 0xfeff);
