@@ -196,6 +196,10 @@ impl Chance {
             "[-3:]",
             "|list|string",
         ]);
+        if matches!(how, "|e" | "|tojson") {
+            // Joined to nothing, so that it is no `Markup` any more, which is a known difference.
+            return format!("('' ~ ({inner}){how})");
+        }
         format!("({inner}){how}")
     }
 

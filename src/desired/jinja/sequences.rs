@@ -42,10 +42,11 @@ pub(super) fn add(environment: &mut Environment<'static>) {
             let mut seen = std::collections::HashSet::new();
             let mut kept = Vec::new();
             for item in listed(&needed(value)?)? {
-                if seen.insert(folded(
-                    attribute_of(&item, attribute.as_ref()),
-                    case_sensitive,
-                )) {
+                let key = folded(attribute_of(&item, attribute.as_ref()), case_sensitive);
+                if matches!(key.kind(), ValueKind::Seq | ValueKind::Map) && !key.is_tuple() {
+                    return Err(refused("a list or dict cannot be looked for by its value"));
+                }
+                if seen.insert(key) {
                     kept.push(item);
                 }
             }
@@ -277,9 +278,8 @@ impl Object for View {
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         let view = Arc::clone(self);
-        Enumerator::Iter(Box::new(
-            (0..self.items.len()).filter_map(move |at| view.items.get(at).cloned()),
-        ))
+        let item = move |at| view.items.get(at).cloned().unwrap_or_default();
+        Enumerator::Iter(Box::new((0..self.items.len()).map(item)))
     }
 
     fn enumerator_len(self: &Arc<Self>) -> Option<usize> {
