@@ -114,9 +114,12 @@ pub(super) fn add(environment: &mut Environment<'static>) {
     add_filter(environment, "xmlattr", ["value", "autospace"], xmlattr);
     environment.add_filter("urlencode", urlencode);
     for name in ["escape", "e"] {
-        environment.add_filter(name, |value: Value| match value.is_safe() {
-            true => value,
-            false => Value::from_safe_string(escape(&python_str(&value))),
+        environment.add_filter(name, |value: Value| {
+            if value.is_safe() {
+                value
+            } else {
+                Value::from_safe_string(escape(&python_str(&value)))
+            }
         });
     }
     environment.add_filter("forceescape", |value: Value| {
@@ -521,7 +524,7 @@ fn quote(text: &str, in_query: bool) -> String {
     out
 }
 
-/// As MarkupSafe does.
+/// As `MarkupSafe` does.
 pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
