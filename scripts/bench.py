@@ -15,8 +15,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BENCH = ROOT / ".bench"
 TOOLS = ROOT / ".tools"
-BINARY = ROOT / "target/release/reconciler"
-SEED = ROOT / "target/release/examples/seed_inventory"
+PROFILE = os.environ.get("PROFILE", "release")
+BINARY = ROOT / f"target/{PROFILE}/reconciler"
+SEED = ROOT / f"target/{PROFILE}/examples/seed_inventory"
 SIZES = [int(size) for size in os.environ.get("SIZES", "100 1000 10000").split()]
 
 WORKFLOW = {
