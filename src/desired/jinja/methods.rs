@@ -166,8 +166,9 @@ fn string(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, Err
         "isspace" => Value::from(!text.is_empty() && text.chars().all(is_space)),
         "isdecimal" => Value::from(!text.is_empty() && text.chars().all(|c| c.is_ascii_digit())),
         "expandtabs" => {
-            let (size,): (Option<usize>,) = from_args(args)?;
-            Value::from(expand_tabs(text, size.unwrap_or(8)))
+            let [size] = bind(args, ["tabsize"])?;
+            let size = arguments::width(size, 8)?.min(1000);
+            Value::from(expand_tabs(text, size))
         }
         _ => return Ok(None),
     }))
@@ -200,14 +201,14 @@ pub(super) fn replace(
     new: &str,
     count: Option<Value>,
 ) -> Result<Value, Error> {
-    const MOST_BYTES: usize = 64 << 20;
+    const MOST_BYTES: usize = 4 << 20;
     let count = count
         .filter(|count| !count.is_none())
         .map_or(Ok(-1), i64::try_from)?;
     let most = usize::try_from(count).unwrap_or(usize::MAX);
     let matches = text.matches(old).take(most).count();
     if matches.saturating_mul(new.len()) > MOST_BYTES {
-        return Err(failed("replace makes a text of more than 64 MiB"));
+        return Err(failed("replace makes a text of more than 4 MiB"));
     }
     Ok(Value::from(text.replacen(old, new, most)))
 }

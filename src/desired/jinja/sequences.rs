@@ -12,6 +12,9 @@ use super::repr::{items, python_repr};
 /// As in Jinja2's sandbox.
 const MOST_ITEMS: usize = 100_000;
 
+/// A list that is longer was made to fill the memory.
+const MOST_LISTED: usize = 1_000_000;
+
 /// Puts them into an environment.
 pub(super) fn add(environment: &mut Environment<'static>) {
     add_filter(
@@ -72,7 +75,11 @@ fn listed(value: &Value) -> Result<Vec<Value>, Error> {
     if value.is_none() {
         return Err(refused("None is no list"));
     }
-    Ok(value.try_iter()?.collect())
+    let listed: Vec<Value> = value.try_iter()?.take(MOST_LISTED + 1).collect();
+    if listed.len() > MOST_LISTED {
+        return Err(refused("a list of more than a million items"));
+    }
+    Ok(listed)
 }
 
 fn refused(what: &'static str) -> Error {
