@@ -211,8 +211,15 @@ fn overridden(raw: RawConfig, around: &Surroundings) -> Result<RawConfig, Diagno
             });
         };
         let value = typed(*kind, text).ok_or_else(|| {
+            // JSON is not quoted: an URL in it may hold a token.
+            let expected = match kind {
+                Kind::Text | Kind::List => "text".to_owned(),
+                Kind::Number => format!("a number, not {text:?}"),
+                Kind::Flag => format!("true or false, not {text:?}"),
+                Kind::Json => "JSON".to_owned(),
+            };
             Diagnostic::new(format!(
-                "the environment variable {name} has no fitting value: {text:?}"
+                "the environment variable {name} must be {expected}"
             ))
         })?;
         put(&mut overrides, &key, value);
@@ -464,6 +471,17 @@ fn repository(raw: RawRepository, around: &Surroundings) -> Result<RepositoryCon
         .rsplit(['/', ':'])
         .next()
         .unwrap_or("repository");
+    if let Some(root) = raw
+        .roots
+        .iter()
+        .flatten()
+        .find(|root| Path::new(root).is_absolute() || root.split('/').any(|part| part == ".."))
+    {
+        return Err(
+            Diagnostic::new(format!("`roots` leads out of the repository: {root:?}"))
+                .hint("write folders from the repository's root, such as packer_workspaces"),
+        );
+    }
     Ok(RepositoryConfig {
         name: raw
             .name
@@ -555,6 +573,21 @@ mod tests {
         let refused = |env: &[(&str, &str)]| load(None, &around(env)).unwrap_err().message;
         assert!(refused(&[("RECONCILER_INTERVAL", "soon")]).contains("`interval` is no duration"));
         assert!(refused(&[("RECONCILER_AMI_NAME", "{step_id}")]).contains("{fingerprint}"));
+        assert!(
+            refused(&[("RECONCILER_MAX_CONCURRENT_BUILDS", "many")])
+                .contains("RECONCILER_MAX_CONCURRENT_BUILDS must be a number, not \"many\"")
+        );
+        assert!(
+            !refused(&[("RECONCILER_REPOSITORIES", "[{url: https://token@host}")])
+                .contains("token")
+        );
+        assert!(
+            refused(&[(
+                "RECONCILER_REPOSITORIES",
+                r#"[{"path": "/r", "roots": ["../x"]}]"#
+            )])
+            .contains("`roots` leads out")
+        );
         assert!(
             load(Some(Path::new("no.yaml")), &around(&[]))
                 .unwrap_err()

@@ -10,6 +10,12 @@ use crate::ids::StepId;
 use crate::workflow::jsonc::nearest;
 use crate::workflow::{BrokenStep, Step};
 
+/// How many unknown parents are compared with all steps: each comparison costs as much as there are steps.
+const SUGGESTIONS: usize = 20;
+
+/// How many steps of a cycle are shown, in each of its steps' messages.
+const SHOWN_OF_A_CYCLE: usize = 20;
+
 /// Orders steps, parents before children and otherwise by id, and sorts out those that fit nowhere.
 #[must_use]
 pub fn order(steps: Vec<Step>, mut broken: Vec<BrokenStep>) -> (Vec<Step>, Vec<BrokenStep>) {
@@ -30,9 +36,16 @@ fn take_duplicates(steps: Vec<Step>, broken: &mut Vec<BrokenStep>) -> BTreeMap<S
     for step in steps {
         folders.entry(step.id.clone()).or_default().push(step);
     }
+    let mut broken_folders: HashMap<StepId, Vec<String>> = HashMap::new();
+    for other in broken.iter() {
+        broken_folders
+            .entry(other.id.clone())
+            .or_default()
+            .push(other.folder.clone());
+    }
     let mut by_id = BTreeMap::new();
     for (id, mut same) in folders {
-        if same.len() == 1 && !broken.iter().any(|other| other.id == id) {
+        if same.len() == 1 && !broken_folders.contains_key(&id) {
             by_id.extend(same.pop().map(|step| (id, step)));
             continue;
         }
@@ -40,12 +53,7 @@ fn take_duplicates(steps: Vec<Step>, broken: &mut Vec<BrokenStep>) -> BTreeMap<S
             .iter()
             .map(|step| format!("{}/step_param.json", step.folder))
             .collect();
-        files.extend(
-            broken
-                .iter()
-                .filter(|other| other.id == id)
-                .map(|other| other.folder.clone()),
-        );
+        files.extend(broken_folders.remove(&id).unwrap_or_default());
         let why = Diagnostic::new(format!(
             "step id `{id}` is used {} times: {}",
             files.len(),
@@ -77,7 +85,7 @@ fn take_orphans(by_id: &mut BTreeMap<StepId, Step>, broken: &mut Vec<BrokenStep>
         })
         .map(|step| step.id.clone())
         .collect();
-    for id in orphans {
+    for (count, id) in orphans.into_iter().enumerate() {
         let Some(step) = by_id.remove(&id) else {
             continue;
         };
@@ -85,7 +93,8 @@ fn take_orphans(by_id: &mut BTreeMap<StepId, Step>, broken: &mut Vec<BrokenStep>
         let known = by_id
             .keys()
             .map(StepId::as_str)
-            .filter(|other| *other != id.as_str());
+            .filter(|other| *other != id.as_str())
+            .take(if count < SUGGESTIONS { usize::MAX } else { 0 });
         let hint = nearest(parent, known).map_or_else(
             || {
                 format!(
@@ -190,8 +199,12 @@ fn break_cycle(
 ) {
     let mut shown: Vec<String> = cycle
         .iter()
+        .take(SHOWN_OF_A_CYCLE)
         .map(|id| format!("{id} ({}/step_param.json)", by_id[id].folder))
         .collect();
+    if let Some(more) = cycle.len().checked_sub(SHOWN_OF_A_CYCLE).filter(|n| *n > 0) {
+        shown.push(format!("({more} more steps)"));
+    }
     shown.extend(cycle.first().map(ToString::to_string));
     let whole = shown.join(" -> ");
     for id in cycle {
@@ -270,6 +283,64 @@ mod tests {
             broken[0].1
         );
         assert!(broken[2].1.contains("descends from a cycle"));
+    }
+
+    #[test]
+    fn a_hundred_thousand_steps_are_ordered_whatever_is_wrong_with_them() {
+        const MANY: usize = 100_000;
+        let chain: Vec<Step> = (0..MANY)
+            .map(|n| {
+                let parent = (n + 1 < MANY).then(|| format!("s{}", n + 1));
+                step(&format!("s{n}"), parent.as_deref())
+            })
+            .collect();
+        let (ids, _) = ordered(chain);
+        assert_eq!((ids.len(), ids[0].as_str()), (MANY, "s99999"));
+
+        let circle = (0..MANY)
+            .map(|n| step(&format!("s{n}"), Some(&format!("s{}", (n + 1) % MANY))))
+            .collect();
+        let (ids, broken) = ordered(circle);
+        assert_eq!((ids.len(), broken.len()), (0, MANY));
+        assert!(
+            broken[0].1.contains("(99980 more steps)"),
+            "{}",
+            broken[0].1
+        );
+
+        let orphans = (0..MANY)
+            .map(|n| step(&format!("s{n}"), Some("nobody")))
+            .collect();
+        assert_eq!(ordered(orphans).1.len(), MANY);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_step_is_either_ordered_after_its_parent_or_broken(
+            parents in proptest::collection::vec(proptest::option::of(0..30_usize), 0..25)
+        ) {
+            let steps: Vec<Step> = parents
+                .iter()
+                .enumerate()
+                .map(|(n, parent)| step(&format!("s{n}"), parent.map(|p| format!("s{p}")).as_deref()))
+                .collect();
+            let (sound, broken) = order(steps.clone(), Vec::new());
+            let broken: BTreeSet<_> = broken.into_iter().map(|step| step.id).collect();
+            let mut seen = BTreeSet::new();
+            for step in &sound {
+                if let Some(parent) = &step.parent {
+                    proptest::prop_assert!(seen.contains(parent) || broken.contains(parent));
+                }
+                proptest::prop_assert!(!broken.contains(&step.id));
+                proptest::prop_assert!(seen.insert(step.id.clone()));
+            }
+            proptest::prop_assert_eq!(seen.len() + broken.len(), steps.len());
+            let mut turned = steps;
+            turned.reverse();
+            let again: Vec<StepId> = order(turned, Vec::new()).0.into_iter().map(|s| s.id).collect();
+            let first: Vec<StepId> = sound.into_iter().map(|s| s.id).collect();
+            proptest::prop_assert_eq!(again, first);
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! JSON with `//` and `#` comments, as the parameter files are written (contract §2).
 //!
 //! Strict but for the comments: no trailing commas, no single quotes, no duplicate keys at any depth. The syntax tree
-//! is kept beside the values, so that a wrong type found later still points at its place.
+//! is kept beside the values, so that a wrong type found later still points at its place. The text kept for that shows
+//! no secrets: what stands behind a key of AWS credentials is blotted out, for a message may quote the line.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -14,13 +15,14 @@ use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use serde_json::{Map, Number, Value};
 
 use crate::diagnostic::Diagnostic;
+use crate::workflow::params::SECRETS;
 
 /// A parameter file that is a JSON object.
 #[derive(Clone, Debug)]
 pub struct Document {
     /// The file, from the repository's root.
     pub path: String,
-    /// Its text.
+    /// Its text, without secrets.
     pub text: Arc<str>,
     /// Its values, in the order of the file.
     pub values: Map<String, Value>,
@@ -52,18 +54,24 @@ impl Document {
             .in_file(path)
             .hint("save the file as UTF-8")
         })?;
-        let text: Arc<str> = Arc::from(text);
+        let shown: Arc<str> = Arc::from(without_secrets(text));
         if text.starts_with('\u{feff}') {
             return Err(Diagnostic::new(
                 "starts with a byte order mark, which the Python library refuses as well",
             )
-            .at(path, text, 0..3)
+            .at(path, shown, 0..3)
             .hint("save the file as UTF-8 without BOM"));
         }
-        let blanked = blank_hash_comments(&text);
         let wrong = |message: String, span: Range<usize>| {
-            Diagnostic::new(message).at(path, Arc::clone(&text), span)
+            Diagnostic::new(message).at(path, Arc::clone(&shown), span)
         };
+        let blanked = blank_hash_comments(text).map_err(|at| {
+            wrong(
+                "a comment of more than one line is not known here".to_owned(),
+                at..at + 2,
+            )
+            .hint("start each line of the comment with // or #")
+        })?;
         let options = CollectOptions::default();
         let parsed = parse_to_ast(&blanked, &options, &STRICT).map_err(|error| {
             let range = error.range();
@@ -78,10 +86,10 @@ impl Document {
         };
         let mut spans = HashMap::new();
         let values = convert_object(&object, "", &mut spans, 0)
-            .map_err(|(message, span)| wrong(message, span))?;
+            .map_err(|wrong_at| wrong_at.explained(text, wrong))?;
         Ok(Self {
             path: path.to_owned(),
-            text: Arc::clone(&text),
+            text: shown,
             values,
             spans,
         })
@@ -166,11 +174,34 @@ pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
         .map(|(_, candidate)| candidate)
 }
 
-/// `#` comments as spaces of the same length, so that every offset stays.
-fn blank_hash_comments(text: &str) -> String {
+/// The text with the values of AWS credentials blotted out, byte for byte, so that every offset stays.
+fn without_secrets(text: &str) -> String {
+    let mut shown = text.to_owned();
+    for key in SECRETS {
+        for (at, _) in text.match_indices(key) {
+            let rest = &text[at + key.len()..];
+            let Some(open) = rest
+                .strip_prefix('"')
+                .map(str::trim_start)
+                .and_then(|rest| rest.strip_prefix(':'))
+                .map(str::trim_start)
+                .and_then(|rest| rest.strip_prefix('"'))
+            else {
+                continue;
+            };
+            let start = text.len() - open.len();
+            let end = start + open.find(['"', '\n']).unwrap_or(open.len());
+            shown.replace_range(start..end, &"*".repeat(end - start));
+        }
+    }
+    shown
+}
+
+/// `#` comments as spaces of the same length, so that every offset stays. What begins with `/*` is refused, with its place.
+fn blank_hash_comments(text: &str) -> Result<String, usize> {
     let mut out = String::with_capacity(text.len());
     let (mut in_string, mut escaped, mut comment, mut slash) = (false, false, Comment::None, false);
-    for c in text.chars() {
+    for (at, c) in text.char_indices() {
         let mut shown = c;
         match (&comment, in_string) {
             (Comment::Hash, _) if c != '\n' => {
@@ -195,13 +226,14 @@ fn blank_hash_comments(text: &str) -> String {
                     shown = ' ';
                 }
                 '/' if slash => comment = Comment::Slashes,
+                '*' if slash => return Err(at - 1),
                 _ => {}
             },
         }
         slash = c == '/' && !in_string && !slash;
         out.push(shown);
     }
-    out
+    Ok(out)
 }
 
 enum Comment {
@@ -210,7 +242,29 @@ enum Comment {
     Slashes,
 }
 
-type Wrong = (String, Range<usize>);
+/// What is wrong in the tree: the message, its place, and for a key that is there twice its first place.
+struct Wrong {
+    message: String,
+    span: Range<usize>,
+    first: Option<usize>,
+}
+
+impl Wrong {
+    fn explained(
+        self,
+        text: &str,
+        wrong: impl Fn(String, Range<usize>) -> Diagnostic,
+    ) -> Diagnostic {
+        let shown = wrong(self.message, self.span);
+        match self.first.and_then(|at| text.get(..at)) {
+            Some(before) => shown.hint(format!(
+                "it is there for the first time in line {}; delete one of them",
+                before.matches('\n').count() + 1
+            )),
+            None => shown,
+        }
+    }
+}
 
 fn convert_object(
     object: &jsonc_parser::ast::Object<'_>,
@@ -236,7 +290,15 @@ fn convert_object(
         )?;
         if map.insert(name.clone(), value).is_some() {
             let at = property.name.range();
-            return Err((format!("the key `{name}` is there twice"), at.start..at.end));
+            let first = object.properties.iter().find(|other| match &other.name {
+                ObjectPropName::String(other) => other.value == name.as_str(),
+                ObjectPropName::Word(word) => word.value == name,
+            });
+            return Err(Wrong {
+                message: format!("the key `{name}` is there twice"),
+                span: at.start..at.end,
+                first: first.map(|first| first.name.range().start),
+            });
         }
     }
     Ok(map)
@@ -254,11 +316,10 @@ fn convert(
         Ast::StringLit(text) => Value::String(text.value.to_string()),
         Ast::NumberLit(number) => {
             let range = number.range;
-            Value::Number(Number::from_str(number.value).map_err(|_| {
-                (
-                    format!("`{}` is no number", number.value),
-                    range.start..range.end,
-                )
+            Value::Number(Number::from_str(number.value).map_err(|_| Wrong {
+                message: format!("`{}` is no number", number.value),
+                span: range.start..range.end,
+                first: None,
             })?)
         }
         Ast::Array(array) => Value::Array(
@@ -316,6 +377,44 @@ mod tests {
             wrong("{\"a\": {\"b\": 1,\n \"b\": 2}}"),
             "s01/step_param.json:2:2: the key `b` is there twice"
         );
+        let twice = Document::parse("p", b"{\n\"a\": 1,\n\"a\": 2}").unwrap_err();
+        assert_eq!(
+            twice.hint.unwrap(),
+            "it is there for the first time in line 2; delete one of them"
+        );
+    }
+
+    #[test]
+    fn a_message_never_quotes_a_secret_of_the_same_line() {
+        let text = "{\"aws_secret_access_key\" : \"hush\", \"step_id\": 7 8}";
+        let shown = Document::parse("p", text.as_bytes())
+            .unwrap_err()
+            .render(false);
+        assert!(
+            shown.contains("\"****\"") && !shown.contains("hush"),
+            "{shown}"
+        );
+        let text = "{\"aws_session_token\": \"hush\", \"step_id\": 7}";
+        let document = Document::parse("p", text.as_bytes()).unwrap();
+        let shown = document.string("step_id").unwrap_err().render(false);
+        assert!(!shown.contains("hush"), "{shown}");
+        assert_eq!(document.values["aws_session_token"], "hush");
+    }
+
+    #[test]
+    fn windows_line_ends_are_taken_and_comments_of_several_lines_are_not() {
+        let document = Document::parse("p", b"{ # one\r\n\"a\": 1 // two\r\n}\r\n").unwrap();
+        assert_eq!(document.values["a"], 1);
+        assert_eq!(
+            wrong("{\n /* # x */ \"a\": \"/*\"}"),
+            "s01/step_param.json:2:2: a comment of more than one line is not known here"
+        );
+    }
+
+    #[test]
+    fn what_is_nested_too_deeply_is_refused_and_ends_nothing() {
+        let deep = format!("{{\"a\": {}", "[".repeat(100_000));
+        assert!(wrong(&deep).contains("nesting depth"), "{}", wrong(&deep));
     }
 
     #[test]

@@ -9,7 +9,8 @@ use crate::ids::{AmiId, WorkflowId};
 use crate::workflow::jsonc::Document;
 use crate::workflow::{RootBase, WorkflowParams};
 
-const SECRETS: [&str; 3] = [
+/// Keys whose values are shown nowhere.
+pub(super) const SECRETS: [&str; 3] = [
     "aws_access_key_id",
     "aws_secret_access_key",
     "aws_session_token",

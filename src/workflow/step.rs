@@ -21,7 +21,9 @@ pub enum Folder {
     NoStep,
 }
 
+/// The first that is there is read, as the Python library of today does; an older file left beside it says nothing.
 const PARAM_FILES: [&str; 2] = ["step_param.json", "param.json"];
+const LONGEST_ID: usize = 128;
 const SWITCHES: [&str; 5] = ["manual", "suspend", "timeout", "include", "ignore"];
 
 /// Reads a sub-folder.
@@ -103,6 +105,14 @@ fn fields(
                 format!("`step_id` {id:?} has a character that file or image names do not take"),
             )
             .hint("use letters, digits, `_`, `-` and `.`"));
+    }
+    if id.len() > LONGEST_ID {
+        return Err(document
+            .wrong(
+                "step_id",
+                format!("`step_id` has more than {LONGEST_ID} characters"),
+            )
+            .hint("it is part of the image's name, which EC2 limits to 128"));
     }
     if !document.values.contains_key("previous_step_id") {
         return Err(document
