@@ -286,8 +286,8 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_thousand_steps_are_ordered_whatever_is_wrong_with_them() {
-        const MANY: usize = 100_000;
+    fn twenty_thousand_steps_are_ordered_whatever_is_wrong_with_them() {
+        const MANY: usize = 20_000;
         let chain: Vec<Step> = (0..MANY)
             .map(|n| {
                 let parent = (n + 1 < MANY).then(|| format!("s{}", n + 1));
@@ -295,7 +295,7 @@ mod tests {
             })
             .collect();
         let (ids, _) = ordered(chain);
-        assert_eq!((ids.len(), ids[0].as_str()), (MANY, "s99999"));
+        assert_eq!((ids.len(), ids[0].as_str()), (MANY, "s19999"));
 
         let circle = (0..MANY)
             .map(|n| step(&format!("s{n}"), Some(&format!("s{}", (n + 1) % MANY))))
@@ -303,7 +303,7 @@ mod tests {
         let (ids, broken) = ordered(circle);
         assert_eq!((ids.len(), broken.len()), (0, MANY));
         assert!(
-            broken[0].1.contains("(99980 more steps)"),
+            broken[0].1.contains("(19980 more steps)"),
             "{}",
             broken[0].1
         );
