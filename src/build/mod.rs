@@ -110,7 +110,9 @@ pub struct BuildOutcome {
     pub exit: Exit,
     /// The images that it names, region by region, in the order of its artifact lines, without repetitions.
     pub artifacts: Vec<(Region, AmiId)>,
-    /// Packer's error lines, redacted, oldest first.
+    /// What ended it, in Packer's own words, redacted; empty if Packer did not come to say.
+    pub failures: Vec<String>,
+    /// Packer's error lines, redacted, oldest first; what provisioners write to standard error is among them.
     pub errors: Vec<String>,
     /// What its log says it made.
     pub traces: Leftovers,
@@ -123,10 +125,12 @@ pub struct BuildOutcome {
 /// Runs builds that outlive the process that started them.
 #[async_trait]
 pub trait ImageBuilder: Send + Sync {
-    /// Lays out the folder, validates, starts Packer under its supervisor and returns at once.
+    /// Lays out the folder, starts Packer under its supervisor and returns at once; whether the template validates is told by the
+    /// outcome.
     async fn start(&self, job: &BuildJob) -> Result<RunningBuild, BuildError>;
 
-    /// The build of this id, if this host has started it, running or over.
+    /// The build of this id, if this host has started it, running or over. A build that is not found will never start: its
+    /// supervisor is refused if it should come late.
     async fn find(&self, build: &BuildId) -> Result<Option<RunningBuild>, BuildError>;
 
     /// Waits until it is over.

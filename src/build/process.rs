@@ -1,6 +1,7 @@
 //! Processes by id and start time, so that a reused id is never taken for the process that had it before.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, Signal};
 
@@ -17,14 +18,7 @@ impl ProcessId {
     /// The process that has this id now; none if there is none, or if it has ended and only waits to be reaped.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name in brackets may contain anything, so count from the last bracket.
-        let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-        if matches!(fields.next()?, "Z" | "X") {
-            return None;
-        }
-        let start = fields.nth(18)?.parse().ok()?;
-        Some(Self { pid, start })
+        stat(pid).map(|(process, _)| process)
     }
 
     /// This process.
@@ -50,6 +44,66 @@ impl ProcessId {
     }
 }
 
+/// A process that runs, and its session.
+fn stat(pid: u32) -> Option<(ProcessId, u32)> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat);
+    // The name in brackets may contain anything, so count from the last bracket: state, parent, group, session, …
+    let fields: Vec<_> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    if matches!(*fields.first()?, "Z" | "X") {
+        return None;
+    }
+    let session = fields.get(3)?.parse().ok()?;
+    let start = fields.get(19)?.parse().ok()?;
+    Some((ProcessId { pid, start }, session))
+}
+
+/// The processes that a supervisor started, whether it still lives or not.
+#[derive(Clone, Debug)]
+pub struct Session {
+    leader: ProcessId,
+    temporary: PathBuf,
+}
+
+impl Session {
+    /// Those in the session of this supervisor whose `TMPDIR` is the build's own: a session id that is used again later is not
+    /// taken for it.
+    #[must_use]
+    pub fn of(leader: ProcessId, temporary: &Path) -> Self {
+        Self {
+            leader,
+            temporary: temporary.to_owned(),
+        }
+    }
+
+    /// Those that run now, without the supervisor.
+    #[must_use]
+    pub fn processes(&self) -> Vec<ProcessId> {
+        let mark = format!("TMPDIR={}", self.temporary.display());
+        let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
+        pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter_map(stat)
+            .filter(|(process, session)| {
+                *session == self.leader.pid
+                    && process.pid != self.leader.pid
+                    && process.start >= self.leader.start
+                    && fs::read(format!("/proc/{}/environ", process.pid)).is_ok_and(|all| {
+                        all.split(|byte| *byte == 0)
+                            .any(|one| one == mark.as_bytes())
+                    })
+            })
+            .map(|(process, _)| process)
+            .collect()
+    }
+
+    /// Sends a signal to all of them.
+    pub fn signal(&self, signal: Signal) {
+        for process in self.processes() {
+            process.signal(signal);
+        }
+    }
+}
+
 /// Sends a signal to all of a process group.
 pub fn signal_group(group: u32, signal: Signal) {
     if let Some(pid) = raw(group) {
@@ -68,6 +122,32 @@ fn raw(pid: u32) -> Option<Pid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_processes_of_a_build_are_those_of_its_session_with_its_temporary_folder() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .env("TMPDIR", "/one/tmp")
+            .spawn()
+            .unwrap();
+        let (process, session) = stat(child.id()).unwrap();
+        let leader = ProcessId {
+            pid: session,
+            start: 0,
+        };
+        let of = |temporary: &str| Session::of(leader, Path::new(temporary)).processes();
+        // Between fork and exec the child still shows the environment of this process.
+        for _ in 0..100 {
+            if !of("/one/tmp").is_empty() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        assert_eq!(of("/one/tmp"), [process]);
+        assert_eq!(of("/other/tmp"), []);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 
     #[test]
     fn a_process_is_known_by_its_start_and_an_ended_one_is_not_alive() {

@@ -213,6 +213,7 @@ mod tests {
                 .iter()
                 .map(|id| (Region::new("r"), AmiId::new(*id)))
                 .collect(),
+            failures: vec![],
             errors: errors.iter().map(|&e| e.to_owned()).collect(),
             traces: Leftovers::default(),
             duration: Duration::ZERO,

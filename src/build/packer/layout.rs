@@ -1,77 +1,134 @@
 //! The folder of a build: the part of the repository that it may read, at its own path, and the job for the supervisor.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use crate::build::packer::adapt::{Host, adapt};
-use crate::build::supervisor::{Job, JobCommand, files, write_atomically};
+use crate::build::packer::version::PackerVersion;
+use crate::build::supervisor::files::{self, Job, JobCommand, write_atomically};
 use crate::build::{BuildError, BuildJob, PackerStage};
-use crate::config::PackerConfig;
 use crate::desired::hcl;
+use crate::diagnostic::Diagnostic;
 
 /// Packer's plugins listen on sockets in `TMPDIR`, whose paths end at 107 bytes (`unix(7)`); Packer's own part takes some 30.
 const LONGEST_TMPDIR: usize = 70;
 
-/// Lays out everything that the supervisor needs.
-pub(super) fn lay_out(
-    job: &BuildJob,
-    host: &Host<'_>,
-    packer: &Path,
-    config: &PackerConfig,
-    folder: &Path,
-) -> Result<(), BuildError> {
-    let work = folder.join("work");
-    let step = work.join(&job.step_folder);
-    make_folder(&step)?;
-    make_folder(&temporary_folder(folder))?;
-    for (path, file) in &job.files {
-        create(&work.join(path), file.executable, &file.content)?;
+/// The laid-out part of the repository, in a build's folder.
+pub(super) const WORK: &str = "work";
+
+/// What a build's folder is made of, beside the job.
+pub(super) struct Layout {
+    pub(super) folder: PathBuf,
+    pub(super) packer: PathBuf,
+    pub(super) version: PackerVersion,
+    pub(super) overrides: BTreeMap<String, serde_json::Value>,
+    pub(super) grace: Duration,
+    pub(super) secret_variables: Vec<String>,
+}
+
+impl Layout {
+    /// Lays out everything that the supervisor needs; the job comes last.
+    pub(super) fn lay_out(&self, job: &BuildJob) -> Result<(), BuildError> {
+        let inspection = hcl::inspect(&job.rendered).map_err(BuildError::Step)?;
+        if let Some(asked) = &inspection.required_version
+            && self.version.satisfies(asked) == Some(false)
+        {
+            return Err(BuildError::Host(
+                Diagnostic::new(format!(
+                    "step `{}` asks for Packer {asked}, and {} is {}",
+                    job.step_id,
+                    self.packer.display(),
+                    self.version
+                ))
+                .hint("install such a Packer, or name its binary in `packer.binary` of the configuration"),
+            ));
+        }
+        let work = self.folder.join(WORK);
+        let step = work.join(inside(&job.step_folder)?);
+        let temporary = temporary_folder(&self.folder);
+        make_folder(&step)?;
+        make_own_folder(&temporary)?;
+        for (path, file) in &job.files {
+            create(&work.join(inside(path)?), file.executable, &file.content)?;
+        }
+        let mut notes = vec![format!(
+            "Packer {} for step {} of {}, commit {}",
+            self.version, job.step_id, job.workflow_id, job.revision
+        )];
+        let host = Host {
+            version: self.version,
+            overrides: &self.overrides,
+        };
+        for (name, text) in &job.rendered {
+            let (text, done) = adapt(name, text, &host).map_err(BuildError::Step)?;
+            notes.extend(done);
+            create(&step.join(inside(name)?), false, text.as_bytes())?;
+        }
+        notes.extend(unnamed(job));
+        let notes = notes.into_iter().fold(String::new(), |all, note| {
+            all + "reconciler: " + &note + "\n"
+        });
+        create(&self.folder.join(files::LOG), false, notes.as_bytes())?;
+        let init = inspection.required_plugins && self.version.knows_required_plugins();
+        let description = Job {
+            packer: self.packer.clone(),
+            folder: step,
+            temporary,
+            commands: commands(job, init),
+            timeout_seconds: job.timeout.as_secs(),
+            grace_seconds: self.grace.as_secs(),
+            secret_variables: self.secret_variables.clone(),
+        };
+        serde_json::to_vec_pretty(&description)
+            .map_err(Into::into)
+            .and_then(|bytes| write_atomically(&self.folder.join(files::JOB), &bytes))
+            .map_err(io("writing the job"))
     }
-    let inspection = hcl::inspect(&job.rendered).map_err(BuildError::Step)?;
-    let mut notes = vec![format!(
-        "Packer {} for step {} of {}, commit {}",
-        host.version, job.step_id, job.workflow_id, job.revision
-    )];
-    for (name, text) in &job.rendered {
-        let (text, done) = adapt(name, text, host).map_err(BuildError::Step)?;
-        notes.extend(done);
-        create(&step.join(name), false, text.as_bytes())?;
+}
+
+/// An image of another name would be made in vain; but a name may be put together by Packer, so this is no more than a word.
+fn unnamed(job: &BuildJob) -> Option<String> {
+    let name = job.ami_name.as_str();
+    let named = job.rendered.values().any(|text| text.contains(name));
+    (!named).then(|| {
+        format!("warning: no rendered file contains the image's name {name}; use `builder.output_ami_name` as `ami_name`")
+    })
+}
+
+/// A path of the repository, which must not lead out of the folder.
+fn inside(path: &str) -> Result<&Path, BuildError> {
+    let checked = Path::new(path);
+    if checked
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)))
+    {
+        return Ok(checked);
     }
-    let notes = notes.into_iter().fold(String::new(), |all, note| {
-        all + "reconciler: " + &note + "\n"
-    });
-    create(&folder.join(files::LOG), false, notes.as_bytes())?;
-    let init = inspection.required_plugins && host.version.knows_required_plugins();
-    let description = Job {
-        packer: packer.to_owned(),
-        folder: step,
-        commands: commands(job, init),
-        timeout_seconds: job.timeout.as_secs(),
-        grace_seconds: config.grace.as_secs(),
-    };
-    let bytes = serde_json::to_vec_pretty(&description).map_err(|error| BuildError::Io {
-        what: "writing the job".to_owned(),
-        source: error.into(),
-    })?;
-    write_atomically(&folder.join(files::JOB), &bytes).map_err(io("writing the job"))
+    Err(BuildError::Step(
+        Diagnostic::new("is no path inside of the repository").in_file(path),
+    ))
 }
 
 fn commands(job: &BuildJob, init: bool) -> Vec<JobCommand> {
-    let values = job
-        .rendered
+    let folder = format!("{}/", job.step_folder);
+    let written = job
+        .files
         .keys()
-        .chain(job.files.keys().filter_map(|path| {
-            path.strip_prefix(&job.step_folder)?
-                .strip_prefix('/')
-                .map(|_| path)
-        }));
-    let mut values: Vec<String> = values
-        .filter(|name| name.ends_with(".pkrvars.hcl") && !name.contains('/'))
+        .filter_map(|path| path.strip_prefix(&folder));
+    // In the order of their names, as Packer takes `*.auto.pkrvars.hcl`: a later one wins.
+    let values: BTreeSet<_> = written
+        .filter(|name| !name.contains('/'))
+        .chain(job.rendered.keys().map(String::as_str))
+        .filter(|name| name.ends_with(".pkrvars.hcl") && !name.ends_with(".auto.pkrvars.hcl"))
+        .collect();
+    let values: Vec<String> = values
+        .into_iter()
         .map(|name| format!("-var-file={name}"))
         .collect();
-    values.dedup();
     let with = |first: &[&str], values: &[String]| {
         let mut arguments: Vec<String> = first.iter().map(|&word| word.to_owned()).collect();
         arguments.extend(values.iter().cloned());
@@ -82,12 +139,12 @@ fn commands(job: &BuildJob, init: bool) -> Vec<JobCommand> {
     if init {
         commands.push(JobCommand {
             stage: PackerStage::Init,
-            arguments: with(&["init"], &[]),
+            arguments: with(&["init", "-machine-readable"], &[]),
         });
     }
     commands.push(JobCommand {
         stage: PackerStage::Validate,
-        arguments: with(&["validate"], &values),
+        arguments: with(&["validate", "-machine-readable"], &values),
     });
     commands.push(JobCommand {
         stage: PackerStage::Build,
@@ -112,13 +169,25 @@ pub(super) fn temporary_folder(folder: &Path) -> PathBuf {
     std::env::temp_dir().join(format!("reconciler-{unique}"))
 }
 
-pub(super) fn remove_temporary_folder(folder: &Path) {
-    // What cannot be removed now is removed with the build's folder.
-    let _ = fs::remove_dir_all(temporary_folder(folder));
+/// Removes a folder of the build; what cannot be removed now is removed with the build's folder.
+pub(super) fn remove(folder: &Path) {
+    let _ = fs::remove_dir_all(folder);
 }
 
-pub(super) fn remove_work(folder: &Path) {
-    let _ = fs::remove_dir_all(folder.join("work"));
+/// A folder that may stand beside those of others: never one that somebody else put there.
+fn make_own_folder(path: &Path) -> Result<(), BuildError> {
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let found = fs::symlink_metadata(path).map_err(io("making a folder of the build"))?;
+            let own = found.is_dir() && found.uid() == rustix::process::geteuid().as_raw();
+            if own {
+                Ok(())
+            } else {
+                Err(io("making a folder of the build")(error))
+            }
+        }
+        made => made.map_err(io("making a folder of the build")),
+    }
 }
 
 fn make_folder(path: &Path) -> Result<(), BuildError> {
@@ -130,7 +199,7 @@ fn make_folder(path: &Path) -> Result<(), BuildError> {
 }
 
 /// Creates a file for this user only; executable if git says so.
-pub(super) fn create(path: &Path, executable: bool, content: &[u8]) -> Result<(), BuildError> {
+fn create(path: &Path, executable: bool, content: &[u8]) -> Result<(), BuildError> {
     if let Some(parent) = path.parent() {
         make_folder(parent)?;
     }

@@ -1,6 +1,15 @@
-//! A kept log as people read it.
+//! A build's log as people read it, while it grows and afterwards.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use super::output::{Line, line};
+use super::redact::Secrets;
+
+/// A line longer than this is shown in parts.
+const LONGEST_LINE: u64 = 1024 * 1024;
 
 /// One line of a kept log as text; none if it says nothing to people.
 #[must_use]
@@ -15,6 +24,130 @@ pub fn text(bytes: &[u8]) -> Option<String> {
                 .collect();
             Some(format!("artifact: {}", images.join(", ")))
         }
-        Line::Other => None,
+        // Packer says it for people as well.
+        Line::Failure(_) | Line::Other => None,
+    }
+}
+
+/// Reads a log piece by piece.
+#[derive(Debug)]
+pub struct Follower {
+    path: PathBuf,
+    secrets: Secrets,
+    inode: u64,
+    offset: u64,
+    lines: u64,
+}
+
+impl Follower {
+    /// From the beginning of a log, without these secrets.
+    #[must_use]
+    pub fn new(path: &Path, secrets: Secrets) -> Self {
+        Self {
+            path: path.to_owned(),
+            secrets,
+            inode: 0,
+            offset: 0,
+            lines: 0,
+        }
+    }
+
+    /// Hands each whole line that has come since the last call to `show`, as text. A log that is not there yet has none.
+    pub fn read(&mut self, mut show: impl FnMut(&str) -> io::Result<()>) -> io::Result<()> {
+        let mut reader = match File::open(&self.path) {
+            Ok(file) => self.reader(file)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let read = reader
+                .by_ref()
+                .take(LONGEST_LINE)
+                .read_until(b'\n', &mut line)? as u64;
+            let whole = line.last() == Some(&b'\n');
+            if read == 0 || (!whole && read < LONGEST_LINE) {
+                return Ok(());
+            }
+            self.offset += read;
+            self.lines += u64::from(whole);
+            while matches!(line.last(), Some(b'\n' | b'\r')) {
+                line.pop();
+            }
+            if let Some(text) = text(&line) {
+                show(&self.secrets.redact(&text))?;
+            }
+        }
+    }
+
+    /// The log where reading stopped. At the end of a build another file with the same lines, less its secrets, takes its place.
+    fn reader(&mut self, mut file: File) -> io::Result<BufReader<File>> {
+        let inode = file.metadata()?.ino();
+        if inode == self.inode {
+            file.seek(SeekFrom::Start(self.offset))?;
+            return Ok(BufReader::new(file));
+        }
+        self.inode = inode;
+        self.offset = 0;
+        let mut reader = BufReader::new(file);
+        for _ in 0..self.lines {
+            self.offset += reader.skip_until(b'\n')? as u64;
+        }
+        Ok(reader)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_log_is_followed_by_whole_lines_though_another_file_takes_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("packer.log");
+        let mut follower = Follower::new(&path, Secrets::new(["long-secret".to_owned()]));
+        let mut next = || {
+            let mut lines = Vec::new();
+            follower
+                .read(|line| {
+                    lines.push(line.to_owned());
+                    Ok(())
+                })
+                .unwrap();
+            lines
+        };
+        assert!(next().is_empty());
+        fs::write(
+            &path,
+            "1,,ui,say,a long-secret\n1,,version,x\n1,,ui,say,b\n1,,ui,sa",
+        )
+        .unwrap();
+        assert_eq!(next(), ["a <redacted>", "b"]);
+        assert!(next().is_empty());
+        let other = folder.path().join("other");
+        fs::write(
+            &other,
+            "1,,ui,say,a <redacted>\n1,,version,x\n1,,ui,say,b\n1,,ui,say,c\n",
+        )
+        .unwrap();
+        fs::rename(&other, &path).unwrap();
+        assert_eq!(next(), ["c"]);
+    }
+
+    #[test]
+    fn text_is_what_packer_says_to_people() {
+        let shown = |line: &str| text(line.as_bytes());
+        assert_eq!(
+            shown("1,,ui,say,a%!(PACKER_COMMA) b").as_deref(),
+            Some("a, b")
+        );
+        assert_eq!(shown("1,x,artifact-count,1"), None);
+        assert_eq!(
+            shown("1,x,artifact,0,id,us-east-1:ami-1").as_deref(),
+            Some("artifact: us-east-1:ami-1")
+        );
     }
 }

@@ -1,34 +1,35 @@
 //! Builds with Packer, each under a supervisor that outlives this process.
 //!
 //! A build has a folder of its own below the state folder: `job.json`, `packer.log`, `exit.json` and, until it has succeeded,
-//! `work/`, the part of the repository that it may read. Nothing here judges an outcome; see [`super::verdict`].
+//! `work/`, the part of the repository that it may read (kept after a failure, for whoever looks into it). Nothing here judges an outcome; see [`super::verdict`].
 
 pub mod adapt;
 mod layout;
 pub mod log;
+mod outcome;
 pub mod output;
 pub mod redact;
 pub mod version;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::BufReader;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rustix::process::Signal;
 
 use crate::aws::session::PackerEnvironment;
-use crate::build::process::{ProcessId, signal_group};
-use crate::build::supervisor::{Ended, Supervisor, files};
-use crate::build::{
-    BuildError, BuildJob, BuildOutcome, Exit, ImageBuilder, PackerStage, RunningBuild,
-};
+use crate::build::process::ProcessId;
+use crate::build::supervisor::files::{self, Supervisor};
+use crate::build::{BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild};
 use crate::config::PackerConfig;
 use crate::ids::BuildId;
-use redact::Secrets;
+use layout::Layout;
+
+/// What the name of a variable says that holds a secret.
+const TELLING: [&str; 4] = ["TOKEN", "SECRET", "PASSWORD", "KEY"];
 
 /// How builds are run on this host.
 #[derive(Clone, Debug)]
@@ -64,8 +65,19 @@ impl PackerBuilder {
         self.settings.builds_dir.join(build.as_str())
     }
 
-    fn secrets(&self) -> Secrets {
-        Secrets::new(&self.settings.environment.secrets())
+    /// The variables of a build whose values must not stay in a log: credentials, and what is passed on under a telling name.
+    fn secret_variables(&self) -> Vec<String> {
+        let values = self.settings.environment.secrets();
+        let credentials = self.settings.environment.variables.iter();
+        let credentials = credentials.filter(|(_, value)| values.contains(value));
+        let passed = self.settings.packer.pass_env.iter().filter(|name| {
+            let name = name.to_ascii_uppercase();
+            TELLING.iter().any(|word| name.contains(word))
+        });
+        credentials
+            .map(|(name, _)| name.clone())
+            .chain(passed.cloned())
+            .collect()
     }
 
     /// A build gets this and nothing else of the daemon's environment (packer.md, "Environment and versions").
@@ -115,86 +127,31 @@ impl PackerBuilder {
         variables.extend(self.settings.environment.variables.clone());
         variables
     }
-
-    fn read_supervisor(folder: &Path) -> Option<Supervisor> {
-        serde_json::from_slice(&fs::read(folder.join(files::SUPERVISOR)).ok()?).ok()
-    }
-
-    fn read_end(folder: &Path) -> Option<Ended> {
-        serde_json::from_slice(&fs::read(folder.join(files::ENDED)).ok()?).ok()
-    }
-
-    fn outcome(
-        &self,
-        build: &RunningBuild,
-        ended: Option<Ended>,
-    ) -> Result<BuildOutcome, BuildError> {
-        let log = build.folder.join(files::LOG);
-        let secrets = self.secrets();
-        let mut reading = output::Reading::default();
-        for name in [files::ERRORS, files::LOG] {
-            let path = build.folder.join(name);
-            if path.is_file() {
-                redact::file(&path, &secrets).map_err(io("redacting the log"))?;
-                let file = fs::File::open(&path).map_err(io("reading the log"))?;
-                let part =
-                    output::read(&mut BufReader::new(file)).map_err(io("reading the log"))?;
-                reading.artifacts.extend(part.artifacts);
-                reading.errors.extend(part.errors);
-                reading.traces.instances.extend(part.traces.instances);
-                reading.traces.key_pairs.extend(part.traces.key_pairs);
-                reading
-                    .traces
-                    .security_groups
-                    .extend(part.traces.security_groups);
-            }
-        }
-        let ended = ended.unwrap_or(Ended {
-            stage: PackerStage::Build,
-            exit: Exit::Unknown,
-            started_at: build.started_at,
-            ended_at: jiff::Timestamp::now(),
-        });
-        let duration = ended
-            .ended_at
-            .duration_since(ended.started_at)
-            .unsigned_abs();
-        layout::remove_temporary_folder(&build.folder);
-        if ended.exit == Exit::Code(0) {
-            layout::remove_work(&build.folder);
-        }
-        let Ended { stage, exit, .. } = ended;
-        Ok(BuildOutcome {
-            stage,
-            exit,
-            artifacts: reading.artifacts,
-            errors: reading.errors,
-            traces: reading.traces,
-            duration,
-            log,
-        })
-    }
 }
 
 #[async_trait]
 impl ImageBuilder for PackerBuilder {
     async fn start(&self, job: &BuildJob) -> Result<RunningBuild, BuildError> {
         let binary = version::locate(self.settings.packer.binary.as_deref())?;
-        fs::create_dir_all(&self.settings.builds_dir).map_err(io("making the folder of builds"))?;
+        make_private(&self.settings.builds_dir).map_err(io("making the folder of builds"))?;
         let version =
             version::ask(&binary, &self.settings.builds_dir.join("packer-version")).await?;
-        let host = adapt::Host {
+        let plan = Layout {
+            folder: self.folder(&job.build_id),
+            packer: binary,
             version,
-            overrides: &self.settings.source_overrides,
+            overrides: self.settings.source_overrides.clone(),
+            grace: self.settings.packer.grace,
+            secret_variables: self.secret_variables(),
         };
-        let folder = self.folder(&job.build_id);
-        layout::lay_out(job, &host, &binary, &self.settings.packer, &folder)?;
-        let log = |name: &str| layout::create(&folder.join(name), false, &[]);
-        log("supervisor.log")?;
-        let errors = fs::OpenOptions::new()
-            .append(true)
-            .open(folder.join("supervisor.log"))
-            .map_err(io("opening the supervisor's log"))?;
+        let laid = {
+            let job = job.clone();
+            tokio::task::spawn_blocking(move || plan.lay_out(&job).map(|()| plan.folder))
+        };
+        let folder = laid.await.map_err(|died| BuildError::Io {
+            what: "laying out the build".to_owned(),
+            source: std::io::Error::other(died),
+        })??;
         let child = tokio::process::Command::new(&self.settings.own_binary)
             .arg("supervise")
             .arg(&folder)
@@ -202,70 +159,77 @@ impl ImageBuilder for PackerBuilder {
             .envs(self.environment(job, &folder))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(errors)
+            .stderr(
+                files::append(&folder.join(files::SUPERVISOR_LOG))
+                    .map_err(io("opening the supervisor's log"))?,
+            )
             .spawn()
             .map_err(io("starting the supervisor"))?;
         let pid = child.id().unwrap_or(0);
-        let pid_start = ProcessId::of(pid).map_or(0, |process| process.start);
-        let started_at = jiff::Timestamp::now();
         Ok(RunningBuild {
             build_id: job.build_id.clone(),
             folder,
             pid,
-            pid_start,
-            started_at,
+            pid_start: ProcessId::of(pid).map_or(0, |process| process.start),
+            started_at: jiff::Timestamp::now(),
         })
     }
 
     async fn find(&self, build: &BuildId) -> Result<Option<RunningBuild>, BuildError> {
         let folder = self.folder(build);
-        Ok(
-            Self::read_supervisor(&folder).map(|supervisor| RunningBuild {
+        let found = |supervisor: Supervisor| {
+            (supervisor.pid != 0).then(|| RunningBuild {
                 build_id: build.clone(),
-                folder,
+                folder: folder.clone(),
                 pid: supervisor.pid,
                 pid_start: supervisor.pid_start,
                 started_at: supervisor.started_at,
-            }),
-        )
+            })
+        };
+        if !folder.join(files::JOB).is_file() {
+            return Ok(None);
+        }
+        // Whoever started it may have died a moment ago, and its supervisor be on its way.
+        for _ in 0..100 {
+            if let Some(supervisor) = files::read(&folder, files::SUPERVISOR) {
+                return Ok(found(supervisor));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let nobody = Supervisor {
+            pid: 0,
+            pid_start: 0,
+            started_at: jiff::Timestamp::now(),
+        };
+        if files::claim(&folder, &nobody).map_err(io("giving up a build that never started"))? {
+            return Ok(None);
+        }
+        Ok(files::read(&folder, files::SUPERVISOR).and_then(found))
     }
 
     async fn wait(&self, build: &RunningBuild) -> Result<BuildOutcome, BuildError> {
-        let process = ProcessId {
-            pid: build.pid,
-            start: build.pid_start,
-        };
-        let mut pause = Duration::from_millis(20);
-        loop {
-            let alive = process.is_alive();
-            if let Some(ended) = Self::read_end(&build.folder) {
-                return self.outcome(build, Some(ended));
-            }
-            if !alive {
-                // The supervisor is gone without a word: what it watched must not go on unwatched.
-                if let Some(group) = fs::read_to_string(build.folder.join(files::GROUP))
-                    .ok()
-                    .and_then(|text| text.trim().parse().ok())
-                {
-                    signal_group(group, Signal::TERM);
-                    tokio::time::sleep(Duration::from_secs(2)).await;
-                    signal_group(group, Signal::KILL);
-                }
-                return self.outcome(build, Self::read_end(&build.folder));
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 5 / 4).min(Duration::from_millis(250));
-        }
+        let ended = outcome::wait(build).await;
+        let (build, environment) = (build.clone(), self.settings.environment.variables.clone());
+        // A log may have gigabytes.
+        tokio::task::spawn_blocking(move || outcome::read(&build, ended, &environment))
+            .await
+            .map_err(|died| BuildError::Io {
+                what: "reading the build's log".to_owned(),
+                source: std::io::Error::other(died),
+            })?
+            .map_err(io("reading the build's log"))
     }
 
     async fn cancel(&self, build: &RunningBuild) -> Result<(), BuildError> {
-        ProcessId {
-            pid: build.pid,
-            start: build.pid_start,
-        }
-        .signal(Signal::TERM);
-        Ok(())
+        outcome::cancel(build).map_err(io("asking the build to end"))
     }
+}
+
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
 }
 
 fn io(what: &'static str) -> impl Fn(std::io::Error) -> BuildError {

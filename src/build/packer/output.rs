@@ -20,6 +20,8 @@ pub struct Reading {
     pub artifacts: Vec<(Region, AmiId)>,
     /// `ui,error` lines (which also carry what provisioners write to standard error), the newest hundred.
     pub errors: Vec<String>,
+    /// What ended the build of a source, in Packer's own words: nothing that a provisioner writes gets here.
+    pub failures: Vec<String>,
     /// What was made at AWS.
     pub traces: Leftovers,
 }
@@ -29,6 +31,8 @@ pub struct Reading {
 pub enum Line {
     /// Text for people: what kind (`say`, `message`, `error`) and what.
     Ui(String, String),
+    /// What ended the build of a source.
+    Failure(String),
     /// Images of one artifact.
     Artifact(Vec<(Region, AmiId)>),
     /// Anything else that follows the form.
@@ -55,6 +59,7 @@ pub fn line(bytes: &[u8]) -> Line {
             let (kind, said) = rest.split_once(',').unwrap_or(("say", rest));
             Line::Ui(kind.to_owned(), unescape(said))
         }
+        "error" => Line::Failure(unescape(rest)),
         "artifact" => artifact(rest).map_or(Line::Other, Line::Artifact),
         _ => Line::Other,
     }
@@ -99,8 +104,9 @@ impl Reading {
                     self.error(said);
                 }
             }
+            Line::Failure(said) if self.failures.len() < MOST_ERRORS => self.failures.push(said),
             Line::Plain(text) if text.trim_start().starts_with("Error") => self.error(text),
-            Line::Plain(_) | Line::Other => {}
+            Line::Failure(_) | Line::Plain(_) | Line::Other => {}
         }
     }
 
@@ -211,6 +217,24 @@ mod tests {
         assert_eq!(reading.traces.security_groups, ["packer_0022"]);
         assert_eq!(reading.traces.instances, ["i-0abc"]);
         assert_eq!(reading.errors.len(), 1);
+    }
+
+    #[test]
+    fn what_ended_a_build_is_told_from_what_a_provisioner_wrote_to_standard_error() {
+        let log = "1,,ui,error,==> amazon-ebs.x: connection refused\n\
+            1,amazon-ebs.x,error,Script exited with non-zero exit status: 7\n1,,error-count,1\n";
+        let reading = reading(log);
+        assert_eq!(
+            reading.failures,
+            ["Script exited with non-zero exit status: 7"]
+        );
+        assert_eq!(reading.errors, ["==> amazon-ebs.x: connection refused"]);
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_hide_nothing_else() {
+        let log = b"1,,ui,message,    x: \xff\xfe\n1,x,artifact,0,id,us-east-1:ami-01\n";
+        assert_eq!(read(&mut log.as_slice()).unwrap().artifacts.len(), 1);
     }
 
     proptest::proptest! {

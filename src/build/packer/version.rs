@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use crate::build::BuildError;
-use crate::build::supervisor::write_atomically;
+use crate::build::supervisor::files::write_atomically;
 use crate::diagnostic::Diagnostic;
 
 /// A version of Packer.
@@ -31,6 +31,41 @@ impl PackerVersion {
             minor: next()?,
             patch: next().unwrap_or(0),
         })
+    }
+
+    /// Whether it is what `required_version` asks for (`>= 1.7.0, < 2.0`, `~> 1.8`); none where that is written in a way that is not known
+    /// here: Packer will tell.
+    #[must_use]
+    pub fn satisfies(self, constraint: &str) -> Option<bool> {
+        let mut all = true;
+        for one in constraint.split(',').map(str::trim) {
+            let at = one.find(|c: char| c.is_ascii_digit() || c == 'v')?;
+            let (operator, text) = (one[..at].trim(), one[at..].trim_start_matches('v'));
+            let numbers: Vec<u32> = text
+                .split('.')
+                .map(|number| number.parse().ok())
+                .collect::<Option<_>>()?;
+            let number = |place: usize| numbers.get(place).copied().unwrap_or(0);
+            let wanted = Self {
+                major: number(0),
+                minor: number(1),
+                patch: number(2),
+            };
+            all &= match operator {
+                "" | "=" => self == wanted,
+                "!=" => self != wanted,
+                ">" => self > wanted,
+                ">=" => self >= wanted,
+                "<" => self < wanted,
+                "<=" => self <= wanted,
+                "~>" if numbers.len() == 2 => self >= wanted && self.major == wanted.major,
+                "~>" if numbers.len() == 3 => {
+                    self >= wanted && (self.major, self.minor) == (wanted.major, wanted.minor)
+                }
+                _ => return None,
+            };
+        }
+        Some(all)
     }
 
     /// `required_plugins` and `packer init` came with 1.7.
@@ -123,4 +158,33 @@ pub async fn ask(binary: &Path, cache: &Path) -> Result<PackerVersion, BuildErro
     // Only a shortcut for the next time.
     let _ = write_atomically(cache, format!("{key} v{version}\n").as_bytes());
     Ok(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_held_against_what_a_template_asks_for() {
+        let debian = PackerVersion::parse("Packer v1.6.6").unwrap();
+        let cases = [
+            (">= 1.7.0", Some(false)),
+            (">= 1.6, < 2", Some(true)),
+            ("~> 1.6", Some(true)),
+            ("~> 1.6.7", Some(false)),
+            ("1.6.6", Some(true)),
+            ("!= 1.6.6", Some(false)),
+            ("newest", None),
+        ];
+        for (constraint, expected) in cases {
+            assert_eq!(debian.satisfies(constraint), expected, "{constraint}");
+        }
+    }
+
+    #[test]
+    fn a_version_is_read_from_what_packer_prints() {
+        let said = "Packer v1.16.0-dev (abc)\n";
+        assert_eq!(PackerVersion::parse(said).unwrap().to_string(), "1.16.0");
+        assert_eq!(PackerVersion::parse("cracklib-packer 2.9"), None);
+    }
 }

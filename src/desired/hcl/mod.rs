@@ -1,12 +1,14 @@
 //! What can be told of a rendered template without Packer: that it is HCL, and that it makes exactly one image. Pure.
 
 mod inspect;
+mod sensitive;
 
 use hcl_edit::structure::Body;
 
 use crate::diagnostic::Diagnostic;
 
 pub use inspect::{Inspection, inspect};
+pub use sensitive::{Sensitive, sensitive};
 
 /// Parses HCL; an error points at its place.
 pub fn parse(path: &str, text: &str) -> Result<Body, Diagnostic> {

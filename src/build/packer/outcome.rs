@@ -1,0 +1,162 @@
+//! How a build went, from what is left of it in its folder; and the wait for that.
+//!
+//! The supervisor says it in `exit.json`. Where it was killed, Packer goes on by itself (own session, output to files): it is followed to
+//! its end in the supervisor's place, with the same limits, and only its exit status is lost.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader};
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustix::process::Signal;
+
+use super::{layout, output, redact};
+use crate::build::process::{ProcessId, Session};
+use crate::build::supervisor::files::{self, Ended, Job, write_atomically};
+use crate::build::{BuildOutcome, Exit, PackerStage, RunningBuild};
+
+/// The longest pause between two looks.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// How long a process may need to end after SIGKILL.
+const AFTER_KILL: Duration = Duration::from_secs(5);
+
+/// Waits until a build is over, whoever started it.
+pub(super) async fn wait(build: &RunningBuild) -> Ended {
+    let supervisor = supervisor(build);
+    let mut pause = Duration::from_millis(20);
+    loop {
+        // In this order: it writes the file, then ends.
+        let alive = supervisor.is_alive();
+        if let Some(ended) = files::read(&build.folder, files::ENDED) {
+            return ended;
+        }
+        if !alive {
+            break;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 5 / 4).min(LONGEST_PAUSE);
+    }
+    let exit = follow_orphans(build).await;
+    let ended = Ended {
+        stage: PackerStage::Build,
+        exit,
+        started_at: build.started_at,
+        ended_at: Timestamp::now(),
+    };
+    if let Ok(bytes) = serde_json::to_vec(&ended) {
+        // For the next one who asks; who asks now has the answer.
+        let _ = write_atomically(&build.folder.join(files::ENDED), &bytes);
+    }
+    ended
+}
+
+/// Asks a build to end.
+pub(super) fn cancel(build: &RunningBuild) -> io::Result<()> {
+    // First the file: a supervisor that SIGTERM comes too early for looks for it.
+    files::append(&build.folder.join(files::CANCEL))?;
+    supervisor(build).signal(Signal::TERM);
+    Ok(())
+}
+
+fn supervisor(build: &RunningBuild) -> ProcessId {
+    ProcessId {
+        pid: build.pid,
+        start: build.pid_start,
+    }
+}
+
+async fn follow_orphans(build: &RunningBuild) -> Exit {
+    let cancelled = || build.folder.join(files::CANCEL).exists();
+    let Some(job) = files::read::<Job>(&build.folder, files::JOB) else {
+        return Exit::Unknown;
+    };
+    let session = Session::of(supervisor(build), &job.temporary);
+    let limit = Duration::from_secs(job.timeout_seconds);
+    let exit = loop {
+        if session.processes().is_empty() {
+            return if cancelled() {
+                Exit::Cancelled
+            } else {
+                Exit::Unknown
+            };
+        }
+        if cancelled() {
+            break Exit::Cancelled;
+        }
+        if Timestamp::now()
+            .duration_since(build.started_at)
+            .unsigned_abs()
+            >= limit
+        {
+            break Exit::TimedOut;
+        }
+        tokio::time::sleep(LONGEST_PAUSE).await;
+    };
+    session.signal(Signal::TERM);
+    if !all_gone(&session, Duration::from_secs(job.grace_seconds)).await {
+        session.signal(Signal::KILL);
+        all_gone(&session, AFTER_KILL).await;
+    }
+    exit
+}
+
+async fn all_gone(session: &Session, limit: Duration) -> bool {
+    let looking = async {
+        while !session.processes().is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(limit, looking).await.is_ok()
+}
+
+/// Reads the logs of a build that is over. `environment` is what is known of the build's, to be redacted where no supervisor did.
+pub(super) fn read(
+    build: &RunningBuild,
+    ended: Ended,
+    environment: &[(String, String)],
+) -> io::Result<BuildOutcome> {
+    let folder = &build.folder;
+    if let Some(job) = files::read::<Job>(folder, files::JOB) {
+        let secrets = redact::of_build(&job, environment.iter().cloned());
+        redact::build(folder, &secrets)?;
+        layout::remove(&job.temporary);
+        if ended.exit == Exit::Code(0) {
+            layout::remove(&folder.join(layout::WORK));
+        }
+    }
+    let log = folder.join(files::LOG);
+    let said = reading(&log)?;
+    // Only for what went wrong: an image is made by what standard output says.
+    let mut errors = reading(&folder.join(files::ERRORS))?.errors;
+    errors.extend(said.errors);
+    if matches!(ended.exit, Exit::Unknown) {
+        errors.extend(supervisor_words(folder));
+    }
+    let duration = ended.ended_at.duration_since(ended.started_at);
+    Ok(BuildOutcome {
+        stage: ended.stage,
+        exit: ended.exit,
+        artifacts: said.artifacts,
+        failures: said.failures,
+        errors,
+        traces: said.traces,
+        duration: duration.unsigned_abs(),
+        log,
+    })
+}
+
+fn reading(path: &Path) -> io::Result<output::Reading> {
+    match File::open(path) {
+        Ok(file) => output::read(&mut BufReader::new(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(output::Reading::default()),
+        Err(error) => Err(error),
+    }
+}
+
+fn supervisor_words(folder: &Path) -> Option<String> {
+    let said = fs::read_to_string(folder.join(files::SUPERVISOR_LOG)).ok()?;
+    let last = said.lines().rfind(|line| !line.trim().is_empty())?;
+    Some(format!("the supervisor said: {}", last.trim()))
+}

@@ -1,0 +1,152 @@
+//! The files of a build's folder, by which a supervisor and whoever waits for it know of each other. No secret is in any of them.
+//!
+//! Each is written whole or not at all, and survives a power loss once it is there.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::build::{Exit, PackerStage};
+
+/// What is to be run: a [`Job`].
+pub const JOB: &str = "job.json";
+/// Who supervises: a [`Supervisor`].
+pub const SUPERVISOR: &str = "supervisor.json";
+/// There once somebody has asked for the build to end.
+pub const CANCEL: &str = "cancel";
+/// How it went: an [`Ended`].
+pub const ENDED: &str = "exit.json";
+/// Standard output of all commands.
+pub const LOG: &str = "packer.log";
+/// Standard error of all commands.
+pub const ERRORS: &str = "packer.err";
+/// What the supervisor itself could not do.
+pub const SUPERVISOR_LOG: &str = "supervisor.log";
+
+/// What is to be run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Job {
+    /// The Packer binary.
+    pub packer: PathBuf,
+    /// The folder to run in: the step's, as it was laid out.
+    pub folder: PathBuf,
+    /// The build's own folder for temporary files; its path in `TMPDIR` marks the processes of this build.
+    pub temporary: PathBuf,
+    /// The commands, in order.
+    pub commands: Vec<JobCommand>,
+    /// From the supervisor's start to SIGTERM, in seconds.
+    pub timeout_seconds: u64,
+    /// From SIGTERM to SIGKILL, in seconds.
+    pub grace_seconds: u64,
+    /// Names of the variables of the build's environment whose values must not stay in a log.
+    pub secret_variables: Vec<String>,
+}
+
+/// One run of Packer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JobCommand {
+    /// Which.
+    pub stage: PackerStage,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+}
+
+/// Who supervises; written before anything is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Supervisor {
+    /// The supervisor, which is the id of its session too; 0: nobody, and nobody ever will.
+    pub pid: u32,
+    /// Its start time.
+    pub pid_start: u64,
+    /// When it started.
+    pub started_at: Timestamp,
+}
+
+/// How it went; written last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// The last command that ran.
+    pub stage: PackerStage,
+    /// How it ended.
+    pub exit: Exit,
+    /// When the supervisor started.
+    pub started_at: Timestamp,
+    /// When the last command ended.
+    pub ended_at: Timestamp,
+}
+
+/// Reads one of the files; none if it is not there or not whole.
+#[must_use]
+pub fn read<T: DeserializeOwned>(folder: &Path, name: &str) -> Option<T> {
+    serde_json::from_slice(&fs::read(folder.join(name)).ok()?).ok()
+}
+
+/// Makes a folder's build the caller's to supervise. False if somebody was first: of a supervisor that starts late and a
+/// daemon that has given it up, exactly one wins.
+pub fn claim(folder: &Path, supervisor: &Supervisor) -> io::Result<bool> {
+    let beside = folder.join(format!("supervisor.{}", std::process::id()));
+    write_synced(&beside, &serde_json::to_vec(supervisor)?)?;
+    let claimed = fs::hard_link(&beside, folder.join(SUPERVISOR));
+    fs::remove_file(&beside)?;
+    match claimed {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes a file so that a reader sees all of it or none, even after a power loss.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension("tmp");
+    write_synced(&beside, bytes)?;
+    fs::rename(&beside, path)?;
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Opens a log of the build to write behind what it holds.
+pub fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_that_claim_a_build_the_first_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let supervisor = |pid| Supervisor {
+            pid,
+            pid_start: 7,
+            started_at: Timestamp::UNIX_EPOCH,
+        };
+        assert!(claim(folder.path(), &supervisor(0)).unwrap());
+        assert!(!claim(folder.path(), &supervisor(5)).unwrap());
+        let kept: Supervisor = read(folder.path(), SUPERVISOR).unwrap();
+        assert_eq!(kept.pid, 0);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

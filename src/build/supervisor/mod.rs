@@ -1,0 +1,189 @@
+//! The small process that runs Packer and outlives the daemon: `reconciler supervise FOLDER`.
+//!
+//! It leads a session of its own, runs `init`, `validate` and `build` one after the other with output to files, ends them at the
+//! time limit or on request, takes secrets out of the logs and writes how it went to `exit.json`. Its environment is the build's: the
+//! secrets in it are on no disk and in no argument list. It reads the build's folder and needs nothing else: no configuration, no
+//! inventory, no network, no daemon.
+
+pub mod files;
+
+use std::io::{self, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustix::process::Signal;
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
+use tokio::time::Instant;
+
+use crate::build::packer::redact;
+use crate::build::process::{ProcessId, Session, signal_group};
+use crate::build::{Exit, PackerStage};
+use files::{Ended, Job, JobCommand, Supervisor, append, write_atomically};
+
+/// How often a request to end is looked for, beside SIGTERM, which may come before it can be heard.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A shell's exit code for a command that cannot be run.
+const NOT_STARTED: Exit = Exit::Code(127);
+
+/// Runs the job of a folder to its end. Does nothing if the build was given up before.
+pub fn run(folder: &Path) -> io::Result<()> {
+    // Fails only for a group leader, which a process that was just spawned is not unless a shell started it by hand.
+    let _ = rustix::process::setsid();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    // From here on SIGTERM cancels; before, it ends a process that has started nothing.
+    let terminate = {
+        let _entered = runtime.enter();
+        signal(SignalKind::terminate())?
+    };
+    let job: Job = files::read(folder, files::JOB)
+        .ok_or_else(|| io::Error::other(format!("no job in {}", folder.display())))?;
+    let own = ProcessId::own().ok_or_else(|| io::Error::other("/proc is not mounted"))?;
+    let started_at = Timestamp::now();
+    let supervisor = Supervisor {
+        pid: own.pid,
+        pid_start: own.start,
+        started_at,
+    };
+    if !files::claim(folder, &supervisor)? {
+        return Ok(());
+    }
+    let watch = Watch {
+        folder,
+        job: &job,
+        own,
+        deadline: Instant::now() + Duration::from_secs(job.timeout_seconds),
+        terminate,
+    };
+    let (stage, exit) = runtime.block_on(watch.run());
+    let ended = Ended {
+        stage,
+        exit,
+        started_at,
+        ended_at: Timestamp::now(),
+    };
+    let redacted = redact::build(folder, &redact::of_build(&job, environment()));
+    let written = write_when_possible(&folder.join(files::ENDED), &serde_json::to_vec(&ended)?);
+    redacted.and(written)
+}
+
+struct Watch<'a> {
+    folder: &'a Path,
+    job: &'a Job,
+    own: ProcessId,
+    deadline: Instant,
+    terminate: Signals,
+}
+
+impl Watch<'_> {
+    async fn run(mut self) -> (PackerStage, Exit) {
+        let mut last = (PackerStage::Validate, Exit::Unknown);
+        for command in &self.job.commands {
+            let exit = match self.start(command) {
+                Ok(child) => self.follow(child).await,
+                Err(error) => {
+                    let packer = self.job.packer.display();
+                    self.note(&format!("Error: cannot start {packer}: {error}"));
+                    NOT_STARTED
+                }
+            };
+            // What Packer left behind is of no use to anybody.
+            Session::of(self.own, &self.job.temporary).signal(Signal::KILL);
+            let passed = exit == Exit::Code(0);
+            last = (command.stage, exit);
+            match (command.stage, &last.1) {
+                (PackerStage::Init, Exit::Code(code)) if !passed => self.note(&format!(
+                    "reconciler: warning: `packer init` failed with status {code}; `packer validate` will tell whether it matters"
+                )),
+                _ if !passed => break,
+                _ => {}
+            }
+        }
+        last
+    }
+
+    fn start(&self, command: &JobCommand) -> io::Result<Child> {
+        self.note(&format!(
+            "reconciler: packer {}",
+            command.arguments.join(" ")
+        ));
+        Command::new(&self.job.packer)
+            .args(&command.arguments)
+            .current_dir(&self.job.folder)
+            .stdin(Stdio::null())
+            .stdout(append(&self.folder.join(files::LOG))?)
+            .stderr(append(&self.folder.join(files::ERRORS))?)
+            .process_group(0)
+            .spawn()
+    }
+
+    async fn follow(&mut self, mut child: Child) -> Exit {
+        let mut look = tokio::time::interval(LOOK);
+        loop {
+            tokio::select! {
+                status = child.wait() => return status.map_or(Exit::Unknown, exit_of),
+                () = tokio::time::sleep_until(self.deadline) => {
+                    return self.end(&mut child, Exit::TimedOut).await;
+                }
+                _ = self.terminate.recv() => return self.end(&mut child, Exit::Cancelled).await,
+                _ = look.tick() => {
+                    if self.folder.join(files::CANCEL).exists() {
+                        return self.end(&mut child, Exit::Cancelled).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn end(&self, child: &mut Child, exit: Exit) -> Exit {
+        self.note(&format!("reconciler: ending Packer: {exit:?}"));
+        // The child is not reaped yet, so its id, which is its group's, belongs to nobody else.
+        let group = child.id().unwrap_or(0);
+        signal_group(group, Signal::TERM);
+        let grace = Duration::from_secs(self.job.grace_seconds);
+        if tokio::time::timeout(grace, child.wait()).await.is_err() {
+            self.note("reconciler: Packer did not end by itself and is killed");
+            signal_group(group, Signal::KILL);
+            // It cannot refuse; an error could only say that it is gone.
+            let _ = child.wait().await;
+        }
+        exit
+    }
+
+    /// Says something in the build's log.
+    fn note(&self, text: &str) {
+        // Not worth failing a build for: a full disk.
+        let _ = append(&self.folder.join(files::LOG))
+            .and_then(|mut log| log.write_all(format!("{text}\n").as_bytes()));
+    }
+}
+
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+fn exit_of(status: ExitStatus) -> Exit {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        (None, None) => Exit::Unknown,
+    }
+}
+
+/// A full disk must not lose how a build ended: tries again for an hour.
+fn write_when_possible(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    for _ in 0..3600 {
+        if write_atomically(path, bytes).is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    write_atomically(path, bytes)
+}
