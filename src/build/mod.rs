@@ -102,7 +102,7 @@ pub enum PackerStage {
 }
 
 /// What a finished build says of itself. Not yet a verdict: EC2 has to show the image first.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildOutcome {
     /// The last command that ran.
     pub stage: PackerStage,

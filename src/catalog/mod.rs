@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::ids::{AmiId, AmiName, BuildId};
 
@@ -60,7 +61,7 @@ pub struct TagChange {
 }
 
 /// What a build may have left at AWS. Filled from its own log, then completed by a look at EC2.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leftovers {
     /// `i-…`
     pub instances: Vec<String>,

@@ -8,6 +8,7 @@
 //! * Journal events are never changed: another event in the place of one is [`InventoryError::Conflict`]. A write whose
 //!   event is there already, word for word, has happened (its answer was lost): it succeeds and changes nothing.
 
+pub mod beat;
 pub mod dynamodb;
 pub mod journal;
 pub mod record;
@@ -17,7 +18,8 @@ pub mod tags;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::ids::{AmiId, StepId, WorkflowId};
+use crate::ids::{AmiId, BuildId, StepId, WorkflowId};
+use beat::{Answer, Beat};
 use journal::{Attempt, BuildEvent, Progress};
 use record::{Record, RecordHead};
 
@@ -154,6 +156,26 @@ pub trait Inventory: Send + Sync {
     /// Gives the lease back; the token stays, so that the next one is greater. [`InventoryError::Fenced`] if it is
     /// another's already.
     async fn release_lease(&self, lease: &Lease) -> Result<(), InventoryError>;
+
+    /// A supervisor's sign of life, in the place of the one before. Needs no lease: it is the supervisor's word about its own build
+    /// and decides nothing. A build that was given up stays so.
+    async fn beat(&self, beat: &Beat) -> Result<Answer, InventoryError>;
+
+    /// The newest beat of one build.
+    async fn last_beat(
+        &self,
+        workflow: &WorkflowId,
+        build: &BuildId,
+    ) -> Result<Option<Beat>, InventoryError>;
+
+    /// The newest beats of a workflow's builds, those given up included, in the order of their ids.
+    async fn beats(&self, workflow: &WorkflowId) -> Result<Vec<Beat>, InventoryError>;
+
+    /// Gives a build up, by a beat that says so, in the place of what stands there.
+    async fn give_up(&self, beat: &Beat, fence: &Fence) -> Result<(), InventoryError>;
+
+    /// Removes the beat of a build that is settled; one that is not there is fine.
+    async fn forget_beat(&self, build: &BuildId, fence: &Fence) -> Result<(), InventoryError>;
 }
 
 /// What an inventory answers instead.

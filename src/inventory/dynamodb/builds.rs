@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `{build_id}#{seq:06}` | one event, never changed |
 //! | `@step/{step_id}` | the newest attempt at a step, folded; changed in the transaction of each event |
+//! | `@beat/{build_id}` | the newest sign of life of a build; never part of a transaction with events but when a person cancels |
 //! | `@lease` | the lease of the workflow, and how many events it has |
 //!
 //! A build id begins with a digit, so that all events sort before all items with an `@`.
@@ -19,6 +20,8 @@ use crate::inventory::journal::{Attempt, BuildEvent};
 pub(super) const LEASE: &str = "@lease";
 /// What the range keys of attempts begin with.
 pub(super) const STEP: &str = "@step/";
+/// What the range keys of beats begin with.
+pub(super) const BEAT: &str = "@beat/";
 /// All events sort before it.
 pub(super) const AFTER_EVENTS: &str = "@";
 

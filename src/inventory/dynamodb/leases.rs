@@ -71,7 +71,7 @@ impl DynamoDbInventory {
     }
 
     /// A heartbeat. Conditioned on the token alone, so that one whose answer was lost can be repeated.
-    pub(super) async fn beat(
+    pub(super) async fn renew(
         &self,
         lease: &Lease,
         now: Timestamp,

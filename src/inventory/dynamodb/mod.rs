@@ -10,6 +10,7 @@
 //! * All reads are consistent but for `records_of_step`, which goes through an index.
 
 mod attributes;
+mod beats;
 mod builds;
 mod error;
 mod item;
@@ -22,7 +23,8 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use jiff::Timestamp;
 
-use crate::ids::{StepId, WorkflowId};
+use crate::ids::{BuildId, StepId, WorkflowId};
+use crate::inventory::beat::{Answer, Beat};
 use crate::inventory::journal::{Attempt, BuildEvent};
 use crate::inventory::record::Record;
 use crate::inventory::{Fence, Heads, Inventory, InventoryError, Lease, Write};
@@ -306,10 +308,34 @@ impl Inventory for DynamoDbInventory {
     }
 
     async fn renew_lease(&self, lease: &Lease, now: Timestamp) -> Result<Lease, InventoryError> {
-        self.beat(lease, now).await
+        self.renew(lease, now).await
     }
 
     async fn release_lease(&self, lease: &Lease) -> Result<(), InventoryError> {
         self.give_back(lease).await
+    }
+
+    async fn beat(&self, beat: &Beat) -> Result<Answer, InventoryError> {
+        self.put_beat(beat).await
+    }
+
+    async fn last_beat(
+        &self,
+        workflow: &WorkflowId,
+        build: &BuildId,
+    ) -> Result<Option<Beat>, InventoryError> {
+        self.read_beat(workflow, build).await
+    }
+
+    async fn beats(&self, workflow: &WorkflowId) -> Result<Vec<Beat>, InventoryError> {
+        self.read_beats(workflow).await
+    }
+
+    async fn give_up(&self, beat: &Beat, fence: &Fence) -> Result<(), InventoryError> {
+        self.bury(beat, fence).await
+    }
+
+    async fn forget_beat(&self, build: &BuildId, fence: &Fence) -> Result<(), InventoryError> {
+        self.remove_beat(build, fence).await
     }
 }

@@ -85,6 +85,18 @@ CREATE TABLE lease (
 PRAGMA user_version = 1;
 ";
 
+/// Tables that came later; what an earlier program knows is not touched, so the version stays.
+const ADDED: &str = "
+CREATE TABLE IF NOT EXISTS beat (
+    workflow_id TEXT NOT NULL,
+    build_id TEXT NOT NULL,
+    beat TEXT,
+    given_up INTEGER NOT NULL DEFAULT 0,
+    cancel INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (workflow_id, build_id)
+) WITHOUT ROWID;
+";
+
 /// Makes what is missing, opens the file and settles its schema.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, Fault> {
     make_file(path)?;
@@ -120,7 +132,7 @@ fn is_locked(error: &rusqlite::Error) -> bool {
 
 /// Creates the tables in an empty file; refuses another schema.
 pub(super) fn prepare(connection: &mut Connection) -> Result<(), Fault> {
-    if is_ours(connection)? {
+    if is_ours(connection)? && has_all(connection)? {
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -128,8 +140,14 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), Fault> {
     if !is_ours(&transaction)? {
         transaction.execute_batch(SCHEMA)?;
     }
+    transaction.execute_batch(ADDED)?;
     transaction.commit()?;
     Ok(())
+}
+
+fn has_all(connection: &Connection) -> Result<bool, Fault> {
+    let mut beat = connection.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'beat'")?;
+    Ok(beat.exists([])?)
 }
 
 /// Whether the tables are there; an error if they are somebody else's.

@@ -9,6 +9,7 @@
 //! * A write is one immediate transaction, on disk before the call returns (WAL, `synchronous = FULL`).
 //! * Other processes read at any time, also from a folder that they may not write.
 
+mod beats;
 mod error;
 mod file;
 mod journal;
@@ -22,7 +23,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use crate::ids::{StepId, WorkflowId};
+use crate::ids::{BuildId, StepId, WorkflowId};
+use crate::inventory::beat::{Answer, Beat};
 use crate::inventory::journal::{Attempt, BuildEvent};
 use crate::inventory::record::Record;
 use crate::inventory::{Fence, Heads, Inventory, InventoryError, Lease, Write};
@@ -255,5 +257,45 @@ impl Inventory for SqliteInventory {
     async fn release_lease(&self, lease: &Lease) -> Result<(), InventoryError> {
         let lease = lease.clone();
         self.change(move |db| leases::release(db, &lease)).await
+    }
+
+    async fn beat(&self, beat: &Beat) -> Result<Answer, InventoryError> {
+        let beat = beat.clone();
+        self.change(move |db| beats::put(db, &beat)).await
+    }
+
+    async fn last_beat(
+        &self,
+        workflow: &WorkflowId,
+        build: &BuildId,
+    ) -> Result<Option<Beat>, InventoryError> {
+        let (workflow, build) = (workflow.clone(), build.clone());
+        let found = self
+            .read(move |db| beats::read(db, &workflow, Some(&build)))
+            .await?;
+        Ok(found.into_iter().next())
+    }
+
+    async fn beats(&self, workflow: &WorkflowId) -> Result<Vec<Beat>, InventoryError> {
+        let workflow = workflow.clone();
+        self.read(move |db| beats::read(db, &workflow, None)).await
+    }
+
+    async fn give_up(&self, beat: &Beat, fence: &Fence) -> Result<(), InventoryError> {
+        let (beat, fence) = (beat.clone(), fence.clone());
+        self.change(move |db| {
+            leases::check(db, &fence)?;
+            beats::bury(db, &beat)
+        })
+        .await
+    }
+
+    async fn forget_beat(&self, build: &BuildId, fence: &Fence) -> Result<(), InventoryError> {
+        let (build, fence) = (build.clone(), fence.clone());
+        self.change(move |db| {
+            leases::check(db, &fence)?;
+            beats::forget(db, &fence.workflow_id, &build)
+        })
+        .await
     }
 }

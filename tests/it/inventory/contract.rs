@@ -9,24 +9,25 @@ use super::tables::{Tables, runtime};
 
 /// One test per rule and adapter.
 macro_rules! contract {
-    ($($rule:ident),* $(,)?) => {
+    ($($rules:ident: $($rule:ident),* $(,)?;)*) => {
         mod sqlite {
-            $(#[test]
+            $($(#[test]
             fn $rule() {
-                super::over_sqlite(super::super::rules::$rule);
-            })*
+                super::over_sqlite(super::super::$rules::$rule);
+            })*)*
         }
 
         mod dynamodb {
-            $(#[test]
+            $($(#[test]
             fn $rule() {
-                super::over_dynamodb(super::super::rules::$rule);
-            })*
+                super::over_dynamodb(super::super::$rules::$rule);
+            })*)*
         }
     };
 }
 
 contract! {
+    rules:
     an_inventory_without_anything_is_empty,
     preparing_twice_changes_nothing,
     a_record_comes_back_as_it_was_written,
@@ -48,7 +49,12 @@ contract! {
     of_sixteen_that_want_the_lease_one_gets_it,
     a_heartbeat_changes_the_version_and_keeps_the_token,
     every_event_of_a_workflow_is_counted,
-    more_than_a_page_of_records_and_attempts_is_read_whole,
+    more_than_a_page_of_records_and_attempts_is_read_whole;
+    beat_rules:
+    a_beat_takes_the_place_of_the_one_before_and_needs_no_lease,
+    beats_come_in_the_order_of_builds_and_only_of_their_workflow,
+    a_build_that_was_given_up_is_told_so_and_stays_so,
+    only_the_holder_of_the_lease_gives_a_build_up_or_forgets_it;
 }
 
 fn over_sqlite<R: Future<Output = ()>>(rule: impl FnOnce(Arc<dyn Inventory>) -> R) {

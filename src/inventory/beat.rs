@@ -1,0 +1,95 @@
+//! Signs of life of a running build, which its supervisor writes and any host reads.
+//!
+//! A beat is the supervisor's own: it stands outside of the journal and needs no lease. It tells other hosts that the build runs, what
+//! its log names so far (the log itself is on the host that may be lost) and, at the end, how it went.
+//!
+//! Whether a build's host is gone is judged by the observer: it is, if `version` stood still for `silence_seconds` by the observer's own
+//! clock.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::build::BuildOutcome;
+use crate::catalog::Leftovers;
+use crate::ids::{AmiName, BuildId, StepId, WorkflowId};
+
+/// The newest sign of life of one build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beat {
+    /// The workflow.
+    pub workflow_id: WorkflowId,
+    /// The step.
+    pub step_id: StepId,
+    /// The build.
+    pub build_id: BuildId,
+    /// The host that runs it.
+    pub host: String,
+    /// Another one at every beat.
+    pub version: String,
+    /// How long it may stand still while its host lives.
+    pub silence_seconds: u64,
+    /// When it was given, by its host's clock; for display only.
+    pub at: Timestamp,
+    /// What it tells.
+    pub sign: Sign,
+}
+
+/// What a beat tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sign {
+    /// Packer runs.
+    Running {
+        /// What its log names so far.
+        traces: Leftovers,
+    },
+    /// Packer has ended.
+    Over {
+        /// How.
+        outcome: Box<BuildOutcome>,
+    },
+    /// Written by a reconciler, not by the supervisor: the build was given up because its host was silent. Should the host come
+    /// back, its supervisor is told; and what it may have made meanwhile is looked for once more after `until`.
+    GivenUp {
+        /// The name that its image has, if it made one.
+        ami_name: AmiName,
+        /// What its log named.
+        traces: Leftovers,
+        /// When even a supervisor that nobody can reach has ended its build.
+        until: Timestamp,
+    },
+}
+
+impl Sign {
+    /// What the build's log names as made at AWS.
+    #[must_use]
+    pub fn traces(&self) -> &Leftovers {
+        match self {
+            Self::Running { traces } | Self::GivenUp { traces, .. } => traces,
+            Self::Over { outcome } => &outcome.traces,
+        }
+    }
+
+    /// Whether the build was given up.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        matches!(self, Self::GivenUp { .. })
+    }
+}
+
+/// What a supervisor hears for its beat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Nothing is asked of it.
+    GoOn,
+    /// A person wants the build to end.
+    Cancel,
+    /// The build was given up: nobody will record what it makes.
+    GivenUp,
+}
+
+/// Another version for the next beat.
+#[must_use]
+pub fn new_version() -> String {
+    uuid::Uuid::now_v7().to_string()
+}

@@ -1,0 +1,185 @@
+//! Signs of life as one item per build. A supervisor's is one update; what a reconciler changes is conditioned on its fence.
+
+use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ConditionCheck, Delete, Put, ReturnValue, TransactWriteItem,
+};
+
+use super::attributes::{Item, json, json_value, number_value, text, text_value};
+use super::error::{is_refused, told};
+use super::{DynamoDbInventory, builds};
+use crate::ids::{BuildId, WorkflowId};
+use crate::inventory::beat::{Answer, Beat};
+use crate::inventory::{Fence, InventoryError};
+
+/// Stands on the item of a build that was given up.
+const GIVEN_UP: &str = "given_up";
+/// Stands on the item of a build that a person wants to end.
+pub(super) const CANCEL: &str = "cancel";
+/// The beat itself, as JSON; missing where only the request to end came.
+const BEAT: &str = "beat";
+
+/// The range key of a build's beat.
+pub(super) fn beat_key(build: &BuildId) -> String {
+    format!("{}{build}", builds::BEAT)
+}
+
+impl DynamoDbInventory {
+    pub(super) async fn put_beat(&self, beat: &Beat) -> Result<Answer, InventoryError> {
+        let text = json_value(beat).map_err(|detail| self.unwritable_beat(beat, &detail))?;
+        let sent = self
+            .client
+            .update_item()
+            .table_name(&self.builds)
+            .set_key(Some(builds::key(
+                &beat.workflow_id,
+                &beat_key(&beat.build_id),
+            )))
+            .update_expression("SET #beat = :beat")
+            .condition_expression("attribute_not_exists(#given_up)")
+            .expression_attribute_names("#beat", BEAT)
+            .expression_attribute_names("#given_up", GIVEN_UP)
+            .expression_attribute_values(":beat", text)
+            .return_values(ReturnValue::AllNew)
+            .send()
+            .await;
+        match sent {
+            Ok(answer) => {
+                let item = answer.attributes.unwrap_or_default();
+                Ok(if item.contains_key(CANCEL) {
+                    Answer::Cancel
+                } else {
+                    Answer::GoOn
+                })
+            }
+            Err(error) if is_refused(&error) => Ok(Answer::GivenUp),
+            Err(error) => Err(told(&error, "dynamodb:UpdateItem", &self.builds_place())),
+        }
+    }
+
+    pub(super) async fn read_beat(
+        &self,
+        workflow: &WorkflowId,
+        build: &BuildId,
+    ) -> Result<Option<Beat>, InventoryError> {
+        let item = self.build_item(workflow, &beat_key(build)).await?;
+        match item.filter(|item| item.contains_key(BEAT)) {
+            Some(item) => self.parse_beat(workflow, &item).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) async fn read_beats(
+        &self,
+        workflow: &WorkflowId,
+    ) -> Result<Vec<Beat>, InventoryError> {
+        let query = self
+            .query(&self.builds, "workflow_id", workflow.as_str())
+            .key_condition_expression("#key = :key AND begins_with(#item, :prefix)")
+            .expression_attribute_names("#item", "item")
+            .expression_attribute_values(":prefix", text_value(builds::BEAT))
+            .consistent_read(true);
+        let items = self.collect(query, usize::MAX, self.builds_place()).await?;
+        items
+            .iter()
+            .filter(|item| item.contains_key(BEAT))
+            .map(|item| self.parse_beat(workflow, item))
+            .collect()
+    }
+
+    pub(super) async fn bury(&self, beat: &Beat, fence: &Fence) -> Result<(), InventoryError> {
+        let text = json_value(beat).map_err(|detail| self.unwritable_beat(beat, &detail))?;
+        let mut item = builds::key(&beat.workflow_id, &beat_key(&beat.build_id));
+        item.insert(BEAT.to_owned(), text);
+        item.insert(GIVEN_UP.to_owned(), AttributeValue::Bool(true));
+        let put = Put::builder()
+            .table_name(&self.builds)
+            .set_item(Some(item))
+            .build()
+            .map(|put| TransactWriteItem::builder().put(put).build());
+        self.under_fence(put, fence).await
+    }
+
+    pub(super) async fn remove_beat(
+        &self,
+        build: &BuildId,
+        fence: &Fence,
+    ) -> Result<(), InventoryError> {
+        let delete = Delete::builder()
+            .table_name(&self.builds)
+            .set_key(Some(builds::key(&fence.workflow_id, &beat_key(build))))
+            .build()
+            .map(|delete| TransactWriteItem::builder().delete(delete).build());
+        self.under_fence(delete, fence).await
+    }
+
+    /// One change while the fence is the newest and held; doing it twice is as doing it once.
+    async fn under_fence(
+        &self,
+        change: Result<TransactWriteItem, BuildError>,
+        fence: &Fence,
+    ) -> Result<(), InventoryError> {
+        let failed = |wrong: BuildError| InventoryError::Failed {
+            place: self.builds_place(),
+            detail: wrong.to_string(),
+        };
+        let held = ConditionCheck::builder()
+            .table_name(&self.builds)
+            .set_key(Some(builds::key(&fence.workflow_id, builds::LEASE)))
+            .condition_expression("#token = :token AND attribute_exists(#holder)")
+            .expression_attribute_names("#token", "token")
+            .expression_attribute_names("#holder", "holder")
+            .expression_attribute_values(":token", number_value(fence.token))
+            .build()
+            .map_err(failed)?;
+        let sent = self
+            .client
+            .transact_write_items()
+            .transact_items(TransactWriteItem::builder().condition_check(held).build())
+            .transact_items(change.map_err(failed)?)
+            .send()
+            .await;
+        let Err(error) = sent else {
+            return Ok(());
+        };
+        let refused = match error.as_service_error() {
+            Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => cancelled
+                .cancellation_reasons()
+                .iter()
+                .any(|reason| reason.code() == Some("ConditionalCheckFailed")),
+            _ => {
+                return Err(told(
+                    &error,
+                    "dynamodb:TransactWriteItems",
+                    &self.builds_place(),
+                ));
+            }
+        };
+        Err(if refused {
+            InventoryError::Fenced {
+                workflow: fence.workflow_id.clone(),
+            }
+        } else {
+            // A heartbeat came at the same moment.
+            InventoryError::Unavailable {
+                place: self.builds_place(),
+                detail: "another write to the same item is under way".to_owned(),
+            }
+        })
+    }
+
+    fn parse_beat(&self, workflow: &WorkflowId, item: &Item) -> Result<Beat, InventoryError> {
+        json(item, BEAT).map_err(|detail| {
+            let key = text(item, "item").unwrap_or("?");
+            self.malformed(format!("{workflow}: {key}"), detail)
+        })
+    }
+
+    fn unwritable_beat(&self, beat: &Beat, detail: &str) -> InventoryError {
+        InventoryError::Failed {
+            place: self.builds_place(),
+            detail: format!("the beat of {} cannot be written: {detail}", beat.build_id),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The rules of the inventory's port on signs of life. Each takes an empty, prepared inventory and knows nothing of the adapter.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reconciler::build::{BuildOutcome, Exit, PackerStage};
+use reconciler::catalog::Leftovers;
+use reconciler::ids::{AmiName, BuildId, WorkflowId};
+use reconciler::inventory::beat::{Answer, Beat, Sign, new_version};
+use reconciler::inventory::{Fence, Inventory, InventoryError};
+
+use super::values::{hold, minute, step, workflow};
+
+type Empty = Arc<dyn Inventory>;
+
+fn traces() -> Leftovers {
+    Leftovers {
+        key_pairs: vec!["packer_6743a2b1-3b0a-8d9c-5b5e-0a1b2c3d4e5f".to_owned()],
+        instances: vec!["i-1".to_owned()],
+        ..Leftovers::default()
+    }
+}
+
+fn beat(build: &BuildId) -> Beat {
+    Beat {
+        workflow_id: workflow(),
+        step_id: step("pyenv"),
+        build_id: build.clone(),
+        host: "builder-Ærø".to_owned(),
+        version: new_version(),
+        silence_seconds: 120,
+        at: minute(1),
+        sign: Sign::Running { traces: traces() },
+    }
+}
+
+fn given_up(build: &BuildId) -> Beat {
+    Beat {
+        sign: Sign::GivenUp {
+            ami_name: AmiName::new("ubuntu/acore/pyenv/01234567"),
+            traces: traces(),
+            until: minute(300),
+        },
+        ..beat(build)
+    }
+}
+
+fn fence(token: u64) -> Fence {
+    Fence {
+        workflow_id: workflow(),
+        token,
+    }
+}
+
+pub(crate) async fn a_beat_takes_the_place_of_the_one_before_and_needs_no_lease(inventory: Empty) {
+    let build = BuildId::generate();
+    assert_eq!(
+        inventory.last_beat(&workflow(), &build).await.unwrap(),
+        None
+    );
+    assert_eq!(inventory.beats(&workflow()).await.unwrap(), []);
+    let first = beat(&build);
+    assert_eq!(inventory.beat(&first).await.unwrap(), Answer::GoOn);
+    let outcome = BuildOutcome {
+        stage: PackerStage::Build,
+        exit: Exit::Code(7),
+        artifacts: vec![],
+        failures: vec!["Script exited with 7".to_owned()],
+        errors: vec!["größer".to_owned()],
+        traces: traces(),
+        duration: Duration::from_millis(1_500),
+        log: "/state/builds/x/packer.log".into(),
+    };
+    let last = Beat {
+        sign: Sign::Over {
+            outcome: Box::new(outcome),
+        },
+        ..beat(&build)
+    };
+    assert_ne!(first.version, last.version);
+    for _ in 0..2 {
+        assert_eq!(inventory.beat(&last).await.unwrap(), Answer::GoOn);
+    }
+    let stands = inventory.last_beat(&workflow(), &build).await.unwrap();
+    assert_eq!(stands, Some(last));
+    assert_eq!(inventory.lease(&workflow()).await.unwrap(), None);
+    assert_eq!(inventory.events(&workflow(), None, 10).await.unwrap(), []);
+    assert_eq!(inventory.attempts(&workflow()).await.unwrap(), []);
+}
+
+pub(crate) async fn beats_come_in_the_order_of_builds_and_only_of_their_workflow(inventory: Empty) {
+    let (one, two) = (beat(&BuildId::generate()), beat(&BuildId::generate()));
+    let mut other = beat(&BuildId::generate());
+    other.workflow_id = WorkflowId::new("other");
+    for beat in [&two, &other, &one] {
+        inventory.beat(beat).await.unwrap();
+    }
+    assert_eq!(inventory.beats(&workflow()).await.unwrap(), [one, two]);
+}
+
+pub(crate) async fn a_build_that_was_given_up_is_told_so_and_stays_so(inventory: Empty) {
+    let held = hold(&*inventory, "a/1").await;
+    let (beaten, silent) = (BuildId::generate(), BuildId::generate());
+    inventory.beat(&beat(&beaten)).await.unwrap();
+    for build in [&beaten, &silent] {
+        let buried = given_up(build);
+        for _ in 0..2 {
+            inventory
+                .give_up(&buried, &fence(held.token))
+                .await
+                .unwrap();
+        }
+        let answer = inventory.beat(&beat(build)).await.unwrap();
+        assert_eq!(answer, Answer::GivenUp);
+        let stands = inventory.last_beat(&workflow(), build).await.unwrap();
+        assert_eq!(stands, Some(buried));
+    }
+    assert!(
+        inventory
+            .beats(&workflow())
+            .await
+            .unwrap()
+            .iter()
+            .all(|beat| beat.sign.is_given_up())
+    );
+}
+
+pub(crate) async fn only_the_holder_of_the_lease_gives_a_build_up_or_forgets_it(inventory: Empty) {
+    let build = BuildId::generate();
+    inventory.beat(&beat(&build)).await.unwrap();
+    let old = hold(&*inventory, "a/1").await;
+    let new = hold(&*inventory, "b/2").await;
+    for token in [old.token, new.token + 1] {
+        for refused in [
+            inventory.give_up(&given_up(&build), &fence(token)).await,
+            inventory.forget_beat(&build, &fence(token)).await,
+        ] {
+            assert!(
+                matches!(refused, Err(InventoryError::Fenced { .. })),
+                "{refused:?}"
+            );
+        }
+    }
+    assert_eq!(inventory.beat(&beat(&build)).await.unwrap(), Answer::GoOn);
+    for _ in 0..2 {
+        inventory
+            .forget_beat(&build, &fence(new.token))
+            .await
+            .unwrap();
+    }
+    assert_eq!(inventory.beats(&workflow()).await.unwrap(), []);
+}
