@@ -1,0 +1,210 @@
+//! What the loop keeps of one workflow from pass to pass, and its part of a pass: connect, hold the lease, look, act.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::event::Event;
+use super::pause::{earliest, most_tries, next_try};
+use super::{Driver, PassReport};
+use crate::ids::StepId;
+use crate::inventory::Fence;
+use crate::inventory::journal::Attempt;
+use crate::plan::Plan;
+use crate::reconcile::cache::StepCache;
+use crate::reconcile::checkout::{Checkout, read_params};
+use crate::reconcile::error::PassError;
+use crate::reconcile::lease::{Asked, Held, Watched, ask, ask_patiently};
+use crate::reconcile::look::{Request, look};
+use crate::reconcile::ports::{Ports, Use, connect};
+use crate::source::GitTree;
+use crate::source::discover::WorkflowFolder;
+use crate::workflow::WorkflowParams;
+
+/// A repository's name and a workflow's folder in it.
+pub(super) type WorkflowKey = (String, String);
+
+/// One workflow, from pass to pass.
+pub(super) struct WorkflowState {
+    pub(super) access: AccessKey,
+    pub(super) ports: Ports,
+    pub(super) lease: Option<Held>,
+    pub(super) watched: Option<Watched>,
+    pub(super) attempts: Option<(u64, HashMap<StepId, Attempt>)>,
+    pub(super) last_plan: Option<Plan>,
+    pub(super) cache: Option<StepCache>,
+}
+
+/// What of the parameters decides how AWS is reached.
+type AccessKey = (Option<String>, Option<String>, Option<String>);
+
+impl Driver {
+    /// One pass over one workflow.
+    pub(super) async fn pass_workflow(
+        &mut self,
+        index: usize,
+        tree: &Arc<dyn GitTree>,
+        folder: &WorkflowFolder,
+        report: &mut PassReport,
+    ) -> Result<(), PassError> {
+        let key = (self.sites[index].name.clone(), folder.path.clone());
+        let (params, _) = read_params(tree.as_ref(), folder)?;
+        self.connect(&key, &params, index).await?;
+        let Some(fence) = self.lease(&key, &params).await? else {
+            return Ok(());
+        };
+        let cache = self
+            .workflows
+            .get(&key)
+            .and_then(|state| state.cache.as_ref());
+        let checkout = tokio::task::block_in_place(|| {
+            Checkout::read(tree, folder, cache.map(StepCache::load).unwrap_or_default())
+        })?;
+        let site = &self.sites[index];
+        let reference = site
+            .revision
+            .clone()
+            .unwrap_or_else(|| site.source.reference());
+        let request = Request {
+            repository: &site.name,
+            reference: &reference,
+            forced: &self.orders.forced,
+            now: Timestamp::now(),
+        };
+        let Some(state) = self.workflows.get_mut(&key) else {
+            return Ok(());
+        };
+        let seq = state.lease.as_ref().map_or(0, Held::journal_seq);
+        let known = state
+            .attempts
+            .take()
+            .filter(|(at, _)| *at == seq)
+            .map(|(_, attempts)| attempts);
+        let seen = look(
+            &self.config,
+            &state.ports,
+            &checkout,
+            &self.engine,
+            &request,
+            known,
+        )
+        .await?;
+        if state
+            .last_plan
+            .as_ref()
+            .is_none_or(|last| differs(last, &seen.plan))
+        {
+            self.observer.notice(&Event::Planned(&seen.plan));
+        }
+        let acted = self
+            .act(&key, &checkout, &seen.plan, &seen.attempts, &fence)
+            .await;
+        if let Some(state) = self.workflows.get_mut(&key) {
+            state.attempts = matches!(acted, Ok(false)).then_some((seq, seen.attempts));
+            state.last_plan = Some(seen.plan.clone());
+            if let Some(cache) = &mut state.cache {
+                cache.store(&seen.fresh);
+            }
+        }
+        report.acted |= *acted.as_ref().unwrap_or(&true);
+        report.next_try = earliest(
+            report.next_try,
+            next_try(&seen.plan, &self.orders, self.tries()),
+        );
+        report.plans.push(seen.plan);
+        acted.map(|_| ())
+    }
+
+    fn tries(&self) -> u32 {
+        let attempts = self
+            .workflows
+            .values()
+            .filter_map(|state| state.attempts.as_ref());
+        most_tries(attempts.flat_map(|(_, attempts)| attempts.values()))
+    }
+
+    async fn connect(
+        &mut self,
+        key: &WorkflowKey,
+        params: &WorkflowParams,
+        index: usize,
+    ) -> Result<(), PassError> {
+        let keys = params
+            .values
+            .get("aws_access_key_id")
+            .map(ToString::to_string);
+        let access = (params.profile.clone(), params.region.clone(), keys);
+        if self
+            .workflows
+            .get(key)
+            .is_some_and(|state| state.access == access)
+        {
+            return Ok(());
+        }
+        let ports = connect(&self.config, params, Use::Act).await?;
+        ports.inventory.prepare().await?;
+        let state = WorkflowState {
+            access,
+            ports,
+            lease: None,
+            watched: None,
+            attempts: None,
+            last_plan: None,
+            cache: StepCache::open(
+                &self.config.state_dir,
+                &self.sites[index].source.place(),
+                &key.1,
+            ),
+        };
+        self.workflows.insert(key.clone(), state);
+        Ok(())
+    }
+
+    async fn lease(
+        &mut self,
+        key: &WorkflowKey,
+        params: &WorkflowParams,
+    ) -> Result<Option<Fence>, PassError> {
+        let Some(state) = self.workflows.get_mut(key) else {
+            return Ok(None);
+        };
+        if let Some(held) = &state.lease {
+            if let Some(fence) = held
+                .fence()
+                .filter(|fence| fence.workflow_id == params.workflow_id)
+            {
+                return Ok(Some(fence));
+            }
+            if let Some(lost) = state.lease.take() {
+                lost.release().await;
+            }
+            state.attempts = None;
+        }
+        let duration = self.config.lease_duration;
+        let inventory = &state.ports.inventory;
+        let held = if self.orders.once {
+            ask_patiently(inventory, &params.workflow_id, duration).await?
+        } else {
+            match ask(inventory, &params.workflow_id, duration, &mut state.watched).await? {
+                Asked::Held(held) => held,
+                Asked::Busy(lease) => {
+                    let holder = lease.holder.unwrap_or_default();
+                    self.observer.notice(&Event::Standby(&holder));
+                    return Ok(None);
+                }
+            }
+        };
+        let fence = held.fence();
+        state.lease = Some(held);
+        Ok(fence)
+    }
+}
+
+/// Whether two plans say different things, whenever they were made.
+fn differs(old: &Plan, new: &Plan) -> bool {
+    old.revision != new.revision
+        || old.steps != new.steps
+        || old.orphans != new.orphans
+        || old.newer_base != new.newer_base
+}
