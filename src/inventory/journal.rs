@@ -113,6 +113,32 @@ pub enum Stage {
         /// Who asked.
         by: String,
     },
+    /// A person asked for the running build to end.
+    CancelRequested {
+        /// Who asked.
+        by: String,
+    },
+}
+
+impl Stage {
+    /// Whether a person asked for something, at any time and without a lease. All other stages are written by the holder of the lease,
+    /// one after the other.
+    #[must_use]
+    pub fn is_request(&self) -> bool {
+        matches!(
+            self,
+            Self::RetryRequested { .. } | Self::CancelRequested { .. }
+        )
+    }
+}
+
+/// What a person asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Who.
+    pub by: String,
+    /// When, by the clock of the host where it was asked.
+    pub at: Timestamp,
 }
 
 /// Why a build failed and what that means for the next try.
@@ -157,12 +183,18 @@ pub struct Attempt {
     pub seq: u32,
     /// When the newest event happened.
     pub updated_at: Timestamp,
-    /// The newest stage other than the intent, `Cleaned` and `RetryRequested`.
+    /// The newest stage other than the intent, `Cleaned` and what a person asked for.
     pub progress: Progress,
     /// The image, once EC2 showed it.
     pub ami_id: Option<AmiId>,
     /// Whether what it left at AWS is known to be gone.
     pub cleaned: bool,
+    /// Somebody wants it to end.
+    #[serde(default)]
+    pub cancel_requested: Option<Asked>,
+    /// Somebody wants the step to be tried again.
+    #[serde(default)]
+    pub retry_requested: Option<Asked>,
 }
 
 /// How far a build has come.
@@ -208,6 +240,8 @@ impl Attempt {
             progress: Progress::Intended,
             ami_id: None,
             cleaned: false,
+            cancel_requested: None,
+            retry_requested: None,
         })
     }
 
@@ -239,10 +273,17 @@ impl Attempt {
                 self.intent.promise = None;
             }
             Stage::Cleaned { .. } => self.cleaned = true,
-            Stage::RetryRequested { .. } => {
-                if let Progress::Failed(failure) = &mut self.progress {
-                    failure.retry_at = Some(event.at);
-                }
+            Stage::RetryRequested { by } => {
+                self.retry_requested = Some(Asked {
+                    by: by.clone(),
+                    at: event.at,
+                });
+            }
+            Stage::CancelRequested { by } => {
+                self.cancel_requested = Some(Asked {
+                    by: by.clone(),
+                    at: event.at,
+                });
             }
         }
     }

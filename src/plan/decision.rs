@@ -159,6 +159,11 @@ pub enum Reason {
     },
     /// A person asked for it.
     Forced,
+    /// It failed, and a person asked for another try.
+    RetryRequested {
+        /// Who.
+        by: String,
+    },
     /// The fingerprint differs and the record does not say in what.
     InputsChanged,
 }

@@ -334,7 +334,7 @@ impl Step<'_, '_> {
         &mut self,
         source: &SourceImage,
         fingerprint: Fingerprint,
-        reasons: Vec<Reason>,
+        mut reasons: Vec<Reason>,
         rebuild: u32,
     ) -> Decision {
         if self.step.manual {
@@ -352,7 +352,10 @@ impl Step<'_, '_> {
         {
             attempt = last.intent.attempt + 1;
             let waits = failure.retry_at.is_none_or(|at| at > self.seen.now);
-            if waits && !self.forced() {
+            if let Some(asked) = &last.retry_requested {
+                let by = asked.by.clone();
+                reasons.insert(0, Reason::RetryRequested { by });
+            } else if waits && !self.forced() {
                 return match (failure.class, failure.retry_at) {
                     (FailureClass::Transient | FailureClass::Person, Some(until)) => {
                         Decision::BackingOff {

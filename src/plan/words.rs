@@ -75,7 +75,7 @@ pub fn sentence(step: &PlannedStep, lines: &LineCounts, now: Timestamp) -> Strin
             duration_words(until.duration_since(now))
         ),
         Decision::Quarantined(failure) => format!(
-            "quarantined: {}; waits for a changed input or `reconciler apply --rebuild {}`",
+            "quarantined: {}; waits for a changed input or `reconciler retry {}`",
             failure.cause, step.id
         ),
         Decision::Suspended => "suspended by its parameters".to_owned(),
@@ -181,6 +181,7 @@ pub fn reason_words(step: &PlannedStep, reason: &Reason, lines: &LineCounts) -> 
             )
         }
         Reason::Forced => "asked for".to_owned(),
+        Reason::RetryRequested { by } => format!("retry requested by {by}"),
         Reason::InputsChanged => "inputs changed (the record does not say which)".to_owned(),
     }
 }

@@ -16,11 +16,11 @@ use crate::ids::AmiId;
 use crate::inventory::journal::{Attempt, Failure, FailureClass, Promise, Stage};
 use crate::inventory::record::{Built, Record, RecordHead};
 use crate::inventory::tags::Tags;
-use crate::inventory::{Expected, Fence, Write};
+use crate::inventory::{Expected, Fence};
+use crate::reconcile::entries::{append, append_with};
 use crate::reconcile::error::PassError;
 use crate::reconcile::failure::retry_at;
 use crate::reconcile::ports::Ports;
-use crate::reconcile::start::{append, next_event};
 
 /// How long an image may take to become available after Packer has ended.
 const LONGEST_WAIT: Duration = Duration::from_hours(4);
@@ -128,21 +128,11 @@ async fn record(
         None => Expected::Absent,
         Some(old) => Expected::Image(old.head.ami_id),
     };
-    let event = next_event(
-        attempt,
-        fence,
-        Stage::Recorded {
-            ami_id: id.clone(),
-            build_seconds: seconds,
-        },
-    );
-    let write = Write {
-        record: Some((record, Some(expected))),
-        event: Some(event.clone()),
+    let stage = Stage::Recorded {
+        ami_id: id.clone(),
+        build_seconds: seconds,
     };
-    ports.inventory.write(write, Some(fence)).await?;
-    attempt.apply(&event);
-    Ok(())
+    append_with(ports, attempt, fence, stage, Some((record, Some(expected)))).await
 }
 
 fn describe(

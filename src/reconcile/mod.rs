@@ -6,6 +6,7 @@
 pub mod cache;
 pub mod checkout;
 pub mod driver;
+mod entries;
 pub mod error;
 pub mod failure;
 pub mod finish;

@@ -10,11 +10,13 @@ use crate::catalog::{Image, ImageState};
 use crate::config::Config;
 use crate::desired::hcl;
 use crate::desired::inputs::{sort_files, value_digest};
+use crate::diagnostic::Diagnostic;
 use crate::ids::{AmiName, BuildId, StepId};
 use crate::inventory::journal::{Attempt, BuildEvent, FailureClass, Intent, Promise, Stage};
 use crate::inventory::{Fence, Write};
 use crate::plan::decision::{Build, BuildSource};
 use crate::reconcile::checkout::{Desired, LoadedStep, metadata};
+use crate::reconcile::entries::append;
 use crate::reconcile::error::PassError;
 use crate::reconcile::finish::fail;
 use crate::reconcile::ports::Ports;
@@ -190,51 +192,8 @@ async fn write_intent(
         event: Some(event.clone()),
     };
     ports.inventory.write(write, Some(fence)).await?;
-    Ok(Attempt {
-        step_id: step.clone(),
-        build_id: event.build_id.clone(),
-        intent,
-        started_at: event.at,
-        seq: 0,
-        updated_at: event.at,
-        progress: crate::inventory::journal::Progress::Intended,
-        ami_id: None,
-        cleaned: false,
-    })
-}
-
-/// Appends the next event of a build to the journal.
-pub(super) async fn append(
-    ports: &Ports,
-    attempt: &mut Attempt,
-    fence: &Fence,
-    stage: Stage,
-) -> Result<(), PassError> {
-    let event = next_event(attempt, fence, stage);
-    ports
-        .inventory
-        .write(
-            Write {
-                record: None,
-                event: Some(event.clone()),
-            },
-            Some(fence),
-        )
-        .await?;
-    attempt.apply(&event);
-    Ok(())
-}
-
-/// The next event of a build.
-pub(super) fn next_event(attempt: &Attempt, fence: &Fence, stage: Stage) -> BuildEvent {
-    BuildEvent {
-        workflow_id: fence.workflow_id.clone(),
-        step_id: attempt.step_id.clone(),
-        build_id: attempt.build_id.clone(),
-        seq: attempt.seq + 1,
-        at: Timestamp::now(),
-        stage,
-    }
+    Attempt::begin(&event)
+        .ok_or_else(|| PassError::Person(Diagnostic::new("a build begins with its intent")))
 }
 
 fn job(

@@ -85,7 +85,7 @@ CREATE TABLE lease (
 PRAGMA user_version = 1;
 ";
 
-/// Tables that came later; what an earlier program knows is not touched, so the version stays.
+/// Tables and rules that came later; what an earlier program knows is not touched, so the version stays.
 const ADDED: &str = "
 CREATE TABLE IF NOT EXISTS beat (
     workflow_id TEXT NOT NULL,
@@ -95,6 +95,10 @@ CREATE TABLE IF NOT EXISTS beat (
     cancel INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (workflow_id, build_id)
 ) WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS event_is_never_changed BEFORE UPDATE ON event
+BEGIN SELECT RAISE(ABORT, 'the journal is never changed'); END;
+CREATE TRIGGER IF NOT EXISTS event_is_never_removed BEFORE DELETE ON event
+BEGIN SELECT RAISE(ABORT, 'the journal is never changed'); END;
 ";
 
 /// Makes what is missing, opens the file and settles its schema.
@@ -146,8 +150,13 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), Fault> {
 }
 
 fn has_all(connection: &Connection) -> Result<bool, Fault> {
-    let mut beat = connection.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'beat'")?;
-    Ok(beat.exists([])?)
+    let added: i64 = connection.query_row(
+        "SELECT count(*) FROM sqlite_schema \
+         WHERE name IN ('beat', 'event_is_never_changed', 'event_is_never_removed')",
+        [],
+        |row| row.get(0),
+    )?;
+    Ok(added == 3)
 }
 
 /// Whether the tables are there; an error if they are somebody else's.

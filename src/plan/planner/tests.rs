@@ -189,6 +189,8 @@ impl World {
             progress: Progress::Failed(failure),
             ami_id: None,
             cleaned: true,
+            cancel_requested: None,
+            retry_requested: None,
         };
         self.attempts.insert(id, attempt);
     }
