@@ -47,6 +47,17 @@ pub fn judge(outcome: &BuildOutcome, region: &Region, image: Option<&Image>) -> 
             "Packer made {}, but not under the name that it was given; use `builder.output_ami_name` as `ami_name`",
             here[0]
         )),
+        (Exit::Code(0), None) if !outcome.artifacts.is_empty() => {
+            let places: Vec<_> = outcome
+                .artifacts
+                .iter()
+                .map(|(place, _)| place.as_str())
+                .collect();
+            step(format!(
+                "Packer made an image in {}, but none in {region}, where the step belongs; use `builder.workflow_param.aws_region` as `region`",
+                places.join(", ")
+            ))
+        }
         (Exit::Code(0), None) => Verdict::Failed {
             class: FailureClass::Transient,
             cause: "Packer ended without an error and without an image: it may have been killed"
@@ -105,6 +116,11 @@ fn failed(outcome: &BuildOutcome, exit: &Exit) -> Verdict {
         Exit::Signal(signal) => (
             FailureClass::Transient,
             format!("Packer was killed by signal {signal}"),
+        ),
+        Exit::Code(_) if only_cancelled(&outcome.errors) => (
+            FailureClass::Transient,
+            "Packer was ended from outside (SIGTERM), neither by its time limit nor on request"
+                .to_owned(),
         ),
         Exit::Code(code) => {
             let cause = cause_line(&outcome.errors)
@@ -282,6 +298,23 @@ mod tests {
             class(&outcome(Exit::Code(0), &["ami-1", "ami-2"], &[]), None),
             FailureClass::Step
         );
+    }
+
+    #[test]
+    fn a_packer_that_somebody_else_ended_is_not_the_steps_fault() {
+        let said = ["Cancelling build after receiving terminated"];
+        let ended = outcome(Exit::Code(1), &[], &said);
+        assert_eq!(class(&ended, None), FailureClass::Transient);
+        let both = [said[0], "Script exited with non-zero exit status: 7"];
+        let failed = outcome(Exit::Code(1), &[], &both);
+        assert_eq!(class(&failed, None), FailureClass::Step);
+    }
+
+    #[test]
+    fn an_image_in_another_region_only_would_be_made_there_again() {
+        let mut elsewhere = outcome(Exit::Code(0), &["ami-1"], &[]);
+        elsewhere.artifacts[0].0 = Region::new("elsewhere");
+        assert_eq!(class(&elsewhere, None), FailureClass::Step);
     }
 
     #[test]

@@ -249,16 +249,23 @@ async fn clean(
     image: Option<&Image>,
 ) -> Result<(), PassError> {
     let catalog = catalog(ports)?;
-    let told = outcome
+    let failed = matches!(
+        attempt.progress,
+        crate::inventory::journal::Progress::Failed(_)
+    );
+    let mut told = outcome
         .map(|outcome| outcome.traces.clone())
         .unwrap_or_default();
+    if failed && let Some(outcome) = outcome {
+        // Those of another name too: nobody asks for them any more.
+        let images = outcome.artifacts.iter();
+        let here = images.filter(|(place, _)| *place == attempt.intent.region);
+        told.images.extend(here.map(|(_, id)| id.clone()));
+    }
     let mut leftovers = catalog
         .find_leftovers(&attempt.build_id, &attempt.intent.ami_name, &told)
         .await?;
-    if matches!(
-        attempt.progress,
-        crate::inventory::journal::Progress::Failed(_)
-    ) {
+    if failed {
         leftovers.add_own_image(attempt, outcome, image);
     } else {
         leftovers.images.clear();

@@ -219,6 +219,8 @@ class Door:
             return self.send(start_response, injected(kind, name.split(".")[0]))
         if kind == "drop-before":
             return self.drop(environ)
+        if kind == "ignored":
+            return self.send(start_response, (200, "text/xml", b"<Response><return>true</return></Response>"))
         refused = duplicate_name(name, region, form)
         if refused:
             return self.send(start_response, refused)

@@ -4,6 +4,7 @@
 
 mod aws_session;
 mod bad_input;
+mod builder;
 mod catalog;
 mod end_to_end;
 mod harness;

@@ -223,3 +223,130 @@ fn io(what: &'static str) -> impl Fn(std::io::Error) -> BuildError {
         source,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::build::LaidFile;
+    use crate::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId, WorkflowId};
+
+    const TEMPLATE: &str =
+        "source \"amazon-ebs\" \"x\" {}\nbuild {\n  sources = [\"source.amazon-ebs.x\"]\n}\n";
+
+    fn job(files: &[(&str, bool)]) -> BuildJob {
+        let laid = |&(path, executable): &(&str, bool)| {
+            let content: Arc<[u8]> = Arc::from(path.as_bytes());
+            let file = LaidFile {
+                executable,
+                content,
+            };
+            (path.to_owned(), file)
+        };
+        BuildJob {
+            build_id: BuildId::generate(),
+            workflow_id: WorkflowId::new("w"),
+            step_id: StepId::new("a"),
+            revision: Revision::new("0".repeat(40)),
+            region: Region::new("r"),
+            ami_name: AmiName::new("base/w/a/1a2b3c4d"),
+            source_ami: AmiId::new("ami-1"),
+            step_folder: "steps/a".to_owned(),
+            files: files.iter().map(laid).collect(),
+            rendered: BTreeMap::from([("a.pkr.hcl".to_owned(), TEMPLATE.to_owned())]),
+            timeout: Duration::from_secs(1),
+        }
+    }
+
+    fn layout(folder: &Path) -> Layout {
+        Layout {
+            folder: folder.to_owned(),
+            packer: "packer".into(),
+            version: PackerVersion::parse("Packer v1.16.0").unwrap(),
+            overrides: BTreeMap::new(),
+            grace: Duration::from_secs(1),
+            secret_variables: vec![],
+        }
+    }
+
+    #[test]
+    fn files_are_this_users_only_and_executable_where_git_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        layout(folder.path())
+            .lay_out(&job(&[("steps/a/run", true), ("shared/data", false)]))
+            .unwrap();
+        let mode = |path: &str| {
+            let facts = fs::metadata(folder.path().join(path)).unwrap();
+            facts.permissions().mode() & 0o777
+        };
+        assert_eq!(mode("work/steps/a/run"), 0o700);
+        assert_eq!(mode("work/shared/data"), 0o600);
+        assert_eq!(mode("work/steps/a/a.pkr.hcl"), 0o600);
+        assert_eq!((mode("work/steps/a"), mode("tmp")), (0o700, 0o700));
+        let text = fs::read_to_string(folder.path().join("work/steps/a/a.pkr.hcl")).unwrap();
+        assert_eq!(text, TEMPLATE, "byte for byte");
+    }
+
+    #[test]
+    fn no_path_leads_out_of_the_folder() {
+        for path in ["../out", "/etc/out", "steps/../../out", "steps/a/.."] {
+            let folder = tempfile::tempdir().unwrap();
+            let refused = layout(&folder.path().join("build")).lay_out(&job(&[(path, false)]));
+            assert!(matches!(refused, Err(BuildError::Step(_))), "{path}");
+            let made = fs::read_dir(folder.path()).unwrap().count();
+            assert_eq!(made, 1, "{path}: nothing but the build's folder");
+        }
+        let mut job = job(&[]);
+        job.rendered = BTreeMap::from([("../a.pkr.hcl".to_owned(), TEMPLATE.to_owned())]);
+        let folder = tempfile::tempdir().unwrap();
+        let refused = layout(folder.path()).lay_out(&job);
+        assert!(matches!(refused, Err(BuildError::Step(_))));
+    }
+
+    #[test]
+    fn a_link_that_waits_in_the_place_of_the_temporary_folder_is_refused() {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        symlink(elsewhere.path(), folder.path().join("tmp")).unwrap();
+        let refused = layout(folder.path()).lay_out(&job(&[]));
+        assert!(matches!(refused, Err(BuildError::Io { .. })));
+    }
+
+    #[test]
+    fn the_temporary_folder_is_short_however_long_the_state_folders_path_is() {
+        let id = BuildId::generate();
+        let short = Path::new("/var/lib/reconciler/builds").join(id.as_str());
+        assert_eq!(temporary_folder(&short), short.join("tmp"));
+        let long = Path::new("/srv")
+            .join("a".repeat(80))
+            .join("builds")
+            .join(id.as_str());
+        let other = temporary_folder(&long);
+        assert!(other.as_os_str().len() <= LONGEST_TMPDIR, "{other:?}");
+        assert_ne!(
+            other,
+            temporary_folder(&long.with_file_name(BuildId::generate().as_str())),
+            "each build has its own"
+        );
+    }
+
+    #[test]
+    fn values_are_passed_in_the_order_of_their_names_and_init_only_where_it_is_known() {
+        let mut job = job(&[
+            ("steps/a/b.pkrvars.hcl", false),
+            ("steps/a/c.auto.pkrvars.hcl", false),
+            ("steps/a/below/d.pkrvars.hcl", false),
+        ]);
+        job.rendered
+            .insert("a.pkrvars.hcl".to_owned(), String::new());
+        let [init, validate, build] = &commands(&job, true)[..] else {
+            panic!("three commands");
+        };
+        assert_eq!(init.arguments, ["init", "-machine-readable", "."]);
+        let values = ["-var-file=a.pkrvars.hcl", "-var-file=b.pkrvars.hcl", "."];
+        assert_eq!(validate.arguments[2..], values);
+        assert_eq!(build.arguments[3..], values);
+        assert_eq!(commands(&job, false).len(), 2);
+    }
+}

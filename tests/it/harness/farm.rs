@@ -6,6 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use reconciler::aws::session::{Session, SessionSettings, StaticKeys};
+use reconciler::ids::{StepId, WorkflowId};
+use reconciler::inventory::Inventory as _;
+use reconciler::inventory::dynamodb::DynamoDbInventory;
+use reconciler::inventory::journal::BuildEvent;
 use serde_json::{Value, json};
 
 use super::cli::{Cli, Ran};
@@ -18,13 +23,19 @@ const BASE: &str = "ami-0123456789abcdef0";
 pub(crate) struct Farm {
     pub(crate) emulator: Emulator,
     pub(crate) repo: Repo,
+    packer: PathBuf,
     folder: tempfile::TempDir,
     daemons: Vec<Child>,
 }
 
 impl Farm {
-    /// With a workflow that starts from a base image; no steps yet.
+    /// With the real Packer and a workflow that starts from a base image; no steps yet.
     pub(crate) fn new() -> Self {
+        Self::with_packer(&packer())
+    }
+
+    /// With another Packer.
+    pub(crate) fn with_packer(binary: &Path) -> Self {
         let emulator = Emulator::start();
         emulator.control_post(
             "/_control/base-image",
@@ -33,6 +44,7 @@ impl Farm {
         let farm = Self {
             emulator,
             repo: Repo::new(),
+            packer: binary.to_owned(),
             folder: tempfile::tempdir().unwrap(),
             daemons: Vec::new(),
         };
@@ -90,14 +102,14 @@ build {
         let endpoint = self.emulator.endpoint();
         let mut overrides =
             json!({ "skip_region_validation": true, "skip_metadata_api_check": true });
-        if is_old(&packer()) {
+        if is_old(&self.packer) {
             overrides["custom_endpoint_ec2"] = json!(endpoint);
         }
         let text = format!(
             "state_dir: {}\nrepositories:\n  - name: repo\n    path: {}\ninventory:\n  table: images\naws:\n  endpoint_url: {endpoint}\n  emulator:\n    source_overrides: {overrides}\npacker:\n  binary: {}\n  grace: 5s\n{more}",
             self.state().display(),
             self.repo.path().display(),
-            packer().display(),
+            self.packer.display(),
         );
         std::fs::write(self.configuration(), text).unwrap();
         self
@@ -128,6 +140,14 @@ build {
         self.cli().run(arguments)
     }
 
+    /// Runs the program with more of an environment.
+    pub(crate) fn run_with(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Ran {
+        let cli = environment
+            .iter()
+            .fold(self.cli(), |cli, (name, value)| cli.env(name, value));
+        cli.run(arguments)
+    }
+
     /// Commits, and applies until nothing is left to do.
     pub(crate) fn commit_and_apply(&self) -> Ran {
         self.repo.commit("a change");
@@ -156,6 +176,44 @@ build {
     /// A step's state.
     pub(crate) fn state_of(&self, step: &str) -> String {
         self.status()[step]["state"].as_str().unwrap().to_owned()
+    }
+
+    /// The journal of a step, oldest event first.
+    pub(crate) fn events(&self, step: &str) -> Vec<BuildEvent> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let mut events = runtime.block_on(async {
+            let settings = SessionSettings {
+                region: Some("us-east-1".to_owned()),
+                endpoint_url: Some(self.emulator.endpoint()),
+                keys: Some(StaticKeys {
+                    access_key_id: "test".to_owned(),
+                    secret_access_key: "test".to_owned(),
+                    session_token: None,
+                }),
+                ..SessionSettings::default()
+            };
+            let client = Session::open(&settings).await.unwrap().dynamodb(None);
+            let inventory = DynamoDbInventory::new(client, "images".to_owned(), false);
+            let (workflow, step) = (WorkflowId::new("wf-1"), StepId::new(step));
+            inventory.events(&workflow, Some(&step), 1000).await
+        });
+        let events = events.as_mut().unwrap();
+        events.reverse();
+        std::mem::take(events)
+    }
+
+    /// The stages of a step's builds in the journal, oldest first, by name.
+    pub(crate) fn stages(&self, step: &str) -> Vec<String> {
+        self.events(step)
+            .iter()
+            .map(|event| match serde_json::to_value(&event.stage).unwrap() {
+                Value::Object(stage) => stage.keys().next().unwrap().clone(),
+                stage => stage.as_str().unwrap().to_owned(),
+            })
+            .collect()
     }
 
     /// How often each operation was called since the last [`Self::forget_calls`].

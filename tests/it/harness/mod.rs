@@ -2,6 +2,7 @@
 
 pub(crate) mod cli;
 pub(crate) mod emulator;
+pub(crate) mod fake_packer;
 pub(crate) mod farm;
 pub(crate) mod git_http;
 pub(crate) mod repo;

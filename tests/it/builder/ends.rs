@@ -1,0 +1,259 @@
+//! Exit 0 is no success, and another exit is not nothing: what EC2 shows under the build's own name counts.
+
+use serde_json::json;
+
+use super::{RECORDED, WHOLE, one_step};
+
+/// A build that failed at once.
+const FAILED: [&str; 4] = ["intent", "started", "failed", "cleaned"];
+
+#[test]
+fn a_build_as_it_should_be_is_recorded_with_every_stage() {
+    let (farm, packer) = one_step(&format!("[build]\n{WHOLE}"));
+    let ran = farm.run(&["apply"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert_eq!(farm.stages("a"), RECORDED);
+    assert_eq!(farm.state_of("a"), "in-sync");
+    assert_eq!((packer.runs("validate"), packer.runs("build")), (1, 1));
+    assert_eq!(farm.leftovers(), "");
+}
+
+#[test]
+fn what_is_built_is_what_the_plan_said() {
+    let (farm, _packer) = one_step(&format!("[build]\n{WHOLE}"));
+    let plan = farm.run(&["plan", "--output", "json"]).out;
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    let planned = &plan["plans"][0]["steps"][0];
+    assert_eq!(farm.run(&["apply"]).code, 0);
+    assert_eq!(planned["next_ami_name"], farm.status()["a"]["ami_name"]);
+    let after = farm.run(&["plan", "--output", "json"]).out;
+    let after: serde_json::Value = serde_json::from_str(&after).unwrap();
+    let recorded = &after["plans"][0]["steps"][0]["fingerprint"];
+    assert!(recorded.is_string());
+    assert_eq!(&planned["desired_fingerprint"], recorded);
+}
+
+#[test]
+fn exit_0_after_the_inner_process_was_killed_is_no_success() {
+    let (farm, _packer) = one_step(&format!(
+        "[build]\nkey\ngroup\ninstance\nkilled\n[build 2]\nexit 0\n[build 3]\n{WHOLE}"
+    ));
+    let ran = farm.run(&["apply"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert_eq!(
+        farm.stages("a"),
+        [&FAILED[..], &FAILED, &RECORDED].concat(),
+        "neither is an exit without a word"
+    );
+    let failure = farm.failure("a");
+    assert_eq!(failure["class"], "transient", "{failure}");
+    assert_eq!(farm.made_images(), 1);
+    assert_eq!(farm.leftovers(), "");
+}
+
+#[test]
+fn a_whole_image_of_a_packer_that_was_ended_while_it_cleaned_up_is_recorded() {
+    let (farm, packer) = one_step(
+        "[build]\nkey\ngroup\ninstance\nimage\nerror Cancelling build after receiving terminated\nexit 1\n",
+    );
+    let ran = farm.run(&["apply"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert_eq!(farm.stages("a"), RECORDED);
+    assert_eq!((packer.runs("build"), farm.made_images()), (1, 1));
+    assert_eq!(farm.leftovers(), "", "what it did not come to clean up");
+}
+
+#[test]
+fn the_image_of_a_failed_post_processor_is_not_recorded_and_does_not_stay() {
+    let (farm, packer) = one_step(
+        "[build]\nkey\ninstance\nimage\nterminate\nunkey\nartifact\n\
+         failure 1 error(s) occurred: * Post-processor failed: exit status 3\n\
+         error Build 'amazon-ebs.x' errored: 1 error(s) occurred: * Post-processor failed: exit status 3\nexit 1\n",
+    );
+    let ran = farm.run(&["apply"]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    assert_eq!(farm.stages("a"), FAILED);
+    let failure = farm.failure("a");
+    assert_eq!(failure["class"], "step", "{failure}");
+    assert!(
+        failure["cause"]
+            .as_str()
+            .unwrap()
+            .contains("Post-processor failed"),
+        "{failure}"
+    );
+    assert_eq!(farm.state_of("a"), "quarantined");
+    assert_eq!(farm.made_images(), 0, "its name is free for the next try");
+    farm.run(&["apply"]);
+    assert_eq!(packer.runs("build"), 1, "and it is not repeated by itself");
+}
+
+#[test]
+fn an_artifact_that_is_told_twice_is_one_image() {
+    let (farm, _packer) = one_step(&format!("[build]\n{WHOLE}artifact\n"));
+    assert_eq!(farm.run(&["apply"]).code, 0);
+    assert_eq!(farm.stages("a"), RECORDED);
+    assert_eq!(farm.made_images(), 1);
+}
+
+#[test]
+fn of_images_in_several_regions_the_steps_own_is_recorded() {
+    let (farm, packer) = one_step(
+        "[build]\nkey\ninstance\nimage\nterminate\nunkey\nwrite made {image}\n\
+         artifact {region}:{image},us-west-2:ami-0fedcba9876543210\n",
+    );
+    assert_eq!(farm.run(&["apply"]).code, 0);
+    assert_eq!(Some(farm.image("a")), packer.wrote("made"));
+}
+
+#[test]
+fn of_two_sources_of_which_one_fails_nothing_is_recorded_and_nothing_stays() {
+    let (farm, _packer) = one_step(
+        "[build]\nkey\ninstance\nimage\nterminate\nunkey\nartifact\n\
+         failure Script exited with non-zero exit status: 7. Allowed exit codes are: [0]\n\
+         error Build 'amazon-ebs.y' errored: Script exited with non-zero exit status: 7. Allowed exit codes are: [0]\n\
+         raw 1,,error-count,1\nexit 1\n",
+    );
+    let ran = farm.run(&["apply"]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    let failure = farm.failure("a");
+    assert_eq!(failure["class"], "step", "{failure}");
+    assert!(
+        failure["cause"]
+            .as_str()
+            .unwrap()
+            .contains("exit status: 7"),
+        "{failure}"
+    );
+    assert_eq!(farm.made_images(), 0);
+    assert_eq!(farm.leftovers(), "");
+}
+
+#[test]
+fn an_artifact_that_is_no_image_id_makes_none_but_ec2_shows_what_there_is() {
+    let (farm, packer) = one_step(
+        "[build]\nartifact {region}:not-an-image\n\
+         [build 2]\nkey\ninstance\nimage\nterminate\nunkey\nwrite made {image}\nartifact {region}:ami-\n",
+    );
+    assert_eq!(farm.run(&["apply"]).code, 0);
+    assert_eq!(farm.stages("a"), [&FAILED[..], &RECORDED].concat());
+    assert_eq!(Some(farm.image("a")), packer.wrote("made"));
+}
+
+#[test]
+fn an_image_of_another_name_is_the_steps_own_fault() {
+    let (farm, packer) =
+        one_step("[build]\nkey\ninstance\nimage something-else\nterminate\nunkey\nartifact\n");
+    let ran = farm.run(&["apply"]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    let failure = farm.failure("a");
+    assert_eq!(failure["class"], "step", "{failure}");
+    assert!(
+        failure["cause"]
+            .as_str()
+            .unwrap()
+            .contains("builder.output_ami_name"),
+        "{failure}"
+    );
+    assert_eq!(packer.runs("build"), 1);
+    assert_eq!(farm.made_images(), 0, "no image outlives its failed build");
+}
+
+#[test]
+fn an_image_in_another_region_only_is_the_steps_own_fault() {
+    let (farm, packer) =
+        one_step("[build]\nkey\nartifact us-west-2:ami-0123456789abcdef1\nunkey\n");
+    let ran = farm.run(&["apply"]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    let failure = farm.failure("a");
+    assert_eq!(failure["class"], "step", "{failure}");
+    assert!(
+        failure["cause"].as_str().unwrap().contains("us-west-2"),
+        "{failure}"
+    );
+    assert_eq!(packer.runs("build"), 1, "it would go there again");
+}
+
+#[test]
+fn a_template_that_does_not_validate_starts_no_build() {
+    let (farm, packer) = one_step("[validate]\nraw Error: Unset variable \"x\"\nexit 1\n");
+    let ran = farm.run(&["apply"]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    assert_eq!(farm.failure("a")["class"], "step");
+    assert_eq!(packer.runs("build"), 0);
+    assert_eq!(farm.calls("ec2.RunInstances"), 0);
+}
+
+#[test]
+fn output_that_is_not_utf8_and_much_of_it_hides_nothing() {
+    let (farm, packer) = one_step(
+        "[build]\nraw 1,,ui,message,    amazon-ebs.x: \\xff\\xfe\\x00\nflood 24\nkey\ninstance\nimage\nterminate\n\
+         stderr not for machines\nwrite made {image}\nartifact\nraw \\xff,\\xff,artifact,0,id,us-east-1:ami-1\n",
+    );
+    assert_eq!(farm.run(&["apply"]).code, 0);
+    assert_eq!(Some(farm.image("a")), packer.wrote("made"));
+    assert_eq!(
+        farm.leftovers(),
+        "",
+        "the key that it left stands in the log"
+    );
+}
+
+#[test]
+fn an_image_that_ends_failed_is_removed_and_built_again() {
+    let (mut farm, packer) = one_step(&format!(
+        "[build]\n{WHOLE}[build 2]\nwrite second\nwait mended\n{WHOLE}"
+    ));
+    farm.emulator
+        .control_post("/_control/fail-images", &json!(true));
+    farm.daemon();
+    farm.wait_until("it is built again", |_| packer.wrote("second").is_some());
+    assert_eq!(
+        farm.made_images(),
+        0,
+        "the failed one holds the name no more"
+    );
+    assert_eq!(farm.failure("a")["class"], "transient");
+    farm.emulator
+        .control_post("/_control/fail-images", &json!(false));
+    packer.let_go("mended");
+    farm.settles("a");
+    assert_eq!(packer.runs("build"), 2);
+}
+
+#[test]
+fn no_record_names_an_image_that_is_not_available() {
+    let (mut farm, packer) = one_step(&format!("[build]\n{WHOLE}"));
+    farm.emulator
+        .control_post("/_control/pending", &json!({ "seconds": 3 }));
+    farm.daemon();
+    farm.wait_until("it is recorded", |farm| {
+        let recorded = !farm.image("a").is_empty();
+        let images = farm.emulator.control_get("/_control/resources")["images"].to_string();
+        assert!(!(recorded && images.contains("pending")), "{images}");
+        recorded
+    });
+    assert_eq!(farm.stages("a")[..6], RECORDED[..6]);
+    assert_eq!(packer.runs("build"), 1);
+}
+
+#[test]
+fn an_image_of_the_wanted_name_that_is_anothers_is_not_taken_over() {
+    let (farm, packer) = one_step(&format!("[build]\n{WHOLE}"));
+    let plan = farm.run(&["plan", "--output", "json"]).out;
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    let name = &plan["plans"][0]["steps"][0]["next_ami_name"];
+    assert!(name.is_string(), "{plan}");
+    farm.emulator
+        .control_post("/_control/base-image", &json!({ "name": name }));
+    let ran = farm.run(&["apply"]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    let failure = farm.failure("a");
+    assert_eq!(failure["class"], "person", "{failure}");
+    assert!(
+        failure["cause"].as_str().unwrap().contains("is taken by"),
+        "{failure}"
+    );
+    assert_eq!(packer.runs("build"), 0);
+    assert_eq!(farm.made_images(), 1, "it is still there");
+}

@@ -1,0 +1,116 @@
+//! The same with the real Packer, whose local provisioner tells what it finds and waits for a word.
+
+use std::path::Path;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::RECORDED;
+use crate::harness::farm::Farm;
+
+/// One step whose build runs a command on this host.
+fn running(command: &str) -> Farm {
+    let farm = Farm::new();
+    farm.step("a", None);
+    let template = "packer_workspaces/a/templates/.pkr.hcl";
+    let text = std::fs::read_to_string(farm.repo.path().join(template)).unwrap();
+    let provisioner = format!(
+        "  sources = [\"source.amazon-ebs.x\"]\n  provisioner \"shell-local\" {{\n    inline = [{}]\n  }}\n",
+        Value::from(command)
+    );
+    let text = text.replace("  sources = [\"source.amazon-ebs.x\"]\n", &provisioner);
+    farm.repo.write(template, text);
+    farm.configure("interval: 1s\non_superseded: cancel\nretry:\n  initial: 1s\n");
+    farm.repo.commit("one step");
+    farm
+}
+
+/// Says that it runs, then waits to be let go.
+fn waiting(signs: &Path) -> String {
+    let signs = signs.display();
+    format!("touch {signs}/running; until [ -e {signs}/go ]; do sleep 0.1; done")
+}
+
+#[test]
+fn packer_finds_its_own_folder_and_a_cleared_environment() {
+    let signs = tempfile::tempdir().unwrap();
+    let seen = signs.path().join("seen");
+    let farm = running(&format!(
+        "(pwd; find ../.. -type f; env) > {}",
+        seen.display()
+    ));
+    let ran = farm.run_with(&[("OF_THE_DAEMON", "secret")], &["apply"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let seen = std::fs::read_to_string(seen).unwrap();
+    assert!(!seen.contains("OF_THE_DAEMON") && !seen.contains("RECONCILER_"));
+    let folder = seen.lines().next().unwrap();
+    assert!(
+        folder.ends_with("/work/packer_workspaces/a"),
+        "at its path in the repository: {folder}"
+    );
+    let mut files: Vec<_> = seen
+        .lines()
+        .filter(|line| line.starts_with("../../"))
+        .collect();
+    files.sort_unstable();
+    let own = "../../packer_workspaces/a";
+    assert_eq!(
+        files,
+        [
+            format!("{own}/a.pkr.hcl"),
+            format!("{own}/a.pkrvars.hcl"),
+            format!("{own}/install.sh")
+        ]
+    );
+    assert_eq!(farm.stages("a"), RECORDED);
+}
+
+#[test]
+fn a_superseded_build_of_packer_is_cancelled_and_leaves_nothing() {
+    let signs = tempfile::tempdir().unwrap();
+    let mut farm = running(&waiting(signs.path()));
+    farm.daemon();
+    farm.wait_until("Packer runs", |_| signs.path().join("running").exists());
+    farm.repo
+        .write("packer_workspaces/a/install.sh", "echo 2\n");
+    farm.repo.commit("another script");
+    farm.wait_until("it is cancelled", |farm| {
+        farm.stages("a").contains(&"cleaned".to_owned())
+    });
+    assert_eq!(farm.failure("a")["class"], "cancelled");
+    std::fs::write(signs.path().join("go"), "").unwrap();
+    farm.settles("a");
+    assert_eq!(farm.made_images(), 1);
+    assert_eq!(farm.leftovers(), "");
+}
+
+#[test]
+fn a_packer_whose_supervisor_was_killed_is_followed_to_its_end() {
+    let signs = tempfile::tempdir().unwrap();
+    let mut farm = running(&waiting(signs.path()));
+    farm.daemon();
+    farm.wait_until("Packer runs", |_| signs.path().join("running").exists());
+    farm.supervisor().signal(Signal::KILL);
+    std::fs::write(signs.path().join("go"), "").unwrap();
+    farm.settles("a");
+    assert_eq!(farm.stages("a"), RECORDED);
+    assert_eq!(farm.made_images(), 1);
+    assert_eq!(farm.leftovers(), "");
+}
+
+#[test]
+fn a_packer_that_somebody_else_ended_is_built_again() {
+    let signs = tempfile::tempdir().unwrap();
+    let mut farm = running(&waiting(signs.path()));
+    farm.daemon();
+    farm.wait_until("Packer runs", |_| signs.path().join("running").exists());
+    farm.packer_processes().signal(Signal::TERM);
+    farm.wait_until("it has failed", |farm| {
+        farm.stages("a").contains(&"failed".to_owned())
+    });
+    assert_eq!(farm.failure("a")["class"], "transient");
+    std::fs::write(signs.path().join("go"), "").unwrap();
+    farm.settles("a");
+    assert_eq!(farm.leftovers(), "");
+    assert_eq!(farm.made_images(), 1);
+}

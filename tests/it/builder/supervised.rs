@@ -1,0 +1,92 @@
+//! A build under its supervisor: killed, given up, ended on request, and what becomes of it.
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::{RECORDED, WHOLE, one_step};
+
+#[test]
+fn a_build_whose_daemon_and_supervisor_were_killed_is_adopted_and_built_once() {
+    let (mut farm, packer) = one_step(&format!("[build]\nwrite running\nwait go\n{WHOLE}"));
+    let daemon = farm.daemon();
+    farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
+    farm.signal(daemon, Signal::KILL);
+    farm.child(daemon).wait().unwrap();
+    farm.supervisor().signal(Signal::KILL);
+    packer.let_go("go");
+    let ran = farm.run(&["apply"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert_eq!(farm.stages("a"), RECORDED);
+    assert_eq!((packer.runs("build"), farm.made_images()), (1, 1));
+    assert_eq!(farm.leftovers(), "");
+}
+
+#[test]
+fn a_packer_that_was_killed_after_its_image_was_whole_has_made_it() {
+    let (farm, packer) = one_step("[build]\nkey\ngroup\ninstance\nimage\nsignal 9\n");
+    let ran = farm.run(&["apply"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert_eq!(farm.stages("a"), RECORDED);
+    assert_eq!(packer.runs("build"), 1);
+    assert_eq!(farm.leftovers(), "");
+}
+
+#[test]
+fn a_superseded_build_is_cancelled_cleaned_up_and_built_anew() {
+    let (mut farm, packer) = one_step(&format!(
+        "[build]\nkey\ngroup\ninstance\nwrite running\nhang\non-term\n\
+         error Cancelling build after receiving terminated\nexit 1\n[build 2]\n{WHOLE}"
+    ));
+    farm.configure("on_superseded: cancel\ninterval: 1s\n");
+    farm.daemon();
+    farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
+    farm.repo
+        .write("packer_workspaces/a/install.sh", "echo 2\n");
+    farm.repo.commit("another script");
+    farm.settles("a");
+    let first = ["intent", "started", "failed", "cleaned"];
+    assert_eq!(farm.stages("a"), [&first[..], &RECORDED].concat());
+    assert_eq!(farm.failure("a")["class"], "cancelled");
+    assert_eq!((packer.runs("build"), farm.made_images()), (2, 1));
+    assert_eq!(farm.leftovers(), "");
+}
+
+#[test]
+fn a_build_without_its_supervisor_can_be_cancelled() {
+    let (mut farm, packer) = one_step(&format!(
+        "[build]\nkey\ninstance\nwrite running\nhang\non-term\nerror Cancelling build after receiving terminated\nexit 1\n\
+         [build 2]\n{WHOLE}"
+    ));
+    farm.configure("on_superseded: cancel\ninterval: 1s\n");
+    farm.daemon();
+    farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
+    farm.supervisor().signal(Signal::KILL);
+    farm.repo
+        .write("packer_workspaces/a/install.sh", "echo 2\n");
+    farm.repo.commit("another script");
+    farm.settles("a");
+    assert_eq!(farm.failure("a")["class"], "cancelled");
+    assert_eq!(farm.leftovers(), "");
+}
+
+#[test]
+fn a_build_beyond_its_limit_is_ended_and_what_it_made_is_removed() {
+    let (farm, packer) = one_step(
+        "[build]\nkey\ngroup\ninstance\nhang\non-term\nterminate\nungroup\n\
+         error Cancelling build after receiving terminated\nexit 1\n",
+    );
+    farm.repo.write(
+        "packer_workspaces/a/step_param.json",
+        json!({ "step_id": "a", "previous_step_id": null, "reconciler": { "timeout": "2s" } })
+            .to_string(),
+    );
+    let ran = farm.commit_and_apply();
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    let failure = farm.failure("a");
+    assert!(
+        failure["cause"].as_str().unwrap().contains("timeout"),
+        "{failure}"
+    );
+    assert_eq!(packer.runs("build"), 1, "it would take as long again");
+    assert_eq!(farm.leftovers(), "", "the key too");
+}
