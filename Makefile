@@ -18,7 +18,7 @@ endif
 help:
 	@echo 'make demo      a small build farm comes up on this machine and tells its story'
 	@echo 'make test      every test, with real Packer and an emulated AWS'
-	@echo 'make check     format, clippy, documentation, dependency policy, generated files'
+	@echo 'make check     format, clippy, documentation, dependency policy, systemd unit, generated files'
 	@echo 'make bench     the benchmarks of docs/benchmarks.md'
 	@echo 'make install   build for release and install below PREFIX ($(PREFIX)), DESTDIR honoured'
 	@echo 'make generate  write the generated files anew'
@@ -51,6 +51,7 @@ run-checks:
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --lib
 	$(TOOLS)/venv/bin/python scripts/dependency_policy.py
+	scripts/check_unit.sh
 	$(MAKE) --no-print-directory generated
 
 # The generated files are compared by a test; this runs only that one.

@@ -55,6 +55,14 @@ if [ ! -x /usr/sbin/sshd ] || [ ! -x /usr/lib/openssh/sftp-server ]; then
   fi
 fi
 
+if ! command -v systemd-analyze >/dev/null; then
+  unpack systemd libsystemd-shared
+  # Its own library lies in a folder of its own, which is built into it with the whole path.
+  shared=$(dirname "$(find "$tools/root" -name 'libsystemd-shared-*.so' | head -n 1)")
+  printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s "$@"\n' "$shared:$tools/root/usr/lib/x86_64-linux-gnu" "$(find "$tools/root" -name systemd-analyze -type f -perm -u+x | head -n 1)" >"$tools/bin/systemd-analyze"
+  chmod +x "$tools/bin/systemd-analyze"
+fi
+
 if [ ! -e /usr/include/openssl/ssl.h ] && ! pkg-config --exists openssl 2>/dev/null; then
   unpack libssl-dev
 fi
