@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Apply(ApplyArgs),
     /// Take over records that the Python library wrote, without a rebuild.
     Adopt(AdoptArgs),
+    /// Accept a commit that does not descend from the last applied one, where rewritten history is refused.
+    AllowRewrite(AllowRewriteArgs),
     /// What Packer said, of this build or an earlier one.
     Logs(LogsArgs),
     /// The daemon: watch, plan, build, record, for ever.
@@ -169,6 +171,16 @@ pub(crate) struct AdoptArgs {
     #[command(flatten)]
     /// Which workflow.
     pub(crate) which: Which,
+}
+
+/// `allow-rewrite`
+#[derive(Debug, Args)]
+pub(crate) struct AllowRewriteArgs {
+    /// The commit that the followed branch or tag has now.
+    pub(crate) rev: String,
+    /// The repository; needed where several are configured.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) repository: Option<String>,
 }
 
 /// `logs`

@@ -22,6 +22,7 @@ use reconciler::plan::planner::PlannedStep;
 use reconciler::reconcile::checkout::{Desired, metadata};
 use reconciler::reconcile::lease::ask_patiently;
 use reconciler::reconcile::ports::Use;
+use reconciler::source::trusted::Purpose;
 
 use super::open::{config, workflows_of};
 use super::plan::{Seen, see};
@@ -33,7 +34,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &AdoptArgs) -> Result<ExitCo
     let config = config(named)?;
     let engine = Engine::new();
     let (mut adopted, mut refused) = (0, 0);
-    for opened in workflows_of(&config, &args.which)? {
+    for opened in workflows_of(&config, &args.which, Purpose::Look)? {
         for folder in &opened.folders {
             let seen = see(&config, &opened, folder, &engine, Use::Act).await?;
             let known: Vec<_> = seen

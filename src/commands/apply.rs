@@ -13,6 +13,7 @@ use reconciler::plan::text;
 use reconciler::plan::words::{LineCounts, duration_words, sentence};
 use reconciler::reconcile::checkout::Checkout;
 use reconciler::reconcile::driver::{Driver, Event, Observer, Orders, Wake};
+use reconciler::source::trusted::Purpose;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -79,7 +80,7 @@ pub(crate) fn ending(attempt: &Attempt) -> String {
 pub(crate) async fn run(named: Option<&Path>, args: &ApplyArgs) -> Result<ExitCode, CommandError> {
     let config = Arc::new(config(named)?);
     check_names(&config, args)?;
-    let mut sites = sites(&config, &args.which)?;
+    let mut sites = sites(&config, &args.which, Purpose::Act)?;
     if let Some(wanted) = &args.which.workflow {
         restrict(&config, args, wanted, &mut sites)?;
     }
@@ -148,7 +149,7 @@ fn check_names(config: &reconciler::config::Config, args: &ApplyArgs) -> Result<
         return Ok(());
     }
     let mut known = Vec::new();
-    for opened in workflows_of(config, &args.which)? {
+    for opened in workflows_of(config, &args.which, Purpose::Look)? {
         for folder in &opened.folders {
             let checkout = Checkout::read(&opened.tree, folder, HashMap::new())?;
             known.extend(checkout.outlines.iter().map(|step| step.id.to_string()));
@@ -173,7 +174,7 @@ fn restrict(
     wanted: &str,
     sites: &mut Vec<reconciler::reconcile::driver::Site>,
 ) -> Result<(), CommandError> {
-    let opened = workflows_of(config, &args.which)?;
+    let opened = workflows_of(config, &args.which, Purpose::Look)?;
     sites.retain_mut(|site| {
         let folders = opened
             .iter()

@@ -12,6 +12,7 @@ use reconciler::ids::{AmiId, AmiName, Region};
 use reconciler::plan::Plan;
 use reconciler::plan::decision::Decision;
 use reconciler::reconcile::checkout::{Checkout, Desired};
+use reconciler::source::trusted::Purpose;
 use reconciler::workflow::RootBase;
 use serde_json::{Value, json};
 
@@ -32,9 +33,10 @@ pub(crate) fn run(named: Option<&Path>, args: &CheckArgs) -> Result<ExitCode, Co
     let config = config(named)?;
     let engine = Engine::new();
     let (mut steps, mut found, mut warnings, mut names) = (0, Vec::new(), Vec::new(), Vec::new());
-    for opened in workflows_of(&config, &args.which)? {
+    for opened in workflows_of(&config, &args.which, Purpose::Check)? {
         for folder in &opened.folders {
-            let checkout = Checkout::read(&opened.tree, folder, HashMap::new())?;
+            let checkout = Checkout::read(&opened.tree, folder, HashMap::new())?
+                .with_local_exec(&opened.site.local_exec);
             let region = checkout
                 .params
                 .region

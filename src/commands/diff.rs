@@ -21,6 +21,7 @@ use reconciler::reconcile::checkout::{Checkout, Desired};
 use reconciler::reconcile::ports::Use;
 use reconciler::source::GitTree;
 use reconciler::source::discover::workflows;
+use reconciler::source::trusted::Purpose;
 use serde_json::json;
 use similar::TextDiff;
 
@@ -38,7 +39,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &DiffArgs) -> Result<ExitCod
     let engine = Engine::new();
     let id = StepId::new(args.step.clone());
     let mut known = Vec::new();
-    for opened in workflows_of(&config, &args.which)? {
+    for opened in workflows_of(&config, &args.which, Purpose::Look)? {
         for folder in &opened.folders {
             let seen = see(&config, &opened, folder, &engine, Use::LookOffline).await?;
             known.extend(seen.look.plan.steps.iter().map(|step| step.id.to_string()));

@@ -12,6 +12,7 @@ use reconciler::diagnostic::Diagnostic;
 use reconciler::ids::StepId;
 use reconciler::reconcile::checkout::read_params;
 use reconciler::reconcile::ports::{Use, connect};
+use reconciler::source::trusted::Purpose;
 
 use super::open::{config, workflows_of};
 use super::{CommandError, print};
@@ -61,7 +62,7 @@ fn show(path: &Path, offset: u64) -> Result<u64, CommandError> {
 async fn find(config: &Config, args: &LogsArgs) -> Result<PathBuf, CommandError> {
     let step = StepId::new(args.step.clone());
     let mut elsewhere = None;
-    for opened in workflows_of(config, &args.which)? {
+    for opened in workflows_of(config, &args.which, Purpose::Check)? {
         for folder in &opened.folders {
             let (params, _) = read_params(opened.tree.as_ref(), folder)?;
             let ports = connect(config, &params, Use::LookOffline).await?;

@@ -1,6 +1,7 @@
 //! One file for each command: arguments to the library, results to print. The only folder that prints.
 
 mod adopt;
+mod allow_rewrite;
 mod apply;
 mod check;
 mod diff;
@@ -62,6 +63,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Render(args) => render::run(config, &args).await,
         Command::Status(args) => status::run(config, &args).await,
         Command::Apply(args) => apply::run(config, &args).await,
+        Command::AllowRewrite(args) => allow_rewrite::run(config, &args),
         Command::Adopt(args) => adopt::run(config, &args).await,
         Command::Logs(args) => logs::run(config, &args).await,
         Command::Run => run::run(config).await,

@@ -7,8 +7,10 @@ use reconciler::config::load::{Surroundings, load};
 use reconciler::config::{Config, RepositoryConfig};
 use reconciler::diagnostic::Diagnostic;
 use reconciler::reconcile::driver::Site;
+use reconciler::reconcile::error::PassError;
 use reconciler::source::discover::{WorkflowFolder, workflows};
-use reconciler::source::{GitSource, GitTree};
+use reconciler::source::trusted::Purpose;
+use reconciler::source::{GitTree, open_trusted};
 
 use super::CommandError;
 use crate::cli::Which;
@@ -25,7 +27,11 @@ pub(crate) fn config(named: Option<&Path>) -> Result<Config, CommandError> {
 }
 
 /// Opens the repositories that are meant.
-pub(crate) fn sites(config: &Config, which: &Which) -> Result<Vec<Site>, CommandError> {
+pub(crate) fn sites(
+    config: &Config,
+    which: &Which,
+    purpose: Purpose,
+) -> Result<Vec<Site>, CommandError> {
     let meant = |repository: &&RepositoryConfig| {
         which
             .repository
@@ -36,7 +42,7 @@ pub(crate) fn sites(config: &Config, which: &Which) -> Result<Vec<Site>, Command
         .repositories
         .iter()
         .filter(meant)
-        .map(|repository| site(config, repository, which))
+        .map(|repository| site(config, repository, which, purpose))
         .collect::<Result<_, _>>()?;
     if sites.is_empty() {
         let names: Vec<_> = config
@@ -58,15 +64,16 @@ fn site(
     config: &Config,
     repository: &RepositoryConfig,
     which: &Which,
+    purpose: Purpose,
 ) -> Result<Site, CommandError> {
-    let source: Arc<dyn GitSource> =
-        Arc::from(reconciler::source::open(repository, &config.state_dir)?);
+    let source = open_trusted(repository, &config.state_dir, purpose)?;
     Ok(Site {
         name: repository.name.clone(),
-        source,
+        source: Arc::new(source),
         roots: repository.roots.clone(),
         exclude: repository.exclude.clone(),
         revision: which.rev.clone(),
+        local_exec: repository.trust.local_exec.clone(),
     })
 }
 
@@ -90,30 +97,35 @@ impl Opened {
     }
 }
 
-/// Opens every workflow that is meant, at the commit that is meant.
-pub(crate) fn workflows_of(config: &Config, which: &Which) -> Result<Vec<Opened>, CommandError> {
-    let mut opened = Vec::new();
-    let mut ids = Vec::new();
-    for site in sites(config, which)? {
-        site.source.fetch()?;
-        let revision = site.source.resolve(which.rev.as_deref())?;
-        let tree: Arc<dyn GitTree> = Arc::from(site.source.at(&revision)?);
-        let mut folders = workflows(tree.as_ref(), &site.roots, &site.exclude)?;
-        if let Some(wanted) = &which.workflow {
-            folders.retain(|folder| {
-                let id = reconciler::reconcile::checkout::read_params(tree.as_ref(), folder)
-                    .map(|(params, _)| params.workflow_id.to_string());
-                ids.extend(id.as_ref().ok().cloned());
-                folder.path == *wanted || id.is_ok_and(|id| id == *wanted)
-            });
-        }
-        opened.push(Opened {
-            site,
-            tree,
-            folders,
-        });
+/// Opens every workflow that is meant, at the commit that is meant. A repository that cannot be read stops the command.
+pub(crate) fn workflows_of(
+    config: &Config,
+    which: &Which,
+    purpose: Purpose,
+) -> Result<Vec<Opened>, CommandError> {
+    let (opened, refused) = workflows_or_refusals(config, which, purpose)?;
+    match refused.into_iter().next() {
+        Some(refusal) => Err(refusal.into()),
+        None => Ok(opened),
     }
-    if opened.iter().all(|one| one.folders.is_empty()) {
+}
+
+/// As [`workflows_of`], but a repository that cannot be read, or whose commit is not trusted, hides no other.
+pub(crate) fn workflows_or_refusals(
+    config: &Config,
+    which: &Which,
+    purpose: Purpose,
+) -> Result<(Vec<Opened>, Vec<PassError>), CommandError> {
+    let mut opened = Vec::new();
+    let mut refused = Vec::new();
+    let mut ids = Vec::new();
+    for site in sites(config, which, purpose)? {
+        match open(site, which, &mut ids) {
+            Ok(one) => opened.push(one),
+            Err(error) => refused.push(error),
+        }
+    }
+    if refused.is_empty() && opened.iter().all(|one| one.folders.is_empty()) {
         return Err(Diagnostic::new(format!(
             "there is no workflow `{}`",
             which.workflow.as_deref().unwrap_or_default()
@@ -121,5 +133,25 @@ pub(crate) fn workflows_of(config: &Config, which: &Which) -> Result<Vec<Opened>
         .hint(format!("there are: {}", ids.join(", ")))
         .into());
     }
-    Ok(opened)
+    Ok((opened, refused))
+}
+
+fn open(site: Site, which: &Which, ids: &mut Vec<String>) -> Result<Opened, PassError> {
+    site.source.fetch()?;
+    let revision = site.source.resolve(which.rev.as_deref())?;
+    let tree: Arc<dyn GitTree> = Arc::from(site.source.at(&revision)?);
+    let mut folders = workflows(tree.as_ref(), &site.roots, &site.exclude)?;
+    if let Some(wanted) = &which.workflow {
+        folders.retain(|folder| {
+            let id = reconciler::reconcile::checkout::read_params(tree.as_ref(), folder)
+                .map(|(params, _)| params.workflow_id.to_string());
+            ids.extend(id.as_ref().ok().cloned());
+            folder.path == *wanted || id.is_ok_and(|id| id == *wanted)
+        });
+    }
+    Ok(Opened {
+        site,
+        tree,
+        folders,
+    })
 }

@@ -13,8 +13,9 @@ use reconciler::reconcile::checkout::Checkout;
 use reconciler::reconcile::look::{Look, Request, look};
 use reconciler::reconcile::ports::{Ports, Use, connect};
 use reconciler::source::discover::WorkflowFolder;
+use reconciler::source::trusted::Purpose;
 
-use super::open::{Opened, config, workflows_of};
+use super::open::{Opened, config, workflows_or_refusals};
 use super::{CommandError, lines, print};
 use crate::cli::{Output, PlanArgs};
 
@@ -38,7 +39,8 @@ pub(crate) async fn see(
 ) -> Result<Seen, CommandError> {
     let mut cache = StepCache::open(&config.state_dir, &opened.site.source.place(), &folder.path);
     let cached = cache.as_ref().map(StepCache::load).unwrap_or_default();
-    let checkout = Checkout::read(&opened.tree, folder, cached)?;
+    let checkout =
+        Checkout::read(&opened.tree, folder, cached)?.with_local_exec(&opened.site.local_exec);
     let ports = connect(config, &checkout.params, usage).await?;
     let reference = opened.reference();
     let forced = BTreeSet::new();
@@ -69,7 +71,9 @@ pub(crate) async fn run(named: Option<&Path>, args: &PlanArgs) -> Result<ExitCod
     };
     let mut all = Vec::new();
     let (mut work, mut errors) = (false, false);
-    for opened in workflows_of(&config, &args.which)? {
+    let (opened, refused) = workflows_or_refusals(&config, &args.which, Purpose::Look)?;
+    errors |= !refused.is_empty();
+    for opened in opened {
         for folder in &opened.folders {
             let plan = see(&config, &opened, folder, &engine, usage)
                 .await?
@@ -90,6 +94,9 @@ pub(crate) async fn run(named: Option<&Path>, args: &PlanArgs) -> Result<ExitCod
     }
     if args.output == Output::Json {
         print::json(&serde_json::json!({ "schema": json::SCHEMA, "plans": all }))?;
+    }
+    for refusal in &refused {
+        print::diagnostic(&refusal.diagnostic());
     }
     Ok(match (errors, work && args.exit_code) {
         (true, _) => ExitCode::FAILURE,

@@ -10,6 +10,7 @@ use reconciler::ids::{AmiId, AmiName, StepId};
 use reconciler::plan::decision::{BuildSource, Decision};
 use reconciler::reconcile::checkout::Desired;
 use reconciler::reconcile::ports::Use;
+use reconciler::source::trusted::Purpose;
 
 use super::open::{config, workflows_of};
 use super::plan::{Seen, see};
@@ -21,7 +22,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &RenderArgs) -> Result<ExitC
     let engine = Engine::new();
     let id = StepId::new(args.step.clone());
     let mut known = Vec::new();
-    for opened in workflows_of(&config, &args.which)? {
+    for opened in workflows_of(&config, &args.which, Purpose::Look)? {
         for folder in &opened.folders {
             let seen = see(&config, &opened, folder, &engine, Use::LookOffline).await?;
             if let Some(why) = seen.checkout.broken.get(&id) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use reconciler::config::Config;
 use reconciler::inventory::journal::Progress;
 use reconciler::reconcile::driver::{Driver, Event, Observer, Orders, Site, Wake};
+use reconciler::source::trusted::Purpose;
 use reconciler::source::watch::RefWatch;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -72,7 +73,7 @@ impl Observer for Logger {
 pub(crate) async fn run(named: Option<&Path>) -> Result<ExitCode, CommandError> {
     let config = Arc::new(config(named)?);
     telemetry::start(config.log_format);
-    let sites = sites(&config, &Which::default())?;
+    let sites = sites(&config, &Which::default(), Purpose::Act)?;
     info!(
         repositories = sites.len(),
         version = env!("CARGO_PKG_VERSION"),

@@ -6,27 +6,31 @@ use std::time::Duration;
 
 use reconciler::config::Config;
 use reconciler::desired::jinja::Engine;
+use reconciler::diagnostic::Diagnostic;
+use reconciler::reconcile::error::PassError;
 use reconciler::reconcile::ports::Use;
+use reconciler::source::trusted::Purpose;
 use reconciler::status::report::{Report, SCHEMA, report};
 use reconciler::status::text;
 use serde_json::json;
 
-use super::open::{config, workflows_of};
+use super::open::{config, workflows_or_refusals};
 use super::plan::see;
 use super::{CommandError, print};
 use crate::cli::{Output, StatusArgs};
 
 pub(crate) async fn run(named: Option<&Path>, args: &StatusArgs) -> Result<ExitCode, CommandError> {
     let config = config(named)?;
-    let mut last = Vec::new();
+    let mut last = (Vec::new(), Vec::new());
     loop {
-        let reports = reports(&config, args).await?;
+        let (reports, refused) = reports(&config, args).await?;
         if !args.watch {
-            return finish(&reports, args);
+            return finish(&reports, &refused, args);
         }
-        if changed(&last, &reports) {
+        if changed(&last.0, &reports) || last.1 != refused {
             show(&reports, args)?;
-            last = reports;
+            refused.iter().for_each(print::diagnostic);
+            last = (reports, refused);
         }
         tokio::select! {
             _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
@@ -35,7 +39,11 @@ pub(crate) async fn run(named: Option<&Path>, args: &StatusArgs) -> Result<ExitC
     }
 }
 
-async fn reports(config: &Config, args: &StatusArgs) -> Result<Vec<Report>, CommandError> {
+/// What stands at each workflow, and why some repositories are not believed or cannot be read.
+async fn reports(
+    config: &Config,
+    args: &StatusArgs,
+) -> Result<(Vec<Report>, Vec<Diagnostic>), CommandError> {
     let engine = Engine::new();
     let usage = if args.offline {
         Use::LookOffline
@@ -43,7 +51,8 @@ async fn reports(config: &Config, args: &StatusArgs) -> Result<Vec<Report>, Comm
         Use::Look
     };
     let mut reports = Vec::new();
-    for opened in workflows_of(config, &args.which)? {
+    let (opened, refused) = workflows_or_refusals(config, &args.which, Purpose::Look)?;
+    for opened in opened {
         for folder in &opened.folders {
             let seen = see(config, &opened, folder, &engine, usage).await?;
             let lease = seen
@@ -54,11 +63,20 @@ async fn reports(config: &Config, args: &StatusArgs) -> Result<Vec<Report>, Comm
             reports.push(report(&seen.look.plan, &seen.look.attempts, lease.as_ref()));
         }
     }
-    Ok(reports)
+    let refused = refused.iter().map(PassError::diagnostic).collect();
+    Ok((reports, refused))
 }
 
-fn finish(reports: &[Report], args: &StatusArgs) -> Result<ExitCode, CommandError> {
+fn finish(
+    reports: &[Report],
+    refused: &[Diagnostic],
+    args: &StatusArgs,
+) -> Result<ExitCode, CommandError> {
     show(reports, args)?;
+    refused.iter().for_each(print::diagnostic);
+    if !refused.is_empty() {
+        return Ok(ExitCode::FAILURE);
+    }
     let drift = args.exit_code && !reports.iter().all(Report::is_in_sync);
     Ok(if drift {
         ExitCode::from(2)

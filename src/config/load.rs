@@ -14,7 +14,7 @@ use crate::config::raw::{
 };
 use crate::config::{
     AwsConfig, BaseAmiPolicy, Config, InventoryConfig, Location, LogFormat, OnSuperseded,
-    PackerConfig, RepositoryConfig, RetryConfig,
+    PackerConfig, RepositoryConfig, RetryConfig, trust,
 };
 use crate::desired::ami_name::DEFAULT_TEMPLATE;
 use crate::diagnostic::Diagnostic;
@@ -456,7 +456,11 @@ fn repositories(
     Ok(found)
 }
 
-fn repository(raw: RawRepository, around: &Surroundings) -> Result<RepositoryConfig, Diagnostic> {
+fn repository(
+    mut raw: RawRepository,
+    around: &Surroundings,
+) -> Result<RepositoryConfig, Diagnostic> {
+    let trust = trust::check(&mut raw, |path| expand(path, around))?;
     let (location, place) = match (raw.path, raw.url) {
         (Some(path), None) => {
             let path = expand(&path, around);
@@ -495,6 +499,7 @@ fn repository(raw: RawRepository, around: &Surroundings) -> Result<RepositoryCon
         exclude: raw.exclude.unwrap_or_else(|| vec!["example".to_owned()]),
         ssh_key: raw.ssh_key.map(|path| expand(&path, around)),
         token_env: raw.token_env,
+        trust,
     })
 }
 

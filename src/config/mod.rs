@@ -5,10 +5,13 @@
 pub mod load;
 pub mod raw;
 pub mod schema;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use trust::{LocalExec, Rewrite, SignaturePolicy, TrustConfig};
 
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +63,8 @@ pub struct RepositoryConfig {
     pub ssh_key: Option<PathBuf>,
     /// Environment variable that holds an https token.
     pub token_env: Option<String>,
+    /// Which of its commits count, and what they may do on the build host.
+    pub trust: TrustConfig,
 }
 
 /// Where a repository is.

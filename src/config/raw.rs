@@ -59,6 +59,20 @@ pub struct RawRepository {
     pub ssh_key: Option<String>,
     /// Environment variable that holds an https token.
     pub token_env: Option<String>,
+    /// Plan and build only commits that are signed by somebody who is allowed.
+    pub require_signed_commits: Option<bool>,
+    /// SSH keys that may sign, as `ssh-keygen(1)` describes it under ALLOWED SIGNERS.
+    pub allowed_signers: Option<String>,
+    /// SSH keys that no longer count: a revocation list, or public keys, one a line.
+    pub revoked_keys: Option<String>,
+    /// Home folder of a keyring whose `OpenPGP` keys may sign.
+    pub gpg_home: Option<String>,
+    /// Whether a commit may take the place of one that it does not descend from; not by default where commits have to be signed.
+    pub allow_rewrite: Option<bool>,
+    /// Refuse templates that run programs on the build host or read its files.
+    pub deny_local_exec: Option<bool>,
+    /// Where plugins may come from while `deny_local_exec` is set.
+    pub allowed_plugins: Option<Vec<String>>,
 }
 
 /// Where records are kept.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use crate::desired::ami_name::NameParts;
 use crate::desired::components::{Components, Fingerprint};
 use crate::desired::digest::{Digest, Encoder};
+use crate::desired::hcl::{LocalExec, StepFiles};
 use crate::desired::inputs::{SortedFiles, StepContent, file_digest, param_digests, sort_files};
 use crate::desired::jinja::{Engine, RenderError, TemplateSource};
 use crate::diagnostic::Diagnostic;
@@ -39,6 +40,8 @@ pub struct Desire<'a> {
     pub name_template: &'a str,
     /// The name of the image that the workflow starts from.
     pub root_base_ami_name: &'a str,
+    /// Whether the rendered files may run programs on the build host.
+    pub local_exec: &'a LocalExec,
 }
 
 /// One step's desired state.
@@ -139,7 +142,34 @@ impl Desire<'_> {
                 result.map_err(|e| diagnose(&e, &path, text))?,
             );
         }
+        self.stays_off_the_host(content, files, &rendered)?;
         Ok(rendered)
+    }
+}
+
+impl Desire<'_> {
+    fn stays_off_the_host(
+        &self,
+        content: StepContent<'_>,
+        files: &SortedFiles<'_>,
+        rendered: &BTreeMap<String, String>,
+    ) -> Result<(), Diagnostic> {
+        if *self.local_exec == LocalExec::Allowed {
+            return Ok(());
+        }
+        let folder = content.step.folder.as_str();
+        let others = files.counted.iter().map(|(path, file)| {
+            let path = match path.strip_prefix('/') {
+                Some(from_root) => from_root.to_owned(),
+                None => format!("{folder}/{path}"),
+            };
+            (path, &*file.content)
+        });
+        self.local_exec.check(&StepFiles {
+            folder,
+            rendered,
+            others: &others.collect(),
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::desired::components::{Components, Fingerprint};
 use crate::desired::digest::{Digest, Encoder};
+use crate::desired::hcl::LocalExec;
 use crate::desired::inputs::{StepContent, value_digest};
 use crate::desired::jinja::Engine;
 use crate::desired::step::{Desire, DesiredStep, SourceImage};
@@ -59,6 +60,8 @@ pub struct Checkout {
     pub outlines: Vec<Outline>,
     /// The others.
     pub broken: BTreeMap<StepId, Vec<Diagnostic>>,
+    /// Whether its templates may run programs on the build host.
+    pub local_exec: LocalExec,
     tree: Arc<dyn GitTree>,
     slots: HashMap<StepId, Slot>,
 }
@@ -162,9 +165,17 @@ impl Checkout {
                 .filter_map(|step| outlines.remove(&step.id))
                 .collect(),
             broken: by_id,
+            local_exec: LocalExec::Allowed,
             tree: Arc::clone(tree),
             slots,
         })
+    }
+
+    /// Holds its templates to what the repository may do on the build host.
+    #[must_use]
+    pub fn with_local_exec(mut self, local_exec: &LocalExec) -> Self {
+        self.local_exec = local_exec.clone();
+        self
     }
 
     /// A step with its files; none if there is no such step, or git cannot be read any more.
@@ -389,6 +400,13 @@ impl<'a> Desired<'a> {
             .field(name_template.as_bytes())
             .field(root_base.id.as_str().as_bytes())
             .field(root_base.name.as_str().as_bytes());
+        // What was worked out under another rule was not held to this one.
+        if let LocalExec::Denied { plugins } = &checkout.local_exec {
+            inputs.field(b"local exec denied");
+            plugins.iter().for_each(|plugin| {
+                inputs.field(plugin.as_bytes());
+            });
+        }
         Self {
             checkout,
             engine,
@@ -435,6 +453,7 @@ impl Desired<'_> {
             region: self.region,
             name_template: self.name_template,
             root_base_ami_name: self.root_base.name.as_str(),
+            local_exec: &self.checkout.local_exec,
         }
     }
 

@@ -1,26 +1,33 @@
 //! Commits and trees. Everything is read from git's object database: never from a work tree.
 //!
 //! This file is the port. Its adapter over libgit2 is `repository` for a repository of this host and `remote` for one that is fetched;
-//! both read through `store` and `tree`. `watch` wakes when references move.
+//! both read through `store` and `tree`. `watch` wakes when references move. `trusted` stands before either and believes only commits
+//! that are signed, or that follow what was applied before.
 
 pub mod access;
+pub mod applied;
 pub mod diff;
 pub mod discover;
 mod error;
 mod fetch;
+pub mod named;
 pub mod remote;
 pub mod repository;
+pub mod signature;
 mod store;
 mod tree;
+pub mod trusted;
 pub mod watch;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use access::Access;
+use named::Named;
 use remote::RemoteRepository;
 use repository::LocalRepository;
+use trusted::{Purpose, TrustedSource};
 
 use crate::config::{Location, RepositoryConfig};
 use crate::diagnostic::Diagnostic;
@@ -131,6 +138,12 @@ pub trait GitSource: Send + Sync {
     /// Who made a commit, when, and what for.
     fn describe(&self, revision: &Revision) -> Result<CommitFacts, SourceError>;
 
+    /// What the followed reference, or `rev`, names now, as raw objects.
+    fn named(&self, rev: Option<&str>) -> Result<Named, SourceError>;
+
+    /// The folder on this host that holds the objects and `HEAD`.
+    fn git_dir(&self) -> PathBuf;
+
     /// The folder to give to a [`watch`] on this host; none for a repository that has to be fetched.
     fn watched(&self) -> Option<&Path> {
         None
@@ -173,4 +186,21 @@ pub fn open(
             },
         )?),
     })
+}
+
+/// Opens a repository behind what the configuration asks of its commits.
+pub fn open_trusted(
+    config: &RepositoryConfig,
+    state_dir: &Path,
+    purpose: Purpose,
+) -> Result<TrustedSource, SourceError> {
+    let inner = open(config, state_dir)?;
+    let reference = config.reference.as_deref();
+    Ok(TrustedSource::new(
+        inner,
+        &config.trust,
+        reference,
+        state_dir,
+        purpose,
+    ))
 }

@@ -14,6 +14,7 @@ use crate::ids::Revision;
 use crate::source::access::{Access, Keys, without_password};
 use crate::source::error::refused;
 use crate::source::fetch::Fetch;
+use crate::source::named::Named;
 use crate::source::store::Store;
 use crate::source::tree::CommitTree;
 use crate::source::{CommitFacts, GitSource, GitTree, SourceError};
@@ -116,6 +117,15 @@ impl GitSource for RemoteRepository {
 
     fn describe(&self, revision: &Revision) -> Result<CommitFacts, SourceError> {
         self.store.describe(revision)
+    }
+
+    fn named(&self, rev: Option<&str>) -> Result<Named, SourceError> {
+        self.resolve(rev)?;
+        self.store.named(rev)
+    }
+
+    fn git_dir(&self) -> PathBuf {
+        self.store.git_dir().to_owned()
     }
 }
 

@@ -2,13 +2,14 @@
 //!
 //! Opening it is all that is done here; `store` reads it, `watch` says when it changes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use git2::{Repository, RepositoryOpenFlags};
 
 use crate::ids::Revision;
 use crate::source::error::{reftable, refused};
+use crate::source::named::Named;
 use crate::source::store::Store;
 use crate::source::tree::CommitTree;
 use crate::source::{CommitFacts, GitSource, GitTree, SourceError};
@@ -69,6 +70,14 @@ impl GitSource for LocalRepository {
 
     fn describe(&self, revision: &Revision) -> Result<CommitFacts, SourceError> {
         self.store.describe(revision)
+    }
+
+    fn named(&self, rev: Option<&str>) -> Result<Named, SourceError> {
+        self.store.named(rev)
+    }
+
+    fn git_dir(&self) -> PathBuf {
+        self.store.git_dir().to_owned()
     }
 
     fn watched(&self) -> Option<&Path> {

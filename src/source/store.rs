@@ -77,6 +77,11 @@ impl Store {
         (self.open)(&self.git_dir).map_err(|error| refused(&self.place, &self.git_dir, &error))
     }
 
+    /// The branch or tag that is followed; none: what `HEAD` names.
+    pub(super) fn followed_name(&self) -> Option<&str> {
+        self.reference.as_deref()
+    }
+
     /// Whether it has no branch and no tag.
     pub(super) fn is_empty(&self) -> bool {
         self.with(|repository| Ok(reference_names(repository).is_empty()))
@@ -250,7 +255,8 @@ impl Store {
     }
 }
 
-/// Git verified every object when it was written; hashing each again on every read triples what a read costs.
+/// Git verified every object when it was written; hashing each again on every read triples what a read costs. Where signatures are
+/// asked for it is done all the same (`trusted`).
 fn trust_the_object_database() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| git2::opts::strict_hash_verification(false));

@@ -12,3 +12,4 @@ mod inventory;
 mod jinja_corpus;
 mod source_git;
 mod source_remote;
+mod trust;

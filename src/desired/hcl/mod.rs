@@ -1,6 +1,8 @@
-//! What can be told of a rendered template without Packer: that it is HCL, and that it makes exactly one image. Pure.
+//! What can be told of a rendered template without Packer: that it is HCL, that it makes exactly one image, and whether
+//! it stays off the build host. Pure.
 
 mod inspect;
+mod local_exec;
 mod sensitive;
 
 use hcl_edit::structure::Body;
@@ -8,6 +10,7 @@ use hcl_edit::structure::Body;
 use crate::diagnostic::Diagnostic;
 
 pub use inspect::{Inspection, inspect};
+pub use local_exec::{LocalExec, StepFiles};
 pub use sensitive::{Sensitive, sensitive};
 
 /// Parses HCL; an error points at its place.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::desired::hcl::LocalExec;
 use crate::reconcile::error::PassError;
 use crate::source::discover::{WorkflowFolder, workflows};
 use crate::source::{GitSource, GitTree};
@@ -18,6 +19,8 @@ pub struct Site {
     pub exclude: Vec<String>,
     /// A revision to stay at, instead of what is followed.
     pub revision: Option<String>,
+    /// Whether its templates may run programs on the build host.
+    pub local_exec: LocalExec,
 }
 
 /// The commit that is meant, and the workflows in it.

@@ -62,6 +62,7 @@ impl Driver {
             Checkout::read(tree, folder, cache.map(StepCache::load).unwrap_or_default())
         })?;
         let site = &self.sites[index];
+        let checkout = checkout.with_local_exec(&site.local_exec);
         let reference = site
             .revision
             .clone()

@@ -115,7 +115,7 @@ build {
         self
     }
 
-    fn configuration(&self) -> PathBuf {
+    pub(crate) fn configuration(&self) -> PathBuf {
         self.folder.path().join("reconciler.yaml")
     }
 

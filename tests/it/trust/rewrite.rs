@@ -1,0 +1,77 @@
+//! Rewritten history: refused where that is asked for, across restarts, and accepted by a person.
+
+use super::Guarded;
+use crate::harness::farm::Farm;
+
+/// A farm that refuses rewritten history.
+fn farm() -> Farm {
+    let farm = Farm::new();
+    farm.step("a", None);
+    let path = farm.repo.path().display().to_string();
+    let text = std::fs::read_to_string(farm.configuration()).unwrap();
+    let asks = format!("{path}\n    allow_rewrite: false");
+    std::fs::write(farm.configuration(), text.replacen(&path, &asks, 1)).unwrap();
+    farm
+}
+
+#[test]
+fn a_commit_that_does_not_descend_from_the_last_applied_one_is_refused_until_a_person_accepts_it() {
+    let farm = farm();
+    let repo = &farm.repo;
+    repo.commit("first");
+    repo.write("packer_workspaces/a/install.sh", "echo 2\n");
+    repo.commit("second");
+    assert_eq!(farm.run(&["apply"]).code, 0);
+    repo.git(&["reset", "-q", "--hard", "HEAD^"]);
+    for command in ["plan", "status", "apply"] {
+        farm.run(&[command]).refuses(&[
+            "does not descend from",
+            "applied last",
+            "reconciler allow-rewrite",
+        ]);
+    }
+    assert_eq!(farm.made_images(), 1, "the older state is not built");
+    let head = repo.git(&["rev-parse", "HEAD"]);
+    let accepted = farm.run(&["allow-rewrite", &head]);
+    assert_eq!(accepted.code, 0, "{accepted:#?}");
+    assert_eq!(farm.run(&["apply"]).code, 0);
+    assert_eq!(farm.made_images(), 2);
+}
+
+#[test]
+fn a_revert_goes_back_without_rewriting_and_a_look_is_no_application() {
+    let guarded = Guarded::new(&["allow_rewrite: false"]);
+    let repo = &guarded.repo;
+    repo.commit("first");
+    guarded.plans();
+    repo.write("packer_workspaces/a/install.sh", "echo 1\n");
+    repo.git(&["add", "--all"]);
+    repo.git(&["commit", "-q", "--amend", "-m", "amended"]);
+    // Only what was applied counts, and a plan applies nothing.
+    guarded.plans();
+    let accepted = guarded.run(&["allow-rewrite", "HEAD"]);
+    assert_eq!(accepted.code, 0, "{accepted:#?}");
+    repo.write("packer_workspaces/a/install.sh", "echo 2\n");
+    repo.commit("second");
+    guarded.plans();
+    repo.git(&["revert", "--no-edit", "HEAD"]);
+    guarded.plans();
+    repo.git(&["commit", "-q", "--amend", "-m", "amended again"]);
+    guarded.plans();
+    repo.git(&["checkout", "-q", "--orphan", "other"]);
+    repo.git(&["commit", "-q", "-m", "from nothing"]);
+    guarded.refuses(&["history was rewritten"]);
+}
+
+#[test]
+fn a_forced_push_is_just_another_commit_where_nothing_else_is_asked_for() {
+    let guarded = Guarded::new(&[]);
+    guarded.repo.commit("first");
+    guarded.plans();
+    guarded
+        .repo
+        .git(&["commit", "-q", "--amend", "-m", "amended"]);
+    guarded.plans();
+    let needless = guarded.run(&["allow-rewrite", "HEAD"]);
+    needless.refuses(&["not refused", "allow_rewrite: false"]);
+}
