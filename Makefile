@@ -13,13 +13,14 @@ export OPENSSL_LIB_DIR := $(TOOLS)/root/usr/lib/x86_64-linux-gnu
 export OPENSSL_STATIC := 1
 endif
 
-.PHONY: help tools demo test check bench install generate generated
+.PHONY: help tools demo test check bench mutants install generate generated
 
 help:
 	@echo 'make demo      a small build farm comes up on this machine and tells its story'
 	@echo 'make test      every test, with real Packer and an emulated AWS'
 	@echo 'make check     format, clippy, documentation, dependency policy, systemd unit, generated files'
 	@echo 'make bench     the benchmarks of docs/benchmarks.md'
+	@echo 'make mutants   proves that the tests catch the bugs of tests/mutants/ (half an hour)'
 	@echo 'make install   build for release and install below PREFIX ($(PREFIX)), DESTDIR honoured'
 	@echo 'make generate  write the generated files anew'
 
@@ -52,6 +53,8 @@ run-checks:
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --lib
 	$(TOOLS)/venv/bin/python scripts/dependency_policy.py
 	scripts/check_unit.sh
+	$(TOOLS)/venv/bin/python scripts/guards.py
+	$(TOOLS)/venv/bin/python scripts/mutants.py --check
 	$(MAKE) --no-print-directory generated
 
 # The generated files are compared by a test; this runs only that one.
@@ -64,6 +67,10 @@ generate:
 bench: tools
 	@cargo build --locked --release --bin reconciler --example seed_inventory
 	@exec $(TOOLS)/venv/bin/python scripts/bench.py
+
+# MUTANTS="name…" tries only those.
+mutants: tools
+	@exec $(TOOLS)/venv/bin/python scripts/mutants.py $(MUTANTS)
 
 install:
 	cargo build --locked --release --bin reconciler

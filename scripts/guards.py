@@ -1,0 +1,49 @@
+"""Every invariant of ARCHITECTURE.md names tests that guard it, and they exist; and what is said to be pure is: `make check`.
+
+Pure code touches no file, network, clock, environment or process (invariant 2): it names nothing of the libraries that could. Tests are left out.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+from mutants import exists
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+PURE = ["workflow", "desired", "plan", "status", "reconcile/failure.rs", "inventory/journal.rs", "inventory/record.rs", "build/verdict.rs"]
+IMPURE = re.compile(r"\b(std::(fs|net|env|process|thread)|Instant::now|SystemTime|Timestamp::now|Zoned::now|tokio::|git2::|aws_\w+::|rustix::|println!|eprintln!)")
+
+
+def impure():
+    for place in PURE:
+        path = ROOT / "src" / place
+        for file in [path] if path.suffix else sorted(path.rglob("*.rs")):
+            code = file.read_text(encoding="utf-8").partition("\n#[cfg(test)]")[0]
+            for number, line in enumerate(code.splitlines(), 1):
+                if file.name != "tests.rs" and not line.lstrip().startswith("//") and IMPURE.search(line):
+                    yield f"src/{file.relative_to(ROOT / 'src')}:{number} is pure and says {line.strip()}"
+
+
+def main():
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    _, _, table = text.partition("\n## Invariants, and what guards them\n")
+    rows = [row for row in table.partition("\n## ")[0].splitlines() if re.match(r"\| \d+ \|", row)]
+    wrong, named = [], 0
+    for row in rows:
+        number, _, guards = (cell.strip() for cell in row.strip("|").split("|", 2))
+        # Two parts name a module, three or more a test.
+        tests = re.findall(r"`([a-z0-9_]+(?:::[a-z0-9_]+){2,})`", guards)
+        named += len(tests)
+        if not tests and "`scripts/guards.py`" not in guards:
+            wrong.append(f"invariant {number} names no test")
+        wrong += [f"invariant {number}: there is no test {test}" for test in tests if not exists(f"lib {test}") and not exists(f"it {test}")]
+    wrong += impure()
+    if wrong or not rows:
+        sys.exit("guards:\n" + "\n".join(wrong or ["no table of invariants"]))
+    print(f"{len(rows)} invariants, {named} tests that guard them, all there")
+
+
+if __name__ == "__main__":
+    main()

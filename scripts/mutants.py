@@ -1,0 +1,185 @@
+"""Seeded bugs that the tests must catch: `make mutants`; with --check it only looks whether the list is still true.
+
+Each file tests/mutants/NAME.mutant is one bug: a sentence that says what is wrong, the tests that must catch it, and what is replaced by what.
+In the replacement, MUTANT is true while this bug is at work. So all of them are compiled once, into a copy of the project below target/,
+and tried one after the other. A bug is caught if one of its tests fails; it is an error if none does, or if one fails without any bug.
+
+    mutants.py [--check] [NAME…]
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LIST = ROOT / "tests/mutants"
+COPY = ROOT / "target/mutants"
+# Which bug is at work is asked of a file, for builds run in processes whose environment is cleared.
+SWITCH = '''//! Which seeded bug is at work: scripts/mutants.py.
+
+/// Whether it is this one.
+#[must_use]
+pub fn is(name: &str) -> bool {
+    std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/at-work")).is_ok_and(|at_work| at_work == name.as_bytes())
+}
+'''
+
+
+class Mutant:
+    """One seeded bug, as its file tells it."""
+
+    def __init__(self, path):
+        self.name = path.stem
+        head, *parts = path.read_text(encoding="utf-8").split("\nfile: ")
+        lines = head.splitlines()
+        self.sentence = " ".join(line for line in lines if not line.startswith("caught by: "))
+        self.tests = [line.removeprefix("caught by: ") for line in lines if line.startswith("caught by: ")]
+        self.edits = []
+        for part in parts:
+            edit = re.fullmatch(r"(\S+)\n<<<<<<<\n(.+?)\n=======\n(.+?)\n>>>>>>>\n*", part, re.DOTALL)
+            if not edit:
+                sys.exit(f"{path}: an edit is a file, <<<<<<<, what is there, =======, what comes instead, >>>>>>>")
+            self.edits.append(edit.groups())
+
+    def wrong(self):
+        """Why this file is no longer true."""
+        if not self.tests or not self.edits:
+            yield "names no test that catches it, or no edit"
+        for file, search, replace in self.edits:
+            path = ROOT / file
+            count = path.read_text(encoding="utf-8").count(search) if path.exists() else 0
+            if count != 1:
+                yield f"what it replaces stands {count} times in {file}:\n{search}"
+            if "MUTANT" not in replace:
+                yield f"MUTANT does not stand in what comes instead in {file}"
+        yield from (f"there is no test {test}" for test in self.tests if not exists(test))
+
+    def apply(self):
+        for file, search, replace in self.edits:
+            path = COPY / file
+            text = path.read_text(encoding="utf-8")
+            if text.count(search) != 1:
+                sys.exit(f"mutants: {self.name} replaces what another bug replaces in {file}")
+            put(path, text.replace(search, re.sub(r"\bMUTANT\b", f'crate::mutant::is("{self.name}")', replace)))
+
+
+def exists(test):
+    """Whether a test stands where its path says: `lib build::verdict::tests::name` or `it builder::ends::name`."""
+    kind, _, path = test.partition(" ")
+    *modules, name = path.split("::")
+    base = ROOT / ("src" if kind == "lib" else "tests/it")
+    for depth in range(len(modules), 0, -1):
+        inner = modules[depth:]
+        folder = base.joinpath(*modules[:depth])
+        for place in (folder.with_suffix(".rs"), folder / "mod.rs"):
+            text = place.read_text(encoding="utf-8") if place.exists() else ""
+            # A test of its own, or a rule that a macro makes a test of.
+            if re.search(rf"\bfn {name}\(|^ +{name},$", text, re.MULTILINE) and all(re.search(rf"\bmod {one}\b", text) for one in inner):
+                return True
+    return False
+
+
+def put(path, text):
+    """Writes a file if it is another, so that nothing is compiled for nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = text if isinstance(text, bytes) else text.encode()
+    if not path.exists() or path.read_bytes() != data:
+        path.write_bytes(data)
+
+
+def copy(mutants):
+    """The project as it stands, committed or not, with all bugs asleep."""
+    names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    names = {name for name in names.split("\0") if name and (ROOT / name).is_file()}
+    changed = {file for mutant in mutants for file, _, _ in mutant.edits} | {"src/lib.rs"}
+    before = {file: (COPY / file).read_bytes() for file in changed if (COPY / file).exists()}
+    times = {file: (COPY / file).stat().st_mtime_ns for file in before}
+    for name in names:
+        put(COPY / name, (ROOT / name).read_bytes())
+        shutil.copymode(ROOT / name, COPY / name)
+    for path in [*(COPY / "src").rglob("*.rs"), *(COPY / "tests").rglob("*.rs")]:
+        if str(path.relative_to(COPY)) not in names:
+            path.unlink()
+    put(COPY / "src/mutant.rs", SWITCH)
+    put(COPY / "src/lib.rs", (COPY / "src/lib.rs").read_text() + "\npub mod mutant;\n")
+    for mutant in mutants:
+        mutant.apply()
+    for file, data in before.items():
+        if (COPY / file).read_bytes() == data:
+            os.utime(COPY / file, ns=(times[file], times[file]))
+    (COPY / "at-work").unlink(missing_ok=True)
+    if not (COPY / ".tools").is_symlink():
+        (COPY / ".tools").symlink_to(ROOT / ".tools")
+    for part in ("deps", "build", ".fingerprint"):
+        # The dependencies are compiled already: the same files, under another name.
+        if not (COPY / "target/debug" / part).exists() and (ROOT / "target/debug" / part).exists():
+            (COPY / "target/debug").mkdir(parents=True, exist_ok=True)
+            subprocess.run(["cp", "-al", ROOT / "target/debug" / part, COPY / "target/debug" / part], check=True)
+
+
+def build():
+    """The two test programs."""
+    env = {**os.environ, "CARGO_TARGET_DIR": str(COPY / "target")}
+    command = ["cargo", "test", "--locked", "--no-run", "--lib", "--test", "it", "--message-format=json-render-diagnostics"]
+    done = subprocess.run(command, cwd=COPY, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit("mutants: this does not compile")
+    messages = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    programs = [message for message in messages if message.get("executable") and message.get("profile", {}).get("test")]
+    return {"it" if program["target"]["name"] == "it" else "lib": program["executable"] for program in programs}
+
+
+def run(programs, tests):
+    """Runs tests; those that fail."""
+    failed = []
+    for kind, program in programs.items():
+        names = sorted({test.partition(" ")[2] for test in tests if test.startswith(kind + " ")})
+        if not names:
+            continue
+        done = subprocess.run([program, "--exact", *names], cwd=COPY, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        ran = re.search(r"running (\d+) tests?", done.stdout)
+        if not ran or int(ran.group(1)) != len(names):
+            sys.exit(f"mutants: not all of these tests exist: {names}\n{done.stdout[-1000:]}{done.stderr[-1000:]}")
+        failed += sorted(set(re.findall(r"^test (\S+)(?: - should panic)? \.\.\. FAILED$", done.stdout, re.MULTILINE)))
+        if done.returncode and not failed:
+            failed.append(f"{kind}: {done.stderr[-300:]}")
+    return failed
+
+
+def main():
+    names = [name for name in sys.argv[1:] if not name.startswith("-")]
+    every = [Mutant(path) for path in sorted(LIST.glob("*.mutant"))]
+    stale = [f"{mutant.name}: {why}" for mutant in every for why in mutant.wrong()]
+    if stale:
+        sys.exit("mutants: no longer true:\n" + "\n".join(stale))
+    if "--check" in sys.argv:
+        return print(f"{len(every)} mutants apply, and their tests exist")
+    copy(every)
+    programs = build()
+    chosen = [mutant for mutant in every if not names or mutant.name in names]
+    failed = run(programs, [test for mutant in chosen for test in mutant.tests])
+    if failed:
+        sys.exit(f"mutants: without any bug these tests fail: {failed}")
+    print("without any bug all tests pass\n\n| bug | caught by | after |\n| --- | --- | --- |", flush=True)
+    missed = []
+    for mutant in chosen:
+        begin = time.monotonic()
+        (COPY / "at-work").write_text(mutant.name)
+        failed = run(programs, mutant.tests)
+        (COPY / "at-work").unlink()
+        caught = ", ".join(f"`{test}`" for test in failed) or "**nobody**"
+        print(f"| {mutant.sentence} | {caught} | {time.monotonic() - begin:.0f} s |", flush=True)
+        if not failed:
+            missed.append(f"{mutant.name}: {mutant.sentence}")
+    if missed:
+        sys.exit("\nmutants: nobody noticed:\n" + "\n".join(missed))
+    print(f"\n{len(chosen)} bugs, all caught")
+
+
+if __name__ == "__main__":
+    main()
