@@ -78,6 +78,16 @@ mod tests {
         assert_ne!(files.fingerprint(), templates.fingerprint());
     }
 
+    #[test]
+    fn another_source_image_is_another_fingerprint_though_no_template_names_it() {
+        let one = components(&[]);
+        let other = Components {
+            source_ami: AmiId::new("ami-2"),
+            ..one.clone()
+        };
+        assert_ne!(one.fingerprint(), other.fingerprint());
+    }
+
     proptest! {
         #[test]
         fn different_inputs_never_share_a_fingerprint(a in proptest::collection::vec(("[ab/]{0,3}", "[ab]{0,3}"), 0..3), b in proptest::collection::vec(("[ab/]{0,3}", "[ab]{0,3}"), 0..3)) {

@@ -131,13 +131,25 @@ impl Watch<'_> {
                 () = tokio::time::sleep_until(self.deadline) => {
                     return self.end(&mut child, Exit::TimedOut).await;
                 }
-                _ = self.terminate.recv() => return self.end(&mut child, Exit::Cancelled).await,
+                _ = self.terminate.recv() => {
+                    let exit = self.asked();
+                    return self.end(&mut child, exit).await;
+                }
                 _ = look.tick() => {
                     if self.folder.join(files::CANCEL).exists() {
                         return self.end(&mut child, Exit::Cancelled).await;
                     }
                 }
             }
+        }
+    }
+
+    /// What SIGTERM means: who cancels writes the file first; without it the host ends everything, and the build is to be made again.
+    fn asked(&self) -> Exit {
+        if self.folder.join(files::CANCEL).exists() {
+            Exit::Cancelled
+        } else {
+            Exit::Signal(Signal::TERM.as_raw())
         }
     }
 

@@ -45,8 +45,7 @@ fn exit_0_after_the_inner_process_was_killed_is_no_success() {
         [&FAILED[..], &FAILED, &RECORDED].concat(),
         "neither is an exit without a word"
     );
-    let failure = farm.failure("a");
-    assert_eq!(failure["class"], "transient", "{failure}");
+    farm.failed("transient", "");
     assert_eq!(farm.made_images(), 1);
     assert_eq!(farm.leftovers(), "");
 }
@@ -73,15 +72,7 @@ fn the_image_of_a_failed_post_processor_is_not_recorded_and_does_not_stay() {
     let ran = farm.run(&["apply"]);
     assert_eq!(ran.code, 1, "{ran:#?}");
     assert_eq!(farm.stages("a"), FAILED);
-    let failure = farm.failure("a");
-    assert_eq!(failure["class"], "step", "{failure}");
-    assert!(
-        failure["cause"]
-            .as_str()
-            .unwrap()
-            .contains("Post-processor failed"),
-        "{failure}"
-    );
+    farm.failed("step", "Post-processor failed");
     assert_eq!(farm.state_of("a"), "quarantined");
     assert_eq!(farm.made_images(), 0, "its name is free for the next try");
     farm.run(&["apply"]);
@@ -116,15 +107,7 @@ fn of_two_sources_of_which_one_fails_nothing_is_recorded_and_nothing_stays() {
     );
     let ran = farm.run(&["apply"]);
     assert_eq!(ran.code, 1, "{ran:#?}");
-    let failure = farm.failure("a");
-    assert_eq!(failure["class"], "step", "{failure}");
-    assert!(
-        failure["cause"]
-            .as_str()
-            .unwrap()
-            .contains("exit status: 7"),
-        "{failure}"
-    );
+    farm.failed("step", "exit status: 7");
     assert_eq!(farm.made_images(), 0);
     assert_eq!(farm.leftovers(), "");
 }
@@ -146,15 +129,7 @@ fn an_image_of_another_name_is_the_steps_own_fault() {
         one_step("[build]\nkey\ninstance\nimage something-else\nterminate\nunkey\nartifact\n");
     let ran = farm.run(&["apply"]);
     assert_eq!(ran.code, 1, "{ran:#?}");
-    let failure = farm.failure("a");
-    assert_eq!(failure["class"], "step", "{failure}");
-    assert!(
-        failure["cause"]
-            .as_str()
-            .unwrap()
-            .contains("builder.output_ami_name"),
-        "{failure}"
-    );
+    farm.failed("step", "builder.output_ami_name");
     assert_eq!(packer.runs("build"), 1);
     assert_eq!(farm.made_images(), 0, "no image outlives its failed build");
 }
@@ -165,12 +140,7 @@ fn an_image_in_another_region_only_is_the_steps_own_fault() {
         one_step("[build]\nkey\nartifact us-west-2:ami-0123456789abcdef1\nunkey\n");
     let ran = farm.run(&["apply"]);
     assert_eq!(ran.code, 1, "{ran:#?}");
-    let failure = farm.failure("a");
-    assert_eq!(failure["class"], "step", "{failure}");
-    assert!(
-        failure["cause"].as_str().unwrap().contains("us-west-2"),
-        "{failure}"
-    );
+    farm.failed("step", "us-west-2");
     assert_eq!(packer.runs("build"), 1, "it would go there again");
 }
 
@@ -179,7 +149,7 @@ fn a_template_that_does_not_validate_starts_no_build() {
     let (farm, packer) = one_step("[validate]\nraw Error: Unset variable \"x\"\nexit 1\n");
     let ran = farm.run(&["apply"]);
     assert_eq!(ran.code, 1, "{ran:#?}");
-    assert_eq!(farm.failure("a")["class"], "step");
+    farm.failed("step", "");
     assert_eq!(packer.runs("build"), 0);
     assert_eq!(farm.calls("ec2.RunInstances"), 0);
 }
@@ -213,7 +183,7 @@ fn an_image_that_ends_failed_is_removed_and_built_again() {
         0,
         "the failed one holds the name no more"
     );
-    assert_eq!(farm.failure("a")["class"], "transient");
+    farm.failed("transient", "");
     farm.emulator
         .control_post("/_control/fail-images", &json!(false));
     packer.let_go("mended");
@@ -248,12 +218,7 @@ fn an_image_of_the_wanted_name_that_is_anothers_is_not_taken_over() {
         .control_post("/_control/base-image", &json!({ "name": name }));
     let ran = farm.run(&["apply"]);
     assert_eq!(ran.code, 1, "{ran:#?}");
-    let failure = farm.failure("a");
-    assert_eq!(failure["class"], "person", "{failure}");
-    assert!(
-        failure["cause"].as_str().unwrap().contains("is taken by"),
-        "{failure}"
-    );
+    farm.failed("person", "is taken by");
     assert_eq!(packer.runs("build"), 0);
     assert_eq!(farm.made_images(), 1, "it is still there");
 }

@@ -81,6 +81,15 @@ impl Farm {
         });
     }
 
+    /// The newest failure that the journal keeps of the step `a` is of this class, and its cause says this.
+    #[track_caller]
+    fn failed(&self, class: &str, words: &str) {
+        let failure = self.failure("a");
+        assert_eq!(failure["class"], class, "{failure}");
+        let cause = failure["cause"].as_str().unwrap();
+        assert!(cause.contains(words), "{words:?} is in the cause: {cause}");
+    }
+
     /// The newest failure that the journal keeps of a step.
     fn failure(&self, step: &str) -> Value {
         let events = self.events(step);

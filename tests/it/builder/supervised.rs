@@ -46,7 +46,22 @@ fn a_superseded_build_is_cancelled_cleaned_up_and_built_anew() {
     farm.settles("a");
     let first = ["intent", "started", "failed", "cleaned"];
     assert_eq!(farm.stages("a"), [&first[..], &RECORDED].concat());
-    assert_eq!(farm.failure("a")["class"], "cancelled");
+    farm.failed("cancelled", "");
+    assert_eq!((packer.runs("build"), farm.made_images()), (2, 1));
+    assert_eq!(farm.leftovers(), "");
+}
+
+#[test]
+fn a_build_that_the_host_ends_is_no_cancelled_one_and_is_built_again() {
+    let (mut farm, packer) = one_step(&format!(
+        "[build]\nkey\ninstance\nwrite running\nhang\non-term\nerror Cancelling build after receiving terminated\nexit 1\n\
+         [build 2]\n{WHOLE}"
+    ));
+    farm.daemon();
+    farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
+    farm.supervisor().signal(Signal::TERM);
+    farm.settles("a");
+    farm.failed("transient", "");
     assert_eq!((packer.runs("build"), farm.made_images()), (2, 1));
     assert_eq!(farm.leftovers(), "");
 }
@@ -65,7 +80,7 @@ fn a_build_without_its_supervisor_can_be_cancelled() {
         .write("packer_workspaces/a/install.sh", "echo 2\n");
     farm.repo.commit("another script");
     farm.settles("a");
-    assert_eq!(farm.failure("a")["class"], "cancelled");
+    farm.failed("cancelled", "");
     assert_eq!(farm.leftovers(), "");
 }
 
@@ -82,11 +97,7 @@ fn a_build_beyond_its_limit_is_ended_and_what_it_made_is_removed() {
     );
     let ran = farm.commit_and_apply();
     assert_eq!(ran.code, 1, "{ran:#?}");
-    let failure = farm.failure("a");
-    assert!(
-        failure["cause"].as_str().unwrap().contains("timeout"),
-        "{failure}"
-    );
+    farm.failed("step", "timeout");
     assert_eq!(packer.runs("build"), 1, "it would take as long again");
     assert_eq!(farm.leftovers(), "", "the key too");
 }
