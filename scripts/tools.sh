@@ -19,9 +19,15 @@ unpack() { # unpack PACKAGE…: download and extract without installing
   done
 }
 
+# Read whole: a `grep -q` that has seen enough breaks the pipe, which `pipefail` takes for an answer.
+lacks() { # lacks FILE LIBRARY
+  [[ "$(ldd "$1" 2>/dev/null || true)" == *"$2"*"not found"* ]]
+}
+
 # A program of ours starts with the libraries that were unpacked for it.
 provide() { # provide NAME FILE
-  if ldd "$2" 2>/dev/null | grep -q 'not found'; then
+  rm -f "$tools/bin/$1"
+  if lacks "$2" ''; then
     printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s "$@"\n' "$tools/root/usr/lib/x86_64-linux-gnu:$tools/root/lib/x86_64-linux-gnu" "$2" >"$tools/bin/$1"
     chmod +x "$tools/bin/$1"
   else
@@ -46,7 +52,7 @@ if ! command -v ssh-keygen >/dev/null; then
 fi
 if [ ! -x /usr/sbin/sshd ] || [ ! -x /usr/lib/openssh/sftp-server ]; then
   unpack openssh-server openssh-sftp-server
-  if ldd "$tools/root/usr/sbin/sshd" | grep -q 'libwrap.*not found'; then unpack libwrap0; fi
+  if lacks "$tools/root/usr/sbin/sshd" libwrap; then unpack libwrap0; fi
   provide sftp-server "$tools/root/usr/lib/openssh/sftp-server"
   provide sshd "$tools/root/usr/sbin/sshd"
   # sshd starts itself again by its own path, so it cannot stand behind a script.
