@@ -42,6 +42,12 @@ pub(crate) enum Command {
     AllowRewrite(AllowRewriteArgs),
     /// What Packer said, of this build or an earlier one.
     Logs(LogsArgs),
+    /// Every build that was tried, newest first: its stages, times, and why it failed.
+    History(HistoryArgs),
+    /// Try a step again that has failed, whatever it waits for.
+    Retry(RetryArgs),
+    /// End the running build of a step cleanly.
+    Cancel(CancelArgs),
     /// The daemon: watch, plan, build, record, for ever.
     Run,
     /// Runs one build; started by the reconciler itself.
@@ -194,6 +200,45 @@ pub(crate) struct LogsArgs {
     /// Go on until the build is over.
     #[arg(long, short)]
     pub(crate) follow: bool,
+    #[command(flatten)]
+    /// Which workflow.
+    pub(crate) which: Which,
+}
+
+/// `history`
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// Only this step, in git or not.
+    pub(crate) step: Option<String>,
+    /// At most so many builds of each workflow.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) limit: usize,
+    #[command(flatten)]
+    /// Which workflow.
+    pub(crate) which: Which,
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+/// `retry`
+#[derive(Debug, Args)]
+pub(crate) struct RetryArgs {
+    /// The step.
+    pub(crate) step: String,
+    #[command(flatten)]
+    /// Which workflow.
+    pub(crate) which: Which,
+}
+
+/// `cancel`
+#[derive(Debug, Args)]
+pub(crate) struct CancelArgs {
+    /// The step.
+    pub(crate) step: String,
+    /// Ask, and do not wait until the build has ended.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
     #[command(flatten)]
     /// Which workflow.
     pub(crate) which: Which,

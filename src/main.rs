@@ -42,8 +42,11 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return commands::print::failure(&error.into()),
     };
-    match runtime.block_on(commands::run(cli)) {
+    let code = match runtime.block_on(commands::run(cli)) {
         Ok(code) => code,
         Err(error) => commands::print::failure(&error),
-    }
+    };
+    // A fetch that hangs on a thread of its own does not keep the process.
+    runtime.shutdown_background();
+    code
 }

@@ -25,7 +25,7 @@ pub enum AwsFailure {
 
 /// Error codes by which services say that a call may be made again later.
 /// Source: the EC2 and DynamoDB API references, "common errors".
-const TRANSIENT: [&str; 17] = [
+const TRANSIENT: [&str; 22] = [
     "RequestLimitExceeded",
     "Throttling",
     "ThrottlingException",
@@ -43,6 +43,11 @@ const TRANSIENT: [&str; 17] = [
     "Unavailable",
     "RequestTimeout",
     "InsufficientInstanceCapacity",
+    "InsufficientHostCapacity",
+    "EC2ThrottledException",
+    "SlowDown",
+    "PriorRequestNotComplete",
+    "TransactionConflictException",
 ];
 
 const NO_PERMISSION: [&str; 4] = [

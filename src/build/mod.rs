@@ -3,6 +3,7 @@
 //! This file is the port; `packer` is its adapter. What to build was decided by the plan; what the outcome means for the record
 //! is decided by `reconcile`.
 
+mod blame;
 pub mod packer;
 pub mod process;
 pub mod supervisor;

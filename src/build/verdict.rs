@@ -3,7 +3,8 @@
 //! Exit 0 is no success and another exit is not nothing: a build has succeeded when EC2 shows one image under its unique name and
 //! Packer did not say that it failed before the image was whole.
 
-use crate::build::{BuildOutcome, Exit, PackerStage};
+use crate::build::blame::{cause_line, class_of};
+use crate::build::{BuildOutcome, Exit};
 use crate::catalog::{Image, ImageState};
 use crate::ids::{AmiId, Region};
 use crate::inventory::journal::FailureClass;
@@ -102,7 +103,11 @@ fn step(cause: String) -> Verdict {
 }
 
 fn failed(outcome: &BuildOutcome, exit: &Exit) -> Verdict {
-    let said = outcome.errors.join("\n");
+    // What ended the build is without the words of provisioners; where Packer did not come to say it, all that it complained of.
+    let said = match outcome.failures.as_slice() {
+        [] => outcome.errors.join("\n"),
+        failures => failures.join("\n"),
+    };
     let (class, cause) = match exit {
         Exit::TimedOut => (
             FailureClass::Step,
@@ -131,85 +136,6 @@ fn failed(outcome: &BuildOutcome, exit: &Exit) -> Verdict {
     Verdict::Failed { class, cause }
 }
 
-const PERSON: [&str; 9] = [
-    "UnauthorizedOperation",
-    "AccessDenied",
-    "AuthFailure",
-    "VcpuLimitExceeded",
-    "InstanceLimitExceeded",
-    "InvalidAMIID.NotFound",
-    "Missing plugins",
-    "plugins are not installed",
-    "NoCredentialProviders",
-];
-
-const TRANSIENT: [&str; 17] = [
-    "RequestLimitExceeded",
-    "Throttling",
-    "InsufficientInstanceCapacity",
-    "InternalError",
-    "ServiceUnavailable",
-    "Unavailable",
-    "RequestExpired",
-    "ExpiredToken",
-    "connection refused",
-    "connection reset",
-    "i/o timeout",
-    "no such host",
-    "unexpected EOF",
-    "TLS handshake timeout",
-    "Timeout waiting for SSH",
-    "Script disconnected unexpectedly",
-    "status code: 5",
-];
-
-/// What kind of failure Packer's words tell of; without a word that is known, the step's own.
-fn class_of(said: &str, stage: PackerStage) -> FailureClass {
-    if said.contains("Script exited with non-zero exit status") {
-        return FailureClass::Step;
-    }
-    if PERSON.iter().any(|word| said.contains(word)) {
-        FailureClass::Person
-    } else if stage == PackerStage::Build && TRANSIENT.iter().any(|word| said.contains(word)) {
-        FailureClass::Transient
-    } else {
-        FailureClass::Step
-    }
-}
-
-/// The line that names the cause: not Packer's closing summary, and not what a provisioner wrote to standard error.
-fn cause_line(errors: &[String]) -> Option<String> {
-    let lines = || {
-        errors
-            .iter()
-            .flat_map(|text| text.lines())
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-    };
-    let telling = |line: &&str| {
-        [
-            "errored",
-            "Error",
-            "error:",
-            "exited with",
-            "disconnected",
-            "Timeout",
-        ]
-        .iter()
-        .any(|word| line.contains(word))
-            && !line.starts_with("==> Some builds")
-    };
-    let line = lines()
-        .filter(telling)
-        .max_by_key(|line| line.contains("exited with") || line.contains("status code"))
-        .or_else(|| lines().next_back())?;
-    let line = line
-        .split_once("errored after")
-        .and_then(|(_, rest)| rest.split_once(": "))
-        .map_or(line, |(_, rest)| rest);
-    Some(line.trim_start_matches("==> ").chars().take(300).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -218,6 +144,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::build::PackerStage;
     use crate::catalog::Leftovers;
     use crate::ids::AmiName;
 
@@ -315,28 +242,5 @@ mod tests {
         let mut elsewhere = outcome(Exit::Code(0), &["ami-1"], &[]);
         elsewhere.artifacts[0].0 = Region::new("elsewhere");
         assert_eq!(class(&elsewhere, None), FailureClass::Step);
-    }
-
-    #[test]
-    fn packers_words_tell_whose_turn_it_is() {
-        let of = |said: &str| class(&outcome(Exit::Code(1), &[], &[said]), None);
-        assert_eq!(
-            of(
-                "Build 'x' errored after 3 seconds: Script exited with non-zero exit status: 7. Allowed exit codes are: [0]"
-            ),
-            FailureClass::Step
-        );
-        assert_eq!(
-            of("Error launching source instance: InsufficientInstanceCapacity: no capacity"),
-            FailureClass::Transient
-        );
-        assert_eq!(
-            of("Error querying AMI: InvalidAMIID.NotFound: x"),
-            FailureClass::Person
-        );
-        assert_eq!(
-            of("Error launching source instance: UnauthorizedOperation: x"),
-            FailureClass::Person
-        );
     }
 }

@@ -12,13 +12,13 @@ use reconciler::plan::decision::Decision;
 use reconciler::plan::text;
 use reconciler::plan::words::{LineCounts, duration_words, sentence};
 use reconciler::reconcile::checkout::Checkout;
-use reconciler::reconcile::driver::{Driver, Event, Observer, Orders, Wake};
+use reconciler::reconcile::driver::{Driver, Event, Observer, Orders};
 use reconciler::source::trusted::Purpose;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::open::{config, sites, workflows_of};
 use super::render::no_such_step;
+use super::stop::on_signals;
 use super::{CommandError, print};
 use crate::cli::ApplyArgs;
 
@@ -46,6 +46,9 @@ impl Observer for Teller {
             ),
             Event::Superseded(step) => {
                 format!("> {step}  cancelled: git says something else by now\n")
+            }
+            Event::CancelRequested { step, by } => {
+                format!("> {step}  cancelled: {by} asked for it\n")
             }
             Event::Standby(holder) => format!("waiting: {holder} holds the lease\n"),
             Event::Stopped(_, error) => return print::diagnostic(&error.diagnostic()),
@@ -96,14 +99,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &ApplyArgs) -> Result<ExitCo
         once: true,
     };
     let (wake, wakes) = mpsc::channel(4);
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
-        let _ = wake.send(Wake::Stop).await;
-    });
+    on_signals(wake)?;
     let mut driver = Driver::new(config, sites, orders, Arc::new(Teller));
     let report = driver.run(wakes).await;
     if driver.is_building() {

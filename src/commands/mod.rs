@@ -3,16 +3,20 @@
 mod adopt;
 mod allow_rewrite;
 mod apply;
+mod cancel;
 mod check;
 mod diff;
+mod history;
 mod lines;
 mod logs;
 mod open;
 mod plan;
 pub(crate) mod print;
 mod render;
+mod retry;
 mod run;
 mod status;
+mod stop;
 pub(crate) mod supervise;
 
 use std::process::ExitCode;
@@ -66,6 +70,9 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::AllowRewrite(args) => allow_rewrite::run(config, &args),
         Command::Adopt(args) => adopt::run(config, &args).await,
         Command::Logs(args) => logs::run(config, &args).await,
+        Command::History(args) => history::run(config, &args).await,
+        Command::Retry(args) => retry::run(config, &args).await,
+        Command::Cancel(args) => cancel::run(config, &args).await,
         Command::Run => run::run(config).await,
         Command::Supervise { folder } => Ok(supervise::run(&folder)),
     }

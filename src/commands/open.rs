@@ -1,19 +1,41 @@
 //! Opens what every command needs: configuration, repositories, workflows.
 
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use reconciler::config::load::{Surroundings, load};
 use reconciler::config::{Config, RepositoryConfig};
 use reconciler::diagnostic::Diagnostic;
+use reconciler::ids::StepId;
+use reconciler::reconcile::checkout::Checkout;
 use reconciler::reconcile::driver::Site;
 use reconciler::reconcile::error::PassError;
+use reconciler::reconcile::start::host_name;
 use reconciler::source::discover::{WorkflowFolder, workflows};
 use reconciler::source::trusted::Purpose;
 use reconciler::source::{GitTree, open_trusted};
 
 use super::CommandError;
 use crate::cli::Which;
+
+/// Who types: `user@host`.
+pub(crate) fn who() -> String {
+    let user = ["SUDO_USER", "USER", "LOGNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
+        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+    format!("{user}@{}", host_name())
+}
+
+/// The steps of a workflow in git, as far as they can be read.
+pub(crate) fn step_ids(opened: &Opened, folder: &WorkflowFolder) -> BTreeSet<StepId> {
+    let Ok(checkout) = Checkout::read(&opened.tree, folder, HashMap::new()) else {
+        return BTreeSet::new();
+    };
+    let sound = checkout.outlines.iter().map(|step| step.id.clone());
+    sound.chain(checkout.broken.keys().cloned()).collect()
+}
 
 /// Loads the configuration in the surroundings of this process.
 pub(crate) fn config(named: Option<&Path>) -> Result<Config, CommandError> {

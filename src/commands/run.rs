@@ -8,14 +8,15 @@ use std::time::Duration;
 use reconciler::config::Config;
 use reconciler::inventory::journal::Progress;
 use reconciler::reconcile::driver::{Driver, Event, Observer, Orders, Site, Wake};
+use reconciler::source::SourceError;
 use reconciler::source::trusted::Purpose;
 use reconciler::source::watch::RefWatch;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use super::CommandError;
 use super::open::{config, sites};
+use super::stop::on_signals;
 use crate::cli::Which;
 use crate::telemetry;
 
@@ -54,6 +55,9 @@ impl Observer for Logger {
             Event::Superseded(step) => {
                 info!(step = %step, "build cancelled: git says something else by now");
             }
+            Event::CancelRequested { step, by } => {
+                info!(step = %step, by, "build cancelled on request");
+            }
             Event::Standby(holder) => {
                 info!(holder, "standing by: another reconciler holds the lease");
             }
@@ -79,15 +83,12 @@ pub(crate) async fn run(named: Option<&Path>) -> Result<ExitCode, CommandError> 
         version = env!("CARGO_PKG_VERSION"),
         "started"
     );
-    let (wake, wakes) = mpsc::channel(16);
-    for site in &sites {
-        let source = Arc::clone(&site.source);
-        tokio::task::spawn_blocking(move || source.fetch())
-            .await
-            .map_err(std::io::Error::other)??;
+    let (wake, mut wakes) = mpsc::channel(16);
+    on_signals(wake.clone())?;
+    if !fetch(&sites, &mut wakes).await? {
+        return Ok(ExitCode::SUCCESS);
     }
     watch(&config, &sites, &wake);
-    signals(wake.clone())?;
     watchdog();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let mut driver = Driver::new(config, sites, Orders::default(), Arc::new(Logger));
@@ -100,23 +101,28 @@ pub(crate) async fn run(named: Option<&Path>) -> Result<ExitCode, CommandError> 
     Ok(ExitCode::SUCCESS)
 }
 
-fn signals(wake: mpsc::Sender<Wake>) -> Result<(), CommandError> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut reload = signal(SignalKind::hangup())?;
-    tokio::spawn(async move {
-        loop {
-            let sent = tokio::select! {
-                _ = terminate.recv() => wake.send(Wake::Stop).await,
-                _ = interrupt.recv() => wake.send(Wake::Stop).await,
-                _ = reload.recv() => wake.send(Wake::Look).await,
-            };
-            if sent.is_err() {
-                return;
+/// Fetches what is followed. False if the daemon was told to end meanwhile: an answer that does not come holds nobody up.
+async fn fetch(sites: &[Site], wakes: &mut mpsc::Receiver<Wake>) -> Result<bool, CommandError> {
+    for site in sites {
+        let source = Arc::clone(&site.source);
+        let mut fetching = tokio::task::spawn_blocking(move || source.fetch());
+        let fetched = loop {
+            tokio::select! {
+                fetched = &mut fetching => break fetched.map_err(std::io::Error::other)?,
+                wake = wakes.recv() => if !matches!(wake, Some(Wake::Look)) {
+                    return Ok(false);
+                },
             }
+        };
+        match fetched {
+            // After a start of the host the network may be late; it is fetched again on its interval.
+            Err(error @ SourceError::Transient { .. }) => {
+                warn!(repository = site.source.place(), "{error}");
+            }
+            other => other?,
         }
-    });
-    Ok(())
+    }
+    Ok(true)
 }
 
 /// Tells systemd that the process lives, twice in each interval that the unit asks for.

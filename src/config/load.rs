@@ -10,11 +10,11 @@ use jiff::SignedDuration;
 use serde_json::{Map, Value};
 
 use crate::config::raw::{
-    RawBaseAmiPolicy, RawConfig, RawLogFormat, RawOnSuperseded, RawRepository,
+    RawBaseAmiPolicy, RawConfig, RawLogFormat, RawOnShutdown, RawOnSuperseded, RawRepository,
 };
 use crate::config::{
-    AwsConfig, BaseAmiPolicy, Config, InventoryConfig, Location, LogFormat, OnSuperseded,
-    PackerConfig, RepositoryConfig, RetryConfig, trust,
+    AwsConfig, BaseAmiPolicy, Config, InventoryConfig, Location, LogFormat, OnShutdown,
+    OnSuperseded, PackerConfig, RepositoryConfig, RetryConfig, trust,
 };
 use crate::desired::ami_name::DEFAULT_TEMPLATE;
 use crate::diagnostic::Diagnostic;
@@ -36,12 +36,13 @@ const PREFIX: &str = "RECONCILER_";
 const NOT_KEYS: [&str; 2] = ["RECONCILER_CONFIG", "RECONCILER_LOG"];
 
 /// Keys that may be overridden, each with the type of its value.
-const KEYS: [(&str, Kind); 26] = [
+const KEYS: [(&str, Kind); 27] = [
     ("state_dir", Kind::Text),
     ("ami_name", Kind::Text),
     ("base_ami_policy", Kind::Text),
     ("max_concurrent_builds", Kind::Number),
     ("on_superseded", Kind::Text),
+    ("on_shutdown", Kind::Text),
     ("interval", Kind::Text),
     ("lease_duration", Kind::Text),
     ("log_format", Kind::Text),
@@ -297,6 +298,7 @@ fn apply(mut raw: RawConfig, mut overrides: Map<String, Value>) -> Result<RawCon
         base_ami_policy,
         max_concurrent_builds,
         on_superseded,
+        on_shutdown,
         interval,
         lease_duration,
         log_format
@@ -363,6 +365,10 @@ fn check(raw: RawConfig, around: &Surroundings) -> Result<Config, Diagnostic> {
             Some(RawBaseAmiPolicy::Follow) => BaseAmiPolicy::Follow,
         },
         max_concurrent_builds,
+        on_shutdown: match raw.on_shutdown {
+            None | Some(RawOnShutdown::Leave) => OnShutdown::Leave,
+            Some(RawOnShutdown::Cancel) => OnShutdown::Cancel,
+        },
         on_superseded: match raw.on_superseded {
             None | Some(RawOnSuperseded::Finish) => OnSuperseded::Finish,
             Some(RawOnSuperseded::Cancel) => OnSuperseded::Cancel,

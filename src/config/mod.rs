@@ -34,6 +34,8 @@ pub struct Config {
     pub max_concurrent_builds: usize,
     /// What happens to a running build whose inputs changed again.
     pub on_superseded: OnSuperseded,
+    /// What happens to running builds when the daemon is told to end.
+    pub on_shutdown: OnShutdown,
     /// How often a pass is made when nothing wakes the loop.
     pub interval: Duration,
     /// How long a lease holds without a heartbeat.
@@ -138,6 +140,15 @@ pub enum OnSuperseded {
     /// It is finished and recorded, then the step is built anew.
     Finish,
     /// It is cancelled and cleaned up, then the step is built anew.
+    Cancel,
+}
+
+/// What happens to running builds when the daemon is told to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnShutdown {
+    /// They go on under their supervisors; the next daemon takes them up.
+    Leave,
+    /// They are cancelled and cleaned up, and built again at the next start.
     Cancel,
 }
 

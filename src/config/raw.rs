@@ -27,6 +27,8 @@ pub struct RawConfig {
     pub max_concurrent_builds: Option<usize>,
     /// What happens to a running build whose inputs changed again: `finish` or `cancel`.
     pub on_superseded: Option<RawOnSuperseded>,
+    /// What happens to running builds when the daemon is told to end: `leave` or `cancel`.
+    pub on_shutdown: Option<RawOnShutdown>,
     /// How often a pass is made when nothing wakes the loop, as a duration such as `5m`.
     pub interval: Option<String>,
     /// How long a lease holds without a heartbeat.
@@ -156,6 +158,16 @@ pub enum RawOnSuperseded {
     /// It is finished and recorded.
     Finish,
     /// It is cancelled and cleaned up.
+    Cancel,
+}
+
+/// What happens to running builds when the daemon is told to end.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawOnShutdown {
+    /// They go on under their supervisors.
+    Leave,
+    /// They are cancelled and cleaned up.
     Cancel,
 }
 

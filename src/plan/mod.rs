@@ -6,6 +6,7 @@ pub mod decision;
 pub mod json;
 pub mod planner;
 pub mod reasons;
+pub mod repeats;
 pub mod text;
 pub mod tree;
 pub mod words;

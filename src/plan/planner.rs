@@ -14,7 +14,7 @@ use crate::desired::digest::Digest;
 use crate::desired::step::SourceImage;
 use crate::diagnostic::Diagnostic;
 use crate::ids::{AmiId, AmiName, StepId, WorkflowId};
-use crate::inventory::journal::{Attempt, FailureClass, Progress};
+use crate::inventory::journal::{Attempt, Failure, FailureClass, Progress};
 use crate::inventory::record::{Built, RecordHead};
 use crate::plan::decision::{Blocked, Build, BuildSource, Building, Decision, Reason, Update};
 use crate::plan::reasons::reasons;
@@ -94,6 +94,8 @@ pub struct Observation<'a> {
     pub attempts: &'a HashMap<StepId, Attempt>,
     /// Steps that a person wants built whatever their state.
     pub forced: &'a BTreeSet<StepId>,
+    /// Steps that were built from these inputs more than once already, with the time before which that is not done again.
+    pub held: &'a HashMap<StepId, Failure>,
     /// Now.
     pub now: Timestamp,
 }
@@ -356,16 +358,19 @@ impl Step<'_, '_> {
                 let by = asked.by.clone();
                 reasons.insert(0, Reason::RetryRequested { by });
             } else if waits && !self.forced() {
+                let failure = failure.clone();
                 return match (failure.class, failure.retry_at) {
-                    (FailureClass::Transient | FailureClass::Person, Some(until)) => {
-                        Decision::BackingOff {
-                            until,
-                            failure: failure.clone(),
-                        }
-                    }
-                    _ => Decision::Quarantined(failure.clone()),
+                    (FailureClass::Step, _) | (_, None) => Decision::Quarantined(failure),
+                    (_, Some(until)) => Decision::BackingOff { until, failure },
                 };
             }
+        }
+        if let Some(failure) = self.seen.held.get(&self.step.id)
+            && let Some(until) = failure.retry_at.filter(|at| *at > self.seen.now)
+            && !self.forced()
+        {
+            let failure = failure.clone();
+            return Decision::BackingOff { until, failure };
         }
         match self.desires.ami_name(self.step, &fingerprint, rebuild) {
             Err(why) => Decision::Broken(vec![why]),

@@ -36,8 +36,47 @@ pub fn retry_at(
     Some(now + wait.max(Duration::from_secs(1)))
 }
 
+/// The time of the next try after the reconciler itself ended a build, because git said something else or it was shut down: that is no
+/// fault of the step, which is built again as soon as it is wanted. Should it happen again and again, it waits as after a transient failure.
+#[must_use]
+pub fn after_own_cancel(
+    attempt: u32,
+    policy: &RetryConfig,
+    now: Timestamp,
+    jitter: f64,
+) -> Option<Timestamp> {
+    match attempt.checked_sub(1) {
+        None => Some(now),
+        Some(before) => retry_at(FailureClass::Transient, before, policy, now, jitter),
+    }
+}
+
+/// So many tries may end in a failure that could be the network's as well as the step's own.
+const DOUBTFUL_TRIES: u32 = 3;
+
+/// What a failure counts as, in view of the tries before it: a machine that cannot be reached, or is lost on the way, is tried again
+/// a few times; after that it is the step's own doing (a wrong user name, a closed port, a reboot), and each try costs an instance.
+#[must_use]
+pub fn in_view_of(attempt: u32, class: FailureClass, cause: &str) -> FailureClass {
+    const DOUBTFUL: [&str; 5] = [
+        "Timeout waiting for SSH",
+        "Timeout waiting for WinRM",
+        "disconnected unexpectedly",
+        "failed waiting for successful resource state",
+        "unexpected state",
+    ];
+    let doubtful = DOUBTFUL.iter().any(|words| cause.contains(words));
+    if class == FailureClass::Transient && doubtful && attempt + 1 >= DOUBTFUL_TRIES {
+        FailureClass::Step
+    } else {
+        class
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const POLICY: RetryConfig = RetryConfig {
@@ -57,6 +96,61 @@ mod tests {
             [0, 1, 2, 40].map(|n| wait(FailureClass::Transient, n)),
             [Some(30), Some(60), Some(120), Some(1800)]
         );
+    }
+
+    #[test]
+    fn a_build_that_the_reconciler_ended_is_wanted_again_at_once_but_not_in_a_loop() {
+        let at = |attempt| after_own_cancel(attempt, &POLICY, Timestamp::UNIX_EPOCH, 1.0);
+        let waits = [0, 1, 2, 40].map(|attempt| at(attempt).map(Timestamp::as_second));
+        assert_eq!(waits, [Some(0), Some(30), Some(60), Some(1800)]);
+    }
+
+    #[test]
+    fn a_machine_that_is_never_reached_is_the_steps_own_doing_in_the_end() {
+        let cause = "Timeout waiting for SSH.";
+        let of = |attempt| in_view_of(attempt, FailureClass::Transient, cause);
+        assert_eq!(
+            [0, 1, 2].map(of),
+            [
+                FailureClass::Transient,
+                FailureClass::Transient,
+                FailureClass::Step
+            ]
+        );
+        let capacity = "InsufficientInstanceCapacity";
+        assert_eq!(
+            in_view_of(9, FailureClass::Transient, capacity),
+            FailureClass::Transient
+        );
+    }
+
+    proptest! {
+        /// Whatever the outcomes: the starts of one fingerprint in a window stay under what the policy says.
+        #[test]
+        fn starts_in_a_window_stay_under_the_policy(
+            outcomes in prop::collection::vec((0_u8..4, 0.0..1.0_f64, 0_i64..3600), 1..200),
+        ) {
+            let (mut now, mut starts) = (Timestamp::UNIX_EPOCH, Vec::new());
+            for (attempt, (outcome, jitter, took)) in (0..).zip(outcomes) {
+                starts.push(now.as_second());
+                now += Duration::from_secs(took.unsigned_abs());
+                let next = match outcome {
+                    0 => retry_at(FailureClass::Transient, attempt, &POLICY, now, jitter),
+                    1 => retry_at(FailureClass::Person, attempt, &POLICY, now, jitter),
+                    2 => after_own_cancel(attempt, &POLICY, now, jitter),
+                    // Nothing more happens by itself.
+                    _ => retry_at(FailureClass::Step, attempt, &POLICY, now, jitter),
+                };
+                let Some(next) = next else { break };
+                prop_assert!(next >= now);
+                now = next;
+            }
+            // 30 s, doubled up to 30 min, each at least half: eight tries until the cap, then one in a quarter of an hour at most.
+            for (index, start) in starts.iter().enumerate() {
+                let in_hour = starts[index..].iter().filter(|at| **at < start + 3600).count();
+                prop_assert!(in_hour <= 8 + 4, "{in_hour} starts in an hour");
+            }
+        }
     }
 
     #[test]

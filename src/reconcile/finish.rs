@@ -17,9 +17,9 @@ use crate::inventory::journal::{Attempt, Failure, FailureClass, Promise, Stage};
 use crate::inventory::record::{Built, Record, RecordHead};
 use crate::inventory::tags::Tags;
 use crate::inventory::{Expected, Fence};
-use crate::reconcile::entries::{append, append_with};
+use crate::reconcile::entries::{append, append_with, take_in_requests};
 use crate::reconcile::error::PassError;
-use crate::reconcile::failure::retry_at;
+use crate::reconcile::failure::{after_own_cancel, in_view_of, retry_at};
 use crate::reconcile::ports::Ports;
 
 /// How long an image may take to become available after Packer has ended.
@@ -37,6 +37,7 @@ pub async fn carry(
         Some(running) => Some(ports.builder.wait(&running).await?),
         None => None,
     };
+    take_in_requests(ports, &mut attempt, fence).await?;
     let catalog = catalog(ports)?;
     let image = catalog.own_image_named(&attempt.intent.ami_name).await?;
     let verdict = match &outcome {
@@ -44,6 +45,10 @@ pub async fn carry(
         // Never started, or nothing is left of it on this host: what EC2 shows is all there is.
         None => match &image {
             Some(image) => Verdict::Made(image.id.clone()),
+            None if attempt.cancel_requested.is_some() => Verdict::Failed {
+                class: FailureClass::Cancelled,
+                cause: "cancelled".to_owned(),
+            },
             None => Verdict::Failed {
                 class: FailureClass::Transient,
                 cause: "the build never started, or its host is gone".to_owned(),
@@ -219,13 +224,16 @@ pub(super) async fn fail(
         u32::from(attempt.intent.fingerprint.as_bytes()[31])
             ^ (attempt.started_at.subsec_nanosecond().unsigned_abs() & 0xff),
     ) / 255.0;
-    let retry_at = retry_at(
-        class,
-        attempt.intent.attempt,
-        &config.retry,
-        Timestamp::now(),
-        dice,
-    );
+    let (tries, now) = (attempt.intent.attempt, Timestamp::now());
+    let class = in_view_of(tries, class, &cause);
+    let (cause, retry_at) = match (class, &attempt.cancel_requested) {
+        (FailureClass::Cancelled, Some(asked)) => (format!("cancelled by {}", asked.by), None),
+        (FailureClass::Cancelled, None) => (
+            "ended by the reconciler: git said something else, or it was shut down".to_owned(),
+            after_own_cancel(tries, &config.retry, now, dice),
+        ),
+        _ => (cause, retry_at(class, tries, &config.retry, now, dice)),
+    };
     append(
         ports,
         attempt,

@@ -9,17 +9,21 @@ use crate::config::Config;
 use crate::desired::jinja::Engine;
 use crate::desired::step::SourceImage;
 use crate::diagnostic::Diagnostic;
-use crate::ids::{AmiId, StepId};
+use crate::ids::{AmiId, Revision, StepId};
 use crate::inventory::journal::Attempt;
 use crate::inventory::record::RecordHead;
-use crate::plan::decision::{Decision, Reason};
+use crate::plan::decision::{Build, BuildSource, Decision, Reason};
 use crate::plan::planner::{Observation, PlannedStep, decide};
+use crate::plan::repeats::{self, Wanted};
 use crate::plan::{Orphan, Plan};
 use crate::reconcile::cache::Row;
 use crate::reconcile::checkout::{Checkout, Desired};
 use crate::reconcile::error::PassError;
 use crate::reconcile::ports::Ports;
 use crate::workflow::RootBase;
+
+/// How many events of a step are read to find out how often it was built.
+const REMEMBERED: usize = 400;
 
 /// What is asked of a look.
 pub struct Request<'a> {
@@ -130,6 +134,7 @@ pub async fn look(
         .filter(|step| !broken.contains_key(&step.id))
         .cloned()
         .collect();
+    let free = HashMap::new();
     let seen = Observation {
         workflow_id: workflow,
         steps: &sound,
@@ -141,6 +146,7 @@ pub async fn look(
         images: images.as_ref(),
         attempts: &attempts,
         forced: request.forced,
+        held: &free,
         now: request.now,
     };
     let mut steps = decide(&seen, &mut desires);
@@ -155,7 +161,26 @@ pub async fn look(
             desires.recorded.insert(step.id.clone(), components);
         }
     }
-    if !desires.recorded.is_empty() {
+    let mut held = HashMap::new();
+    for step in &steps {
+        if let Some(wanted) = repeated(step, &checkout.revision, &attempts)
+            && !request.forced.contains(&step.id)
+        {
+            let events = ports
+                .inventory
+                .events(workflow, Some(&step.id), REMEMBERED)
+                .await?;
+            let unit = config.retry.person;
+            if let Some(why) = repeats::held(&repeats::past(&events), wanted, unit, request.now) {
+                held.insert(step.id.clone(), why);
+            }
+        }
+    }
+    if !desires.recorded.is_empty() || !held.is_empty() {
+        let seen = Observation {
+            held: &held,
+            ..seen
+        };
         steps = decide(&seen, &mut desires);
     }
     let fresh = desires.fresh_rows();
@@ -184,6 +209,44 @@ pub async fn look(
         plan,
         attempts,
         fresh,
+    })
+}
+
+/// What is to be built though neither git nor the image that it starts from changed since it was built or tried: the journal has to tell how
+/// often that was done.
+fn repeated<'a>(
+    step: &'a PlannedStep,
+    revision: &'a Revision,
+    attempts: &HashMap<StepId, Attempt>,
+) -> Option<Wanted<'a>> {
+    let Decision::Build(Build {
+        source:
+            BuildSource::Known {
+                source,
+                fingerprint,
+                ..
+            },
+        ..
+    }) = &step.decision
+    else {
+        return None;
+    };
+    let recorded = step.record.as_ref().is_some_and(|head| {
+        head.built.as_ref().is_some_and(|built| {
+            built.fingerprint == *fingerprint
+                || (built.revision == *revision && head.base_ami_id == source.id)
+        })
+    });
+    let tried = attempts.get(&step.id).is_some_and(|attempt| {
+        let intent = &attempt.intent;
+        intent.fingerprint != *fingerprint
+            && intent.revision == *revision
+            && intent.source_ami == source.id
+    });
+    (recorded || tried).then_some(Wanted {
+        fingerprint,
+        revision,
+        source_ami: &source.id,
     })
 }
 

@@ -13,5 +13,6 @@ pub mod finish;
 pub mod lease;
 pub mod look;
 pub mod ports;
+pub mod request;
 pub mod start;
 pub mod update;

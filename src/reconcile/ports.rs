@@ -27,6 +27,28 @@ pub struct Ports {
     pub builder: Arc<dyn ImageBuilder>,
     /// Where images are made.
     pub region: Region,
+    access: Option<Arc<Access>>,
+}
+
+/// What the credentials of builds are fetched with, anew for each.
+struct Access {
+    session: Session,
+    settings: PackerSettings,
+}
+
+impl Ports {
+    /// The same ports, with credentials for builds that are as fresh as can be had.
+    pub async fn with_fresh_credentials(&self) -> Result<Self, PassError> {
+        let Some(access) = &self.access else {
+            return Ok(self.clone());
+        };
+        let mut settings = access.settings.clone();
+        settings.environment = access.session.packer_environment().await?;
+        Ok(Self {
+            builder: Arc::new(PackerBuilder::new(settings)),
+            ..self.clone()
+        })
+    }
 }
 
 /// What the ports are needed for.
@@ -36,6 +58,8 @@ pub enum Use {
     LookOffline,
     /// To look.
     Look,
+    /// To look, and to write what a person asks for.
+    Ask,
     /// To build and record.
     Act,
 }
@@ -63,7 +87,7 @@ pub async fn connect(
     } else {
         PackerEnvironment::default()
     };
-    let builder = PackerBuilder::new(PackerSettings {
+    let settings = PackerSettings {
         packer: config.packer.clone(),
         builds_dir: config.state_dir.join("builds"),
         source_overrides: if config.aws.endpoint_url.is_some() {
@@ -73,16 +97,18 @@ pub async fn connect(
         },
         environment,
         own_binary: own_binary(),
-    });
+    };
+    let builder = PackerBuilder::new(settings.clone());
     let catalog: Option<Arc<dyn ImageCatalog>> = match usage {
         Use::LookOffline => None,
-        Use::Look | Use::Act => Some(Arc::new(Ec2Catalog::new(session.ec2()))),
+        Use::Look | Use::Ask | Use::Act => Some(Arc::new(Ec2Catalog::new(session.ec2()))),
     };
     Ok(Ports {
         inventory,
         catalog,
         builder: Arc::new(builder),
         region: session.region().clone(),
+        access: (usage == Use::Act).then(|| Arc::new(Access { session, settings })),
     })
 }
 
@@ -92,7 +118,7 @@ fn open_inventory(
     usage: Use,
 ) -> Result<Arc<dyn Inventory>, PassError> {
     Ok(match &config.inventory {
-        InventoryConfig::Sqlite { path } if usage == Use::Act => {
+        InventoryConfig::Sqlite { path } if matches!(usage, Use::Ask | Use::Act) => {
             Arc::new(SqliteInventory::open(path)?)
         }
         InventoryConfig::Sqlite { path } => Arc::new(SqliteInventory::open_read_only(path)?),

@@ -211,6 +211,7 @@ impl World {
             images: Some(&self.images),
             attempts: &self.attempts,
             forced: &self.forced,
+            held: &HashMap::new(),
             now: Timestamp::UNIX_EPOCH + Duration::from_secs(100),
         };
         decide(&seen, &mut self.desires)

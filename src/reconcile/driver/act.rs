@@ -1,92 +1,190 @@
 //! Does what a plan says, as far as it can be done now. Chooses nothing.
+//!
+//! What cannot be done for one step stops no other; it is tried again later, more rarely each time.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 
-use super::Driver;
+use jiff::Timestamp;
+
 use super::event::Event;
+use super::patience::{Matter, dice};
 use super::workflow::WorkflowKey;
+use super::{Driver, PassReport};
 use crate::config::OnSuperseded;
 use crate::ids::StepId;
 use crate::inventory::Fence;
 use crate::inventory::journal::Attempt;
 use crate::plan::Plan;
-use crate::plan::decision::{BuildSource, Decision};
+use crate::plan::decision::{Build, BuildSource, Building, Decision};
+use crate::plan::planner::PlannedStep;
 use crate::reconcile::checkout::{Checkout, Desired};
 use crate::reconcile::error::PassError;
 use crate::reconcile::finish::take_over;
+use crate::reconcile::ports::Ports;
 use crate::reconcile::start::{Started, start};
 use crate::reconcile::update::update;
 
+/// One workflow's part of a pass, once it is planned.
+pub(super) struct Acting<'a> {
+    pub(super) key: &'a WorkflowKey,
+    pub(super) checkout: &'a Checkout,
+    pub(super) plan: &'a Plan,
+    pub(super) attempts: &'a HashMap<StepId, Attempt>,
+    pub(super) fence: &'a Fence,
+}
+
 impl Driver {
-    /// Does what the plan says, as far as it can be done now. Returns whether anything was done.
+    /// Does what the plan says, as far as it can be done now.
     pub(super) async fn act(
         &mut self,
-        key: &WorkflowKey,
-        checkout: &Checkout,
-        plan: &Plan,
-        attempts: &HashMap<StepId, Attempt>,
-        fence: &Fence,
-    ) -> Result<bool, PassError> {
-        let ports = match self.workflows.get(key) {
-            Some(state) => state.ports.clone(),
-            None => return Ok(false),
+        acting: &Acting<'_>,
+        report: &mut PassReport,
+    ) -> Result<(), PassError> {
+        let Some(ports) = self
+            .workflows
+            .get(acting.key)
+            .map(|state| state.ports.clone())
+        else {
+            return Ok(());
         };
-        let mut acted = self.resume(key, &ports, plan, attempts, fence).await?;
-        let wanted = self.orders.wanted(plan);
-        for step in plan.steps.iter().filter(|step| wanted.contains(&step.id)) {
-            match &step.decision {
+        self.resume(acting, &ports, report).await?;
+        self.end_on_request(acting, &ports).await?;
+        let wanted = self.orders.wanted(acting.plan);
+        let steps = acting.plan.steps.iter();
+        for step in steps.filter(|step| wanted.contains(&step.id)) {
+            let matter = Matter::Step(acting.key.clone(), step.id.clone());
+            let revision = Some(&acting.plan.revision);
+            let now = Timestamp::now();
+            if let Some(until) = self.patience.holds(&matter, revision, now) {
+                if !matches!(step.decision, Decision::InSync) {
+                    report.try_again(until, &self.orders);
+                }
+                continue;
+            }
+            let done = match &step.decision {
                 Decision::Update(change) => {
-                    update(&ports, checkout, step, change, fence).await?;
-                    self.observer.notice(&Event::Updated(step));
-                    acted = true;
+                    // What is brought up to date and differs again at once is not mended by doing it faster.
+                    self.patience.note(matter.clone(), revision, now, dice());
+                    let done = update(&ports, acting.checkout, step, change, acting.fence).await;
+                    done.map(|()| {
+                        self.observer.notice(&Event::Updated(step));
+                        true
+                    })
                 }
-                Decision::Building(building)
-                    if building.superseded && self.config.on_superseded == OnSuperseded::Cancel =>
-                {
-                    if let Some((_, Some(running))) = self.running.get(&building.build_id) {
-                        self.observer.notice(&Event::Superseded(&step.id));
-                        ports.builder.cancel(running).await?;
-                    }
+                Decision::Building(building) => self
+                    .end_superseded(step, building, &ports)
+                    .await
+                    .map(|()| false),
+                Decision::Build(build) => self.begin(acting, step, build, &ports).await,
+                _ => {
+                    self.patience.forget(&matter);
+                    Ok(false)
                 }
-                _ => {}
+            };
+            match done {
+                Ok(done) => report.acted |= done,
+                Err(error) if error.is_fenced() => return Err(error),
+                Err(error) => {
+                    let until = self.patience.note(matter, revision, now, dice());
+                    report.try_again(until, &self.orders);
+                    report.errors += 1;
+                    self.observer.notice(&Event::Stopped(
+                        &format!("{}, step {}", acting.key.1, step.id),
+                        &error,
+                    ));
+                }
             }
         }
-        let desired = Desired::new(
-            checkout,
-            &self.engine,
-            &ports.region,
-            &self.config.ami_name,
-            &plan.root_base,
-        );
-        let mut begun = Vec::new();
-        for step in plan.ready().filter(|step| wanted.contains(&step.id)) {
-            if self.running.len() + begun.len() >= self.config.max_concurrent_builds {
-                break;
+        Ok(())
+    }
+
+    /// Starts one build if its source is known and there is room. Returns whether anything was done.
+    async fn begin(
+        &mut self,
+        acting: &Acting<'_>,
+        step: &PlannedStep,
+        build: &Build,
+        ports: &Ports,
+    ) -> Result<bool, PassError> {
+        let stopping = self.stopping.load(Ordering::Acquire);
+        let full = self.running.len() >= self.config.max_concurrent_builds;
+        if stopping || full || !matches!(build.source, BuildSource::Known { .. }) {
+            return Ok(false);
+        }
+        // A daemon lives for months; credentials may not.
+        let ports = ports.with_fresh_credentials().await?;
+        let started = {
+            let desired = Desired::new(
+                acting.checkout,
+                &self.engine,
+                &ports.region,
+                &self.config.ami_name,
+                &acting.plan.root_base,
+            );
+            let (config, fence) = (&self.config, acting.fence);
+            start(config, &ports, &desired, &step.id, build, fence).await?
+        };
+        if !matches!(started, Started::Nothing) {
+            self.orders.forced.remove(&step.id);
+        }
+        match started {
+            Started::Nothing => return Ok(false),
+            Started::Running(attempt, running) => {
+                self.observer.notice(&Event::Started(&attempt));
+                self.follow(acting.key, &ports, acting.fence, *attempt, Some(running));
             }
-            let Decision::Build(build) = &step.decision else {
+            Started::Exists(attempt, image) => {
+                let attempt = take_over(&ports, acting.fence, *attempt, &image).await?;
+                self.observer.notice(&Event::TakenOver(&attempt));
+            }
+            Started::Failed(attempt) => self.observer.notice(&Event::Ended(&attempt)),
+        }
+        Ok(true)
+    }
+
+    /// Ends builds of this host that a person wants to end.
+    async fn end_on_request(
+        &mut self,
+        acting: &Acting<'_>,
+        ports: &Ports,
+    ) -> Result<(), PassError> {
+        for attempt in acting.attempts.values().filter(|one| !one.is_over()) {
+            let Some(asked) = &attempt.cancel_requested else {
                 continue;
             };
-            if matches!(build.source, BuildSource::Known { .. }) {
-                let started = start(&self.config, &ports, &desired, &step.id, build, fence).await?;
-                if let Started::Running(attempt, running) = &started {
-                    self.observer.notice(&Event::Started(attempt));
-                    begun.push(((**attempt).clone(), Some(running.clone())));
-                }
-                acted |= !matches!(started, Started::Nothing);
-                self.orders.forced.remove(&step.id);
-                match started {
-                    Started::Exists(attempt, image) => {
-                        let attempt = take_over(&ports, fence, *attempt, &image).await?;
-                        self.observer.notice(&Event::TakenOver(&attempt));
-                    }
-                    Started::Failed(attempt) => self.observer.notice(&Event::Ended(&attempt)),
-                    Started::Running(..) | Started::Nothing => {}
-                }
+            if let Some(followed) = self.running.get_mut(&attempt.build_id)
+                && let Some(running) = &followed.running
+                && !followed.ending
+            {
+                ports.builder.cancel(running).await?;
+                followed.ending = true;
+                self.observer.notice(&Event::CancelRequested {
+                    step: &attempt.step_id,
+                    by: &asked.by,
+                });
             }
         }
-        for (attempt, running) in begun {
-            self.follow(key, &ports, fence, attempt, running);
+        Ok(())
+    }
+
+    /// Ends a build for which git says something else by now, if that is wanted.
+    async fn end_superseded(
+        &mut self,
+        step: &PlannedStep,
+        building: &Building,
+        ports: &Ports,
+    ) -> Result<(), PassError> {
+        if building.superseded
+            && self.config.on_superseded == OnSuperseded::Cancel
+            && let Some(followed) = self.running.get_mut(&building.build_id)
+            && let Some(running) = &followed.running
+            && !followed.ending
+        {
+            ports.builder.cancel(running).await?;
+            followed.ending = true;
+            self.observer.notice(&Event::Superseded(&step.id));
         }
-        Ok(acted)
+        Ok(())
     }
 }

@@ -29,6 +29,13 @@ pub enum Event<'a> {
     },
     /// A running build is cancelled, for git says something else by now.
     Superseded(&'a StepId),
+    /// A running build is cancelled, for a person asked for it.
+    CancelRequested {
+        /// The step.
+        step: &'a StepId,
+        /// Who asked.
+        by: &'a str,
+    },
     /// Another reconciler acts on this workflow.
     Standby(&'a str),
     /// A pass over one workflow or repository was stopped.

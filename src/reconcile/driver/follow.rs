@@ -1,19 +1,32 @@
 //! Builds under way: each is followed in a task of its own, and the loop learns by a message what it came to.
 
-use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::Driver;
+use jiff::Timestamp;
+
+use super::act::Acting;
 use super::event::Event;
+use super::patience::{Matter, dice};
+use super::pause::MOST_TRIES;
 use super::workflow::WorkflowKey;
-use crate::build::RunningBuild;
-use crate::ids::{BuildId, StepId};
+use super::{Driver, PassReport};
+use crate::build::{ImageBuilder, RunningBuild};
+use crate::ids::BuildId;
 use crate::inventory::Fence;
 use crate::inventory::journal::Attempt;
-use crate::plan::Plan;
 use crate::reconcile::error::PassError;
 use crate::reconcile::finish::carry;
 use crate::reconcile::ports::Ports;
+
+/// A build that is followed.
+pub(super) struct Followed {
+    /// Its process, if this host runs it.
+    pub(super) running: Option<RunningBuild>,
+    /// What can end it.
+    pub(super) builder: Arc<dyn ImageBuilder>,
+    /// Whether it was asked to end.
+    pub(super) ending: bool,
+}
 
 /// What following a build came to.
 pub(super) struct Ended {
@@ -29,40 +42,49 @@ impl Driver {
         if let Some(state) = self.workflows.get_mut(&ended.workflow) {
             state.attempts = None;
         }
+        let matter = Matter::Build(ended.build_id.clone());
         match &ended.result {
-            Ok(attempt) => self.observer.notice(&Event::Ended(attempt)),
-            Err(error) => self
-                .observer
-                .notice(&Event::Stopped(&ended.workflow.1, error)),
+            Ok(attempt) => {
+                self.patience.forget(&matter);
+                self.observer.notice(&Event::Ended(attempt));
+            }
+            Err(error) => {
+                self.patience.note(matter, None, Timestamp::now(), dice());
+                self.observer
+                    .notice(&Event::Stopped(&ended.workflow.1, error));
+            }
         }
     }
 
-    /// Builds of an earlier process, or whose end could not be settled: they are followed again.
+    /// Builds of an earlier process, or whose end could not be settled, are followed again; also those of steps that left git.
     pub(super) async fn resume(
         &mut self,
-        key: &WorkflowKey,
+        acting: &Acting<'_>,
         ports: &Ports,
-        plan: &Plan,
-        attempts: &HashMap<StepId, Attempt>,
-        fence: &Fence,
-    ) -> Result<bool, PassError> {
-        let mut resumed = false;
-        let open = |attempt: &&Attempt| !attempt.is_over();
-        let known: BTreeSet<&StepId> = plan.steps.iter().map(|step| &step.id).collect();
-        for attempt in attempts
-            .values()
-            .filter(open)
-            .filter(|attempt| known.contains(&attempt.step_id))
-        {
+        report: &mut PassReport,
+    ) -> Result<(), PassError> {
+        for attempt in acting.attempts.values().filter(|one| !one.is_over()) {
             if self.running.contains_key(&attempt.build_id) {
                 continue;
             }
+            let matter = Matter::Build(attempt.build_id.clone());
+            let tried = self.patience.times(&matter);
+            if self.orders.once && tried >= MOST_TRIES {
+                report.errors += 1;
+                continue;
+            }
+            if let Some(until) = self.patience.holds(&matter, None, Timestamp::now()) {
+                report.wake_at(until);
+                continue;
+            }
             let running = ports.builder.find(&attempt.build_id).await?;
-            self.observer.notice(&Event::Started(attempt));
-            self.follow(key, ports, fence, attempt.clone(), running);
-            resumed = true;
+            if tried == 0 {
+                self.observer.notice(&Event::Started(attempt));
+            }
+            self.follow(acting.key, ports, acting.fence, attempt.clone(), running);
+            report.acted = true;
         }
-        Ok(resumed)
+        Ok(())
     }
 
     /// Follows a build to its end.
@@ -75,8 +97,12 @@ impl Driver {
         running: Option<RunningBuild>,
     ) {
         let build_id = attempt.build_id.clone();
-        self.running
-            .insert(build_id.clone(), (attempt.step_id.clone(), running.clone()));
+        let followed = Followed {
+            running: running.clone(),
+            builder: Arc::clone(&ports.builder),
+            ending: false,
+        };
+        self.running.insert(build_id.clone(), followed);
         let (config, ports, fence) = (Arc::clone(&self.config), ports.clone(), fence.clone());
         let (ended, workflow) = (self.ended.0.clone(), key.clone());
         tokio::spawn(async move {

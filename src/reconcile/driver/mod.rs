@@ -6,29 +6,36 @@ mod act;
 mod event;
 mod follow;
 mod orders;
+mod patience;
 mod pause;
+mod shutdown;
 mod site;
 mod workflow;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use crate::build::RunningBuild;
 use crate::config::Config;
 use crate::desired::jinja::Engine;
-use crate::ids::{BuildId, Revision, StepId};
+use crate::ids::{BuildId, Revision};
 use crate::plan::Plan;
 use crate::reconcile::error::PassError;
 pub use event::{Event, Observer};
-use follow::Ended;
+use follow::{Ended, Followed};
 pub use orders::Orders;
-use pause::{Waiting, pause};
+use patience::{Matter, Patience, dice};
+use pause::{Waiting, earliest, pause};
 pub use site::Site;
 use site::open;
-use workflow::{WorkflowKey, WorkflowState};
+use workflow::{WorkflowKey, WorkflowState, journal_moved};
+
+/// How long a pass that is under way may go on after a request to end: enough to write down what it just did.
+const LAST_MOMENT: Duration = Duration::from_secs(2);
 
 /// Why the loop wakes. None of them says what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +55,9 @@ pub struct Driver {
     observer: Arc<dyn Observer>,
     workflows: BTreeMap<WorkflowKey, WorkflowState>,
     heads: HashMap<String, Revision>,
-    running: HashMap<BuildId, (StepId, Option<RunningBuild>)>,
+    running: HashMap<BuildId, Followed>,
+    patience: Patience,
+    stopping: Arc<AtomicBool>,
     ended: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
 }
 
@@ -63,6 +72,27 @@ pub struct PassReport {
     pub next_try: Option<Timestamp>,
     /// Whether this pass started or changed anything.
     pub acted: bool,
+}
+
+impl PassReport {
+    /// The loop has to wake at this time.
+    fn wake_at(&mut self, at: Timestamp) {
+        self.next_try = earliest(self.next_try, Some(at));
+    }
+
+    /// What went wrong is to be tried again at this time; a command that ends says that it went wrong instead.
+    fn try_again(&mut self, at: Timestamp, orders: &Orders) {
+        if !orders.once {
+            self.wake_at(at);
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.plans.extend(other.plans);
+        self.errors += other.errors;
+        self.next_try = earliest(self.next_try, other.next_try);
+        self.acted |= other.acted;
+    }
 }
 
 impl Driver {
@@ -83,47 +113,72 @@ impl Driver {
             workflows: BTreeMap::new(),
             heads: HashMap::new(),
             running: HashMap::new(),
+            patience: Patience::default(),
+            stopping: Arc::default(),
             ended: mpsc::unbounded_channel(),
         }
     }
 
     /// Makes passes until told to stop or, with [`Orders::once`], until nothing is left to do. Returns the last pass.
     pub async fn run(&mut self, mut wakes: mpsc::Receiver<Wake>) -> PassReport {
-        loop {
-            let report = self.pass().await;
-            if self.orders.once
-                && self.running.is_empty()
-                && !report.acted
-                && report.next_try.is_none()
+        let mut last = PassReport::default();
+        let mut busy = 0;
+        while let Some((report, wanted_again)) = self.pass_unless_stopped(&mut wakes).await {
+            last = report;
+            if self.orders.once && self.running.is_empty() && !last.acted && last.next_try.is_none()
             {
-                self.release().await;
-                return report;
+                break;
             }
+            busy = if last.acted && !self.is_building() {
+                busy + 1
+            } else {
+                0
+            };
             let waiting = Waiting {
                 building: self.is_building(),
+                busy,
                 standby: self.workflows.values().any(|state| state.lease.is_none()),
                 interval: self.config.interval,
             };
-            let pause = pause(&report, waiting, Timestamp::now());
+            let pause = match wanted_again {
+                true => Duration::ZERO,
+                false => pause(&last, waiting, Timestamp::now()),
+            };
             tokio::select! {
                 wake = wakes.recv() => if !matches!(wake, Some(Wake::Look)) {
-                    self.release().await;
-                    return report;
+                    break;
                 },
                 Some(ended) = self.ended.1.recv() => self.note(&ended),
+                () = journal_moved(&self.workflows) => {}
                 () = tokio::time::sleep(pause) => {}
             }
             while let Ok(ended) = self.ended.1.try_recv() {
                 self.note(&ended);
             }
         }
+        self.end().await;
+        last
     }
 
-    /// Builds go on under their supervisors; leases go back.
-    async fn release(&mut self) {
-        for state in self.workflows.values_mut() {
-            if let Some(lease) = state.lease.take() {
-                lease.release().await;
+    /// A pass, and whether something changed while it was made; none if it was stopped: what hangs is left where it is, as in a crash.
+    async fn pass_unless_stopped(
+        &mut self,
+        wakes: &mut mpsc::Receiver<Wake>,
+    ) -> Option<(PassReport, bool)> {
+        let stopping = Arc::clone(&self.stopping);
+        let mut again = false;
+        let mut pass = std::pin::pin!(self.pass());
+        loop {
+            tokio::select! {
+                report = &mut pass => return Some((report, again)),
+                wake = wakes.recv() => match wake {
+                    Some(Wake::Look) => again = true,
+                    Some(Wake::Stop) | None => {
+                        stopping.store(true, Ordering::Release);
+                        let _ = tokio::time::timeout(LAST_MOMENT, pass).await;
+                        return None;
+                    }
+                },
             }
         }
     }
@@ -137,6 +192,11 @@ impl Driver {
     /// One pass over everything.
     pub async fn pass(&mut self) -> PassReport {
         let mut report = PassReport::default();
+        for state in self.workflows.values_mut() {
+            if let Some(lease) = &state.lease {
+                state.looked_at = lease.journal_seq();
+            }
+        }
         for index in 0..self.sites.len() {
             if let Err(error) = self.pass_site(index, &mut report).await {
                 report.errors += 1;
@@ -151,19 +211,31 @@ impl Driver {
         let site = &self.sites[index];
         let name = site.name.clone();
         let (tree, folders) = tokio::task::block_in_place(|| open(site))?;
-        self.note_rewrite(index, tree.revision())?;
+        let revision = tree.revision().clone();
+        self.note_rewrite(index, &revision)?;
         for folder in folders {
-            if let Err(error) = self.pass_workflow(index, &tree, &folder, report).await {
-                if error.is_fenced()
-                    && let Some(state) =
-                        self.workflows.get_mut(&(name.clone(), folder.path.clone()))
-                {
-                    state.lease = None;
-                    state.attempts = None;
-                }
+            let key = (name.clone(), folder.path.clone());
+            let matter = Matter::Workflow(key.clone());
+            let now = Timestamp::now();
+            if let Some(until) = self.patience.holds(&matter, Some(&revision), now) {
                 report.errors += 1;
-                self.observer.notice(&Event::Stopped(&folder.path, &error));
+                report.try_again(until, &self.orders);
+                continue;
             }
+            let Err(error) = self.pass_workflow(index, &tree, &folder, report).await else {
+                self.patience.forget(&matter);
+                continue;
+            };
+            if error.is_fenced()
+                && let Some(state) = self.workflows.get_mut(&key)
+            {
+                state.lease = None;
+                state.attempts = None;
+            }
+            let until = self.patience.note(matter, Some(&revision), now, dice());
+            report.errors += 1;
+            report.try_again(until, &self.orders);
+            self.observer.notice(&Event::Stopped(&folder.path, &error));
         }
         Ok(())
     }

@@ -13,17 +13,22 @@ use crate::reconcile::driver::Orders;
 /// The shortest pause while something is due: a hot loop is worse than a second.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// The longest pause while something is wrong or another reconciler acts.
+/// The longest pause while another reconciler acts.
 const SOON: Duration = Duration::from_secs(5);
 
+/// So many passes may follow each other at once.
+const AT_ONCE: u32 = 8;
+
 /// A command that ends gives up after so many tries at one fingerprint.
-const MOST_TRIES: u32 = 4;
+pub(super) const MOST_TRIES: u32 = 4;
 
 /// What the loop waits for beside its wakes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Waiting {
     /// Whether builds are under way.
     pub(super) building: bool,
+    /// How many passes in a row did something without a build that goes on.
+    pub(super) busy: u32,
     /// Whether another reconciler holds a lease.
     pub(super) standby: bool,
     /// How often a pass is made when nothing happens.
@@ -32,10 +37,15 @@ pub(super) struct Waiting {
 
 /// How long the loop sleeps after a pass unless something wakes it.
 pub(super) fn pause(report: &PassReport, waiting: Waiting, now: Timestamp) -> Duration {
+    // What a pass did may let the next one do more. Should that never end, it is no hot loop.
     if report.acted && !waiting.building {
-        return Duration::ZERO;
+        let doubled = 1_u64 << waiting.busy.saturating_sub(AT_ONCE).min(16);
+        return match waiting.busy {
+            0..=AT_ONCE => Duration::ZERO,
+            _ => Duration::from_secs(doubled).min(waiting.interval.max(SHORTEST)),
+        };
     }
-    let soon = if report.errors > 0 || waiting.standby {
+    let soon = if waiting.standby {
         SOON
     } else {
         waiting.interval
@@ -91,6 +101,7 @@ mod tests {
 
     const IDLE: Waiting = Waiting {
         building: false,
+        busy: 1,
         standby: false,
         interval: Duration::from_mins(5),
     };
@@ -128,6 +139,8 @@ mod tests {
             ..IDLE
         };
         assert_eq!(after(&acted, building), IDLE.interval);
+        let pauses = [8, 9, 10, 40].map(|busy| after(&acted, Waiting { busy, ..IDLE }).as_secs());
+        assert_eq!(pauses, [0, 2, 4, 300], "work that never ends slows down");
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! What the loop keeps of one workflow from pass to pass, and its part of a pass: connect, hold the lease, look, act.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::act::Acting;
 use super::event::Event;
-use super::pause::{earliest, most_tries, next_try};
+use super::pause::{most_tries, next_try};
 use super::{Driver, PassReport};
 use crate::ids::StepId;
 use crate::inventory::Fence;
@@ -32,6 +34,8 @@ pub(super) struct WorkflowState {
     pub(super) lease: Option<Held>,
     pub(super) watched: Option<Watched>,
     pub(super) attempts: Option<(u64, HashMap<StepId, Attempt>)>,
+    /// The journal's counter at the last look.
+    pub(super) looked_at: u64,
     pub(super) last_plan: Option<Plan>,
     pub(super) cache: Option<StepCache>,
 }
@@ -77,6 +81,7 @@ impl Driver {
             return Ok(());
         };
         let seq = state.lease.as_ref().map_or(0, Held::journal_seq);
+        state.looked_at = seq;
         let known = state
             .attempts
             .take()
@@ -98,23 +103,29 @@ impl Driver {
         {
             self.observer.notice(&Event::Planned(&seen.plan));
         }
-        let acted = self
-            .act(&key, &checkout, &seen.plan, &seen.attempts, &fence)
-            .await;
+        let mut own = PassReport::default();
+        let acting = Acting {
+            key: &key,
+            checkout: &checkout,
+            plan: &seen.plan,
+            attempts: &seen.attempts,
+            fence: &fence,
+        };
+        let acted = self.act(&acting, &mut own).await;
         if let Some(state) = self.workflows.get_mut(&key) {
-            state.attempts = matches!(acted, Ok(false)).then_some((seq, seen.attempts));
+            let unchanged = acted.is_ok() && !own.acted && own.errors == 0;
+            state.attempts = unchanged.then_some((seq, seen.attempts));
             state.last_plan = Some(seen.plan.clone());
             if let Some(cache) = &mut state.cache {
                 cache.store(&seen.fresh);
             }
         }
-        report.acted |= *acted.as_ref().unwrap_or(&true);
-        report.next_try = earliest(
-            report.next_try,
-            next_try(&seen.plan, &self.orders, self.tries()),
-        );
+        report.add(own);
+        if let Some(at) = next_try(&seen.plan, &self.orders, self.tries()) {
+            report.wake_at(at);
+        }
         report.plans.push(seen.plan);
-        acted.map(|_| ())
+        acted
     }
 
     fn tries(&self) -> u32 {
@@ -151,6 +162,7 @@ impl Driver {
             lease: None,
             watched: None,
             attempts: None,
+            looked_at: 0,
             last_plan: None,
             cache: StepCache::open(
                 &self.config.state_dir,
@@ -199,6 +211,18 @@ impl Driver {
         let fence = held.fence();
         state.lease = Some(held);
         Ok(fence)
+    }
+}
+
+/// Ends when somebody else has written to a journal: a person's request, or what a heartbeat showed of it.
+pub(super) async fn journal_moved(workflows: &BTreeMap<WorkflowKey, WorkflowState>) {
+    const LOOK: Duration = Duration::from_millis(250);
+    let moved = |state: &WorkflowState| {
+        let lease = state.lease.as_ref();
+        lease.is_some_and(|held| held.journal_seq() != state.looked_at)
+    };
+    while !workflows.values().any(moved) {
+        tokio::time::sleep(LOOK).await;
     }
 }
 

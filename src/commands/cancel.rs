@@ -1,0 +1,157 @@
+//! `reconciler cancel STEP`: the running build of a step is ended cleanly.
+//!
+//! The wish goes into the journal, where whoever holds the lease and the supervisor on whatever host find it; a build of this host is asked
+//! directly as well. Where no reconciler runs, this command carries the build to its end itself.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use reconciler::config::Config;
+use reconciler::diagnostic::Diagnostic;
+use reconciler::ids::{StepId, WorkflowId};
+use reconciler::inventory::journal::{Attempt, Stage};
+use reconciler::reconcile::checkout::read_params;
+use reconciler::reconcile::finish::carry;
+use reconciler::reconcile::lease::{Asked, ask};
+use reconciler::reconcile::ports::{Ports, Use, connect};
+use reconciler::reconcile::request::request;
+use reconciler::source::trusted::Purpose;
+use tokio::time::Instant;
+
+use super::apply::ending;
+use super::open::{config, who, workflows_of};
+use super::{CommandError, print};
+use crate::cli::CancelArgs;
+
+/// How long a build may take to end beyond its grace, before this command stops waiting for it.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+struct Found {
+    ports: Ports,
+    workflow: WorkflowId,
+    attempt: Attempt,
+}
+
+pub(crate) async fn run(named: Option<&Path>, args: &CancelArgs) -> Result<ExitCode, CommandError> {
+    let config = config(named)?;
+    let step = StepId::new(&args.step);
+    let found = find(&config, args, &step).await?;
+    let inventory = found.ports.inventory.as_ref();
+    let runs = |attempt: &Attempt| match attempt.is_over() {
+        false => Ok(()),
+        true => Err(not_running(&step)),
+    };
+    runs(&found.attempt)?;
+    let stage = Stage::CancelRequested { by: who() };
+    let attempt = request(inventory, &found.workflow, found.attempt, &stage, runs).await?;
+    let running = found.ports.builder.find(&attempt.build_id).await?;
+    if let Some(running) = &running {
+        found.ports.builder.cancel(running).await?;
+    }
+    print::text(&format!(
+        "build {} of {step} on {} is asked to end\n",
+        attempt.build_id, attempt.intent.host
+    ))?;
+    if args.no_wait {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let asked = ask(
+        &found.ports.inventory,
+        &found.workflow,
+        config.lease_duration,
+        &mut None,
+    )
+    .await?;
+    let attempt = match asked {
+        Asked::Held(held) => {
+            let Some(fence) = held.fence() else {
+                return Err(Diagnostic::new("the lease was lost at once").into());
+            };
+            let carried = carry(&config, &found.ports, &fence, attempt, running).await;
+            held.release().await;
+            carried?
+        }
+        Asked::Busy(_) => wait(&config, &found.ports, &found.workflow, attempt).await?,
+    };
+    print::text(&format!("{}\n", ending(&attempt)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn find(config: &Config, args: &CancelArgs, step: &StepId) -> Result<Found, CommandError> {
+    let (mut running, mut known) = (Vec::new(), false);
+    for opened in workflows_of(config, &args.which, Purpose::Look)? {
+        for folder in &opened.folders {
+            let (params, _) = read_params(opened.tree.as_ref(), folder)?;
+            let ports = connect(config, &params, Use::Act).await?;
+            let attempts = ports.inventory.attempts(&params.workflow_id).await?;
+            for attempt in attempts.into_iter().filter(|one| one.step_id == *step) {
+                known = true;
+                if !attempt.is_over() {
+                    running.push(Found {
+                        ports: ports.clone(),
+                        workflow: params.workflow_id.clone(),
+                        attempt,
+                    });
+                }
+            }
+        }
+    }
+    if running.len() > 1 {
+        let names: Vec<_> = running.iter().map(|one| one.workflow.to_string()).collect();
+        return Err(Diagnostic::new(format!(
+            "builds of {step} run in several workflows: {}",
+            names.join(", ")
+        ))
+        .hint("name one with `--workflow`")
+        .into());
+    }
+    running.pop().ok_or_else(|| {
+        if known {
+            not_running(step).into()
+        } else {
+            Diagnostic::new(format!("no build of step `{step}` is known"))
+                .hint("`reconciler status` shows every step")
+                .into()
+        }
+    })
+}
+
+fn not_running(step: &StepId) -> Diagnostic {
+    Diagnostic::new(format!(
+        "there is nothing to cancel: no build of {step} runs"
+    ))
+    .hint(format!(
+        "`reconciler history {step}` shows how its builds ended"
+    ))
+}
+
+/// Waits until whoever holds the lease has settled the build.
+async fn wait(
+    config: &Config,
+    ports: &Ports,
+    workflow: &WorkflowId,
+    asked: Attempt,
+) -> Result<Attempt, CommandError> {
+    let end = Instant::now() + config.packer.grace + PATIENCE;
+    while Instant::now() < end {
+        let attempts = ports.inventory.attempts(workflow).await?;
+        let now = attempts
+            .into_iter()
+            .find(|one| one.build_id == asked.build_id);
+        match now {
+            Some(attempt) if attempt.is_over() => return Ok(attempt),
+            Some(_) => tokio::time::sleep(Duration::from_millis(500)).await,
+            // A newer build of the step has begun: this one is over.
+            None => return Ok(asked),
+        }
+    }
+    Err(Diagnostic::new(format!(
+        "build {} was asked to end and has not ended yet",
+        asked.build_id
+    ))
+    .hint(
+        "`reconciler status` shows it; a host that is gone is noticed when its signs of life stop",
+    )
+    .into())
+}

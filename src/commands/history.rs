@@ -1,0 +1,72 @@
+//! `reconciler history [STEP]`: every build that was tried, from the journal.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use reconciler::diagnostic::Diagnostic;
+use reconciler::ids::StepId;
+use reconciler::reconcile::checkout::read_params;
+use reconciler::reconcile::ports::{Use, connect};
+use reconciler::source::trusted::Purpose;
+use reconciler::status::history::{SCHEMA, builds};
+use reconciler::status::history_text::text;
+use serde_json::json;
+
+use super::open::{config, step_ids, workflows_of};
+use super::{CommandError, print};
+use crate::cli::{HistoryArgs, Output};
+
+/// A build has about eight entries; one that was asked for much may have more.
+const ENTRIES_A_BUILD: usize = 16;
+
+pub(crate) async fn run(
+    named: Option<&Path>,
+    args: &HistoryArgs,
+) -> Result<ExitCode, CommandError> {
+    let config = config(named)?;
+    let step = args.step.as_ref().map(StepId::new);
+    let mut all = Vec::new();
+    let mut known = 0;
+    for opened in workflows_of(&config, &args.which, Purpose::Look)? {
+        for folder in &opened.folders {
+            let (params, _) = read_params(opened.tree.as_ref(), folder)?;
+            let ports = connect(&config, &params, Use::LookOffline).await?;
+            let entries = args.limit.saturating_mul(ENTRIES_A_BUILD);
+            let events = ports
+                .inventory
+                .events(&params.workflow_id, step.as_ref(), entries)
+                .await?;
+            let in_git: BTreeSet<StepId> = step_ids(&opened, folder);
+            let told = builds(&events, args.limit, |step| in_git.contains(step));
+            known += told.len();
+            match args.output {
+                Output::Json => all.push(json!({
+                    "workflow_id": params.workflow_id,
+                    "repository": opened.site.name,
+                    "folder": folder.path,
+                    "builds": told,
+                })),
+                Output::Text if step.is_some() && told.is_empty() => {}
+                Output::Text => {
+                    let workflow = params.workflow_id.to_string();
+                    print::text(&text(&workflow, &told, Timestamp::now()))?;
+                }
+            }
+        }
+    }
+    if let Some(step) = &args.step
+        && known == 0
+    {
+        return Err(
+            Diagnostic::new(format!("no build of step `{step}` is known"))
+                .hint("`reconciler history` shows every build, `reconciler status` every step")
+                .into(),
+        );
+    }
+    if args.output == Output::Json {
+        print::json(&json!({ "schema": SCHEMA, "workflows": all }))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,98 @@
+//! `reconciler retry STEP`: what has failed is tried again. Writes the wish into the journal; whoever holds the lease acts on it.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use reconciler::desired::jinja::Engine;
+use reconciler::diagnostic::Diagnostic;
+use reconciler::ids::StepId;
+use reconciler::inventory::journal::{Attempt, Stage};
+use reconciler::plan::decision::Decision;
+use reconciler::plan::words::{LineCounts, sentence};
+use reconciler::reconcile::ports::Use;
+use reconciler::reconcile::request::request;
+use reconciler::source::trusted::Purpose;
+
+use super::open::{config, who, workflows_of};
+use super::plan::{Seen, see};
+use super::render::no_such_step;
+use super::{CommandError, print};
+use crate::cli::RetryArgs;
+
+pub(crate) async fn run(named: Option<&Path>, args: &RetryArgs) -> Result<ExitCode, CommandError> {
+    let config = config(named)?;
+    let engine = Engine::new();
+    let step = StepId::new(&args.step);
+    let (mut known, mut waiting, mut other) = (Vec::new(), Vec::new(), None);
+    for opened in workflows_of(&config, &args.which, Purpose::Look)? {
+        for folder in &opened.folders {
+            let seen = see(&config, &opened, folder, &engine, Use::Ask).await?;
+            let plan = &seen.look.plan;
+            known.extend(plan.steps.iter().map(|step| step.id.to_string()));
+            let Some(planned) = plan.steps.iter().find(|planned| planned.id == step) else {
+                continue;
+            };
+            if matches!(
+                planned.decision,
+                Decision::Quarantined(_) | Decision::BackingOff { .. }
+            ) {
+                waiting.push(seen);
+            } else {
+                other = Some(sentence(planned, &LineCounts::new(), plan.at));
+            }
+        }
+    }
+    match (waiting.as_slice(), other) {
+        ([seen], _) => ask(seen, &step).await,
+        ([], None) => Err(no_such_step(&args.step, &known).into()),
+        ([], Some(state)) => Err(Diagnostic::new(format!(
+            "there is nothing to retry: {step} has not failed: {state}"
+        ))
+        .hint(format!(
+            "`reconciler apply --rebuild {step}` builds it though nothing changed"
+        ))
+        .into()),
+        (several, _) => Err(Diagnostic::new(format!(
+            "{step} has failed in several workflows: {}",
+            several
+                .iter()
+                .map(|seen| seen.look.plan.workflow_id.to_string())
+                .collect::<Vec<_>>()
+                .join(", ")
+        ))
+        .hint("name one with `--workflow`")
+        .into()),
+    }
+}
+
+async fn ask(seen: &Seen, step: &StepId) -> Result<ExitCode, CommandError> {
+    let inventory = seen.ports.inventory.as_ref();
+    let workflow = &seen.look.plan.workflow_id;
+    let attempts = inventory.attempts(workflow).await?;
+    let newest = attempts.into_iter().find(|one| one.step_id == *step);
+    let Some(newest) = newest else {
+        return Err(Diagnostic::new(format!("no build of {step} is known")).into());
+    };
+    let over = |attempt: &Attempt| match attempt.is_over() {
+        true => Ok(()),
+        false => Err(Diagnostic::new(format!(
+            "there is nothing to retry: build {} of {step} runs",
+            attempt.build_id
+        ))
+        .hint(format!("`reconciler logs --follow {step}` shows it"))),
+    };
+    let stage = Stage::RetryRequested { by: who() };
+    let asked = request(inventory, workflow, newest, &stage, over).await?;
+    let lease = inventory.lease(workflow).await?;
+    let next = match lease.and_then(|lease| lease.holder) {
+        Some(holder) => format!("the reconciler {holder} tries it at its next pass"),
+        None => {
+            format!("no reconciler runs: `reconciler apply {step}` or `reconciler run` tries it")
+        }
+    };
+    print::text(&format!(
+        "retry of {step} after build {}; {next}\n",
+        asked.build_id
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
