@@ -30,7 +30,7 @@ def say(text):
 
 def fail(text):
     print(f"demo: FAILED: {text}", file=sys.stderr, flush=True)
-    for log in ("daemon.log", "emulator.err", "sshd.err"):
+    for log in ("daemon.err", "emulator.err", "sshd.err"):
         path = DEMO / log
         if path.exists() and path.read_text().strip():
             print(f"---- the end of {path.relative_to(ROOT)}", *path.read_text().splitlines()[-25:], sep="\n", file=sys.stderr)
@@ -45,14 +45,38 @@ def claim(truth, text):
 
 def start(name, command, **more):
     """A child that ends with this script: its standard input is a pipe that closes with us, or it gets SIGTERM."""
-    errors = open(DEMO / f"{name}.err", "w")
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=errors, start_new_session=True, **more)
-    STARTED.append(child)
+    errors = open(DEMO / f"{name}.err", "a")
+    with Undisturbed():
+        child = subprocess.Popen([str(part) for part in command], stderr=errors, start_new_session=True, **more)
+        STARTED.append(child)
     return child
 
 
+class Undisturbed:
+    """No interrupt comes between the start of a child and the note of it."""
+
+    waiting, pending = False, None
+
+    def __enter__(self):
+        Undisturbed.waiting = True
+
+    def __exit__(self, *_):
+        Undisturbed.waiting = False
+        if Undisturbed.pending:
+            interrupt(Undisturbed.pending, None)
+
+
+def interrupt(number, _):
+    if Undisturbed.waiting:
+        Undisturbed.pending = number
+    elif number == signal.SIGTERM:
+        sys.exit(143)
+    else:
+        raise KeyboardInterrupt
+
+
 def start_service(name, command):
-    child = start(name, command, stdout=subprocess.PIPE)
+    child = start(name, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     line = child.stdout.readline()
     if not line:
         fail(f"{name} did not start")
@@ -60,28 +84,87 @@ def start_service(name, command):
 
 
 def stop_all():
-    for child in reversed(STARTED):
+    """Ends the daemons, then the builds (which outlive a daemon by design), then what they talk to; and looks that all have ended."""
+    known = ours()
+    services, daemons = STARTED[:2], STARTED[2:]
+    stop(daemons)
+    known |= ours()
+    for pid, beginning, folder in supervisors():
+        (folder / "cancel").touch()
+        send(pid, beginning, signal.SIGTERM)
+    gone({(pid, beginning) for pid, beginning, _ in supervisors()}, 15)
+    known |= ours()
+    stop(services)
+    if not gone(known, 3):
+        for pid, beginning in known:
+            send(pid, beginning, signal.SIGKILL)
+        gone(known, 3)
+
+
+def stop(children):
+    for child in children:
         if child.poll() is None:
             child.send_signal(signal.SIGTERM)
-    for child in reversed(STARTED):
+    for child in children:
         try:
             child.wait(15)
         except subprocess.TimeoutExpired:
             os.killpg(child.pid, signal.SIGKILL)
-    stop_supervisors()
+            child.wait()
 
 
-def stop_supervisors():
-    """Builds outlive the daemon by design; a demo that was interrupted ends them as well."""
+def supervisors():
+    """Those of builds that are not over: process id, start time, folder of the build."""
     for file in (DEMO / "state/builds").glob("*/supervisor.json"):
-        if (file.parent / "exit.json").exists():
-            continue
         known = json.loads(file.read_text())
+        if not (file.parent / "exit.json").exists() and known["pid"]:
+            yield known["pid"], known["pid_start"], file.parent
+
+
+def processes():
+    """Every process that has not ended: parent, session and start time by process id."""
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            if int(Path(f"/proc/{known['pid']}/stat").read_text().rpartition(")")[2].split()[19]) == known["pid_start"]:
-                os.kill(known["pid"], signal.SIGTERM)
-        except (OSError, ValueError):
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[0] not in "ZX":
+            found[int(stat.parent.name)] = int(fields[1]), int(fields[3]), int(fields[19])
+    return found
+
+
+def ours():
+    """The processes that this script or one of its daemons started, and theirs: a process id is used again, with its start time it is not."""
+    running = processes()
+    mine = {child.pid for child in STARTED} | {pid for pid, _, _ in supervisors()}
+    while True:
+        more = {pid for pid, (parent, session, _) in running.items() if parent in mine or session in mine} - mine
+        if not more:
+            return {(pid, running[pid][2]) for pid in mine if pid in running}
+        mine |= more
+
+
+def alive(pid, beginning):
+    return processes().get(pid, (0, 0, None))[2] == beginning
+
+
+def send(pid, beginning, number):
+    if alive(pid, beginning):
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
             pass
+
+
+def gone(known, seconds):
+    """Waits until none of them runs."""
+    end = time.monotonic() + seconds
+    while any(alive(*one) for one in known):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 def environment():
@@ -188,16 +271,23 @@ packer:
 
 
 def start_daemon():
-    log = open(DEMO / "daemon.log", "a")
-    child = subprocess.Popen([str(BINARY), "run"], env=environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    STARTED.append(child)
-    return child
+    return start("daemon", [BINARY, "run"], env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
 def resources(endpoint):
     from urllib.request import urlopen
 
     return json.load(urlopen(f"{endpoint}/_control/resources"))
+
+
+def nothing_left(endpoint):
+    """What a build left is looked after when its image is recorded already: a moment later."""
+    for _ in range(50):
+        left = resources(endpoint)
+        if not left["key_pairs"] and not left["security_groups"] and all(one["state"] == "terminated" for one in left["instances"]):
+            return True
+        time.sleep(0.3)
+    return False
 
 
 def main():
@@ -226,8 +316,7 @@ def main():
     reconciler("status", show=True)
     images = {name: step["ami_id"] for name, step in before.items()}
     claim(len(set(images.values())) == 5, "five steps, five images")
-    left = resources(endpoint)
-    claim(not left["key_pairs"] and not left["security_groups"] and all(i["state"] == "terminated" for i in left["instances"]), "no instance, key pair or security group is left")
+    claim(nothing_left(endpoint), "no instance, key pair or security group is left")
 
     say("A change to one script in the middle: that step and those after it are rebuilt, in order")
     script = work / "packer_workspaces/s03-build-deps/export_versions.sh"
@@ -267,6 +356,26 @@ def main():
     claim(all(final[name]["ami_id"] == current[name] for name in STEPS), "no image was rebuilt for a tag")
     reconciler("status", show=True)
 
+    say("A build is under way and its daemon is killed: the next one carries the build to its record")
+    script = work / "packer_workspaces/s02-mysql/install.sh"
+    script.write_text(script.read_text() + "sleep 6 # as slow as the download of a database\n")
+    commit_and_push(work, "Take the time that it takes")
+    before = {image["id"] for image in resources(endpoint)["images"]}
+    push(work)
+    wait_until("the script runs", lambda steps: any("Provisioning with" in (folder / "packer.log").read_text(errors="replace") for _, _, folder in supervisors()))
+    daemon.kill()
+    daemon.wait()
+    running = list(supervisors())
+    claim(len(running) == 1 and alive(*running[0][:2]), "the daemon is dead (SIGKILL), and Packer goes on under its supervisor")
+    reconciler("status", show=True)
+    daemon = start_daemon()
+    carried = wait_until("the image is recorded", lambda steps: steps["mysql"]["state"] == "in-sync" and steps["mysql"]["ami_id"] != final["mysql"]["ami_id"])
+    made = {image["id"] for image in resources(endpoint)["images"]} - before
+    claim(made == {carried["mysql"]["ami_id"]}, "one image was made, and it is the recorded one: nothing was lost, nothing built twice")
+    claim(nothing_left(endpoint), "no instance, key pair or security group is left")
+    claim(running[0][2].name in reconciler("history", "mysql", show=True).stdout, "the journal tells that it is the build of the dead daemon")
+    reconciler("status", show=True)
+
     say("The daemon ends in order")
     daemon.terminate()
     claim(daemon.wait(15) == 0, "it has ended with exit code 0")
@@ -274,7 +383,8 @@ def main():
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGINT, interrupt)
     try:
         main()
     except KeyboardInterrupt:
@@ -282,4 +392,5 @@ if __name__ == "__main__":
         sys.exit(130)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         stop_all()
