@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 macro_rules! text_id {
@@ -82,5 +83,15 @@ impl BuildId {
     #[must_use]
     pub fn generate() -> Self {
         Self(uuid::Uuid::now_v7().to_string())
+    }
+
+    /// When it was made, by the clock of its host; none for an id of another kind.
+    #[must_use]
+    pub fn made_at(&self) -> Option<Timestamp> {
+        let (seconds, nanos) = uuid::Uuid::parse_str(&self.0)
+            .ok()?
+            .get_timestamp()?
+            .to_unix();
+        Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanos).ok()?).ok()
     }
 }

@@ -11,6 +11,7 @@
 pub mod aws;
 pub mod build;
 pub mod catalog;
+pub mod clock;
 pub mod config;
 pub mod desired;
 pub mod diagnostic;

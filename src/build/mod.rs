@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::Leftovers;
+use crate::clock::Moment;
 use crate::diagnostic::Diagnostic;
 use crate::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId, WorkflowId};
 
@@ -47,6 +48,8 @@ pub struct BuildJob {
     pub rendered: BTreeMap<String, String>,
     /// When the build is ended by force, from its start.
     pub timeout: Duration,
+    /// Packer is not started after this time: the lease of whoever decided the build ends then.
+    pub start_before: Option<Moment>,
 }
 
 /// A file as a build finds it.
@@ -150,6 +153,9 @@ pub enum BuildError {
     /// The host's fault, to be mended by a person: Packer missing or too old.
     #[error("{0}")]
     Host(Diagnostic),
+    /// Nothing was done: whoever asked holds the workflow's lease no longer.
+    #[error("the build was left to another reconciler: the lease was lost")]
+    LeaseLost,
     /// Files or processes.
     #[error("{what}: {source}")]
     Io {

@@ -150,6 +150,12 @@ pub enum CatalogError {
         /// What happened.
         detail: String,
     },
+    /// Nothing was done: whoever asked holds the workflow's lease no longer.
+    #[error("{action} was left to another reconciler: the lease was lost")]
+    LeaseLost {
+        /// What was to be done.
+        action: String,
+    },
     /// It will not work by itself.
     #[error("EC2 refused {action}: {detail}")]
     Refused {

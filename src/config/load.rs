@@ -33,7 +33,7 @@ pub struct Surroundings {
 const PREFIX: &str = "RECONCILER_";
 
 /// Variables of that prefix that are no keys.
-const NOT_KEYS: [&str; 2] = ["RECONCILER_CONFIG", "RECONCILER_LOG"];
+const NOT_KEYS: [&str; 3] = ["RECONCILER_CONFIG", "RECONCILER_HOST", "RECONCILER_LOG"];
 
 /// Keys that may be overridden, each with the type of its value.
 const KEYS: [(&str, Kind); 27] = [

@@ -31,7 +31,7 @@ pub struct RawConfig {
     pub on_shutdown: Option<RawOnShutdown>,
     /// How often a pass is made when nothing wakes the loop, as a duration such as `5m`.
     pub interval: Option<String>,
-    /// How long a lease holds without a heartbeat.
+    /// How long a lease holds without a heartbeat; a build may be silent four times as long.
     pub lease_duration: Option<String>,
     /// How often and when failed builds are tried again.
     pub retry: Option<RawRetry>,

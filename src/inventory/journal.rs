@@ -305,6 +305,12 @@ impl Attempt {
         }
     }
 
+    /// Whether it ended in a record.
+    #[must_use]
+    pub fn is_recorded(&self) -> bool {
+        matches!(self.progress, Progress::Recorded { .. })
+    }
+
     /// Whether nothing more will happen to it by itself.
     #[must_use]
     pub fn is_over(&self) -> bool {

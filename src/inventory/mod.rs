@@ -20,7 +20,7 @@ use jiff::Timestamp;
 
 use crate::ids::{AmiId, BuildId, StepId, WorkflowId};
 use beat::{Answer, Beat};
-use journal::{Attempt, BuildEvent, Progress};
+use journal::{Attempt, BuildEvent};
 use record::{Record, RecordHead};
 
 /// Proof of holding a workflow's lease: a number that grows with every holder.
@@ -116,14 +116,14 @@ pub trait Inventory: Send + Sync {
     /// The newest attempt at each step of a workflow.
     async fn attempts(&self, workflow: &WorkflowId) -> Result<Vec<Attempt>, InventoryError>;
 
-    /// Those of them that did not end in a record: running or failed. All that a plan asks for, and none of it where all
-    /// is well.
+    /// Those of them that did not end in a record and a clean account: running, failed, or with leftovers that are not known to be gone.
+    /// All that a pass asks for, and none of it where all is well.
     async fn unrecorded_attempts(
         &self,
         workflow: &WorkflowId,
     ) -> Result<Vec<Attempt>, InventoryError> {
         let mut attempts = self.attempts(workflow).await?;
-        attempts.retain(|attempt| !matches!(attempt.progress, Progress::Recorded { .. }));
+        attempts.retain(|attempt| !(attempt.is_recorded() && attempt.cleaned));
         Ok(attempts)
     }
 

@@ -40,10 +40,11 @@ impl PassError {
             )
             | Self::Catalog(
                 CatalogError::Unavailable { .. }
+                | CatalogError::LeaseLost { .. }
                 | CatalogError::StillPending { .. }
                 | CatalogError::ImageFailed { .. },
             )
-            | Self::Build(BuildError::Io { .. }) => FailureClass::Transient,
+            | Self::Build(BuildError::Io { .. } | BuildError::LeaseLost) => FailureClass::Transient,
             Self::Build(BuildError::Step(_)) => FailureClass::Step,
             _ => FailureClass::Person,
         }
@@ -52,7 +53,12 @@ impl PassError {
     /// Whether the lease is another's by now.
     #[must_use]
     pub fn is_fenced(&self) -> bool {
-        matches!(self, Self::Inventory(InventoryError::Fenced { .. }))
+        matches!(
+            self,
+            Self::Inventory(InventoryError::Fenced { .. })
+                | Self::Catalog(CatalogError::LeaseLost { .. })
+                | Self::Build(BuildError::LeaseLost)
+        )
     }
 
     /// For people: what happened, where, what to do.

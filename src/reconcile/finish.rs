@@ -10,24 +10,96 @@ use crate::build::verdict::{Verdict, judge};
 use crate::build::{BuildOutcome, RunningBuild};
 use crate::catalog::console_url::aws_console_url;
 use crate::catalog::tags::{ImageTags, tag_change};
-use crate::catalog::{Image, ImageCatalog, Leftovers};
+use crate::catalog::{Image, ImageCatalog, ImageState, Leftovers};
 use crate::config::Config;
 use crate::ids::AmiId;
-use crate::inventory::journal::{Attempt, Failure, FailureClass, Promise, Stage};
+use crate::inventory::journal::{Attempt, Failure, FailureClass, Progress, Promise, Stage};
 use crate::inventory::record::{Built, Record, RecordHead};
 use crate::inventory::tags::Tags;
 use crate::inventory::{Expected, Fence};
 use crate::reconcile::entries::{append, append_with, take_in_requests};
 use crate::reconcile::error::PassError;
+use crate::reconcile::evidence::{End, await_end, is_of_a_lost_build};
 use crate::reconcile::failure::{after_own_cancel, in_view_of, retry_at};
 use crate::reconcile::ports::Ports;
+use crate::reconcile::recovery::{Named, Recovery, State, decide};
 
 /// How long an image may take to become available after Packer has ended.
 const LONGEST_WAIT: Duration = Duration::from_hours(4);
 
-/// Waits for a build and settles it. Returns the attempt as it ended.
+/// Waits for a build and settles it; of one that is over, removes what it left. Returns the attempt as it ended.
 pub async fn carry(
     config: &Config,
+    ports: &Ports,
+    fence: &Fence,
+    mut attempt: Attempt,
+    running: Option<RunningBuild>,
+) -> Result<Attempt, PassError> {
+    if attempt.is_over() {
+        return clean_later(ports, fence, attempt, running).await;
+    }
+    let end = await_end(config, ports, fence, &attempt, running).await?;
+    take_in_requests(ports, &mut attempt, fence).await?;
+    let seconds = end
+        .outcome
+        .as_ref()
+        .map_or(0, |outcome| outcome.duration.as_secs());
+    match verdict(ports, fence, &attempt, &end).await? {
+        Verdict::Made(id) => {
+            record(ports, fence, &mut attempt, &id, seconds).await?;
+        }
+        Verdict::Failed { class, cause } => {
+            let log = end
+                .outcome
+                .as_ref()
+                .map(|outcome| outcome.log.display().to_string());
+            fail(config, ports, &mut attempt, fence, class, cause, log).await?;
+        }
+    }
+    clean(ports, fence, &mut attempt, &end).await?;
+    forget(ports, fence, &attempt).await?;
+    Ok(attempt)
+}
+
+async fn verdict(
+    ports: &Ports,
+    fence: &Fence,
+    attempt: &Attempt,
+    end: &End,
+) -> Result<Verdict, PassError> {
+    let Some(outcome) = &end.outcome else {
+        let image = end.image.as_ref();
+        return Ok(
+            match (
+                decide(State::Gone, Named::of(image.map(|i| &i.state))),
+                image,
+            ) {
+                (Recovery::Adopt, Some(image)) => Verdict::Made(image.id.clone()),
+                _ if attempt.cancel_requested.is_some() => Verdict::Failed {
+                    class: FailureClass::Cancelled,
+                    cause: "cancelled".to_owned(),
+                },
+                _ => Verdict::Failed {
+                    class: FailureClass::Transient,
+                    cause: end.why.clone(),
+                },
+            },
+        );
+    };
+    let judged = judge(outcome, &attempt.intent.region, end.image.as_ref());
+    // A build that was given up has made the image meanwhile, under the same unique name: this one could not.
+    if let (Verdict::Failed { .. }, Some(image)) = (&judged, &end.image)
+        && image.state == ImageState::Available
+        && !outcome.artifacts.iter().any(|(_, id)| *id == image.id)
+        && is_of_a_lost_build(ports, &fence.workflow_id, &attempt.intent.ami_name, image).await?
+    {
+        return Ok(Verdict::Made(image.id.clone()));
+    }
+    Ok(judged)
+}
+
+/// A build whose end is in the journal, but not that what it left is gone.
+async fn clean_later(
     ports: &Ports,
     fence: &Fence,
     mut attempt: Attempt,
@@ -37,40 +109,43 @@ pub async fn carry(
         Some(running) => Some(ports.builder.wait(&running).await?),
         None => None,
     };
-    take_in_requests(ports, &mut attempt, fence).await?;
-    let catalog = catalog(ports)?;
-    let image = catalog.own_image_named(&attempt.intent.ami_name).await?;
-    let verdict = match &outcome {
-        Some(outcome) => judge(outcome, &attempt.intent.region, image.as_ref()),
-        // Never started, or nothing is left of it on this host: what EC2 shows is all there is.
-        None => match &image {
-            Some(image) => Verdict::Made(image.id.clone()),
-            None if attempt.cancel_requested.is_some() => Verdict::Failed {
-                class: FailureClass::Cancelled,
-                cause: "cancelled".to_owned(),
-            },
-            None => Verdict::Failed {
-                class: FailureClass::Transient,
-                cause: "the build never started, or its host is gone".to_owned(),
-            },
-        },
+    let traces = match &outcome {
+        Some(outcome) => outcome.traces.clone(),
+        None => ports
+            .inventory
+            .last_beat(&fence.workflow_id, &attempt.build_id)
+            .await?
+            .map(|beat| beat.sign.traces().clone())
+            .unwrap_or_default(),
     };
-    let seconds = outcome
-        .as_ref()
-        .map_or(0, |outcome| outcome.duration.as_secs());
-    match verdict {
-        Verdict::Made(id) => {
-            record(ports, fence, &mut attempt, &id, seconds).await?;
-        }
-        Verdict::Failed { class, cause } => {
-            let log = outcome
-                .as_ref()
-                .map(|outcome| outcome.log.display().to_string());
-            fail(config, ports, &mut attempt, fence, class, cause, log).await?;
-        }
-    }
-    clean(ports, fence, &mut attempt, outcome.as_ref(), image.as_ref()).await?;
+    let image = catalog(ports)?
+        .own_image_named(&attempt.intent.ami_name)
+        .await?;
+    let end = End {
+        outcome,
+        traces,
+        image,
+        why: String::new(),
+    };
+    clean(ports, fence, &mut attempt, &end).await?;
+    forget(ports, fence, &attempt).await?;
     Ok(attempt)
+}
+
+/// A settled build needs no signs of life; one that was given up is looked after until its host cannot come back.
+async fn forget(ports: &Ports, fence: &Fence, attempt: &Attempt) -> Result<(), PassError> {
+    let beat = ports
+        .inventory
+        .last_beat(&fence.workflow_id, &attempt.build_id)
+        .await?;
+    let asked = attempt.cancel_requested.is_some() && beat.is_none();
+    if asked || beat.is_some_and(|beat| !beat.sign.is_given_up()) {
+        ports
+            .inventory
+            .forget_beat(&attempt.build_id, fence)
+            .await?;
+    }
+    Ok(())
 }
 
 /// Takes an image over that exists already under the wanted name.
@@ -93,7 +168,7 @@ pub async fn take_over(
     Ok(attempt)
 }
 
-fn catalog(ports: &Ports) -> Result<&dyn ImageCatalog, PassError> {
+pub(super) fn catalog(ports: &Ports) -> Result<&dyn ImageCatalog, PassError> {
     ports.catalog.as_deref().ok_or_else(|| {
         PassError::Person(crate::diagnostic::Diagnostic::new("EC2 is not connected"))
     })
@@ -253,18 +328,12 @@ async fn clean(
     ports: &Ports,
     fence: &Fence,
     attempt: &mut Attempt,
-    outcome: Option<&BuildOutcome>,
-    image: Option<&Image>,
+    end: &End,
 ) -> Result<(), PassError> {
     let catalog = catalog(ports)?;
-    let failed = matches!(
-        attempt.progress,
-        crate::inventory::journal::Progress::Failed(_)
-    );
-    let mut told = outcome
-        .map(|outcome| outcome.traces.clone())
-        .unwrap_or_default();
-    if failed && let Some(outcome) = outcome {
+    let failed = matches!(attempt.progress, Progress::Failed(_));
+    let mut told = end.traces.clone();
+    if failed && let Some(outcome) = &end.outcome {
         // Those of another name too: nobody asks for them any more.
         let images = outcome.artifacts.iter();
         let here = images.filter(|(place, _)| *place == attempt.intent.region);
@@ -274,7 +343,7 @@ async fn clean(
         .find_leftovers(&attempt.build_id, &attempt.intent.ami_name, &told)
         .await?;
     if failed {
-        leftovers.add_own_image(attempt, outcome, image);
+        leftovers.add_own_image(attempt, end.outcome.as_ref(), end.image.as_ref());
     } else {
         leftovers.images.clear();
         leftovers.snapshots.clear();

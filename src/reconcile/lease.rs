@@ -3,7 +3,8 @@
 //! # Guarantees
 //!
 //! Whether another's lease has expired is judged by this process's own clock: it has, if its version stood still for its whole
-//! duration. Clocks of hosts may differ as they like. What a frozen holder writes when it wakes is refused by the fencing token.
+//! duration (`observe`). Clocks of hosts may differ as they like. What a frozen holder writes when it wakes is refused by the fencing
+//! token; what it would do at AWS it does not do, for its own time is up as well: [`Mandate`].
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,13 +12,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use crate::build::process::ProcessId;
+use crate::clock::{self, Moment};
 use crate::diagnostic::Diagnostic;
 use crate::ids::WorkflowId;
 use crate::inventory::{Fence, Inventory, InventoryError, Lease};
 use crate::reconcile::error::PassError;
+pub use crate::reconcile::observe::Stillness as Watched;
+use crate::reconcile::observe::Tenure;
 use crate::reconcile::start::host_name;
 
 /// A lease that this process holds, with its heartbeat.
@@ -28,16 +31,37 @@ pub struct Held {
 }
 
 struct Shared {
-    lease: Mutex<Lease>,
+    held: Mutex<(Lease, Tenure)>,
     lost: AtomicBool,
 }
 
 impl Shared {
-    fn lease(&self) -> Lease {
-        self.lease
+    fn held(&self) -> (Lease, Tenure) {
+        self.held
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    fn until(&self) -> Option<Moment> {
+        let tenure = self.held().1;
+        let holds = !self.lost.load(Ordering::Acquire) && tenure.holds(clock::now());
+        holds.then(|| tenure.until())
+    }
+}
+
+/// The word that this process may act on a workflow, to be looked at right before each outside effect.
+#[derive(Clone)]
+pub struct Mandate {
+    shared: Arc<Shared>,
+}
+
+impl Mandate {
+    /// Until when it holds without another heartbeat; none once it is over. Time in which the process was stopped or the machine slept
+    /// counts.
+    #[must_use]
+    pub fn until(&self) -> Option<Moment> {
+        self.shared.until()
     }
 }
 
@@ -45,24 +69,33 @@ impl Held {
     /// The fence for writes; none once the lease is lost.
     #[must_use]
     pub fn fence(&self) -> Option<Fence> {
-        let lease = self.shared.lease();
-        (!self.shared.lost.load(Ordering::Acquire)).then_some(Fence {
+        self.shared.until()?;
+        let (lease, _) = self.shared.held();
+        Some(Fence {
             workflow_id: lease.workflow_id,
             token: lease.token,
         })
     }
 
+    /// The word that this process may act.
+    #[must_use]
+    pub fn mandate(&self) -> Mandate {
+        Mandate {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
     /// The journal's counter as the last heartbeat saw it.
     #[must_use]
     pub fn journal_seq(&self) -> u64 {
-        self.shared.lease().journal_seq
+        self.shared.held().0.journal_seq
     }
 
     /// Gives the lease back.
     pub async fn release(self) {
         self.heartbeat.abort();
         // Should it fail, the lease runs out by itself.
-        let _ = self.inventory.release_lease(&self.shared.lease()).await;
+        let _ = self.inventory.release_lease(&self.shared.held().0).await;
     }
 }
 
@@ -78,13 +111,6 @@ pub enum Asked {
     Held(Held),
     /// It is another's, as far as can be told yet.
     Busy(Lease),
-}
-
-/// Another's lease under observation.
-#[derive(Clone, Debug)]
-pub struct Watched {
-    version: String,
-    since: Instant,
 }
 
 /// `host/pid/start`: enough for another process of this host to tell that the holder is gone.
@@ -106,26 +132,19 @@ pub async fn ask(
     duration: Duration,
     watched: &mut Option<Watched>,
 ) -> Result<Asked, InventoryError> {
+    let asked = clock::now();
     let seen = inventory.lease(workflow).await?;
     if let Some(lease) = &seen
         && let Some(holder) = &lease.holder
         && !is_gone(holder)
     {
-        let still = watched
-            .as_ref()
-            .filter(|watched| watched.version == lease.version);
-        let Some(still) = still else {
-            *watched = Some(Watched {
-                version: lease.version.clone(),
-                since: Instant::now(),
-            });
-            return Ok(Asked::Busy(lease.clone()));
-        };
-        if still.since.elapsed() <= Duration::from_secs(lease.duration_seconds) {
+        let still = Watched::observe(watched, &lease.version, asked, clock::now());
+        if still < Duration::from_secs(lease.duration_seconds) {
             return Ok(Asked::Busy(lease.clone()));
         }
     }
     let seconds = duration.as_secs().max(1);
+    let asked = clock::now();
     let taken = inventory
         .acquire_lease(
             workflow,
@@ -136,7 +155,11 @@ pub async fn ask(
         )
         .await;
     match taken {
-        Ok(lease) => Ok(Asked::Held(hold(inventory, lease))),
+        Ok(lease) => {
+            *watched = None;
+            let tenure = Tenure::renewed(asked, Duration::from_secs(seconds));
+            Ok(Asked::Held(hold(inventory, lease, tenure)))
+        }
         Err(InventoryError::Conflict { .. }) => match inventory.lease(workflow).await? {
             Some(lease) => Ok(Asked::Busy(lease)),
             None => Err(InventoryError::Conflict {
@@ -192,9 +215,9 @@ fn is_gone(holder: &str) -> bool {
     host == host_name() && !ProcessId { pid, start }.is_alive()
 }
 
-fn hold(inventory: &Arc<dyn Inventory>, lease: Lease) -> Held {
+fn hold(inventory: &Arc<dyn Inventory>, lease: Lease, tenure: Tenure) -> Held {
     let shared = Arc::new(Shared {
-        lease: Mutex::new(lease),
+        held: Mutex::new((lease, tenure)),
         lost: AtomicBool::new(false),
     });
     let heartbeat = tokio::spawn(beat(Arc::clone(inventory), Arc::clone(&shared)));
@@ -206,21 +229,23 @@ fn hold(inventory: &Arc<dyn Inventory>, lease: Lease) -> Held {
 }
 
 async fn beat(inventory: Arc<dyn Inventory>, shared: Arc<Shared>) {
-    let duration = Duration::from_secs(shared.lease().duration_seconds);
-    let mut renewed = Instant::now();
+    let duration = Duration::from_secs(shared.held().0.duration_seconds);
+    let mut pause = duration / 3;
     loop {
-        tokio::time::sleep(duration / 3).await;
-        match inventory
-            .renew_lease(&shared.lease(), Timestamp::now())
-            .await
-        {
-            Ok(lease) => {
-                renewed = Instant::now();
-                *shared.lease.lock().unwrap_or_else(PoisonError::into_inner) = lease;
+        tokio::time::sleep(pause).await;
+        let (lease, tenure) = shared.held();
+        let asked = clock::now();
+        // One answer that does not come must not cost the lease.
+        let renewal = inventory.renew_lease(&lease, Timestamp::now());
+        match tokio::time::timeout(duration / 4, renewal).await {
+            Ok(Ok(lease)) => {
+                *shared.held.lock().unwrap_or_else(PoisonError::into_inner) =
+                    (lease, Tenure::renewed(asked, duration));
+                pause = duration / 3;
             }
-            Err(InventoryError::Fenced { .. }) => break,
-            Err(_) if renewed.elapsed() > duration => break,
-            Err(_) => {}
+            Ok(Err(InventoryError::Fenced { .. })) => break,
+            _ if !tenure.holds(clock::now()) => break,
+            _ => pause = duration / 20,
         }
     }
     shared.lost.store(true, Ordering::Release);

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::aws::session::{PackerEnvironment, Session, SessionSettings, StaticKeys};
 use crate::build::ImageBuilder;
-use crate::build::packer::{PackerBuilder, PackerSettings};
+use crate::build::packer::{HeartbeatSettings, PackerBuilder, PackerSettings};
+use crate::build::supervisor::files::InventoryPlace;
 use crate::catalog::ImageCatalog;
 use crate::catalog::ec2::Ec2Catalog;
 use crate::config::{Config, InventoryConfig};
@@ -14,6 +16,7 @@ use crate::inventory::Inventory;
 use crate::inventory::dynamodb::DynamoDbInventory;
 use crate::inventory::sqlite::SqliteInventory;
 use crate::reconcile::error::PassError;
+use crate::reconcile::start::host_name;
 use crate::workflow::WorkflowParams;
 
 /// What a pass looks at and acts through.
@@ -97,6 +100,11 @@ pub async fn connect(
         },
         environment,
         own_binary: own_binary(),
+        heartbeat: Some(HeartbeatSettings {
+            inventory: inventory_place(&config.inventory),
+            host: host_name(),
+            silence: silence(config),
+        }),
     };
     let builder = PackerBuilder::new(settings.clone());
     let catalog: Option<Arc<dyn ImageCatalog>> = match usage {
@@ -110,6 +118,25 @@ pub async fn connect(
         region: session.region().clone(),
         access: (usage == Use::Act).then(|| Arc::new(Access { session, settings })),
     })
+}
+
+/// How long a build may be silent before another host takes it for dead. Longer than a lease: an hour of work hangs on it.
+#[must_use]
+pub fn silence(config: &Config) -> Duration {
+    config.lease_duration * 4
+}
+
+fn inventory_place(config: &InventoryConfig) -> InventoryPlace {
+    match config {
+        InventoryConfig::Sqlite { path } => InventoryPlace::Sqlite {
+            // The supervisor may run in another folder.
+            path: std::path::absolute(path).unwrap_or_else(|_| path.clone()),
+        },
+        InventoryConfig::DynamoDb { table, region, .. } => InventoryPlace::DynamoDb {
+            table: table.clone(),
+            region: region.clone(),
+        },
+    }
 }
 
 fn open_inventory(

@@ -18,6 +18,7 @@ use crate::plan::decision::{Build, BuildSource};
 use crate::reconcile::checkout::{Desired, LoadedStep, metadata};
 use crate::reconcile::entries::append;
 use crate::reconcile::error::PassError;
+use crate::reconcile::evidence::is_of_a_lost_build;
 use crate::reconcile::finish::fail;
 use crate::reconcile::ports::Ports;
 use crate::source::EntryKind;
@@ -65,6 +66,13 @@ pub async fn start(
         Some(catalog) => catalog.own_image_named(ami_name).await?,
         None => None,
     };
+    let lost = match &existing {
+        Some(image) => {
+            let workflow = &desired.checkout.params.workflow_id;
+            is_of_a_lost_build(ports, workflow, ami_name, image).await?
+        }
+        None => false,
+    };
     let timeout = loaded
         .step
         .switches
@@ -93,7 +101,7 @@ pub async fn start(
     };
     let mut attempt = write_intent(ports, desired, step, intent, fence).await?;
     if let Some(image) = existing {
-        return Ok(match taken(&image, &attempt) {
+        return Ok(match taken(&image, &attempt, lost) {
             None => Started::Exists(Box::new(attempt), Box::new(image)),
             Some(cause) => {
                 fail(
@@ -153,10 +161,11 @@ pub async fn start(
     }
 }
 
-/// Why an image of the wanted name cannot be taken over; none if it can: it is this fingerprint's, and whole.
-fn taken(image: &Image, attempt: &Attempt) -> Option<String> {
+/// Why an image of the wanted name cannot be taken over; none if it can: it is this fingerprint's, by its tag or because a build that was
+/// given up has made it after all (`lost`), and whole.
+fn taken(image: &Image, attempt: &Attempt, lost: bool) -> Option<String> {
     let tagged = image.tags.get("reconciler:fingerprint").map(String::as_str);
-    let ours = tagged == Some(attempt.intent.fingerprint.to_string().as_str());
+    let ours = lost || tagged == Some(attempt.intent.fingerprint.to_string().as_str());
     match &image.state {
         ImageState::Available | ImageState::Pending if ours => None,
         state => Some(format!(
@@ -231,12 +240,19 @@ fn job(
         files: files.collect(),
         rendered,
         timeout,
+        start_before: None,
     })
 }
+
+/// Names this host where the system's own name does not tell it from others: in containers, in tests.
+pub const HOST: &str = "RECONCILER_HOST";
 
 /// This host's name, for people and for the question whether a build runs here.
 #[must_use]
 pub fn host_name() -> String {
+    if let Some(named) = std::env::var(HOST).ok().filter(|name| !name.is_empty()) {
+        return named;
+    }
     rustix::system::uname()
         .nodename()
         .to_string_lossy()

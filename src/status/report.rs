@@ -36,10 +36,41 @@ pub struct Report {
     pub at: Timestamp,
     /// Who acts on the workflow; none if nobody does.
     pub held_by: Option<String>,
+    /// More of that; none if nobody does.
+    pub lease: Option<LeaseReport>,
     /// Whether EC2 was asked.
     pub looked_at_ec2: bool,
     /// Every step, in the order of the tree.
     pub steps: Vec<StepReport>,
+}
+
+/// Who acts on a workflow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeaseReport {
+    /// `host/pid/start` of the holder.
+    pub holder: String,
+    /// The fencing token: how often the lease has changed hands.
+    pub token: u64,
+    /// How long the holder may be silent.
+    pub duration_seconds: u64,
+    /// When it gave its last heartbeat, by its own clock.
+    pub renewed_at: Timestamp,
+    /// How long ago that is, by the clock of whoever asks.
+    pub renewed_seconds_ago: i64,
+    /// Whether that is longer than it may be silent: it is gone, or the two clocks differ.
+    pub overdue: bool,
+}
+
+fn lease_report(lease: &Lease, now: Timestamp) -> Option<LeaseReport> {
+    let ago = now.duration_since(lease.renewed_at).as_secs();
+    Some(LeaseReport {
+        holder: lease.holder.clone()?,
+        token: lease.token,
+        duration_seconds: lease.duration_seconds,
+        renewed_at: lease.renewed_at,
+        renewed_seconds_ago: ago,
+        overdue: ago > i64::try_from(lease.duration_seconds).unwrap_or(i64::MAX),
+    })
 }
 
 /// The status of one step.
@@ -114,6 +145,7 @@ pub fn report(plan: &Plan, attempts: &HashMap<StepId, Attempt>, lease: Option<&L
         revision: plan.revision.clone(),
         at: plan.at,
         held_by: lease.and_then(|lease| lease.holder.clone()),
+        lease: lease.and_then(|lease| lease_report(lease, plan.at)),
         looked_at_ec2: plan.looked_at_ec2,
         steps,
     }

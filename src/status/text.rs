@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
+use jiff::SignedDuration;
 
 use crate::plan::words::age_words;
-use crate::status::report::{Report, StepReport};
+use crate::status::report::{LeaseReport, Report, StepReport};
 
 fn style(state: &str) -> Style {
     let colour = match state {
@@ -24,9 +25,9 @@ pub fn text(report: &Report) -> String {
     let mut out = String::with_capacity(96 * report.steps.len());
     let bold = Style::new().bold();
     let holder = report
-        .held_by
+        .lease
         .as_ref()
-        .map_or("no reconciler runs".to_owned(), |holder| held_by(holder));
+        .map_or("no reconciler runs".to_owned(), held_by);
     let _ = writeln!(
         out,
         "{bold}{}{bold:#}  {}@{}  {holder}",
@@ -80,9 +81,15 @@ pub fn text(report: &Report) -> String {
 }
 
 /// `host/pid/start`, as people read it; another form as it is.
-fn held_by(holder: &str) -> String {
-    match holder.rsplitn(3, '/').collect::<Vec<_>>().as_slice() {
+fn held_by(lease: &LeaseReport) -> String {
+    let who = match lease.holder.rsplitn(3, '/').collect::<Vec<_>>().as_slice() {
         [_, pid, host] => format!("reconciler runs on {host}, pid {pid}"),
-        _ => format!("held by {holder}"),
+        _ => format!("held by {}", lease.holder),
+    };
+    let ago = age_words(SignedDuration::from_secs(lease.renewed_seconds_ago.max(0)));
+    if lease.overdue {
+        format!("{who}; no heartbeat for {ago}, it may be gone")
+    } else {
+        format!("{who}; last heartbeat {ago} ago")
     }
 }

@@ -7,9 +7,10 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use crate::build::packer::HeartbeatSettings;
 use crate::build::packer::adapt::{Host, adapt};
 use crate::build::packer::version::PackerVersion;
-use crate::build::supervisor::files::{self, Job, JobCommand, write_atomically};
+use crate::build::supervisor::files::{self, Heartbeat, Job, JobCommand, write_atomically};
 use crate::build::{BuildError, BuildJob, PackerStage};
 use crate::desired::hcl;
 use crate::diagnostic::Diagnostic;
@@ -28,6 +29,7 @@ pub(super) struct Layout {
     pub(super) overrides: BTreeMap<String, serde_json::Value>,
     pub(super) grace: Duration,
     pub(super) secret_variables: Vec<String>,
+    pub(super) heartbeat: Option<HeartbeatSettings>,
 }
 
 impl Layout {
@@ -82,6 +84,17 @@ impl Layout {
             timeout_seconds: job.timeout.as_secs(),
             grace_seconds: self.grace.as_secs(),
             secret_variables: self.secret_variables.clone(),
+            heartbeat: self.heartbeat.clone().map(|settings| Heartbeat {
+                inventory: settings.inventory,
+                workflow_id: job.workflow_id.clone(),
+                step_id: job.step_id.clone(),
+                build_id: job.build_id.clone(),
+                host: settings.host,
+                silence_seconds: settings.silence.as_secs().max(1),
+            }),
+            start_before: job
+                .start_before
+                .map(|moment| u64::try_from(moment.as_millis()).unwrap_or(u64::MAX)),
         };
         serde_json::to_vec_pretty(&description)
             .map_err(Into::into)
@@ -257,6 +270,7 @@ mod tests {
             files: files.iter().map(laid).collect(),
             rendered: BTreeMap::from([("a.pkr.hcl".to_owned(), TEMPLATE.to_owned())]),
             timeout: Duration::from_secs(1),
+            start_before: None,
         }
     }
 
@@ -268,6 +282,7 @@ mod tests {
             overrides: BTreeMap::new(),
             grace: Duration::from_secs(1),
             secret_variables: vec![],
+            heartbeat: None,
         }
     }
 

@@ -6,7 +6,7 @@
 pub mod adapt;
 mod layout;
 pub mod log;
-mod outcome;
+pub(super) mod outcome;
 pub mod output;
 pub mod redact;
 pub mod version;
@@ -22,7 +22,7 @@ use async_trait::async_trait;
 
 use crate::aws::session::PackerEnvironment;
 use crate::build::process::ProcessId;
-use crate::build::supervisor::files::{self, Supervisor};
+use crate::build::supervisor::files::{self, InventoryPlace, Supervisor};
 use crate::build::{BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild};
 use crate::config::PackerConfig;
 use crate::ids::BuildId;
@@ -44,6 +44,19 @@ pub struct PackerSettings {
     pub environment: PackerEnvironment,
     /// This program, to be run as supervisor.
     pub own_binary: PathBuf,
+    /// How its signs of life reach the inventory; none: they do not.
+    pub heartbeat: Option<HeartbeatSettings>,
+}
+
+/// How a build's signs of life reach the inventory.
+#[derive(Clone, Debug)]
+pub struct HeartbeatSettings {
+    /// Where it is.
+    pub inventory: InventoryPlace,
+    /// This host.
+    pub host: String,
+    /// How long a build may be silent before another host takes it for dead.
+    pub silence: Duration,
 }
 
 /// Runs Packer on this host.
@@ -143,6 +156,7 @@ impl ImageBuilder for PackerBuilder {
             overrides: self.settings.source_overrides.clone(),
             grace: self.settings.packer.grace,
             secret_variables: self.secret_variables(),
+            heartbeat: self.settings.heartbeat.clone(),
         };
         let laid = {
             let job = job.clone();

@@ -126,6 +126,11 @@ pub(super) fn read(
             layout::remove(&folder.join(layout::WORK));
         }
     }
+    tell(folder, ended)
+}
+
+/// What the logs say, as they are.
+pub(in crate::build) fn tell(folder: &Path, ended: Ended) -> io::Result<BuildOutcome> {
     let log = folder.join(files::LOG);
     let said = reading(&log)?;
     // Only for what went wrong: an image is made by what standard output says.

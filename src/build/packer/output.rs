@@ -89,7 +89,8 @@ pub fn read(log: &mut impl BufRead) -> std::io::Result<Reading> {
 }
 
 impl Reading {
-    fn take(&mut self, line: Line) {
+    /// Takes in one more line.
+    pub fn take(&mut self, line: Line) {
         match line {
             Line::Artifact(images) => {
                 for image in images {

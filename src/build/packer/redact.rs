@@ -233,6 +233,8 @@ mod tests {
             timeout_seconds: 1,
             grace_seconds: 1,
             secret_variables: vec!["AWS_SECRET_ACCESS_KEY".into()],
+            heartbeat: None,
+            start_before: None,
         };
         let variables = [
             ("AWS_SECRET_ACCESS_KEY", "of-aws"),

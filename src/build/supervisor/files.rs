@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::build::{Exit, PackerStage};
+use crate::ids::{BuildId, StepId, WorkflowId};
 
 /// What is to be run: a [`Job`].
 pub const JOB: &str = "job.json";
@@ -45,6 +46,47 @@ pub struct Job {
     pub grace_seconds: u64,
     /// Names of the variables of the build's environment whose values must not stay in a log.
     pub secret_variables: Vec<String>,
+    /// How signs of life reach the inventory; none: nobody asked for them.
+    #[serde(default)]
+    pub heartbeat: Option<Heartbeat>,
+    /// Packer is not started after this time since boot, in milliseconds: the lease of whoever decided the build ends then.
+    #[serde(default)]
+    pub start_before: Option<u64>,
+}
+
+/// How signs of life reach the inventory. Credentials, and the endpoint of an emulator, are in the environment only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Where it is.
+    pub inventory: InventoryPlace,
+    /// The workflow.
+    pub workflow_id: WorkflowId,
+    /// The step.
+    pub step_id: StepId,
+    /// The build.
+    pub build_id: BuildId,
+    /// This host.
+    pub host: String,
+    /// How long the build may be silent before another host takes it for dead.
+    pub silence_seconds: u64,
+}
+
+/// Where an inventory is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InventoryPlace {
+    /// A file.
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A table.
+    DynamoDb {
+        /// The table of images; beats go to the one beside it.
+        table: String,
+        /// Its region; none: that of the build.
+        region: Option<String>,
+    },
 }
 
 /// One run of Packer.

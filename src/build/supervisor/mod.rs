@@ -2,12 +2,13 @@
 //!
 //! It leads a session of its own, runs `init`, `validate` and `build` one after the other with output to files, ends them at the
 //! time limit or on request, takes secrets out of the logs and writes how it went to `exit.json`. Its environment is the build's: the
-//! secrets in it are on no disk and in no argument list. It reads the build's folder and needs nothing else: no configuration, no
-//! inventory, no network, no daemon.
+//! secrets in it are on no disk and in no argument list. It reads the build's folder and needs nothing else: no configuration and no daemon.
+//! Its signs of life go to the inventory (`heartbeat`), if they can; the build never waits for that.
 
 pub mod files;
+mod heartbeat;
 
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -17,11 +18,13 @@ use jiff::Timestamp;
 use rustix::process::Signal;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::build::packer::redact;
+use crate::build::packer::{outcome, redact};
 use crate::build::process::{ProcessId, Session, signal_group};
-use crate::build::{Exit, PackerStage};
+use crate::build::{BuildOutcome, Exit, PackerStage};
+use crate::clock;
 use files::{Ended, Job, JobCommand, Supervisor, append, write_atomically};
 
 /// How often a request to end is looked for, beside SIGTERM, which may come before it can be heard.
@@ -61,16 +64,59 @@ pub fn run(folder: &Path) -> io::Result<()> {
         deadline: Instant::now() + Duration::from_secs(job.timeout_seconds),
         terminate,
     };
-    let (stage, exit) = runtime.block_on(watch.run());
+    runtime.block_on(supervise(watch, started_at))
+}
+
+/// Runs the job, and keeps what is to be known of it: redacted logs first, then how it ended.
+async fn supervise(watch: Watch<'_>, started_at: Timestamp) -> io::Result<()> {
+    let (folder, job) = (watch.folder, watch.job);
+    let (over, ended) = oneshot::channel();
+    let heart = match &job.heartbeat {
+        Some(heartbeat) => heartbeat::beat(folder.to_owned(), heartbeat.clone(), ended),
+        None => {
+            return finish(folder, job, watch.run(None).await, started_at)
+                .await
+                .map(drop);
+        }
+    };
+    let (begun, running) = oneshot::channel::<()>();
+    let heart = tokio::spawn(async move {
+        // Packer comes first: connecting takes a while.
+        let _ = running.await;
+        heart.await;
+    });
+    let end = watch.run(Some(begun)).await;
+    let outcome = finish(folder, job, end, started_at).await;
+    if let Ok(Some(outcome)) = &outcome {
+        let _ = over.send(outcome.clone());
+        // It gives up by itself; whoever waits for the build has its end already.
+        let _ = heart.await;
+    }
+    outcome.map(drop)
+}
+
+/// Signs of life go on meanwhile: a log may have gigabytes, and a full disk is waited for.
+async fn finish(
+    folder: &Path,
+    job: &Job,
+    (stage, exit): (PackerStage, Exit),
+    started_at: Timestamp,
+) -> io::Result<Option<BuildOutcome>> {
     let ended = Ended {
         stage,
         exit,
         started_at,
         ended_at: Timestamp::now(),
     };
-    let redacted = redact::build(folder, &redact::of_build(&job, environment()));
-    let written = write_when_possible(&folder.join(files::ENDED), &serde_json::to_vec(&ended)?);
-    redacted.and(written)
+    let (folder, job) = (folder.to_owned(), job.clone());
+    let written = tokio::task::spawn_blocking(move || {
+        let redacted = redact::build(&folder, &redact::of_build(&job, environment()));
+        let written = write_when_possible(&folder.join(files::ENDED), &serde_json::to_vec(&ended)?);
+        redacted.and(written)?;
+        // Only for other hosts.
+        Ok(outcome::tell(&folder, ended).ok())
+    });
+    written.await.map_err(io::Error::other)?
 }
 
 struct Watch<'a> {
@@ -82,11 +128,20 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    async fn run(mut self) -> (PackerStage, Exit) {
+    /// Says through `begun` when Packer runs.
+    async fn run(mut self, mut begun: Option<oneshot::Sender<()>>) -> (PackerStage, Exit) {
         let mut last = (PackerStage::Validate, Exit::Unknown);
+        let now = u64::try_from(clock::now().as_millis()).unwrap_or(u64::MAX);
+        if self.job.start_before.is_some_and(|end| end <= now) {
+            self.note("reconciler: Packer was not started: the lease under which the build was decided has ended");
+            return last;
+        }
         for command in &self.job.commands {
             let exit = match self.start(command) {
-                Ok(child) => self.follow(child).await,
+                Ok(child) => {
+                    begun.take().map(|begun| begun.send(()));
+                    self.follow(child).await
+                }
                 Err(error) => {
                     let packer = self.job.packer.display();
                     self.note(&format!("Error: cannot start {packer}: {error}"));
@@ -168,11 +223,8 @@ impl Watch<'_> {
         exit
     }
 
-    /// Says something in the build's log.
     fn note(&self, text: &str) {
-        // Not worth failing a build for: a full disk.
-        let _ = append(&self.folder.join(files::LOG))
-            .and_then(|mut log| log.write_all(format!("{text}\n").as_bytes()));
+        heartbeat::note(self.folder, text);
     }
 }
 

@@ -147,20 +147,11 @@ impl Suspect<'_> {
 
     /// Whether it can have been made by this build, as far as EC2 says when it was made.
     fn is_recent(&self, made: Option<Timestamp>) -> bool {
-        match (began(self.build), made) {
+        match (self.build.made_at(), made) {
             (Some(began), Some(made)) => made + CLOCKS >= began,
             _ => true,
         }
     }
-}
-
-/// A build's id carries the time at which it was made.
-fn began(build: &BuildId) -> Option<Timestamp> {
-    let (seconds, nanos) = uuid::Uuid::parse_str(build.as_str())
-        .ok()?
-        .get_timestamp()?
-        .to_unix();
-    Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanos).ok()?).ok()
 }
 
 /// Whether a key or a group has a name that Packer gives for one run: `packer_` and a UUID.

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{CancellationReason, ConditionCheck, Put, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, CancellationReason, ConditionCheck, Put, TransactWriteItem, Update,
+};
 
 use super::attributes::{Item, largest, number_value, size, text_value};
 use super::error::told;
-use super::{DynamoDbInventory, builds, item};
-use crate::inventory::journal::{Attempt, BuildEvent};
+use super::{DynamoDbInventory, beats, builds, item};
+use crate::inventory::journal::{Attempt, BuildEvent, Stage};
 use crate::inventory::{Expected, Fence, InventoryError, Write};
 
 /// How often a write is tried while others write the same items.
@@ -27,6 +29,7 @@ enum Part {
     Lease,
     Record,
     Event,
+    Beat,
     Attempt,
 }
 
@@ -252,6 +255,12 @@ impl DynamoDbInventory {
         fits(&item, &event_name(event), self.builds_place())?;
         let put = new_put(&self.builds, item).map_err(|wrong| self.unbuilt(&wrong))?;
         parts.push((Part::Event, put));
+        if matches!(event.stage, Stage::CancelRequested { .. }) {
+            let ask = self
+                .ask_to_end(event)
+                .map_err(|wrong| self.unbuilt(&wrong))?;
+            parts.push((Part::Beat, ask));
+        }
 
         let key = builds::attempt_key(&event.step_id);
         let current = match self.build_item(&event.workflow_id, &key).await? {
@@ -270,6 +279,19 @@ impl DynamoDbInventory {
             parts.push((Part::Attempt, put));
         }
         Ok(())
+    }
+
+    /// Has the next beat of the build answered with the request to end.
+    fn ask_to_end(&self, event: &BuildEvent) -> Result<TransactWriteItem, BuildError> {
+        let key = builds::key(&event.workflow_id, &beats::beat_key(&event.build_id));
+        let update = Update::builder()
+            .table_name(&self.builds)
+            .set_key(Some(key))
+            .update_expression("SET #cancel = :cancel")
+            .expression_attribute_names("#cancel", beats::CANCEL)
+            .expression_attribute_values(":cancel", AttributeValue::Bool(true))
+            .build()?;
+        Ok(TransactWriteItem::builder().update(update).build())
     }
 
     fn unwritable(&self, event: &BuildEvent, detail: &str) -> InventoryError {

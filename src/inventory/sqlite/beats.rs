@@ -75,6 +75,20 @@ pub(super) fn bury(db: &Connection, beat: &Beat) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Has the next beat of a build answered with the request to end.
+pub(super) fn ask_to_end(
+    db: &Connection,
+    workflow: &WorkflowId,
+    build: &BuildId,
+) -> Result<(), Fault> {
+    db.prepare_cached(
+        "INSERT INTO beat (workflow_id, build_id, cancel) VALUES (?, ?, 1) \
+         ON CONFLICT (workflow_id, build_id) DO UPDATE SET cancel = 1",
+    )?
+    .execute([workflow.as_str(), build.as_str()])?;
+    Ok(())
+}
+
 /// Removes what is known of a build's life.
 pub(super) fn forget(db: &Connection, workflow: &WorkflowId, build: &BuildId) -> Result<(), Fault> {
     db.prepare_cached("DELETE FROM beat WHERE workflow_id = ? AND build_id = ?")?

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::error::Fault;
 use super::records::{column, json, nanoseconds, timestamp};
 use crate::ids::{BuildId, StepId, WorkflowId};
-use crate::inventory::journal::{Attempt, BuildEvent, Progress};
+use crate::inventory::journal::{Attempt, BuildEvent};
 
 /// Appends an event and folds it into the newest attempt at its step.
 pub(super) fn append(db: &Connection, event: &BuildEvent) -> Result<(), Fault> {
@@ -31,7 +31,7 @@ pub(super) fn append(db: &Connection, event: &BuildEvent) -> Result<(), Fault> {
             .execute(params![
                 event.workflow_id.as_str(),
                 event.step_id.as_str(),
-                matches!(attempt.progress, Progress::Recorded { .. }),
+                attempt.is_recorded() && attempt.cleaned,
                 json(&attempt)?
             ])?;
     }

@@ -25,7 +25,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::ids::{BuildId, StepId, WorkflowId};
 use crate::inventory::beat::{Answer, Beat};
-use crate::inventory::journal::{Attempt, BuildEvent};
+use crate::inventory::journal::{Attempt, BuildEvent, Stage};
 use crate::inventory::record::Record;
 use crate::inventory::{Fence, Heads, Inventory, InventoryError, Lease, Write};
 use error::Fault;
@@ -196,6 +196,9 @@ impl Inventory for SqliteInventory {
             }
             if let Some(event) = &write.event {
                 journal::append(db, event)?;
+                if matches!(event.stage, Stage::CancelRequested { .. }) {
+                    beats::ask_to_end(db, &event.workflow_id, &event.build_id)?;
+                }
                 leases::count_event(db, &event.workflow_id)?;
             }
             Ok(())

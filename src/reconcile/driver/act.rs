@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::event::Event;
 use super::patience::{Matter, dice};
-use super::workflow::WorkflowKey;
+use super::workflow::{WorkflowKey, WorkflowState};
 use super::{Driver, PassReport};
 use crate::config::OnSuperseded;
 use crate::ids::StepId;
@@ -21,6 +21,8 @@ use crate::plan::planner::PlannedStep;
 use crate::reconcile::checkout::{Checkout, Desired};
 use crate::reconcile::error::PassError;
 use crate::reconcile::finish::take_over;
+use crate::reconcile::guard::guarded;
+use crate::reconcile::lease::Mandate;
 use crate::reconcile::ports::Ports;
 use crate::reconcile::start::{Started, start};
 use crate::reconcile::update::update;
@@ -41,14 +43,15 @@ impl Driver {
         acting: &Acting<'_>,
         report: &mut PassReport,
     ) -> Result<(), PassError> {
-        let Some(ports) = self
+        let Some((ports, mandate)) = self
             .workflows
             .get(acting.key)
-            .map(|state| state.ports.clone())
+            .and_then(WorkflowState::to_act)
         else {
             return Ok(());
         };
         self.resume(acting, &ports, report).await?;
+        self.sweep(acting, &ports).await;
         self.end_on_request(acting, &ports).await?;
         let wanted = self.orders.wanted(acting.plan);
         let steps = acting.plan.steps.iter();
@@ -76,7 +79,7 @@ impl Driver {
                     .end_superseded(step, building, &ports)
                     .await
                     .map(|()| false),
-                Decision::Build(build) => self.begin(acting, step, build, &ports).await,
+                Decision::Build(build) => self.begin(acting, step, build, (&ports, &mandate)).await,
                 _ => {
                     self.patience.forget(&matter);
                     Ok(false)
@@ -105,15 +108,16 @@ impl Driver {
         acting: &Acting<'_>,
         step: &PlannedStep,
         build: &Build,
-        ports: &Ports,
+        (ports, mandate): (&Ports, &Mandate),
     ) -> Result<bool, PassError> {
         let stopping = self.stopping.load(Ordering::Acquire);
         let full = self.running.len() >= self.config.max_concurrent_builds;
-        if stopping || full || !matches!(build.source, BuildSource::Known { .. }) {
+        let known = matches!(build.source, BuildSource::Known { .. });
+        if stopping || full || !known || self.is_settling(&step.id) {
             return Ok(false);
         }
         // A daemon lives for months; credentials may not.
-        let ports = ports.with_fresh_credentials().await?;
+        let ports = guarded(&ports.with_fresh_credentials().await?, mandate);
         let started = {
             let desired = Desired::new(
                 acting.checkout,

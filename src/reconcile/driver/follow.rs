@@ -11,7 +11,7 @@ use super::pause::MOST_TRIES;
 use super::workflow::WorkflowKey;
 use super::{Driver, PassReport};
 use crate::build::{ImageBuilder, RunningBuild};
-use crate::ids::BuildId;
+use crate::ids::{BuildId, StepId};
 use crate::inventory::Fence;
 use crate::inventory::journal::Attempt;
 use crate::reconcile::error::PassError;
@@ -20,6 +20,8 @@ use crate::reconcile::ports::Ports;
 
 /// A build that is followed.
 pub(super) struct Followed {
+    /// Its step.
+    pub(super) step: StepId,
     /// Its process, if this host runs it.
     pub(super) running: Option<RunningBuild>,
     /// What can end it.
@@ -56,14 +58,16 @@ impl Driver {
         }
     }
 
-    /// Builds of an earlier process, or whose end could not be settled, are followed again; also those of steps that left git.
+    /// Builds of an earlier process or of another host, and those whose end or whose leftovers could not be settled, are followed again; also
+    /// those of steps that left git.
     pub(super) async fn resume(
         &mut self,
         acting: &Acting<'_>,
         ports: &Ports,
         report: &mut PassReport,
     ) -> Result<(), PassError> {
-        for attempt in acting.attempts.values().filter(|one| !one.is_over()) {
+        let unsettled = |one: &&Attempt| !(one.is_over() && one.cleaned);
+        for attempt in acting.attempts.values().filter(unsettled) {
             if self.running.contains_key(&attempt.build_id) {
                 continue;
             }
@@ -78,13 +82,18 @@ impl Driver {
                 continue;
             }
             let running = ports.builder.find(&attempt.build_id).await?;
-            if tried == 0 {
+            if tried == 0 && !attempt.is_over() {
                 self.observer.notice(&Event::Started(attempt));
             }
             self.follow(acting.key, ports, acting.fence, attempt.clone(), running);
             report.acted = true;
         }
         Ok(())
+    }
+
+    /// Whether a build of this step is followed: until it is settled, the next one waits.
+    pub(super) fn is_settling(&self, step: &StepId) -> bool {
+        self.running.values().any(|followed| followed.step == *step)
     }
 
     /// Follows a build to its end.
@@ -98,6 +107,7 @@ impl Driver {
     ) {
         let build_id = attempt.build_id.clone();
         let followed = Followed {
+            step: attempt.step_id.clone(),
             running: running.clone(),
             builder: Arc::clone(&ports.builder),
             ending: false,

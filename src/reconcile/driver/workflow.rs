@@ -10,6 +10,7 @@ use super::act::Acting;
 use super::event::Event;
 use super::pause::{most_tries, next_try};
 use super::{Driver, PassReport};
+use crate::clock::{self, Moment};
 use crate::ids::StepId;
 use crate::inventory::Fence;
 use crate::inventory::journal::Attempt;
@@ -17,9 +18,11 @@ use crate::plan::Plan;
 use crate::reconcile::cache::StepCache;
 use crate::reconcile::checkout::{Checkout, read_params};
 use crate::reconcile::error::PassError;
-use crate::reconcile::lease::{Asked, Held, Watched, ask, ask_patiently};
+use crate::reconcile::guard::guarded;
+use crate::reconcile::lease::{Asked, Held, Mandate, Watched, ask, ask_patiently};
 use crate::reconcile::look::{Request, look};
 use crate::reconcile::ports::{Ports, Use, connect};
+use crate::reconcile::sweep::sweep;
 use crate::source::GitTree;
 use crate::source::discover::WorkflowFolder;
 use crate::workflow::WorkflowParams;
@@ -38,6 +41,19 @@ pub(super) struct WorkflowState {
     pub(super) looked_at: u64,
     pub(super) last_plan: Option<Plan>,
     pub(super) cache: Option<StepCache>,
+    /// Under which token, and when, builds that were given up were looked after last.
+    pub(super) swept: Option<(u64, Moment)>,
+}
+
+/// How often builds that were given up are looked after while the lease stays.
+const SWEEP: Duration = Duration::from_mins(10);
+
+impl WorkflowState {
+    /// The ports to act through, and the word under which they act: what they do at AWS they do while the lease holds only.
+    pub(super) fn to_act(&self) -> Option<(Ports, Mandate)> {
+        let mandate = self.lease.as_ref()?.mandate();
+        Some((guarded(&self.ports, &mandate), mandate))
+    }
 }
 
 /// What of the parameters decides how AWS is reached.
@@ -128,6 +144,22 @@ impl Driver {
         acted
     }
 
+    /// Looks after builds that were given up, at the first pass under each lease and now and then. It stops nothing else.
+    pub(super) async fn sweep(&mut self, acting: &Acting<'_>, ports: &Ports) {
+        let Some(state) = self.workflows.get_mut(acting.key) else {
+            return;
+        };
+        let (now, token) = (clock::now(), acting.fence.token);
+        let fresh = |(of, at): (u64, Moment)| of == token && now.saturating_sub(at) < SWEEP;
+        if state.swept.is_some_and(fresh) {
+            return;
+        }
+        state.swept = Some((token, now));
+        if let Err(error) = sweep(ports, acting.fence, acting.attempts).await {
+            self.observer.notice(&Event::Stopped(&acting.key.1, &error));
+        }
+    }
+
     fn tries(&self) -> u32 {
         let attempts = self
             .workflows
@@ -163,6 +195,7 @@ impl Driver {
             watched: None,
             attempts: None,
             looked_at: 0,
+            swept: None,
             last_plan: None,
             cache: StepCache::open(
                 &self.config.state_dir,

@@ -2,6 +2,8 @@
 
 mod apply;
 mod daemon;
+mod lost_host;
+mod two_daemons;
 
 use crate::harness::farm::Farm;
 

@@ -99,6 +99,16 @@ build {
 
     /// Writes the configuration, with more lines.
     pub(crate) fn configure(&self, more: &str) -> &Self {
+        self.configure_inventory("table: images", more)
+    }
+
+    /// As [`Self::configure`], with records in a file.
+    pub(crate) fn configure_sqlite(&self, more: &str) -> &Self {
+        let file = self.folder.path().join("inventory.sqlite");
+        self.configure_inventory(&format!("path: {}", file.display()), more)
+    }
+
+    fn configure_inventory(&self, inventory: &str, more: &str) -> &Self {
         let endpoint = self.emulator.endpoint();
         let mut overrides =
             json!({ "skip_region_validation": true, "skip_metadata_api_check": true });
@@ -106,7 +116,7 @@ build {
             overrides["custom_endpoint_ec2"] = json!(endpoint);
         }
         let text = format!(
-            "state_dir: {}\nrepositories:\n  - name: repo\n    path: {}\ninventory:\n  table: images\naws:\n  endpoint_url: {endpoint}\n  emulator:\n    source_overrides: {overrides}\npacker:\n  binary: {}\n  grace: 5s\n{more}",
+            "state_dir: {}\nrepositories:\n  - name: repo\n    path: {}\ninventory:\n  {inventory}\naws:\n  endpoint_url: {endpoint}\n  emulator:\n    source_overrides: {overrides}\npacker:\n  binary: {}\n  grace: 5s\n{more}",
             self.state().display(),
             self.repo.path().display(),
             self.packer.display(),
@@ -274,6 +284,38 @@ build {
         self.daemons.len() - 1
     }
 
+    /// Starts a daemon as if on another host: of another name, with a state folder and a log of its own.
+    pub(crate) fn daemon_on(&mut self, host: &str) -> usize {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_of(host))
+            .unwrap();
+        let mut command: Command = self
+            .cli()
+            .env("RECONCILER_HOST", host)
+            .env("RECONCILER_STATE_DIR", self.state_of_host(host))
+            .env("RECONCILER_LOG_FORMAT", "text")
+            .into_command();
+        command.arg("run").stdout(Stdio::null()).stderr(log);
+        self.daemons.push(command.spawn().unwrap());
+        self.daemons.len() - 1
+    }
+
+    fn log_of(&self, host: &str) -> PathBuf {
+        self.folder.path().join(format!("daemon-{host}.log"))
+    }
+
+    /// What the daemon of a host has logged.
+    pub(crate) fn said_on(&self, host: &str) -> String {
+        std::fs::read_to_string(self.log_of(host)).unwrap_or_default()
+    }
+
+    /// The state folder of a host.
+    pub(crate) fn state_of_host(&self, host: &str) -> PathBuf {
+        self.folder.path().join(format!("state-{host}"))
+    }
+
     /// A daemon.
     pub(crate) fn child(&mut self, daemon: usize) -> &mut Child {
         &mut self.daemons[daemon]
@@ -298,7 +340,11 @@ build {
         }
         let log =
             std::fs::read_to_string(self.folder.path().join("daemon.log")).unwrap_or_default();
-        panic!("not within a minute: {what}\n{:#?}\n{log}", self.status());
+        let hosts = ["one", "two"].map(|host| self.said_on(host)).join("\n--\n");
+        panic!(
+            "not within a minute: {what}\n{:#?}\n{log}{hosts}",
+            self.status()
+        );
     }
 }
 
@@ -308,7 +354,13 @@ impl Drop for Farm {
             let _ = child.kill();
             let _ = child.wait();
         }
-        end_supervisors(&self.state().join("builds"));
+        for entry in std::fs::read_dir(self.folder.path())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            end_supervisors(&entry.path().join("builds"));
+        }
     }
 }
 
@@ -328,6 +380,8 @@ fn end_supervisors(builds: &Path) {
             pid: u32::try_from(known["pid"].as_u64().unwrap_or(0)).unwrap_or(0),
             start: known["pid_start"].as_u64().unwrap_or(0),
         };
+        // One that a test has stopped hears nothing else.
+        process.signal(rustix::process::Signal::CONT);
         process.signal(rustix::process::Signal::TERM);
         let end = Instant::now() + Duration::from_secs(10);
         while process.is_alive() && Instant::now() < end {

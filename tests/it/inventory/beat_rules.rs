@@ -7,9 +7,10 @@ use reconciler::build::{BuildOutcome, Exit, PackerStage};
 use reconciler::catalog::Leftovers;
 use reconciler::ids::{AmiName, BuildId, WorkflowId};
 use reconciler::inventory::beat::{Answer, Beat, Sign, new_version};
+use reconciler::inventory::journal::Stage;
 use reconciler::inventory::{Fence, Inventory, InventoryError};
 
-use super::values::{hold, minute, step, workflow};
+use super::values::{Build, hold, minute, of_event, step, workflow};
 
 type Empty = Arc<dyn Inventory>;
 
@@ -149,4 +150,27 @@ pub(crate) async fn only_the_holder_of_the_lease_gives_a_build_up_or_forgets_it(
             .unwrap();
     }
     assert_eq!(inventory.beats(&workflow()).await.unwrap(), []);
+}
+
+pub(crate) async fn who_asks_for_a_build_to_end_is_heard_by_its_supervisor(inventory: Empty) {
+    let ask = || Stage::CancelRequested {
+        by: "köbi".to_owned(),
+    };
+    for beats_before in [true, false] {
+        let mut build = Build::of("pyenv");
+        let write = of_event(build.intent());
+        inventory.write(write, None).await.unwrap();
+        if beats_before {
+            let answer = inventory.beat(&beat(build.id())).await.unwrap();
+            assert_eq!(answer, Answer::GoOn);
+        }
+        let write = of_event(build.next(ask()));
+        inventory.write(write, None).await.unwrap();
+        for _ in 0..2 {
+            let answer = inventory.beat(&beat(build.id())).await.unwrap();
+            assert_eq!(answer, Answer::Cancel);
+        }
+    }
+    let other = inventory.beat(&beat(&BuildId::generate())).await.unwrap();
+    assert_eq!(other, Answer::GoOn);
 }

@@ -42,7 +42,7 @@ contract! {
     an_event_is_never_changed,
     events_come_newest_first_by_step_and_up_to_the_limit,
     attempts_are_the_newest_build_of_each_step_folded,
-    attempts_without_a_record_are_those_that_run_or_failed,
+    attempts_without_a_record_are_those_that_run_failed_or_left_something,
     a_stale_token_writes_neither_record_nor_event,
     without_a_lease_no_token_writes,
     a_lease_given_back_writes_no_more_and_is_taken_anew,
@@ -54,7 +54,8 @@ contract! {
     a_beat_takes_the_place_of_the_one_before_and_needs_no_lease,
     beats_come_in_the_order_of_builds_and_only_of_their_workflow,
     a_build_that_was_given_up_is_told_so_and_stays_so,
-    only_the_holder_of_the_lease_gives_a_build_up_or_forgets_it;
+    only_the_holder_of_the_lease_gives_a_build_up_or_forgets_it,
+    who_asks_for_a_build_to_end_is_heard_by_its_supervisor;
 }
 
 fn over_sqlite<R: Future<Output = ()>>(rule: impl FnOnce(Arc<dyn Inventory>) -> R) {

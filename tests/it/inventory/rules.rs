@@ -346,32 +346,36 @@ pub(crate) async fn attempts_are_the_newest_build_of_each_step_folded(inventory:
     assert_eq!(pyenv.updated_at, minute(2));
 }
 
-pub(crate) async fn attempts_without_a_record_are_those_that_run_or_failed(inventory: Empty) {
-    let recorded = Stage::Recorded {
+pub(crate) async fn attempts_without_a_record_are_those_that_run_failed_or_left_something(
+    inventory: Empty,
+) {
+    let recorded = || Stage::Recorded {
         ami_id: AmiId::new("ami-1"),
         build_seconds: 5,
     };
-    for (name, end) in [
-        ("running", None),
-        ("failed", Some(failed())),
-        ("recorded", Some(recorded)),
+    let cleaned = || Stage::Cleaned { removed: vec![] };
+    for (name, stages) in [
+        ("running", vec![]),
+        ("failed", vec![failed(), cleaned()]),
+        ("recorded", vec![recorded(), cleaned()]),
+        ("left", vec![recorded()]),
     ] {
         let mut build = Build::of(name);
         let write = of_event(build.intent());
         inventory.write(write, None).await.unwrap();
-        if let Some(end) = end {
-            let write = of_event(build.next(end));
+        for stage in stages {
+            let write = of_event(build.next(stage));
             inventory.write(write, None).await.unwrap();
         }
     }
     let attempts = inventory.unrecorded_attempts(&workflow()).await.unwrap();
     let steps: Vec<_> = attempts.iter().map(|attempt| &attempt.step_id).collect();
-    assert_eq!(steps, [&step("failed"), &step("running")]);
+    assert_eq!(steps, [&step("failed"), &step("left"), &step("running")]);
     // Tried again, it is one of them again.
     let write = of_event(Build::of("recorded").intent());
     inventory.write(write, None).await.unwrap();
     let attempts = inventory.unrecorded_attempts(&workflow()).await.unwrap();
-    assert_eq!(attempts.len(), 3);
+    assert_eq!(attempts.len(), 4);
 }
 
 pub(crate) async fn a_stale_token_writes_neither_record_nor_event(inventory: Empty) {

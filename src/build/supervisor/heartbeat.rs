@@ -1,0 +1,349 @@
+//! A build's signs of life in the inventory, given by its supervisor while Packer runs and once more when it has ended.
+//!
+//! It connects when Packer runs already, with the build's own credentials. A build never fails, and hardly ever waits, for it: without a
+//! way to the inventory it says so in the build's log and keeps trying. Its answers tell whether the build is to end.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::files::{self, Heartbeat, InventoryPlace};
+use crate::aws::session::{Session, SessionSettings};
+use crate::build::BuildOutcome;
+use crate::build::packer::output::{self, Reading};
+use crate::inventory::Inventory;
+use crate::inventory::beat::{Answer, Beat, Sign, new_version};
+use crate::inventory::dynamodb::DynamoDbInventory;
+use crate::inventory::sqlite::SqliteInventory;
+
+/// How often the log is looked at: what it names is told at once, for it is all that is known where the host is lost.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How many beats fit into the silence that counts as death.
+const BEATS: u32 = 6;
+
+/// How long one beat may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How much of a log is read at one look.
+const MOST: u64 = 8 * 1024 * 1024;
+
+/// A line longer than this is cut: nothing that counts is longer.
+const LONGEST_LINE: u64 = 1024 * 1024;
+
+/// Beats until the outcome has been told, or until nobody will send one.
+pub(super) async fn beat(
+    folder: PathBuf,
+    job: Heartbeat,
+    mut over: oneshot::Receiver<BuildOutcome>,
+) {
+    let mut log = GrowingLog::new(folder.join(files::LOG));
+    let mut heart = Heart {
+        folder,
+        job,
+        connection: None,
+        silent: false,
+    };
+    let pause = heart.pause();
+    let mut look = tokio::time::interval(LOOK.min(pause));
+    let mut due = Instant::now();
+    loop {
+        let outcome = tokio::select! {
+            biased;
+            ended = &mut over => match ended {
+                Ok(outcome) => Some(outcome),
+                Err(_) => return,
+            },
+            _ = look.tick() => None,
+        };
+        let news = log.read();
+        if outcome.is_none() && !news && Instant::now() < due {
+            continue;
+        }
+        due = Instant::now() + pause;
+        let last = outcome.is_some();
+        let sign = match outcome {
+            Some(outcome) => Sign::Over {
+                outcome: Box::new(brief(outcome)),
+            },
+            None => Sign::Running {
+                traces: log.reading.traces.clone(),
+            },
+        };
+        let answer = heart.give(sign).await;
+        if last {
+            return;
+        }
+        match answer {
+            Some(Answer::GoOn) | None => {}
+            Some(Answer::Cancel) => heart.end("a person has asked for the build to end"),
+            Some(Answer::GivenUp) => {
+                heart.end(
+                    "the build was given up by another host, for this one was silent too long",
+                );
+                return;
+            }
+        }
+    }
+}
+
+struct Heart {
+    folder: PathBuf,
+    job: Heartbeat,
+    connection: Option<Box<dyn Inventory>>,
+    silent: bool,
+}
+
+impl Heart {
+    fn pause(&self) -> Duration {
+        Duration::from_secs(self.job.silence_seconds.max(1)) / BEATS
+    }
+
+    async fn give(&mut self, sign: Sign) -> Option<Answer> {
+        let given = tokio::time::timeout(PATIENCE.max(self.pause()), self.try_to_give(sign)).await;
+        let given = given.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+        match given {
+            Ok(answer) => {
+                if self.silent {
+                    self.silent = false;
+                    note(
+                        &self.folder,
+                        "reconciler: signs of life reach the inventory again",
+                    );
+                }
+                Some(answer)
+            }
+            Err(why) => {
+                if !self.silent {
+                    self.silent = true;
+                    note(
+                        &self.folder,
+                        &format!(
+                            "reconciler: warning: no sign of life of this build reaches the inventory: {why}; the build goes on"
+                        ),
+                    );
+                }
+                None
+            }
+        }
+    }
+
+    async fn try_to_give(&mut self, sign: Sign) -> Result<Answer, String> {
+        let connection = match &self.connection {
+            Some(connection) => connection,
+            None => self.connection.insert(connect(&self.job.inventory).await?),
+        };
+        let beat = Beat {
+            workflow_id: self.job.workflow_id.clone(),
+            step_id: self.job.step_id.clone(),
+            build_id: self.job.build_id.clone(),
+            host: self.job.host.clone(),
+            version: new_version(),
+            silence_seconds: self.job.silence_seconds,
+            at: Timestamp::now(),
+            sign,
+        };
+        connection
+            .beat(&beat)
+            .await
+            .map_err(|error| error.to_string())
+    }
+
+    /// Asks the supervisor to end Packer, in the way that everybody does.
+    fn end(&self, why: &str) {
+        note(&self.folder, &format!("reconciler: {why}"));
+        // Tried again at the next beat.
+        let _ = files::append(&self.folder.join(files::CANCEL));
+    }
+}
+
+async fn connect(place: &InventoryPlace) -> Result<Box<dyn Inventory>, String> {
+    match place {
+        InventoryPlace::Sqlite { path } => {
+            let path = path.clone();
+            let opened = tokio::task::spawn_blocking(move || SqliteInventory::open(path)).await;
+            let inventory = opened
+                .map_err(|died| died.to_string())?
+                .map_err(|error| error.to_string())?;
+            Ok(Box::new(inventory))
+        }
+        InventoryPlace::DynamoDb { table, region } => {
+            // Region, endpoint and credentials are in the environment of the build.
+            let session = Session::open(&SessionSettings::default())
+                .await
+                .map_err(|wrong| wrong.one_line())?;
+            let client = session.dynamodb(region.as_deref());
+            Ok(Box::new(DynamoDbInventory::new(
+                client,
+                table.clone(),
+                false,
+            )))
+        }
+    }
+}
+
+/// So much of an outcome as judging it takes: an item of a table holds no log.
+fn brief(mut outcome: BuildOutcome) -> BuildOutcome {
+    for said in [&mut outcome.failures, &mut outcome.errors] {
+        let old = said.len().saturating_sub(20);
+        said.drain(..old);
+        for one in said {
+            *one = one.chars().take(1000).collect();
+        }
+    }
+    outcome.artifacts.truncate(20);
+    outcome
+}
+
+/// Says something in the build's log.
+pub(super) fn note(folder: &Path, text: &str) {
+    // Not worth failing a build for: a full disk.
+    let _ = files::append(&folder.join(files::LOG))
+        .and_then(|mut log| log.write_all(format!("{text}\n").as_bytes()));
+}
+
+/// A log that is being written.
+struct GrowingLog {
+    path: PathBuf,
+    offset: u64,
+    reading: Reading,
+}
+
+impl GrowingLog {
+    fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            offset: 0,
+            reading: Reading::default(),
+        }
+    }
+
+    /// Reads on. Returns whether the log names more than before.
+    fn read(&mut self) -> bool {
+        let before = self.reading.traces.clone();
+        // What cannot be read now is read at the next look.
+        let _ = self.read_on();
+        before != self.reading.traces
+    }
+
+    fn read_on(&mut self) -> io::Result<()> {
+        let mut file = File::open(&self.path)?;
+        file.seek(SeekFrom::Start(self.offset))?;
+        let mut reader = BufReader::new(file.take(MOST));
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let read = reader
+                .by_ref()
+                .take(LONGEST_LINE)
+                .read_until(b'\n', &mut line)? as u64;
+            let whole = line.last() == Some(&b'\n');
+            if read == 0 || (!whole && read < LONGEST_LINE) {
+                return Ok(());
+            }
+            self.offset += read;
+            while matches!(line.last(), Some(b'\n' | b'\r')) {
+                line.pop();
+            }
+            self.reading.take(output::line(&line));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::build::{Exit, PackerStage};
+    use crate::catalog::Leftovers;
+    use crate::ids::{BuildId, StepId, WorkflowId};
+
+    const KEY: &str = "packer_6743a2b1-3b0a-8d9c-5b5e-0a1b2c3d4e5f";
+
+    fn outcome() -> BuildOutcome {
+        BuildOutcome {
+            stage: PackerStage::Build,
+            exit: Exit::Code(1),
+            artifacts: vec![],
+            failures: vec![],
+            errors: (0..50)
+                .map(|n| format!("{n} {}", "x".repeat(5000)))
+                .collect(),
+            traces: Leftovers::default(),
+            duration: Duration::from_secs(3),
+            log: "packer.log".into(),
+        }
+    }
+
+    fn heartbeat(path: PathBuf) -> Heartbeat {
+        Heartbeat {
+            inventory: InventoryPlace::Sqlite { path },
+            workflow_id: WorkflowId::new("wf"),
+            step_id: StepId::new("a"),
+            build_id: BuildId::generate(),
+            host: "builder-1".to_owned(),
+            silence_seconds: 1,
+        }
+    }
+
+    fn keyed(log: &Path) {
+        fs::write(
+            log,
+            format!("1,,ui,say,==> x: Creating temporary keypair: {KEY}\n1,,ui,say,cut of"),
+        )
+        .unwrap();
+    }
+
+    #[tokio::test]
+    async fn it_tells_what_the_log_names_and_at_the_end_how_it_went() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("inventory.sqlite");
+        let inventory = SqliteInventory::open(&place).unwrap();
+        let job = heartbeat(place);
+        let last = || inventory.last_beat(&job.workflow_id, &job.build_id);
+        let (end, over) = oneshot::channel();
+        keyed(&folder.path().join(files::LOG));
+        let beating = tokio::spawn(beat(folder.path().to_owned(), job.clone(), over));
+        let first = loop {
+            if let Some(beat) = last().await.unwrap() {
+                break beat;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        assert_eq!(first.sign.traces().key_pairs, [KEY]);
+        while last().await.unwrap().unwrap().version == first.version {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        end.send(outcome()).unwrap();
+        beating.await.unwrap();
+        let Sign::Over { outcome: told } = last().await.unwrap().unwrap().sign else {
+            panic!("it tells the end");
+        };
+        assert_eq!(told.exit, Exit::Code(1));
+        assert_eq!(told.errors.len(), 20);
+        assert!(told.errors[19].starts_with("49 ") && told.errors[19].len() == 1000);
+    }
+
+    #[tokio::test]
+    async fn without_a_way_to_the_inventory_it_says_so_once_and_ends_with_the_build() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join(files::LOG);
+        let job = heartbeat(folder.path().join("packer.log/inventory.sqlite"));
+        fs::write(&log, "").unwrap();
+        let (end, over) = oneshot::channel();
+        let beating = tokio::spawn(beat(folder.path().to_owned(), job, over));
+        while fs::read_to_string(&log).unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        end.send(outcome()).unwrap();
+        beating.await.unwrap();
+        let said = fs::read_to_string(&log).unwrap();
+        assert_eq!(said.matches("no sign of life").count(), 1, "{said}");
+    }
+}

@@ -1,0 +1,229 @@
+//! Gathers what is known of a build that the journal does not say to be over, and waits until it does not run any more: on this host by its
+//! folder, on another by its signs of life. What that means is decided by `recovery`.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::build::{BuildOutcome, RunningBuild};
+use crate::catalog::{Image, Leftovers};
+use crate::clock::{self, Moment};
+use crate::config::Config;
+use crate::ids::{AmiName, WorkflowId};
+use crate::inventory::beat::{Beat, Sign, new_version};
+use crate::inventory::journal::{Attempt, Progress};
+use crate::inventory::{Fence, InventoryError};
+use crate::reconcile::error::PassError;
+use crate::reconcile::finish::catalog;
+use crate::reconcile::observe::Stillness;
+use crate::reconcile::ports::{Ports, silence};
+use crate::reconcile::recovery::{Evidence, Here, Life, State, state};
+use crate::reconcile::start::host_name;
+
+/// How long after its time limit even the supervisor of a lost host, whose clock may be off, has ended its build.
+const AFTERWARDS: SignedDuration = SignedDuration::from_mins(15);
+
+/// What is known of a build that runs no more.
+pub(super) struct End {
+    /// What it says of itself; none: its host is gone, or it never started.
+    pub(super) outcome: Option<BuildOutcome>,
+    /// What it left, as far as its log told somebody.
+    pub(super) traces: Leftovers,
+    /// The image of its name.
+    pub(super) image: Option<Image>,
+    /// Why there is no outcome, for people.
+    pub(super) why: String,
+}
+
+/// Waits until a build runs no more, as far as anybody can tell.
+pub(super) async fn await_end(
+    config: &Config,
+    ports: &Ports,
+    fence: &Fence,
+    attempt: &Attempt,
+    running: Option<RunningBuild>,
+) -> Result<End, PassError> {
+    if let Some(running) = running {
+        let outcome = ports.builder.wait(&running).await?;
+        return told(ports, attempt, outcome).await;
+    }
+    let mut watch = Watch {
+        silence: silence(config),
+        since: clock::now(),
+        still: None,
+    };
+    loop {
+        let asked = clock::now();
+        let beat = ports
+            .inventory
+            .last_beat(&fence.workflow_id, &attempt.build_id)
+            .await?;
+        let life = watch.life(beat.as_ref(), asked, clock::now());
+        let seen = Evidence {
+            here: if attempt.intent.host == host_name() {
+                Here::NeverStarted
+            } else {
+                Here::Elsewhere
+            },
+            told_started: !matches!(attempt.progress, Progress::Intended),
+            life,
+            deadline: attempt.intent.deadline,
+            now: Timestamp::now(),
+        };
+        match state(&seen) {
+            State::Here | State::Told => {
+                if let Some(Beat {
+                    sign: Sign::Over { outcome },
+                    ..
+                }) = beat
+                {
+                    return told(ports, attempt, *outcome).await;
+                }
+            }
+            State::Gone => return gone(ports, fence, attempt, &seen, beat).await,
+            State::MayRun => {}
+        }
+        still_ours(ports, fence).await?;
+        let pause = watch.silence / 8;
+        tokio::time::sleep(pause.clamp(Duration::from_millis(200), Duration::from_secs(15))).await;
+    }
+}
+
+async fn told(ports: &Ports, attempt: &Attempt, outcome: BuildOutcome) -> Result<End, PassError> {
+    let image = catalog(ports)?
+        .own_image_named(&attempt.intent.ami_name)
+        .await?;
+    Ok(End {
+        traces: outcome.traces.clone(),
+        outcome: Some(outcome),
+        image,
+        why: String::new(),
+    })
+}
+
+/// Gives it up where it might come back, before anything of it is touched: its supervisor hears of it then.
+async fn gone(
+    ports: &Ports,
+    fence: &Fence,
+    attempt: &Attempt,
+    seen: &Evidence,
+    beat: Option<Beat>,
+) -> Result<End, PassError> {
+    let host = &attempt.intent.host;
+    let traces = beat
+        .as_ref()
+        .map(|beat| beat.sign.traces().clone())
+        .unwrap_or_default();
+    let why = match seen.life {
+        Life::None { .. } if !seen.told_started => {
+            format!("the build was decided on {host} and never started")
+        }
+        Life::None { .. } => format!(
+            "the build was started on {host}, and nothing was heard of it until its time limit had passed"
+        ),
+        Life::Beats { silence, .. } => format!(
+            "{host}, which ran the build, gave no sign of life for {} seconds",
+            silence.as_secs()
+        ),
+        Life::Over => String::new(),
+    };
+    let never_started = seen.here == Here::NeverStarted && !seen.told_started && beat.is_none();
+    if !never_started {
+        let given_up = Beat {
+            workflow_id: fence.workflow_id.clone(),
+            step_id: attempt.step_id.clone(),
+            build_id: attempt.build_id.clone(),
+            host: host.clone(),
+            version: new_version(),
+            silence_seconds: beat.map_or(0, |beat| beat.silence_seconds),
+            at: Timestamp::now(),
+            sign: Sign::GivenUp {
+                ami_name: attempt.intent.ami_name.clone(),
+                traces: traces.clone(),
+                until: attempt
+                    .intent
+                    .deadline
+                    .max(Timestamp::now())
+                    .saturating_add(AFTERWARDS)
+                    .unwrap_or(Timestamp::MAX),
+            },
+        };
+        ports.inventory.give_up(&given_up, fence).await?;
+    }
+    // Looked for after it was given up: from here on its supervisor ends it.
+    let image = catalog(ports)?
+        .own_image_named(&attempt.intent.ami_name)
+        .await?;
+    Ok(End {
+        outcome: None,
+        traces,
+        image,
+        why,
+    })
+}
+
+/// Whether an image was made by a build that was given up: it has that build's unique name, is younger than it, and carries nobody's tag.
+pub(super) async fn is_of_a_lost_build(
+    ports: &Ports,
+    workflow: &WorkflowId,
+    name: &AmiName,
+    image: &Image,
+) -> Result<bool, PassError> {
+    if image.tags.contains_key("reconciler:build-id") {
+        return Ok(false);
+    }
+    let beats = ports.inventory.beats(workflow).await?;
+    Ok(beats.iter().any(|beat| {
+        matches!(&beat.sign, Sign::GivenUp { ami_name, .. } if ami_name == name)
+            && beat.build_id.made_at().is_some_and(|began| {
+                image
+                    .created_at
+                    .saturating_add(SignedDuration::from_mins(5))
+                    .unwrap_or(Timestamp::MAX)
+                    >= began
+            })
+    }))
+}
+
+/// One who waits for a build of another host acts on nothing but the lease, so it looks whether it has it.
+async fn still_ours(ports: &Ports, fence: &Fence) -> Result<(), PassError> {
+    match ports.inventory.lease(&fence.workflow_id).await? {
+        Some(lease) if lease.token == fence.token && lease.holder.is_some() => Ok(()),
+        _ => Err(PassError::Inventory(InventoryError::Fenced {
+            workflow: fence.workflow_id.clone(),
+        })),
+    }
+}
+
+/// The signs of life of one build, as this process has seen them.
+struct Watch {
+    silence: Duration,
+    since: Moment,
+    still: Option<Stillness>,
+}
+
+impl Watch {
+    fn life(&mut self, beat: Option<&Beat>, asked: Moment, answered: Moment) -> Life {
+        let Some(beat) = beat else {
+            return Life::None {
+                watched: asked.saturating_sub(self.since),
+                silence: self.silence,
+            };
+        };
+        let silence = Duration::from_secs(beat.silence_seconds);
+        match &beat.sign {
+            Sign::Over { .. } => Life::Over,
+            Sign::GivenUp { .. } => Life::Beats {
+                still: silence,
+                silence,
+            },
+            Sign::Running { .. } => {
+                self.silence = silence;
+                Life::Beats {
+                    still: Stillness::observe(&mut self.still, &beat.version, asked, answered),
+                    silence,
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! A host that is lost in the middle of a build, with all of its processes, and comes back.
+
+use std::path::Path;
+
+use reconciler::build::process::{ProcessId, Session};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::three_steps;
+use crate::harness::farm::Farm;
+
+const QUICK: &str = "lease_duration: 1s\ninterval: 1s\nretry:\n  initial: 1s\n";
+
+fn one_step() -> Farm {
+    let farm = Farm::new();
+    farm.step("a", None).configure(QUICK);
+    farm.repo.commit("one step");
+    farm
+}
+
+fn read(folder: &Path, name: &str) -> Option<Value> {
+    serde_json::from_slice(&std::fs::read(folder.join(name)).ok()?).ok()
+}
+
+/// Sends a signal to every build of a host: supervisor and Packer.
+fn signal_builds(farm: &Farm, host: &str, signal: Signal) {
+    for folder in builds(farm, host) {
+        let (Some(supervisor), Some(job)) =
+            (read(&folder, "supervisor.json"), read(&folder, "job.json"))
+        else {
+            continue;
+        };
+        let leader = ProcessId {
+            pid: u32::try_from(supervisor["pid"].as_u64().unwrap()).unwrap(),
+            start: supervisor["pid_start"].as_u64().unwrap(),
+        };
+        let temporary = Path::new(job["temporary"].as_str().unwrap());
+        leader.signal(signal);
+        Session::of(leader, temporary).signal(signal);
+    }
+}
+
+fn builds(farm: &Farm, host: &str) -> Vec<std::path::PathBuf> {
+    let builds = std::fs::read_dir(farm.state_of_host(host).join("builds"));
+    builds
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .collect()
+}
+
+fn log(farm: &Farm, host: &str) -> String {
+    builds(farm, host)
+        .iter()
+        .filter_map(|folder| std::fs::read_to_string(folder.join("packer.log")).ok())
+        .collect()
+}
+
+#[test]
+fn its_build_is_cleaned_up_and_built_again_and_when_it_is_back_it_changes_nothing() {
+    let mut farm = one_step();
+    // Packer asks for the image again and again: its instance runs meanwhile.
+    farm.emulator.control_post(
+        "/_control/faults",
+        &json!([{ "operation": "ec2.CreateImage", "kind": "throttle", "times": 100_000 }]),
+    );
+    let one = farm.daemon_on("one");
+    farm.wait_until("the image is asked for", |farm| {
+        farm.calls("ec2.CreateImage") > 0 && log(farm, "one").contains("Instance ID")
+    });
+    // The log's lines are told within a second.
+    farm.wait_until("what it made is told", |farm| {
+        farm.forget_calls();
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        farm.calls("dynamodb.UpdateItem") > 0
+    });
+    farm.signal(one, Signal::STOP);
+    signal_builds(&farm, "one", Signal::STOP);
+    farm.emulator.control_post("/_control/faults", &json!([]));
+    farm.daemon_on("two");
+    farm.wait_until("the other host has built it", |farm| {
+        farm.state_of("a") == "in-sync"
+    });
+    let image = farm.image("a");
+    assert_eq!(farm.made_images(), 1);
+    assert_eq!(
+        farm.leftovers(),
+        "",
+        "found by what the lost host told before"
+    );
+    assert!(
+        farm.said_on("two").contains("gave no sign of life"),
+        "{}",
+        farm.said_on("two")
+    );
+    signal_builds(&farm, "one", Signal::CONT);
+    farm.signal(one, Signal::CONT);
+    farm.wait_until("the build of the lost host has ended", |farm| {
+        builds(farm, "one")
+            .iter()
+            .all(|folder| folder.join("exit.json").exists())
+    });
+    farm.wait_until("nothing is left", |farm| farm.leftovers().is_empty());
+    assert_eq!(farm.image("a"), image);
+    assert_eq!(farm.made_images(), 1);
+}
+
+#[test]
+fn its_image_is_recorded_if_it_was_on_its_way() {
+    let mut farm = one_step();
+    farm.emulator
+        .control_post("/_control/pending", &json!({ "seconds": 12 }));
+    let one = farm.daemon_on("one");
+    farm.wait_until("the image is on its way", |farm| farm.made_images() == 1);
+    farm.signal(one, Signal::STOP);
+    signal_builds(&farm, "one", Signal::STOP);
+    farm.daemon_on("two");
+    farm.wait_until("the other host has recorded it", |farm| {
+        farm.state_of("a") == "in-sync"
+    });
+    assert_eq!(farm.made_images(), 1, "and built nothing");
+    signal_builds(&farm, "one", Signal::CONT);
+    farm.signal(one, Signal::CONT);
+    farm.wait_until("the build of the lost host has ended", |farm| {
+        builds(farm, "one")
+            .iter()
+            .all(|folder| folder.join("exit.json").exists())
+    });
+    farm.wait_until("nothing is left", |farm| farm.leftovers().is_empty());
+    assert_eq!(farm.state_of("a"), "in-sync");
+    assert_eq!(farm.made_images(), 1);
+}
+
+#[test]
+fn a_build_whose_step_has_left_git_is_carried_to_its_end() {
+    let mut farm = three_steps();
+    farm.configure(QUICK);
+    farm.repo.commit("three steps");
+    farm.emulator
+        .control_post("/_control/pending", &json!({ "seconds": 3 }));
+    let first = farm.daemon();
+    farm.wait_until("c is built", |farm| farm.state_of("c") == "building");
+    farm.signal(first, Signal::KILL);
+    farm.child(first).wait().unwrap();
+    farm.repo.git(&["rm", "-rq", "packer_workspaces/c"]);
+    farm.repo.commit("without c");
+    farm.daemon();
+    farm.wait_until("its image is recorded", |farm| {
+        farm.status()
+            .get("c")
+            .is_some_and(|step| step["state"] == "orphaned")
+    });
+    farm.wait_until("the others are in sync", |farm| {
+        ["a", "b"]
+            .iter()
+            .all(|step| farm.state_of(step) == "in-sync")
+    });
+    farm.wait_until("nothing is left", |farm| farm.leftovers().is_empty());
+    assert_eq!(farm.made_images(), 3);
+}
