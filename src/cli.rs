@@ -131,6 +131,9 @@ pub(crate) struct RenderArgs {
     /// Write the files into this folder instead of printing them.
     #[arg(long, value_name = "D")]
     pub(crate) out: Option<PathBuf>,
+    /// Write secrets in clear; without it something stands in their place.
+    #[arg(long)]
+    pub(crate) show_secrets: bool,
     #[command(flatten)]
     /// Which workflow.
     pub(crate) which: Which,

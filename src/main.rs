@@ -15,6 +15,8 @@ use crate::cli::{Cli, Command};
 const USAGE: u8 = 64;
 
 fn main() -> ExitCode {
+    // Whatever this program or one that it starts writes is for this user only: databases, logs, fetched repositories.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -7,10 +7,25 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+/// Parts of the SDK that log access keys, or what credentials are made of, in detail.
+const QUIET: [&str; 6] = [
+    "aws_config=info",
+    "aws_credential_types=info",
+    "aws_runtime=info",
+    "aws_sdk_sts=info",
+    "aws_sigv4=info",
+    "aws_smithy_runtime=info",
+];
+
 /// Starts logging; `RECONCILER_LOG` takes a filter such as `debug` or `reconciler=debug`.
 pub(crate) fn start(format: LogFormat) {
     let filter = EnvFilter::try_from_env("RECONCILER_LOG")
         .unwrap_or_else(|_| EnvFilter::new("reconciler=info,warn"));
+    // Whatever is asked for, credentials and whole answers are not logged.
+    let filter = QUIET
+        .into_iter()
+        .filter_map(|directive| directive.parse().ok())
+        .fold(filter, EnvFilter::add_directive);
     let registry = tracing_subscriber::registry().with(filter);
     let text = || {
         tracing_subscriber::fmt::layer()

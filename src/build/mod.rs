@@ -10,6 +10,7 @@ pub mod supervisor;
 pub mod verdict;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,9 +23,10 @@ use crate::catalog::Leftovers;
 use crate::clock::Moment;
 use crate::diagnostic::Diagnostic;
 use crate::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId, WorkflowId};
+use crate::secrets::SecretText;
 
 /// Everything that one build needs; nothing else of the repository reaches Packer.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct BuildJob {
     /// The build.
     pub build_id: BuildId,
@@ -50,6 +52,31 @@ pub struct BuildJob {
     pub timeout: Duration,
     /// Packer is not started after this time: the lease of whoever decided the build ends then.
     pub start_before: Option<Moment>,
+    /// What goes into the rendered files where they are laid out.
+    pub secrets: JobSecrets,
+}
+
+/// The secrets of a build.
+#[derive(Clone, Debug, Default)]
+pub struct JobSecrets {
+    /// The values that the rendered files ask for, by name.
+    pub asked: BTreeMap<String, SecretText>,
+    /// All values that must not stay in anything that is kept.
+    pub hidden: Vec<SecretText>,
+}
+
+/// Shows no content: parameters that are secret may stand in it.
+impl fmt::Debug for BuildJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BuildJob")
+            .field("build_id", &self.build_id)
+            .field("step_id", &self.step_id)
+            .field("revision", &self.revision)
+            .field("files", &self.files.keys())
+            .field("rendered", &self.rendered.keys())
+            .field("secrets", &self.secrets)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A file as a build finds it.

@@ -3,8 +3,10 @@
 //! A person vouches that the image is what git says now; from then on it has a fingerprint, and drift shows. What can be checked is:
 //! the image exists, and it was built on the image that its parent has.
 
+use reconciler::secrets::OpenSecrets;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use reconciler::catalog::tags::{ImageTags, tag_change};
@@ -126,7 +128,8 @@ async fn adopt(
         &seen.ports.region,
         &config.ami_name,
         &seen.look.plan.root_base,
-    );
+    )
+    .with_secrets(Arc::new(OpenSecrets::read(&config.secrets)));
     let source = SourceImage {
         id: head.base_ami_id.clone(),
         name: head.base_ami_name.clone(),

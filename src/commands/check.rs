@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use reconciler::desired::hcl;
 use reconciler::desired::jinja::Engine;
@@ -12,6 +13,7 @@ use reconciler::ids::{AmiId, AmiName, Region};
 use reconciler::plan::Plan;
 use reconciler::plan::decision::Decision;
 use reconciler::reconcile::checkout::{Checkout, Desired};
+use reconciler::secrets::OpenSecrets;
 use reconciler::source::trusted::Purpose;
 use reconciler::workflow::RootBase;
 use serde_json::{Value, json};
@@ -32,6 +34,8 @@ pub(crate) fn print_broken(plan: &Plan) {
 pub(crate) fn run(named: Option<&Path>, args: &CheckArgs) -> Result<ExitCode, CommandError> {
     let config = config(named)?;
     let engine = Engine::new();
+    // No value is read: whether a secret is there is the build host's matter.
+    let secrets = Arc::new(OpenSecrets::unread(&config.secrets));
     let (mut steps, mut found, mut warnings, mut names) = (0, Vec::new(), Vec::new(), Vec::new());
     for opened in workflows_of(&config, &args.which, Purpose::Check)? {
         for folder in &opened.folders {
@@ -51,12 +55,14 @@ pub(crate) fn run(named: Option<&Path>, args: &CheckArgs) -> Result<ExitCode, Co
                 checkout.revision.short()
             ));
             warnings.extend(checkout.warnings.iter().cloned());
-            found.extend(checkout.broken.values().flatten().cloned());
+            let broken = checkout.broken.values().flatten().cloned();
+            found.extend(broken.map(|why| config.secrets.marks.blotted(why)));
             found.extend(check_steps(
                 &checkout,
                 &engine,
                 &Region::new(region),
                 &config.ami_name,
+                Arc::clone(&secrets),
             ));
         }
     }
@@ -102,6 +108,7 @@ fn check_steps(
     engine: &Engine,
     region: &Region,
     name_template: &str,
+    secrets: Arc<OpenSecrets>,
 ) -> Vec<Diagnostic> {
     let base = match &checkout.params.root_base {
         RootBase::Image { id, name } => SourceImage {
@@ -113,7 +120,8 @@ fn check_steps(
             name: AmiName::new(pattern.replace(['*', '?'], "0")),
         },
     };
-    let desired = Desired::new(checkout, engine, region, name_template, &base);
+    let desired =
+        Desired::new(checkout, engine, region, name_template, &base).with_secrets(secrets);
     checkout
         .outlines
         .iter()
@@ -137,7 +145,10 @@ fn check_step(
         .with_fingerprint(&state.fingerprint, 0)
         .map_err(|wrong| wrong.in_file(step.folder.clone()))?;
     let rendered = desired.desire().render(content, source, name.as_str())?;
-    hcl::inspect(&rendered).map(|_| ()).map_err(|mut wrong| {
+    hcl::inspect(&rendered).map(|_| ()).map_err(|wrong| {
+        let mut wrong = desired
+            .desire()
+            .blotted(content, hcl::blotted(&rendered, wrong));
         match &mut wrong.place {
             Some(place) => place.path = format!("{}/{} (rendered)", step.folder, place.path),
             None => wrong = wrong.in_file(step.folder.clone()),

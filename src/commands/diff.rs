@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anstyle::{AnsiColor, Style};
+use reconciler::config::Config;
 use reconciler::desired::inputs::sort_files;
 use reconciler::desired::jinja::Engine;
 use reconciler::desired::step::SourceImage;
@@ -19,6 +20,7 @@ use reconciler::plan::planner::PlannedStep;
 use reconciler::plan::words::{LineCounts, sentence};
 use reconciler::reconcile::checkout::{Checkout, Desired};
 use reconciler::reconcile::ports::Use;
+use reconciler::secrets::OpenSecrets;
 use reconciler::source::GitTree;
 use reconciler::source::discover::workflows;
 use reconciler::source::trusted::Purpose;
@@ -27,12 +29,18 @@ use similar::TextDiff;
 
 use super::open::{Opened, config, workflows_of};
 use super::plan::{Seen, see};
-use super::render::no_such_step;
+use super::render::{no_such_step, redactor};
 use super::{CommandError, print};
 use crate::cli::{DiffArgs, Output};
 
-/// Everything of one side, by a name for the header.
-type Side = BTreeMap<String, Vec<u8>>;
+/// Everything of one side, by a name for the header: as it is, which is compared, and as it may be shown.
+type Side = BTreeMap<String, Content>;
+
+#[derive(PartialEq)]
+struct Content {
+    whole: Vec<u8>,
+    shown: Vec<u8>,
+}
 
 pub(crate) async fn run(named: Option<&Path>, args: &DiffArgs) -> Result<ExitCode, CommandError> {
     let config = config(named)?;
@@ -44,7 +52,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &DiffArgs) -> Result<ExitCod
             let seen = see(&config, &opened, folder, &engine, Use::LookOffline).await?;
             known.extend(seen.look.plan.steps.iter().map(|step| step.id.to_string()));
             if let Some(step) = seen.look.plan.steps.iter().find(|step| step.id == id) {
-                return show(&config.ami_name, &opened, &seen, step, &engine, args);
+                return show(&config, &opened, &seen, step, &engine, args);
             }
         }
     }
@@ -52,7 +60,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &DiffArgs) -> Result<ExitCod
 }
 
 fn show(
-    names: &str,
+    config: &Config,
     opened: &Opened,
     seen: &Seen,
     step: &PlannedStep,
@@ -61,7 +69,7 @@ fn show(
 ) -> Result<ExitCode, CommandError> {
     let source = source_of(seen, step);
     let new = side(
-        names,
+        config,
         &seen.checkout,
         engine,
         &seen.ports.region,
@@ -69,7 +77,7 @@ fn show(
         &step.id,
         &source,
     )?;
-    let (old, from) = old_side(names, opened, seen, step, engine)?;
+    let (old, from) = old_side(config, opened, seen, step, engine)?;
     let changes = differences(&old, &new);
     let reason = sentence(step, &LineCounts::new(), seen.look.plan.at);
     match args.output {
@@ -112,7 +120,7 @@ fn source_of(seen: &Seen, step: &PlannedStep) -> SourceImage {
 }
 
 fn old_side(
-    names: &str,
+    config: &Config,
     opened: &Opened,
     seen: &Seen,
     step: &PlannedStep,
@@ -153,7 +161,7 @@ fn old_side(
                 name: record.root_base_ami_name.clone(),
             };
             let old = side(
-                names,
+                config,
                 &checkout,
                 engine,
                 &built.region,
@@ -168,7 +176,7 @@ fn old_side(
 }
 
 fn side(
-    names: &str,
+    config: &Config,
     checkout: &Checkout,
     engine: &Engine,
     region: &Region,
@@ -176,23 +184,38 @@ fn side(
     id: &StepId,
     source: &SourceImage,
 ) -> Result<Side, CommandError> {
-    let desired = Desired::new(checkout, engine, region, names, base);
+    let desired = Desired::new(checkout, engine, region, &config.ami_name, base)
+        .with_secrets(Arc::new(OpenSecrets::read(&config.secrets)));
     let content = desired.loaded(id)?.content();
     let name = desired.desire().name_parts(content).without_fingerprint();
+    let rendered = desired.desire().render(content, source, &name)?;
+    let secrets = redactor(&desired, content, &rendered);
+    let content_of = |whole: Vec<u8>| Content {
+        shown: match std::str::from_utf8(&whole) {
+            Ok(text) => secrets.text(text).into_bytes(),
+            Err(_) => Vec::new(),
+        },
+        whole,
+    };
     let mut side = Side::new();
-    for (file, text) in desired.desire().render(content, source, &name)? {
-        side.insert(format!("rendered/{file}"), text.into_bytes());
+    for (file, text) in rendered {
+        side.insert(format!("rendered/{file}"), content_of(text.into_bytes()));
     }
     let mut params = content.step.values.clone();
     params.shift_remove("metadata");
+    let masked = desired.secrets.sealed().marks.masked(&params);
+    let text = |params| format!("{:#}\n", serde_json::Value::Object(params)).into_bytes();
     side.insert(
         "parameters".to_owned(),
-        format!("{:#}\n", serde_json::Value::Object(params)).into_bytes(),
+        Content {
+            whole: text(params),
+            shown: text(masked),
+        },
     );
     for (path, file) in sort_files(content)?.counted {
         side.insert(
             path.trim_start_matches('/').to_owned(),
-            file.content.to_vec(),
+            content_of(file.content.to_vec()),
         );
     }
     Ok(side)
@@ -200,14 +223,19 @@ fn side(
 
 fn differences(old: &Side, new: &Side) -> Vec<(String, String)> {
     let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    let text =
-        |side: &Side, name: &String| side.get(name).map(|bytes| String::from_utf8(bytes.clone()));
+    let text = |side: &Side, name: &String| {
+        side.get(name).map(|content| {
+            let shown = String::from_utf8_lossy(&content.shown).into_owned();
+            std::str::from_utf8(&content.whole).map(|_| shown)
+        })
+    };
     let mut changes = Vec::new();
     for name in names {
         if old.get(name) == new.get(name) {
             continue;
         }
         let diff = match (text(old, name).transpose(), text(new, name).transpose()) {
+            (Ok(before), Ok(after)) if before == after => format!("a secret in {name} differs\n"),
             (Ok(before), Ok(after)) => {
                 let header = |side: &str, there: bool| {
                     if there {

@@ -1,17 +1,18 @@
 //! `reconciler logs STEP`: what Packer said, of the newest build on this host or of an earlier one.
 
-use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use reconciler::build::packer::log;
-use reconciler::build::supervisor::files;
+use reconciler::build::packer::log::{Follower, LastLine};
+use reconciler::build::packer::redact;
+use reconciler::build::supervisor::files::{self, Job};
 use reconciler::config::Config;
 use reconciler::diagnostic::Diagnostic;
 use reconciler::ids::StepId;
 use reconciler::reconcile::checkout::read_params;
 use reconciler::reconcile::ports::{Use, connect};
+use reconciler::secrets::Redactor;
 use reconciler::source::trusted::Purpose;
 
 use super::open::{config, workflows_of};
@@ -21,42 +22,46 @@ use crate::cli::LogsArgs;
 pub(crate) async fn run(named: Option<&Path>, args: &LogsArgs) -> Result<ExitCode, CommandError> {
     let config = config(named)?;
     let folder = find(&config, args).await?;
-    let path = folder.join(files::LOG);
-    let mut offset = 0;
+    // The credentials of a running build are known by its supervisor, which may be a moment away.
+    while args.follow && !is_supervised(&folder) {
+        tokio::time::sleep(PAUSE).await;
+    }
+    let mut follower = Follower::new(&folder.join(files::LOG), secrets(&folder));
     loop {
         let over = folder.join(files::ENDED).is_file();
-        offset = show(&path, offset)?;
+        follower.read(
+            if over {
+                LastLine::IsWhole
+            } else {
+                LastLine::Grows
+            },
+            show,
+        )?;
         if over || !args.follow {
-            show(&folder.join(files::ERRORS), 0).or_else(|error| match error {
-                CommandError::Io(_) => Ok(0),
-                CommandError::Pass(error) => Err(CommandError::Pass(error)),
-            })?;
+            Follower::new(&folder.join(files::ERRORS), secrets(&folder))
+                .read(LastLine::IsWhole, show)?;
             return Ok(ExitCode::SUCCESS);
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// Prints whole lines from an offset on; returns the offset behind the last.
-fn show(path: &Path, offset: u64) -> Result<u64, CommandError> {
-    let mut file = std::fs::File::open(path)?;
-    file.seek(SeekFrom::Start(offset))?;
-    let mut reader = BufReader::new(file);
-    let (mut at, mut line) = (offset, Vec::new());
-    loop {
-        line.clear();
-        let read = reader.read_until(b'\n', &mut line)?;
-        if read == 0 || line.last() != Some(&b'\n') && read > 0 && !path.ends_with(files::ERRORS) {
-            return Ok(at);
-        }
-        at += read as u64;
-        while matches!(line.last(), Some(b'\n' | b'\r')) {
-            line.pop();
-        }
-        if let Some(text) = log::text(&line) {
-            print::text(&format!("{text}\n"))?;
-        }
-    }
+/// Between two looks at a growing log.
+const PAUSE: Duration = Duration::from_millis(200);
+
+fn is_supervised(folder: &Path) -> bool {
+    folder.join(files::SUPERVISOR).is_file() || folder.join(files::ENDED).is_file()
+}
+
+/// What is not to be shown of a build, running or over.
+fn secrets(folder: &Path) -> Redactor {
+    files::read::<Job>(folder, files::JOB)
+        .map(|job| redact::of_build(folder, &job, std::env::vars()))
+        .unwrap_or_default()
+}
+
+fn show(line: &str) -> Result<(), CommandError> {
+    print::text(&format!("{line}\n"))
 }
 
 async fn find(config: &Config, args: &LogsArgs) -> Result<PathBuf, CommandError> {

@@ -1,8 +1,12 @@
 //! `reconciler render STEP`: the rendered files, as the old tool wrote them and as Packer reads them.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use reconciler::desired::hcl::sensitive;
+use reconciler::desired::inputs::StepContent;
 use reconciler::desired::jinja::Engine;
 use reconciler::desired::step::SourceImage;
 use reconciler::diagnostic::Diagnostic;
@@ -10,12 +14,18 @@ use reconciler::ids::{AmiId, AmiName, StepId};
 use reconciler::plan::decision::{BuildSource, Decision};
 use reconciler::reconcile::checkout::Desired;
 use reconciler::reconcile::ports::Use;
+use reconciler::secrets::fill::fill;
+use reconciler::secrets::placeholder::{self, places};
+use reconciler::secrets::{OpenSecrets, Redactor, SecretText};
 use reconciler::source::trusted::Purpose;
 
 use super::open::{config, workflows_of};
 use super::plan::{Seen, see};
 use super::{CommandError, print};
 use crate::cli::RenderArgs;
+
+/// Rendered files, by name.
+type Rendered = BTreeMap<String, String>;
 
 pub(crate) async fn run(named: Option<&Path>, args: &RenderArgs) -> Result<ExitCode, CommandError> {
     let config = config(named)?;
@@ -45,7 +55,8 @@ pub(crate) async fn run(named: Option<&Path>, args: &RenderArgs) -> Result<ExitC
                 &seen.ports.region,
                 &config.ami_name,
                 &seen.look.plan.root_base,
-            );
+            )
+            .with_secrets(Arc::new(OpenSecrets::read(&config.secrets)));
             let content = desired.loaded(&id)?.content();
             let name = match name {
                 Some(name) => name,
@@ -55,6 +66,11 @@ pub(crate) async fn run(named: Option<&Path>, args: &RenderArgs) -> Result<ExitC
                     .with_fingerprint(&desired.state(&id, &source)?.fingerprint, 0)?,
             };
             let rendered = desired.desire().render(content, &source, name.as_str())?;
+            let rendered = if args.show_secrets {
+                in_clear(&desired, rendered)?
+            } else {
+                without_secrets(&desired, content, rendered)
+            };
             for (file, text) in rendered {
                 match &args.out {
                     None => print::text(&format!(
@@ -72,6 +88,53 @@ pub(crate) async fn run(named: Option<&Path>, args: &RenderArgs) -> Result<ExitC
         }
     }
     Err(no_such_step(&args.step, &known).into())
+}
+
+/// As Packer reads them.
+fn in_clear(desired: &Desired<'_>, rendered: Rendered) -> Result<Rendered, Diagnostic> {
+    let names = desired.secrets.sealed().names();
+    let uses = placeholder::uses(rendered.values());
+    let values = desired
+        .secrets
+        .values_of(uses.iter().filter(|one| names.contains(&one.name)))?;
+    let filled = rendered.into_iter().map(|(file, text)| {
+        let text = fill(&file, &text, &values)?;
+        Ok((file, text))
+    });
+    filled.collect()
+}
+
+/// As anybody may read them; says so if that makes a difference.
+fn without_secrets(
+    desired: &Desired<'_>,
+    content: StepContent<'_>,
+    rendered: Rendered,
+) -> Rendered {
+    let redactor = redactor(desired, content, &rendered);
+    let hides = |text: &String| redactor.appears_in(text.as_bytes()) || !places(text).is_empty();
+    if rendered.values().any(hides) {
+        print::warning(
+            &Diagnostic::new("secrets are not shown").hint("--show-secrets writes them in clear"),
+        );
+    }
+    rendered
+        .into_iter()
+        .map(|(file, text)| (file, redactor.text(&text)))
+        .collect()
+}
+
+/// The secret parameters of a step, and the literals that its template declares `sensitive`.
+pub(crate) fn redactor(
+    desired: &Desired<'_>,
+    content: StepContent<'_>,
+    rendered: &Rendered,
+) -> Redactor {
+    let marks = &desired.secrets.sealed().marks;
+    let mut hidden = marks.values_of(&desired.checkout.params.values);
+    hidden.extend(marks.values_of(&content.step.values));
+    let declared = sensitive(rendered).values;
+    hidden.extend(declared.into_iter().map(SecretText::from));
+    Redactor::new(&hidden)
 }
 
 /// The image that the step starts from, as the plan knows it, and the name of the next image.

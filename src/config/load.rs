@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::config::raw::{
     RawBaseAmiPolicy, RawConfig, RawLogFormat, RawOnShutdown, RawOnSuperseded, RawRepository,
 };
+use crate::config::secrets;
 use crate::config::{
     AwsConfig, BaseAmiPolicy, Config, InventoryConfig, Location, LogFormat, OnShutdown,
     OnSuperseded, PackerConfig, RepositoryConfig, RetryConfig, trust,
@@ -36,7 +37,7 @@ const PREFIX: &str = "RECONCILER_";
 const NOT_KEYS: [&str; 3] = ["RECONCILER_CONFIG", "RECONCILER_HOST", "RECONCILER_LOG"];
 
 /// Keys that may be overridden, each with the type of its value.
-const KEYS: [(&str, Kind); 27] = [
+const KEYS: [(&str, Kind); 30] = [
     ("state_dir", Kind::Text),
     ("ami_name", Kind::Text),
     ("base_ami_policy", Kind::Text),
@@ -59,6 +60,9 @@ const KEYS: [(&str, Kind); 27] = [
     ("packer.timeout", Kind::Text),
     ("packer.grace", Kind::Text),
     ("packer.pass_env", Kind::List),
+    ("secrets.fingerprint_key", Kind::Text),
+    ("secrets.parameters", Kind::List),
+    ("secrets.values", Kind::Json),
     ("retry.initial", Kind::Text),
     ("retry.max", Kind::Text),
     ("retry.person", Kind::Text),
@@ -303,6 +307,7 @@ fn apply(mut raw: RawConfig, mut overrides: Map<String, Value>) -> Result<RawCon
         lease_duration,
         log_format
     );
+    take_below!(secrets: fingerprint_key, parameters, values);
     take_below!(inventory: table, region, create, path);
     take_below!(aws: region, profile, endpoint_url, emulator);
     take_below!(packer: binary, plugin_path, timeout, grace, pass_env);
@@ -380,6 +385,7 @@ fn check(raw: RawConfig, around: &Surroundings) -> Result<Config, Diagnostic> {
             max: duration("retry.max", retry.max.as_deref(), 1800)?,
             person: duration("retry.person", retry.person.as_deref(), 3600)?,
         },
+        secrets: secrets::check(raw.secrets.unwrap_or_default(), |path| expand(path, around))?,
         log_format: match raw.log_format {
             None | Some(RawLogFormat::Auto) => LogFormat::Auto,
             Some(RawLogFormat::Text) => LogFormat::Text,

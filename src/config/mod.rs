@@ -5,12 +5,14 @@
 pub mod load;
 pub mod raw;
 pub mod schema;
+mod secrets;
 mod trust;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::secrets::SecretsConfig;
 pub use trust::{LocalExec, Rewrite, SignaturePolicy, TrustConfig};
 
 /// The whole configuration.
@@ -42,6 +44,8 @@ pub struct Config {
     pub lease_duration: Duration,
     /// How often and when failed builds are tried again.
     pub retry: RetryConfig,
+    /// Where secrets come from, and which parameters are secret.
+    pub secrets: SecretsConfig,
     /// How logs are written by the daemon.
     pub log_format: LogFormat,
 }

@@ -35,6 +35,8 @@ pub struct RawConfig {
     pub lease_duration: Option<String>,
     /// How often and when failed builds are tried again.
     pub retry: Option<RawRetry>,
+    /// Where secrets come from, and which parameters are secret.
+    pub secrets: Option<RawSecrets>,
     /// How the daemon writes its log: `auto`, `text`, `json` or `journald`.
     pub log_format: Option<RawLogFormat>,
 }
@@ -127,6 +129,18 @@ pub struct RawPacker {
     pub grace: Option<String>,
     /// Environment variables that builds get beside the fixed list.
     pub pass_env: Option<Vec<String>>,
+}
+
+/// Secrets: never a value, only where one is.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawSecrets {
+    /// The key under which secrets count in fingerprints, as `env:NAME` or `file:PATH`; the same on every host.
+    pub fingerprint_key: Option<String>,
+    /// Names of secret parameters; `*` stands for anything.
+    pub parameters: Option<Vec<String>>,
+    /// What templates get by `secret("name")`: each name with `env:NAME` or `file:PATH`.
+    pub values: Option<BTreeMap<String, String>>,
 }
 
 /// How often and when failed builds are tried again.

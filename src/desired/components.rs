@@ -23,6 +23,9 @@ pub struct Components {
     pub files: BTreeMap<String, Digest>,
     /// The image that the step starts from.
     pub source_ami: AmiId,
+    /// Every secret that the rendered files ask for, by its digest under the fingerprint key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, Digest>,
 }
 
 impl Components {
@@ -39,6 +42,13 @@ impl Components {
             }
         }
         encoder.field(self.source_ami.as_str().as_bytes());
+        // Came later: a step that asks for no secret keeps its fingerprint. Nothing else stands behind the source image.
+        if !self.secrets.is_empty() {
+            encoder.number(self.secrets.len() as u64);
+            for (name, digest) in &self.secrets {
+                encoder.field(name.as_bytes()).field(digest.as_bytes());
+            }
+        }
         encoder.finish()
     }
 }
@@ -57,6 +67,7 @@ mod tests {
             templates: BTreeMap::new(),
             files: files.iter().map(digests).collect(),
             source_ami: AmiId::new("ami-1"),
+            secrets: BTreeMap::new(),
         }
     }
 

@@ -8,4 +8,5 @@ pub mod digest;
 pub mod hcl;
 pub mod inputs;
 pub mod jinja;
+pub mod secrecy;
 pub mod step;

@@ -8,11 +8,14 @@ use std::collections::BTreeMap;
 use crate::desired::ami_name::NameParts;
 use crate::desired::components::{Components, Fingerprint};
 use crate::desired::digest::{Digest, Encoder};
-use crate::desired::hcl::{LocalExec, StepFiles};
+use crate::desired::hcl::{self, LocalExec, StepFiles};
 use crate::desired::inputs::{SortedFiles, StepContent, file_digest, param_digests, sort_files};
 use crate::desired::jinja::{Engine, RenderError, TemplateSource};
+use crate::desired::secrecy::Secrecy;
 use crate::diagnostic::Diagnostic;
 use crate::ids::{AmiId, AmiName, Region};
+use crate::secrets::Redactor;
+use crate::secrets::sealed::Sealed;
 use crate::source::SourceFile;
 use crate::workflow::WorkflowParams;
 use crate::workflow::context::{ImageNames, WorkflowContext};
@@ -42,6 +45,8 @@ pub struct Desire<'a> {
     pub root_base_ami_name: &'a str,
     /// Whether the rendered files may run programs on the build host.
     pub local_exec: &'a LocalExec,
+    /// What may be known of secrets.
+    pub secrets: &'a Sealed,
 }
 
 /// One step's desired state.
@@ -63,13 +68,13 @@ impl Desire<'_> {
         let files = sort_files(content)?;
         let name = self.name_parts(content).without_fingerprint();
         let rendered = self.render_sorted(content, &files, source, &name)?;
+        let secrecy = Secrecy::new(self.secrets, self.params, content.step, &rendered);
+        secrecy.refuse_what_shows_them()?;
         let components = Components {
             identity: self.identity(content, &name),
-            params: param_digests(&content.step.values),
-            templates: rendered
-                .iter()
-                .map(|(n, text)| (n.clone(), Digest::of(text.as_bytes())))
-                .collect(),
+            params: secrecy.param_digests(param_digests(&content.step.values))?,
+            templates: secrecy.template_digests()?,
+            secrets: secrecy.secret_digests()?,
             files: files
                 .counted
                 .iter()
@@ -102,6 +107,15 @@ impl Desire<'_> {
             workflow_id: &self.params.workflow_id,
             step_id: &content.step.id,
         }
+    }
+
+    /// A message about a step, without the secret parameters that a line of it may show.
+    #[must_use]
+    pub fn blotted(&self, content: StepContent<'_>, diagnostic: Diagnostic) -> Diagnostic {
+        let marks = &self.secrets.marks;
+        let mut values = marks.values_of(&self.params.values);
+        values.extend(marks.values_of(&content.step.values));
+        Redactor::new(&values).diagnostic(diagnostic)
     }
 
     fn identity(&self, content: StepContent<'_>, name: &str) -> Digest {
@@ -137,12 +151,12 @@ impl Desire<'_> {
             let text = template_text(&path, file)?;
             let template = TemplateSource { path: &path, text };
             let result = self.engine.render(&template, &context);
-            rendered.insert(
-                output.clone(),
-                result.map_err(|e| diagnose(&e, &path, text))?,
-            );
+            let result = result.map_err(|e| self.blotted(content, diagnose(&e, &path, text)))?;
+            self.secrets.refuse_broken(&path, &result)?;
+            rendered.insert(output.clone(), result);
         }
-        self.stays_off_the_host(content, files, &rendered)?;
+        self.stays_off_the_host(content, files, &rendered)
+            .map_err(|why| self.blotted(content, hcl::blotted(&rendered, why)))?;
         Ok(rendered)
     }
 }

@@ -157,6 +157,13 @@ pub enum Reason {
         /// How.
         change: Change,
     },
+    /// A secret that the rendered files ask for.
+    SecretChanged {
+        /// Its name.
+        name: String,
+        /// How.
+        change: Change,
+    },
     /// A person asked for it.
     Forced,
     /// It failed, and a person asked for another try.

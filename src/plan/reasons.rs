@@ -28,6 +28,9 @@ pub fn reasons(recorded: &Components, desired: &Components) -> Vec<Reason> {
     for (name, change) in changes(&recorded.templates, &desired.templates) {
         reasons.push(Reason::TemplateChanged { name, change });
     }
+    for (name, change) in changes(&recorded.secrets, &desired.secrets) {
+        reasons.push(Reason::SecretChanged { name, change });
+    }
     // A template that names its source image differs whenever that does; saying so again is noise.
     let by_source = matches!(reasons.first(), Some(Reason::SourceImageChanged { .. }))
         && reasons[1..].iter().all(|r| {

@@ -180,6 +180,9 @@ pub fn reason_words(step: &PlannedStep, reason: &Reason, lines: &LineCounts) -> 
                 path.trim_start_matches('/')
             )
         }
+        Reason::SecretChanged { name, change } => {
+            format!("secret {}: {name}", change_word(*change))
+        }
         Reason::Forced => "asked for".to_owned(),
         Reason::RetryRequested { by } => format!("retry requested by {by}"),
         Reason::InputsChanged => "inputs changed (the record does not say which)".to_owned(),

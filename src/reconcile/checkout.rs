@@ -15,6 +15,7 @@ use crate::diagnostic::Diagnostic;
 use crate::ids::{AmiName, Region, Revision, StepId};
 use crate::plan::planner::{Desires, Outline};
 use crate::reconcile::cache::{Known, Row, inputs_digest};
+use crate::secrets::OpenSecrets;
 use crate::source::discover::{WORKFLOW_PARAM, WorkflowFolder};
 use crate::source::{Entry, EntryKind, Files, GitTree, ObjectId, SourceError, SourceFile};
 use crate::workflow::context::WorkflowContext;
@@ -377,6 +378,8 @@ pub struct Desired<'a> {
     pub context: WorkflowContext,
     /// The digests under recorded fingerprints, as far as they were read.
     pub recorded: HashMap<StepId, Components>,
+    /// Secrets, with what may be known of them.
+    pub secrets: Arc<OpenSecrets>,
     /// Workflow parameters and settings, for the cache.
     inputs: Digest,
     /// Fingerprints that were worked out.
@@ -415,9 +418,25 @@ impl<'a> Desired<'a> {
             root_base,
             context: WorkflowContext::new(&checkout.params, region.as_str()),
             recorded: HashMap::new(),
+            secrets: Arc::default(),
             inputs: inputs.finish(),
             fresh: BTreeMap::new(),
         }
+    }
+
+    /// With secrets.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: Arc<OpenSecrets>) -> Self {
+        self.context = self.context.with_secrets(secrets.sealed());
+        if let Some(digest) = secrets.sealed().digest() {
+            let mut inputs = Encoder::new("workflow inputs and secrets");
+            inputs
+                .field(self.inputs.as_bytes())
+                .field(digest.as_bytes());
+            self.inputs = inputs.finish();
+        }
+        self.secrets = secrets;
+        self
     }
 
     /// What the cache does not know yet.
@@ -454,6 +473,7 @@ impl Desired<'_> {
             name_template: self.name_template,
             root_base_ami_name: self.root_base.name.as_str(),
             local_exec: &self.checkout.local_exec,
+            secrets: self.secrets.sealed(),
         }
     }
 

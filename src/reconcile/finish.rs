@@ -198,7 +198,7 @@ async fn record(
     };
     let mut record = describe(fence, attempt, &promise, &image, seconds);
     let image = tag_and_read_back(catalog, &record, image).await?;
-    record.details = image.details;
+    record.details = ports.redactor.text(&image.details);
     append(ports, attempt, fence, Stage::Tagged).await?;
     let expected = match ports
         .inventory
@@ -315,7 +315,7 @@ pub(super) async fn fail(
         fence,
         Stage::Failed(Failure {
             class,
-            cause,
+            cause: ports.redactor.text(&cause),
             log,
             retry_at,
         }),

@@ -1,6 +1,7 @@
 //! Reads everything anew and plans: git, records, journal, EC2. Writes nothing.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -20,6 +21,7 @@ use crate::reconcile::cache::Row;
 use crate::reconcile::checkout::{Checkout, Desired};
 use crate::reconcile::error::PassError;
 use crate::reconcile::ports::Ports;
+use crate::secrets::OpenSecrets;
 use crate::workflow::RootBase;
 
 /// How many events of a step are read to find out how often it was built.
@@ -117,8 +119,13 @@ pub async fn look(
         &ports.region,
         &config.ami_name,
         &base.image,
-    );
+    )
+    .with_secrets(Arc::new(OpenSecrets::read(&config.secrets)));
+    let marks = &config.secrets.marks;
     let mut broken = checkout.broken.clone();
+    for why in broken.values_mut().flatten() {
+        *why = marks.blotted(why.clone());
+    }
     for (step, detail) in heads.malformed {
         let place = ports.inventory.place();
         broken

@@ -1,6 +1,8 @@
 //! The outside world of one workflow, behind its four ports.
 
-use std::path::PathBuf;
+use std::fs::{DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +13,14 @@ use crate::build::supervisor::files::InventoryPlace;
 use crate::catalog::ImageCatalog;
 use crate::catalog::ec2::Ec2Catalog;
 use crate::config::{Config, InventoryConfig};
+use crate::diagnostic::Diagnostic;
 use crate::ids::Region;
 use crate::inventory::Inventory;
 use crate::inventory::dynamodb::DynamoDbInventory;
 use crate::inventory::sqlite::SqliteInventory;
 use crate::reconcile::error::PassError;
 use crate::reconcile::start::host_name;
+use crate::secrets::{OpenSecrets, Redactor};
 use crate::workflow::WorkflowParams;
 
 /// What a pass looks at and acts through.
@@ -30,6 +34,8 @@ pub struct Ports {
     pub builder: Arc<dyn ImageBuilder>,
     /// Where images are made.
     pub region: Region,
+    /// Takes secrets out of what is recorded.
+    pub redactor: Redactor,
     access: Option<Arc<Access>>,
 }
 
@@ -73,6 +79,12 @@ pub async fn connect(
     params: &WorkflowParams,
     usage: Use,
 ) -> Result<Ports, PassError> {
+    if usage == Use::Act {
+        make_private(&config.state_dir).map_err(|error| {
+            Diagnostic::new(format!("cannot be made this user's own: {error}"))
+                .in_file(config.state_dir.display().to_string())
+        })?;
+    }
     let session = Session::open(&SessionSettings {
         profile: params
             .profile
@@ -116,6 +128,7 @@ pub async fn connect(
         catalog,
         builder: Arc::new(builder),
         region: session.region().clone(),
+        redactor: OpenSecrets::read(&config.secrets).redactor(&params.values),
         access: (usage == Use::Act).then(|| Arc::new(Access { session, settings })),
     })
 }
@@ -137,6 +150,20 @@ fn inventory_place(config: &InventoryConfig) -> InventoryPlace {
             region: region.clone(),
         },
     }
+}
+
+/// The state folder is for this user only, whatever made it and whatever the umask was then.
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    let found = std::fs::metadata(folder)?;
+    let is_own = found.uid() == rustix::process::geteuid().as_raw();
+    if is_own && found.mode() & 0o077 != 0 {
+        std::fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+    }
+    Ok(())
 }
 
 fn open_inventory(

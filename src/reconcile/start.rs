@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::build::{BuildJob, LaidFile, RunningBuild};
+use crate::build::{BuildJob, JobSecrets, LaidFile, RunningBuild};
 use crate::catalog::{Image, ImageState};
 use crate::config::Config;
 use crate::desired::hcl;
@@ -21,6 +21,7 @@ use crate::reconcile::error::PassError;
 use crate::reconcile::evidence::is_of_a_lost_build;
 use crate::reconcile::finish::fail;
 use crate::reconcile::ports::Ports;
+use crate::secrets::{SecretText, placeholder};
 use crate::source::EntryKind;
 
 /// What became of a start.
@@ -62,6 +63,7 @@ pub async fn start(
     let rendered = desired
         .desire()
         .render(loaded.content(), source, ami_name.as_str())?;
+    let secrets = secrets(desired, loaded, &rendered)?;
     let existing = match &ports.catalog {
         Some(catalog) => catalog.own_image_named(ami_name).await?,
         None => None,
@@ -131,7 +133,9 @@ pub async fn start(
         .await?;
         return Ok(Started::Failed(Box::new(attempt)));
     }
-    let job = job(desired, loaded, &attempt, ami_name, rendered, timeout)?;
+    let job = job(
+        desired, loaded, &attempt, ami_name, rendered, timeout, secrets,
+    )?;
     match ports.builder.start(&job).await {
         Ok(running) => {
             append(
@@ -205,6 +209,28 @@ async fn write_intent(
         .ok_or_else(|| PassError::Person(Diagnostic::new("a build begins with its intent")))
 }
 
+/// What the rendered files ask for, and all that must not be kept.
+fn secrets(
+    desired: &Desired<'_>,
+    loaded: &LoadedStep,
+    rendered: &BTreeMap<String, String>,
+) -> Result<JobSecrets, PassError> {
+    let names = desired.secrets.sealed().names();
+    let uses = placeholder::uses(rendered.values());
+    let uses: Vec<_> = uses
+        .iter()
+        .filter(|one| names.contains(&one.name))
+        .collect();
+    let marks = &desired.secrets.sealed().marks;
+    let mut hidden: Vec<SecretText> = desired.secrets.known().cloned().collect();
+    hidden.extend(marks.values_of(&desired.checkout.params.values));
+    hidden.extend(marks.values_of(&loaded.step.values));
+    Ok(JobSecrets {
+        asked: desired.secrets.values_of(uses)?,
+        hidden,
+    })
+}
+
 fn job(
     desired: &Desired<'_>,
     loaded: &LoadedStep,
@@ -212,6 +238,7 @@ fn job(
     ami_name: &AmiName,
     rendered: BTreeMap<String, String>,
     timeout: Duration,
+    secrets: JobSecrets,
 ) -> Result<BuildJob, PassError> {
     let folder = &loaded.step.folder;
     let sorted = sort_files(loaded.content())?;
@@ -241,6 +268,7 @@ fn job(
         rendered,
         timeout,
         start_before: None,
+        secrets,
     })
 }
 

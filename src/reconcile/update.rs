@@ -41,7 +41,7 @@ pub async fn update(
     if let Some(catalog) = &ports.catalog
         && let Some(image) = catalog.image(&head.ami_id).await?
     {
-        record.details = image.details;
+        record.details = ports.redactor.text(&image.details);
     }
     let expected = Expected::Image(head.ami_id.clone());
     ports

@@ -1,8 +1,12 @@
 //! What templates see: three generations of names for the same values (contract §3).
 
+use std::fmt;
+
 use minijinja::Value;
 use serde_json::{Map, Value as Json};
 
+use crate::desired::jinja::secret;
+use crate::secrets::sealed::Sealed;
 use crate::workflow::{Step, WorkflowParams};
 
 /// The names of images that a template may ask for.
@@ -17,9 +21,10 @@ pub struct ImageNames<'a> {
 }
 
 /// The part that all steps of a workflow share, converted once.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct WorkflowContext {
     workflow_param: Value,
+    secret: Value,
     values: Map<String, Json>,
 }
 
@@ -46,8 +51,16 @@ impl WorkflowContext {
         values.insert("aws_region".to_owned(), Json::String(region.to_owned()));
         Self {
             workflow_param: object(&values),
+            secret: secret::function(&Sealed::default()),
             values,
         }
+    }
+
+    /// With the secrets that templates may ask for.
+    #[must_use]
+    pub fn with_secrets(mut self, sealed: &Sealed) -> Self {
+        self.secret = secret::function(sealed);
+        self
     }
 
     /// All names for one step.
@@ -77,7 +90,15 @@ impl WorkflowContext {
             ("workflow_param", self.workflow_param.clone()),
             ("step_param", object(&own)),
             ("params", object(&merged)),
+            ("secret", self.secret.clone()),
         ])
+    }
+}
+
+/// Shows no values: credentials may be among them.
+impl fmt::Debug for WorkflowContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.values.keys()).finish()
     }
 }
 

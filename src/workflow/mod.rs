@@ -9,6 +9,7 @@ pub mod params;
 pub mod step;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -32,7 +33,7 @@ pub struct Workflow {
 }
 
 /// `workflow_param.json`, checked.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct WorkflowParams {
     /// Hash key of the inventory.
     pub workflow_id: WorkflowId,
@@ -46,6 +47,16 @@ pub struct WorkflowParams {
     pub aws_tags: BTreeMap<String, String>,
     /// All of it, in the order of the file: what templates see.
     pub values: Map<String, Value>,
+}
+
+/// Shows no values: credentials may be among them.
+impl fmt::Debug for WorkflowParams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkflowParams")
+            .field("workflow_id", &self.workflow_id)
+            .field("values", &self.values.keys())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where the first steps start.
@@ -68,7 +79,7 @@ pub enum RootBase {
 }
 
 /// One step.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Step {
     /// Its id.
     pub id: StepId,
@@ -80,6 +91,19 @@ pub struct Step {
     pub values: Map<String, Value>,
     /// The step's own switches.
     pub switches: Switches,
+}
+
+/// Shows no values: secrets may be among them.
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Step")
+            .field("id", &self.id)
+            .field("folder", &self.folder)
+            .field("parent", &self.parent)
+            .field("values", &self.values.keys())
+            .field("switches", &self.switches)
+            .finish()
+    }
 }
 
 /// `reconciler` in `step_param.json`.

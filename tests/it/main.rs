@@ -10,6 +10,7 @@ mod end_to_end;
 mod harness;
 mod inventory;
 mod jinja_corpus;
+mod secrets;
 mod source_git;
 mod source_remote;
 mod trust;

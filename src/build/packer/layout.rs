@@ -14,6 +14,7 @@ use crate::build::supervisor::files::{self, Heartbeat, Job, JobCommand, write_at
 use crate::build::{BuildError, BuildJob, PackerStage};
 use crate::desired::hcl;
 use crate::diagnostic::Diagnostic;
+use crate::secrets::fill::fill;
 
 /// Packer's plugins listen on sockets in `TMPDIR`, whose paths end at 107 bytes (`unix(7)`); Packer's own part takes some 30.
 const LONGEST_TMPDIR: usize = 70;
@@ -54,6 +55,11 @@ impl Layout {
         let temporary = temporary_folder(&self.folder);
         make_folder(&step)?;
         make_own_folder(&temporary)?;
+        // Before any of them stands anywhere else.
+        serde_json::to_vec(&job.secrets.hidden)
+            .map_err(Into::into)
+            .and_then(|bytes| write_atomically(&self.folder.join(files::SECRETS), &bytes))
+            .map_err(io("writing what is to be redacted"))?;
         for (path, file) in &job.files {
             create(&work.join(inside(path)?), file.executable, &file.content)?;
         }
@@ -68,6 +74,7 @@ impl Layout {
         for (name, text) in &job.rendered {
             let (text, done) = adapt(name, text, &host).map_err(BuildError::Step)?;
             notes.extend(done);
+            let text = fill(name, &text, &job.secrets.asked).map_err(BuildError::Step)?;
             create(&step.join(inside(name)?), false, text.as_bytes())?;
         }
         notes.extend(unnamed(job));
@@ -271,6 +278,7 @@ mod tests {
             rendered: BTreeMap::from([("a.pkr.hcl".to_owned(), TEMPLATE.to_owned())]),
             timeout: Duration::from_secs(1),
             start_before: None,
+            secrets: crate::build::JobSecrets::default(),
         }
     }
 

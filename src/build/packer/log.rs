@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::output::{Line, line};
-use super::redact::Secrets;
+use crate::secrets::Redactor;
 
 /// A line longer than this is shown in parts.
 const LONGEST_LINE: u64 = 1024 * 1024;
@@ -29,11 +29,20 @@ pub fn text(bytes: &[u8]) -> Option<String> {
     }
 }
 
+/// What a last line without a line feed is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastLine {
+    /// Not to be shown yet: more may come.
+    Grows,
+    /// A line like the others: nothing more comes.
+    IsWhole,
+}
+
 /// Reads a log piece by piece.
 #[derive(Debug)]
 pub struct Follower {
     path: PathBuf,
-    secrets: Secrets,
+    secrets: Redactor,
     inode: u64,
     offset: u64,
     lines: u64,
@@ -42,7 +51,7 @@ pub struct Follower {
 impl Follower {
     /// From the beginning of a log, without these secrets.
     #[must_use]
-    pub fn new(path: &Path, secrets: Secrets) -> Self {
+    pub fn new(path: &Path, secrets: Redactor) -> Self {
         Self {
             path: path.to_owned(),
             secrets,
@@ -52,12 +61,16 @@ impl Follower {
         }
     }
 
-    /// Hands each whole line that has come since the last call to `show`, as text. A log that is not there yet has none.
-    pub fn read(&mut self, mut show: impl FnMut(&str) -> io::Result<()>) -> io::Result<()> {
+    /// Hands each line that has come since the last call to `show`, as text. A log that is not there yet has none.
+    pub fn read<E: From<io::Error>>(
+        &mut self,
+        last: LastLine,
+        mut show: impl FnMut(&str) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut reader = match File::open(&self.path) {
             Ok(file) => self.reader(file)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         let mut line = Vec::new();
         loop {
@@ -67,16 +80,22 @@ impl Follower {
                 .take(LONGEST_LINE)
                 .read_until(b'\n', &mut line)? as u64;
             let whole = line.last() == Some(&b'\n');
-            if read == 0 || (!whole && read < LONGEST_LINE) {
+            let begun = !whole && read < LONGEST_LINE;
+            if read == 0 || (begun && last == LastLine::Grows) {
                 return Ok(());
             }
-            self.offset += read;
+            if !whole && !begun {
+                // Not through the middle of a secret.
+                line.truncate(self.secrets.cut(&line).max(1));
+                reader.seek(SeekFrom::Start(self.offset + line.len() as u64))?;
+            }
+            self.offset += line.len() as u64;
             self.lines += u64::from(whole);
             while matches!(line.last(), Some(b'\n' | b'\r')) {
                 line.pop();
             }
             if let Some(text) = text(&line) {
-                show(&self.secrets.redact(&text))?;
+                show(&self.secrets.text(&text))?;
             }
         }
     }
@@ -108,13 +127,13 @@ mod tests {
     fn a_log_is_followed_by_whole_lines_though_another_file_takes_its_place() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("packer.log");
-        let mut follower = Follower::new(&path, Secrets::new(["long-secret".to_owned()]));
+        let mut follower = Follower::new(&path, Redactor::new(&["long-secret".into()]));
         let mut next = || {
             let mut lines = Vec::new();
             follower
-                .read(|line| {
+                .read(LastLine::Grows, |line| {
                     lines.push(line.to_owned());
-                    Ok(())
+                    Ok::<_, io::Error>(())
                 })
                 .unwrap();
             lines

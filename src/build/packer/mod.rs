@@ -9,6 +9,7 @@ pub mod log;
 pub(super) mod outcome;
 pub mod output;
 pub mod redact;
+mod said;
 pub mod version;
 
 use std::collections::BTreeMap;
@@ -93,6 +94,15 @@ impl PackerBuilder {
             .collect()
     }
 
+    /// What this process knows of the environment of its builds, for their redaction.
+    fn known_variables(&self) -> Vec<(String, String)> {
+        let passed = self.settings.packer.pass_env.iter();
+        passed
+            .filter_map(|name| Some((name.clone(), std::env::var(name).ok()?)))
+            .chain(self.settings.environment.variables.clone())
+            .collect()
+    }
+
     /// A build gets this and nothing else of the daemon's environment (packer.md, "Environment and versions").
     fn environment(&self, job: &BuildJob, folder: &Path) -> Vec<(String, String)> {
         let own = |name: &str| {
@@ -160,7 +170,11 @@ impl ImageBuilder for PackerBuilder {
         };
         let laid = {
             let job = job.clone();
-            tokio::task::spawn_blocking(move || plan.lay_out(&job).map(|()| plan.folder))
+            tokio::task::spawn_blocking(move || {
+                let laid = plan.lay_out(&job);
+                laid.inspect_err(|_| redact::discard(&plan.folder))
+                    .map(|()| plan.folder)
+            })
         };
         let folder = laid.await.map_err(|died| BuildError::Io {
             what: "laying out the build".to_owned(),
@@ -201,6 +215,7 @@ impl ImageBuilder for PackerBuilder {
             })
         };
         if !folder.join(files::JOB).is_file() {
+            redact::discard(&folder);
             return Ok(None);
         }
         // Whoever started it may have died a moment ago, and its supervisor be on its way.
@@ -216,6 +231,7 @@ impl ImageBuilder for PackerBuilder {
             started_at: jiff::Timestamp::now(),
         };
         if files::claim(&folder, &nobody).map_err(io("giving up a build that never started"))? {
+            redact::discard(&folder);
             return Ok(None);
         }
         Ok(files::read(&folder, files::SUPERVISOR).and_then(found))
@@ -223,7 +239,7 @@ impl ImageBuilder for PackerBuilder {
 
     async fn wait(&self, build: &RunningBuild) -> Result<BuildOutcome, BuildError> {
         let ended = outcome::wait(build).await;
-        let (build, environment) = (build.clone(), self.settings.environment.variables.clone());
+        let (build, environment) = (build.clone(), self.known_variables());
         // A log may have gigabytes.
         tokio::task::spawn_blocking(move || outcome::read(&build, ended, &environment))
             .await

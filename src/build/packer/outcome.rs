@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rustix::process::Signal;
 
-use super::{layout, output, redact};
+use super::{layout, output, redact, said};
 use crate::build::process::{ProcessId, Session};
 use crate::build::supervisor::files::{self, Ended, Job, write_atomically};
 use crate::build::{BuildOutcome, Exit, PackerStage, RunningBuild};
@@ -119,9 +119,8 @@ pub(super) fn read(
 ) -> io::Result<BuildOutcome> {
     let folder = &build.folder;
     if let Some(job) = files::read::<Job>(folder, files::JOB) {
-        let secrets = redact::of_build(&job, environment.iter().cloned());
-        redact::build(folder, &secrets)?;
-        layout::remove(&job.temporary);
+        let secrets = redact::of_build(folder, &job, environment.iter().cloned());
+        redact::build(folder, &job, &secrets)?;
         if ended.exit == Exit::Code(0) {
             layout::remove(&folder.join(layout::WORK));
         }
@@ -132,7 +131,11 @@ pub(super) fn read(
 /// What the logs say, as they are.
 pub(in crate::build) fn tell(folder: &Path, ended: Ended) -> io::Result<BuildOutcome> {
     let log = folder.join(files::LOG);
-    let said = reading(&log)?;
+    let mut said = reading(&log)?;
+    if let Some(made) = said::read(folder) {
+        said.artifacts = made.artifacts;
+        said.traces = made.traces;
+    }
     // Only for what went wrong: an image is made by what standard output says.
     let mut errors = reading(&folder.join(files::ERRORS))?.errors;
     errors.extend(said.errors);

@@ -137,7 +137,7 @@ impl Reading {
             let found = said
                 .split_once(mark)
                 .map(|(_, rest)| word(rest))
-                .filter(|id| id.starts_with(prefix));
+                .filter(|id| id.strip_prefix(prefix).is_some_and(is_an_id));
             if let Some(id) = found
                 && !list.contains(&id)
             {
@@ -145,6 +145,14 @@ impl Reading {
             }
         }
     }
+}
+
+/// What AWS and Packer make ids of. A provisioner can print such a line too, and its words are not to be kept.
+fn is_an_id(rest: &str) -> bool {
+    !rest.is_empty()
+        && rest
+            .bytes()
+            .all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
 fn word(text: &str) -> String {

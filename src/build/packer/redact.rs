@@ -1,100 +1,67 @@
-//! Takes secret values out of what is kept or shown.
+//! Takes the secrets of a build out of what is kept of it, and knows them while it runs, for whoever shows its log.
 //!
-//! Packer writes its log to the file itself, so that a build can outlive everybody; the supervisor, which is the one that has the build's
-//! environment, takes the secrets out when the build is over. What is shown before that is redacted as it is read.
+//! Packer writes its log to the file itself, so that a build can outlive everybody. The supervisor takes the secrets out when the build
+//! is over; where it was killed, whoever takes the build up does. Until then their values stand in the build's own environment and in
+//! one file of its folder ([`files::SECRETS`]), which goes last: while it is there, nothing of the folder is clean.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, BufWriter, ErrorKind};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use crate::build::supervisor::files::{self, Job};
+use super::{layout, said};
+use crate::build::supervisor::files::{self, Job, Supervisor};
 use crate::desired::hcl::sensitive;
+use crate::secrets::{Redactor, SecretText};
 
-/// What stands in the place of a secret.
-const MARK: &str = "<redacted>";
-
-/// A shorter value is guessed at once, and would tear holes into every line.
-const SHORTEST: usize = 6;
-
-/// A shorter part of a value (one of its lines, its base64) is no secret by itself.
-const SHORTEST_PART: usize = 8;
-
-/// How much of a line is read at once: a log may have gigabytes, in one line.
-const LONGEST_LINE: u64 = 4 * 1024 * 1024;
-
-/// Values that must not appear.
-#[derive(Clone, Default)]
-pub struct Secrets(Vec<String>);
-
-impl Secrets {
-    /// Takes whole values; each line of one counts too, its base64, and both as `-machine-readable` writes them.
-    #[must_use]
-    pub fn new(values: impl IntoIterator<Item = String>) -> Self {
-        let mut all = BTreeSet::new();
-        for value in values {
-            let value = value.trim_matches(['\r', '\n']);
-            let lines = value.lines().map(str::trim).filter(|line| *line != value);
-            let parts = lines.map(str::to_owned).chain([base64(value)]);
-            all.extend(parts.filter(|part| part.len() >= SHORTEST_PART));
-            if value.len() >= SHORTEST {
-                all.insert(value.to_owned());
-            }
-        }
-        let escaped: Vec<_> = all
-            .iter()
-            .filter(|value| value.contains([',', '\n', '\r']))
-            .map(|value| {
-                value
-                    .replace(',', "%!(PACKER_COMMA)")
-                    .replace('\n', "\\n")
-                    .replace('\r', "\\r")
-            })
-            .collect();
-        let mut all: Vec<_> = all.into_iter().chain(escaped).collect();
-        // The longest first: one may be a part of another.
-        all.sort_by_key(|value| std::cmp::Reverse(value.len()));
-        Self(all)
-    }
-
-    /// The text without them.
-    #[must_use]
-    pub fn redact(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, secret| {
-            text.replace(secret.as_str(), MARK)
-        })
-    }
-
-    fn appear_in(&self, text: &str) -> bool {
-        self.0.iter().any(|secret| text.contains(secret.as_str()))
-    }
-}
-
-/// Base64 of the whole groups of three bytes: the rest depends on what follows (`echo` adds a line feed).
-fn base64(value: &str) -> String {
-    aws_smithy_types::base64::encode(&value.as_bytes()[..value.len() / 3 * 3])
-}
-
-impl std::fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} secrets", self.0.len())
-    }
-}
-
-/// The secrets of a build: the values of the secret variables of its environment, as far as the caller has it, and whatever its template
-/// declares `sensitive`.
+/// The secrets of a build: the values of the secret variables of its environment, as far as it is known, whatever its template declares
+/// `sensitive`, and what was rendered into its files.
 #[must_use]
-pub fn of_build(job: &Job, environment: impl IntoIterator<Item = (String, String)>) -> Secrets {
+pub fn of_build(
+    folder: &Path,
+    job: &Job,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Redactor {
     let declared = sensitive(&templates(&job.folder));
-    let given = environment.into_iter().filter(|(name, _)| {
-        job.secret_variables.contains(name)
-            || name
-                .strip_prefix("PKR_VAR_")
-                .is_some_and(|variable| declared.variables.contains(variable))
-    });
-    let given: Vec<_> = given.map(|(_, value)| value).collect();
-    Secrets::new(given.into_iter().chain(declared.values))
+    let given = environment
+        .into_iter()
+        .chain(of_supervisor(folder))
+        .filter(|(name, _)| {
+            job.secret_variables.contains(name)
+                || name
+                    .strip_prefix("PKR_VAR_")
+                    .is_some_and(|variable| declared.variables.contains(variable))
+        });
+    let given = given.map(|(_, value)| SecretText::from(value));
+    let kept: Vec<SecretText> = files::read(folder, files::SECRETS).unwrap_or_default();
+    let all: Vec<_> = given
+        .chain(declared.values.iter().map(|value| value.as_str().into()))
+        .chain(kept)
+        .collect();
+    Redactor::new(&all)
+}
+
+/// The environment of a build's supervisor, if it still runs.
+fn of_supervisor(folder: &Path) -> Vec<(String, String)> {
+    let Some(supervisor) = files::read::<Supervisor>(folder, files::SUPERVISOR) else {
+        return Vec::new();
+    };
+    let process = crate::build::process::ProcessId {
+        pid: supervisor.pid,
+        start: supervisor.pid_start,
+    };
+    let environment = fs::read(format!("/proc/{}/environ", supervisor.pid)).unwrap_or_default();
+    if !process.is_alive() {
+        return Vec::new();
+    }
+    environment
+        .split(|byte| *byte == 0)
+        .filter_map(|one| {
+            let (name, value) = std::str::from_utf8(one).ok()?.split_once('=')?;
+            Some((name.to_owned(), value.to_owned()))
+        })
+        .collect()
 }
 
 /// The HCL files of a laid-out step folder; none once it is removed, and then the log is redacted already.
@@ -109,110 +76,137 @@ fn templates(folder: &Path) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Rewrites the logs of a build without its secrets.
-pub fn build(folder: &Path, secrets: &Secrets) -> io::Result<()> {
+/// Takes the secrets out of all that is kept of a build that is over. Done again it changes nothing.
+pub fn build(folder: &Path, job: &Job, secrets: &Redactor) -> io::Result<()> {
+    // A secret may be a part of an id or a region: what the log says was made is read before.
+    said::keep(folder)?;
     for name in [files::LOG, files::ERRORS] {
-        let path = folder.join(name);
-        if path.is_file() {
-            file(&path, secrets)?;
+        file(&folder.join(name), secrets)?;
+    }
+    // Packer's plugins write scripts with values in them there.
+    layout::remove(&job.temporary);
+    all_below(&folder.join(layout::WORK), secrets)?;
+    match fs::remove_file(folder.join(files::SECRETS)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Removes what was laid out of a build that never ran: nobody will look into it, and secrets are in it.
+pub(super) fn discard(folder: &Path) {
+    layout::remove(&folder.join(layout::WORK));
+    layout::remove(&layout::temporary_folder(folder));
+    // Gone, or never there.
+    let _ = fs::remove_file(folder.join(files::SECRETS));
+}
+
+/// Every file of a folder.
+fn all_below(folder: &Path, secrets: &Redactor) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            all_below(&entry.path(), secrets)?;
+        } else if kind.is_file() {
+            file(&entry.path(), secrets)?;
         }
     }
     Ok(())
 }
 
 /// Rewrites a file without secrets, if one is in it; keeps its lines and every byte that is not a secret's.
-fn file(path: &Path, secrets: &Secrets) -> io::Result<()> {
-    let mut found = false;
-    let search = |line: &[u8]| {
-        found |= secrets.appear_in(&String::from_utf8_lossy(line));
-        Ok(!found)
+fn file(path: &Path, secrets: &Redactor) -> io::Result<()> {
+    let open = || match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some),
     };
-    if !secrets.0.is_empty() {
-        while_lines(path, search)?;
-    }
-    if !found {
+    let Some(mut found) = open()? else {
+        return Ok(());
+    };
+    if !secrets.appears_in_stream(&mut found)? {
         return Ok(());
     }
-    let beside = path.with_extension("redacted");
+    let Some(mut from) = open()? else {
+        return Ok(());
+    };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = path.with_file_name(format!("{name}.redacted"));
+    let mode = from.metadata()?.mode() & 0o700;
     let mut out = BufWriter::new(
         fs::OpenOptions::new()
             .create(true)
             .write(true)
             .truncate(true)
-            .mode(0o600)
+            .mode(mode)
             .open(&beside)?,
     );
-    while_lines(path, |line| {
-        let text = String::from_utf8_lossy(line);
-        if secrets.appear_in(&text) {
-            out.write_all(secrets.redact(&text).as_bytes())?;
-        } else {
-            out.write_all(line)?;
-        }
-        Ok(true)
-    })?;
+    secrets.copy(&mut from, &mut out)?;
     out.into_inner()
         .map_err(io::IntoInnerError::into_error)?
         .sync_all()?;
     fs::rename(&beside, path)
 }
 
-/// Hands on each line with its end, as long as it is asked for more.
-fn while_lines(path: &Path, mut more: impl FnMut(&[u8]) -> io::Result<bool>) -> io::Result<()> {
-    let mut reader = BufReader::new(File::open(path)?);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let mut part = reader.by_ref().take(LONGEST_LINE);
-        if part.read_until(b'\n', &mut line)? == 0 || !more(&line)? {
-            return Ok(());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
-    fn redacted(content: &[u8], secrets: &[&str]) -> Vec<u8> {
+    fn job(folder: PathBuf) -> Job {
+        Job {
+            packer: "packer".into(),
+            temporary: folder.join("no-such-folder"),
+            folder,
+            commands: vec![],
+            timeout_seconds: 1,
+            grace_seconds: 1,
+            secret_variables: vec!["AWS_SECRET_ACCESS_KEY".into()],
+            heartbeat: None,
+            start_before: None,
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_kept_of_a_build_holds_a_secret_and_its_own_list_goes_last() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("packer.log");
-        fs::write(&path, content).unwrap();
-        let secrets = secrets.iter().map(|&secret| secret.to_owned());
-        file(&path, &Secrets::new(secrets)).unwrap();
-        fs::read(&path).unwrap()
+        let path = |name: &str| folder.path().join(name);
+        let step = path("work/ws/step");
+        fs::create_dir_all(&step).unwrap();
+        fs::write(path(files::LOG), "1,,ui,say,a secretsecret b\n").unwrap();
+        fs::write(path(files::ERRORS), "\u{fe} secretsecret\n").unwrap();
+        fs::write(step.join("x.pkrvars.hcl"), "token = \"secretsecret\"\n").unwrap();
+        let kept = serde_json::to_vec(&[SecretText::from("secretsecret")]).unwrap();
+        fs::write(path(files::SECRETS), kept).unwrap();
+        let job = job(step.clone());
+        let secrets = of_build(folder.path(), &job, []);
+        build(folder.path(), &job, &secrets).unwrap();
+        let now = |path: &Path| fs::read_to_string(path).unwrap();
+        assert_eq!(now(&path(files::LOG)), "1,,ui,say,a <redacted> b\n");
+        assert_eq!(now(&path(files::ERRORS)), "\u{fe} <redacted>\n");
+        assert_eq!(now(&step.join("x.pkrvars.hcl")), "token = \"<redacted>\"\n");
+        assert!(!path(files::SECRETS).exists());
+        build(folder.path(), &job, &of_build(folder.path(), &job, [])).unwrap();
+        assert_eq!(now(&path(files::LOG)), "1,,ui,say,a <redacted> b\n");
     }
 
     #[test]
-    fn a_secret_is_taken_out_of_a_kept_log_and_each_line_of_a_long_one() {
-        assert_eq!(
-            redacted(
-                b"a secretsecret b\nfirst-line-of-key\nclean\n",
-                &["secretsecret", "first-line-of-key\nsecond-line"]
-            ),
-            b"a <redacted> b\n<redacted>\nclean\n"
-        );
-    }
-
-    #[test]
-    fn its_base64_is_taken_out_and_its_form_in_machine_readable_output() {
-        // `echo 'pass,word-1' | base64`
-        assert_eq!(
-            redacted(b"cGFzcyx3b3JkLTEK\n", &["pass,word-1"]),
-            b"<redacted>LTEK\n"
-        );
-        assert_eq!(
-            redacted(b"1,,ui,say,pass%!(PACKER_COMMA)word-1\n", &["pass,word-1"]),
-            b"1,,ui,say,<redacted>\n"
-        );
-    }
-
-    #[test]
-    fn bytes_that_are_not_utf8_stay_as_they_are() {
-        assert_eq!(
-            redacted(b"\xff\xfe\nsecretsecret\n", &["secretsecret"]),
-            b"\xff\xfe\n<redacted>\n"
-        );
+    fn what_a_build_made_is_known_though_a_secret_is_a_part_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = "1,,ui,say,==> x: Creating temporary keypair: packer_0011\n1,x,artifact,0,id,us-east-1:ami-01ab\n";
+        fs::write(folder.path().join(files::LOG), log).unwrap();
+        let secrets = ["packer", "us-east-1"].map(SecretText::from);
+        let job = job(folder.path().to_owned());
+        for _ in 0..2 {
+            build(folder.path(), &job, &Redactor::new(&secrets)).unwrap();
+        }
+        let said = said::read(folder.path()).unwrap();
+        assert_eq!(said.traces.key_pairs, ["packer_0011"]);
+        assert_eq!(said.artifacts.len(), 1);
     }
 
     #[test]
@@ -225,28 +219,18 @@ mod tests {
             "token = \"in-a-file\"\n",
         )
         .unwrap();
-        let job = Job {
-            packer: "packer".into(),
-            folder: folder.path().to_owned(),
-            temporary: "/tmp".into(),
-            commands: vec![],
-            timeout_seconds: 1,
-            grace_seconds: 1,
-            secret_variables: vec!["AWS_SECRET_ACCESS_KEY".into()],
-            heartbeat: None,
-            start_before: None,
-        };
         let variables = [
             ("AWS_SECRET_ACCESS_KEY", "of-aws"),
             ("PKR_VAR_token", "of-environment"),
             ("PATH", "/usr/bin"),
         ];
         let secrets = of_build(
-            &job,
+            folder.path(),
+            &job(folder.path().to_owned()),
             variables.map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
         assert_eq!(
-            secrets.redact("of-aws in-a-file of-environment /usr/bin"),
+            secrets.text("of-aws in-a-file of-environment /usr/bin"),
             "<redacted> <redacted> <redacted> /usr/bin"
         );
     }

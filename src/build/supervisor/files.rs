@@ -1,4 +1,5 @@
-//! The files of a build's folder, by which a supervisor and whoever waits for it know of each other. No secret is in any of them.
+//! The files of a build's folder, by which a supervisor and whoever waits for it know of each other. No secret is in any of them
+//! but in [`SECRETS`], which is gone once the build is over.
 //!
 //! Each is written whole or not at all, and survives a power loss once it is there.
 
@@ -26,6 +27,10 @@ pub const ENDED: &str = "exit.json";
 pub const LOG: &str = "packer.log";
 /// Standard error of all commands.
 pub const ERRORS: &str = "packer.err";
+/// Values that are to be taken out of all that is kept: a list of [`crate::secrets::SecretText`]. Removed when that is done.
+pub const SECRETS: &str = "secrets.json";
+/// What the log says was made.
+pub const SAID: &str = "made.json";
 /// What the supervisor itself could not do.
 pub const SUPERVISOR_LOG: &str = "supervisor.log";
 

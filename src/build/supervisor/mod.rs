@@ -2,7 +2,7 @@
 //!
 //! It leads a session of its own, runs `init`, `validate` and `build` one after the other with output to files, ends them at the
 //! time limit or on request, takes secrets out of the logs and writes how it went to `exit.json`. Its environment is the build's: the
-//! secrets in it are on no disk and in no argument list. It reads the build's folder and needs nothing else: no configuration and no daemon.
+//! credentials in it are on no disk, and no secret is in an argument list. It reads the build's folder and needs nothing else: no configuration and no daemon.
 //! Its signs of life go to the inventory (`heartbeat`), if they can; the build never waits for that.
 
 pub mod files;
@@ -110,7 +110,8 @@ async fn finish(
     };
     let (folder, job) = (folder.to_owned(), job.clone());
     let written = tokio::task::spawn_blocking(move || {
-        let redacted = redact::build(&folder, &redact::of_build(&job, environment()));
+        let secrets = redact::of_build(&folder, &job, environment());
+        let redacted = redact::build(&folder, &job, &secrets);
         let written = write_when_possible(&folder.join(files::ENDED), &serde_json::to_vec(&ended)?);
         redacted.and(written)?;
         // Only for other hosts.

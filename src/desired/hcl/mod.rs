@@ -5,6 +5,8 @@ mod inspect;
 mod local_exec;
 mod sensitive;
 
+use std::collections::BTreeMap;
+
 use hcl_edit::structure::Body;
 
 use crate::diagnostic::Diagnostic;
@@ -12,6 +14,41 @@ use crate::diagnostic::Diagnostic;
 pub use inspect::{Inspection, inspect};
 pub use local_exec::{LocalExec, StepFiles};
 pub use sensitive::{Sensitive, sensitive};
+
+/// A message about rendered files, without the values of `sensitive` variables in the lines that it shows. A file that is no HCL cannot
+/// say where these are, so whatever is given to a name that may be one is blotted out.
+#[must_use]
+pub fn blotted(rendered: &BTreeMap<String, String>, mut diagnostic: Diagnostic) -> Diagnostic {
+    let declared = sensitive(rendered);
+    let Some(text) = diagnostic
+        .place
+        .as_mut()
+        .and_then(|place| place.text.as_mut())
+    else {
+        return diagnostic;
+    };
+    let hides_defaults = text.contains("sensitive");
+    let lines = text.split_inclusive('\n').map(|line| {
+        let given = line.split_once('=').filter(|(name, _)| {
+            let name = name.trim().trim_matches('"');
+            declared.variables.contains(name)
+                || (hides_defaults && matches!(name, "default" | "expression"))
+        });
+        given.map_or_else(
+            || line.to_owned(),
+            |(name, value)| {
+                let value = value.chars().map(|c| match c {
+                    '\n' | ' ' => c.to_string(),
+                    c => "*".repeat(c.len_utf8()),
+                });
+                format!("{name}={}", value.collect::<String>())
+            },
+        )
+    });
+    let shown: String = lines.collect();
+    *text = shown.into();
+    diagnostic
+}
 
 /// Parses HCL; an error points at its place.
 pub fn parse(path: &str, text: &str) -> Result<Body, Diagnostic> {
@@ -25,4 +62,27 @@ pub fn parse(path: &str, text: &str) -> Result<Body, Diagnostic> {
             .map_or(offset, |c| offset + c.len_utf8());
         Diagnostic::new(format!("malformed HCL: {}", error.message())).at(path, text, offset..end)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_shows_no_value_of_a_sensitive_variable() {
+        let rendered = BTreeMap::from([
+            (
+                "x.pkr.hcl".to_owned(),
+                "variable \"token\" {\n  sensitive = true\n}\n".to_owned(),
+            ),
+            (
+                "x.pkrvars.hcl".to_owned(),
+                "open = 1\ntoken = \"hush\n".to_owned(),
+            ),
+        ]);
+        let wrong = blotted(&rendered, inspect(&rendered).unwrap_err());
+        let shown = wrong.render(false);
+        assert!(!shown.contains("hush"), "{shown}");
+        assert!(shown.contains("token = ***"), "{shown}");
+    }
 }

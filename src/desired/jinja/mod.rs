@@ -9,6 +9,7 @@ mod globals;
 mod json;
 mod methods;
 mod repr;
+pub mod secret;
 mod sequences;
 mod wrap;
 

@@ -2,7 +2,9 @@
 //!
 //! What cannot be done for one step stops no other; it is tried again later, more rarely each time.
 
+use crate::secrets::OpenSecrets;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
@@ -125,7 +127,8 @@ impl Driver {
                 &ports.region,
                 &self.config.ami_name,
                 &acting.plan.root_base,
-            );
+            )
+            .with_secrets(Arc::new(OpenSecrets::read(&self.config.secrets)));
             let (config, fence) = (&self.config, acting.fence);
             start(config, &ports, &desired, &step.id, build, fence).await?
         };

@@ -54,6 +54,29 @@ impl Cli {
         self.command
     }
 
+    /// Runs it as somebody whose umask hides nothing.
+    pub(crate) fn run_with_loose_umask(self, arguments: &[&str]) -> Ran {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", "umask 000; exec \"$0\" \"$@\""])
+            .arg(self.command.get_program())
+            .env_clear()
+            .envs(
+                self.command
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
+            .stdin(Stdio::null());
+        if let Some(folder) = self.command.get_current_dir() {
+            shell.current_dir(folder);
+        }
+        Self {
+            command: shell,
+            home: self.home,
+        }
+        .run(arguments)
+    }
+
     /// Runs it.
     pub(crate) fn run(mut self, arguments: &[&str]) -> Ran {
         let output = self.command.args(arguments).output().unwrap();

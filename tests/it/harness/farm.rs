@@ -26,6 +26,7 @@ pub(crate) struct Farm {
     packer: PathBuf,
     folder: tempfile::TempDir,
     daemons: Vec<Child>,
+    environment: Vec<(String, String)>,
 }
 
 impl Farm {
@@ -47,6 +48,7 @@ impl Farm {
             packer: binary.to_owned(),
             folder: tempfile::tempdir().unwrap(),
             daemons: Vec::new(),
+            environment: Vec::new(),
         };
         farm.workflow(&json!({}));
         farm.configure("");
@@ -125,6 +127,25 @@ build {
         self
     }
 
+    /// Changes the configuration.
+    pub(crate) fn reconfigure(&self, edit: impl FnOnce(String) -> String) -> &Self {
+        let text = std::fs::read_to_string(self.configuration()).unwrap();
+        std::fs::write(self.configuration(), edit(text)).unwrap();
+        self
+    }
+
+    /// Sets a variable in the environment of every call from now on.
+    pub(crate) fn env(&mut self, name: &str, value: &str) -> &mut Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// What daemons have logged.
+    pub(crate) fn daemon_log(&self) -> Vec<u8> {
+        std::fs::read(self.folder.path().join("daemon.log")).unwrap_or_default()
+    }
+
+    /// The configuration's file.
     pub(crate) fn configuration(&self) -> PathBuf {
         self.folder.path().join("reconciler.yaml")
     }
@@ -139,6 +160,10 @@ build {
             .env("RECONCILER_CONFIG", self.configuration())
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test-secret-value");
+        let cli = self
+            .environment
+            .iter()
+            .fold(cli, |cli, (name, value)| cli.env(name, value));
         match std::env::var_os("PACKER_PLUGIN_PATH") {
             Some(plugins) => cli.env("PACKER_PLUGIN_PATH", plugins),
             None => cli,
@@ -156,6 +181,11 @@ build {
             .iter()
             .fold(self.cli(), |cli, (name, value)| cli.env(name, value));
         cli.run(arguments)
+    }
+
+    /// Runs the program as somebody whose umask hides nothing.
+    pub(crate) fn run_with_loose_umask(&self, arguments: &[&str]) -> Ran {
+        self.cli().run_with_loose_umask(arguments)
     }
 
     /// Commits, and applies until nothing is left to do.

@@ -27,6 +27,7 @@ pub(crate) fn minute(minutes: i64) -> Timestamp {
 
 pub(crate) fn components() -> Components {
     Components {
+        secrets: std::collections::BTreeMap::new(),
         identity: Digest::of(b"identity"),
         params: BTreeMap::from([("größe".to_owned(), Digest::of(b"1"))]),
         templates: BTreeMap::from([("pyenv.pkr.hcl".to_owned(), Digest::of(b"2"))]),

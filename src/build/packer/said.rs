@@ -1,0 +1,43 @@
+//! What a build's log says was made, read before secrets are taken out of the log and kept beside it: ids and regions, no secret.
+
+use std::fs::File;
+use std::io::{self, BufReader, ErrorKind};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::output;
+use crate::build::supervisor::files::{self, write_atomically};
+use crate::catalog::Leftovers;
+use crate::ids::{AmiId, Region};
+
+/// What was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Said {
+    /// Images by region, in order, without repetitions.
+    pub(super) artifacts: Vec<(Region, AmiId)>,
+    /// What else was made at AWS.
+    pub(super) traces: Leftovers,
+}
+
+/// Keeps what the log of a build that is over says, unless that was done before.
+pub(super) fn keep(folder: &Path) -> io::Result<()> {
+    if read(folder).is_some() {
+        return Ok(());
+    }
+    let log = match File::open(folder.join(files::LOG)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        log => log?,
+    };
+    let reading = output::read(&mut BufReader::new(log))?;
+    let said = Said {
+        artifacts: reading.artifacts,
+        traces: reading.traces,
+    };
+    write_atomically(&folder.join(files::SAID), &serde_json::to_vec(&said)?)
+}
+
+/// What was kept.
+pub(super) fn read(folder: &Path) -> Option<Said> {
+    files::read(folder, files::SAID)
+}

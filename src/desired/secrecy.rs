@@ -1,0 +1,304 @@
+//! How the secrets of one step count, and where they must not stand. Pure.
+//!
+//! A secret of `secret("name")` counts by its digest under the fingerprint key; the rendered files hold only what stands for it. A secret
+//! parameter, or a literal that Packer is told is `sensitive`, stands in a rendered file in clear: then that file's digest is put under
+//! the key. Without a key in the configuration the digests of files are plain, and secret parameters of a step count by their names only.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hcl_edit::expr::Expression;
+use hcl_edit::structure::Body;
+use serde_json::Value;
+
+use crate::desired::digest::Digest;
+use crate::desired::hcl;
+use crate::desired::inputs::value_digest;
+use crate::diagnostic::Diagnostic;
+use crate::secrets::SecretText;
+use crate::secrets::forms::SHORTEST;
+use crate::secrets::placeholder::{Use, places, uses};
+use crate::secrets::sealed::Sealed;
+use crate::workflow::{Step, WorkflowParams};
+
+/// What of a source everybody may read who may describe images and instances.
+const SHOWN: [&str; 8] = [
+    "ami_name",
+    "ami_description",
+    "tags",
+    "run_tags",
+    "run_volume_tags",
+    "snapshot_tags",
+    "spot_tags",
+    "fleet_tags",
+];
+
+/// The secrets of one step.
+pub(super) struct Secrecy<'a> {
+    sealed: &'a Sealed,
+    params: &'a WorkflowParams,
+    step: &'a Step,
+    rendered: &'a BTreeMap<String, String>,
+    marked: Vec<SecretText>,
+    uses: BTreeSet<Use>,
+}
+
+impl<'a> Secrecy<'a> {
+    pub(super) fn new(
+        sealed: &'a Sealed,
+        params: &'a WorkflowParams,
+        step: &'a Step,
+        rendered: &'a BTreeMap<String, String>,
+    ) -> Self {
+        let mut marked = sealed.marks.values_of(&params.values);
+        marked.extend(sealed.marks.values_of(&step.values));
+        Self {
+            sealed,
+            params,
+            step,
+            rendered,
+            marked,
+            uses: uses(rendered.values()),
+        }
+    }
+
+    /// The digest of every secret that the rendered files ask for.
+    pub(super) fn secret_digests(&self) -> Result<BTreeMap<String, Digest>, Diagnostic> {
+        let asked_by_name = self.sealed.names();
+        let known = self
+            .uses
+            .iter()
+            .filter(|one| asked_by_name.contains(&one.name));
+        self.sealed.digests(known)
+    }
+
+    /// The digests of a step's parameters, those of secret ones under the key.
+    pub(super) fn param_digests(
+        &self,
+        mut plain: BTreeMap<String, Digest>,
+    ) -> Result<BTreeMap<String, Digest>, Diagnostic> {
+        for (name, value) in &self.step.values {
+            if !self.sealed.marks.concerns(name, value) {
+                continue;
+            }
+            let Some(digest) = plain.get_mut(name) else {
+                continue;
+            };
+            *digest = if self.sealed.has_key() {
+                self.sealed.seal(name, *digest)?
+            } else {
+                value_digest(&self.sealed.marks.masked_one(name, value))
+            };
+        }
+        Ok(plain)
+    }
+
+    /// The digests of the rendered files, those with a secret in clear under the key.
+    pub(super) fn template_digests(&self) -> Result<BTreeMap<String, Digest>, Diagnostic> {
+        let mut values: Vec<&str> = Vec::new();
+        let declared;
+        if self.sealed.has_key() {
+            values.extend(self.marked.iter().map(SecretText::expose));
+            if self
+                .rendered
+                .values()
+                .any(|text| text.contains("sensitive"))
+            {
+                declared = hcl::sensitive(self.rendered);
+                values.extend(declared.values.iter().map(String::as_str));
+            }
+        }
+        let digests = self.rendered.iter().map(|(name, text)| {
+            let plain = Digest::of(text.as_bytes());
+            let in_clear = values.iter().any(|value| text.contains(value));
+            let digest = if in_clear {
+                self.sealed.seal("rendered", plain)?
+            } else {
+                plain
+            };
+            Ok((name.clone(), digest))
+        });
+        digests.collect()
+    }
+
+    /// Tags, metadata and descriptions are read by people who must not know a secret.
+    pub(super) fn refuse_what_shows_them(&self) -> Result<(), Diagnostic> {
+        let step_file = || format!("{}/step_param.json", self.step.folder);
+        if !self.marked.is_empty() {
+            for (tag, value) in &self.params.aws_tags {
+                if self.sealed.marks.is_secret(tag) || self.holds(value) {
+                    return Err(Diagnostic::new(format!(
+                        "the tag `{tag}` of `aws_tags` would show a secret parameter"
+                    ))
+                    .hint("everybody who may describe images reads tags: take it out"));
+                }
+            }
+            if let Some(metadata) = self.step.values.get("metadata")
+                && (self.sealed.marks.concerns("metadata", metadata)
+                    || self.any_text_holds(metadata))
+            {
+                return Err(Diagnostic::new(
+                    "`metadata` holds a secret parameter, and stands on the record",
+                )
+                .in_file(step_file())
+                .hint("everybody who may read the inventory reads it: take it out"));
+            }
+        }
+        if self.uses.is_empty() {
+            return Ok(());
+        }
+        for (name, text) in self.rendered {
+            if name.ends_with(".pkr.hcl") && !places(text).is_empty() {
+                // What is no HCL is refused elsewhere, with its place.
+                let Ok(body) = hcl::parse(name, text) else {
+                    continue;
+                };
+                refuse_shown(name, &body)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn holds(&self, text: &str) -> bool {
+        let mut values = self.marked.iter().map(SecretText::expose);
+        values.any(|value| value.len() >= SHORTEST && text.contains(value))
+    }
+
+    fn any_text_holds(&self, value: &Value) -> bool {
+        match value {
+            Value::String(text) => self.holds(text),
+            Value::Array(items) => items.iter().any(|item| self.any_text_holds(item)),
+            Value::Object(map) => map.values().any(|item| self.any_text_holds(item)),
+            _ => false,
+        }
+    }
+}
+
+fn refuse_shown(name: &str, body: &Body) -> Result<(), Diagnostic> {
+    for block in body.get_blocks("source") {
+        for key in SHOWN {
+            let Some(attribute) = block.body.get_attribute(key) else {
+                continue;
+            };
+            if has_secret(&attribute.value) {
+                return Err(Diagnostic::new(format!(
+                    "`{key}` would show a secret to everybody who may describe images"
+                ))
+                .in_file(name)
+                .hint("take the secret out of it"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn has_secret(value: &Expression) -> bool {
+    !places(&value.to_string()).is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::ids::{AmiId, StepId, WorkflowId};
+    use crate::secrets::Marks;
+    use crate::workflow::{RootBase, Switches};
+
+    fn params(values: &Value) -> WorkflowParams {
+        WorkflowParams {
+            workflow_id: WorkflowId::new("wf"),
+            profile: None,
+            region: None,
+            root_base: RootBase::Image {
+                id: AmiId::new("ami-1"),
+                name: "base".into(),
+            },
+            aws_tags: BTreeMap::from([("env".into(), "test-hunter2-x".into())]),
+            values: values.as_object().unwrap().clone(),
+        }
+    }
+
+    fn step(values: &Value) -> Step {
+        Step {
+            id: StepId::new("s"),
+            folder: "w/s".into(),
+            parent: None,
+            values: values.as_object().unwrap().clone(),
+            switches: Switches::default(),
+        }
+    }
+
+    fn sealed(key: &str) -> Sealed {
+        let marks = Marks::new(&["*_password".to_owned()]).unwrap();
+        Sealed::new(marks, Some(Ok(key.into())), &BTreeMap::new())
+    }
+
+    #[test]
+    fn what_a_secret_could_be_guessed_from_counts_under_the_key() {
+        let (params, step) = (
+            params(&json!({})),
+            step(&json!({ "db_password": "abc", "open": 1 })),
+        );
+        let rendered = BTreeMap::from([
+            ("a.pkr.hcl".to_owned(), "x = \"abc\"".to_owned()),
+            (
+                "b.pkr.hcl".to_owned(),
+                "variable \"t\" {\n  default = \"of packer\"\n  sensitive = true\n}\n".to_owned(),
+            ),
+            ("c.pkr.hcl".to_owned(), "x = 1\n".to_owned()),
+        ]);
+        let plain = BTreeMap::from([
+            ("db_password".to_owned(), Digest::of(b"p")),
+            ("open".to_owned(), Digest::of(b"o")),
+        ]);
+        let digests = |key: &str| {
+            let sealed = sealed(key);
+            let secrecy = Secrecy::new(&sealed, &params, &step, &rendered);
+            let params = secrecy.param_digests(plain.clone()).unwrap();
+            (params, secrecy.template_digests().unwrap())
+        };
+        let ((params_1, files_1), (params_2, files_2)) = (digests("one"), digests("two"));
+        assert_eq!(params_1["open"], plain["open"]);
+        assert_ne!(params_1["db_password"], plain["db_password"]);
+        assert_ne!(params_1["db_password"], params_2["db_password"]);
+        for (name, sealed) in [
+            ("a.pkr.hcl", true),
+            ("b.pkr.hcl", true),
+            ("c.pkr.hcl", false),
+        ] {
+            let plain = Digest::of(rendered[name].as_bytes());
+            assert_eq!(files_1[name] != plain, sealed, "{name}");
+            assert_eq!(files_1[name] != files_2[name], sealed, "{name}");
+        }
+    }
+
+    #[test]
+    fn tags_and_metadata_that_would_show_a_secret_are_refused() {
+        let sealed = sealed("key");
+        let refused = |params: &WorkflowParams, step: &Step| {
+            let rendered = BTreeMap::new();
+            let refused = Secrecy::new(&sealed, params, step, &rendered).refuse_what_shows_them();
+            refused.map_err(|why| why.message)
+        };
+        let clean = params(&json!({}));
+        assert_eq!(refused(&clean, &step(&json!({}))), Ok(()));
+        let why = refused(
+            &params(&json!({ "db_password": "hunter2" })),
+            &step(&json!({})),
+        );
+        assert!(why.unwrap_err().contains("`env`"));
+        let why = refused(&clean, &step(&json!({ "metadata": { "a_password": "x" } })));
+        assert!(why.unwrap_err().contains("metadata"));
+    }
+
+    #[test]
+    fn a_secret_in_a_tag_or_a_description_is_refused() {
+        let sealed = Sealed::default();
+        let text =
+            "source \"amazon-ebs\" \"x\" {\n  tags = { a = \"b-[reconciler-secret:x]\" }\n}\n";
+        let rendered = BTreeMap::from([("x.pkr.hcl".to_owned(), text.to_owned())]);
+        let (params, step) = (params(&json!({})), step(&json!({})));
+        let why = Secrecy::new(&sealed, &params, &step, &rendered).refuse_what_shows_them();
+        assert!(why.unwrap_err().message.contains("`tags`"));
+    }
+}

@@ -1,0 +1,20 @@
+//! Secrets: their values, the forms in which one may turn up, and what takes them out of a text.
+//!
+//! A value is read at the edge ([`open`]) and leaves it in two ways only: into a file that Packer reads, and into a [`Redactor`]. The pure
+//! part (`desired`) knows [`sealed`] digests and placeholders. Nothing here prints a value: [`SecretText`] has no way to.
+
+pub mod fill;
+pub mod forms;
+pub mod marks;
+pub mod open;
+pub mod placeholder;
+pub mod redactor;
+pub mod sealed;
+pub mod source;
+pub mod text;
+
+pub use marks::Marks;
+pub use open::{OpenSecrets, SecretsConfig};
+pub use redactor::{MARK, Redactor};
+pub use source::SecretSource;
+pub use text::SecretText;
