@@ -255,6 +255,23 @@ async fn beat(inventory: Arc<dyn Inventory>, shared: Arc<Shared>) {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn a_lease_is_not_judged_by_its_holders_clock() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("inventory.sqlite");
+        let inventory = crate::inventory::sqlite::SqliteInventory::open(path).unwrap();
+        inventory.prepare().await.unwrap();
+        let inventory: Arc<dyn Inventory> = Arc::new(inventory);
+        let workflow = WorkflowId::new("w");
+        let long_ago = Timestamp::UNIX_EPOCH;
+        inventory
+            .acquire_lease(&workflow, "another-host/1/1", 30, None, long_ago)
+            .await
+            .unwrap();
+        let asked = ask(&inventory, &workflow, Duration::from_secs(30), &mut None).await;
+        assert!(matches!(asked, Ok(Asked::Busy(_))), "it may be alive");
+    }
+
     #[test]
     fn a_holder_of_this_host_that_has_ended_is_gone_and_one_elsewhere_is_not_known_to_be() {
         assert!(!is_gone(&holder_name()));

@@ -80,6 +80,21 @@ fn the_image_of_a_failed_post_processor_is_not_recorded_and_does_not_stay() {
 }
 
 #[test]
+fn no_packer_runs_whose_intent_could_not_be_written_and_a_command_gives_up() {
+    let (farm, packer) = one_step(&format!("[build]\n{WHOLE}"));
+    farm.emulator.control_post(
+        "/_control/faults",
+        &json!([{ "operation": "TransactWriteItems", "kind": "denied", "times": 1_000_000 }]),
+    );
+    let ran = farm.run(&["apply"]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    assert!(ran.err.contains("denied"), "{ran:#?}");
+    assert_eq!(packer.runs("validate"), 0);
+    let tries = farm.calls("dynamodb.TransactWriteItems");
+    assert!(tries <= 4, "no hot loop: {tries}");
+}
+
+#[test]
 fn an_artifact_that_is_told_twice_is_one_image() {
     let (farm, _packer) = one_step(&format!("[build]\n{WHOLE}artifact\n"));
     assert_eq!(farm.run(&["apply"]).code, 0);

@@ -1,5 +1,7 @@
 //! What a build leaves at EC2 is found and removed, after a success as after a failure, and what is another's stays.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::{RECORDED, WHOLE, one_step};
@@ -88,6 +90,9 @@ fn an_image_whose_tags_are_refused_is_not_recorded_until_they_are_on_it() {
     });
     assert_ne!(farm.state_of("a"), "in-sync");
     assert!(!farm.stages("a").contains(&"recorded".to_owned()));
+    std::thread::sleep(Duration::from_secs(3));
+    let tries = farm.calls("ec2.CreateTags");
+    assert!(tries <= 3, "no hot loop: {tries}");
     farm.emulator.control_post("/_control/faults", &json!([]));
     farm.settles("a");
     assert_eq!((packer.runs("build"), farm.made_images()), (1, 1));
