@@ -3,7 +3,6 @@
 //! A person vouches that the image is what git says now; from then on it has a fingerprint, and drift shows. What can be checked is:
 //! the image exists, and it was built on the image that its parent has.
 
-use reconciler::secrets::OpenSecrets;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -24,6 +23,7 @@ use reconciler::plan::planner::PlannedStep;
 use reconciler::reconcile::checkout::{Desired, metadata};
 use reconciler::reconcile::lease::ask_patiently;
 use reconciler::reconcile::ports::Use;
+use reconciler::secrets::OpenSecrets;
 use reconciler::source::trusted::Purpose;
 
 use super::open::{config, workflows_of};

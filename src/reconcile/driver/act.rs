@@ -2,7 +2,6 @@
 //!
 //! What cannot be done for one step stops no other; it is tried again later, more rarely each time.
 
-use crate::secrets::OpenSecrets;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,6 +27,7 @@ use crate::reconcile::lease::Mandate;
 use crate::reconcile::ports::Ports;
 use crate::reconcile::start::{Started, start};
 use crate::reconcile::update::update;
+use crate::secrets::OpenSecrets;
 
 /// One workflow's part of a pass, once it is planned.
 pub(super) struct Acting<'a> {
