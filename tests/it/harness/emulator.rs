@@ -49,6 +49,12 @@ impl Emulator {
         }
     }
 
+    /// Takes calls from here on and answers none, as an AWS that hangs.
+    pub(crate) fn freeze(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    }
+
     /// What the SDK takes as its endpoint.
     pub(crate) fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)

@@ -218,24 +218,33 @@ build {
         self.status()[step]["state"].as_str().unwrap().to_owned()
     }
 
+    async fn session(&self) -> Session {
+        let settings = SessionSettings {
+            region: Some("us-east-1".to_owned()),
+            endpoint_url: Some(self.emulator.endpoint()),
+            keys: Some(StaticKeys {
+                access_key_id: "test".to_owned(),
+                secret_access_key: "test".to_owned(),
+                session_token: None,
+            }),
+            ..SessionSettings::default()
+        };
+        Session::open(&settings).await.unwrap()
+    }
+
+    /// Takes an image away, as somebody else would.
+    pub(crate) fn deregister(&self, image: &str) {
+        in_runtime(async {
+            let client = self.session().await.ec2();
+            client.deregister_image().image_id(image).send().await
+        })
+        .unwrap();
+    }
+
     /// The journal of a step, oldest event first.
     pub(crate) fn events(&self, step: &str) -> Vec<BuildEvent> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        let mut events = runtime.block_on(async {
-            let settings = SessionSettings {
-                region: Some("us-east-1".to_owned()),
-                endpoint_url: Some(self.emulator.endpoint()),
-                keys: Some(StaticKeys {
-                    access_key_id: "test".to_owned(),
-                    secret_access_key: "test".to_owned(),
-                    session_token: None,
-                }),
-                ..SessionSettings::default()
-            };
-            let client = Session::open(&settings).await.unwrap().dynamodb(None);
+        let mut events = in_runtime(async {
+            let client = self.session().await.dynamodb(None);
             let inventory = DynamoDbInventory::new(client, "images".to_owned(), false);
             let (workflow, step) = (WorkflowId::new("wf-1"), StepId::new(step));
             inventory.events(&workflow, Some(&step), 1000).await
@@ -392,6 +401,14 @@ impl Drop for Farm {
             end_supervisors(&entry.path().join("builds"));
         }
     }
+}
+
+fn in_runtime<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(work)
 }
 
 /// Builds outlive their daemon by design; those of a test end with it.

@@ -42,6 +42,7 @@ contract! {
     an_event_is_never_changed,
     events_come_newest_first_by_step_and_up_to_the_limit,
     attempts_are_the_newest_build_of_each_step_folded,
+    a_request_takes_the_next_place_without_a_lease_and_the_attempt_says_whose_it_is,
     attempts_without_a_record_are_those_that_run_failed_or_left_something,
     a_stale_token_writes_neither_record_nor_event,
     without_a_lease_no_token_writes,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use reconciler::desired::digest::Digest;
 use reconciler::ids::{AmiId, AmiName, WorkflowId};
-use reconciler::inventory::journal::{Progress, Stage};
+use reconciler::inventory::journal::{Asked, Progress, Stage};
 use reconciler::inventory::record::Record;
 use reconciler::inventory::tags::Tags;
 use reconciler::inventory::{Expected, Fence, Inventory, InventoryError, Write};
@@ -344,6 +344,35 @@ pub(crate) async fn attempts_are_the_newest_build_of_each_step_folded(inventory:
     assert_eq!(pyenv.intent.fingerprint, Digest::of(b"desired"));
     assert_eq!(pyenv.started_at, minute(0));
     assert_eq!(pyenv.updated_at, minute(2));
+}
+
+pub(crate) async fn a_request_takes_the_next_place_without_a_lease_and_the_attempt_says_whose_it_is(
+    inventory: Empty,
+) {
+    let lease = hold(inventory.as_ref(), "host-1/1").await;
+    let fence = fence(lease.token);
+    let mut build = Build::of("pyenv");
+    let write = |event, fence| inventory.write(of_event(event), fence);
+    write(build.intent(), Some(&fence)).await.unwrap();
+    let by = "alice@desk".to_owned();
+    let stage = build.next(Stage::Started { pid: 7 });
+    let mut asked = stage.clone();
+    asked.stage = Stage::CancelRequested { by: by.clone() };
+    write(asked.clone(), None).await.unwrap();
+    // Whoever writes the stages finds the place taken, and goes on behind it.
+    let late = write(stage, Some(&fence)).await;
+    assert!(
+        matches!(late, Err(InventoryError::Conflict { .. })),
+        "{late:?}"
+    );
+    write(build.next(failed()), Some(&fence)).await.unwrap();
+    let again = build.next(Stage::RetryRequested { by: by.clone() });
+    write(again, None).await.unwrap();
+    let attempts = inventory.attempts(&workflow()).await.unwrap();
+    let said = |asked: &Option<Asked>| asked.as_ref().map(|asked| asked.by.clone());
+    assert_eq!(said(&attempts[0].cancel_requested), Some(by.clone()));
+    assert_eq!(said(&attempts[0].retry_requested), Some(by));
+    assert!(matches!(attempts[0].progress, Progress::Failed(_)));
 }
 
 pub(crate) async fn attempts_without_a_record_are_those_that_run_failed_or_left_something(

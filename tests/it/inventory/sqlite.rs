@@ -9,7 +9,7 @@ use reconciler::inventory::{Inventory, InventoryError};
 use rusqlite::Connection;
 
 use super::tables::runtime;
-use super::values::{minute, of_record, record, step, workflow};
+use super::values::{Build, minute, of_event, of_record, record, step, workflow};
 
 fn file(folder: &tempfile::TempDir) -> PathBuf {
     folder.path().join("state/deep/inventory.sqlite")
@@ -265,4 +265,18 @@ fn a_file_locked_by_another_process_is_unavailable_not_broken() {
         matches!(error, InventoryError::Unavailable { .. }),
         "{error:?}"
     );
+}
+
+#[test]
+fn an_entry_of_the_journal_is_neither_changed_nor_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = SqliteInventory::open(file(&folder)).unwrap();
+    let mut build = Build::of("pyenv");
+    let intent = of_event(build.intent());
+    runtime().block_on(inventory.write(intent, None)).unwrap();
+    let by_hand = Connection::open(file(&folder)).unwrap();
+    for change in ["UPDATE event SET stage = '{}'", "DELETE FROM event"] {
+        let refused = by_hand.execute_batch(change).unwrap_err().to_string();
+        assert!(refused.contains("never changed"), "{change}: {refused}");
+    }
 }

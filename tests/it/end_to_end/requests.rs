@@ -1,0 +1,145 @@
+//! What a person asks for: `retry`, `cancel`, `history`; with the daemon and without.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::{ENDLESS, WHOLE, one_step};
+use crate::harness::farm::Farm;
+
+const FAILS: &str = "[build]\nkey\nunkey\nfailure Script exited with non-zero exit status: 7. Allowed exit codes are: [0]\nexit 1\n";
+
+fn history(farm: &Farm) -> Vec<Value> {
+    let ran = farm.run(&["history", "--output", "json"]);
+    let told: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:#?}"));
+    assert_eq!(told["schema"], "reconciler.history/1");
+    told["workflows"][0]["builds"].as_array().unwrap().clone()
+}
+
+#[test]
+fn what_failed_is_tried_again_when_a_person_asks_and_its_history_tells_why() {
+    let (farm, packer) = one_step(&format!("{FAILS}[build 2]\n{WHOLE}"));
+    assert_eq!(farm.run(&["apply"]).code, 1);
+    let status = farm.run(&["status"]);
+    assert!(status.out.contains("`reconciler retry a`"), "{status:#?}");
+    farm.run(&["retry", "b"]).refuses(&["no step `b`"]);
+
+    let asked = farm.run(&["retry", "a"]);
+    assert_eq!(asked.code, 0, "{asked:#?}");
+    assert!(asked.out.contains("no reconciler runs"), "{}", asked.out);
+    let plan = farm.run(&["plan"]);
+    assert!(plan.out.contains("retry requested by uid"), "{}", plan.out);
+    assert_eq!(farm.state_of("a"), "build");
+    farm.run(&["retry", "a"])
+        .refuses(&["nothing to retry", "retry requested by"]);
+
+    let ran = farm.run(&["apply"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert_eq!(packer.runs("build"), 2);
+    farm.run(&["retry", "a"])
+        .refuses(&["nothing to retry", "in sync"]);
+
+    let told = history(&farm);
+    let states: Vec<_> = told
+        .iter()
+        .map(|build| build["state"].as_str().unwrap())
+        .collect();
+    assert_eq!(states, ["recorded", "failed"]);
+    assert_eq!(told[1]["failure"]["class"], "step");
+    assert_eq!(told[0]["ami_id"], farm.image("a").as_str());
+    let stages = told[1]["stages"].as_array().unwrap();
+    let names: Vec<_> = stages
+        .iter()
+        .map(|one| one["stage"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        ["intent", "started", "failed", "cleaned", "retry_requested"]
+    );
+
+    farm.step("c", None);
+    farm.repo.git(&["rm", "-rq", "packer_workspaces/a"]);
+    farm.repo.commit("another step");
+    assert!(history(&farm).iter().all(|build| build["in_git"] == false));
+    let text = farm.run(&["history", "a", "--limit", "1"]);
+    assert!(text.out.contains("no longer in git"), "{}", text.out);
+    assert!(
+        !text.out.contains("exit status: 7"),
+        "one build only: {}",
+        text.out
+    );
+    farm.run(&["history", "c"])
+        .refuses(&["no build of step `c`"]);
+}
+
+#[test]
+fn a_daemon_notices_at_a_heartbeat_that_a_person_asked() {
+    let (mut farm, packer) = one_step(&format!("{FAILS}[build 2]\n{WHOLE}"));
+    farm.configure("interval: 1h\nlease_duration: 3s\n");
+    farm.daemon();
+    farm.wait_until("it is quarantined", |farm| {
+        farm.state_of("a") == "quarantined"
+    });
+    let asked = farm.run(&["retry", "a"]);
+    assert!(asked.out.contains("at its next pass"), "{asked:#?}");
+    let since = Instant::now();
+    farm.wait_until("it is built", |farm| farm.state_of("a") == "in-sync");
+    // The repository is polled every half a minute, which would be too late.
+    assert!(
+        since.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        since.elapsed()
+    );
+    assert_eq!(packer.runs("build"), 2);
+}
+
+#[test]
+fn a_running_build_is_ended_cleanly_on_request_and_waits_for_a_person() {
+    let (mut farm, packer) = one_step(&format!("[build]\n{ENDLESS}[build 2]\n{WHOLE}"));
+    farm.configure("interval: 1s\nlease_duration: 3s\n");
+    farm.run(&["cancel", "a"])
+        .refuses(&["no build of step `a` is known"]);
+    farm.daemon();
+    farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
+    let ran = farm.run(&["cancel", "a"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert!(
+        ran.out.contains("is asked to end") && ran.out.contains("cancelled by uid"),
+        "{}",
+        ran.out
+    );
+    farm.wait_until("it is cleaned up", |farm| {
+        farm.stages("a")
+            .last()
+            .is_some_and(|last| last == "cleaned")
+    });
+    assert_eq!(
+        farm.stages("a"),
+        ["intent", "started", "cancel_requested", "failed", "cleaned"]
+    );
+    assert_eq!(farm.leftovers(), "");
+    let status = farm.status();
+    assert_eq!(status["a"]["state"], "quarantined", "{status:#?}");
+    assert_eq!(packer.runs("build"), 1);
+    farm.run(&["cancel", "a"]).refuses(&["nothing to cancel"]);
+    farm.run(&["retry", "a"]);
+    farm.wait_until("it is built", |farm| farm.state_of("a") == "in-sync");
+}
+
+#[test]
+fn a_build_is_cancelled_though_no_daemon_runs() {
+    let (mut farm, packer) = one_step(&format!("[build]\n{ENDLESS}"));
+    let daemon = farm.daemon();
+    farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
+    farm.signal(daemon, Signal::KILL);
+    farm.child(daemon).wait().unwrap();
+    let ran = farm.run(&["cancel", "a"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert!(ran.out.contains("cancelled by uid"), "{}", ran.out);
+    assert_eq!(
+        farm.stages("a"),
+        ["intent", "started", "cancel_requested", "failed", "cleaned"]
+    );
+    assert_eq!(farm.leftovers(), "");
+}
