@@ -7,21 +7,7 @@ mod repository;
 mod templates;
 
 use crate::harness::cli::{Cli, Ran};
-use crate::harness::repo::Repo;
-
-const WORKFLOW: &str = r#"{
-  "workflow_id": "wf-1", "region_name": "us-east-1", "is_default_vpc": "true",
-  "root_base_ami_id": "ami-0123456789abcdef0", "root_base_ami_name": "base"
-}"#;
-
-const TEMPLATE: &str = r#"source "amazon-ebs" "x" {
-  source_ami = "{{ builder.source_ami_id }}"
-  ami_name   = "{{ builder.output_ami_name }}"
-}
-build {
-  sources = ["source.amazon-ebs.x"]
-}
-"#;
+use crate::harness::repo::{Repo, TEMPLATE, WORKFLOW};
 
 /// A workflow of two sound steps, `a` and its child `b`.
 fn sound() -> Repo {

@@ -4,6 +4,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::{RECORDED, WHOLE, one_step};
+use crate::harness::farm::Farm;
 
 #[test]
 fn a_build_whose_daemon_and_supervisor_were_killed_is_adopted_and_built_once() {
@@ -13,9 +14,16 @@ fn a_build_whose_daemon_and_supervisor_were_killed_is_adopted_and_built_once() {
     farm.signal(daemon, Signal::KILL);
     farm.child(daemon).wait().unwrap();
     farm.supervisor().signal(Signal::KILL);
+    farm.daemon();
+    farm.wait_until("the next daemon follows it", |farm| {
+        let log = farm.daemon_log();
+        String::from_utf8_lossy(&log)
+            .matches("build started")
+            .count()
+            == 2
+    });
     packer.let_go("go");
-    let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 0, "{ran:#?}");
+    farm.settles("a");
     assert_eq!(farm.stages("a"), RECORDED);
     assert_eq!((packer.runs("build"), farm.made_images()), (1, 1));
     assert_eq!(farm.leftovers(), "");
@@ -90,6 +98,25 @@ fn a_build_beyond_its_limit_is_ended_and_what_it_made_is_removed() {
         "[build]\nkey\ngroup\ninstance\nhang\non-term\nterminate\nungroup\n\
          error Cancelling build after receiving terminated\nexit 1\n",
     );
+    beyond_its_limit(&farm);
+    farm.failed("step", "timeout");
+    assert_eq!(packer.runs("build"), 1, "it would take as long again");
+    assert_eq!(farm.leftovers(), "", "the key too");
+}
+
+#[test]
+fn a_packer_that_is_deaf_is_killed_and_what_it_made_is_removed() {
+    let (farm, _packer) = one_step("[build]\ndeaf\nkey\ngroup\ninstance\nhang\n");
+    beyond_its_limit(&farm);
+    farm.failed("step", "timeout");
+    let logs = farm.run(&["logs", "a"]);
+    assert!(logs.out.contains("did not end by itself"), "{logs:#?}");
+    assert_eq!(farm.leftovers(), "");
+}
+
+/// Builds with a limit of two seconds, in vain.
+#[track_caller]
+fn beyond_its_limit(farm: &Farm) {
     farm.repo.write(
         "packer_workspaces/a/step_param.json",
         json!({ "step_id": "a", "previous_step_id": null, "reconciler": { "timeout": "2s" } })
@@ -97,7 +124,4 @@ fn a_build_beyond_its_limit_is_ended_and_what_it_made_is_removed() {
     );
     let ran = farm.commit_and_apply();
     assert_eq!(ran.code, 1, "{ran:#?}");
-    farm.failed("step", "timeout");
-    assert_eq!(packer.runs("build"), 1, "it would take as long again");
-    assert_eq!(farm.leftovers(), "", "the key too");
 }

@@ -6,6 +6,22 @@ use std::process::Command;
 use reconciler::ids::Revision;
 use tempfile::TempDir;
 
+/// Parameters of a workflow, no more than there must be.
+pub(crate) const WORKFLOW: &str = r#"{
+  "workflow_id": "wf-1", "region_name": "us-east-1", "is_default_vpc": "true",
+  "root_base_ami_id": "ami-0123456789abcdef0", "root_base_ami_name": "base"
+}"#;
+
+/// A template that makes one image of the name that it is given.
+pub(crate) const TEMPLATE: &str = r#"source "amazon-ebs" "x" {
+  source_ami = "{{ builder.source_ami_id }}"
+  ami_name   = "{{ builder.output_ami_name }}"
+}
+build {
+  sources = ["source.amazon-ebs.x"]
+}
+"#;
+
 /// A repository that a test writes; gone when it is dropped.
 pub(crate) struct Repo {
     folder: TempDir,
