@@ -38,9 +38,12 @@ pub(crate) async fn run(named: Option<&Path>, args: &CancelArgs) -> Result<ExitC
     let step = StepId::new(&args.step);
     let found = find(&config, args, &step).await?;
     let inventory = found.ports.inventory.as_ref();
-    let runs = |attempt: &Attempt| match attempt.is_over() {
-        false => Ok(()),
-        true => Err(not_running(&step)),
+    let runs = |attempt: &Attempt| {
+        if attempt.is_over() {
+            Err(not_running(&step))
+        } else {
+            Ok(())
+        }
     };
     runs(&found.attempt)?;
     let stage = Stage::CancelRequested { by: who() };

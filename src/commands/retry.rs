@@ -73,13 +73,15 @@ async fn ask(seen: &Seen, step: &StepId) -> Result<ExitCode, CommandError> {
     let Some(newest) = newest else {
         return Err(Diagnostic::new(format!("no build of {step} is known")).into());
     };
-    let over = |attempt: &Attempt| match attempt.is_over() {
-        true => Ok(()),
-        false => Err(Diagnostic::new(format!(
+    let over = |attempt: &Attempt| {
+        if attempt.is_over() {
+            return Ok(());
+        }
+        Err(Diagnostic::new(format!(
             "there is nothing to retry: build {} of {step} runs",
             attempt.build_id
         ))
-        .hint(format!("`reconciler logs --follow {step}` shows it"))),
+        .hint(format!("`reconciler logs --follow {step}` shows it")))
     };
     let stage = Stage::RetryRequested { by: who() };
     let asked = request(inventory, workflow, newest, &stage, over).await?;

@@ -140,9 +140,10 @@ impl Driver {
                 standby: self.workflows.values().any(|state| state.lease.is_none()),
                 interval: self.config.interval,
             };
-            let pause = match wanted_again {
-                true => Duration::ZERO,
-                false => pause(&last, waiting, Timestamp::now()),
+            let pause = if wanted_again {
+                Duration::ZERO
+            } else {
+                pause(&last, waiting, Timestamp::now())
             };
             tokio::select! {
                 wake = wakes.recv() => if !matches!(wake, Some(Wake::Look)) {
