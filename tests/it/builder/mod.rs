@@ -40,11 +40,17 @@ fn one_step(transcript: &str) -> (Farm, FakePacker) {
 }
 
 impl Farm {
+    /// The folders of builds.
+    fn builds(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.state().join("builds"));
+        let folders = entries.into_iter().flatten().flatten();
+        let folders = folders.map(|entry| entry.path());
+        folders.filter(|path| path.is_dir()).collect()
+    }
+
     /// The folder of the only build.
     fn only_build(&self) -> PathBuf {
-        let entries = std::fs::read_dir(self.state().join("builds")).unwrap();
-        let folders = entries.map(|entry| entry.unwrap().path());
-        let mut folders: Vec<_> = folders.filter(|path| path.is_dir()).collect();
+        let mut folders = self.builds();
         assert_eq!(folders.len(), 1, "{folders:?}");
         folders.remove(0)
     }
