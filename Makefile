@@ -66,7 +66,7 @@ generate:
 
 bench: tools
 	@cargo build --locked --release --bin reconciler --example seed_inventory
-	@exec $(TOOLS)/venv/bin/python scripts/bench.py
+	@exec $(TOOLS)/venv/bin/python scripts/bench
 
 # MUTANTS="name…" tries only those.
 mutants: tools

@@ -1,11 +1,10 @@
-//! For `make bench`: works out every fingerprint of a repository, says how long that took on one core, and writes a record for each step,
-//! so that a plan finds nothing to do.
+//! For `make bench`: works out every fingerprint of a repository, and writes a record for each step, so that a plan finds nothing to do.
 //!
-//! `seed_inventory REPOSITORY STATE_FOLDER`
+//! `seed_inventory fingerprints REPOSITORY` reads git, parses, renders and hashes, on one core, and prints how many fingerprints there were;
+//! `seed_inventory records REPOSITORY STATE_FOLDER` writes the records too.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use jiff::Timestamp;
 use reconciler::catalog::tags::ImageTags;
@@ -17,6 +16,7 @@ use reconciler::inventory::record::{Built, Record, RecordHead};
 use reconciler::inventory::sqlite::SqliteInventory;
 use reconciler::inventory::{Inventory as _, Write};
 use reconciler::plan::planner::Outline;
+use reconciler::reconcile::cache::Kept;
 use reconciler::reconcile::checkout::{Checkout, Desired};
 use reconciler::source::discover::workflows;
 use reconciler::source::repository::LocalRepository;
@@ -25,42 +25,61 @@ use reconciler::workflow::RootBase;
 
 type Failure = Box<dyn std::error::Error>;
 
+const USAGE: &str =
+    "seed_inventory fingerprints REPOSITORY, or seed_inventory records REPOSITORY STATE_FOLDER";
+
+#[expect(clippy::print_stdout, reason = "it is its answer")]
 fn main() -> Result<(), Failure> {
-    let mut arguments = std::env::args().skip(1).map(PathBuf::from);
-    let (Some(repository), Some(state)) = (arguments.next(), arguments.next()) else {
-        return Err("seed_inventory REPOSITORY STATE_FOLDER".into());
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match *arguments {
+        ["fingerprints", repository] => {
+            println!("{}", records(Path::new(repository))?.len());
+            Ok(())
+        }
+        ["records", repository, state] => write(&records(Path::new(repository))?, Path::new(state)),
+        _ => Err(USAGE.into()),
+    }
+}
+
+/// Each write is on disk before the next one starts, which takes long: on a file system in memory, where there is one.
+fn write(records: &[Record], state: &Path) -> Result<(), Failure> {
+    let memory = Path::new("/dev/shm");
+    let quick = if memory.is_dir() {
+        tempfile::tempdir_in(memory)?
+    } else {
+        tempfile::tempdir()?
     };
-    let records = fingerprints(&repository)?;
+    let file = quick.path().join("inventory.sqlite");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let inventory = SqliteInventory::open(state.join("inventory.sqlite"))?;
+        let inventory = SqliteInventory::open(&file)?;
         inventory.prepare().await?;
         for record in records {
-            inventory
-                .write(
-                    Write {
-                        record: Some((record, None)),
-                        event: None,
-                    },
-                    None,
-                )
-                .await?;
+            let record = Some((record.clone(), None));
+            let write = Write {
+                record,
+                event: None,
+            };
+            inventory.write(write, None).await?;
         }
         Ok::<(), Failure>(())
-    })
+    })?;
+    // The last connection has closed the file, and with it the log beside it is taken in.
+    std::fs::create_dir_all(state)?;
+    std::fs::copy(&file, state.join("inventory.sqlite"))?;
+    Ok(())
 }
 
-/// The records, and on standard output how many seconds all fingerprints took: reading git, parsing, rendering, hashing.
-#[expect(clippy::print_stdout, reason = "the benchmark reads it")]
-fn fingerprints(path: &Path) -> Result<Vec<Record>, Failure> {
-    let begin = Instant::now();
+/// The record of every step as if it had just been built.
+fn records(path: &Path) -> Result<Vec<Record>, Failure> {
     let source = LocalRepository::open(path, None)?;
     let revision = source.resolve(None)?;
     let tree: Arc<dyn GitTree> = Arc::from(source.at(&revision)?);
     let folder = workflows(tree.as_ref(), &["packer_workspaces".to_owned()], &[])?.remove(0);
-    let checkout = Checkout::read(&tree, &folder, std::collections::HashMap::new())?;
+    let checkout = Checkout::read(&tree, &folder, Kept::default())?;
     let RootBase::Image { id, name } = &checkout.params.root_base else {
         return Err("no base image".into());
     };
@@ -89,7 +108,6 @@ fn fingerprints(path: &Path) -> Result<Vec<Record>, Failure> {
         images.insert(step.id.clone(), image.clone());
         states.push((step, source, image, state));
     }
-    println!("{:.6}", begin.elapsed().as_secs_f64());
     let record = |(step, source, image, state): &(
         &Outline,
         SourceImage,
