@@ -19,6 +19,7 @@ pub mod ids;
 pub mod inventory;
 pub mod plan;
 pub mod reconcile;
+mod sealed;
 pub mod secrets;
 pub mod source;
 pub mod status;

@@ -36,16 +36,18 @@ pub struct Session {
 }
 
 impl Session {
+    /// Where images are made, for whoever asks AWS nothing.
+    pub async fn region_of(settings: &SessionSettings) -> Result<Region, Diagnostic> {
+        let region = region(settings, is_emulated(endpoint(settings).as_deref())).await;
+        region
+            .map(|region| Region::new(region.as_ref()))
+            .ok_or_else(|| no_region(settings))
+    }
+
     /// Resolves the region and sets up the transport. Credentials are resolved by the first call that needs them.
     pub async fn open(settings: &SessionSettings) -> Result<Self, Diagnostic> {
-        let endpoint_url = settings
-            .endpoint_url
-            .clone()
-            .or_else(|| variable("AWS_ENDPOINT_URL"));
-        // Only an emulator speaks plain HTTP.
-        let emulated = endpoint_url
-            .as_deref()
-            .is_some_and(|url| url.starts_with("http://"));
+        let endpoint_url = endpoint(settings);
+        let emulated = is_emulated(endpoint_url.as_deref());
         let region = region(settings, emulated)
             .await
             .ok_or_else(|| no_region(settings))?;
@@ -120,6 +122,18 @@ impl Session {
         };
         Ok(PackerEnvironment::new(&reach, variable))
     }
+}
+
+fn endpoint(settings: &SessionSettings) -> Option<String> {
+    settings
+        .endpoint_url
+        .clone()
+        .or_else(|| variable("AWS_ENDPOINT_URL"))
+}
+
+/// Only an emulator speaks plain HTTP.
+fn is_emulated(endpoint_url: Option<&str>) -> bool {
+    endpoint_url.is_some_and(|url| url.starts_with("http://"))
 }
 
 fn retries() -> RetryConfig {

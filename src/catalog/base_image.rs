@@ -47,7 +47,7 @@ pub struct BaseQuestion<'a> {
     pub region: &'a Region,
     /// The image that the records stand on, of [`pin`].
     pub pinned: Option<&'a SourceImage>,
-    /// What EC2 has; none when it was not asked. Holds the image of [`id_to_describe`] if that exists.
+    /// What EC2 has; none when it was not asked. Holds the images of [`ids_to_describe`] that exist.
     pub images: Option<&'a BTreeMap<AmiId, Image>>,
     /// The newest match of the pattern, of [`search_is_due`]; none where it was not looked for or there is none.
     pub newest: Option<&'a SourceImage>,
@@ -76,32 +76,56 @@ pub fn pin<'a>(
         })
 }
 
-/// The image whose sight [`resolve`] needs; it belongs into the batch in which the recorded images are looked up.
-#[must_use]
-pub fn id_to_describe<'a>(
+/// The images whose sight [`resolve`] and [`search_is_due`] need; they belong into the batch in which the recorded images are looked up.
+pub fn ids_to_describe<'a>(
     base: &'a RootBase,
     pinned: Option<&'a SourceImage>,
-) -> Option<&'a AmiId> {
-    match base {
-        RootBase::Image { id, .. } => Some(id),
-        RootBase::Pattern { .. } => pinned.map(|image| &image.id),
-    }
+    last: Option<&'a BaseSearch>,
+) -> impl Iterator<Item = &'a AmiId> {
+    let (first, second) = match base {
+        RootBase::Image { id, .. } => (Some(id), None),
+        RootBase::Pattern { .. } => (
+            pinned.map(|image| &image.id),
+            last.and_then(|last| last.newest.as_ref())
+                .map(|newest| &newest.id),
+        ),
+    };
+    first.into_iter().chain(second)
 }
 
-/// Whether EC2 is to be asked for the newest match of a pattern: at once while nothing is pinned, from time to time later. `last` is
-/// when it was asked last.
+/// What EC2 said when it was asked for the newest match of a pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseSearch {
+    /// The pattern and its owner.
+    pub base: RootBase,
+    /// When it was asked.
+    pub at: Timestamp,
+    /// The newest match; none if there was none.
+    pub newest: Option<SourceImage>,
+}
+
+/// Whether EC2 is to be asked for the newest match of a pattern: at once while nothing is pinned and where the last match
+/// is not there any more (`images` holds it if it is), from time to time later.
 #[must_use]
 pub fn search_is_due(
     base: &RootBase,
     pinned: Option<&SourceImage>,
-    last: Option<Timestamp>,
+    last: Option<&BaseSearch>,
+    images: &BTreeMap<AmiId, Image>,
     now: Timestamp,
 ) -> bool {
-    matches!(base, RootBase::Pattern { .. })
-        && match (pinned, last) {
-            (None, _) | (_, None) => true,
-            (Some(_), Some(last)) => now.duration_since(last).unsigned_abs() >= LOOK_AGAIN,
-        }
+    let RootBase::Pattern { .. } = base else {
+        return false;
+    };
+    let (Some(_), Some(last)) = (pinned, last.filter(|last| last.base == *base)) else {
+        return true;
+    };
+    let stands = last.newest.as_ref().is_none_or(|newest| {
+        images
+            .get(&newest.id)
+            .is_some_and(|image| image.state == ImageState::Available)
+    });
+    !stands || now.duration_since(last.at).unsigned_abs() >= LOOK_AGAIN
 }
 
 /// Decides. An error where no image can be named at all.

@@ -64,6 +64,14 @@ impl<'a> ImageTags<'a> {
     /// All of them: the library's, the users' over those, ours over all.
     #[must_use]
     pub fn tags(&self) -> BTreeMap<String, String> {
+        let fingerprint = self.fingerprint.to_string();
+        let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+        self.pairs(&fingerprint).into_iter().map(owned).collect()
+    }
+
+    /// The same in the order of their keys, without a copy of any; `fingerprint` is the text of the fingerprint.
+    #[must_use]
+    pub fn pairs<'b>(&'b self, fingerprint: &'b str) -> Vec<(&'b str, &'b str)> {
         let library = [
             ("Name", self.name.as_str()),
             ("packer:base_ami_id", self.base_ami_id.as_str()),
@@ -74,19 +82,28 @@ impl<'a> ImageTags<'a> {
                 self.root_base_ami_name.as_str(),
             ),
         ];
-        let fingerprint = self.fingerprint.to_string();
         let ours = [
-            ("reconciler:workflow-id", self.workflow_id.as_str()),
-            ("reconciler:step-id", self.step_id.as_str()),
-            ("reconciler:fingerprint", fingerprint.as_str()),
             ("reconciler:build-id", self.build_id.as_str()),
+            ("reconciler:fingerprint", fingerprint),
             ("reconciler:git-commit", self.revision.as_str()),
+            ("reconciler:step-id", self.step_id.as_str()),
+            ("reconciler:workflow-id", self.workflow_id.as_str()),
         ];
-        let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
-        let mut tags: BTreeMap<_, _> = library.into_iter().map(owned).collect();
-        tags.extend(self.aws_tags.clone());
-        tags.extend(ours.into_iter().map(owned));
-        tags
+        let users = self.aws_tags;
+        let mut pairs: Vec<_> = library
+            .into_iter()
+            .filter(|(key, _)| !users.contains_key(*key))
+            .collect();
+        let is_ours = |wanted: &str| ours.iter().any(|(key, _)| *key == wanted);
+        pairs.extend(
+            users
+                .iter()
+                .map(|(key, value)| (key.as_str(), value.as_str()))
+                .filter(|(key, _)| !is_ours(key)),
+        );
+        pairs.extend(ours);
+        pairs.sort_unstable_by_key(|(key, _)| *key);
+        pairs
     }
 }
 

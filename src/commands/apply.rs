@@ -1,6 +1,5 @@
 //! `reconciler apply`: pass after pass until nothing is left to do, then exit. For CI and for a person.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use reconciler::inventory::journal::{Attempt, Progress};
 use reconciler::plan::decision::Decision;
 use reconciler::plan::text;
 use reconciler::plan::words::{LineCounts, duration_words, sentence};
+use reconciler::reconcile::cache::Kept;
 use reconciler::reconcile::checkout::Checkout;
 use reconciler::reconcile::driver::{Driver, Event, Observer, Orders};
 use reconciler::source::trusted::Purpose;
@@ -147,7 +147,7 @@ fn check_names(config: &reconciler::config::Config, args: &ApplyArgs) -> Result<
     let mut known = Vec::new();
     for opened in workflows_of(config, &args.which, Purpose::Look)? {
         for folder in &opened.folders {
-            let checkout = Checkout::read(&opened.tree, folder, HashMap::new())?;
+            let checkout = Checkout::read(&opened.tree, folder, Kept::default())?;
             known.extend(checkout.outlines.iter().map(|step| step.id.to_string()));
             known.extend(checkout.broken.keys().map(ToString::to_string));
         }

@@ -1,6 +1,5 @@
 //! `reconciler check`: is this repository sound? Asks no network: source images are stand-ins, and nothing is recorded.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use reconciler::diagnostic::Diagnostic;
 use reconciler::ids::{AmiId, AmiName, Region};
 use reconciler::plan::Plan;
 use reconciler::plan::decision::Decision;
+use reconciler::reconcile::cache::Kept;
 use reconciler::reconcile::checkout::{Checkout, Desired};
 use reconciler::secrets::OpenSecrets;
 use reconciler::source::trusted::Purpose;
@@ -39,7 +39,7 @@ pub(crate) fn run(named: Option<&Path>, args: &CheckArgs) -> Result<ExitCode, Co
     let (mut steps, mut found, mut warnings, mut names) = (0, Vec::new(), Vec::new(), Vec::new());
     for opened in workflows_of(&config, &args.which, Purpose::Check)? {
         for folder in &opened.folders {
-            let checkout = Checkout::read(&opened.tree, folder, HashMap::new())?
+            let checkout = Checkout::read(&opened.tree, folder, Kept::default())?
                 .with_local_exec(&opened.site.local_exec);
             let region = checkout
                 .params

@@ -2,7 +2,7 @@
 //!
 //! The old side is the commit that the record names, rendered anew with the image that it was built on.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,6 +18,7 @@ use reconciler::ids::{Region, StepId};
 use reconciler::plan::decision::{BuildSource, Decision};
 use reconciler::plan::planner::PlannedStep;
 use reconciler::plan::words::{LineCounts, sentence};
+use reconciler::reconcile::cache::Kept;
 use reconciler::reconcile::checkout::{Checkout, Desired};
 use reconciler::reconcile::ports::Use;
 use reconciler::secrets::OpenSecrets;
@@ -148,7 +149,7 @@ fn old_side(
         })?);
     let folders = workflows(tree.as_ref(), &opened.site.roots, &opened.site.exclude)?;
     for folder in folders {
-        let checkout = Checkout::read(&tree, &folder, HashMap::new())?;
+        let checkout = Checkout::read(&tree, &folder, Kept::default())?;
         if checkout.params.workflow_id == seen.checkout.params.workflow_id
             && checkout.step(&step.id).is_some()
         {

@@ -1,6 +1,6 @@
 //! Opens what every command needs: configuration, repositories, workflows.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,11 +8,13 @@ use reconciler::config::load::{Surroundings, load};
 use reconciler::config::{Config, RepositoryConfig};
 use reconciler::diagnostic::Diagnostic;
 use reconciler::ids::StepId;
+use reconciler::reconcile::cache::Kept;
 use reconciler::reconcile::checkout::Checkout;
 use reconciler::reconcile::driver::Site;
 use reconciler::reconcile::error::PassError;
 use reconciler::reconcile::start::host_name;
 use reconciler::source::discover::{WorkflowFolder, workflows};
+use reconciler::source::remembered::Remembered;
 use reconciler::source::trusted::Purpose;
 use reconciler::source::{GitTree, open_trusted};
 
@@ -30,7 +32,7 @@ pub(crate) fn who() -> String {
 
 /// The steps of a workflow in git, as far as they can be read.
 pub(crate) fn step_ids(opened: &Opened, folder: &WorkflowFolder) -> BTreeSet<StepId> {
-    let Ok(checkout) = Checkout::read(&opened.tree, folder, HashMap::new()) else {
+    let Ok(checkout) = Checkout::read(&opened.tree, folder, Kept::default()) else {
         return BTreeSet::new();
     };
     let sound = checkout.outlines.iter().map(|step| step.id.clone());
@@ -105,6 +107,8 @@ pub(crate) struct Opened {
     pub(crate) site: Site,
     /// The commit.
     pub(crate) tree: Arc<dyn GitTree>,
+    /// The same, to be told to remember what was asked of it.
+    pub(crate) remembered: Arc<Remembered>,
     /// The workflows that are meant.
     pub(crate) folders: Vec<WorkflowFolder>,
 }
@@ -142,7 +146,7 @@ pub(crate) fn workflows_or_refusals(
     let mut refused = Vec::new();
     let mut ids = Vec::new();
     for site in sites(config, which, purpose)? {
-        match open(site, which, &mut ids) {
+        match open(config, site, which, &mut ids) {
             Ok(one) => opened.push(one),
             Err(error) => refused.push(error),
         }
@@ -158,10 +162,18 @@ pub(crate) fn workflows_or_refusals(
     Ok((opened, refused))
 }
 
-fn open(site: Site, which: &Which, ids: &mut Vec<String>) -> Result<Opened, PassError> {
+fn open(
+    config: &Config,
+    site: Site,
+    which: &Which,
+    ids: &mut Vec<String>,
+) -> Result<Opened, PassError> {
     site.source.fetch()?;
     let revision = site.source.resolve(which.rev.as_deref())?;
-    let tree: Arc<dyn GitTree> = Arc::from(site.source.at(&revision)?);
+    let tree = site.source.at(&revision)?;
+    let scope = site.source.cache_scope();
+    let remembered = Arc::new(Remembered::new(tree, &config.state_dir, &scope));
+    let tree: Arc<dyn GitTree> = Arc::clone(&remembered) as _;
     let mut folders = workflows(tree.as_ref(), &site.roots, &site.exclude)?;
     if let Some(wanted) = &which.workflow {
         folders.retain(|folder| {
@@ -174,6 +186,7 @@ fn open(site: Site, which: &Which, ids: &mut Vec<String>) -> Result<Opened, Pass
     Ok(Opened {
         site,
         tree,
+        remembered,
         folders,
     })
 }

@@ -1,16 +1,18 @@
 //! `reconciler plan`: what would be built, and why. Changes nothing.
 
 use std::collections::BTreeSet;
+use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use reconciler::config::Config;
 use reconciler::desired::jinja::Engine;
 use reconciler::plan::{json, text};
 use reconciler::reconcile::cache::StepCache;
-use reconciler::reconcile::checkout::Checkout;
-use reconciler::reconcile::look::{Look, Request, look};
+use reconciler::reconcile::checkout::{Checkout, read_params};
+use reconciler::reconcile::look::{Look, Request, look, recorded};
 use reconciler::reconcile::ports::{Ports, Use, connect};
 use reconciler::source::discover::WorkflowFolder;
 use reconciler::source::trusted::Purpose;
@@ -37,23 +39,33 @@ pub(crate) async fn see(
     engine: &Engine,
     usage: Use,
 ) -> Result<Seen, CommandError> {
-    let mut cache = StepCache::open(&config.state_dir, &opened.site.source.place(), &folder.path);
-    let cached = cache.as_ref().map(StepCache::load).unwrap_or_default();
-    let checkout =
-        Checkout::read(&opened.tree, folder, cached)?.with_local_exec(&opened.site.local_exec);
-    let ports = connect(config, &checkout.params, usage).await?;
+    let cache = StepCache::of(
+        &config.state_dir,
+        &opened.site.source.cache_scope(),
+        &folder.path,
+    );
+    let (params, _) = read_params(opened.tree.as_ref(), folder)?;
+    let ports = connect(config, &params, usage).await?;
+    // Records come from elsewhere and take their time: git is read meanwhile.
+    let (inventory, workflow) = (Arc::clone(&ports.inventory), params.workflow_id);
+    let recorded = tokio::spawn(async move { recorded(&*inventory, &workflow, None).await });
+    let checkout = Checkout::read(&opened.tree, folder, cache.load())?
+        .with_local_exec(&opened.site.local_exec);
+    let recorded = recorded.await.map_err(std::io::Error::other)??;
     let reference = opened.reference();
     let forced = BTreeSet::new();
     let request = Request {
         repository: &opened.site.name,
         reference: &reference,
         forced: &forced,
+        searched: None,
         now: Timestamp::now(),
     };
-    let look = look(config, &ports, &checkout, engine, &request, None).await?;
-    if let Some(cache) = &mut cache {
-        cache.store(&look.fresh);
+    let look = look(config, &ports, &checkout, engine, &request, recorded).await?;
+    if let Some(kept) = &look.to_keep {
+        cache.store(kept);
     }
+    opened.remembered.keep();
     Ok(Seen {
         look,
         checkout,
@@ -75,19 +87,18 @@ pub(crate) async fn run(named: Option<&Path>, args: &PlanArgs) -> Result<ExitCod
     errors |= !refused.is_empty();
     for opened in opened {
         for folder in &opened.folders {
-            let plan = see(&config, &opened, folder, &engine, usage)
-                .await?
-                .look
-                .plan;
-            let counts = lines::counts(opened.site.source.as_ref(), opened.tree.as_ref(), &plan);
+            // Freeing what ten thousand steps were planned from takes longer than printing them, and this process ends.
+            let seen = ManuallyDrop::new(see(&config, &opened, folder, &engine, usage).await?);
+            let plan = &seen.look.plan;
+            let counts = lines::counts(opened.site.source.as_ref(), opened.tree.as_ref(), plan);
             work |= plan.has_drift();
             errors |= plan.has_errors();
             match args.output {
-                Output::Json => all.push(json::json(&plan, &counts)),
+                Output::Json => all.push(json::json(plan, &counts)),
                 Output::Text => {
                     plan.warnings.iter().for_each(print::warning);
-                    print::text(&text::text(&plan, &counts))?;
-                    super::check::print_broken(&plan);
+                    print::text(&text::text(plan, &counts))?;
+                    super::check::print_broken(plan);
                 }
             }
         }

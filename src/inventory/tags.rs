@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone)]
 pub struct Tags {
     /// Compact JSON, in key order: equal tags have equal texts.
-    text: Box<str>,
+    text: Arc<str>,
     map: OnceLock<BTreeMap<String, String>>,
 }
 
@@ -33,11 +33,43 @@ impl Tags {
         &self.text
     }
 
-    /// Whether these are the tags, without parsing them.
+    /// Whether these, in the order of their keys, are the tags; without parsing them.
     #[must_use]
-    pub fn are(&self, others: &BTreeMap<String, String>) -> bool {
-        *self.text == *text_of(others)
+    pub fn are<'a>(&self, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> bool {
+        let Some(mut rest) = self.text.strip_prefix('{') else {
+            return false;
+        };
+        for (number, (key, value)) in pairs.into_iter().enumerate() {
+            let found = if number == 0 {
+                Some(rest)
+            } else {
+                rest.strip_prefix(',')
+            }
+            .and_then(|rest| without(rest, key))
+            .and_then(|rest| rest.strip_prefix(':'))
+            .and_then(|rest| without(rest, value));
+            match found {
+                Some(after) => rest = after,
+                None => return false,
+            }
+        }
+        rest == "}"
     }
+}
+
+/// What stands behind a JSON text of this content; none if another one stands there.
+fn without<'a>(json: &'a str, content: &str) -> Option<&'a str> {
+    // Without an early end, which many bytes are looked at together.
+    let is_escaped = content.bytes().fold(false, |found, byte| {
+        found | (byte < b' ') | (byte == b'"') | (byte == b'\\')
+    });
+    if is_escaped {
+        // Any text has a JSON form.
+        return json.strip_prefix(&serde_json::to_string(content).unwrap_or_default());
+    }
+    json.strip_prefix('"')?
+        .strip_prefix(content)?
+        .strip_prefix('"')
 }
 
 fn text_of(map: &BTreeMap<String, String>) -> String {
@@ -99,6 +131,11 @@ impl<'de> Deserialize<'de> for Tags {
 mod tests {
     use super::*;
 
+    fn pairs(map: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
+        map.iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
     #[test]
     fn stored_tags_are_equal_to_the_map_they_came_from() {
         let map = BTreeMap::from([
@@ -108,15 +145,27 @@ mod tests {
         let tags = Tags::from(map.clone());
         let back = Tags::stored(tags.text());
         assert_eq!(back, tags);
-        assert!(back.are(&map));
+        assert!(back.are(pairs(&map)));
         assert_eq!(*back, map);
-        assert!(!back.are(&BTreeMap::new()));
+        assert!(!back.are([]));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn tags_are_the_pairs_that_they_were_made_of_and_no_others(
+            a in proptest::collection::btree_map("[a\"\\\\ é\u{1}]{0,2}", "[a\"\\\\:,]{0,2}", 0..4),
+            b in proptest::collection::btree_map("[a\"\\\\ é\u{1}]{0,2}", "[a\"\\\\:,]{0,2}", 0..4)
+        ) {
+            let tags = Tags::from(a.clone());
+            proptest::prop_assert!(tags.are(pairs(&a)));
+            proptest::prop_assert_eq!(a == b, tags.are(pairs(&b)));
+        }
     }
 
     #[test]
     fn a_text_that_is_none_reads_as_no_tags_and_differs_from_them() {
         let broken = Tags::stored("{oops");
         assert!(broken.is_empty());
-        assert!(!broken.are(&BTreeMap::new()));
+        assert!(!broken.are([]));
     }
 }

@@ -278,13 +278,7 @@ impl Step<'_, '_> {
             why = self.differences(source);
         }
         // A deregistered image's name is free again; one that cannot be used still holds it.
-        let rebuild = match (&usable, built.fingerprint == fingerprint) {
-            (Err(Reason::ImageGone { .. }), _) | (_, false) => 0,
-            _ => self
-                .desires
-                .rebuild_of(self.step, &fingerprint, &record.ami_name)
-                .map_or(0, |n| n + 1),
-        };
+        let is_name_free = matches!(usable, Err(Reason::ImageGone { .. }));
         why.extend(usable.err());
         if self.forced() {
             why.push(Reason::Forced);
@@ -292,6 +286,13 @@ impl Step<'_, '_> {
         if why.is_empty() {
             return self.update(record, built, image.flatten());
         }
+        let rebuild = if is_name_free || built.fingerprint != fingerprint {
+            0
+        } else {
+            let name = &record.ami_name;
+            let made = self.desires.rebuild_of(self.step, &fingerprint, name);
+            made.map_or(0, |number| number + 1)
+        };
         self.build(source, fingerprint, why, rebuild)
     }
 
@@ -315,16 +316,19 @@ impl Step<'_, '_> {
     }
 
     fn update(&self, record: &RecordHead, built: &Built, image: Option<&Image>) -> Decision {
-        let all_tags = ImageTags::of_record(record, built, self.seen.aws_tags).tags();
-        let mut update = Update {
-            tags: image.and_then(|image| tag_change(&all_tags, &image.tags, &built.tags)),
-            metadata: built.metadata_digest != self.step.metadata_digest,
+        let tags = ImageTags::of_record(record, built, self.seen.aws_tags);
+        let metadata = built.metadata_digest != self.step.metadata_digest;
+        if !metadata && is_tagged(&tags, built, image) {
+            return Decision::InSync;
+        }
+        let all_tags = tags.tags();
+        // Without a look at EC2 the record says what was put on the image.
+        let actual = image.map_or(&*built.tags, |image| &image.tags);
+        let update = Update {
+            tags: tag_change(&all_tags, actual, &built.tags),
+            metadata,
             all_tags,
         };
-        // Without a look at EC2 the record says what was put on the image.
-        if image.is_none() && !built.tags.are(&update.all_tags) {
-            update.tags = tag_change(&update.all_tags, &built.tags, &built.tags);
-        }
         if update.tags.is_none() && !update.metadata {
             Decision::InSync
         } else {
@@ -411,6 +415,19 @@ impl Step<'_, '_> {
             }
         }
     }
+}
+
+/// Whether the record says that these tags were put on, and the image, where it was looked at, carries them: so it is for all but a few of
+/// ten thousand steps, and nothing is copied to tell.
+fn is_tagged(tags: &ImageTags<'_>, built: &Built, image: Option<&Image>) -> bool {
+    let fingerprint = built.fingerprint.to_string();
+    let pairs = tags.pairs(&fingerprint);
+    built.tags.are(pairs.iter().copied())
+        && image.is_none_or(|image| {
+            pairs
+                .iter()
+                .all(|(key, value)| image.tags.get(*key).is_some_and(|tag| tag == value))
+        })
 }
 
 #[cfg(test)]

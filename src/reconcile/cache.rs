@@ -1,43 +1,58 @@
-//! What was worked out of a step's tree before: git has hashed every input already, so an unchanged tree needs no reading, no
+//! What was worked out of a workflow's step folders before: git has hashed every input already, so an unchanged tree needs no reading, no
 //! parsing and no rendering.
 //!
-//! A row holds for the tree that it was made from; its fingerprint only on the same workflow parameters, settings, included
-//! objects and source image. The file can be deleted at any time; what cannot be read or written is worked out anew.
+//! A row holds for the tree that it was made from; its fingerprint only on the same workflow parameters, settings, included objects and
+//! source image. One file holds a workflow: a plan over ten thousand unchanged steps reads it in one go. It can be deleted at any time;
+//! what cannot be read or written, was damaged, or was written by another build of this program is worked out anew.
 
-use std::collections::HashMap;
-use std::path::Path;
+mod format;
 
-use rusqlite::{Connection, OpenFlags, params};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use crate::desired::components::Fingerprint;
 use crate::desired::digest::{Digest, Encoder};
-use crate::ids::StepId;
+use crate::ids::{AmiId, AmiName};
 use crate::plan::planner::Outline;
 use crate::source::{Entry, ObjectId};
 
-/// Part of every key: a program that works things out differently must not trust an older one's rows.
+/// Part of every key: a program that works things out differently must not trust another's rows. `build.rs` marks what differs.
 const FORMAT: &str = concat!(
-    "reconciler step cache 1, program ",
-    env!("CARGO_PKG_VERSION")
+    "reconciler step cache 2, program ",
+    env!("CARGO_PKG_VERSION"),
+    " ",
+    env!("RECONCILER_LOGIC")
 );
 
-const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS steps (
-    scope BLOB NOT NULL, name TEXT NOT NULL, tree BLOB NOT NULL,
-    id TEXT NOT NULL, parent TEXT, flags INTEGER NOT NULL, metadata BLOB NOT NULL, includes TEXT NOT NULL,
-    inputs BLOB, source_ami TEXT, fingerprint BLOB,
-    PRIMARY KEY (scope, name)) WITHOUT ROWID";
+/// What is known of a workflow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Its sub-folders, in git's order.
+    pub rows: Vec<Row>,
+    /// Whether the steps among them are all, are sound, and stand in the order of their ranks.
+    pub ordered: bool,
+}
 
-/// What is known of one step folder.
+/// What is known of one sub-folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The folder's name in its workflow.
+    /// Its name in the workflow's folder.
     pub name: String,
     /// The tree that this was made from.
     pub tree: ObjectId,
+    /// The step; none if the folder is no step.
+    pub step: Option<KeptStep>,
+}
+
+/// What is known of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptStep {
     /// The step; its folder is filled in by the reader.
     pub outline: Outline,
     /// What `include` names.
     pub includes: Vec<String>,
+    /// Its place among the workflow's steps, parents before children.
+    pub rank: u32,
     /// The fingerprint, and on what it holds.
     pub known: Option<Known>,
 }
@@ -48,135 +63,53 @@ pub struct Known {
     /// Workflow parameters, settings and included objects.
     pub inputs: Digest,
     /// The image that the step starts from.
-    pub source_ami: String,
+    pub source_ami: AmiId,
+    /// Its name, which a template may render.
+    pub source_name: AmiName,
     /// The answer.
     pub fingerprint: Fingerprint,
 }
 
-/// The file.
+/// The file of one workflow.
+#[derive(Clone, Debug)]
 pub struct StepCache {
-    connection: Connection,
-    scope: Digest,
+    file: PathBuf,
+    key: Digest,
 }
 
 impl StepCache {
-    /// Opens the cache of one workflow of one repository; none if that cannot be: then all is worked out anew.
+    /// The cache of one workflow of one repository. Touches nothing.
     #[must_use]
-    pub fn open(state_dir: &Path, place: &str, folder: &str) -> Option<Self> {
-        let path = state_dir.join("cache.sqlite");
-        let connection = Self::writable(&path).or_else(|| {
-            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            Connection::open_with_flags(&path, flags).ok()
-        })?;
-        let mut scope = Encoder::new(FORMAT);
-        scope.field(place.as_bytes()).field(folder.as_bytes());
-        Some(Self {
-            connection,
-            scope: scope.finish(),
-        })
+    pub fn of(state_dir: &Path, place: &str, folder: &str) -> Self {
+        Self::of_program(FORMAT, state_dir, place, folder)
     }
 
-    fn writable(path: &Path) -> Option<Connection> {
-        std::fs::create_dir_all(path.parent()?).ok()?;
-        let connection = Connection::open(path).ok()?;
-        connection
-            .busy_timeout(std::time::Duration::from_millis(200))
-            .ok()?;
-        // Losing the newest rows costs a rendering, no more.
-        let pragmas = "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;";
-        connection
-            .execute_batch(pragmas)
-            .and_then(|()| connection.execute_batch(SCHEMA))
-            .ok()?;
-        Some(connection)
-    }
-
-    /// All rows, by folder name.
-    #[must_use]
-    pub fn load(&self) -> HashMap<String, Row> {
-        self.try_load().unwrap_or_default()
-    }
-
-    fn try_load(&self) -> rusqlite::Result<HashMap<String, Row>> {
-        let mut query = self.connection.prepare(
-            "SELECT name, tree, id, parent, flags, metadata, includes, inputs, source_ami, fingerprint FROM steps WHERE scope = ?1",
-        )?;
-        let mut rows = query.query([self.scope.as_bytes().as_slice()])?;
-        let mut found = HashMap::new();
-        while let Some(row) = rows.next()? {
-            let name: String = row.get(0)?;
-            let flags: i64 = row.get(4)?;
-            let includes: String = row.get(6)?;
-            let inputs: Option<[u8; 32]> = row.get(7)?;
-            let outline = Outline {
-                id: StepId::new(row.get::<_, String>(2)?),
-                folder: String::new(),
-                parent: row.get::<_, Option<String>>(3)?.map(StepId::new),
-                manual: flags & 1 != 0,
-                suspend: flags & 2 != 0,
-                metadata_digest: Digest::from_bytes(row.get(5)?),
-            };
-            let known = match inputs {
-                None => None,
-                Some(inputs) => Some(Known {
-                    inputs: Digest::from_bytes(inputs),
-                    source_ami: row.get(8)?,
-                    fingerprint: Digest::from_bytes(row.get(9)?),
-                }),
-            };
-            let includes = includes.lines().map(str::to_owned).collect();
-            found.insert(
-                name.clone(),
-                Row {
-                    name,
-                    tree: ObjectId(row.get(1)?),
-                    outline,
-                    includes,
-                    known,
-                },
-            );
+    fn of_program(program: &str, state_dir: &Path, place: &str, folder: &str) -> Self {
+        let mut workflow = Encoder::new("step cache file");
+        workflow.field(place.as_bytes()).field(folder.as_bytes());
+        let workflow = workflow.finish();
+        let mut key = Encoder::new(program);
+        key.field(workflow.as_bytes());
+        let name = &workflow.to_string()[..32];
+        Self {
+            file: state_dir.join("cache").join(name),
+            key: key.finish(),
         }
-        Ok(found)
     }
 
-    /// Keeps rows; the other rows stay as they are.
-    pub fn store(&mut self, rows: &[Row]) {
+    /// What is kept; nothing if that cannot be read.
+    #[must_use]
+    pub fn load(&self) -> Kept {
+        fs::read(&self.file)
+            .ok()
+            .and_then(|bytes| format::decode(&bytes, &self.key))
+            .unwrap_or_default()
+    }
+
+    /// Keeps this and forgets what was kept before.
+    pub fn store(&self, kept: &Kept) {
         // A cache that cannot be written is slow, not wrong.
-        let _ = self.try_store(rows);
-    }
-
-    fn try_store(&mut self, rows: &[Row]) -> rusqlite::Result<()> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let scope = self.scope;
-        let transaction = self.connection.transaction()?;
-        {
-            let mut put = transaction.prepare(
-                "INSERT OR REPLACE INTO steps VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-            )?;
-            for row in rows {
-                let outline = &row.outline;
-                put.execute(params![
-                    scope.as_bytes().as_slice(),
-                    row.name,
-                    row.tree.0.as_slice(),
-                    outline.id.as_str(),
-                    outline.parent.as_ref().map(StepId::as_str),
-                    i64::from(outline.manual) | i64::from(outline.suspend) << 1,
-                    outline.metadata_digest.as_bytes().as_slice(),
-                    row.includes.join("\n"),
-                    row.known
-                        .as_ref()
-                        .map(|known| known.inputs.as_bytes().to_vec()),
-                    row.known.as_ref().map(|known| known.source_ami.as_str()),
-                    row.known
-                        .as_ref()
-                        .map(|known| known.fingerprint.as_bytes().to_vec()),
-                ])?;
-            }
-        }
-        transaction.commit()
+        let _ = format::encode(kept, &self.key).write(&self.file);
     }
 }
 
@@ -200,6 +133,7 @@ pub fn inputs_digest(workflow: &Digest, included: &[Entry]) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::StepId;
 
     fn row(name: &str, known: Option<Known>) -> Row {
         let outline = Outline {
@@ -213,40 +147,77 @@ mod tests {
         Row {
             name: name.into(),
             tree: ObjectId([7; 20]),
-            outline,
-            includes: vec!["a/b".into(), "c".into()],
-            known,
+            step: Some(KeptStep {
+                outline,
+                includes: vec!["a/b".into(), "c".into()],
+                rank: 3,
+                known,
+            }),
+        }
+    }
+
+    fn kept() -> Kept {
+        let known = |inputs: &[u8]| Known {
+            inputs: Digest::of(inputs),
+            source_ami: AmiId::new("ami-1"),
+            source_name: AmiName::new("base"),
+            fingerprint: Digest::of(b"f"),
+        };
+        let no_step = Row {
+            name: "ünrelated\n".into(),
+            tree: ObjectId([8; 20]),
+            step: None,
+        };
+        Kept {
+            rows: vec![
+                row("a", Some(known(b"i"))),
+                row("b", None),
+                row("c", Some(known(b"j"))),
+                no_step,
+            ],
+            ordered: true,
         }
     }
 
     #[test]
     fn rows_come_back_as_they_were_and_another_workflow_has_its_own() {
         let folder = tempfile::tempdir().unwrap();
-        let known = Known {
-            inputs: Digest::of(b"i"),
-            source_ami: "ami-1".into(),
-            fingerprint: Digest::of(b"f"),
-        };
-        let rows = [row("a", Some(known)), row("b", None)];
-        StepCache::open(folder.path(), "repo", "w")
-            .unwrap()
-            .store(&rows);
-        let read = StepCache::open(folder.path(), "repo", "w").unwrap().load();
-        assert_eq!(read.len(), 2);
-        assert!(rows.iter().all(|row| read[&row.name] == *row));
-        assert!(
-            StepCache::open(folder.path(), "repo", "other")
-                .unwrap()
-                .load()
-                .is_empty()
-        );
+        StepCache::of(folder.path(), "repo", "w").store(&kept());
+        assert_eq!(StepCache::of(folder.path(), "repo", "w").load(), kept());
+        for (place, workflow) in [("repo", "other"), ("rep", "ow")] {
+            let other = StepCache::of(folder.path(), place, workflow);
+            assert_eq!(other.load(), Kept::default());
+        }
+    }
+
+    #[test]
+    fn what_another_build_of_the_program_has_kept_is_not_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        StepCache::of_program("an older one", folder.path(), "repo", "w").store(&kept());
+        let ours = StepCache::of(folder.path(), "repo", "w");
+        assert!(ours.file.is_file(), "it is the same file");
+        assert_eq!(ours.load(), Kept::default());
     }
 
     #[test]
     fn a_damaged_file_is_no_cache_and_no_error() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("cache.sqlite"), vec![b'x'; 8192]).unwrap();
-        let cache = StepCache::open(folder.path(), "repo", "w");
-        assert!(cache.is_none_or(|cache| cache.load().is_empty()));
+        let cache = StepCache::of(folder.path(), "repo", "w");
+        cache.store(&kept());
+        let whole = fs::read(&cache.file).unwrap();
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            fs::write(&cache.file, &damaged).unwrap();
+            assert_eq!(cache.load(), Kept::default(), "byte {at}");
+            fs::write(&cache.file, &whole[..at]).unwrap();
+            assert_eq!(cache.load(), Kept::default(), "cut at {at}");
+        }
+        fs::remove_file(&cache.file).unwrap();
+        fs::create_dir(&cache.file).unwrap();
+        cache.store(&kept());
+        assert_eq!(cache.load(), Kept::default());
+        let left = fs::read_dir(folder.path().join("cache")).unwrap().count();
+        assert_eq!(left, 1, "nothing half written stays behind");
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! Answers the planner's questions ([`Desires`]) by rendering. Reads git only, through its port.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
+use crate::desired::ami_name::NameParts;
 use crate::desired::components::{Components, Fingerprint};
 use crate::desired::digest::{Digest, Encoder};
 use crate::desired::hcl::LocalExec;
@@ -14,7 +16,7 @@ use crate::desired::step::{Desire, DesiredStep, SourceImage};
 use crate::diagnostic::Diagnostic;
 use crate::ids::{AmiName, Region, Revision, StepId};
 use crate::plan::planner::{Desires, Outline};
-use crate::reconcile::cache::{Known, Row, inputs_digest};
+use crate::reconcile::cache::{Kept, KeptStep, Known, Row, inputs_digest};
 use crate::secrets::OpenSecrets;
 use crate::source::discover::{WORKFLOW_PARAM, WorkflowFolder};
 use crate::source::{Entry, EntryKind, Files, GitTree, ObjectId, SourceError, SourceFile};
@@ -65,18 +67,20 @@ pub struct Checkout {
     pub local_exec: LocalExec,
     tree: Arc<dyn GitTree>,
     slots: HashMap<StepId, Slot>,
+    /// Sub-folders that are no steps.
+    others: Vec<(String, ObjectId)>,
+    /// Whether all of it was known before.
+    is_kept: bool,
 }
 
 /// A step folder, read when it is first needed.
 struct Slot {
     path: String,
-    name: String,
     tree: ObjectId,
     includes: Vec<String>,
     included: Vec<Entry>,
     known: Option<Known>,
-    is_cached: bool,
-    loaded: OnceLock<LoadedStep>,
+    loaded: OnceLock<Box<LoadedStep>>,
 }
 
 /// Reads only a workflow's parameters: enough to open its ports.
@@ -112,63 +116,71 @@ impl From<CheckoutError> for crate::reconcile::error::PassError {
 }
 
 impl Checkout {
-    /// Reads a workflow. Steps whose trees are in `cached` are not read before they are needed.
+    /// Reads a workflow. Step folders whose trees are among those `kept` are not read before they are needed.
     pub fn read(
         tree: &Arc<dyn GitTree>,
         folder: &WorkflowFolder,
-        mut cached: HashMap<String, Row>,
+        kept: Kept,
     ) -> Result<Self, CheckoutError> {
         let (params, warnings) = read_params(tree.as_ref(), folder)?;
-        let mut slots = HashMap::with_capacity(folder.folders.len());
-        let mut steps = Vec::with_capacity(folder.folders.len());
-        let mut outlines = HashMap::with_capacity(folder.folders.len());
-        let mut broken = Vec::new();
+        let mut reading = Reading::new(tree.as_ref(), folder, kept.rows.len());
+        let mut rows = kept.rows.into_iter().peekable();
         for (name, id) in &folder.folders {
-            let path = if folder.path.is_empty() {
-                name.clone()
-            } else {
-                format!("{}/{name}", folder.path)
-            };
-            let row = cached.remove(name).filter(|row| row.tree == *id);
-            let slot = match row {
-                Some(row) => from_row(tree.as_ref(), path.clone(), row)?,
-                None => None,
-            };
-            let (step, outline, slot) = match slot {
-                Some(found) => found,
-                None => match load(tree.as_ref(), &path, *id) {
-                    Ok(Some(step)) => from_load(tree.as_ref(), path, name, *id, step)?,
-                    Ok(None) => continue,
-                    Err(LoadError::Broken(step)) => {
-                        broken.push(step);
-                        continue;
-                    }
-                    Err(LoadError::Source(error)) => return Err(error.into()),
-                },
-            };
-            outlines.insert(step.id.clone(), outline);
-            slots.insert(step.id.clone(), slot);
-            steps.push(step);
+            while rows.next_if(|row| precedes(&row.name, name)).is_some() {
+                reading.is_kept = false;
+            }
+            let row = rows.next_if(|row| row.name == *name && row.tree == *id);
+            reading.take(name, *id, row)?;
         }
-        let (steps, broken) = graph::order(steps, broken);
+        reading.is_kept &= rows.next().is_none();
+        let Reading {
+            ranks,
+            steps,
+            mut outlines,
+            slots,
+            others,
+            broken,
+            mut is_kept,
+            ..
+        } = reading;
         let mut by_id: BTreeMap<StepId, Vec<Diagnostic>> = BTreeMap::new();
-        for BrokenStep { id, why, .. } in broken {
-            by_id.entry(id).or_default().extend(why);
-        }
+        let outlines = if is_kept && kept.ordered && broken.is_empty() {
+            in_order(outlines, &ranks)
+        } else {
+            let (steps, broken) = graph::order(
+                steps
+                    .into_iter()
+                    .zip(&outlines)
+                    .map(|(step, outline)| step.unwrap_or_else(|| sketch(outline)))
+                    .collect(),
+                broken,
+            );
+            is_kept &= kept.ordered == broken.is_empty();
+            for BrokenStep { id, why, .. } in broken {
+                by_id.entry(id).or_default().extend(why);
+            }
+            let mut of: HashMap<StepId, Outline> = outlines
+                .drain(..)
+                .map(|outline| (outline.id.clone(), outline))
+                .collect();
+            steps
+                .iter()
+                .filter_map(|step| of.remove(&step.id))
+                .collect()
+        };
         Ok(Self {
             revision: tree.revision().clone(),
             folder: folder.path.clone(),
             params,
             params_id: folder.params,
             warnings,
-            outlines: steps
-                .iter()
-                .filter_map(|step| outlines.remove(&step.id))
-                .collect(),
+            outlines,
             broken: by_id,
             local_exec: LocalExec::Allowed,
             tree: Arc::clone(tree),
             slots,
+            others,
+            is_kept,
         })
     }
 
@@ -195,7 +207,7 @@ impl Checkout {
             return Ok(loaded);
         }
         match load(self.tree.as_ref(), &slot.path, slot.tree) {
-            Ok(Some(step)) => Ok(slot.loaded.get_or_init(|| step)),
+            Ok(Some(step)) => Ok(slot.loaded.get_or_init(|| Box::new(step))),
             Ok(None) => Err(Diagnostic::new("is no step any more").in_file(slot.path.clone())),
             Err(LoadError::Broken(step)) => Err(step
                 .why
@@ -207,19 +219,118 @@ impl Checkout {
     }
 }
 
-type Found = (Step, Outline, Slot);
+/// Step folders as they are taken in, in git's order.
+struct Reading<'a> {
+    tree: &'a dyn GitTree,
+    folder: &'a str,
+    /// The ranks of the outlines, where all were kept.
+    ranks: Vec<u32>,
+    /// What the graph is asked about; none for a step that was kept, of which [`sketch`] makes one where it is needed.
+    steps: Vec<Option<Step>>,
+    outlines: Vec<Outline>,
+    slots: HashMap<StepId, Slot>,
+    others: Vec<(String, ObjectId)>,
+    broken: Vec<BrokenStep>,
+    is_kept: bool,
+}
 
-/// A step as the cache knows it; none if something that it includes is gone.
-fn from_row(tree: &dyn GitTree, path: String, row: Row) -> Result<Option<Found>, SourceError> {
-    let Some(included) = entries(tree, &row.includes)? else {
-        return Ok(None);
-    };
-    let mut outline = row.outline;
-    outline.folder.clone_from(&path);
-    // What the graph asks of a step; the rest is read when it is needed.
-    let step = Step {
+impl<'a> Reading<'a> {
+    fn new(tree: &'a dyn GitTree, folder: &'a WorkflowFolder, kept: usize) -> Self {
+        let most = folder.folders.len();
+        Self {
+            tree,
+            folder: &folder.path,
+            ranks: Vec::with_capacity(kept),
+            steps: Vec::with_capacity(most),
+            outlines: Vec::with_capacity(most),
+            slots: HashMap::with_capacity(most),
+            others: Vec::new(),
+            broken: Vec::new(),
+            is_kept: true,
+        }
+    }
+
+    fn take(&mut self, name: &str, id: ObjectId, row: Option<Row>) -> Result<(), CheckoutError> {
+        let path = if self.folder.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}/{name}", self.folder)
+        };
+        match row.map(|row| row.step) {
+            Some(None) => self.others.push((name.to_owned(), id)),
+            Some(Some(step)) => match entries(self.tree, &step.includes)? {
+                Some(included) => self.keep(path, id, step, included),
+                // Something that it includes is gone.
+                None => self.load(name, path, id)?,
+            },
+            None => self.load(name, path, id)?,
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, path: String, tree: ObjectId, kept: KeptStep, included: Vec<Entry>) {
+        let mut outline = kept.outline;
+        outline.folder.clone_from(&path);
+        let slot = Slot {
+            path,
+            tree,
+            includes: kept.includes,
+            included,
+            known: kept.known,
+            loaded: OnceLock::new(),
+        };
+        self.ranks.push(kept.rank);
+        self.put(None, outline, slot);
+    }
+
+    fn load(&mut self, name: &str, path: String, tree: ObjectId) -> Result<(), CheckoutError> {
+        match load(self.tree, &path, tree) {
+            Ok(Some(loaded)) => {
+                self.is_kept = false;
+                let includes = loaded.step.switches.include.clone();
+                let slot = Slot {
+                    path,
+                    tree,
+                    included: entries(self.tree, &includes)?.unwrap_or_default(),
+                    includes,
+                    known: None,
+                    loaded: OnceLock::new(),
+                };
+                let (step, outline) = (loaded.step.clone(), outline(&loaded.step));
+                let slot = Slot {
+                    loaded: OnceLock::from(Box::new(loaded)),
+                    ..slot
+                };
+                self.put(Some(step), outline, slot);
+            }
+            Ok(None) => {
+                self.is_kept = false;
+                self.others.push((name.to_owned(), tree));
+            }
+            // Read anew at every pass: what is wrong with it has to be told.
+            Err(LoadError::Broken(step)) => self.broken.push(step),
+            Err(LoadError::Source(error)) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, step: Option<Step>, outline: Outline, slot: Slot) {
+        self.slots.insert(outline.id.clone(), slot);
+        self.steps.push(step);
+        self.outlines.push(outline);
+    }
+}
+
+/// Whether a folder stands before another in git's order, in which a folder's name ends with a slash.
+fn precedes(a: &str, b: &str) -> bool {
+    a.bytes().chain([b'/']).lt(b.bytes().chain([b'/']))
+}
+
+/// What the graph asks of a step; the rest is read when it is needed.
+fn sketch(outline: &Outline) -> Step {
+    Step {
         id: outline.id.clone(),
-        folder: path.clone(),
+        folder: outline.folder.clone(),
         parent: outline.parent.clone(),
         values: serde_json::Map::new(),
         switches: Switches {
@@ -227,42 +338,14 @@ fn from_row(tree: &dyn GitTree, path: String, row: Row) -> Result<Option<Found>,
             suspend: outline.suspend,
             ..Switches::default()
         },
-    };
-    let slot = Slot {
-        path,
-        name: row.name,
-        tree: row.tree,
-        includes: row.includes,
-        included,
-        known: row.known,
-        is_cached: true,
-        loaded: OnceLock::new(),
-    };
-    Ok(Some((step, outline, slot)))
+    }
 }
 
-fn from_load(
-    tree: &dyn GitTree,
-    path: String,
-    name: &str,
-    id: ObjectId,
-    loaded: LoadedStep,
-) -> Result<Found, SourceError> {
-    let includes = loaded.step.switches.include.clone();
-    let included = entries(tree, &includes)?.unwrap_or_default();
-    let outline = outline(&loaded.step);
-    let step = loaded.step.clone();
-    let slot = Slot {
-        path,
-        name: name.to_owned(),
-        tree: id,
-        includes,
-        included,
-        known: None,
-        is_cached: false,
-        loaded: OnceLock::from(loaded),
-    };
-    Ok((step, outline, slot))
+/// Puts outlines in the order of their ranks.
+fn in_order(outlines: Vec<Outline>, ranks: &[u32]) -> Vec<Outline> {
+    let mut ranked: Vec<_> = ranks.iter().zip(outlines).collect();
+    ranked.sort_by_key(|(rank, _)| **rank);
+    ranked.into_iter().map(|(_, outline)| outline).collect()
 }
 
 /// The objects at these paths; none if one is not there.
@@ -439,25 +522,46 @@ impl<'a> Desired<'a> {
         self
     }
 
-    /// What the cache does not know yet.
+    /// What is to be kept for the next time; none if all of it was known.
     #[must_use]
-    pub fn fresh_rows(&self) -> Vec<Row> {
-        let rows = self.checkout.outlines.iter().filter_map(|outline| {
-            let slot = self.checkout.slots.get(&outline.id)?;
-            let known = self.fresh.get(&outline.id).cloned();
-            if known.is_none() && slot.is_cached {
-                return None;
-            }
-            let (name, includes) = (slot.name.clone(), slot.includes.clone());
+    pub fn to_keep(&self) -> Option<Kept> {
+        let checkout = self.checkout;
+        if checkout.is_kept && self.fresh.is_empty() {
+            return None;
+        }
+        let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+        let steps = checkout.outlines.iter().zip(0..);
+        let steps = steps.filter_map(|(outline, rank)| {
+            let slot = checkout.slots.get(&outline.id)?;
+            let known = self.fresh.get(&outline.id).or(slot.known.as_ref());
             Some(Row {
-                name,
+                name: name(&slot.path),
                 tree: slot.tree,
-                outline: outline.clone(),
-                includes,
-                known,
+                step: Some(KeptStep {
+                    outline: outline.clone(),
+                    includes: slot.includes.clone(),
+                    rank,
+                    known: known.cloned(),
+                }),
             })
         });
-        rows.collect()
+        let others = checkout.others.iter().map(|(name, tree)| Row {
+            name: name.clone(),
+            tree: *tree,
+            step: None,
+        });
+        let mut rows: Vec<Row> = steps.chain(others).collect();
+        rows.sort_by(|a, b| {
+            if precedes(&a.name, &b.name) {
+                Ordering::Less
+            } else {
+                Ordering::Greater
+            }
+        });
+        Some(Kept {
+            rows,
+            ordered: checkout.broken.is_empty(),
+        })
     }
 }
 
@@ -474,6 +578,16 @@ impl Desired<'_> {
             root_base_ami_name: self.root_base.name.as_str(),
             local_exec: &self.checkout.local_exec,
             secrets: self.secrets.sealed(),
+        }
+    }
+
+    /// The parts of the names of a step's images, for which the step need not be read.
+    fn names<'a>(&'a self, step_id: &'a StepId) -> NameParts<'a> {
+        NameParts {
+            template: self.name_template,
+            root_base_ami_name: self.root_base.name.as_str(),
+            workflow_id: &self.checkout.params.workflow_id,
+            step_id,
         }
     }
 
@@ -500,8 +614,11 @@ impl Desires for Desired<'_> {
         let inputs = slot.map_or(self.inputs, |slot| {
             inputs_digest(&self.inputs, &slot.included)
         });
-        let holds =
-            |known: &&Known| known.inputs == inputs && known.source_ami == source.id.as_str();
+        let holds = |known: &&Known| {
+            known.inputs == inputs
+                && known.source_ami == source.id
+                && known.source_name == source.name
+        };
         let known = slot.and_then(|slot| slot.known.as_ref()).filter(holds);
         if let Some(known) = known.or_else(|| self.fresh.get(&step.id).filter(holds)) {
             return Ok(known.fingerprint);
@@ -512,7 +629,8 @@ impl Desires for Desired<'_> {
             .fingerprint;
         let known = Known {
             inputs,
-            source_ami: source.id.to_string(),
+            source_ami: source.id.clone(),
+            source_name: source.name.clone(),
             fingerprint,
         };
         self.fresh.insert(step.id.clone(), known);
@@ -539,11 +657,7 @@ impl Desires for Desired<'_> {
         fingerprint: &Fingerprint,
         rebuild: u32,
     ) -> Result<AmiName, Diagnostic> {
-        let desire = self.desire();
-        let content = self.loaded(&step.id)?.content();
-        desire
-            .name_parts(content)
-            .with_fingerprint(fingerprint, rebuild)
+        self.names(&step.id).with_fingerprint(fingerprint, rebuild)
     }
 
     fn rebuild_of(
@@ -552,8 +666,6 @@ impl Desires for Desired<'_> {
         fingerprint: &Fingerprint,
         name: &AmiName,
     ) -> Option<u32> {
-        let desire = self.desire();
-        let content = self.checkout.step(&step.id)?.content();
-        desire.name_parts(content).rebuild_of(fingerprint, name)
+        self.names(&step.id).rebuild_of(fingerprint, name)
     }
 }

@@ -1,23 +1,28 @@
 //! Reads everything anew and plans: git, records, journal, EC2. Writes nothing.
 
-use std::collections::{BTreeSet, HashMap};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::catalog::base_image::{BaseQuestion, id_to_describe, pin, resolve};
+use crate::catalog::base_image::{
+    BaseQuestion, BaseSearch, ids_to_describe, pin, resolve, search_is_due,
+};
+use crate::catalog::{Image, ImageCatalog};
 use crate::config::Config;
 use crate::desired::jinja::Engine;
 use crate::desired::step::SourceImage;
 use crate::diagnostic::Diagnostic;
-use crate::ids::{AmiId, Revision, StepId};
+use crate::ids::{AmiId, Revision, StepId, WorkflowId};
 use crate::inventory::journal::Attempt;
 use crate::inventory::record::RecordHead;
+use crate::inventory::{Heads, Inventory, InventoryError};
 use crate::plan::decision::{Build, BuildSource, Decision, Reason};
-use crate::plan::planner::{Observation, PlannedStep, decide};
+use crate::plan::planner::{Observation, Outline, PlannedStep, decide};
 use crate::plan::repeats::{self, Wanted};
 use crate::plan::{Orphan, Plan};
-use crate::reconcile::cache::Row;
+use crate::reconcile::cache::Kept;
 use crate::reconcile::checkout::{Checkout, Desired};
 use crate::reconcile::error::PassError;
 use crate::reconcile::ports::Ports;
@@ -35,6 +40,8 @@ pub struct Request<'a> {
     pub reference: &'a str,
     /// Steps that a person wants built whatever their state.
     pub forced: &'a BTreeSet<StepId>,
+    /// What EC2 was last asked for the base image, where that is remembered.
+    pub searched: Option<&'a BaseSearch>,
     /// Now.
     pub now: Timestamp,
 }
@@ -45,34 +52,52 @@ pub struct Look {
     pub plan: Plan,
     /// The newest attempt at each step.
     pub attempts: HashMap<StepId, Attempt>,
-    /// What the cache does not know yet.
-    pub fresh: Vec<Row>,
+    /// What EC2 has last said of the base image's pattern, to be handed to the next look.
+    pub searched: Option<BaseSearch>,
+    /// What the cache is to keep; none if it knows all of it.
+    pub to_keep: Option<Kept>,
 }
 
-/// Looks at one workflow. `attempts` are those that the caller knows to be current; without, the journal is read.
+/// What is on record of a workflow.
+pub struct Recorded {
+    /// The records.
+    pub heads: Heads,
+    /// The newest attempt at each step, as far as it did not end in a record.
+    pub attempts: HashMap<StepId, Attempt>,
+}
+
+/// Reads the records and the journal; not the journal where the caller knows the attempts to be current.
+pub async fn recorded(
+    inventory: &dyn Inventory,
+    workflow: &WorkflowId,
+    attempts: Option<HashMap<StepId, Attempt>>,
+) -> Result<Recorded, InventoryError> {
+    if let Some(attempts) = attempts {
+        let heads = inventory.heads(workflow).await?;
+        return Ok(Recorded { heads, attempts });
+    }
+    let (heads, attempts) = tokio::try_join!(
+        inventory.heads(workflow),
+        inventory.unrecorded_attempts(workflow)
+    )?;
+    let by_step = |attempt: Attempt| (attempt.step_id.clone(), attempt);
+    Ok(Recorded {
+        heads,
+        attempts: attempts.into_iter().map(by_step).collect(),
+    })
+}
+
+/// Looks at one workflow, of which this is on record.
 pub async fn look(
     config: &Config,
     ports: &Ports,
     checkout: &Checkout,
     engine: &Engine,
     request: &Request<'_>,
-    attempts: Option<HashMap<StepId, Attempt>>,
+    recorded: Recorded,
 ) -> Result<Look, PassError> {
     let workflow = &checkout.params.workflow_id;
-    let (heads, attempts) = if let Some(attempts) = attempts {
-        (ports.inventory.heads(workflow).await?, attempts)
-    } else {
-        let (heads, read) = tokio::try_join!(
-            ports.inventory.heads(workflow),
-            ports.inventory.unrecorded_attempts(workflow)
-        )?;
-        (
-            heads,
-            read.into_iter()
-                .map(|attempt| (attempt.step_id.clone(), attempt))
-                .collect(),
-        )
-    };
+    let Recorded { heads, attempts } = recorded;
     let records: HashMap<StepId, RecordHead> = heads
         .records
         .into_iter()
@@ -88,19 +113,15 @@ pub async fn look(
                 .values()
                 .map(|record| record.ami_id.clone())
                 .collect();
-            ids.extend(id_to_describe(root_base, pinned.as_ref()).cloned());
+            ids.extend(ids_to_describe(root_base, pinned.as_ref(), request.searched).cloned());
             ids.sort();
             ids.dedup();
             Some(catalog.images(&ids).await?)
         }
     };
-    let newest = match (catalog, root_base) {
-        (Some(catalog), RootBase::Pattern { pattern, owner }) => {
-            let image = catalog.newest_image(pattern, owner).await?;
-            image.map(|image| SourceImage {
-                id: image.id,
-                name: image.name,
-            })
+    let searched = match (catalog, &images) {
+        (Some(catalog), Some(images)) => {
+            search(catalog, root_base, pinned.as_ref(), images, request).await?
         }
         _ => None,
     };
@@ -111,7 +132,7 @@ pub async fn look(
         region: &ports.region,
         pinned: pinned.as_ref(),
         images: images.as_ref(),
-        newest: newest.as_ref(),
+        newest: searched.as_ref().and_then(|search| search.newest.as_ref()),
     })?;
     let mut desires = Desired::new(
         checkout,
@@ -135,12 +156,13 @@ pub async fn look(
                 "the record of {step} in {place} cannot be read: {detail}"
             )));
     }
-    let sound: Vec<_> = checkout
-        .outlines
-        .iter()
-        .filter(|step| !broken.contains_key(&step.id))
-        .cloned()
-        .collect();
+    let sound: Cow<'_, [Outline]> = if broken.is_empty() {
+        Cow::Borrowed(&checkout.outlines)
+    } else {
+        let outlines = checkout.outlines.iter();
+        let sound = outlines.filter(|step| !broken.contains_key(&step.id));
+        Cow::Owned(sound.cloned().collect())
+    };
     let free = HashMap::new();
     let seen = Observation {
         workflow_id: workflow,
@@ -190,7 +212,7 @@ pub async fn look(
         };
         steps = decide(&seen, &mut desires);
     }
-    let fresh = desires.fresh_rows();
+    let to_keep = desires.to_keep();
     let orphans = orphans(&steps, &records);
     let plan = Plan {
         workflow_id: workflow.clone(),
@@ -215,7 +237,8 @@ pub async fn look(
     Ok(Look {
         plan,
         attempts,
-        fresh,
+        searched,
+        to_keep,
     })
 }
 
@@ -257,6 +280,31 @@ fn repeated<'a>(
     })
 }
 
+/// The newest match of the base image's pattern: what is remembered of it, or EC2's answer where it is time to ask.
+async fn search(
+    catalog: &dyn ImageCatalog,
+    base: &RootBase,
+    pinned: Option<&SourceImage>,
+    images: &BTreeMap<AmiId, Image>,
+    request: &Request<'_>,
+) -> Result<Option<BaseSearch>, PassError> {
+    let RootBase::Pattern { pattern, owner } = base else {
+        return Ok(None);
+    };
+    if !search_is_due(base, pinned, request.searched, images, request.now) {
+        return Ok(request.searched.cloned());
+    }
+    let newest = catalog.newest_image(pattern, owner).await?;
+    Ok(Some(BaseSearch {
+        base: base.clone(),
+        at: request.now,
+        newest: newest.map(|image| SourceImage {
+            id: image.id,
+            name: image.name,
+        }),
+    }))
+}
+
 fn wants_components(step: &PlannedStep) -> bool {
     let reasons = match &step.decision {
         Decision::Build(build) => &build.reasons,
@@ -267,7 +315,7 @@ fn wants_components(step: &PlannedStep) -> bool {
 }
 
 fn orphans(steps: &[PlannedStep], records: &HashMap<StepId, RecordHead>) -> Vec<Orphan> {
-    let known: BTreeSet<&StepId> = steps.iter().map(|step| &step.id).collect();
+    let known: HashSet<&StepId> = steps.iter().map(|step| &step.id).collect();
     let mut orphans: Vec<_> = records
         .values()
         .filter(|record| !known.contains(&record.step_id))

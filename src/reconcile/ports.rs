@@ -85,7 +85,7 @@ pub async fn connect(
                 .in_file(config.state_dir.display().to_string())
         })?;
     }
-    let session = Session::open(&SessionSettings {
+    let settings = SessionSettings {
         profile: params
             .profile
             .clone()
@@ -94,30 +94,29 @@ pub async fn connect(
         default_region: config.aws.region.clone(),
         endpoint_url: config.aws.endpoint_url.clone(),
         keys: static_keys(params),
-    })
-    .await?;
+    };
+    if usage == Use::LookOffline
+        && let InventoryConfig::Sqlite { path } = &config.inventory
+    {
+        return Ok(Ports {
+            inventory: Arc::new(SqliteInventory::open_read_only(path)?),
+            catalog: None,
+            builder: Arc::new(PackerBuilder::new(packer_settings(
+                config,
+                PackerEnvironment::default(),
+            ))),
+            region: Session::region_of(&settings).await?,
+            access: None,
+        });
+    }
+    let session = Session::open(&settings).await?;
     let inventory = open_inventory(config, &session, usage)?;
     let environment = if usage == Use::Act {
         session.packer_environment().await?
     } else {
         PackerEnvironment::default()
     };
-    let settings = PackerSettings {
-        packer: config.packer.clone(),
-        builds_dir: config.state_dir.join("builds"),
-        source_overrides: if config.aws.endpoint_url.is_some() {
-            config.aws.source_overrides.clone()
-        } else {
-            std::collections::BTreeMap::new()
-        },
-        environment,
-        own_binary: own_binary(),
-        heartbeat: Some(HeartbeatSettings {
-            inventory: inventory_place(&config.inventory),
-            host: host_name(),
-            silence: silence(config),
-        }),
-    };
+    let settings = packer_settings(config, environment);
     let builder = PackerBuilder::new(settings.clone());
     let catalog: Option<Arc<dyn ImageCatalog>> = match usage {
         Use::LookOffline => None,
@@ -137,6 +136,25 @@ pub async fn connect(
 #[must_use]
 pub fn silence(config: &Config) -> Duration {
     config.lease_duration * 4
+}
+
+fn packer_settings(config: &Config, environment: PackerEnvironment) -> PackerSettings {
+    PackerSettings {
+        packer: config.packer.clone(),
+        builds_dir: config.state_dir.join("builds"),
+        source_overrides: if config.aws.endpoint_url.is_some() {
+            config.aws.source_overrides.clone()
+        } else {
+            std::collections::BTreeMap::new()
+        },
+        environment,
+        own_binary: own_binary(),
+        heartbeat: Some(HeartbeatSettings {
+            inventory: inventory_place(&config.inventory),
+            host: host_name(),
+            silence: silence(config),
+        }),
+    }
 }
 
 fn inventory_place(config: &InventoryConfig) -> InventoryPlace {

@@ -11,6 +11,8 @@ pub mod discover;
 mod error;
 mod fetch;
 pub mod named;
+mod plain;
+pub mod remembered;
 pub mod remote;
 pub mod repository;
 pub mod signature;
@@ -119,6 +121,11 @@ pub struct CommitFacts {
 pub trait GitSource: Send + Sync {
     /// Where it is, for people, without a password.
     fn place(&self) -> String;
+
+    /// Under what name answers about it are remembered from one process to the next.
+    fn cache_scope(&self) -> String {
+        self.place()
+    }
 
     /// The commit that the followed branch or tag (or `rev`, anything `git rev-parse` takes) names now.
     fn resolve(&self, rev: Option<&str>) -> Result<Revision, SourceError>;

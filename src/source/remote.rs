@@ -15,7 +15,7 @@ use crate::source::access::{Access, Keys, without_password};
 use crate::source::error::refused;
 use crate::source::fetch::Fetch;
 use crate::source::named::Named;
-use crate::source::store::Store;
+use crate::source::store::{LazyStore, Store};
 use crate::source::tree::CommitTree;
 use crate::source::{CommitFacts, GitSource, GitTree, SourceError};
 
@@ -90,7 +90,10 @@ impl GitSource for RemoteRepository {
     }
 
     fn at(&self, revision: &Revision) -> Result<Box<dyn GitTree>, SourceError> {
-        Ok(Box::new(CommitTree::open(&self.store, revision)?))
+        let opened = LazyStore::opened(Arc::clone(&self.store));
+        let tree = CommitTree::new(&Arc::new(opened), revision);
+        tree.look()?;
+        Ok(Box::new(tree))
     }
 
     fn fetch(&self) -> Result<(), SourceError> {

@@ -1,6 +1,7 @@
 //! A repository of this host, bare or with a work tree, followed by one of its branches or tags.
 //!
-//! Opening it is all that is done here; `store` reads it, `watch` says when it changes.
+//! `plain` says what its branch names where that is simple; else, and for everything that has to be read, `store` opens it, once. `watch` says
+//! when it changes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,54 +11,103 @@ use git2::{Repository, RepositoryOpenFlags};
 use crate::ids::Revision;
 use crate::source::error::{reftable, refused};
 use crate::source::named::Named;
-use crate::source::store::Store;
+use crate::source::plain::PlainRepository;
+use crate::source::store::{LazyStore, Store};
 use crate::source::tree::CommitTree;
 use crate::source::{CommitFacts, GitSource, GitTree, SourceError};
 
 /// A repository of this host.
 pub struct LocalRepository {
-    store: Arc<Store>,
+    /// What can be told without libgit2; none if anything about it is unusual.
+    plain: Option<PlainRepository>,
+    reference: Option<String>,
+    place: String,
+    git_dir: PathBuf,
+    store: Arc<LazyStore>,
 }
 
 impl LocalRepository {
     /// Opens the repository that `path` is, or is in. `reference` is the branch or tag to follow; none: what `HEAD` names.
     pub fn open(path: &Path, reference: Option<String>) -> Result<Self, SourceError> {
-        let place = path.display().to_string();
-        let repository =
-            Repository::discover(path).map_err(|error| refused(&place, path, &error))?;
-        let folder = repository.workdir().unwrap_or_else(|| repository.path());
-        let place = folder.display().to_string();
-        let place = place.trim_end_matches('/').to_owned();
-        if repository.commondir().join("reftable").is_dir() {
-            return Err(SourceError::Person(reftable(&place)));
-        }
+        let (from, follows) = (path.to_owned(), reference.clone());
+        let store = LazyStore::new(move || opened(&from, follows.clone()));
+        let plain = PlainRepository::find(path);
+        let (place, git_dir) = match &plain {
+            Some(plain) => (plain.folder.display().to_string(), plain.git_dir.clone()),
+            None => {
+                let store = store.get()?;
+                (store.place().to_owned(), store.git_dir().to_owned())
+            }
+        };
         Ok(Self {
-            store: Arc::new(Store::new(repository, again, place, reference)),
+            plain,
+            reference,
+            place,
+            git_dir,
+            store: Arc::new(store),
         })
     }
 
     /// The folder that holds `HEAD`, and mostly `refs/` and `objects/`.
     #[must_use]
     pub fn git_dir(&self) -> &Path {
-        self.store.git_dir()
+        &self.git_dir
     }
+
+    /// The commit of the branch that is followed, where it can be told without libgit2.
+    fn plain_tip(&self) -> Option<Revision> {
+        let plain = self.plain.as_ref()?;
+        match &self.reference {
+            Some(name) => plain.tip(name),
+            None => plain.tip(&plain.head()?),
+        }
+    }
+}
+
+fn opened(path: &Path, reference: Option<String>) -> Result<Store, SourceError> {
+    let place = path.display().to_string();
+    let repository = Repository::discover(path).map_err(|error| refused(&place, path, &error))?;
+    let folder = repository.workdir().unwrap_or_else(|| repository.path());
+    let place = folder.display().to_string();
+    let place = place.trim_end_matches('/').to_owned();
+    if repository.commondir().join("reftable").is_dir() {
+        return Err(SourceError::Person(reftable(&place)));
+    }
+    Ok(Store::new(repository, again, place, reference))
 }
 
 impl GitSource for LocalRepository {
     fn place(&self) -> String {
-        self.store.place().to_owned()
+        self.place.clone()
     }
 
     fn resolve(&self, rev: Option<&str>) -> Result<Revision, SourceError> {
-        self.store.resolve(rev)
+        if rev.is_none()
+            && let Some(revision) = self.plain_tip()
+        {
+            return Ok(revision);
+        }
+        self.store.get()?.resolve(rev)
     }
 
     fn reference(&self) -> String {
-        self.store.reference()
+        let plain = || {
+            let head = self.plain.as_ref().and_then(PlainRepository::head);
+            self.reference.clone().or(head)
+        };
+        plain().unwrap_or_else(|| match self.store.get() {
+            Ok(store) => store.reference(),
+            Err(_) => "HEAD".to_owned(),
+        })
     }
 
     fn at(&self, revision: &Revision) -> Result<Box<dyn GitTree>, SourceError> {
-        Ok(Box::new(CommitTree::open(&self.store, revision)?))
+        let tree = CommitTree::new(&self.store, revision);
+        // What was told without libgit2 is opened when something is read of it that is not remembered.
+        if self.plain_tip().as_ref() != Some(revision) {
+            tree.look()?;
+        }
+        Ok(Box::new(tree))
     }
 
     fn fetch(&self) -> Result<(), SourceError> {
@@ -65,23 +115,26 @@ impl GitSource for LocalRepository {
     }
 
     fn descends(&self, new: &Revision, old: &Revision) -> Result<bool, SourceError> {
-        self.store.descends(new, old)
+        if new == old {
+            return Ok(true);
+        }
+        self.store.get()?.descends(new, old)
     }
 
     fn describe(&self, revision: &Revision) -> Result<CommitFacts, SourceError> {
-        self.store.describe(revision)
+        self.store.get()?.describe(revision)
     }
 
     fn named(&self, rev: Option<&str>) -> Result<Named, SourceError> {
-        self.store.named(rev)
+        self.store.get()?.named(rev)
     }
 
     fn git_dir(&self) -> PathBuf {
-        self.store.git_dir().to_owned()
+        self.git_dir.clone()
     }
 
     fn watched(&self) -> Option<&Path> {
-        Some(self.store.git_dir())
+        Some(&self.git_dir)
     }
 }
 

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 
 use git2::{ErrorCode, ObjectType, Oid, Repository};
 
@@ -13,6 +14,42 @@ use crate::diagnostic::Diagnostic;
 use crate::ids::Revision;
 use crate::source::error::{listed, no_such, refused, unreadable};
 use crate::source::{CommitFacts, SourceError};
+
+/// A store that is opened when it is first needed.
+pub(super) struct LazyStore {
+    open: Box<dyn Fn() -> Result<Arc<Store>, SourceError> + Send + Sync>,
+    store: OnceLock<Arc<Store>>,
+}
+
+impl LazyStore {
+    /// `open` is called until it succeeds once.
+    pub(super) fn new(
+        open: impl Fn() -> Result<Store, SourceError> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            open: Box::new(move || open().map(Arc::new)),
+            store: OnceLock::new(),
+        }
+    }
+
+    /// One that is open already.
+    pub(super) fn opened(store: Arc<Store>) -> Self {
+        let again = Arc::clone(&store);
+        Self {
+            open: Box::new(move || Ok(Arc::clone(&again))),
+            store: OnceLock::from(store),
+        }
+    }
+
+    /// The store.
+    pub(super) fn get(&self) -> Result<&Store, SourceError> {
+        if let Some(store) = self.store.get() {
+            return Ok(store);
+        }
+        let store = (self.open)()?;
+        Ok(self.store.get_or_init(|| store))
+    }
+}
 
 /// How further handles are opened.
 pub(super) type Open = fn(&Path) -> Result<Repository, git2::Error>;
@@ -255,11 +292,21 @@ impl Store {
     }
 }
 
+/// Whether somebody has asked for [`verify_the_object_database`].
+static VERIFIED: AtomicBool = AtomicBool::new(false);
+
 /// Git verified every object when it was written; hashing each again on every read triples what a read costs. Where signatures are
-/// asked for it is done all the same (`trusted`).
+/// asked for it is done all the same.
 fn trust_the_object_database() {
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| git2::opts::strict_hash_verification(false));
+    ONCE.call_once(|| git2::opts::strict_hash_verification(VERIFIED.load(Ordering::SeqCst)));
+}
+
+/// Hashes every object that this process reads from now on, whichever repository it is in.
+pub(super) fn verify_the_object_database() {
+    VERIFIED.store(true, Ordering::SeqCst);
+    trust_the_object_database();
+    git2::opts::strict_hash_verification(true);
 }
 
 /// Whether `old` is found from `new` in a history that is cut, where libgit2's own search fails. Such histories are short.

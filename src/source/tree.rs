@@ -2,28 +2,41 @@
 //!
 //! It reads what it is asked for and no more: an entry costs the trees on its path, a listing one tree.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use git2::{ObjectType, Odb, Oid, Repository, Tree};
 
 use crate::diagnostic::Diagnostic;
 use crate::ids::Revision;
 use crate::source::error::unreadable;
-use crate::source::store::Store;
+use crate::source::store::LazyStore;
 use crate::source::{
     Entry, EntryKind, Files, GitTree, MAX_FILE_BYTES, ObjectId, SourceError, SourceFile,
 };
 
 /// One commit of a repository.
 pub(super) struct CommitTree {
-    store: Arc<Store>,
-    root: Oid,
+    store: Arc<LazyStore>,
+    root: OnceLock<Oid>,
     revision: Revision,
 }
 
 impl CommitTree {
-    /// Opens a commit.
-    pub(super) fn open(store: &Arc<Store>, revision: &Revision) -> Result<Self, SourceError> {
+    /// A commit that is looked at when something of it is asked.
+    pub(super) fn new(store: &Arc<LazyStore>, revision: &Revision) -> Self {
+        Self {
+            store: Arc::clone(store),
+            root: OnceLock::new(),
+            revision: revision.clone(),
+        }
+    }
+
+    /// The commit's root; an error if there is no such commit.
+    pub(super) fn look(&self) -> Result<Oid, SourceError> {
+        if let Some(root) = self.root.get() {
+            return Ok(*root);
+        }
+        let (store, revision) = (self.store.get()?, &self.revision);
         let root = store.with(|repository| {
             Oid::from_str(revision.as_str())
                 .and_then(|id| repository.find_commit(id))
@@ -36,22 +49,24 @@ impl CommitTree {
                     )
                 })
         })?;
-        Ok(Self {
-            store: Arc::clone(store),
-            root,
-            revision: revision.clone(),
-        })
+        Ok(*self.root.get_or_init(|| root))
     }
 
-    fn reader<'r>(&'r self, repository: &'r Repository) -> Result<Reader<'r>, SourceError> {
-        let place = self.store.place();
-        let odb = repository
-            .odb()
-            .map_err(|error| unreadable(place, "the object database", &error))?;
-        Ok(Reader {
-            repository,
-            odb,
-            place,
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&Reader<'_>) -> Result<T, SourceError>,
+    ) -> Result<T, SourceError> {
+        let store = self.store.get()?;
+        let place = store.place();
+        store.with(|repository| {
+            let odb = repository
+                .odb()
+                .map_err(|error| unreadable(place, "the object database", &error))?;
+            read(&Reader {
+                repository,
+                odb,
+                place,
+            })
         })
     }
 }
@@ -65,10 +80,9 @@ impl GitTree for CommitTree {
         let mut here = Entry {
             name: String::new(),
             kind: EntryKind::Tree,
-            id: id(self.root),
+            id: id(self.look()?),
         };
-        self.store.with(|repository| {
-            let reader = self.reader(repository)?;
+        self.read(|reader| {
             for name in path.split('/').filter(|name| !name.is_empty()) {
                 if here.kind != EntryKind::Tree {
                     return Ok(None);
@@ -88,21 +102,16 @@ impl GitTree for CommitTree {
     }
 
     fn list(&self, tree: ObjectId) -> Result<Vec<Entry>, SourceError> {
-        self.store
-            .with(|repository| self.reader(repository)?.entries(oid(tree), ""))
+        self.read(|reader| reader.entries(oid(tree), ""))
     }
 
     fn blob(&self, blob: ObjectId, path: &str) -> Result<Arc<[u8]>, SourceError> {
-        self.store
-            .with(|repository| self.reader(repository)?.blob(oid(blob), path))
+        self.read(|reader| reader.blob(oid(blob), path))
     }
 
     fn files(&self, tree: ObjectId, path: &str) -> Result<Files, SourceError> {
         let mut files = Files::new();
-        self.store.with(|repository| {
-            self.reader(repository)?
-                .walk(oid(tree), path, "", &mut files)
-        })?;
+        self.read(|reader| reader.walk(oid(tree), path, "", &mut files))?;
         Ok(files)
     }
 }

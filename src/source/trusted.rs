@@ -11,6 +11,7 @@ use crate::ids::Revision;
 use crate::source::applied::LastApplied;
 use crate::source::named::Named;
 use crate::source::signature;
+use crate::source::store::verify_the_object_database;
 use crate::source::{CommitFacts, GitSource, GitTree, SourceError};
 
 /// What somebody wants of a repository's commits.
@@ -47,7 +48,7 @@ impl TrustedSource {
     ) -> Self {
         if trust.signatures.is_some() {
             // A signature vouches for ids: what is read under an id has to be what it names.
-            git2::opts::strict_hash_verification(true);
+            verify_the_object_database();
         }
         Self {
             applied: LastApplied::of(state_dir, &inner.place(), reference.unwrap_or("HEAD")),
@@ -131,6 +132,15 @@ impl GitSource for TrustedSource {
 
     fn place(&self) -> String {
         self.inner.place()
+    }
+
+    /// What was read before signatures were asked for was not held to its ids.
+    fn cache_scope(&self) -> String {
+        let place = self.inner.cache_scope();
+        match self.signatures {
+            Some(_) => format!("{place}, verified"),
+            None => place,
+        }
     }
 
     fn reference(&self) -> String {

@@ -233,13 +233,34 @@ fn a_record_of_the_library_that_carries_the_pattern_pins_and_gets_the_real_name(
 }
 
 #[test]
-fn the_newest_match_is_looked_for_at_once_and_then_once_an_hour() {
+fn a_newer_match_is_looked_for_from_time_to_time_and_at_once_where_none_is_known() {
     let pinned = source("ami-1", "ubuntu-focal-1");
     let at = |second| Timestamp::from_second(second).unwrap();
-    let due = |pinned, last| search_is_due(&pattern(), pinned, last, at(10_000));
-    assert!(due(None, Some(at(9_999))));
+    let search = |second, newest: Option<&str>| BaseSearch {
+        base: pattern(),
+        at: at(second),
+        newest: newest.map(|id| source(id, "ubuntu-focal-2")),
+    };
+    let seen = at_ec2("ami-2", "ubuntu-focal-2", CANONICAL, ImageState::Available);
+    let due = |pinned, last: Option<&BaseSearch>| {
+        search_is_due(&pattern(), pinned, last, &seen, at(10_000))
+    };
+    assert!(due(None, Some(&search(9_999, Some("ami-2")))));
     assert!(due(Some(&pinned), None));
-    assert!(!due(Some(&pinned), Some(at(9_000))));
-    assert!(due(Some(&pinned), Some(at(6_400))));
-    assert!(!search_is_due(&by_id(), None, None, at(0)));
+    assert!(!due(Some(&pinned), Some(&search(9_000, Some("ami-2")))));
+    assert!(!due(Some(&pinned), Some(&search(9_000, None))));
+    assert!(due(Some(&pinned), Some(&search(6_400, Some("ami-2")))));
+    assert!(
+        due(Some(&pinned), Some(&search(9_999, Some("ami-3")))),
+        "the match is gone"
+    );
+    let other = BaseSearch {
+        base: RootBase::Pattern {
+            pattern: "ubuntu-jammy-*".into(),
+            owner: CANONICAL.into(),
+        },
+        ..search(9_999, Some("ami-2"))
+    };
+    assert!(due(Some(&pinned), Some(&other)), "another pattern");
+    assert!(!search_is_due(&by_id(), None, None, &seen, at(0)));
 }

@@ -1,5 +1,7 @@
 //! Records as rows. The head stands in columns of its own, so that a plan reads ten thousand of them without parsing JSON; the long texts stand in a table beside it.
 
+use std::borrow::Borrow;
+
 use jiff::Timestamp;
 use rusqlite::types::{FromSql, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -25,8 +27,9 @@ pub(super) fn heads(db: &Connection, workflow: &WorkflowId) -> Result<Heads, Fau
     ))?;
     let mut rows = statement.query([workflow.as_str()])?;
     let mut heads = Heads::default();
+    let mut last = Last::default();
     while let Some(row) = rows.next()? {
-        match head(row) {
+        match head(row, &mut last) {
             Ok(head) => heads.records.push(head),
             Err(detail) => heads.malformed.push((StepId::new(text(row, 1)?), detail)),
         }
@@ -152,7 +155,7 @@ fn put_head(db: &Connection, head: &RecordHead) -> Result<(), Fault> {
 fn record(row: &Row<'_>) -> Result<Record, String> {
     let components: Option<&str> = column(row, 21)?;
     Ok(Record {
-        head: head(row)?,
+        head: head(row, &mut Last::default())?,
         aws_console_url: column(row, 18)?,
         details: column(row, 19)?,
         metadata: column(row, 20)?,
@@ -163,30 +166,49 @@ fn record(row: &Row<'_>) -> Result<Record, String> {
     })
 }
 
-fn head(row: &Row<'_>) -> Result<RecordHead, String> {
+/// The texts of the row before that most rows of a workflow share: a copy is taken of those.
+#[derive(Default)]
+struct Last {
+    workflow: Option<WorkflowId>,
+    root_id: Option<AmiId>,
+    root_name: Option<AmiName>,
+    revision: Option<Revision>,
+    region: Option<Region>,
+}
+
+fn shared<'a, T: Borrow<str> + Clone + From<&'a str>>(last: &mut Option<T>, text: &'a str) -> T {
+    if let Some(last) = last
+        && (*last).borrow() == text
+    {
+        return last.clone();
+    }
+    last.insert(T::from(text)).clone()
+}
+
+fn head(row: &Row<'_>, last: &mut Last) -> Result<RecordHead, String> {
     Ok(RecordHead {
-        workflow_id: WorkflowId::new(column::<&str>(row, 0)?),
+        workflow_id: shared(&mut last.workflow, column(row, 0)?),
         step_id: StepId::new(column::<&str>(row, 1)?),
         ami_id: AmiId::new(column::<&str>(row, 2)?),
         ami_name: AmiName::new(column::<&str>(row, 3)?),
         create_at: timestamp(column(row, 4)?)?,
         base_ami_id: AmiId::new(column::<&str>(row, 5)?),
         base_ami_name: AmiName::new(column::<&str>(row, 6)?),
-        root_base_ami_id: AmiId::new(column::<&str>(row, 7)?),
-        root_base_ami_name: AmiName::new(column::<&str>(row, 8)?),
+        root_base_ami_id: shared(&mut last.root_id, column(row, 7)?),
+        root_base_ami_name: shared(&mut last.root_name, column(row, 8)?),
         built: match column::<Option<&[u8]>>(row, 9)? {
             None => None,
-            Some(fingerprint) => Some(built(row, fingerprint)?),
+            Some(fingerprint) => Some(built(row, fingerprint, last)?),
         },
     })
 }
 
-fn built(row: &Row<'_>, fingerprint: &[u8]) -> Result<Built, String> {
+fn built(row: &Row<'_>, fingerprint: &[u8], last: &mut Last) -> Result<Built, String> {
     Ok(Built {
         fingerprint: digest(fingerprint)?,
         build_id: BuildId::new(column::<&str>(row, 10)?),
-        revision: Revision::new(column::<&str>(row, 11)?),
-        region: Region::new(column::<&str>(row, 12)?),
+        revision: shared(&mut last.revision, column(row, 11)?),
+        region: shared(&mut last.region, column(row, 12)?),
         tags: Tags::stored(column(row, 13)?),
         metadata_digest: digest(column(row, 14)?)?,
         build_seconds: column::<i64>(row, 15)?.cast_unsigned(),

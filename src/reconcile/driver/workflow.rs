@@ -10,6 +10,7 @@ use super::act::Acting;
 use super::event::Event;
 use super::pause::{most_tries, next_try};
 use super::{Driver, PassReport};
+use crate::catalog::base_image::BaseSearch;
 use crate::clock::{self, Moment};
 use crate::ids::StepId;
 use crate::inventory::Fence;
@@ -20,7 +21,7 @@ use crate::reconcile::checkout::{Checkout, read_params};
 use crate::reconcile::error::PassError;
 use crate::reconcile::guard::guarded;
 use crate::reconcile::lease::{Asked, Held, Mandate, Watched, ask, ask_patiently};
-use crate::reconcile::look::{Request, look};
+use crate::reconcile::look::{Request, look, recorded};
 use crate::reconcile::ports::{Ports, Use, connect};
 use crate::reconcile::sweep::sweep;
 use crate::source::GitTree;
@@ -39,8 +40,9 @@ pub(super) struct WorkflowState {
     pub(super) attempts: Option<(u64, HashMap<StepId, Attempt>)>,
     /// The journal's counter at the last look.
     pub(super) looked_at: u64,
+    pub(super) searched: Option<BaseSearch>,
     pub(super) last_plan: Option<Plan>,
-    pub(super) cache: Option<StepCache>,
+    pub(super) cache: StepCache,
     /// Under which token, and when, builds that were given up were looked after last.
     pub(super) swept: Option<(u64, Moment)>,
 }
@@ -74,10 +76,7 @@ impl Driver {
         let Some(fence) = self.lease(&key, &params).await? else {
             return Ok(());
         };
-        let cache = self
-            .workflows
-            .get(&key)
-            .and_then(|state| state.cache.as_ref());
+        let cache = self.workflows.get(&key).map(|state| &state.cache);
         let checkout = tokio::task::block_in_place(|| {
             Checkout::read(tree, folder, cache.map(StepCache::load).unwrap_or_default())
         })?;
@@ -87,14 +86,16 @@ impl Driver {
             .revision
             .clone()
             .unwrap_or_else(|| site.source.reference());
+        let Some(state) = self.workflows.get_mut(&key) else {
+            return Ok(());
+        };
+        let searched = state.searched.take();
         let request = Request {
             repository: &site.name,
             reference: &reference,
             forced: &self.orders.forced,
+            searched: searched.as_ref(),
             now: Timestamp::now(),
-        };
-        let Some(state) = self.workflows.get_mut(&key) else {
-            return Ok(());
         };
         let seq = state.lease.as_ref().map_or(0, Held::journal_seq);
         state.looked_at = seq;
@@ -103,15 +104,17 @@ impl Driver {
             .take()
             .filter(|(at, _)| *at == seq)
             .map(|(_, attempts)| attempts);
+        let recorded = recorded(state.ports.inventory.as_ref(), &params.workflow_id, known).await?;
         let seen = look(
             &self.config,
             &state.ports,
             &checkout,
             &self.engine,
             &request,
-            known,
+            recorded,
         )
         .await?;
+        state.searched = seen.searched;
         if state
             .last_plan
             .as_ref()
@@ -132,8 +135,8 @@ impl Driver {
             let unchanged = acted.is_ok() && !own.acted && own.errors == 0;
             state.attempts = unchanged.then_some((seq, seen.attempts));
             state.last_plan = Some(seen.plan.clone());
-            if let Some(cache) = &mut state.cache {
-                cache.store(&seen.fresh);
+            if let Some(kept) = &seen.to_keep {
+                state.cache.store(kept);
             }
         }
         report.add(own);
@@ -196,10 +199,11 @@ impl Driver {
             attempts: None,
             looked_at: 0,
             swept: None,
+            searched: None,
             last_plan: None,
-            cache: StepCache::open(
+            cache: StepCache::of(
                 &self.config.state_dir,
-                &self.sites[index].source.place(),
+                &self.sites[index].source.cache_scope(),
                 &key.1,
             ),
         };

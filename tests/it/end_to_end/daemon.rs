@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
+use serde_json::json;
 
 use super::three_steps;
 
@@ -58,6 +59,10 @@ fn a_killed_daemons_build_is_carried_to_its_record_and_built_once() {
 #[test]
 fn an_idle_pass_is_one_query_and_one_describe_images() {
     let mut farm = three_steps();
+    // A base by pattern is looked for now and then, not at every pass.
+    farm.workflow(&json!({
+        "root_base_ami_id": null, "root_base_ami_name": "bas*", "root_base_ami_owner_account_id": "123456789012",
+    }));
     farm.commit_and_apply();
     farm.configure("interval: 1s\nlease_duration: 1h\n");
     farm.daemon();
