@@ -36,11 +36,7 @@ fn main() -> ExitCode {
     if let Command::Supervise { folder } = &cli.command {
         return commands::supervise::run(folder);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-    {
+    let runtime = match runtime(&cli.command) {
         Ok(runtime) => runtime,
         Err(error) => return commands::print::failure(&error.into()),
     };
@@ -51,4 +47,19 @@ fn main() -> ExitCode {
     // A fetch that hangs on a thread of its own does not keep the process.
     runtime.shutdown_background();
     code
+}
+
+/// Whoever builds reads git while builds are followed, which takes threads; to look needs none, and is over sooner without.
+fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = match command {
+        Command::Plan(_) | Command::Status(_) | Command::Check(_) => {
+            tokio::runtime::Builder::new_current_thread()
+        }
+        _ => {
+            let mut threads = tokio::runtime::Builder::new_multi_thread();
+            threads.worker_threads(2);
+            threads
+        }
+    };
+    builder.enable_all().build()
 }

@@ -49,6 +49,8 @@ pub(crate) async fn see(
     // Records come from elsewhere and take their time: git is read meanwhile.
     let (inventory, workflow) = (Arc::clone(&ports.inventory), params.workflow_id);
     let recorded = tokio::spawn(async move { recorded(&*inventory, &workflow, None).await });
+    // On a runtime of one thread this is where it starts.
+    tokio::task::yield_now().await;
     let checkout = Checkout::read(&opened.tree, folder, cache.load())?
         .with_local_exec(&opened.site.local_exec);
     let recorded = recorded.await.map_err(std::io::Error::other)??;

@@ -59,11 +59,11 @@ impl Tags {
 
 /// What stands behind a JSON text of this content; none if another one stands there.
 fn without<'a>(json: &'a str, content: &str) -> Option<&'a str> {
-    // Without an early end, which many bytes are looked at together.
-    let is_escaped = content.bytes().fold(false, |found, byte| {
-        found | (byte < b' ') | (byte == b'"') | (byte == b'\\')
+    // Most texts need no escapes; that is asked of many bytes at once, so there is no early end.
+    let escapes = content.bytes().fold(0, |found, byte| {
+        found | u8::from(byte < b' ') | u8::from(byte == b'"') | u8::from(byte == b'\\')
     });
-    if is_escaped {
+    if escapes != 0 {
         // Any text has a JSON form.
         return json.strip_prefix(&serde_json::to_string(content).unwrap_or_default());
     }

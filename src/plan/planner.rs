@@ -4,6 +4,7 @@
 //! since a fingerprint depends on the source image, which is itself a decision about the parent.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -87,7 +88,7 @@ pub struct Observation<'a> {
     /// Tags for every image.
     pub aws_tags: &'a BTreeMap<String, String>,
     /// What is recorded.
-    pub records: &'a HashMap<StepId, RecordHead>,
+    pub records: &'a HashMap<StepId, Arc<RecordHead>>,
     /// What EC2 has of it; none when it was not asked (`--offline`).
     pub images: Option<&'a BTreeMap<AmiId, Image>>,
     /// The newest attempt at each step.
@@ -114,7 +115,7 @@ pub struct PlannedStep {
     /// What git wants, where it is known.
     pub desired: Option<Fingerprint>,
     /// What is recorded.
-    pub record: Option<RecordHead>,
+    pub record: Option<Arc<RecordHead>>,
 }
 
 /// What a step's children stand on.
@@ -140,7 +141,7 @@ pub fn decide(seen: &Observation<'_>, desires: &mut dyn Desires) -> Vec<PlannedS
         let mut one = Step {
             seen,
             step,
-            record: seen.records.get(&step.id),
+            record: seen.records.get(&step.id).map(Arc::as_ref),
             desires,
         };
         let (decision, desired) = one.decide(&source);

@@ -66,7 +66,7 @@ pub struct Checkout {
     /// Whether its templates may run programs on the build host.
     pub local_exec: LocalExec,
     tree: Arc<dyn GitTree>,
-    slots: HashMap<StepId, Slot>,
+    slots: HashMap<StepId, Box<Slot>>,
     /// Sub-folders that are no steps.
     others: Vec<(String, ObjectId)>,
     /// Whether all of it was known before.
@@ -228,7 +228,7 @@ struct Reading<'a> {
     /// What the graph is asked about; none for a step that was kept, of which [`sketch`] makes one where it is needed.
     steps: Vec<Option<Step>>,
     outlines: Vec<Outline>,
-    slots: HashMap<StepId, Slot>,
+    slots: HashMap<StepId, Box<Slot>>,
     others: Vec<(String, ObjectId)>,
     broken: Vec<BrokenStep>,
     is_kept: bool,
@@ -315,7 +315,7 @@ impl<'a> Reading<'a> {
     }
 
     fn put(&mut self, step: Option<Step>, outline: Outline, slot: Slot) {
-        self.slots.insert(outline.id.clone(), slot);
+        self.slots.insert(outline.id.clone(), Box::new(slot));
         self.steps.push(step);
         self.outlines.push(outline);
     }

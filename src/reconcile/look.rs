@@ -98,14 +98,14 @@ pub async fn look(
 ) -> Result<Look, PassError> {
     let workflow = &checkout.params.workflow_id;
     let Recorded { heads, attempts } = recorded;
-    let records: HashMap<StepId, RecordHead> = heads
+    let records: HashMap<StepId, Arc<RecordHead>> = heads
         .records
         .into_iter()
-        .map(|head| (head.step_id.clone(), head))
+        .map(|head| (head.step_id.clone(), Arc::new(head)))
         .collect();
     let catalog = ports.catalog.as_deref();
     let root_base = &checkout.params.root_base;
-    let pinned = pin(root_base, records.values());
+    let pinned = pin(root_base, records.values().map(Arc::as_ref));
     let images = match catalog {
         None => None,
         Some(catalog) => {
@@ -314,7 +314,7 @@ fn wants_components(step: &PlannedStep) -> bool {
     reasons.contains(&Reason::InputsChanged)
 }
 
-fn orphans(steps: &[PlannedStep], records: &HashMap<StepId, RecordHead>) -> Vec<Orphan> {
+fn orphans(steps: &[PlannedStep], records: &HashMap<StepId, Arc<RecordHead>>) -> Vec<Orphan> {
     let known: HashSet<&StepId> = steps.iter().map(|step| &step.id).collect();
     let mut orphans: Vec<_> = records
         .values()

@@ -106,6 +106,7 @@ pub async fn connect(
                 PackerEnvironment::default(),
             ))),
             region: Session::region_of(&settings).await?,
+            redactor: OpenSecrets::read(&config.secrets).redactor(&params.values),
             access: None,
         });
     }

@@ -20,6 +20,9 @@ const SCHEMA_VERSION: i64 = 1;
 /// How long a call waits for another process's write.
 const BUSY: Duration = Duration::from_secs(10);
 
+/// A record's row has about a thousand bytes; in SQLite's own pages of 4 KB each would need one more page for its end.
+const PAGE: i64 = 16 * 1024;
+
 /// How much of the file a reader maps, in bytes.
 const MAPPED: i64 = 1 << 28;
 
@@ -107,6 +110,8 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, Fault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
+    // Takes effect in a new file only.
+    connection.pragma_update(None, "page_size", PAGE)?;
     switch_to_wal(&connection)?;
     connection.pragma_update(None, "synchronous", "full")?;
     prepare(&mut connection)?;

@@ -61,7 +61,7 @@ struct World {
     workflow: WorkflowId,
     steps: Vec<Outline>,
     base: SourceImage,
-    records: HashMap<StepId, RecordHead>,
+    records: HashMap<StepId, Arc<RecordHead>>,
     images: BTreeMap<AmiId, Image>,
     attempts: HashMap<StepId, Attempt>,
     forced: BTreeSet<StepId>,
@@ -140,7 +140,7 @@ impl World {
                 details: String::new(),
             },
         );
-        self.records.insert(id.clone(), head);
+        self.records.insert(id.clone(), Arc::new(head));
         self.steps.push(Outline {
             id,
             folder: "f".into(),
@@ -324,7 +324,7 @@ fn a_transient_failure_waits_for_its_time_and_is_then_tried_again() {
 #[test]
 fn a_record_of_the_library_is_unverified_and_blocks_its_descendants() {
     let mut world = World::in_sync(2);
-    world.records.get_mut("s0").unwrap().built = None;
+    Arc::make_mut(world.records.get_mut("s0").unwrap()).built = None;
     let plan = world.plan();
     assert_eq!(plan[0], Decision::Unverified);
     assert!(matches!(&plan[1], Decision::Blocked(_)));
