@@ -6,6 +6,20 @@ use minijinja::{Environment, Error, ErrorKind, Value};
 /// Nothing that a template asks for may be wider or more often than this: it would only fill the memory.
 const MOST: i64 = 100_000;
 
+/// No text that a filter makes of many values or by repetition may be longer.
+pub(super) const MOST_BYTES: usize = 4 << 20;
+
+/// Refuses a text that would be too long, before it is made.
+pub(super) fn bounded(bytes: usize, filter: &str) -> Result<(), Error> {
+    if bytes <= MOST_BYTES {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::InvalidOperation,
+        format!("{filter} makes a text of more than 4 MiB"),
+    ))
+}
+
 /// Adds a filter whose first parameter is the value before the bar.
 pub(super) fn add_filter<const N: usize>(
     environment: &mut Environment<'static>,

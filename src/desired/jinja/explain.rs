@@ -68,6 +68,10 @@ pub(super) fn explain(error: &Error, text: &str, original: &str, context: &Value
                 span,
             )
         }
+        _ if said(error).contains("recursion limit") => {
+            let hint = "look for a macro that calls itself, or for an expression that nests deeply";
+            (said(error), Some(hint.to_owned()), span)
+        }
         _ => (said(error), None, span),
     };
     let hint = if is_packers
@@ -151,7 +155,7 @@ fn names_hint(value: &Value, place: &str, wrong: &str) -> String {
     }
     let names: Vec<String> = super::repr::items(value)
         .iter()
-        .map(super::repr::python_str)
+        .filter_map(|name| super::repr::python_str(name).ok())
         .collect();
     let near = nearest(wrong, names.iter().map(String::as_str))
         .map(|near| format!("did you mean `{near}`? "))

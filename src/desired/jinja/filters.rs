@@ -8,7 +8,7 @@
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, ErrorKind, Value};
 
-use super::arguments::{add_filter, flag, needed, text, width};
+use super::arguments::{add_filter, bounded, flag, needed, text, width};
 use super::json::to_json;
 use super::repr::{float, items, python_repr, python_str};
 
@@ -57,18 +57,18 @@ pub(super) fn add(environment: &mut Environment<'static>) {
         ["value", "precision", "method"],
         round,
     );
-    environment.add_filter("wordcount", |value: Value| {
-        python_str(&value)
+    environment.add_filter("wordcount", |value: Value| -> Result<usize, Error> {
+        Ok(python_str(&value)?
             .split(|c: char| !(c.is_alphanumeric() || c == '_'))
             .filter(|word| !word.is_empty())
-            .count()
+            .count())
     });
     add_filter(
         environment,
         "center",
         ["value", "width"],
         |[value, wide]| {
-            let text = python_str(&needed(value)?);
+            let text = python_str(&needed(value)?)?;
             Ok(super::methods::center(&text, width(wide, 80)?, ' ').into())
         },
     );
@@ -89,7 +89,7 @@ pub(super) fn add(environment: &mut Environment<'static>) {
         indent,
     );
     add_filter(environment, "trim", ["value", "chars"], |[value, chars]| {
-        let value = python_str(&needed(value)?);
+        let value = python_str(&needed(value)?)?;
         Ok(super::methods::strip(&value, text(chars)?.as_deref(), true, true).into())
     });
     add_filter(
@@ -97,36 +97,45 @@ pub(super) fn add(environment: &mut Environment<'static>) {
         "replace",
         ["value", "old", "new", "count"],
         |[value, old, new, count]| {
-            let (old, new) = (python_str(&needed(old)?), python_str(&needed(new)?));
-            super::methods::replace(&python_str(&needed(value)?), &old, &new, count)
+            let (old, new) = (python_str(&needed(old)?)?, python_str(&needed(new)?)?);
+            super::methods::replace(&python_str(&needed(value)?)?, &old, &new, count)
         },
     );
-    environment.add_filter("upper", |value: Value| python_str(&value).to_uppercase());
-    environment.add_filter("lower", |value: Value| python_str(&value).to_lowercase());
-    environment.add_filter("striptags", |value: Value| striptags(&python_str(&value)));
+    environment.add_filter("upper", |value: Value| {
+        python_str(&value).map(|text| text.to_uppercase())
+    });
+    environment.add_filter("lower", |value: Value| {
+        python_str(&value).map(|text| text.to_lowercase())
+    });
+    environment.add_filter("striptags", |value: Value| {
+        python_str(&value).map(|text| striptags(&text))
+    });
     add_filter(
         environment,
         "filesizeformat",
         ["value", "binary"],
         filesizeformat,
     );
-    environment.add_filter("pprint", |value: Value| python_repr(&sorted_maps(&value)));
+    environment.add_filter("pprint", |value: Value| {
+        // Written out first, which refuses what is nested too deeply or would be too long.
+        python_repr(&value).and_then(|_| python_repr(&sorted_maps(&value)))
+    });
     add_filter(environment, "xmlattr", ["value", "autospace"], xmlattr);
     environment.add_filter("urlencode", urlencode);
     for name in ["escape", "e"] {
-        environment.add_filter(name, |value: Value| {
-            if value.is_safe() {
+        environment.add_filter(name, |value: Value| -> Result<Value, Error> {
+            Ok(if value.is_safe() {
                 value
             } else {
-                Value::from_safe_string(escape(&python_str(&value)))
-            }
+                Value::from_safe_string(escape(&python_str(&value)?))
+            })
         });
     }
     environment.add_filter("forceescape", |value: Value| {
-        Value::from_safe_string(escape(&python_str(&value)))
+        python_str(&value).map(|text| Value::from_safe_string(escape(&text)))
     });
-    environment.add_filter("title", |text: Value| {
-        super::methods::filter_title(&python_str(&text))
+    environment.add_filter("title", |value: Value| {
+        python_str(&value).map(|text| super::methods::filter_title(&text))
     });
     environment.add_test("sequence", |value: &Value| {
         matches!(
@@ -214,12 +223,12 @@ fn undefined() -> Error {
 
 fn join([value, separator, attribute]: [Option<Value>; 3]) -> Result<Value, Error> {
     let value = needed(value)?;
-    let separator = separator.map(|separator| python_str(&separator));
-    let attribute = attribute.map(|attribute| python_str(&attribute));
+    let text = |value: Option<Value>| value.as_ref().map(python_str).transpose();
+    let (separator, attribute) = (text(separator)?.unwrap_or_default(), text(attribute)?);
     if value.is_undefined() {
         return Err(undefined());
     }
-    let mut parts = Vec::new();
+    let (mut parts, mut bytes) = (Vec::new(), 0);
     for item in value.try_iter()? {
         let item = match &attribute {
             None => item,
@@ -234,9 +243,12 @@ fn join([value, separator, attribute]: [Option<Value>; 3]) -> Result<Value, Erro
         if item.is_undefined() {
             return Err(undefined());
         }
-        parts.push(python_str(&item));
+        let part = python_str(&item)?;
+        bytes += part.len() + separator.len();
+        bounded(bytes, "join")?;
+        parts.push(part);
     }
-    Ok(parts.join(separator.as_deref().unwrap_or_default()).into())
+    Ok(parts.join(&separator).into())
 }
 
 fn default([value, fallback, boolean]: [Option<Value>; 3]) -> Result<Value, Error> {
@@ -313,7 +325,7 @@ fn truncate([value, length, killwords, end, leeway]: [Option<Value>; 5]) -> Resu
     let (length, leeway) = (width(length, 255)?, width(leeway, 5)?);
     let killwords = flag(killwords, false);
     let end = text(end)?.unwrap_or_else(|| "...".to_owned());
-    let text = python_str(&needed(value)?);
+    let text = python_str(&needed(value)?)?;
     if length < end.chars().count() {
         return Err(Error::new(
             ErrorKind::InvalidOperation,
@@ -344,8 +356,9 @@ fn indent([value, wide, first, blank]: [Option<Value>; 4]) -> Result<Value, Erro
         None => " ".repeat(width(wide, 4)?),
     };
     // Jinja2 adds a line feed, so that splitlines keeps an empty last line.
-    let text = python_str(&needed(value)?) + "\n";
+    let text = python_str(&needed(value)?)? + "\n";
     let lines = super::methods::split_lines(&text, false);
+    bounded(lines.len().saturating_mul(indention.len()), "indent")?;
     let mut out = String::new();
     for (at, line) in lines.iter().enumerate() {
         if at > 0 {
@@ -463,16 +476,16 @@ fn xmlattr([value, autospace]: [Option<Value>; 2]) -> Result<Value, Error> {
     for key in value.try_iter()? {
         let item = value.get_item(&key)?;
         if !item.is_none() && !item.is_undefined() {
-            if python_str(&key).contains(|c: char| c.is_whitespace() || "/>=".contains(c)) {
+            if python_str(&key)?.contains(|c: char| c.is_whitespace() || "/>=".contains(c)) {
                 return Err(Error::new(
                     ErrorKind::InvalidOperation,
-                    format!("{} is no name of an attribute", python_repr(&key)),
+                    format!("{} is no name of an attribute", python_repr(&key)?),
                 ));
             }
             let text = format!(
                 "{}=\"{}\"",
-                escape(&python_str(&key)),
-                escape(&python_str(&item))
+                escape(&python_str(&key)?),
+                escape(&python_str(&item)?)
             );
             out.push_str(if out.is_empty() { "" } else { " " });
             out.push_str(&text);
@@ -491,8 +504,8 @@ fn urlencode(value: Value) -> Result<String, Error> {
             let item = value.get_item(&key)?;
             parts.push(format!(
                 "{}={}",
-                quote(&python_str(&key), true),
-                quote(&python_str(&item), true)
+                quote(&python_str(&key)?, true),
+                quote(&python_str(&item)?, true)
             ));
         }
         return Ok(parts.join("&"));
@@ -500,12 +513,16 @@ fn urlencode(value: Value) -> Result<String, Error> {
     if value.kind() == ValueKind::Seq {
         let pairs = items(&value).into_iter().map(|pair| {
             let pair = items(&pair);
-            let part = |at: usize| pair.get(at).map(python_str).unwrap_or_default();
-            format!("{}={}", quote(&part(0), true), quote(&part(1), true))
+            let part = |at: usize| pair.get(at).map_or(Ok(String::new()), python_str);
+            Ok(format!(
+                "{}={}",
+                quote(&part(0)?, true),
+                quote(&part(1)?, true)
+            ))
         });
-        return Ok(pairs.collect::<Vec<_>>().join("&"));
+        return Ok(pairs.collect::<Result<Vec<_>, Error>>()?.join("&"));
     }
-    Ok(quote(&python_str(&value), false))
+    Ok(quote(&python_str(&value)?, false))
 }
 
 /// Python's `urllib.parse.quote`, with `/` kept outside of a query string and a space as `+` within one.

@@ -3,7 +3,8 @@
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Value};
 
-use super::repr::{float, items, python_str};
+use super::arguments::bounded;
+use super::repr::{float, items, python_str, refuse_depth};
 
 /// The text of a value.
 pub(super) fn to_json(value: &Value, indent: Option<usize>) -> Result<String, Error> {
@@ -18,6 +19,8 @@ fn write(
     indent: Option<usize>,
     depth: usize,
 ) -> Result<(), Error> {
+    refuse_depth(depth)?;
+    bounded(out.len(), "tojson")?;
     match value.kind() {
         ValueKind::None => out.push_str("null"),
         ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
@@ -42,7 +45,7 @@ fn write(
             keys.sort();
             list(out, &keys, ('{', '}'), indent, depth, |out, key| {
                 match key.kind() {
-                    ValueKind::String => string(out, &python_str(key)),
+                    ValueKind::String => string(out, &python_str(key)?),
                     ValueKind::None | ValueKind::Bool | ValueKind::Number => {
                         out.push('"');
                         write(out, key, None, 0)?;

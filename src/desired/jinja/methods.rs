@@ -151,6 +151,9 @@ fn string(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, Err
                 let part = part.as_str().map(str::to_owned);
                 texts.push(part.ok_or_else(|| failed("join takes strings only; use the filter"))?);
             }
+            let between = text.len().saturating_mul(texts.len());
+            let own: usize = texts.iter().map(String::len).sum();
+            arguments::bounded(own.saturating_add(between), "join")?;
             Value::from(texts.join(text))
         }
         "istitle" => Value::from(is_title(text)),
@@ -201,15 +204,12 @@ pub(super) fn replace(
     new: &str,
     count: Option<Value>,
 ) -> Result<Value, Error> {
-    const MOST_BYTES: usize = 4 << 20;
     let count = count
         .filter(|count| !count.is_none())
         .map_or(Ok(-1), i64::try_from)?;
     let most = usize::try_from(count).unwrap_or(usize::MAX);
     let matches = text.matches(old).take(most).count();
-    if matches.saturating_mul(new.len()) > MOST_BYTES {
-        return Err(failed("replace makes a text of more than 4 MiB"));
-    }
+    arguments::bounded(matches.saturating_mul(new.len()), "replace")?;
     Ok(Value::from(text.replacen(old, new, most)))
 }
 
@@ -252,7 +252,10 @@ fn within(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
     let part: String = text.chars().take(end).skip(start).collect();
     let any_of = match wanted.as_str() {
         Some(one) => vec![one.to_owned()],
-        None if wanted.is_tuple() => items(&wanted).iter().map(super::repr::python_str).collect(),
+        None if wanted.is_tuple() => items(&wanted)
+            .iter()
+            .map(super::repr::python_str)
+            .collect::<Result<_, _>>()?,
         None => return Err(failed("a string is needed")),
     };
     let wanted = any_of.first().cloned().unwrap_or_default();

@@ -11,6 +11,7 @@ mod methods;
 mod repr;
 pub mod secret;
 mod sequences;
+mod stack;
 mod wrap;
 
 use std::ops::Range;
@@ -71,12 +72,12 @@ impl Engine {
             // Only within `{% autoescape true %}`.
             let escapes = *state.auto_escape() != minijinja::AutoEscape::None;
             if escapes && !value.is_safe() {
-                out.write_str(&filters::escape(&repr::python_str(value)))?;
+                out.write_str(&filters::escape(&repr::python_str(value)?))?;
                 return Ok(());
             }
             match value.as_str() {
                 Some(text) => out.write_str(text)?,
-                None => out.write_str(&repr::python_str(value))?,
+                None => out.write_str(&repr::python_str(value)?)?,
             }
             Ok(())
         });
@@ -98,9 +99,11 @@ impl Engine {
         } else {
             std::borrow::Cow::Borrowed(template.text)
         };
-        self.environment
-            .render_named_str(template.path, &text, context)
-            .map_err(|error| explain::explain(&error, &text, template.text, context))
+        stack::with_room(&text, || {
+            self.environment
+                .render_named_str(template.path, &text, context)
+                .map_err(|error| explain::explain(&error, &text, template.text, context))
+        })
     }
 }
 

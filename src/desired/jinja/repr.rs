@@ -1,47 +1,98 @@
 //! Values as Python writes them: `str()` for what a template prints, `repr()` for what stands inside a list or dict.
 
-use minijinja::Value;
 use minijinja::value::ValueKind;
+use minijinja::{Error, ErrorKind, Value};
 
-use super::sequences::{Group, Range};
+use super::arguments::bounded;
+use super::sequences::{Group, Range, View};
+
+/// How deep a value may be nested that is printed: as deep as parameters may be, and about as deep as Python prints.
+const MOST_DEPTH: usize = 600;
+
+/// Refuses what is nested too deeply to be printed: each level takes its part of the stack.
+pub(super) fn refuse_depth(depth: usize) -> Result<(), Error> {
+    if depth <= MOST_DEPTH {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::InvalidOperation,
+        format!("a value is nested more than {MOST_DEPTH} levels deep"),
+    ))
+}
 
 /// `str(value)`
-#[must_use]
-pub(super) fn python_str(value: &Value) -> String {
+pub(super) fn python_str(value: &Value) -> Result<String, Error> {
     match value.as_str() {
-        Some(text) => text.to_owned(),
+        Some(text) => Ok(text.to_owned()),
         None => python_repr(value),
     }
 }
 
-/// `repr(value)`
-#[must_use]
-pub(super) fn python_repr(value: &Value) -> String {
+/// `repr(value)`; an error where that would be too deep or too long.
+pub(super) fn python_repr(value: &Value) -> Result<String, Error> {
+    let mut out = String::new();
+    write(&mut out, value, 0)?;
+    Ok(out)
+}
+
+fn write(out: &mut String, value: &Value, depth: usize) -> Result<(), Error> {
+    refuse_depth(depth)?;
+    bounded(out.len(), "printing a value")?;
     match value.kind() {
-        ValueKind::None => "None".to_owned(),
-        ValueKind::Bool => if value.is_true() { "True" } else { "False" }.to_owned(),
-        ValueKind::Number if value.is_integer() => value.to_string(),
-        ValueKind::Number => f64::try_from(value.clone()).map_or_else(|_| value.to_string(), float),
-        ValueKind::String => string(value.as_str().unwrap_or_default()),
-        ValueKind::Seq if value.downcast_object_ref::<Range>().is_some() => value.to_string(),
+        ValueKind::None => out.push_str("None"),
+        ValueKind::Bool => out.push_str(if value.is_true() { "True" } else { "False" }),
+        ValueKind::Number if value.is_integer() => out.push_str(&value.to_string()),
+        ValueKind::Number => {
+            let number = f64::try_from(value.clone());
+            out.push_str(&number.map_or_else(|_| value.to_string(), float));
+        }
+        ValueKind::String => string(out, value.as_str().unwrap_or_default()),
+        ValueKind::Seq if value.downcast_object_ref::<Range>().is_some() => {
+            out.push_str(&value.to_string());
+        }
         ValueKind::Seq => {
             let is_tuple = value.is_tuple() || value.downcast_object_ref::<Group>().is_some();
-            let items: Vec<_> = items(value).iter().map(python_repr).collect();
-            match (is_tuple, items.len()) {
-                (true, 1) => format!("({},)", items[0]),
-                (true, _) => format!("({})", items.join(", ")),
-                (false, _) => format!("[{}]", items.join(", ")),
+            let (open, close) = if is_tuple { ("(", ")") } else { ("[", "]") };
+            let items = items(value);
+            list(out, &items, (open, close), depth)?;
+            if is_tuple && items.len() == 1 {
+                out.insert(out.len() - 1, ',');
             }
         }
         ValueKind::Map => {
-            let pairs = items(value).into_iter().map(|key| {
-                let item = value.get_item(&key).unwrap_or_default();
-                format!("{}: {}", python_repr(&key), python_repr(&item))
-            });
-            format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
+            out.push('{');
+            for (at, key) in items(value).iter().enumerate() {
+                out.push_str(if at == 0 { "" } else { ", " });
+                write(out, key, depth + 1)?;
+                out.push_str(": ");
+                write(out, &value.get_item(key).unwrap_or_default(), depth + 1)?;
+            }
+            out.push('}');
         }
-        _ => value.to_string(),
+        _ => match value.downcast_object_ref::<View>() {
+            Some(view) => {
+                out.push_str(view.name);
+                list(out, &view.items, ("([", "])"), depth)?;
+            }
+            None => out.push_str(&value.to_string()),
+        },
     }
+    Ok(())
+}
+
+fn list(
+    out: &mut String,
+    items: &[Value],
+    brackets: (&str, &str),
+    depth: usize,
+) -> Result<(), Error> {
+    out.push_str(brackets.0);
+    for (at, item) in items.iter().enumerate() {
+        out.push_str(if at == 0 { "" } else { ", " });
+        write(out, item, depth + 1)?;
+    }
+    out.push_str(brackets.1);
+    Ok(())
 }
 
 /// The items of a sequence, the keys of a map.
@@ -79,13 +130,12 @@ pub(super) fn float(number: f64) -> String {
     }
 }
 
-fn string(text: &str) -> String {
+fn string(out: &mut String, text: &str) {
     let quote = if text.contains('\'') && !text.contains('"') {
         '"'
     } else {
         '\''
     };
-    let mut out = String::with_capacity(text.len() + 2);
     out.push(quote);
     for c in text.chars() {
         match c {
@@ -106,7 +156,6 @@ fn string(text: &str) -> String {
         }
     }
     out.push(quote);
-    out
 }
 
 /// Python's `str.isprintable`, but for characters that are not assigned.

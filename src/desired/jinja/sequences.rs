@@ -7,7 +7,7 @@ use minijinja::value::{Enumerator, Kwargs, Object, ObjectRepr, Rest, ValueKind, 
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 
 use super::arguments::{add_filter, flag, needed, text};
-use super::repr::{items, python_repr};
+use super::repr::items;
 
 /// As in Jinja2's sandbox.
 const MOST_ITEMS: usize = 100_000;
@@ -294,8 +294,8 @@ impl Object for View {
     }
 
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let items: Vec<_> = self.items.iter().map(python_repr).collect();
-        write!(f, "{}([{}])", self.name, items.join(", "))
+        // Printed by `repr`; this is for the engine's own messages.
+        write!(f, "{}(…)", self.name)
     }
 }
 

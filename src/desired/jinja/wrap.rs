@@ -2,7 +2,7 @@
 
 use minijinja::{Error, Value};
 
-use super::arguments::{flag, needed, text, width};
+use super::arguments::{bounded, flag, needed, text, width};
 use super::methods::split_lines;
 use super::repr::python_str;
 
@@ -10,7 +10,7 @@ use super::repr::python_str;
 pub(super) fn wordwrap(
     [value, wide, long, between, hyphens]: [Option<Value>; 5],
 ) -> Result<Value, Error> {
-    let value = python_str(&needed(value)?);
+    let value = python_str(&needed(value)?)?;
     let between = text(between)?.unwrap_or_else(|| "\n".to_owned());
     let style = Style {
         width: width(wide, 79)?.max(1),
@@ -19,8 +19,17 @@ pub(super) fn wordwrap(
     };
     let lines: Vec<String> = split_lines(&value, false)
         .into_iter()
-        .map(|line| style.wrap(line).join(&between))
+        .flat_map(|line| {
+            let wrapped = style.wrap(line);
+            // An empty line is a line.
+            if wrapped.is_empty() {
+                vec![String::new()]
+            } else {
+                wrapped
+            }
+        })
         .collect();
+    bounded(lines.len().saturating_mul(between.len()), "wordwrap")?;
     Ok(Value::from(lines.join(&between)))
 }
 
