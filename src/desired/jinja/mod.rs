@@ -7,11 +7,14 @@ mod explain;
 mod filters;
 mod globals;
 mod json;
+mod markup;
 mod methods;
+mod numbers;
 mod repr;
 pub mod secret;
 mod sequences;
 mod stack;
+mod strings;
 mod wrap;
 
 use std::ops::Range;
@@ -72,7 +75,7 @@ impl Engine {
             // Only within `{% autoescape true %}`.
             let escapes = *state.auto_escape() != minijinja::AutoEscape::None;
             if escapes && !value.is_safe() {
-                out.write_str(&filters::escape(&repr::python_str(value)?))?;
+                out.write_str(&markup::escape(&repr::python_str(value)?))?;
                 return Ok(());
             }
             match value.as_str() {

@@ -3,8 +3,8 @@
 use minijinja::{Error, Value};
 
 use super::arguments::{bounded, flag, needed, text, width};
-use super::methods::split_lines;
 use super::repr::python_str;
+use super::strings::split_lines;
 
 /// `wordwrap(width, break_long_words, wrapstring, break_on_hyphens)`
 pub(super) fn wordwrap(
