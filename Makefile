@@ -9,7 +9,7 @@ PREFIX ?= /usr/local
 # Where the machine has no OpenSSL headers, `make tools` unpacks Debian's.
 ifneq ($(wildcard $(TOOLS)/root/usr/include/openssl/ssl.h),)
 export OPENSSL_INCLUDE_DIR := $(TOOLS)/root/usr/include
-export OPENSSL_LIB_DIR := $(TOOLS)/root/usr/lib/x86_64-linux-gnu
+export OPENSSL_LIB_DIR := $(TOOLS)/root/usr/lib/$(shell cc -print-multiarch)
 export OPENSSL_STATIC := 1
 endif
 
