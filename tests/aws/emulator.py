@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 from collections import Counter
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
 
@@ -116,6 +116,13 @@ def complete(image):
     """What Packer asks of a source image and moto leaves out."""
     image.root_device_type, image.root_device_name = "ebs", "/dev/sda1"
     image.virtualization_type, image.architecture = "hvm", "x86_64"
+
+
+def tag_snapshots(region, before, tags):
+    """The tags that CreateImage asked for, on the snapshots of the new image."""
+    for image in own_images(region):
+        if tags and image.id not in before:
+            backend(region).create_tags([image.ebs_snapshot.id], tags)
 
 
 def age_new_images(region, before):
@@ -226,11 +233,15 @@ class Door:
             return self.send(start_response, refused)
         creates = name in ("ec2.CreateImage", "ec2.RegisterImage", "ec2.CopyImage")
         before = {image.id for image in own_images(region)} if creates else set()
+        snapshot_tags = {}
+        if name == "ec2.CreateImage":
+            body, snapshot_tags = self.without_snapshot_tags(body)
         with STATE.tables if name.startswith("dynamodb.") else contextlib.nullcontext():
             answer = self.ask(environ, body)
             if kind == "duplicate":
                 answer = self.ask(environ, body)
         if creates:
+            tag_snapshots(region, before, snapshot_tags)
             age_new_images(region, before)
         if kind == "drop-after":
             return self.drop(environ)
@@ -239,11 +250,24 @@ class Door:
             answer = status, content_type, text[: len(text) // 2]
         return self.send(start_response, answer)
 
+    @staticmethod
+    def without_snapshot_tags(body):
+        """CreateImage less what it asks for snapshots, and that: EC2 tags both at once, moto ends with a 500."""
+        form = parse_qs(body.decode(), keep_blank_values=True)
+        tags = {}
+        for key in [key for key, value in form.items() if key.endswith(".ResourceType") and value == ["snapshot"]]:
+            prefix = key.removesuffix("ResourceType")
+            own = {name: form.pop(name)[0] for name in [name for name in form if name.startswith(prefix)]}
+            for name in own:
+                if name.endswith(".Key"):
+                    tags[own[name]] = own.get(name.removesuffix("Key") + "Value", "")
+        return (urlencode(form, doseq=True).encode() if tags else body), tags
+
     def ask(self, environ, body):
         import io
 
         environ = dict(environ)
-        environ["wsgi.input"] = io.BytesIO(body)
+        environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
         caught = {}
 
         def catch(status, headers, exc_info=None):

@@ -137,7 +137,6 @@ impl PackerBuilder {
         }
         let emulated = !self.settings.source_overrides.is_empty();
         let delay = if emulated { 1 } else { 10 };
-        let attempts = job.timeout.as_secs().div_ceil(delay).max(1);
         variables.extend([
             ("CHECKPOINT_DISABLE".to_owned(), "1".to_owned()),
             (
@@ -145,7 +144,12 @@ impl PackerBuilder {
                 layout::temporary_folder(folder).display().to_string(),
             ),
             ("AWS_POLL_DELAY_SECONDS".to_owned(), delay.to_string()),
-            ("AWS_MAX_ATTEMPTS".to_owned(), attempts.to_string()),
+            // Not AWS_MAX_ATTEMPTS: the SDK in Packer's plugin takes that as a word about its retries, and would repeat a call that
+            // fails for good until the build's time is over.
+            (
+                "AWS_TIMEOUT_SECONDS".to_owned(),
+                job.timeout.as_secs().to_string(),
+            ),
         ]);
         variables.extend(self.settings.environment.variables.clone());
         variables
