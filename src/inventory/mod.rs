@@ -171,8 +171,14 @@ pub trait Inventory: Send + Sync {
     /// The newest beats of a workflow's builds, those given up included, in the order of their ids.
     async fn beats(&self, workflow: &WorkflowId) -> Result<Vec<Beat>, InventoryError>;
 
-    /// Gives a build up, by a beat that says so, in the place of what stands there.
-    async fn give_up(&self, beat: &Beat, fence: &Fence) -> Result<(), InventoryError>;
+    /// Gives a build up, by a beat that says so, in the place of the beat of the version `seen` (none: of no beat).
+    /// [`InventoryError::Conflict`] if the build has given a sign of life since.
+    async fn give_up(
+        &self,
+        beat: &Beat,
+        seen: Option<&str>,
+        fence: &Fence,
+    ) -> Result<(), InventoryError>;
 
     /// Removes the beat of a build that is settled; one that is not there is fine.
     async fn forget_beat(&self, build: &BuildId, fence: &Fence) -> Result<(), InventoryError>;

@@ -80,7 +80,11 @@ pub(super) async fn await_end(
                     return told(ports, attempt, *outcome).await;
                 }
             }
-            State::Gone => return gone(ports, fence, attempt, &seen, beat).await,
+            State::Gone => match gone(ports, fence, attempt, &seen, beat).await {
+                // It has given a sign of life at the last moment.
+                Err(PassError::Inventory(InventoryError::Conflict { .. })) => {}
+                end => return end,
+            },
             State::MayRun => {}
         }
         still_ours(ports, fence).await?;
@@ -135,7 +139,7 @@ async fn gone(
             build_id: attempt.build_id.clone(),
             host: host.clone(),
             version: new_version(),
-            silence_seconds: beat.map_or(0, |beat| beat.silence_seconds),
+            silence_seconds: beat.as_ref().map_or(0, |beat| beat.silence_seconds),
             at: Timestamp::now(),
             sign: Sign::GivenUp {
                 ami_name: attempt.intent.ami_name.clone(),
@@ -148,7 +152,11 @@ async fn gone(
                     .unwrap_or(Timestamp::MAX),
             },
         };
-        ports.inventory.give_up(&given_up, fence).await?;
+        let stood = beat.as_ref().map(|beat| beat.version.as_str());
+        // Given up by an earlier process that came no further: it stays so.
+        if !beat.as_ref().is_some_and(|beat| beat.sign.is_given_up()) {
+            ports.inventory.give_up(&given_up, stood, fence).await?;
+        }
     }
     // Looked for after it was given up: from here on its supervisor ends it.
     let image = catalog(ports)?

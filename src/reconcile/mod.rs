@@ -18,6 +18,8 @@ pub mod observe;
 pub mod ports;
 pub mod recovery;
 pub mod request;
+#[cfg(test)]
+mod simulation;
 pub mod start;
 mod sweep;
 pub mod update;

@@ -19,6 +19,8 @@ const GIVEN_UP: &str = "given_up";
 pub(super) const CANCEL: &str = "cancel";
 /// The beat itself, as JSON; missing where only the request to end came.
 const BEAT: &str = "beat";
+/// Its version, for the condition of giving it up.
+const VERSION: &str = "version";
 
 /// The range key of a build's beat.
 pub(super) fn beat_key(build: &BuildId) -> String {
@@ -36,9 +38,11 @@ impl DynamoDbInventory {
                 &beat.workflow_id,
                 &beat_key(&beat.build_id),
             )))
-            .update_expression("SET #beat = :beat")
+            .update_expression("SET #beat = :beat, #version = :version")
             .condition_expression("attribute_not_exists(#given_up)")
             .expression_attribute_names("#beat", BEAT)
+            .expression_attribute_names("#version", VERSION)
+            .expression_attribute_values(":version", text_value(&beat.version))
             .expression_attribute_names("#given_up", GIVEN_UP)
             .expression_attribute_values(":beat", text)
             .return_values(ReturnValue::AllNew)
@@ -88,17 +92,40 @@ impl DynamoDbInventory {
             .collect()
     }
 
-    pub(super) async fn bury(&self, beat: &Beat, fence: &Fence) -> Result<(), InventoryError> {
+    pub(super) async fn bury(
+        &self,
+        beat: &Beat,
+        seen: Option<&str>,
+        fence: &Fence,
+    ) -> Result<(), InventoryError> {
         let text = json_value(beat).map_err(|detail| self.unwritable_beat(beat, &detail))?;
         let mut item = builds::key(&beat.workflow_id, &beat_key(&beat.build_id));
         item.insert(BEAT.to_owned(), text);
+        item.insert(VERSION.to_owned(), text_value(&beat.version));
         item.insert(GIVEN_UP.to_owned(), AttributeValue::Bool(true));
         let put = Put::builder()
             .table_name(&self.builds)
             .set_item(Some(item))
+            .expression_attribute_names("#version", VERSION);
+        let put = match seen {
+            None => put.condition_expression("attribute_not_exists(#version)"),
+            Some(seen) => put
+                .condition_expression("#version = :seen")
+                .expression_attribute_values(":seen", text_value(seen)),
+        };
+        let put = put
             .build()
             .map(|put| TransactWriteItem::builder().put(put).build());
-        self.under_fence(put, fence).await
+        match self.under_fence(put, fence).await {
+            Err(conflict @ InventoryError::Conflict { .. }) => {
+                // A call whose answer was lost has done it.
+                match self.read_beat(&beat.workflow_id, &beat.build_id).await? {
+                    Some(stands) if stands == *beat => Ok(()),
+                    _ => Err(conflict),
+                }
+            }
+            done => done,
+        }
     }
 
     pub(super) async fn remove_beat(
@@ -143,29 +170,32 @@ impl DynamoDbInventory {
         let Err(error) = sent else {
             return Ok(());
         };
-        let refused = match error.as_service_error() {
-            Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => cancelled
-                .cancellation_reasons()
-                .iter()
-                .any(|reason| reason.code() == Some("ConditionalCheckFailed")),
-            _ => {
-                return Err(told(
-                    &error,
-                    "dynamodb:TransactWriteItems",
-                    &self.builds_place(),
-                ));
-            }
+        let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
+            error.as_service_error()
+        else {
+            return Err(told(
+                &error,
+                "dynamodb:TransactWriteItems",
+                &self.builds_place(),
+            ));
         };
-        Err(if refused {
-            InventoryError::Fenced {
+        // The lease comes first, the change second.
+        let refused = cancelled
+            .cancellation_reasons()
+            .iter()
+            .position(|reason| reason.code() == Some("ConditionalCheckFailed"));
+        Err(match refused {
+            Some(0) => InventoryError::Fenced {
                 workflow: fence.workflow_id.clone(),
-            }
-        } else {
+            },
+            Some(_) => InventoryError::Conflict {
+                what: "the sign of life of a build".to_owned(),
+            },
             // A heartbeat came at the same moment.
-            InventoryError::Unavailable {
+            None => InventoryError::Unavailable {
                 place: self.builds_place(),
                 detail: "another write to the same item is under way".to_owned(),
-            }
+            },
         })
     }
 

@@ -331,8 +331,13 @@ impl Inventory for DynamoDbInventory {
         self.read_beats(workflow).await
     }
 
-    async fn give_up(&self, beat: &Beat, fence: &Fence) -> Result<(), InventoryError> {
-        self.bury(beat, fence).await
+    async fn give_up(
+        &self,
+        beat: &Beat,
+        seen: Option<&str>,
+        fence: &Fence,
+    ) -> Result<(), InventoryError> {
+        self.bury(beat, seen, fence).await
     }
 
     async fn forget_beat(&self, build: &BuildId, fence: &Fence) -> Result<(), InventoryError> {

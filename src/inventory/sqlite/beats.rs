@@ -61,8 +61,13 @@ pub(super) fn read(
     Ok(beats)
 }
 
-/// Puts a beat that says that its build was given up.
-pub(super) fn bury(db: &Connection, beat: &Beat) -> Result<(), Fault> {
+/// Puts a beat that says that its build was given up, where the beat of the version `seen` stands.
+pub(super) fn bury(db: &Connection, beat: &Beat, seen: Option<&str>) -> Result<(), Fault> {
+    let stands = read(db, &beat.workflow_id, Some(&beat.build_id))?;
+    let stands = stands.first();
+    if stands.map(|stands| stands.version.as_str()) != seen && stands != Some(beat) {
+        return Err(Fault::Conflict(format!("the beat of {}", beat.build_id)));
+    }
     db.prepare_cached(
         "INSERT INTO beat (workflow_id, build_id, beat, given_up) VALUES (?1, ?2, ?3, 1) \
          ON CONFLICT (workflow_id, build_id) DO UPDATE SET beat = ?3, given_up = 1",

@@ -284,11 +284,16 @@ impl Inventory for SqliteInventory {
         self.read(move |db| beats::read(db, &workflow, None)).await
     }
 
-    async fn give_up(&self, beat: &Beat, fence: &Fence) -> Result<(), InventoryError> {
-        let (beat, fence) = (beat.clone(), fence.clone());
+    async fn give_up(
+        &self,
+        beat: &Beat,
+        seen: Option<&str>,
+        fence: &Fence,
+    ) -> Result<(), InventoryError> {
+        let (beat, fence, seen) = (beat.clone(), fence.clone(), seen.map(str::to_owned));
         self.change(move |db| {
             leases::check(db, &fence)?;
-            beats::bury(db, &beat)
+            beats::bury(db, &beat, seen.as_deref())
         })
         .await
     }

@@ -102,12 +102,13 @@ pub(crate) async fn beats_come_in_the_order_of_builds_and_only_of_their_workflow
 pub(crate) async fn a_build_that_was_given_up_is_told_so_and_stays_so(inventory: Empty) {
     let held = hold(&*inventory, "a/1").await;
     let (beaten, silent) = (BuildId::generate(), BuildId::generate());
-    inventory.beat(&beat(&beaten)).await.unwrap();
-    for build in [&beaten, &silent] {
+    let stood = beat(&beaten);
+    inventory.beat(&stood).await.unwrap();
+    for (build, seen) in [(&beaten, Some(stood.version.as_str())), (&silent, None)] {
         let buried = given_up(build);
         for _ in 0..2 {
             inventory
-                .give_up(&buried, &fence(held.token))
+                .give_up(&buried, seen, &fence(held.token))
                 .await
                 .unwrap();
         }
@@ -128,12 +129,15 @@ pub(crate) async fn a_build_that_was_given_up_is_told_so_and_stays_so(inventory:
 
 pub(crate) async fn only_the_holder_of_the_lease_gives_a_build_up_or_forgets_it(inventory: Empty) {
     let build = BuildId::generate();
-    inventory.beat(&beat(&build)).await.unwrap();
+    let stood = beat(&build);
+    inventory.beat(&stood).await.unwrap();
     let old = hold(&*inventory, "a/1").await;
     let new = hold(&*inventory, "b/2").await;
     for token in [old.token, new.token + 1] {
         for refused in [
-            inventory.give_up(&given_up(&build), &fence(token)).await,
+            inventory
+                .give_up(&given_up(&build), Some(&stood.version), &fence(token))
+                .await,
             inventory.forget_beat(&build, &fence(token)).await,
         ] {
             assert!(
@@ -173,4 +177,33 @@ pub(crate) async fn who_asks_for_a_build_to_end_is_heard_by_its_supervisor(inven
     }
     let other = inventory.beat(&beat(&BuildId::generate())).await.unwrap();
     assert_eq!(other, Answer::GoOn);
+}
+
+pub(crate) async fn a_build_that_has_given_a_sign_since_is_not_given_up(inventory: Empty) {
+    let held = hold(&*inventory, "a/1").await;
+    let build = BuildId::generate();
+    let seen = beat(&build);
+    inventory.beat(&seen).await.unwrap();
+    inventory.beat(&beat(&build)).await.unwrap();
+    for seen in [Some(seen.version.as_str()), None] {
+        let refused = inventory
+            .give_up(&given_up(&build), seen, &fence(held.token))
+            .await;
+        assert!(
+            matches!(refused, Err(InventoryError::Conflict { .. })),
+            "{refused:?}"
+        );
+    }
+    let late = inventory
+        .give_up(
+            &given_up(&BuildId::generate()),
+            Some("x"),
+            &fence(held.token),
+        )
+        .await;
+    assert!(
+        matches!(late, Err(InventoryError::Conflict { .. })),
+        "{late:?}"
+    );
+    assert_eq!(inventory.beat(&beat(&build)).await.unwrap(), Answer::GoOn);
 }

@@ -56,7 +56,8 @@ contract! {
     beats_come_in_the_order_of_builds_and_only_of_their_workflow,
     a_build_that_was_given_up_is_told_so_and_stays_so,
     only_the_holder_of_the_lease_gives_a_build_up_or_forgets_it,
-    who_asks_for_a_build_to_end_is_heard_by_its_supervisor;
+    who_asks_for_a_build_to_end_is_heard_by_its_supervisor,
+    a_build_that_has_given_a_sign_since_is_not_given_up;
 }
 
 fn over_sqlite<R: Future<Output = ()>>(rule: impl FnOnce(Arc<dyn Inventory>) -> R) {

@@ -1,0 +1,128 @@
+//! A simulated supervisor with its Packer, and its signs of life.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::clockwork::{Handle, Kind};
+use super::world::{Bug, Outcome, SILENCE, workflow};
+use crate::build::{BuildOutcome, Exit, PackerStage};
+use crate::catalog::Leftovers;
+use crate::clock::Moment;
+use crate::ids::{BuildId, StepId};
+use crate::inventory::beat::{Answer, Beat, Sign};
+
+/// Runs one build.
+pub(super) async fn supervise(at: Handle, id: BuildId, step: StepId, start_before: Moment) {
+    let short = at.world().dice.between(1, 50);
+    at.sleep(Duration::from_millis(short)).await;
+    let careless = at.world().has(Bug::StartsWithoutLease);
+    if at.now() >= start_before && !careless {
+        at.world().end(&id, Outcome::Unknown);
+        return;
+    }
+    at.world().start(&id);
+    let mute = at.world().hosts[at.host].mute;
+    if !mute {
+        let (id, step) = (id.clone(), step.clone());
+        at.spawn(Kind::Supervisor, |at| beat(at, id, step));
+    }
+    let outcome = packer(&at, &id).await;
+    at.world().end(&id, outcome);
+}
+
+/// Sleeps, and says whether it is to end.
+async fn works(at: &Handle, id: &BuildId, low: u64, high: u64) -> bool {
+    let time = at.world().dice.between(low, high);
+    at.sleep(Duration::from_millis(time)).await;
+    !at.world().builds[id].cancelled
+}
+
+async fn packer(at: &Handle, id: &BuildId) -> Outcome {
+    if !works(at, id, 500, 4_000).await {
+        return Outcome::Failed;
+    }
+    if let Some(build) = at.world().builds.get_mut(id) {
+        build.instance = true;
+    }
+    if !works(at, id, 5_000, 120_000).await {
+        return Outcome::Failed;
+    }
+    // Another host has ended its instance, or AWS did.
+    if !at.world().builds[id].instance || at.world().misfortune(12) {
+        return Outcome::Failed;
+    }
+    let takes = at.world().dice.between(2_000, 90_000);
+    if !at.world().create_image(id, takes) {
+        return Outcome::NameTaken;
+    }
+    if !works(at, id, takes, takes + 5_000).await {
+        return Outcome::Failed;
+    }
+    Outcome::Made
+}
+
+async fn beat(at: Handle, id: BuildId, step: StepId) {
+    loop {
+        let outcome = at.world().builds[&id].outcome;
+        let sign = match outcome {
+            None => Sign::Running {
+                traces: Leftovers::default(),
+            },
+            Some(outcome) => Sign::Over {
+                outcome: Box::new(told(outcome)),
+            },
+        };
+        let version = at.world().id().to_string();
+        let beat = Beat {
+            workflow_id: workflow(),
+            step_id: step.clone(),
+            build_id: id.clone(),
+            host: format!("host-{}", at.host),
+            version,
+            silence_seconds: SILENCE / 1000,
+            at: Timestamp::UNIX_EPOCH,
+            sign,
+        };
+        let answer = at.call(|world| world.beat(beat)).await;
+        if let Ok(Answer::GivenUp) = answer
+            && let Some(build) = at.world().builds.get_mut(&id)
+        {
+            build.cancelled = true;
+            return;
+        }
+        if outcome.is_some() && answer.is_ok() {
+            return;
+        }
+        at.sleep(Duration::from_millis(SILENCE / 6)).await;
+    }
+}
+
+/// As a beat tells it; the exit stands for the model's outcome.
+fn told(outcome: Outcome) -> BuildOutcome {
+    BuildOutcome {
+        stage: PackerStage::Build,
+        exit: match outcome {
+            Outcome::Made => Exit::Code(0),
+            Outcome::Failed => Exit::Code(1),
+            Outcome::NameTaken => Exit::Code(2),
+            Outcome::Unknown => Exit::Unknown,
+        },
+        artifacts: vec![],
+        failures: vec![],
+        errors: vec![],
+        traces: Leftovers::default(),
+        duration: Duration::ZERO,
+        log: "log".into(),
+    }
+}
+
+/// The other way round.
+pub(super) fn of_told(told: &BuildOutcome) -> Outcome {
+    match told.exit {
+        Exit::Code(0) => Outcome::Made,
+        Exit::Code(1) => Outcome::Failed,
+        Exit::Code(_) => Outcome::NameTaken,
+        _ => Outcome::Unknown,
+    }
+}
