@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 PURE = ["workflow", "desired", "plan", "status", "reconcile/failure.rs", "inventory/journal.rs", "inventory/record.rs", "build/verdict.rs"]
-IMPURE = re.compile(r"\b(std::(fs|net|env|process|thread)|Instant::now|SystemTime|Timestamp::now|Zoned::now|tokio::|git2::|aws_\w+::|rustix::|println!|eprintln!)")
+IMPURE = re.compile(r"\b(std::(fs|net|env|process)|Instant::now|SystemTime|Timestamp::now|Zoned::now|tokio::|git2::|aws_\w+::|rustix::|println!|eprintln!)")
 
 
 def impure():
