@@ -50,6 +50,9 @@ pub(crate) enum Command {
     Cancel(CancelArgs),
     /// The daemon: watch, plan, build, record, for ever.
     Run,
+    /// Fetches one repository; started by the reconciler itself.
+    #[command(hide = true, name = reconciler::source::fetcher::COMMAND)]
+    Fetch,
     /// Runs one build; started by the reconciler itself.
     #[command(hide = true)]
     Supervise {
@@ -145,7 +148,7 @@ pub(crate) struct StatusArgs {
     #[command(flatten)]
     /// Which workflow.
     pub(crate) which: Which,
-    /// Print again whenever something has changed, until Ctrl-C.
+    /// Until Ctrl-C: drawn in place on a terminal, printed again elsewhere whenever something has changed.
     #[arg(long)]
     pub(crate) watch: bool,
     /// Do not ask EC2: trust the records.

@@ -33,8 +33,10 @@ fn main() -> ExitCode {
             };
         }
     };
-    if let Command::Supervise { folder } = &cli.command {
-        return commands::supervise::run(folder);
+    match &cli.command {
+        Command::Supervise { folder } => return commands::supervise::run(folder),
+        Command::Fetch => return commands::fetch::run(),
+        _ => {}
     }
     let runtime = match runtime(&cli.command) {
         Ok(runtime) => runtime,

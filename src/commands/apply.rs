@@ -28,7 +28,7 @@ struct Teller;
 impl Observer for Teller {
     fn notice(&self, event: &Event<'_>) {
         let line = match event {
-            Event::Planned(plan) => text::text(plan, &LineCounts::new()),
+            Event::Planned(plan) => text::text(plan, &LineCounts::new(), print::medium()),
             Event::Started(attempt) => format!(
                 "> {}  build {} of {}\n",
                 attempt.step_id, attempt.build_id, attempt.intent.ami_name

@@ -6,6 +6,7 @@ mod apply;
 mod cancel;
 mod check;
 mod diff;
+pub(crate) mod fetch;
 mod history;
 mod lines;
 mod logs;
@@ -15,6 +16,7 @@ pub(crate) mod print;
 mod render;
 mod retry;
 mod run;
+mod screen;
 mod status;
 mod stop;
 pub(crate) mod supervise;
@@ -74,6 +76,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Retry(args) => retry::run(config, &args).await,
         Command::Cancel(args) => cancel::run(config, &args).await,
         Command::Run => run::run(config).await,
+        Command::Fetch => Ok(fetch::run()),
         Command::Supervise { folder } => Ok(supervise::run(&folder)),
     }
 }

@@ -99,7 +99,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &PlanArgs) -> Result<ExitCod
                 Output::Json => all.push(json::json(plan, &counts)),
                 Output::Text => {
                     plan.warnings.iter().for_each(print::warning);
-                    print::text(&text::text(plan, &counts))?;
+                    print::text(&text::text(plan, &counts, print::medium()))?;
                     super::check::print_broken(plan);
                 }
             }

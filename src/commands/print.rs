@@ -1,9 +1,10 @@
 //! Prints: results to standard output, errors to standard error, coloured only on a terminal and never with `NO_COLOR`.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use reconciler::diagnostic::Diagnostic;
+use reconciler::plan::progress::Medium;
 use serde_json::Value;
 
 use super::CommandError;
@@ -14,6 +15,15 @@ pub(crate) fn text(text: &str) -> Result<(), CommandError> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         other => Ok(other?),
+    }
+}
+
+/// Where standard output is read.
+pub(crate) fn medium() -> Medium {
+    if std::io::stdout().is_terminal() {
+        Medium::Terminal
+    } else {
+        Medium::Plain
     }
 }
 

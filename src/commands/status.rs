@@ -7,43 +7,99 @@ use std::time::Duration;
 use reconciler::config::Config;
 use reconciler::desired::jinja::Engine;
 use reconciler::diagnostic::Diagnostic;
+use reconciler::inventory::journal::FailureClass;
 use reconciler::reconcile::error::PassError;
 use reconciler::reconcile::ports::Use;
 use reconciler::source::trusted::Purpose;
 use reconciler::status::report::{Report, SCHEMA, report};
 use reconciler::status::text;
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::open::{config, workflows_or_refusals};
 use super::plan::see;
+use super::screen::Screen;
 use super::{CommandError, print};
 use crate::cli::{Output, StatusArgs};
 
+/// How often a watched status looks.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
 pub(crate) async fn run(named: Option<&Path>, args: &StatusArgs) -> Result<ExitCode, CommandError> {
     let config = config(named)?;
-    let mut last = (Vec::new(), Vec::new());
-    loop {
-        let (reports, refused) = reports(&config, args).await?;
-        if !args.watch {
-            return finish(&reports, &refused, args);
-        }
-        if changed(&last.0, &reports) || last.1 != refused {
-            show(&reports, args)?;
-            refused.iter().for_each(print::diagnostic);
-            last = (reports, refused);
-        }
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
-            () = tokio::time::sleep(Duration::from_secs(2)) => {}
-        }
+    let first = reports(&config, args).await?;
+    if args.watch {
+        watch(&config, args, first).await
+    } else {
+        finish(&first.0, &first.1, args)
     }
 }
 
 /// What stands at each workflow, and why some repositories are not believed or cannot be read.
-async fn reports(
+type Seen = (Vec<Report>, Vec<Diagnostic>);
+
+/// Looks again and again until Ctrl-C: drawn in place on a terminal, printed again elsewhere whenever something has changed.
+async fn watch(
     config: &Config,
     args: &StatusArgs,
-) -> Result<(Vec<Report>, Vec<Diagnostic>), CommandError> {
+    mut last: Seen,
+) -> Result<ExitCode, CommandError> {
+    let screen = match args.output {
+        Output::Text => Screen::enter()?,
+        Output::Json => None,
+    };
+    let mut terminate = signal(SignalKind::terminate())?;
+    match &screen {
+        Some(screen) => screen.draw(&drawn(&last, None))?,
+        None => print_all(&last, args)?,
+    }
+    loop {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => break,
+            _ = terminate.recv() => break,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        let (seen, trouble) = match reports(config, args).await {
+            Ok(reports) => (reports, None),
+            // What may pass by itself is no reason to stop watching.
+            Err(CommandError::Pass(error)) if error.class() == FailureClass::Transient => {
+                (last.clone(), Some(error.diagnostic().one_line()))
+            }
+            Err(error) => return Err(error),
+        };
+        match &screen {
+            Some(screen) => screen.draw(&drawn(&seen, trouble.as_deref()))?,
+            None if changed(&last.0, &seen.0) || last.1 != seen.1 => print_all(&seen, args)?,
+            None => {}
+        }
+        last = seen;
+    }
+    if screen.is_some() {
+        drop(screen);
+        print_all(&last, args)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_all((reports, refused): &Seen, args: &StatusArgs) -> Result<(), CommandError> {
+    show(reports, args)?;
+    refused.iter().for_each(print::diagnostic);
+    Ok(())
+}
+
+fn drawn((reports, refused): &Seen, trouble: Option<&str>) -> String {
+    let mut text: String = reports
+        .iter()
+        .map(|report| text::text(report, print::medium()))
+        .chain(refused.iter().map(|why| format!("{}\n", why.one_line())))
+        .collect();
+    if let Some(trouble) = trouble {
+        text.push_str(&format!("not looked at just now: {trouble}\n"));
+    }
+    text + "Ctrl-C ends.\n"
+}
+
+async fn reports(config: &Config, args: &StatusArgs) -> Result<Seen, CommandError> {
     let engine = Engine::new();
     let usage = if args.offline {
         Use::LookOffline
@@ -90,7 +146,7 @@ fn show(reports: &[Report], args: &StatusArgs) -> Result<(), CommandError> {
         Output::Json => print::json(&json!({ "schema": SCHEMA, "workflows": reports })),
         Output::Text => reports
             .iter()
-            .try_for_each(|report| print::text(&text::text(report))),
+            .try_for_each(|report| print::text(&text::text(report, print::medium()))),
     }
 }
 

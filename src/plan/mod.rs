@@ -5,6 +5,7 @@
 pub mod decision;
 pub mod json;
 pub mod planner;
+pub mod progress;
 pub mod reasons;
 pub mod repeats;
 pub mod text;

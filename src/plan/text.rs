@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use crate::plan::Plan;
 use crate::plan::decision::Decision;
 use crate::plan::planner::PlannedStep;
+use crate::plan::progress::{Medium, Progress};
 use crate::plan::tree::branches;
 use crate::plan::words::{LineCounts, duration_words, mark, sentence};
 
@@ -30,7 +31,7 @@ pub fn style(decision: &Decision) -> Style {
 
 /// The whole plan; styled, for a stream that takes the styles off where they are not wanted.
 #[must_use]
-pub fn text(plan: &Plan, lines: &LineCounts) -> String {
+pub fn text(plan: &Plan, lines: &LineCounts, medium: Medium) -> String {
     let mut out = String::with_capacity(64 * plan.steps.len());
     let bold = Style::new().bold();
     let _ = writeln!(
@@ -61,11 +62,18 @@ pub fn text(plan: &Plan, lines: &LineCounts) -> String {
             .record
             .as_ref()
             .map_or("-", |record| record.ami_id.as_str());
+        let bar = match medium {
+            Medium::Terminal => Progress::of(step, plan.at).and_then(|progress| progress.bar()),
+            Medium::Plain => None,
+        };
+        let said = match bar {
+            Some(bar) => format!("building {bar}"),
+            None => sentence(step, lines, plan.at),
+        };
         let _ = writeln!(
             out,
-            "  {style}{} {name:width$}{style:#}  {image:image_width$}  {}",
+            "  {style}{} {name:width$}{style:#}  {image:image_width$}  {said}",
             mark(step),
-            sentence(step, lines, plan.at)
         );
     }
     for orphan in &plan.orphans {

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::ids::StepId;
 use crate::plan::decision::{Build, BuildSource, Change, Decision, Reason, Update};
 use crate::plan::planner::PlannedStep;
+use crate::plan::progress::Progress;
 
 /// How many lines of a file came and went since the recorded image, by step and path as in [`Reason::FileChanged`].
 pub type LineCounts = HashMap<(StepId, String), (usize, usize)>;
@@ -60,7 +61,11 @@ pub fn sentence(step: &PlannedStep, lines: &LineCounts, now: Timestamp) -> Strin
             } else {
                 ""
             };
-            format!("building for {since}{superseded}")
+            let last = Progress::of(step, now)
+                .and_then(|progress| progress.last)
+                .map(|last| format!(", the last one took {}", duration_words(last)))
+                .unwrap_or_default();
+            format!("building for {since}{last}{superseded}")
         }
         Decision::Blocked(blocked) => format!("blocked: {} {}", blocked.on, blocked.why),
         Decision::AwaitingManual(reasons) => {

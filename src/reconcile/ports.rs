@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use crate::inventory::sqlite::SqliteInventory;
 use crate::reconcile::error::PassError;
 use crate::reconcile::start::host_name;
 use crate::secrets::{OpenSecrets, Redactor};
+use crate::source::fetcher::this_program;
 use crate::workflow::WorkflowParams;
 
 /// What a pass looks at and acts through.
@@ -149,7 +150,7 @@ fn packer_settings(config: &Config, environment: PackerEnvironment) -> PackerSet
             std::collections::BTreeMap::new()
         },
         environment,
-        own_binary: own_binary(),
+        own_binary: this_program(),
         heartbeat: Some(HeartbeatSettings {
             inventory: inventory_place(&config.inventory),
             host: host_name(),
@@ -220,14 +221,4 @@ fn static_keys(params: &WorkflowParams) -> Option<StaticKeys> {
         secret_access_key: text("aws_secret_access_key")?,
         session_token: text("aws_session_token"),
     })
-}
-
-/// The program that is to be run as supervisor: this one, as it stands on disk. After an upgrade in place Linux shows the old file as
-/// deleted; the new one at the same path understands the same job.
-fn own_binary() -> PathBuf {
-    let path = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("reconciler"));
-    match path.to_string_lossy().strip_suffix(" (deleted)") {
-        Some(path) => PathBuf::from(path),
-        None => path,
-    }
 }

@@ -11,7 +11,10 @@ use std::time::Duration;
 
 use git2::{CertificateCheckStatus, Cred, CredentialType, ErrorClass, ErrorCode, RemoteCallbacks};
 
+use serde::{Deserialize, Serialize};
+
 use crate::diagnostic::Diagnostic;
+use crate::source::fetcher::this_program;
 
 /// The user name that servers expect beside a token when the URL names none.
 const TOKEN_USER: &str = "x-access-token";
@@ -25,6 +28,8 @@ pub struct Access {
     pub token_env: Option<String>,
     /// A fetch during which nothing arrives for so long is given up.
     pub timeout: Duration,
+    /// The program that runs the fetch: this one, but for tests.
+    pub program: PathBuf,
 }
 
 impl Default for Access {
@@ -33,18 +38,19 @@ impl Default for Access {
             ssh_key: None,
             token_env: None,
             timeout: Duration::from_mins(1),
+            program: this_program(),
         }
     }
 }
 
 /// Access that was looked up: the token is here, the key file is there.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Keys {
     ssh_key: Option<PathBuf>,
     token: Option<Token>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Token {
     variable: String,
     value: String,

@@ -1,7 +1,7 @@
 //! One fetch of a remote into its mirror, given up when nothing arrives any more, and what its failures mean.
 //!
 //! libgit2 blocks, and its own time limits cannot be set without `unsafe`: the fetch runs on a thread of its own that is left
-//! behind when it hangs. It ends by itself as soon as the other side says anything or hangs up.
+//! behind when it hangs, and ends with the process (see `fetcher`).
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -57,8 +57,8 @@ impl Progress {
 }
 
 impl Fetch {
-    /// Fetches; an error when nothing arrives for `patience`. `running` is held for as long as the thread lives.
-    pub(super) fn run(self, patience: Duration, running: Arc<()>) -> Result<(), SourceError> {
+    /// Fetches; an error when nothing arrives for `patience`.
+    pub(super) fn run(self, patience: Duration) -> Result<(), SourceError> {
         let place = self.place.clone();
         let transient = |detail: String| SourceError::Transient {
             place: place.clone(),
@@ -75,7 +75,6 @@ impl Fetch {
             .name("git-fetch".to_owned())
             .spawn(move || {
                 let _ = done.send(self.work(&seen));
-                drop(running);
             })
             .map_err(|error| transient(format!("no thread for the fetch: {error}")))?;
         loop {

@@ -10,6 +10,7 @@ pub mod diff;
 pub mod discover;
 mod error;
 mod fetch;
+pub mod fetcher;
 pub mod named;
 mod plain;
 pub mod remembered;

@@ -17,18 +17,13 @@ use crate::source::fetch::Fetch;
 use crate::source::named::Named;
 use crate::source::store::{LazyStore, Store};
 use crate::source::tree::CommitTree;
-use crate::source::{CommitFacts, GitSource, GitTree, SourceError};
-
-/// So many fetches of one repository may hang before no further one is started.
-const MAX_HANGING: usize = 4;
+use crate::source::{CommitFacts, GitSource, GitTree, SourceError, fetcher};
 
 /// A repository behind an URL.
 pub struct RemoteRepository {
     store: Arc<Store>,
     url: String,
     access: Access,
-    /// Held by each thread that fetches, so that those that hang can be counted.
-    running: Arc<()>,
 }
 
 impl RemoteRepository {
@@ -55,7 +50,6 @@ impl RemoteRepository {
             store: Arc::new(Store::new(repository, open, place, reference)),
             url: url.to_owned(),
             access,
-            running: Arc::new(()),
         })
     }
 
@@ -97,21 +91,14 @@ impl GitSource for RemoteRepository {
     }
 
     fn fetch(&self) -> Result<(), SourceError> {
-        let place = self.store.place();
-        if Arc::strong_count(&self.running) > MAX_HANGING {
-            return Err(SourceError::Transient {
-                place: place.to_owned(),
-                detail: format!("{MAX_HANGING} earlier fetches still wait for an answer"),
-            });
-        }
         let keys = Keys::find(&self.access, &self.url).map_err(SourceError::Person)?;
         let fetch = Fetch {
             mirror: self.mirror(),
             url: self.url.clone(),
-            place: place.to_owned(),
+            place: self.place(),
             keys,
         };
-        fetch.run(self.access.timeout, Arc::clone(&self.running))
+        fetcher::run(&self.access.program, fetch, self.access.timeout)
     }
 
     fn descends(&self, new: &Revision, old: &Revision) -> Result<bool, SourceError> {

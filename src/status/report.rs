@@ -9,12 +9,13 @@ use serde::Serialize;
 
 use crate::ids::{AmiId, AmiName, BuildId, Revision, StepId, WorkflowId};
 use crate::inventory::Lease;
-use crate::inventory::journal::{Attempt, Progress};
+use crate::inventory::journal::{Attempt, Progress as Stage};
 use crate::plan::Plan;
 use crate::plan::decision::Decision;
 use crate::plan::planner::PlannedStep;
+use crate::plan::progress::{Progress, seconds};
 use crate::plan::tree::branches;
-use crate::plan::words::{LineCounts, duration_words, sentence, state};
+use crate::plan::words::{LineCounts, sentence, state};
 
 /// The version of the JSON form.
 pub const SCHEMA: &str = "reconciler.status/1";
@@ -165,17 +166,8 @@ fn step_report(
         _ => None,
     };
     let mut reason = sentence(step, &LineCounts::new(), plan.at);
-    if let Some(BuildReport {
-        stage,
-        last_seconds: Some(last),
-        ..
-    }) = &build
-    {
-        let last = jiff::SignedDuration::from_secs(i64::try_from(*last).unwrap_or(i64::MAX));
-        reason = format!(
-            "{reason} ({stage}; the last one took {})",
-            duration_words(last)
-        );
+    if let Some(BuildReport { stage, .. }) = &build {
+        reason = format!("{reason} ({stage})");
     }
     StepReport {
         step_id: step.id.clone(),
@@ -199,12 +191,12 @@ fn step_report(
 
 fn build_report(plan: &Plan, step: &PlannedStep, attempt: &Attempt) -> BuildReport {
     let stage = match &attempt.progress {
-        Progress::Intended => "starting",
-        Progress::Started { .. } => "packer runs",
-        Progress::ImageSeen => "waiting for the image",
-        Progress::Available => "tagging",
-        Progress::Tagged => "recording",
-        Progress::Recorded { .. } | Progress::Failed(_) => "over",
+        Stage::Intended => "starting",
+        Stage::Started { .. } => "packer runs",
+        Stage::ImageSeen => "waiting for the image",
+        Stage::Available => "tagging",
+        Stage::Tagged => "recording",
+        Stage::Recorded { .. } | Stage::Failed(_) => "over",
     };
     let built = step
         .record
@@ -218,6 +210,17 @@ fn build_report(plan: &Plan, step: &PlannedStep, attempt: &Attempt) -> BuildRepo
             .map(|built| built.build_seconds)
             .filter(|seconds| *seconds > 0),
         host: attempt.intent.host.clone(),
+    }
+}
+
+impl BuildReport {
+    /// How far it is.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        Progress {
+            elapsed: jiff::SignedDuration::from_secs(self.elapsed_seconds),
+            last: self.last_seconds.and_then(seconds),
+        }
     }
 }
 

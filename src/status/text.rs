@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 use jiff::SignedDuration;
 
+use crate::plan::progress::Medium;
 use crate::plan::words::age_words;
 use crate::status::report::{LeaseReport, Report, StepReport};
 
@@ -21,7 +22,7 @@ fn style(state: &str) -> Style {
 
 /// The whole report; styled, for a stream that takes the styles off where they are not wanted.
 #[must_use]
-pub fn text(report: &Report) -> String {
+pub fn text(report: &Report, medium: Medium) -> String {
     let mut out = String::with_capacity(96 * report.steps.len());
     let bold = Style::new().bold();
     let holder = report
@@ -46,10 +47,17 @@ pub fn text(report: &Report) -> String {
         let age = step
             .created_at
             .map_or("-".to_owned(), |at| age_words(report.at.duration_since(at)));
-        let reason = if step.state == "in-sync" {
-            ""
-        } else {
-            &step.reason
+        let bar = match (medium, &step.build) {
+            (Medium::Terminal, Some(build)) => build
+                .progress()
+                .bar()
+                .map(|bar| format!("{bar}, {}", build.stage)),
+            _ => None,
+        };
+        let reason = match (&bar, step.state) {
+            (Some(bar), _) => bar,
+            (None, "in-sync") => "",
+            _ => &step.reason,
         };
         let line = format!(
             "  {name:name_width$}  {style}{:state_width$}{style:#}  {image:image_width$}  {age:>4}  {reason}",

@@ -14,3 +14,4 @@ mod secrets;
 mod source_git;
 mod source_remote;
 mod trust;
+mod watched_status;

@@ -24,6 +24,10 @@ struct Mirror {
 fn follow(url: &str, reference: Option<&str>, access: Access) -> Mirror {
     let folder = tempfile::tempdir().unwrap();
     let reference = reference.map(str::to_owned);
+    let access = Access {
+        program: env!("CARGO_BIN_EXE_reconciler").into(),
+        ..access
+    };
     let source = RemoteRepository::open(url, "amis", reference, folder.path(), access).unwrap();
     Mirror {
         source,
@@ -234,24 +238,41 @@ fn what_may_work_later_is_told_apart() {
     }
 }
 
+/// Every fetch is a process that has ended when its caller is told, so nothing of it is left that could pile up.
 #[test]
-fn a_remote_that_hangs_is_not_asked_for_ever() {
+fn a_remote_that_hangs_leaves_nothing_behind_however_often_it_is_asked() {
     let silent = GitHttp::start(Answer::Silence);
-    let patience = Duration::from_millis(20);
-    let mirror = follow(
-        &silent.url("a.git"),
-        None,
-        Access {
-            timeout: patience,
-            ..Access::default()
-        },
-    );
-    for _ in 0..4 {
+    let access = Access {
+        timeout: Duration::from_millis(200),
+        ..Access::default()
+    };
+    let mirror = follow(&silent.url("a.git"), None, access);
+    for _ in 0..6 {
         assert_says(
             &mirror.source.fetch().unwrap_err().to_string(),
-            &["no answer"],
+            &["no answer for 200ms"],
         );
     }
-    let text = mirror.source.fetch().unwrap_err().to_string();
-    assert_says(&text, &["4 earlier fetches still wait"]);
+    assert_eq!(silent.open_connections(), 0);
+}
+
+#[test]
+fn a_program_that_cannot_fetch_is_no_fault_of_the_repository() {
+    let folder = tempfile::tempdir().unwrap();
+    let repo = Repo::bare();
+    for (program, says) in [
+        ("/nowhere/reconciler", "could not fetch"),
+        ("/bin/true", "without an answer"),
+    ] {
+        let access = Access {
+            program: program.into(),
+            ..Access::default()
+        };
+        let url = url(repo.path());
+        let source = RemoteRepository::open(&url, "amis", None, folder.path(), access).unwrap();
+        match source.fetch() {
+            Err(SourceError::Transient { detail, .. }) => assert_says(&detail, &[says]),
+            other => panic!("{program}: {other:?}"),
+        }
+    }
 }

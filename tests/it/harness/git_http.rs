@@ -4,8 +4,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// How the server answers.
 #[derive(Clone)]
@@ -25,6 +25,7 @@ pub(crate) enum Answer {
 pub(crate) struct GitHttp {
     pub(crate) port: u16,
     logins: Arc<AtomicUsize>,
+    held: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl GitHttp {
@@ -33,21 +34,41 @@ impl GitHttp {
         let port = listener.local_addr().unwrap().port();
         let logins = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&logins);
+        let held: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+        let holds = Arc::clone(&held);
         std::thread::spawn(move || {
-            let mut held = Vec::new();
             for stream in listener.incoming().flatten() {
                 match &answer {
-                    Answer::Silence => held.push(stream),
+                    Answer::Silence => holds.lock().unwrap().push(stream),
                     _ => drop(serve(stream, &answer, &counted)),
                 }
             }
         });
-        Self { port, logins }
+        Self { port, logins, held }
     }
 
     /// How many requests carried a password.
     pub(crate) fn logins(&self) -> usize {
         self.logins.load(Ordering::SeqCst)
+    }
+
+    /// How many of the connections that got no answer are still open at their other end.
+    pub(crate) fn open_connections(&self) -> usize {
+        let held = self.held.lock().unwrap();
+        assert!(!held.is_empty(), "somebody has connected");
+        let open = held.iter().filter(|stream| {
+            stream.set_nonblocking(true).unwrap();
+            let mut stream: &TcpStream = stream;
+            let mut some = [0; 4096];
+            loop {
+                match stream.read(&mut some) {
+                    Ok(0) => return false,
+                    Ok(_) => {}
+                    Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
+                }
+            }
+        });
+        open.count()
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

@@ -1,0 +1,126 @@
+//! A fetch in a process of its own: this program again, which is gone when the fetch is over or given up.
+//!
+//! libgit2 blocks, and its own time limits cannot be set without `unsafe`; a thread that hangs in it can be left behind but not ended, a process
+//! can. What it needs, a token too, goes through its standard input, and what became of it comes back through its standard output: neither
+//! stands in a list of processes.
+
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::diagnostic::Diagnostic;
+use crate::source::SourceError;
+use crate::source::access::Keys;
+use crate::source::fetch::Fetch;
+
+/// The hidden command that makes this program a fetcher.
+pub const COMMAND: &str = "fetch";
+
+/// What the process is told.
+#[derive(Serialize, Deserialize)]
+struct Job {
+    mirror: PathBuf,
+    url: String,
+    place: String,
+    keys: Keys,
+    patience_millis: u64,
+}
+
+/// What it answers.
+#[derive(Serialize, Deserialize)]
+enum Answer {
+    Done,
+    Person {
+        message: String,
+        hint: Option<String>,
+    },
+    Transient {
+        detail: String,
+    },
+}
+
+/// Fetches in a process of its own.
+pub(super) fn run(program: &Path, fetch: Fetch, patience: Duration) -> Result<(), SourceError> {
+    let place = fetch.place.clone();
+    let answer = ask(program, fetch, patience).unwrap_or_else(|error| Answer::Transient {
+        detail: format!("{} could not fetch: {error}", program.display()),
+    });
+    match answer {
+        Answer::Done => Ok(()),
+        Answer::Person { message, hint } => Err(SourceError::Person(Diagnostic {
+            message,
+            place: None,
+            hint,
+        })),
+        Answer::Transient { detail } => Err(SourceError::Transient { place, detail }),
+    }
+}
+
+fn ask(program: &Path, fetch: Fetch, patience: Duration) -> std::io::Result<Answer> {
+    let job = serde_json::to_vec(&Job {
+        mirror: fetch.mirror,
+        url: fetch.url,
+        place: fetch.place,
+        keys: fetch.keys,
+        patience_millis: u64::try_from(patience.as_millis()).unwrap_or(u64::MAX),
+    })?;
+    let mut child = Command::new(program)
+        .arg(COMMAND)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut answer = Vec::new();
+    let told = match (child.stdin.take(), child.stdout.take()) {
+        (Some(mut stdin), Some(mut stdout)) => {
+            // One that does not take its job says so by its answer, or by none.
+            let _ = stdin.write_all(&job);
+            drop(stdin);
+            stdout.read_to_end(&mut answer)
+        }
+        _ => Ok(0),
+    };
+    // It has answered or closed its output; nothing is left to wait for.
+    let _ = child.kill();
+    let status = child.wait()?;
+    told?;
+    serde_json::from_slice(&answer)
+        .map_err(|_| std::io::Error::other(format!("it ended without an answer ({status})")))
+}
+
+/// The process's whole work: a job from standard input, an answer to standard output.
+pub fn serve() -> std::io::Result<()> {
+    let mut text = Vec::new();
+    std::io::stdin().read_to_end(&mut text)?;
+    let job: Job = serde_json::from_slice(&text)?;
+    let fetch = Fetch {
+        mirror: job.mirror,
+        url: job.url,
+        place: job.place,
+        keys: job.keys,
+    };
+    let answer = match fetch.run(Duration::from_millis(job.patience_millis)) {
+        Ok(()) => Answer::Done,
+        Err(SourceError::Person(Diagnostic { message, hint, .. })) => {
+            Answer::Person { message, hint }
+        }
+        Err(SourceError::Transient { detail, .. }) => Answer::Transient { detail },
+    };
+    let mut out = std::io::stdout().lock();
+    out.write_all(&serde_json::to_vec(&answer)?)?;
+    out.flush()
+}
+
+/// This program as it stands on disk. After an upgrade in place Linux shows the old file as deleted; the new one at the same path understands
+/// the same jobs.
+#[must_use]
+pub fn this_program() -> PathBuf {
+    let path = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("reconciler"));
+    match path.to_string_lossy().strip_suffix(" (deleted)") {
+        Some(path) => PathBuf::from(path),
+        None => path,
+    }
+}
