@@ -72,6 +72,14 @@ impl Diagnostic {
         self
     }
 
+    /// Points at the first byte that is not UTF-8. `text` is the file with the replacement character for each such byte, `at` how
+    /// many bytes before it are sound.
+    #[must_use]
+    pub fn not_utf8(path: impl Into<String>, text: impl Into<Arc<str>>, at: usize) -> Self {
+        let wrong = Self::new(format!("is not UTF-8: the byte at {at} is wrong"));
+        wrong.at(path, text, at..at + char::REPLACEMENT_CHARACTER.len_utf8())
+    }
+
     /// Puts a word under the caret.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {

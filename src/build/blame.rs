@@ -22,7 +22,7 @@ const STEP: [&str; 5] = [
 ];
 
 /// Somebody has to do something outside of git: permission, quota, money, a missing thing, the build host.
-const PERSON: [&str; 46] = [
+const PERSON: [&str; 47] = [
     // Permission and account.
     "UnauthorizedOperation",
     "AccessDenied",
@@ -67,6 +67,7 @@ const PERSON: [&str; 46] = [
     // The build host and its credentials.
     "Missing plugins",
     "plugins are not installed",
+    "is likely part of a plugin",
     "NoCredentialProviders",
     "No valid credential sources",
     "no EC2 IMDS role found",
@@ -143,6 +144,28 @@ pub(super) fn class_of(said: &str, stage: PackerStage) -> FailureClass {
     } else {
         FailureClass::Step
     }
+}
+
+/// What of Packer's is missing on this host, and how it gets there; none if its words tell of something else.
+pub(super) fn missing_plugin(said: &str) -> Option<String> {
+    const WAY_OUT: &str = "run `packer plugins install` as the user of the reconciler, or name the folder of plugins in `packer.plugin_path`";
+    let listed = |rest: &str| -> Vec<String> {
+        let lines = rest.lines().map(str::trim);
+        let plugins = lines.filter_map(|line| line.strip_prefix("* "));
+        plugins.map(str::to_owned).collect()
+    };
+    if let Some((_, rest)) = said.split_once("Missing plugins") {
+        return Some(match listed(rest).as_slice() {
+            [] => format!("Packer lacks plugins that the template asks for; {WAY_OUT}"),
+            plugins => format!("Packer lacks the plugin {}; {WAY_OUT}", plugins.join(", ")),
+        });
+    }
+    let (before, _) = said.split_once(" is unknown by Packer, and is likely part of a plugin")?;
+    let what = before.lines().next_back().unwrap_or(before).trim();
+    Some(format!(
+        "{} is unknown to this Packer: its plugin is not installed; {WAY_OUT}",
+        what.trim_start_matches("The ")
+    ))
 }
 
 /// The line that names the cause: not Packer's closing summary, and not what a provisioner wrote to standard error.

@@ -3,7 +3,7 @@
 //! Exit 0 is no success and another exit is not nothing: a build has succeeded when EC2 shows one image under its unique name and
 //! Packer did not say that it failed before the image was whole.
 
-use crate::build::blame::{cause_line, class_of};
+use crate::build::blame::{cause_line, class_of, missing_plugin};
 use crate::build::{BuildOutcome, Exit};
 use crate::catalog::{Image, ImageState};
 use crate::ids::{AmiId, Region};
@@ -128,7 +128,8 @@ fn failed(outcome: &BuildOutcome, exit: &Exit) -> Verdict {
                 .to_owned(),
         ),
         Exit::Code(code) => {
-            let cause = cause_line(&outcome.errors)
+            let cause = missing_plugin(&said)
+                .or_else(|| cause_line(&outcome.errors))
                 .unwrap_or_else(|| format!("Packer exited with status {code} and said nothing"));
             (class_of(&said, outcome.stage), cause)
         }

@@ -1,16 +1,21 @@
-//! `reconciler check`: is this repository sound? Asks no network: source images are stand-ins, and nothing is recorded.
+//! `reconciler check`: is this repository sound? Asks no network: source images are stand-ins, and nothing is recorded. A template is rendered on
+//! the stand-in and on every image whose id it names; a branch on anything else that is known only later (a name, a part of an id) is
+//! checked by the plan, when it is known.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use reconciler::desired::hcl;
+use reconciler::desired::inputs::{StepContent, is_template};
 use reconciler::desired::jinja::Engine;
 use reconciler::desired::step::SourceImage;
 use reconciler::diagnostic::Diagnostic;
 use reconciler::ids::{AmiId, AmiName, Region};
 use reconciler::plan::Plan;
 use reconciler::plan::decision::Decision;
+use reconciler::plan::planner::Outline;
 use reconciler::reconcile::cache::Kept;
 use reconciler::reconcile::checkout::{Checkout, Desired};
 use reconciler::secrets::OpenSecrets;
@@ -131,7 +136,7 @@ fn check_steps(
 
 fn check_step(
     desired: &Desired<'_>,
-    step: &reconciler::plan::planner::Outline,
+    step: &Outline,
     source: &SourceImage,
 ) -> Result<(), Diagnostic> {
     let state = desired.state(&step.id, source)?;
@@ -144,7 +149,29 @@ fn check_step(
         .name_parts(content)
         .with_fingerprint(&state.fingerprint, 0)
         .map_err(|wrong| wrong.in_file(step.folder.clone()))?;
-    let rendered = desired.desire().render(content, source, name.as_str())?;
+    check_rendered(desired, step, source, name.as_str())?;
+    // A template that names an image may branch on it: it has to be sound on that image as well.
+    for id in named_images(content) {
+        let named = SourceImage {
+            id: AmiId::new(&id),
+            name: source.name.clone(),
+        };
+        check_rendered(desired, step, &named, name.as_str()).map_err(|mut wrong| {
+            wrong.message = format!("{} (where the step starts from {id})", wrong.message);
+            wrong
+        })?;
+    }
+    Ok(())
+}
+
+fn check_rendered(
+    desired: &Desired<'_>,
+    step: &Outline,
+    source: &SourceImage,
+    name: &str,
+) -> Result<(), Diagnostic> {
+    let content = desired.loaded(&step.id)?.content();
+    let rendered = desired.desire().render(content, source, name)?;
     hcl::inspect(&rendered).map(|_| ()).map_err(|wrong| {
         let mut wrong = desired
             .desire()
@@ -155,6 +182,24 @@ fn check_step(
         }
         wrong
     })
+}
+
+/// The ids of images that stand in a step's templates.
+fn named_images(content: StepContent<'_>) -> BTreeSet<String> {
+    const MOST: usize = 16;
+    let templates = content.files.iter().filter(|(path, _)| is_template(path));
+    let mut found = BTreeSet::new();
+    for (_, file) in templates {
+        let text = String::from_utf8_lossy(&file.content);
+        for (at, prefix) in text.match_indices("ami-") {
+            let digits = &text[at + prefix.len()..];
+            let length = digits.bytes().take_while(u8::is_ascii_hexdigit).count();
+            if [8, 17].contains(&length) && found.len() < MOST {
+                found.insert(format!("{prefix}{}", &digits[..length]));
+            }
+        }
+    }
+    found
 }
 
 fn diagnostic_json(diagnostic: &Diagnostic) -> Value {

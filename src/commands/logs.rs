@@ -10,6 +10,7 @@ use reconciler::build::supervisor::files::{self, Job};
 use reconciler::config::Config;
 use reconciler::diagnostic::Diagnostic;
 use reconciler::ids::StepId;
+use reconciler::inventory::journal::Stage;
 use reconciler::reconcile::checkout::read_params;
 use reconciler::reconcile::ports::{Use, connect};
 use reconciler::secrets::Redactor;
@@ -66,7 +67,7 @@ fn show(line: &str) -> Result<(), CommandError> {
 
 async fn find(config: &Config, args: &LogsArgs) -> Result<PathBuf, CommandError> {
     let step = StepId::new(args.step.clone());
-    let mut elsewhere = None;
+    let (mut elsewhere, mut never_started) = (None, None);
     for opened in workflows_of(config, &args.which, Purpose::Check)? {
         for folder in &opened.folders {
             let (params, _) = read_params(opened.tree.as_ref(), folder)?;
@@ -91,9 +92,22 @@ async fn find(config: &Config, args: &LogsArgs) -> Result<PathBuf, CommandError>
                 if place.join(files::LOG).is_file() {
                     return Ok(place);
                 }
+                if let Stage::Failed(failure) = &event.stage
+                    && failure.log.is_none()
+                {
+                    never_started
+                        .get_or_insert_with(|| (event.build_id.clone(), failure.cause.clone()));
+                }
                 elsewhere = Some(event.build_id.clone());
             }
         }
+    }
+    if let Some((build, cause)) = never_started {
+        return Err(
+            Diagnostic::new(format!("build {build} has no log: {cause}"))
+                .hint("Packer was not started for it")
+                .into(),
+        );
     }
     Err(match elsewhere {
         Some(build) => Diagnostic::new(format!("the log of build {build} is not on this host"))

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use serde_json::{Map, Value};
 
+use crate::config::place::placed;
 use crate::config::raw::{
     RawBaseAmiPolicy, RawConfig, RawLogFormat, RawOnShutdown, RawOnSuperseded, RawRepository,
 };
@@ -81,17 +82,14 @@ enum Kind {
 
 /// Loads the configuration. `named` is what `--config` says.
 pub fn load(named: Option<&Path>, around: &Surroundings) -> Result<Config, Diagnostic> {
-    let raw = match find(named, around)? {
-        None => overridden(RawConfig::default(), around)?,
-        Some(path) => {
-            let text = std::fs::read_to_string(&path).map_err(|error| {
-                Diagnostic::new(format!("cannot be read: {error}"))
-                    .in_file(path.display().to_string())
-            })?;
-            overridden(parse(&path.display().to_string(), &text)?, around)?
-        }
+    let Some(path) = find(named, around)? else {
+        return check(overridden(RawConfig::default(), around)?, around);
     };
-    check(raw, around)
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        Diagnostic::new(format!("cannot be read: {error}")).in_file(path.display().to_string())
+    })?;
+    let raw = overridden(parse(&path.display().to_string(), &text)?, around)?;
+    check(raw, around).map_err(|wrong| placed(wrong, &path, &text, around))
 }
 
 /// Reads the YAML of a file.
@@ -119,7 +117,7 @@ fn explain(path: &str, text: &str, error: &serde_yaml::Error) -> Diagnostic {
     let mut wrong = Diagnostic::new(if said.starts_with("unknown") {
         shown
     } else {
-        said.clone()
+        in_words(&said)
     });
     wrong = match error.location() {
         Some(location) => {
@@ -148,6 +146,23 @@ fn explain(path: &str, text: &str, error: &serde_yaml::Error) -> Diagnostic {
         Some(near) => wrong.hint(format!("did you mean `{near}`?")),
         None => wrong,
     }
+}
+
+/// What the parser expects, for people who do not know its types.
+fn in_words(said: &str) -> String {
+    if let Some(rest) = said.strip_prefix("duplicate mapping key: ") {
+        let key = rest.split(',').next().unwrap_or(rest);
+        return format!("the key `{key}` is there twice");
+    }
+    let expected = match said {
+        "expected string scalar" => "text is",
+        "expected mapping start" => "keys with values are",
+        "expected sequence start" => "a list is",
+        "invalid u64" | "invalid usize" | "invalid u32" => "a whole number is",
+        "invalid bool" | "invalid boolean" => "true or false is",
+        other => return other.to_owned(),
+    };
+    format!("{expected} expected here")
 }
 
 /// serde says: unknown field `x`, expected one of a, b (with or without back quotes).
@@ -480,7 +495,18 @@ fn repository(
             (Location::Local(path), place)
         }
         (None, Some(url)) => (Location::Remote(url.clone()), url),
-        _ => return Err(Diagnostic::new("a repository needs either `path` or `url`")),
+        (Some(_), Some(_)) => {
+            return Err(Diagnostic::new(
+                "a repository has `path` and `url`, and takes one of them",
+            )
+            .hint("`path` for a folder of this host, `url` for anything that is fetched"));
+        }
+        (None, None) => {
+            return Err(
+                Diagnostic::new("one of `repositories` has neither `path` nor `url`")
+                    .hint("`path` for a folder of this host, `url` for anything that is fetched"),
+            );
+        }
     };
     let last = place
         .trim_end_matches('/')

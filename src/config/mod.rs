@@ -3,6 +3,7 @@
 //! `raw` holds it as it is typed; `load` turns one into the other. Everything after this stage takes these types only.
 
 pub mod load;
+mod place;
 pub mod raw;
 pub mod schema;
 mod secrets;

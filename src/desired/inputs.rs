@@ -111,7 +111,8 @@ pub fn sort_files(content: StepContent<'_>) -> Result<SortedFiles<'_>, Diagnosti
     Ok(sorted)
 }
 
-fn refuse_what_is_no_content(path: &str, file: &SourceFile) -> Result<(), Diagnostic> {
+/// Refuses links, submodules and git-LFS pointers: their content is elsewhere.
+pub(super) fn refuse_what_is_no_content(path: &str, file: &SourceFile) -> Result<(), Diagnostic> {
     let wrong = |message: &str, hint: &str| Err(Diagnostic::new(message).in_file(path).hint(hint));
     match file.kind {
         EntryKind::Symlink => wrong(

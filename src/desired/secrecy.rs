@@ -225,6 +225,7 @@ mod tests {
             parent: None,
             values: values.as_object().unwrap().clone(),
             switches: Switches::default(),
+            written: None,
         }
     }
 

@@ -9,7 +9,9 @@ use crate::desired::ami_name::NameParts;
 use crate::desired::components::{Components, Fingerprint};
 use crate::desired::digest::{Digest, Encoder};
 use crate::desired::hcl::{self, LocalExec, StepFiles};
-use crate::desired::inputs::{SortedFiles, StepContent, file_digest, param_digests, sort_files};
+use crate::desired::inputs::{
+    SortedFiles, StepContent, file_digest, param_digests, refuse_what_is_no_content, sort_files,
+};
 use crate::desired::jinja::{Engine, RenderError, TemplateSource};
 use crate::desired::secrecy::Secrecy;
 use crate::diagnostic::Diagnostic;
@@ -188,17 +190,10 @@ impl Desire<'_> {
 }
 
 fn template_text<'a>(path: &str, file: &'a SourceFile) -> Result<&'a str, Diagnostic> {
-    use crate::source::EntryKind;
-    if !matches!(file.kind, EntryKind::File | EntryKind::Executable) {
-        return Err(Diagnostic::new("is no file, where a template is expected").in_file(path));
-    }
+    refuse_what_is_no_content(path, file)?;
     std::str::from_utf8(&file.content).map_err(|error| {
-        Diagnostic::new(format!(
-            "is not UTF-8: the byte at {} is wrong",
-            error.valid_up_to()
-        ))
-        .in_file(path)
-        .hint("save the template as UTF-8")
+        let shown = String::from_utf8_lossy(&file.content);
+        Diagnostic::not_utf8(path, shown, error.valid_up_to()).hint("save the template as UTF-8")
     })
 }
 

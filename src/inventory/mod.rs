@@ -200,7 +200,7 @@ pub enum InventoryError {
         workflow: WorkflowId,
     },
     /// The table or file has another schema than this program's.
-    #[error("{place} has another schema: {detail}")]
+    #[error("{place} cannot be used: {detail}")]
     Schema {
         /// Which table or file.
         place: String,

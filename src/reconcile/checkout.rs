@@ -338,6 +338,7 @@ fn sketch(outline: &Outline) -> Step {
             suspend: outline.suspend,
             ..Switches::default()
         },
+        written: None,
     }
 }
 

@@ -74,9 +74,16 @@ impl PassError {
                     "allow `{action}` in the policy of this role or user"
                 ))
             }
-            Self::Catalog(CatalogError::Credentials { .. }) => {
-                Diagnostic::new(self.to_string()).hint("`--offline` plans without EC2")
+            Self::Catalog(CatalogError::Credentials { detail })
+            | Self::Inventory(InventoryError::Credentials { detail, .. }) => {
+                Diagnostic::new(self.to_string()).hint(if detail.contains("xpired") {
+                    "they have expired: log in again (`aws sso login`), or set new ones"
+                } else {
+                    "set AWS_PROFILE or AWS_ACCESS_KEY_ID, or give this host a role; `check` and `plan --offline` need none"
+                })
             }
+            Self::Inventory(InventoryError::Schema { .. }) => Diagnostic::new(self.to_string())
+                .hint("docs/inventory.md describes what is expected; name another place under `inventory` in the configuration"),
             other => Diagnostic::new(other.to_string()),
         }
     }

@@ -149,7 +149,11 @@ pub async fn start(
         }
         Err(error) => {
             let error = PassError::from(error);
-            let cause = error.diagnostic().one_line();
+            let told = error.diagnostic();
+            let cause = match &told.hint {
+                Some(hint) => format!("{}; {hint}", told.one_line()),
+                None => told.one_line(),
+            };
             fail(
                 config,
                 ports,

@@ -26,7 +26,8 @@ pub(super) fn refused(place: &str, path: &Path, error: &git2::Error) -> SourceEr
         .hint(format!(
             "if you do: git config --global --add safe.directory {place}"
         )),
-        ErrorCode::NotFound if !path.exists() => Diagnostic::new(format!("{place} does not exist")),
+        ErrorCode::NotFound if !path.exists() => Diagnostic::new(format!("{place} does not exist"))
+            .hint("`path` under `repositories` in the configuration names the folder of a git repository"),
         ErrorCode::NotFound => Diagnostic::new(format!("{place} is not a git repository"))
             .hint("run in a folder of one, or name it under `repositories` in the configuration"),
         _ if said.contains("extensions.refstorage") => reftable(place),

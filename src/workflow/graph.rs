@@ -49,18 +49,18 @@ fn take_duplicates(steps: Vec<Step>, broken: &mut Vec<BrokenStep>) -> BTreeMap<S
             by_id.extend(same.pop().map(|step| (id, step)));
             continue;
         }
-        let mut files: Vec<_> = same
-            .iter()
-            .map(|step| format!("{}/step_param.json", step.folder))
-            .collect();
+        let mut files: Vec<_> = same.iter().map(Step::param_file).collect();
         files.extend(broken_folders.remove(&id).unwrap_or_default());
-        let why = Diagnostic::new(format!(
+        let message = format!(
             "step id `{id}` is used {} times: {}",
             files.len(),
             files.join(" and ")
-        ))
-        .in_file(files[0].clone())
-        .hint("give each step an id of its own");
+        );
+        let why = match same.last() {
+            Some(step) => step.wrong_id(message),
+            None => Diagnostic::new(message).in_file(files[0].clone()),
+        };
+        let why = why.hint("give each step an id of its own");
         let folder = same
             .first()
             .map(|step| step.folder.clone())
@@ -109,11 +109,11 @@ fn take_orphans(by_id: &mut BTreeMap<StepId, Step>, broken: &mut Vec<BrokenStep>
             },
             |near| format!("did you mean `{near}`?"),
         );
-        let why = Diagnostic::new(format!(
-            "`previous_step_id` of step `{id}` names `{parent}`, and there is no such step"
-        ))
-        .in_file(format!("{}/step_param.json", step.folder))
-        .hint(hint);
+        let why = step
+            .wrong_parent(format!(
+                "`previous_step_id` of step `{id}` names `{parent}`, and there is no such step"
+            ))
+            .hint(hint);
         broken.push(BrokenStep {
             id,
             folder: step.folder,
@@ -178,10 +178,9 @@ fn take_cycles(by_id: &mut BTreeMap<StepId, Step>, order: &[StepId], broken: &mu
                 .as_ref()
                 .map(ToString::to_string)
                 .unwrap_or_default();
-            let why = Diagnostic::new(format!(
+            let why = by_id[&id].wrong_parent(format!(
                 "step `{id}` descends from a cycle, by way of `{parent}`"
-            ))
-            .in_file(format!("{}/step_param.json", by_id[&id].folder));
+            ));
             broken.push(BrokenStep {
                 folder: by_id[&id].folder.clone(),
                 id,
@@ -200,7 +199,7 @@ fn break_cycle(
     let mut shown: Vec<String> = cycle
         .iter()
         .take(SHOWN_OF_A_CYCLE)
-        .map(|id| format!("{id} ({}/step_param.json)", by_id[id].folder))
+        .map(|id| format!("{id} ({})", by_id[id].param_file()))
         .collect();
     if let Some(more) = cycle.len().checked_sub(SHOWN_OF_A_CYCLE).filter(|n| *n > 0) {
         shown.push(format!("({more} more steps)"));
@@ -209,13 +208,13 @@ fn break_cycle(
     let whole = shown.join(" -> ");
     for id in cycle {
         left.remove(id);
-        let why = Diagnostic::new(format!(
-            "`previous_step_id` leads around in a circle: {whole}"
-        ))
-        .in_file(format!("{}/step_param.json", by_id[id].folder))
-        .hint(
-            "one of these steps has to start from another step, or from the root base image (null)",
-        );
+        let why = by_id[id]
+            .wrong_parent(format!(
+                "`previous_step_id` leads around in a circle: {whole}"
+            ))
+            .hint(
+                "one of these steps has to start from another step, or from the root base image (null)",
+            );
         broken.push(BrokenStep {
             id: id.clone(),
             folder: by_id[id].folder.clone(),
@@ -238,6 +237,7 @@ mod tests {
             parent: parent.map(StepId::new),
             values: Map::new(),
             switches: Switches::default(),
+            written: None,
         }
     }
 

@@ -47,12 +47,8 @@ impl Document {
     /// Reads a file.
     pub fn parse(path: &str, bytes: &[u8]) -> Result<Self, Diagnostic> {
         let text = std::str::from_utf8(bytes).map_err(|error| {
-            Diagnostic::new(format!(
-                "is not UTF-8: the byte at {} is wrong",
-                error.valid_up_to()
-            ))
-            .in_file(path)
-            .hint("save the file as UTF-8")
+            let shown = without_secrets(&String::from_utf8_lossy(bytes));
+            Diagnostic::not_utf8(path, shown, error.valid_up_to()).hint("save the file as UTF-8")
         })?;
         let shown: Arc<str> = Arc::from(without_secrets(text));
         if text.starts_with('\u{feff}') {
@@ -99,8 +95,13 @@ impl Document {
     /// there is none.
     #[must_use]
     pub fn wrong(&self, key: &str, message: impl Into<String>) -> Diagnostic {
-        let span = self.spans.get(key).cloned().unwrap_or(0..1);
-        Diagnostic::new(message).at(self.path.clone(), Arc::clone(&self.text), span)
+        Diagnostic::new(message).at(self.path.clone(), Arc::clone(&self.text), self.span(key))
+    }
+
+    /// Where the value of a key stands; the file's begin where there is none.
+    #[must_use]
+    pub fn span(&self, key: &str) -> Range<usize> {
+        self.spans.get(key).cloned().unwrap_or(0..1)
     }
 
     /// A string that must be there.

@@ -10,6 +10,8 @@ pub mod step;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -91,6 +93,56 @@ pub struct Step {
     pub values: Map<String, Value>,
     /// The step's own switches.
     pub switches: Switches,
+    /// Where its id and its parent stand; none for a step that was not read but remembered.
+    pub written: Option<Box<Written>>,
+}
+
+/// Where the two keys stand that the forest is made of, so that what does not fit is shown at its place.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The parameter file, from the repository's root.
+    pub path: String,
+    /// Its text, without secrets.
+    pub text: Arc<str>,
+    /// The value of `step_id`.
+    pub id: Range<usize>,
+    /// The value of `previous_step_id`.
+    pub parent: Range<usize>,
+}
+
+impl Step {
+    /// The parameter file, as far as it is known.
+    #[must_use]
+    pub fn param_file(&self) -> String {
+        match &self.written {
+            Some(written) => written.path.clone(),
+            None => format!("{}/step_param.json", self.folder),
+        }
+    }
+
+    /// A diagnostic that points at the step's id.
+    #[must_use]
+    pub fn wrong_id(&self, message: impl Into<String>) -> Diagnostic {
+        self.wrong(message, |written| written.id.clone())
+    }
+
+    /// A diagnostic that points at the name of the step's parent.
+    #[must_use]
+    pub fn wrong_parent(&self, message: impl Into<String>) -> Diagnostic {
+        self.wrong(message, |written| written.parent.clone())
+    }
+
+    fn wrong(&self, message: impl Into<String>, span: fn(&Written) -> Range<usize>) -> Diagnostic {
+        let wrong = Diagnostic::new(message);
+        match &self.written {
+            Some(written) => wrong.at(
+                written.path.clone(),
+                Arc::clone(&written.text),
+                span(written),
+            ),
+            None => wrong.in_file(self.param_file()),
+        }
+    }
 }
 
 /// Shows no values: secrets may be among them.

@@ -1,5 +1,6 @@
 //! One step folder: its parameters and the reconciler's own switches.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -8,7 +9,7 @@ use crate::diagnostic::Diagnostic;
 use crate::ids::StepId;
 use crate::source::{EntryKind, Files};
 use crate::workflow::jsonc::{Document, nearest};
-use crate::workflow::{BrokenStep, Step, Switches};
+use crate::workflow::{BrokenStep, Step, Switches, Written};
 
 /// What a sub-folder of a workflow is.
 #[derive(Clone, Debug)]
@@ -71,9 +72,13 @@ fn parse(
 ) -> Result<Step, Wrong> {
     let file = &files[param];
     if !matches!(file.kind, EntryKind::File | EntryKind::Executable) {
-        let wrong = Diagnostic::new("is a symbolic link or submodule where content is expected")
-            .in_file(path);
-        return Err((None, wrong.hint("commit the file itself")));
+        let what = if file.kind == EntryKind::Symlink {
+            "symbolic link"
+        } else {
+            "submodule"
+        };
+        let wrong = Diagnostic::new(format!("is a {what} where content is expected"));
+        return Err((None, wrong.in_file(path).hint("commit the file itself")));
     }
     if file
         .content
@@ -131,12 +136,19 @@ fn fields(
     switches.manual |= !has_templates;
     document.values.shift_remove("reconciler");
     let values = std::mem::take(&mut document.values);
+    let written = Written {
+        path: document.path.clone(),
+        text: Arc::clone(&document.text),
+        id: document.span("step_id"),
+        parent: document.span("previous_step_id"),
+    };
     Ok(Step {
         id: StepId::new(id),
         folder: folder.to_owned(),
         parent,
         values,
         switches,
+        written: Some(Box::new(written)),
     })
 }
 

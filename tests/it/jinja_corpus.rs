@@ -28,14 +28,14 @@ fn context() -> Value {
 }
 
 /// What Jinja2 makes of each; none where it refuses.
-fn by_python(templates: &[String]) -> Vec<Option<String>> {
+fn by_python(context: &Value, templates: &[String]) -> Vec<Option<String>> {
     let mut child = Command::new(python())
         .arg(folder().join("render.py"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .expect("Python for the tests is there: run `make tools`");
-    let asked = json!({ "context": context(), "templates": templates }).to_string();
+    let asked = json!({ "context": context, "templates": templates }).to_string();
     let mut stdin = child.stdin.take().unwrap();
     let writer = std::thread::spawn(move || stdin.write_all(asked.as_bytes()));
     let output = child.wait_with_output().unwrap();
@@ -63,7 +63,7 @@ fn by_us(templates: &[String]) -> Vec<Result<String, String>> {
 }
 
 fn differences(templates: &[String]) -> Vec<String> {
-    let (theirs, ours) = (by_python(templates), by_us(templates));
+    let (theirs, ours) = (by_python(&context(), templates), by_us(templates));
     let mut wrong = Vec::new();
     for ((text, theirs), ours) in templates.iter().zip(theirs).zip(ours) {
         let same = match (&theirs, &ours) {
@@ -78,6 +78,64 @@ fn differences(templates: &[String]) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// Contract §3: what the Python library's objects hold, written down by hand, rendered by Jinja2, against the whole program.
+#[test]
+fn the_names_of_all_three_generations_render_as_the_python_library_has_them() {
+    let template = "{{ builder.output_ami_name }}\n\
+        {{ builder.source_ami_id }} {{ builder.source_ami_name }} {{ builder.workflow_param.aws_region }} {{ builder.workflow_param.vpc_name }} \
+        {{ builder.step_param.step_id }} {{ builder.step_param.previous_step_id }} {{ builder.step_param.own }} {{ builder.workflow_param.aws_tags }} \
+        {{ builder.workflow_param.profile_name }} {{ builder.workflow_param.list }} {{ builder.step_param.metadata }}\n\
+        {{ workflow_param.subnet_name }} {{ workflow_param.aws_region }} {{ step_param.source_ami_id }} {{ step_param.output_ami_name }}\n\
+        {{ params.shared }} {{ params.vpc_name }} {{ params.step_id }} {{ params.aws_region }} {{ params.list|tojson }} {{ params.own.k[1] }}\n";
+    let mut workflow = json!({
+        "workflow_id": "wf-1", "region_name": "eu-central-1", "is_default_vpc": "true", "vpc_name": "v", "subnet_name": "s",
+        "root_base_ami_id": "ami-0123456789abcdef0", "root_base_ami_name": "base/", "shared": "workflow's",
+        "list": [1, 2.50, true, null, "é"], "aws_tags": { "b": "1", "a": "2" },
+    });
+    let mut step = json!({
+        "step_id": "b", "previous_step_id": null, "shared": "step's", "own": { "k": [1, "two"] }, "metadata": { "x": 1 },
+    });
+    let repo = crate::harness::repo::Repo::new();
+    repo.write(
+        "workflow/workflow_param.json",
+        format!("// shared\n{workflow}"),
+    );
+    repo.write("workflow/s01/param.json", format!("# older\n{step}"));
+    repo.write("workflow/s01/templates/.pkr.hcl", template);
+    repo.commit("as the library has it");
+    let out = tempfile::tempdir().unwrap();
+    let folder = out.path().to_str().unwrap();
+    let ran = crate::harness::cli::Cli::within(repo.path()).run(&["render", "b", "--out", folder]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let rendered = std::fs::read_to_string(out.path().join("b.pkr.hcl")).unwrap();
+
+    let name = rendered.lines().next().unwrap();
+    let digits = name
+        .strip_prefix("base/wf-1/b/")
+        .expect("the name of contract §4");
+    assert!(
+        digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_hexdigit()),
+        "{name}"
+    );
+    workflow["profile_name"] = Value::Null;
+    workflow["aws_region"] = json!("eu-central-1");
+    let images = json!({ "source_ami_id": "ami-0123456789abcdef0", "source_ami_name": "base/", "output_ami_name": name });
+    let with = |base: &Value, more: &Value| {
+        let mut all = base.as_object().unwrap().clone();
+        all.extend(more.as_object().unwrap().clone());
+        Value::Object(all)
+    };
+    let builder = with(
+        &images,
+        &json!({ "workflow_param": workflow, "step_param": step }),
+    );
+    step = with(&step, &images);
+    let params = with(&workflow, &step);
+    let context = json!({ "builder": builder, "workflow_param": workflow, "step_param": step, "params": params });
+    let theirs = by_python(&context, &[template.to_owned()]).remove(0);
+    assert_eq!(theirs.as_deref(), Some(rendered.as_str()));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::sound;
 use crate::harness::cli::Cli;
-use crate::harness::emulator::Emulator;
+use crate::harness::emulator::{Emulator, python};
 
 #[test]
 fn no_credentials_and_no_region_say_where_was_looked() {
@@ -30,18 +30,41 @@ fn a_denied_call_names_its_action_and_expired_credentials_are_told() {
     let repo = sound();
     repo.commit("as it is");
     let emulator = Emulator::start();
-    for (kind, words) in [
-        ("denied", ["access denied", "ec2:DescribeImages"]),
-        ("expired", ["credentials", "expired"]),
+    for (operation, kind, words) in [
+        (
+            "DescribeImages",
+            "denied",
+            [
+                "access denied: ec2:DescribeImages",
+                "allow `ec2:DescribeImages` in the policy",
+            ],
+        ),
+        ("DescribeImages", "expired", ["is expired", "log in again"]),
+        (
+            "Query",
+            "denied",
+            [
+                "access denied: dynamodb:Query",
+                "allow `dynamodb:Query` in the policy",
+            ],
+        ),
+        (
+            "Query",
+            "expired",
+            ["DynamoDB table images", "log in again"],
+        ),
     ] {
         emulator.control_post(
             "/_control/faults",
-            &json!([{ "operation": "DescribeImages", "kind": kind, "times": 99 }]),
+            &json!([{ "operation": operation, "kind": kind, "times": 99 }]),
         );
-        Cli::within(repo.path())
-            .emulated(&emulator.endpoint())
-            .run(&["plan"])
-            .refuses(&words);
+        for command in ["plan", "status", "apply"] {
+            Cli::within(repo.path())
+                .emulated(&emulator.endpoint())
+                .env("RECONCILER_INVENTORY__TABLE", "images")
+                .run(&[command])
+                .refuses(&words);
+        }
     }
 }
 
@@ -53,12 +76,39 @@ fn a_base_image_that_does_not_exist_breaks_the_first_steps() {
     let ran = Cli::within(repo.path())
         .emulated(&emulator.endpoint())
         .run(&["plan"]);
-    ran.refuses(&["ami-0123456789abcdef0", "help:"]);
+    ran.refuses(&[
+        "the base image ami-0123456789abcdef0 does not exist in us-east-1, or is not shared with this account",
+        "packer_workspaces/workflow_param.json",
+        "help: image ids differ from region to region",
+    ]);
     assert!(ran.out.contains("blocked: a is broken"), "{}", ran.out);
 }
 
 #[test]
-fn a_packer_that_is_missing_is_told_and_nothing_is_recorded() {
+fn a_base_image_of_the_right_name_and_another_owner_is_none() {
+    let repo = sound();
+    repo.write(
+        "packer_workspaces/workflow_param.json",
+        "{\"workflow_id\": \"wf-1\", \"region_name\": \"us-east-1\", \"root_base_ami_name\": \"ubuntu-*\", \"root_base_ami_owner_account_id\": \"099720109477\"}",
+    );
+    repo.commit("as it is");
+    let emulator = Emulator::start();
+    emulator.control_post(
+        "/_control/base-image",
+        &json!({ "name": "ubuntu-24", "id": "ami-0123456789abcdef0", "owner": "666666666666" }),
+    );
+    let ran = Cli::within(repo.path())
+        .emulated(&emulator.endpoint())
+        .run(&["plan"]);
+    ran.refuses(&[
+        "no available image of 099720109477 in us-east-1 is called `ubuntu-*`",
+        "packer_workspaces/workflow_param.json",
+        "check the pattern, the owner's account id and the region",
+    ]);
+}
+
+#[test]
+fn a_table_of_another_schema_is_refused_and_nothing_is_written_to_it() {
     let repo = sound();
     repo.commit("as it is");
     let emulator = Emulator::start();
@@ -66,24 +116,32 @@ fn a_packer_that_is_missing_is_told_and_nothing_is_recorded() {
         "/_control/base-image",
         &json!({ "name": "base", "id": "ami-0123456789abcdef0" }),
     );
-    let state = tempfile::tempdir().unwrap();
-    let call = || {
+    let made = std::process::Command::new(python())
+        .args(["-c", "
+import boto3, sys
+table = boto3.client('dynamodb', endpoint_url=sys.argv[1], region_name='us-east-1', aws_access_key_id='test', aws_secret_access_key='test')
+table.create_table(TableName='images', BillingMode='PAY_PER_REQUEST', KeySchema=[{'AttributeName': 'id', 'KeyType': 'HASH'}],
+                   AttributeDefinitions=[{'AttributeName': 'id', 'AttributeType': 'S'}])
+", &emulator.endpoint()])
+        .status()
+        .unwrap();
+    assert!(made.success());
+    emulator.control_post("/_control/reset-calls", &json!(null));
+    for arguments in [["plan"], ["status"], ["apply"]] {
         Cli::within(repo.path())
             .emulated(&emulator.endpoint())
-            .env("RECONCILER_PACKER__BINARY", "/nowhere/packer")
-            .env("RECONCILER_STATE_DIR", state.path())
-    };
-    let ran = call().run(&["apply"]);
-    assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(
-        ran.out.contains("Packer is not at /nowhere/packer"),
-        "{ran:?}"
-    );
-    let status = call().run(&["status", "--output", "json"]);
-    let report: serde_json::Value = serde_json::from_str(&status.out).unwrap();
-    assert_eq!(
-        report["workflows"][0]["steps"][0]["ami_id"],
-        serde_json::Value::Null
-    );
-    assert_eq!(report["workflows"][0]["steps"][0]["state"], "backing-off");
+            .env("RECONCILER_INVENTORY__TABLE", "images")
+            .run(&arguments)
+            .refuses(&["DynamoDB table images cannot be used", "docs/inventory.md"]);
+    }
+    let calls = emulator.control_get("/_control/calls");
+    for write in [
+        "PutItem",
+        "UpdateItem",
+        "DeleteItem",
+        "TransactWriteItems",
+        "DeleteTable",
+    ] {
+        assert_eq!(calls[format!("dynamodb.{write}")], json!(null), "{calls}");
+    }
 }

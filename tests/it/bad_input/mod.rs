@@ -2,6 +2,7 @@
 
 mod aws;
 mod configuration;
+mod packer;
 mod parameters;
 mod repository;
 mod templates;

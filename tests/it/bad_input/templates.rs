@@ -48,17 +48,46 @@ fn a_template_that_never_ends_is_stopped() {
 
 #[test]
 fn a_template_that_is_not_utf8_is_named() {
-    with(b"\xff\xfe").refuses(&[FILE, "not UTF-8"]);
+    with(b"# one\nx = \"\xff\"\n")
+        .refuses(&["not UTF-8", "save the template as UTF-8"])
+        .points_at(&format!("{FILE}:2:6"));
 }
 
 #[test]
 fn a_step_makes_exactly_one_image() {
-    with(TEMPLATE.replace("sources = [\"source.amazon-ebs.x\"]", "")).refuses(&["makes no image"]);
+    with(TEMPLATE.replace("sources = [\"source.amazon-ebs.x\"]", "")).refuses(&[
+        "makes no image",
+        "packer_workspaces/b/b.pkr.hcl (rendered)",
+        "help:",
+    ]);
     with(TEMPLATE.replace(
         "[\"source.amazon-ebs.x\"]",
         "[\"source.amazon-ebs.x\", \"source.amazon-ebs.y\"]",
     ))
-    .refuses(&["makes 2 images"]);
+    .refuses(&["makes 2 images", "split the step"])
+    .points_at("packer_workspaces/b/b.pkr.hcl (rendered):6:37");
+    with(TEMPLATE.replace("amazon-ebs", "docker"))
+        .refuses(&["makes no machine image: the source `docker.x`"])
+        .points_at("packer_workspaces/b/b.pkr.hcl (rendered):6:14");
+    with(TEMPLATE.replace("[\"source.amazon-ebs.x\"]", "[\"source.amazon-ebs.y\"]"))
+        .refuses(&["no `source` block declares it", "there are: amazon-ebs.x"])
+        .points_at("packer_workspaces/b/b.pkr.hcl (rendered):6:14");
+}
+
+#[test]
+fn a_branch_for_one_source_image_is_checked_as_well() {
+    with(
+        "{% if builder.source_ami_id == 'ami-0aaaaaaaaaaaaaaaa' %}{{ nothing }}{% endif %}\n"
+            .to_owned()
+            + TEMPLATE,
+    )
+    .refuses(&["`nothing` is undefined (where the step starts from ami-0aaaaaaaaaaaaaaaa)"])
+    .points_at(&format!("{FILE}:1:"));
+    with(
+        TEMPLATE.to_owned()
+            + "{% if builder.source_ami_id == 'ami-0aaaaaaaaaaaaaaaa' %}build {\n  sources = [\"source.amazon-ebs.x\"]\n}\n{% endif %}",
+    )
+    .refuses(&["makes 2 images", "where the step starts from ami-0aaaaaaaaaaaaaaaa"]);
 }
 
 #[test]
@@ -67,5 +96,6 @@ fn malformed_hcl_and_force_deregister_are_refused() {
         .refuses(&["malformed HCL"])
         .points_at("packer_workspaces/b/b.pkr.hcl");
     with(TEMPLATE.replace("source_ami =", "force_deregister = true\n  source_ami ="))
-        .refuses(&["`force_deregister` is refused", "old image"]);
+        .refuses(&["`force_deregister` is refused", "old image"])
+        .points_at("packer_workspaces/b/b.pkr.hcl (rendered):2:3");
 }
