@@ -3,6 +3,7 @@
 
 mod keys;
 mod local_exec;
+mod policies;
 mod rewrite;
 mod signed;
 
