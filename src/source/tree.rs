@@ -58,16 +58,7 @@ impl CommitTree {
     ) -> Result<T, SourceError> {
         let store = self.store.get()?;
         let place = store.place();
-        store.with(|repository| {
-            let odb = repository
-                .odb()
-                .map_err(|error| unreadable(place, "the object database", &error))?;
-            read(&Reader {
-                repository,
-                odb,
-                place,
-            })
-        })
+        store.with(|repository| read(&Reader::new(repository, place)?))
     }
 }
 
@@ -117,13 +108,25 @@ impl GitTree for CommitTree {
 }
 
 /// The object database under one handle, for as long as one question takes.
-struct Reader<'r> {
+pub(super) struct Reader<'r> {
     repository: &'r Repository,
     odb: Odb<'r>,
     place: &'r str,
 }
 
-impl Reader<'_> {
+impl<'r> Reader<'r> {
+    /// Reads from this repository; `place` is its name for people.
+    pub(super) fn new(repository: &'r Repository, place: &'r str) -> Result<Self, SourceError> {
+        let odb = repository
+            .odb()
+            .map_err(|error| unreadable(place, "the object database", &error))?;
+        Ok(Self {
+            repository,
+            odb,
+            place,
+        })
+    }
+
     fn tree(&self, tree: Oid, path: &str) -> Result<Tree<'_>, SourceError> {
         self.repository.find_tree(tree).map_err(|error| {
             let what = if path.is_empty() {
@@ -141,6 +144,9 @@ impl Reader<'_> {
             .map(|entry| {
                 let name = std::str::from_utf8(entry.name_bytes())
                     .map_err(|_| not_utf8(entry.name_bytes(), folder))?;
+                if is_no_name(name) {
+                    return Err(forged(name, folder));
+                }
                 Ok(Entry {
                     name: name.to_owned(),
                     kind: kind(entry.filemode()),
@@ -168,7 +174,7 @@ impl Reader<'_> {
         Ok(Arc::from(object.data()))
     }
 
-    fn walk(
+    pub(super) fn walk(
         &self,
         tree: Oid,
         folder: &str,
@@ -196,6 +202,26 @@ impl Reader<'_> {
         }
         Ok(())
     }
+}
+
+/// What git never writes as a name and `git fsck` refuses, but a tree made by hand can hold: it would lead somewhere else when the
+/// files are laid out.
+fn is_no_name(name: &str) -> bool {
+    name.contains('/') || matches!(name, "" | "." | "..") || name.eq_ignore_ascii_case(".git")
+}
+
+fn forged(name: &str, folder: &str) -> SourceError {
+    SourceError::Person(
+        Diagnostic::new(format!(
+            "the tree holds the name {name:?}, which git never writes"
+        ))
+        .in_file(if folder.is_empty() {
+            "/"
+        } else {
+            folder.trim_end_matches('/')
+        })
+        .hint("somebody made this tree by hand: find out who pushed it"),
+    )
 }
 
 fn not_utf8(name: &[u8], folder: &str) -> SourceError {

@@ -3,6 +3,7 @@
 
 mod keys;
 mod local_exec;
+mod planted;
 mod policies;
 mod rewrite;
 mod signed;

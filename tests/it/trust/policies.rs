@@ -99,7 +99,7 @@ fn the_daemons_policies_allow_what_its_source_calls_and_nothing_else() {
 }
 
 #[test]
-fn a_real_build_and_the_clean_up_after_a_failed_one_need_nothing_that_the_policies_lack() {
+fn a_real_build_and_the_look_for_its_leftovers_need_nothing_that_the_policies_lack() {
     let farm = Farm::new();
     farm.step("a", None);
     farm.repo.commit("first");

@@ -1,7 +1,6 @@
 //! `require_signed_commits`: what counts as signed, and what happens to the rest.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::Guarded;
 use crate::harness::farm::Farm;
@@ -25,23 +24,8 @@ fn guarded() -> Guarded {
 
 /// Makes a commit object of these bytes and moves the branch to it.
 fn plant(repo: &Repo, object: &[u8]) {
-    let mut git = Command::new("git")
-        .args([
-            "hash-object",
-            "-t",
-            "commit",
-            "-w",
-            "--stdin",
-            "--literally",
-        ])
-        .current_dir(repo.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    git.stdin.take().unwrap().write_all(object).unwrap();
-    let id = String::from_utf8(git.wait_with_output().unwrap().stdout).unwrap();
-    repo.git(&["update-ref", "refs/heads/main", id.trim()]);
+    let id = super::planted::object(repo, "commit", object);
+    repo.git(&["update-ref", "refs/heads/main", &id]);
 }
 
 #[test]
