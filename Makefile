@@ -19,6 +19,7 @@ help:
 	@echo 'make demo      a small build farm comes up on this machine and tells its story'
 	@echo 'make test      every test, with real Packer and an emulated AWS'
 	@echo 'make check     format, clippy, documentation, dependency policy, systemd unit, generated files'
+	@echo 'make fuzz      search for inputs that break a reader, by coverage; FUZZ_SECONDS for each target'
 	@echo 'make bench     the benchmarks of docs/benchmarks.md'
 	@echo 'make mutants   proves that the tests catch the bugs of tests/mutants/ (half an hour)'
 	@echo 'make install   build for release and install below PREFIX ($(PREFIX)), DESTDIR honoured'
@@ -71,6 +72,16 @@ bench: tools
 # MUTANTS="name…" tries only those.
 mutants: tools
 	@exec $(TOOLS)/venv/bin/python scripts/mutants.py $(MUTANTS)
+
+# By coverage, with cargo-fuzz (cargo install cargo-fuzz). It asks for a nightly compiler; the pinned one does as well, for nothing here
+# needs a sanitizer: there is no unsafe code. The first build compiles the AWS SDK once more.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := machine_output parameters configuration record git_objects fingerprint hcl
+fuzz:
+	@command -v cargo-fuzz >/dev/null || { echo 'cargo-fuzz is missing: cargo install cargo-fuzz' >&2; exit 1; }
+	@for target in $(FUZZ_TARGETS); do \
+	  RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048; \
+	done
 
 install:
 	cargo build --locked --release --bin reconciler

@@ -15,6 +15,8 @@ pub mod clock;
 pub mod config;
 pub mod desired;
 pub mod diagnostic;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod ids;
 pub mod inventory;
 pub mod plan;

@@ -330,7 +330,8 @@ fn apply(mut raw: RawConfig, mut overrides: Map<String, Value>) -> Result<RawCon
     Ok(raw)
 }
 
-fn check(raw: RawConfig, around: &Surroundings) -> Result<Config, Diagnostic> {
+/// From what is typed to what is meant.
+pub(crate) fn check(raw: RawConfig, around: &Surroundings) -> Result<Config, Diagnostic> {
     let state_dir = state_dir(raw.state_dir.as_deref(), around)?;
     let inventory = raw.inventory.unwrap_or_default();
     let aws = raw.aws.unwrap_or_default();

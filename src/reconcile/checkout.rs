@@ -490,9 +490,9 @@ impl<'a> Desired<'a> {
         // What was worked out under another rule was not held to this one.
         if let LocalExec::Denied { plugins } = &checkout.local_exec {
             inputs.field(b"local exec denied");
-            plugins.iter().for_each(|plugin| {
+            for plugin in plugins {
                 inputs.field(plugin.as_bytes());
-            });
+            }
         }
         Self {
             checkout,

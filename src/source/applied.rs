@@ -22,11 +22,9 @@ impl LastApplied {
     #[must_use]
     pub fn of(state_dir: &Path, place: &str, reference: &str) -> Self {
         let digest = Sha256::digest(format!("{place}\n{reference}").as_bytes());
-        let name: String = digest
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let digest: [u8; 32] = digest.into();
+        let begin = digest.first_chunk().copied().unwrap_or_default();
+        let name = format!("{:016x}", u64::from_be_bytes(begin));
         Self {
             path: state_dir.join("applied").join(name),
         }

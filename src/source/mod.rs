@@ -11,6 +11,7 @@ pub mod discover;
 mod error;
 mod fetch;
 pub mod fetcher;
+pub(crate) mod fuzz;
 pub mod named;
 mod plain;
 pub mod remembered;

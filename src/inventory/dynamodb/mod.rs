@@ -13,6 +13,7 @@ mod attributes;
 mod beats;
 mod builds;
 mod error;
+pub(crate) mod fuzz;
 mod item;
 mod leases;
 mod schema;

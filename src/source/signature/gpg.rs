@@ -1,4 +1,4 @@
-//! OpenPGP signatures, verified by `git verify-commit` and `git verify-tag` against a keyring that holds the allowed keys and no other.
+//! `OpenPGP` signatures, verified by `git verify-commit` and `git verify-tag` against a keyring that holds the allowed keys and no other.
 //!
 //! The child reads no configuration but the repository's own, of which everything that could start a program is overruled; it fetches
 //! nothing and follows no replacement of objects.
@@ -80,7 +80,7 @@ pub(super) fn verify(
     judge(ran.status.success(), &ran.err, home)
 }
 
-/// What gpg's status lines say (doc/DETAILS of GnuPG).
+/// What gpg's status lines say (doc/DETAILS of `GnuPG`).
 fn judge(passed: bool, said: &str, home: &Path) -> Result<Signer, Refusal> {
     let status = |name: &str| {
         said.lines().find_map(|line| {
