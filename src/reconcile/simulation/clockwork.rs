@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::world::World;
 
-/// SplitMix64: small, and the same everywhere.
+/// `SplitMix64`: small, and the same everywhere.
 pub(super) struct Dice(u64);
 
 impl Dice {
@@ -124,9 +124,10 @@ impl Handle {
     async fn latency(&self) {
         let millis = {
             let mut world = self.world();
-            match world.misfortune(30) {
-                true => world.dice.between(1_000, 20_000),
-                false => world.dice.between(1, 80),
+            if world.misfortune(30) {
+                world.dice.between(1_000, 20_000)
+            } else {
+                world.dice.between(1, 80)
             }
         };
         self.sleep(Duration::from_millis(millis)).await;

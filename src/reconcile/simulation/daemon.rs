@@ -51,7 +51,7 @@ pub(super) struct Git(pub(super) u8);
 impl Git {
     pub(super) fn wants(&self, step: &str, source: &AmiId) -> Fingerprint {
         let mut bytes = [self.0; 32];
-        bytes[1..1 + step.len()].copy_from_slice(step.as_bytes());
+        bytes[1..=step.len()].copy_from_slice(step.as_bytes());
         let source = source.as_str().as_bytes();
         bytes[4..4 + source.len()].copy_from_slice(source);
         Digest::from_bytes(bytes)
@@ -236,7 +236,7 @@ async fn pass(
             running.borrow_mut().remove(&key);
         });
     }
-    if swept.is_none_or(|last| at.now() - last > Duration::from_mins(10)) {
+    if swept.is_none_or(|last| at.now().saturating_sub(last) > Duration::from_mins(10)) {
         *swept = Some(at.now());
         sweep(at, held, &unrecorded).await?;
     }
@@ -402,7 +402,7 @@ async fn await_end(
         let beat = at.call(move |world| world.beats.get(&id).cloned()).await?;
         let life = match &beat {
             None => Life::None {
-                watched: asked - since,
+                watched: asked.saturating_sub(since),
                 silence,
             },
             Some(beat) => {
@@ -614,7 +614,7 @@ async fn sweep(
             Care::Leave => {}
             Care::Forget => {
                 at.call(move |world| forget(world, &id, token, false))
-                    .await?
+                    .await?;
             }
             Care::LookFor { image, last } => {
                 if !held.holds(at) {

@@ -92,13 +92,11 @@ fn play(game: Game) -> (Result<usize, String>, Vec<String>) {
 
 fn wanted(step: &StepId, world: &World) -> Option<crate::desired::components::Fingerprint> {
     let git = daemon::Git(world.wanted);
-    match step.as_str() {
-        "a" => Some(git.wants("a", &daemon::base().id)),
-        _ => {
-            let parent = world.records.get(&StepId::new("a"))?;
-            Some(git.wants("b", &parent.ami_id))
-        }
+    if step.as_str() == "a" {
+        return Some(git.wants("a", &daemon::base().id));
     }
+    let parent = world.records.get(&StepId::new("a"))?;
+    Some(git.wants("b", &parent.ami_id))
 }
 
 /// One misfortune, of some host or of all.
@@ -203,13 +201,7 @@ fn whatever_fails_nothing_is_lost_and_nothing_is_built_twice() {
         }
     }
     let seconds = began.elapsed().as_secs_f64();
-    #[expect(
-        clippy::print_stderr,
-        reason = "figures of a test, for whoever asks for them"
-    )]
-    {
-        eprintln!("{seeds} seeds, {steps} steps in {seconds:.1} s");
-    }
+    eprintln!("{seeds} seeds, {steps} steps in {seconds:.1} s");
 }
 
 #[test]
@@ -236,10 +228,6 @@ fn every_mistake_that_is_put_in_is_found() {
             let why = play(with_bug(seed)).0.err()?;
             Some((seed, why))
         });
-        #[expect(
-            clippy::print_stderr,
-            reason = "figures of a test, for whoever asks for them"
-        )]
         match found {
             Some((seed, why)) => eprintln!("{bug:?}: seed {seed}: {why}"),
             None => missed.push(bug),

@@ -24,6 +24,10 @@ pub(super) struct ModelImage {
 
 /// One build, as a god sees it.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that do not exclude each other"
+)]
 pub(super) struct ModelBuild {
     pub(super) step: StepId,
     pub(super) fingerprint: Fingerprint,
