@@ -13,7 +13,7 @@ export OPENSSL_LIB_DIR := $(TOOLS)/root/usr/lib/$(shell cc -print-multiarch)
 export OPENSSL_STATIC := 1
 endif
 
-.PHONY: help tools demo test check bench mutants install generate generated
+.PHONY: help tools demo test check bench soak run-soak mutants install generate generated
 
 help:
 	@echo 'make demo      a small build farm comes up on this machine and tells its story'
@@ -21,6 +21,7 @@ help:
 	@echo 'make check     format, clippy, documentation, dependency policy, systemd unit, generated files'
 	@echo 'make fuzz      search for inputs that break a reader, by coverage; FUZZ_SECONDS for each target'
 	@echo 'make bench     the benchmarks of docs/benchmarks.md'
+	@echo 'make soak      the kill loop, the crash matrix and the fault table at length (ROUNDS=200, SEED=)'
 	@echo 'make mutants   proves that the tests catch the bugs of tests/mutants/ (half an hour)'
 	@echo 'make install   build for release and install below PREFIX ($(PREFIX)), DESTDIR honoured'
 	@echo 'make generate  write the generated files anew'
@@ -70,6 +71,18 @@ bench: tools
 	@exec $(TOOLS)/venv/bin/python scripts/bench
 
 # MUTANTS="name…" tries only those.
+# What `make test` does in small: SIGKILL at random moments, every row of the crash matrix, every fault of the table.
+ROUNDS ?= 200
+SEED ?=
+
+soak: tools
+	@$(MAKE) --no-print-directory run-soak
+
+run-soak:
+	ROUNDS=$(ROUNDS) SEED=$(SEED) cargo test --locked --test it kill_loop -- --nocapture
+	RECONCILER_CRASH_ROWS=all cargo test --locked --test it crash_matrix -- --nocapture
+	RECONCILER_FAULT_SEED=$(SEED) cargo test --locked --test it faults -- --include-ignored --nocapture
+
 mutants: tools
 	@exec $(TOOLS)/venv/bin/python scripts/mutants.py $(MUTANTS)
 

@@ -2,6 +2,7 @@
 //!
 //! The only folder that loads AWS configuration; `catalog::ec2` and `inventory::dynamodb` take the clients made here.
 
+pub mod budget;
 mod environment;
 pub mod error;
 pub mod session;

@@ -18,6 +18,8 @@ use aws_config::{BehaviorVersion, ConfigLoader, Region as SdkRegion, SdkConfig};
 use aws_sdk_ec2::config::retry::RetryConfig;
 use aws_sdk_ec2::config::timeout::TimeoutConfig;
 use aws_sdk_ec2::config::{Credentials, ProvideCredentials};
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
 pub use super::environment::PackerEnvironment;
 use super::environment::Reach;
@@ -56,9 +58,18 @@ impl Session {
             .retry_config(retries())
             .timeout_config(timeouts());
         // Loading the host's TLS roots takes longer than all the rest; a plain endpoint has no use for them.
-        if emulated {
-            loader = loader.http_client(aws_smithy_http_client::Builder::new().build_http());
-        }
+        let transport = aws_smithy_http_client::Builder::new();
+        let transport = if emulated {
+            transport.build_http()
+        } else {
+            transport
+                .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+                .build_https()
+        };
+        loader = loader.http_client(match &settings.budget {
+            Some(budget) => budget.limit(transport),
+            None => transport,
+        });
         if let Some(url) = &settings.endpoint_url {
             loader = loader.endpoint_url(url);
         }

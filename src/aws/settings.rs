@@ -3,9 +3,11 @@
 //! Only words are put in order here; `session` looks them up.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::aws::budget::CallBudget;
 use crate::config::AwsConfig;
 use crate::workflow::WorkflowParams;
 
@@ -23,6 +25,8 @@ pub struct SessionSettings {
     pub default_region: Option<String>,
     /// An emulator for every service.
     pub endpoint_url: Option<String>,
+    /// How many calls may be made; none: as many as there are.
+    pub budget: Option<Arc<CallBudget>>,
 }
 
 impl SessionSettings {
@@ -35,6 +39,7 @@ impl SessionSettings {
             region: params.region.clone(),
             default_region: config.region.clone(),
             endpoint_url: config.endpoint_url.clone(),
+            budget: Some(CallBudget::of_process(config.max_calls_per_second)),
         }
     }
 
@@ -45,6 +50,7 @@ impl SessionSettings {
             profile: config.profile.clone(),
             default_region: config.region.clone(),
             endpoint_url: config.endpoint_url.clone(),
+            budget: Some(CallBudget::of_process(config.max_calls_per_second)),
             ..Self::default()
         }
     }

@@ -6,6 +6,7 @@
 mod blame;
 pub mod packer;
 pub mod process;
+pub mod retention;
 pub mod supervisor;
 pub mod verdict;
 

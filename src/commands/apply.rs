@@ -7,7 +7,7 @@ use std::sync::Arc;
 use reconciler::diagnostic::Diagnostic;
 use reconciler::ids::StepId;
 use reconciler::inventory::journal::{Attempt, Progress};
-use reconciler::plan::decision::Decision;
+use reconciler::plan::decision::{BuildSource, Decision};
 use reconciler::plan::text;
 use reconciler::plan::words::{LineCounts, duration_words, sentence};
 use reconciler::reconcile::cache::Kept;
@@ -130,13 +130,20 @@ pub(crate) async fn run(named: Option<&Path>, args: &ApplyArgs) -> Result<ExitCo
 }
 
 fn is_failure(decision: &Decision) -> bool {
-    matches!(
+    // Tried as often as a command tries, and given up: it would be tried once more.
+    let given_up = matches!(
         decision,
-        Decision::Broken(_)
-            | Decision::Quarantined(_)
-            | Decision::BackingOff { .. }
-            | Decision::Blocked(_)
-    )
+        Decision::Build(build)
+            if matches!(build.source, BuildSource::Known { attempt, .. } if attempt > 0)
+    );
+    given_up
+        || matches!(
+            decision,
+            Decision::Broken(_)
+                | Decision::Quarantined(_)
+                | Decision::BackingOff { .. }
+                | Decision::Blocked(_)
+        )
 }
 
 /// Refuses a step that does not exist before anything is done.

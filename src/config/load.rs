@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use serde_json::{Map, Value};
 
+use crate::build::retention::Retention;
 use crate::config::place::placed;
 use crate::config::raw::{
     RawBaseAmiPolicy, RawConfig, RawLogFormat, RawOnShutdown, RawOnSuperseded, RawRepository,
@@ -35,10 +36,15 @@ pub struct Surroundings {
 const PREFIX: &str = "RECONCILER_";
 
 /// Variables of that prefix that are no keys.
-const NOT_KEYS: [&str; 3] = ["RECONCILER_CONFIG", "RECONCILER_HOST", "RECONCILER_LOG"];
+const NOT_KEYS: [&str; 4] = [
+    "RECONCILER_CONFIG",
+    "RECONCILER_HOST",
+    "RECONCILER_LOG",
+    crate::failpoint::VARIABLE,
+];
 
 /// Keys that may be overridden, each with the type of its value.
-const KEYS: [(&str, Kind); 30] = [
+const KEYS: [(&str, Kind); 35] = [
     ("state_dir", Kind::Text),
     ("ami_name", Kind::Text),
     ("base_ami_policy", Kind::Text),
@@ -55,6 +61,7 @@ const KEYS: [(&str, Kind); 30] = [
     ("aws.region", Kind::Text),
     ("aws.profile", Kind::Text),
     ("aws.endpoint_url", Kind::Text),
+    ("aws.max_calls_per_second", Kind::Number),
     ("aws.emulator.source_overrides", Kind::Json),
     ("packer.binary", Kind::Text),
     ("packer.plugin_path", Kind::Text),
@@ -64,6 +71,10 @@ const KEYS: [(&str, Kind); 30] = [
     ("secrets.fingerprint_key", Kind::Text),
     ("secrets.parameters", Kind::List),
     ("secrets.values", Kind::Json),
+    ("packer.log_limit_mib", Kind::Number),
+    ("builds.keep", Kind::Number),
+    ("builds.max_age", Kind::Text),
+    ("builds.max_size_mib", Kind::Number),
     ("retry.initial", Kind::Text),
     ("retry.max", Kind::Text),
     ("retry.person", Kind::Text),
@@ -324,8 +335,9 @@ fn apply(mut raw: RawConfig, mut overrides: Map<String, Value>) -> Result<RawCon
     );
     take_below!(secrets: fingerprint_key, parameters, values);
     take_below!(inventory: table, region, create, path);
-    take_below!(aws: region, profile, endpoint_url, emulator);
-    take_below!(packer: binary, plugin_path, timeout, grace, pass_env);
+    take_below!(aws: region, profile, endpoint_url, max_calls_per_second, emulator);
+    take_below!(packer: binary, plugin_path, timeout, grace, pass_env, log_limit_mib);
+    take_below!(builds: keep, max_age, max_size_mib);
     take_below!(retry: initial, max, person);
     Ok(raw)
 }
@@ -337,6 +349,7 @@ pub(crate) fn check(raw: RawConfig, around: &Surroundings) -> Result<Config, Dia
     let aws = raw.aws.unwrap_or_default();
     let packer = raw.packer.unwrap_or_default();
     let retry = raw.retry.unwrap_or_default();
+    let builds = raw.builds.unwrap_or_default();
     let ami_name = raw.ami_name.unwrap_or_else(|| DEFAULT_TEMPLATE.to_owned());
     if !ami_name.contains("{fingerprint}") {
         return Err(
@@ -348,6 +361,13 @@ pub(crate) fn check(raw: RawConfig, around: &Surroundings) -> Result<Config, Dia
     if max_concurrent_builds == 0 {
         return Err(Diagnostic::new("`max_concurrent_builds` is 0")
             .hint("1 or more; stop the service to build nothing"));
+    }
+    let max_calls_per_second = aws
+        .max_calls_per_second
+        .unwrap_or_else(|| AwsConfig::default().max_calls_per_second);
+    if max_calls_per_second == 0 {
+        return Err(Diagnostic::new("`aws.max_calls_per_second` is 0")
+            .hint("1 or more, 50 by default; a build needs some forty in all"));
     }
     Ok(Config {
         inventory: match inventory.table {
@@ -368,6 +388,7 @@ pub(crate) fn check(raw: RawConfig, around: &Surroundings) -> Result<Config, Dia
             region: aws.region,
             profile: aws.profile,
             endpoint_url: aws.endpoint_url,
+            max_calls_per_second,
             source_overrides: aws
                 .emulator
                 .and_then(|emulator| emulator.source_overrides)
@@ -379,6 +400,7 @@ pub(crate) fn check(raw: RawConfig, around: &Surroundings) -> Result<Config, Dia
             timeout: duration("packer.timeout", packer.timeout.as_deref(), 4 * 3600)?,
             grace: duration("packer.grace", packer.grace.as_deref(), 300)?,
             pass_env: packer.pass_env.unwrap_or_default(),
+            log_limit: packer.log_limit_mib.unwrap_or(64).max(1) as u64 * 1024 * 1024,
         },
         ami_name,
         base_ami_policy: match raw.base_ami_policy {
@@ -396,6 +418,15 @@ pub(crate) fn check(raw: RawConfig, around: &Surroundings) -> Result<Config, Dia
         },
         interval: duration("interval", raw.interval.as_deref(), 300)?,
         lease_duration: duration("lease_duration", raw.lease_duration.as_deref(), 30)?,
+        builds: Retention {
+            keep: builds.keep.unwrap_or(Retention::default().keep),
+            max_age: duration("builds.max_age", builds.max_age.as_deref(), 90 * 24 * 3600)?,
+            max_bytes: builds
+                .max_size_mib
+                .map_or(Retention::default().max_bytes, |mib| {
+                    mib as u64 * 1024 * 1024
+                }),
+        },
         retry: RetryConfig {
             initial: duration("retry.initial", retry.initial.as_deref(), 30)?,
             max: duration("retry.max", retry.max.as_deref(), 1800)?,

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::build::retention::Retention;
 use crate::secrets::SecretsConfig;
 pub use trust::{LocalExec, Rewrite, SignaturePolicy, TrustConfig};
 
@@ -47,6 +48,8 @@ pub struct Config {
     pub retry: RetryConfig,
     /// Where secrets come from, and which parameters are secret.
     pub secrets: SecretsConfig,
+    /// Which folders of old builds are kept.
+    pub builds: Retention,
     /// How logs are written by the daemon.
     pub log_format: LogFormat,
 }
@@ -103,7 +106,7 @@ pub enum InventoryConfig {
 }
 
 /// How AWS is reached. What the workflow says (profile, region, keys) comes before this.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AwsConfig {
     /// Region where neither the workflow nor the profile names one.
     pub region: Option<String>,
@@ -113,6 +116,20 @@ pub struct AwsConfig {
     pub endpoint_url: Option<String>,
     /// Attributes put into every `source "amazon-…"` while an emulator is used: name to JSON value.
     pub source_overrides: BTreeMap<String, serde_json::Value>,
+    /// How many calls this program makes in one second, at most, over all workflows.
+    pub max_calls_per_second: usize,
+}
+
+impl Default for AwsConfig {
+    fn default() -> Self {
+        Self {
+            region: None,
+            profile: None,
+            endpoint_url: None,
+            source_overrides: BTreeMap::new(),
+            max_calls_per_second: 50,
+        }
+    }
 }
 
 /// How Packer is run.
@@ -128,6 +145,8 @@ pub struct PackerConfig {
     pub grace: Duration,
     /// Names of environment variables that builds get beside the fixed list.
     pub pass_env: Vec<String>,
+    /// How many bytes of a build's log are kept, more or less: its head and its tail.
+    pub log_limit: u64,
 }
 
 /// What happens when a newer base image appears.

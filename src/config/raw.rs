@@ -37,6 +37,8 @@ pub struct RawConfig {
     pub retry: Option<RawRetry>,
     /// Where secrets come from, and which parameters are secret.
     pub secrets: Option<RawSecrets>,
+    /// Which folders of old builds, with their logs, are kept on this host.
+    pub builds: Option<RawBuilds>,
     /// How the daemon writes its log: `auto`, `text`, `json` or `journald`.
     pub log_format: Option<RawLogFormat>,
 }
@@ -103,6 +105,8 @@ pub struct RawAws {
     pub profile: Option<String>,
     /// An emulator for every service.
     pub endpoint_url: Option<String>,
+    /// How many calls this program makes in one second, at most, over all workflows; Packer's are its own.
+    pub max_calls_per_second: Option<usize>,
     /// Only while `endpoint_url` is set.
     pub emulator: Option<RawEmulator>,
 }
@@ -129,6 +133,8 @@ pub struct RawPacker {
     pub grace: Option<String>,
     /// Environment variables that builds get beside the fixed list.
     pub pass_env: Option<Vec<String>>,
+    /// How much of a build's log is kept, in MiB: its head and its tail.
+    pub log_limit_mib: Option<usize>,
 }
 
 /// Secrets: never a value, only where one is.
@@ -153,6 +159,19 @@ pub struct RawRetry {
     pub max: Option<String>,
     /// Wait after a failure that a person has to mend.
     pub person: Option<String>,
+}
+
+/// Which folders of old builds are kept: one goes that is older than `max_age`, or has `keep` newer ones, or for which `max_size_mib` has no room.
+/// A build that runs, and one that a step's state speaks of, always stay.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawBuilds {
+    /// How many.
+    pub keep: Option<usize>,
+    /// How long.
+    pub max_age: Option<String>,
+    /// How much of the disk, all in all, in MiB.
+    pub max_size_mib: Option<usize>,
 }
 
 /// What happens when a newer base image appears.

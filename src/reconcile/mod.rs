@@ -12,6 +12,7 @@ mod evidence;
 pub mod failure;
 pub mod finish;
 pub mod guard;
+mod housekeeping;
 pub mod lease;
 pub mod look;
 pub mod observe;

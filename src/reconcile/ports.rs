@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::aws::budget::CallBudget;
 use crate::aws::session::{PackerEnvironment, Session, SessionSettings, StaticKeys};
 use crate::build::ImageBuilder;
 use crate::build::packer::{HeartbeatSettings, PackerBuilder, PackerSettings};
@@ -14,6 +15,7 @@ use crate::catalog::ImageCatalog;
 use crate::catalog::ec2::Ec2Catalog;
 use crate::config::{Config, InventoryConfig};
 use crate::diagnostic::Diagnostic;
+use crate::failpoint;
 use crate::ids::Region;
 use crate::inventory::Inventory;
 use crate::inventory::dynamodb::DynamoDbInventory;
@@ -55,7 +57,7 @@ impl Ports {
         let mut settings = access.settings.clone();
         settings.environment = access.session.packer_environment().await?;
         Ok(Self {
-            builder: Arc::new(PackerBuilder::new(settings)),
+            builder: failpoint::building(Arc::new(PackerBuilder::new(settings))),
             ..self.clone()
         })
     }
@@ -95,6 +97,7 @@ pub async fn connect(
         default_region: config.aws.region.clone(),
         endpoint_url: config.aws.endpoint_url.clone(),
         keys: static_keys(params),
+        budget: Some(CallBudget::of_process(config.aws.max_calls_per_second)),
     };
     if usage == Use::LookOffline
         && let InventoryConfig::Sqlite { path } = &config.inventory
@@ -124,14 +127,14 @@ pub async fn connect(
         Use::LookOffline => None,
         Use::Look | Use::Ask | Use::Act => Some(Arc::new(Ec2Catalog::new(session.ec2()))),
     };
-    Ok(Ports {
+    Ok(failpoint::within(Ports {
         inventory,
         catalog,
         builder: Arc::new(builder),
         region: session.region().clone(),
         redactor: OpenSecrets::read(&config.secrets).redactor(&params.values),
         access: (usage == Use::Act).then(|| Arc::new(Access { session, settings })),
-    })
+    }))
 }
 
 /// How long a build may be silent before another host takes it for dead. Longer than a lease: an hour of work hangs on it.

@@ -136,7 +136,15 @@ pub async fn start(
     let job = job(
         desired, loaded, &attempt, ami_name, rendered, timeout, secrets,
     )?;
-    match ports.builder.start(&job).await {
+    let started = match ports.builder.start(&job).await {
+        // Whatever went wrong, its supervisor may run; one that does not is refused from here on.
+        Err(error) => match ports.builder.find(&attempt.build_id).await {
+            Ok(Some(running)) => Ok(running),
+            _ => Err(error),
+        },
+        started => started,
+    };
+    match started {
         Ok(running) => {
             append(
                 ports,

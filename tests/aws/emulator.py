@@ -1,7 +1,16 @@
 """An AWS for tests and the demo: moto behind a door that is as strict as EC2 and as unkind as a network.
 
-What it adds to moto stands in README.md beside this file. Prints one line of JSON, {"port": N}, when it listens, and ends when
-its standard input closes or on SIGTERM, so that it never outlives whoever started it.
+Prints one line of JSON, {"port": N}, when it listens, and ends when its standard input closes or on SIGTERM, so that it never outlives
+whoever started it. Tests that share one keep apart by region.
+
+A fault is a rule, set by POST /_control/faults (a list that replaces all rules) or /_control/add-faults (a list that comes to them):
+
+    {"operation": "CreateImage", "kind": "drop-after", "nth": 2, "times": 1, "region": "us-east-1", "from": "packer"}
+
+`operation` is with or without its service, or "*"; `region` and `from` ("packer" or "reconciler", by the user agent) may be left out.
+Kinds: throttle, internal, denied, expired, capacity (an error instead of the effect); drop-before, drop-after (the connection is cut, before
+or after the effect); truncate (half of the answer); duplicate (the call takes effect twice, as a repeated request does); pending, failed
+(on what makes an image: it stays pending for two seconds, or fails).
 """
 
 import argparse
@@ -13,6 +22,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections import Counter
 from urllib.parse import parse_qs, urlencode
 
@@ -33,19 +43,26 @@ class State:
         # moto looks and then writes: without a lock two conditional writes can both win.
         self.tables = threading.Lock()
         self.calls = Counter()
+        # One (time, operation, region, caller) a call.
         self.log = []
+        # What became of images: names made, names refused as duplicates, available ones that were deregistered.
+        self.images = []
         self.faults = []
+        self.met = Counter()
         self.pending_seconds = 0.0
         self.fail_images = False
 
-    def fault_for(self, name):
+    def fault_for(self, name, region, caller):
         """The first rule that this call meets. A rule counts the calls it matches: `nth` (from 1) is the first to fail, `times` how many do."""
         for rule in self.faults:
             if rule["operation"] not in (name, name.split(".")[-1], "*"):
                 continue
+            if rule.get("region", region) != region or rule.get("from", caller) != caller:
+                continue
             rule["seen"] = rule.get("seen", 0) + 1
             first = rule.get("nth", 1)
             if first <= rule["seen"] < first + rule.get("times", 1):
+                self.met[f"{region} {rule['operation']} {rule['kind']}"] += 1
                 return rule["kind"]
         return None
 
@@ -59,6 +76,11 @@ def backend(region):
 
 def own_images(region):
     return list(backend(region).amis.values())
+
+
+def caller_of(environ):
+    agent = environ.get("HTTP_USER_AGENT", "").lower()
+    return "packer" if "packer" in agent or "aws-sdk-go" in agent else "reconciler" if "aws-sdk-rust" in agent else "other"
 
 
 def operation(environ, body):
@@ -108,6 +130,7 @@ def duplicate_name(name, region, form):
     wanted = form.get("Name", [None])[0]
     for image in own_images(region):
         if image.name == wanted and image.owner_id == ACCOUNT:
+            STATE.images.append({"event": "refused", "name": wanted, "region": region})
             return ec2_error("InvalidAMIName.Duplicate", f"AMI name {wanted} is already in use by AMI {image.id}", 400)
     return None
 
@@ -125,25 +148,38 @@ def tag_snapshots(region, before, tags):
             backend(region).create_tags([image.ebs_snapshot.id], tags)
 
 
-def age_new_images(region, before):
+def age_new_images(region, before, kind):
     """New images are pending for a while, or fail, as the test wants."""
+    pending = 2.0 if kind == "pending" else STATE.pending_seconds
     for image in own_images(region):
         if image.id in before:
             continue
         complete(image)
-        if STATE.fail_images:
+        STATE.images.append({"event": "made", "name": image.name, "id": image.id, "region": region})
+        if STATE.fail_images or kind == "failed":
             image.state = "failed"
-        elif STATE.pending_seconds > 0:
+        elif pending > 0:
             image.state = "pending"
-            timer = threading.Timer(STATE.pending_seconds, lambda image=image: setattr(image, "state", "available"))
+            timer = threading.Timer(pending, lambda image=image: setattr(image, "state", "available"))
             timer.daemon = True
             timer.start()
 
 
-def resources():
-    """Everything that a build could leave behind, over all regions."""
+def note_removal(name, region, form):
+    """An available image that goes is what must never happen by itself."""
+    if name != "ec2.DeregisterImage":
+        return
+    image = backend(region).amis.get(form.get("ImageId", [None])[0])
+    if image is not None:
+        STATE.images.append({"event": f"removed-{image.state}", "name": image.name, "id": image.id, "region": region})
+
+
+def resources(wanted):
+    """Everything that a build could leave behind, in one region or over all of them."""
     found = {"instances": [], "key_pairs": [], "security_groups": [], "images": [], "snapshots": []}
     for region, one in list(ec2_backends[ACCOUNT].items()):
+        if wanted not in (None, region):
+            continue
         for reservation in list(one.reservations.values()):
             for instance in reservation.instances:
                 found["instances"].append({"id": instance.id, "state": instance.state, "key_name": instance.key_name, "region": region})
@@ -152,31 +188,57 @@ def resources():
             found["security_groups"] += [group.name for group in groups.values() if group.name != "default"]
         for image in list(one.amis.values()):
             tags = {tag["key"]: tag["value"] for tag in image.get_tags()}
-            found["images"].append({"id": image.id, "name": image.name, "state": image.state, "tags": tags, "region": region})
+            found["images"].append({"id": image.id, "name": image.name, "state": image.state, "tags": tags, "region": region, "snapshots": [image.ebs_snapshot.id]})
         for snapshot in list(one.snapshots.values()):
             tags = {tag["key"]: tag["value"] for tag in snapshot.get_tags()}
             found["snapshots"].append({"id": snapshot.id, "description": snapshot.description, "tags": tags})
     return found
 
 
-def control(path, method, body):
+def calls(region, caller):
+    return dict(Counter(name for _, name, where, who in STATE.log if region in (None, where) and caller in (None, who)))
+
+
+def busiest_second(caller):
+    """The most calls that began within any one second."""
+    times, most, first = [at for at, _, _, who in STATE.log if caller in (None, who)], 0, 0
+    for last, at in enumerate(times):
+        while times[first] <= at - 1.0:
+            first += 1
+        most = max(most, last - first + 1)
+    return {"calls": len(times), "most": most}
+
+
+def control(path, query, method, body):
+    asked = {key: values[0] for key, values in parse_qs(query).items()}
+    region, caller = asked.get("region"), asked.get("from")
     if path == "/_control/calls":
         with STATE.lock:
-            return dict(STATE.calls)
+            return dict(STATE.calls) if not asked else calls(region, caller)
     if path == "/_control/log":
         with STATE.lock:
-            return STATE.log[-1000:]
+            return [entry[1] for entry in STATE.log[-5000:] if region in (None, entry[2])]
+    if path == "/_control/rate":
+        with STATE.lock:
+            return busiest_second(caller)
+    if path == "/_control/met":
+        with STATE.lock:
+            return dict(STATE.met)
+    if path == "/_control/images":
+        return [one for one in list(STATE.images) if region in (None, one["region"])]
     if path == "/_control/resources":
-        return resources()
+        return resources(region)
     if method != "POST":
         return None
     value = json.loads(body or b"null")
     with STATE.lock:
         if path == "/_control/reset-calls":
             STATE.calls.clear()
-            STATE.log.clear()
+            STATE.log = [entry for entry in STATE.log if region not in (None, entry[2])]
         elif path == "/_control/faults":
             STATE.faults = value or []
+        elif path == "/_control/add-faults":
+            STATE.faults += value
         elif path == "/_control/pending":
             STATE.pending_seconds = float(value["seconds"])
         elif path == "/_control/fail-images":
@@ -213,15 +275,16 @@ class Door:
         body = environ["wsgi.input"].read(length) if length else b""
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
         if path.startswith("/_control/"):
-            answer = control(path, method, body)
+            answer = control(path, environ.get("QUERY_STRING", ""), method, body)
             status = 404 if answer is None else 200
             return self.send(start_response, (status, "application/json", json.dumps(answer).encode()))
         name, region, form = operation(environ, body)
+        caller = caller_of(environ)
         with STATE.lock:
             STATE.calls[name] += 1
-            STATE.log.append(name)
-            del STATE.log[:-5000]
-            kind = STATE.fault_for(name)
+            STATE.log.append((time.monotonic(), name, region, caller))
+            del STATE.log[:-50000]
+            kind = STATE.fault_for(name, region, caller)
         if kind in ERRORS:
             return self.send(start_response, injected(kind, name.split(".")[0]))
         if kind == "drop-before":
@@ -236,13 +299,15 @@ class Door:
         snapshot_tags = {}
         if name == "ec2.CreateImage":
             body, snapshot_tags = self.without_snapshot_tags(body)
+        note_removal(name, region, form)
         with STATE.tables if name.startswith("dynamodb.") else contextlib.nullcontext():
             answer = self.ask(environ, body)
-            if kind == "duplicate":
-                answer = self.ask(environ, body)
+            # EC2 knows a repeated launch by its client token, and answers as before.
+            if kind == "duplicate" and name != "ec2.RunInstances":
+                answer = duplicate_name(name, region, form) or self.ask(environ, body)
         if creates:
             tag_snapshots(region, before, snapshot_tags)
-            age_new_images(region, before)
+            age_new_images(region, before, kind)
         if kind == "drop-after":
             return self.drop(environ)
         if kind == "truncate":

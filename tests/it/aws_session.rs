@@ -68,6 +68,7 @@ fn probe() {
         region: told("PROBE_REGION"),
         default_region: told("PROBE_DEFAULT_REGION"),
         endpoint_url: told("PROBE_ENDPOINT"),
+        budget: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -31,6 +31,7 @@ pub(super) struct Layout {
     pub(super) grace: Duration,
     pub(super) secret_variables: Vec<String>,
     pub(super) heartbeat: Option<HeartbeatSettings>,
+    pub(super) log_limit: u64,
 }
 
 impl Layout {
@@ -102,6 +103,7 @@ impl Layout {
             start_before: job
                 .start_before
                 .map(|moment| u64::try_from(moment.as_millis()).unwrap_or(u64::MAX)),
+            log_limit: self.log_limit,
         };
         serde_json::to_vec_pretty(&description)
             .map_err(Into::into)

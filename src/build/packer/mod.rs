@@ -4,6 +4,7 @@
 //! `work/`, the part of the repository that it may read (kept after a failure, for whoever looks into it). Nothing here judges an outcome; see [`super::verdict`].
 
 pub mod adapt;
+pub mod bounded;
 mod layout;
 pub mod log;
 pub(super) mod outcome;
@@ -26,6 +27,7 @@ use crate::build::process::ProcessId;
 use crate::build::supervisor::files::{self, InventoryPlace, Supervisor};
 use crate::build::{BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild};
 use crate::config::PackerConfig;
+use crate::failpoint;
 use crate::ids::BuildId;
 use layout::Layout;
 
@@ -152,6 +154,7 @@ impl PackerBuilder {
             ),
         ]);
         variables.extend(self.settings.environment.variables.clone());
+        variables.extend(failpoint::passed_on());
         variables
     }
 }
@@ -171,6 +174,7 @@ impl ImageBuilder for PackerBuilder {
             grace: self.settings.packer.grace,
             secret_variables: self.secret_variables(),
             heartbeat: self.settings.heartbeat.clone(),
+            log_limit: self.settings.packer.log_limit,
         };
         let laid = {
             let job = job.clone();
@@ -184,6 +188,10 @@ impl ImageBuilder for PackerBuilder {
             what: "laying out the build".to_owned(),
             source: std::io::Error::other(died),
         })??;
+        failpoint::reach("build.spawn").map_err(|injected| BuildError::Io {
+            what: "starting the supervisor".to_owned(),
+            source: std::io::Error::other(injected),
+        })?;
         let child = tokio::process::Command::new(&self.settings.own_binary)
             .arg("supervise")
             .arg(&folder)

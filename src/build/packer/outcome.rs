@@ -26,6 +26,7 @@ const AFTER_KILL: Duration = Duration::from_secs(5);
 pub(super) async fn wait(build: &RunningBuild) -> Ended {
     let supervisor = supervisor(build);
     let mut pause = Duration::from_millis(20);
+    let overdue = overdue(build);
     loop {
         // In this order: it writes the file, then ends.
         let alive = supervisor.is_alive();
@@ -34,6 +35,10 @@ pub(super) async fn wait(build: &RunningBuild) -> Ended {
         }
         if !alive {
             break;
+        }
+        if overdue.is_some_and(|at| Timestamp::now() > at) {
+            // It would have ended Packer and itself by now, if it could.
+            supervisor.signal(Signal::KILL);
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 5 / 4).min(LONGEST_PAUSE);
@@ -50,6 +55,13 @@ pub(super) async fn wait(build: &RunningBuild) -> Ended {
         let _ = write_atomically(&build.folder.join(files::ENDED), &bytes);
     }
     ended
+}
+
+/// When a supervisor that does its work has said how the build went.
+fn overdue(build: &RunningBuild) -> Option<Timestamp> {
+    let job: Job = files::read(&build.folder, files::JOB)?;
+    let longest = Duration::from_secs(job.timeout_seconds + 2 * job.grace_seconds);
+    build.started_at.checked_add(longest + AFTER_KILL).ok()
 }
 
 /// Asks a build to end.
@@ -74,7 +86,12 @@ async fn follow_orphans(build: &RunningBuild) -> Exit {
     };
     let session = Session::of(supervisor(build), &job.temporary);
     let limit = Duration::from_secs(job.timeout_seconds);
+    let mut logs = job.logs(&build.folder);
     let exit = loop {
+        for log in &mut logs {
+            // Tried again at the next look.
+            let _ = log.trim();
+        }
         if session.processes().is_empty() {
             return if cancelled() {
                 Exit::Cancelled
@@ -119,6 +136,9 @@ pub(super) fn read(
 ) -> io::Result<BuildOutcome> {
     let folder = &build.folder;
     if let Some(job) = files::read::<Job>(folder, files::JOB) {
+        for log in job.logs(folder) {
+            log.close()?;
+        }
         let secrets = redact::of_build(folder, &job, environment.iter().cloned());
         redact::build(folder, &job, &secrets)?;
         if ended.exit == Exit::Code(0) {

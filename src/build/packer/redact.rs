@@ -168,6 +168,7 @@ mod tests {
             secret_variables: vec!["AWS_SECRET_ACCESS_KEY".into()],
             heartbeat: None,
             start_before: None,
+            log_limit: 64 * 1024 * 1024,
         }
     }
 

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::build::packer::bounded::BoundedLog;
 use crate::build::{Exit, PackerStage};
 use crate::ids::{BuildId, StepId, WorkflowId};
 
@@ -57,6 +58,22 @@ pub struct Job {
     /// Packer is not started after this time since boot, in milliseconds: the lease of whoever decided the build ends then.
     #[serde(default)]
     pub start_before: Option<u64>,
+    /// How many bytes of each log are kept, more or less.
+    #[serde(default = "ample")]
+    pub log_limit: u64,
+}
+
+/// For a job of an earlier version, which had no limit.
+fn ample() -> u64 {
+    64 * 1024 * 1024
+}
+
+impl Job {
+    /// The logs of the build in this folder.
+    #[must_use]
+    pub fn logs(&self, folder: &Path) -> [BoundedLog; 2] {
+        [LOG, ERRORS].map(|name| BoundedLog::new(&folder.join(name), self.log_limit))
+    }
 }
 
 /// How signs of life reach the inventory. Credentials, and the endpoint of an emulator, are in the environment only.

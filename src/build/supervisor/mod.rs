@@ -25,10 +25,11 @@ use crate::build::packer::{outcome, redact};
 use crate::build::process::{ProcessId, Session, signal_group};
 use crate::build::{BuildOutcome, Exit, PackerStage};
 use crate::clock;
+use crate::failpoint::reach;
 use files::{Ended, Job, JobCommand, Supervisor, append, write_atomically};
 
-/// How often a request to end is looked for, beside SIGTERM, which may come before it can be heard.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often a request to end is looked for, beside SIGTERM, which may come before it can be heard; and whether a log has grown too long.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// A shell's exit code for a command that cannot be run.
 const NOT_STARTED: Exit = Exit::Code(127);
@@ -54,9 +55,11 @@ pub fn run(folder: &Path) -> io::Result<()> {
         pid_start: own.start,
         started_at,
     };
+    reach("supervisor.claim:before").map_err(io::Error::other)?;
     if !files::claim(folder, &supervisor)? {
         return Ok(());
     }
+    reach("supervisor.claim:after").map_err(io::Error::other)?;
     let watch = Watch {
         folder,
         job: &job,
@@ -108,11 +111,17 @@ async fn finish(
         started_at,
         ended_at: Timestamp::now(),
     };
+    reach("supervisor.exit:before").map_err(io::Error::other)?;
     let (folder, job) = (folder.to_owned(), job.clone());
     let written = tokio::task::spawn_blocking(move || {
+        for log in job.logs(&folder) {
+            // On a full disk it stays as it is; whoever reads it tries again.
+            let _ = log.close();
+        }
         let secrets = redact::of_build(&folder, &job, environment());
         let redacted = redact::build(&folder, &job, &secrets);
         let written = write_when_possible(&folder.join(files::ENDED), &serde_json::to_vec(&ended)?);
+        reach("supervisor.exit:after").map_err(io::Error::other)?;
         redacted.and(written)?;
         // Only for other hosts.
         Ok(outcome::tell(&folder, ended).ok())
@@ -169,18 +178,22 @@ impl Watch<'_> {
             "reconciler: packer {}",
             command.arguments.join(" ")
         ));
-        Command::new(&self.job.packer)
+        reach("supervisor.packer:before").map_err(io::Error::other)?;
+        let child = Command::new(&self.job.packer)
             .args(&command.arguments)
             .current_dir(&self.job.folder)
             .stdin(Stdio::null())
             .stdout(append(&self.folder.join(files::LOG))?)
             .stderr(append(&self.folder.join(files::ERRORS))?)
             .process_group(0)
-            .spawn()
+            .spawn()?;
+        reach("supervisor.packer:after").map_err(io::Error::other)?;
+        Ok(child)
     }
 
     async fn follow(&mut self, mut child: Child) -> Exit {
         let mut look = tokio::time::interval(LOOK);
+        let mut logs = self.job.logs(self.folder);
         loop {
             tokio::select! {
                 status = child.wait() => return status.map_or(Exit::Unknown, exit_of),
@@ -192,6 +205,10 @@ impl Watch<'_> {
                     return self.end(&mut child, exit).await;
                 }
                 _ = look.tick() => {
+                    for log in &mut logs {
+                        // Tried again at the next look; at the end the log is cut in any case.
+                        let _ = log.trim();
+                    }
                     if self.folder.join(files::CANCEL).exists() {
                         return self.end(&mut child, Exit::Cancelled).await;
                     }

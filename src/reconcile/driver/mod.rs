@@ -25,6 +25,7 @@ use crate::desired::jinja::Engine;
 use crate::ids::{BuildId, Revision};
 use crate::plan::Plan;
 use crate::reconcile::error::PassError;
+use crate::reconcile::housekeeping::Housekeeping;
 pub use event::{Event, Observer};
 use follow::{Ended, Followed};
 pub use orders::Orders;
@@ -59,6 +60,7 @@ pub struct Driver {
     patience: Patience,
     stopping: Arc<AtomicBool>,
     ended: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
+    housekeeping: Housekeeping,
 }
 
 /// What a pass over everything came to.
@@ -104,6 +106,7 @@ impl Driver {
         orders: Orders,
         observer: Arc<dyn Observer>,
     ) -> Self {
+        let housekeeping = Housekeeping::new(config.state_dir.join("builds"), config.builds);
         Self {
             config,
             engine: Engine::new(),
@@ -116,6 +119,7 @@ impl Driver {
             patience: Patience::default(),
             stopping: Arc::default(),
             ended: mpsc::unbounded_channel(),
+            housekeeping,
         }
     }
 
@@ -125,6 +129,7 @@ impl Driver {
         let mut busy = 0;
         while let Some((report, wanted_again)) = self.pass_unless_stopped(&mut wakes).await {
             last = report;
+            self.keep_house(&last).await;
             if self.orders.once && self.running.is_empty() && !last.acted && last.next_try.is_none()
             {
                 break;
@@ -159,6 +164,26 @@ impl Driver {
         }
         self.end().await;
         last
+    }
+
+    /// Old builds' folders go, once everything could be looked at: what a workflow still needs is known then.
+    async fn keep_house(&mut self, report: &PassReport) {
+        let blind = report.errors > 0
+            || self
+                .workflows
+                .values()
+                .any(|state| state.lease.is_none() || state.attempts.is_none());
+        if blind || !self.housekeeping.is_due() {
+            return;
+        }
+        let attempts = self
+            .workflows
+            .values()
+            .filter_map(|state| state.attempts.as_ref())
+            .flat_map(|(_, attempts)| attempts.values())
+            .map(|attempt| attempt.build_id.clone());
+        let needed = attempts.chain(self.running.keys().cloned()).collect();
+        self.housekeeping.run(needed).await;
     }
 
     /// A pass, and whether something changed while it was made; none if it was stopped: what hangs is left where it is, as in a crash.

@@ -55,6 +55,11 @@ impl Emulator {
         rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
     }
 
+    /// Its port on this host.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// What the SDK takes as its endpoint.
     pub(crate) fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)

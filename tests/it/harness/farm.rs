@@ -412,7 +412,7 @@ fn in_runtime<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// Builds outlive their daemon by design; those of a test end with it.
-fn end_supervisors(builds: &Path) {
+pub(crate) fn end_supervisors(builds: &Path) {
     for entry in std::fs::read_dir(builds).into_iter().flatten().flatten() {
         let read = |name: &str| std::fs::read(entry.path().join(name)).ok();
         if read("exit.json").is_some() {
@@ -430,6 +430,8 @@ fn end_supervisors(builds: &Path) {
         // One that a test has stopped hears nothing else.
         process.signal(rustix::process::Signal::CONT);
         process.signal(rustix::process::Signal::TERM);
+        // A test may have frozen it.
+        process.signal(rustix::process::Signal::CONT);
         let end = Instant::now() + Duration::from_secs(10);
         while process.is_alive() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(50));
@@ -445,7 +447,7 @@ pub(crate) fn packer() -> PathBuf {
     )
 }
 
-fn is_old(packer: &Path) -> bool {
+pub(crate) fn is_old(packer: &Path) -> bool {
     let said = Command::new(packer)
         .arg("version")
         .env("CHECKPOINT_DISABLE", "1")

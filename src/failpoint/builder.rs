@@ -1,0 +1,38 @@
+//! A builder with failpoints around the start of a build and the wait for its end: `build.start`, `build.wait`. Between the two parts of a
+//! start, the folder and the process, stands `build.spawn`, which the builder calls itself.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::around;
+use crate::build::{BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild};
+use crate::ids::BuildId;
+
+pub(super) struct Failing(pub(super) Arc<dyn ImageBuilder>);
+
+fn error(what: String) -> BuildError {
+    BuildError::Io {
+        what,
+        source: std::io::Error::other("ordered by a test"),
+    }
+}
+
+#[async_trait]
+impl ImageBuilder for Failing {
+    async fn start(&self, job: &BuildJob) -> Result<RunningBuild, BuildError> {
+        around("build.start", self.0.start(job), error).await
+    }
+
+    async fn find(&self, build: &BuildId) -> Result<Option<RunningBuild>, BuildError> {
+        self.0.find(build).await
+    }
+
+    async fn wait(&self, build: &RunningBuild) -> Result<BuildOutcome, BuildError> {
+        around("build.wait", self.0.wait(build), error).await
+    }
+
+    async fn cancel(&self, build: &RunningBuild) -> Result<(), BuildError> {
+        around("build.cancel", self.0.cancel(build), error).await
+    }
+}

@@ -1,0 +1,63 @@
+//! A catalog with failpoints around what it changes and around the wait for an image: `image.wait`, `image.tag`, `leftovers.find`,
+//! `leftovers.clean`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::around;
+use crate::catalog::{CatalogError, Image, ImageCatalog, Leftovers, TagChange};
+use crate::ids::{AmiId, AmiName, BuildId};
+
+pub(super) struct Failing(pub(super) Arc<dyn ImageCatalog>);
+
+fn error(detail: String) -> CatalogError {
+    CatalogError::Unavailable { detail }
+}
+
+#[async_trait]
+impl ImageCatalog for Failing {
+    async fn images(&self, ids: &[AmiId]) -> Result<BTreeMap<AmiId, Image>, CatalogError> {
+        self.0.images(ids).await
+    }
+
+    async fn image(&self, id: &AmiId) -> Result<Option<Image>, CatalogError> {
+        self.0.image(id).await
+    }
+
+    async fn own_image_named(&self, name: &AmiName) -> Result<Option<Image>, CatalogError> {
+        self.0.own_image_named(name).await
+    }
+
+    async fn newest_image(
+        &self,
+        pattern: &str,
+        owner: &str,
+    ) -> Result<Option<Image>, CatalogError> {
+        self.0.newest_image(pattern, owner).await
+    }
+
+    async fn wait_available(&self, id: &AmiId, deadline: Timestamp) -> Result<Image, CatalogError> {
+        around("image.wait", self.0.wait_available(id, deadline), error).await
+    }
+
+    async fn tag(&self, image: &Image, change: &TagChange) -> Result<(), CatalogError> {
+        around("image.tag", self.0.tag(image, change), error).await
+    }
+
+    async fn find_leftovers(
+        &self,
+        build: &BuildId,
+        name: &AmiName,
+        told: &Leftovers,
+    ) -> Result<Leftovers, CatalogError> {
+        let find = self.0.find_leftovers(build, name, told);
+        around("leftovers.find", find, error).await
+    }
+
+    async fn clean(&self, leftovers: &Leftovers) -> Result<Vec<String>, CatalogError> {
+        around("leftovers.clean", self.0.clean(leftovers), error).await
+    }
+}

@@ -1,0 +1,151 @@
+//! An inventory with failpoints around everything that writes: `journal.STAGE`, `record.update`, `lease.acquire`, `lease.renew`,
+//! `lease.release`, `beat.write`, `beat.give_up`, `beat.forget`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::around;
+use crate::ids::{BuildId, StepId, WorkflowId};
+use crate::inventory::beat::{Answer, Beat};
+use crate::inventory::journal::{Attempt, BuildEvent, Stage};
+use crate::inventory::record::Record;
+use crate::inventory::{Fence, Heads, Inventory, InventoryError, Lease, Write};
+
+pub(super) struct Failing(pub(super) Arc<dyn Inventory>);
+
+fn error(detail: String) -> InventoryError {
+    InventoryError::Unavailable {
+        place: "inventory".to_owned(),
+        detail,
+    }
+}
+
+fn name(write: &Write) -> &'static str {
+    match write.event.as_ref().map(|event| &event.stage) {
+        None => "record.update",
+        Some(Stage::Intent(_)) => "journal.intent",
+        Some(Stage::Started { .. }) => "journal.started",
+        Some(Stage::ImageSeen { .. }) => "journal.image_seen",
+        Some(Stage::Available) => "journal.available",
+        Some(Stage::Tagged) => "journal.tagged",
+        Some(Stage::Recorded { .. }) => "journal.recorded",
+        Some(Stage::Failed(_)) => "journal.failed",
+        Some(Stage::Cleaned { .. }) => "journal.cleaned",
+        Some(_) => "journal.other",
+    }
+}
+
+#[async_trait]
+impl Inventory for Failing {
+    fn place(&self) -> String {
+        self.0.place()
+    }
+
+    async fn prepare(&self) -> Result<(), InventoryError> {
+        around("prepare", self.0.prepare(), error).await
+    }
+
+    async fn heads(&self, workflow: &WorkflowId) -> Result<Heads, InventoryError> {
+        self.0.heads(workflow).await
+    }
+
+    async fn record(
+        &self,
+        workflow: &WorkflowId,
+        step: &StepId,
+    ) -> Result<Option<Record>, InventoryError> {
+        self.0.record(workflow, step).await
+    }
+
+    async fn records_of_step(&self, step: &StepId) -> Result<Vec<Record>, InventoryError> {
+        self.0.records_of_step(step).await
+    }
+
+    async fn records_of_workflow(
+        &self,
+        workflow: &WorkflowId,
+    ) -> Result<Vec<Record>, InventoryError> {
+        self.0.records_of_workflow(workflow).await
+    }
+
+    async fn write(&self, write: Write, fence: Option<&Fence>) -> Result<(), InventoryError> {
+        around(name(&write), self.0.write(write.clone(), fence), error).await
+    }
+
+    async fn attempts(&self, workflow: &WorkflowId) -> Result<Vec<Attempt>, InventoryError> {
+        self.0.attempts(workflow).await
+    }
+
+    async fn unrecorded_attempts(
+        &self,
+        workflow: &WorkflowId,
+    ) -> Result<Vec<Attempt>, InventoryError> {
+        self.0.unrecorded_attempts(workflow).await
+    }
+
+    async fn events(
+        &self,
+        workflow: &WorkflowId,
+        step: Option<&StepId>,
+        limit: usize,
+    ) -> Result<Vec<BuildEvent>, InventoryError> {
+        self.0.events(workflow, step, limit).await
+    }
+
+    async fn lease(&self, workflow: &WorkflowId) -> Result<Option<Lease>, InventoryError> {
+        self.0.lease(workflow).await
+    }
+
+    async fn acquire_lease(
+        &self,
+        workflow: &WorkflowId,
+        holder: &str,
+        duration_seconds: u64,
+        seen: Option<&Lease>,
+        now: Timestamp,
+    ) -> Result<Lease, InventoryError> {
+        let acquire = self
+            .0
+            .acquire_lease(workflow, holder, duration_seconds, seen, now);
+        around("lease.acquire", acquire, error).await
+    }
+
+    async fn renew_lease(&self, lease: &Lease, now: Timestamp) -> Result<Lease, InventoryError> {
+        around("lease.renew", self.0.renew_lease(lease, now), error).await
+    }
+
+    async fn release_lease(&self, lease: &Lease) -> Result<(), InventoryError> {
+        around("lease.release", self.0.release_lease(lease), error).await
+    }
+
+    async fn beat(&self, beat: &Beat) -> Result<Answer, InventoryError> {
+        around("beat.write", self.0.beat(beat), error).await
+    }
+
+    async fn last_beat(
+        &self,
+        workflow: &WorkflowId,
+        build: &BuildId,
+    ) -> Result<Option<Beat>, InventoryError> {
+        self.0.last_beat(workflow, build).await
+    }
+
+    async fn beats(&self, workflow: &WorkflowId) -> Result<Vec<Beat>, InventoryError> {
+        self.0.beats(workflow).await
+    }
+
+    async fn give_up(
+        &self,
+        beat: &Beat,
+        seen: Option<&str>,
+        fence: &Fence,
+    ) -> Result<(), InventoryError> {
+        around("beat.give_up", self.0.give_up(beat, seen, fence), error).await
+    }
+
+    async fn forget_beat(&self, build: &BuildId, fence: &Fence) -> Result<(), InventoryError> {
+        around("beat.forget", self.0.forget_beat(build, fence), error).await
+    }
+}

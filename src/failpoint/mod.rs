@@ -1,0 +1,78 @@
+//! Failpoints: named places, before and after every outside effect, at which a test makes the program die, fail or stand still.
+//!
+//! They are compiled into builds with debug assertions only; a release build has none of it, whatever its environment says. Inventory,
+//! catalog and builder get theirs by being wrapped here, so that the code that acts shows nothing of it; the supervisor, which has no
+//! ports, calls [`reach`] itself. `points` says how one is ordered.
+
+#[cfg(debug_assertions)]
+mod builder;
+#[cfg(debug_assertions)]
+mod catalog;
+#[cfg(debug_assertions)]
+mod inventory;
+mod points;
+
+pub use points::{Injected, VARIABLE, reach};
+
+use std::sync::Arc;
+
+use crate::build::ImageBuilder;
+use crate::reconcile::ports::Ports;
+
+/// The same ports, with a failpoint before and after each effect if any is ordered.
+#[cfg(debug_assertions)]
+#[must_use]
+pub fn within(ports: Ports) -> Ports {
+    if std::env::var_os(VARIABLE).is_none() {
+        return ports;
+    }
+    let mut ports = ports;
+    ports.inventory = Arc::new(inventory::Failing(ports.inventory));
+    ports.catalog = ports
+        .catalog
+        .map(|catalog| Arc::new(catalog::Failing(catalog)) as _);
+    ports.builder = building(ports.builder);
+    ports
+}
+
+/// The same ports.
+#[cfg(not(debug_assertions))]
+#[must_use]
+pub fn within(ports: Ports) -> Ports {
+    ports
+}
+
+/// The same builder, with a failpoint before and after each effect if any is ordered.
+#[must_use]
+pub fn building(builder: Arc<dyn ImageBuilder>) -> Arc<dyn ImageBuilder> {
+    #[cfg(debug_assertions)]
+    if std::env::var_os(VARIABLE).is_some() {
+        return Arc::new(builder::Failing(builder));
+    }
+    builder
+}
+
+/// What a build's own environment needs for the failpoints of its supervisor.
+#[must_use]
+pub fn passed_on() -> Option<(String, String)> {
+    if cfg!(debug_assertions) {
+        let ordered = std::env::var(VARIABLE).ok()?;
+        Some((VARIABLE.to_owned(), ordered))
+    } else {
+        None
+    }
+}
+
+/// Does one outside effect with a failpoint on either side of it: an error before it keeps it from happening, one after it loses its
+/// answer.
+#[cfg(debug_assertions)]
+async fn around<T, E>(
+    name: &str,
+    effect: impl Future<Output = Result<T, E>> + Send,
+    error: impl Fn(String) -> E + Sync,
+) -> Result<T, E> {
+    reach(&format!("{name}:before")).map_err(|injected| error(injected.to_string()))?;
+    let answer = effect.await?;
+    reach(&format!("{name}:after")).map_err(|injected| error(injected.to_string()))?;
+    Ok(answer)
+}

@@ -1,0 +1,224 @@
+//! One row: a scene, a failpoint, what happens there, and the promises that hold afterwards.
+
+use std::fmt;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::harness::plot::{Plot, Running, Store, is_aborted};
+
+/// What happens at the failpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// The process dies on the spot.
+    Abort,
+    /// The effect fails once, or its answer is lost.
+    Error,
+    /// The process stands still past its lease, and goes on when another has done its work.
+    Stop,
+}
+
+/// What the program is about to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scene {
+    /// Build a new step.
+    Build,
+    /// The same, and Packer leaves its instance behind.
+    LeakyBuild,
+    /// The same, and the first build fails for want of capacity.
+    FailingBuild,
+    /// Change a tag of a recorded image.
+    Retag,
+    /// Take an image over that an earlier commit had made.
+    TakeOver,
+}
+
+/// One row of the matrix.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) scene: Scene,
+    /// With `@N` for the nth time that it is reached.
+    pub(super) failpoint: String,
+    pub(super) action: Action,
+    pub(super) store: Store,
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            scene,
+            failpoint,
+            action,
+            store,
+        } = self;
+        write!(f, "{scene:?} {failpoint} {action:?} {store:?}")
+    }
+}
+
+impl Row {
+    fn order(&self) -> (String, String) {
+        let (name, nth) = self
+            .failpoint
+            .split_once('@')
+            .unwrap_or((&self.failpoint, "1"));
+        let action = match self.action {
+            Action::Abort => "abort",
+            Action::Error => "error",
+            Action::Stop => "stop",
+        };
+        (
+            format!("{name}={action}@{nth}"),
+            format!("failpoint {name}: {action}"),
+        )
+    }
+
+    /// Whether it is the supervisor to whom it happens.
+    fn is_supervisors(&self) -> bool {
+        self.failpoint.starts_with("supervisor.")
+    }
+
+    pub(super) fn run(&self) -> Result<(), Vec<String>> {
+        let one = |said: String| vec![said];
+        let plot = Plot::open(self.store);
+        let images = self.set_up(&plot).map_err(one)?;
+        let (order, said) = self.order();
+        let mut first = plot.start(&["apply"], &order, "first.log");
+        let mut broken = Vec::new();
+        let frozen = if self.is_supervisors() {
+            plot.wait_for_words("first.log", &said).map_err(one)?;
+            // It would give the order to its next supervisor as well.
+            first.kill();
+            false
+        } else {
+            let frozen = first
+                .ended_or_frozen(Duration::from_mins(1))
+                .map_err(|late| vec![late, plot.said("first.log")])?;
+            if !plot.said("first.log").contains(&said) {
+                broken.push(format!("`{said}` never happened"));
+            }
+            frozen
+        };
+        if self.action == Action::Abort && !self.is_supervisors() {
+            let status = first.ended();
+            if !status.is_some_and(is_aborted) {
+                broken.push(format!("it is not aborted: {status:?}"));
+            }
+        }
+        if let Err(never) = plot.converge(5) {
+            broken.push(never);
+        }
+        broken.extend(plot.broken_promises(images));
+        if frozen {
+            broken.extend(wake(&plot, &mut first, images));
+        }
+        broken.extend(idle(&plot));
+        if !broken.is_empty() {
+            broken.push(plot.said("first.log"));
+            return Err(broken);
+        }
+        Ok(())
+    }
+
+    /// Leaves a repository in which there is exactly this to do; how many images there are in the end.
+    fn set_up(&self, plot: &Plot) -> Result<usize, String> {
+        plot.step("a", None, "echo 1");
+        // A frozen supervisor is ended at its limit.
+        if self.is_supervisors() && self.action == Action::Stop {
+            plot.configure_with(
+                &crate::harness::farm::packer(),
+                "timeout: 6s, grace: 1s",
+                "",
+            );
+        }
+        // It is renewed three times in its duration: more than once in the shortest build.
+        if self.failpoint.starts_with("lease.renew") {
+            let hasty = plot
+                .configuration()
+                .replace("lease_duration: 4s", "lease_duration: 1s");
+            std::fs::write(plot.folder.path().join("reconciler.yaml"), hasty).unwrap();
+        }
+        plot.repo.commit("first");
+        match self.scene {
+            Scene::Build => Ok(1),
+            Scene::LeakyBuild => {
+                plot.faults(&[packers("TerminateInstances", "denied")]);
+                Ok(1)
+            }
+            Scene::FailingBuild => {
+                plot.faults(&[packers("RunInstances", "denied")]);
+                Ok(1)
+            }
+            Scene::Retag => {
+                plot.converge(3)?;
+                plot.workflow("production");
+                plot.repo.commit("another tag");
+                Ok(1)
+            }
+            Scene::TakeOver => {
+                plot.converge(3)?;
+                plot.step("a", None, "echo 2");
+                plot.repo.commit("second");
+                plot.converge(3)?;
+                plot.step("a", None, "echo 1");
+                plot.repo.commit("back to the first");
+                Ok(2)
+            }
+        }
+    }
+}
+
+fn packers(operation: &str, kind: &str) -> Value {
+    json!({ "operation": operation, "kind": kind, "from": "packer" })
+}
+
+/// The frozen process goes on: what it was about to write is stale by now, and must not be written.
+fn wake(plot: &Plot, first: &mut Running, images: usize) -> Vec<String> {
+    let before = state(plot);
+    first.signal(Signal::CONT);
+    let mut broken = Vec::new();
+    if let Err(late) = first.end(Duration::from_secs(40)) {
+        broken.push(format!("woken, it goes on for ever: {late}"));
+    }
+    let after = state(plot);
+    if before != after {
+        broken.push(format!("woken, it wrote: {before}\n  became {after}"));
+    }
+    broken.extend(
+        plot.broken_promises(images)
+            .into_iter()
+            .map(|promise| format!("woken: {promise}")),
+    );
+    broken
+}
+
+/// What is recorded and what is at EC2; tags too.
+fn state(plot: &Plot) -> String {
+    let status: Value =
+        serde_json::from_str(&plot.run(&["status", "--output", "json"]).out).unwrap_or_default();
+    let steps: Vec<_> = status["workflows"][0]["steps"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|step| (step["state"].clone(), step["ami_id"].clone()))
+        .collect();
+    format!("{steps:?} {}", plot.ask("resources")["images"])
+}
+
+/// An unchanged repository causes no write, and nothing is said to be left to do.
+fn idle(plot: &Plot) -> Vec<String> {
+    plot.emulator.control_post(
+        &format!("/_control/reset-calls?region={}", plot.region),
+        &Value::Null,
+    );
+    let ran = plot.run(&["apply"]);
+    let writes = plot.writes();
+    let mut broken = Vec::new();
+    if ran.code != 0 {
+        broken.push(format!("an idle apply fails: {ran:?}"));
+    }
+    if writes != json!({}) {
+        broken.push(format!("an idle apply writes: {writes}"));
+    }
+    broken
+}

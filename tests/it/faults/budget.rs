@@ -1,0 +1,90 @@
+//! What this program may use at once holds under load: calls of AWS in a second, and builds.
+
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::harness::emulator::Emulator;
+use crate::harness::plot::{Plot, Store};
+
+/// A plot on an emulator of its own: calls are counted over all regions.
+fn plot() -> Plot {
+    let emulator = std::sync::Arc::new(Emulator::start());
+    let endpoint = emulator.endpoint();
+    Plot::within(emulator, "us-east-1", Store::DynamoDb, endpoint)
+}
+
+#[test]
+fn no_more_calls_are_made_in_a_second_than_the_budget_says() {
+    let plot = plot();
+    for step in ["a", "b", "c", "d"] {
+        plot.step(step, None, "echo 1");
+    }
+    plot.configure("max_concurrent_builds: 4\n");
+    std::fs::write(
+        plot.folder.path().join("reconciler.yaml"),
+        plot.configuration()
+            .replace("aws: {", "aws: {max_calls_per_second: 8, "),
+    )
+    .unwrap();
+    plot.repo.commit("four steps");
+    let begin = Instant::now();
+    plot.converge(3).unwrap();
+    let seconds = begin.elapsed().as_secs_f64();
+    let rate = plot.emulator.control_get("/_control/rate?from=reconciler");
+    let (calls, most) = (
+        rate["calls"].as_f64().unwrap(),
+        rate["most"].as_u64().unwrap(),
+    );
+    assert!(calls > 60.0, "there is work for more: {rate}");
+    assert!(
+        calls <= 8.0 * (seconds + 1.0),
+        "{calls} calls in {seconds} s"
+    );
+    // On the way some fall behind and come together with later ones.
+    assert!(most <= 8 + 4, "{rate}");
+}
+
+#[test]
+fn no_more_builds_run_at_once_than_allowed_over_all_workflows() {
+    let plot = plot();
+    for workflow in ["one", "two", "three"] {
+        for step in ["a", "b", "c"] {
+            plot.step(&format!("{workflow}/{step}"), None, "echo 1");
+            plot.repo.write(
+                &format!("packer_workspaces/{workflow}/{step}/step_param.json"),
+                format!("{{\"step_id\": \"{step}\", \"previous_step_id\": null}}"),
+            );
+        }
+        let params = std::fs::read_to_string(
+            plot.repo
+                .path()
+                .join("packer_workspaces/workflow_param.json"),
+        )
+        .unwrap();
+        plot.repo.write(
+            &format!("packer_workspaces/{workflow}/workflow_param.json"),
+            params.replace("wf-1", workflow),
+        );
+    }
+    plot.repo.remove("packer_workspaces/workflow_param.json");
+    plot.configure("max_concurrent_builds: 2\n");
+    plot.repo.commit("three workflows of three steps");
+    plot.converge(3).unwrap();
+    let log = plot.emulator.control_get("/_control/log");
+    let (mut running, mut most, mut all) = (0_i32, 0, 0);
+    for call in log.as_array().unwrap() {
+        match call.as_str().unwrap() {
+            "ec2.RunInstances" => {
+                running += 1;
+                all += 1;
+            }
+            "ec2.TerminateInstances" => running -= 1,
+            _ => {}
+        }
+        most = most.max(running);
+    }
+    assert_eq!(all, 9, "every step is built");
+    assert_eq!(most, 2, "{log}");
+    assert_eq!(plot.ask("resources")["key_pairs"], Value::Array(vec![]));
+}

@@ -1,0 +1,263 @@
+//! SIGKILL at random moments to everything that takes part in a build, round after round: 0 images lost, 0 built twice, 0 resources left.
+//!
+//! `ROUNDS` and `SEED` are read from the environment (`make soak`); a seed gives the same victims at the same moments after the push.
+
+mod front;
+mod victim;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use front::Front;
+use rustix::process::Signal;
+use serde_json::Value;
+use victim::Victim;
+
+use crate::harness::dice::Dice;
+use crate::harness::emulator::Emulator;
+use crate::harness::plot::{Plot, Running, Store};
+
+/// How many farms there are, each with a daemon and a front of its own.
+const FARMS: [(&str, Store); 4] = [
+    ("us-east-1", Store::DynamoDb),
+    ("us-east-2", Store::Sqlite),
+    ("us-west-1", Store::DynamoDb),
+    ("us-west-2", Store::Sqlite),
+];
+
+/// How long a round may take to come to rest.
+const LONGEST_ROUND: Duration = Duration::from_secs(90);
+
+/// What came of all rounds.
+#[derive(Debug, Default)]
+struct Tally {
+    rounds: usize,
+    kills: usize,
+    missed: usize,
+    images: usize,
+    rebuilt: usize,
+}
+
+#[test]
+fn killed_at_random_moments_it_loses_nothing_builds_nothing_twice_and_leaves_nothing() {
+    let number = |name: &str, default| {
+        let text = std::env::var(name).unwrap_or_default();
+        text.parse().unwrap_or(default)
+    };
+    let rounds: usize = number("ROUNDS", 20);
+    let seed = Dice::seed("SEED");
+    println!("seed {seed}, {rounds} rounds");
+    let emulator = Arc::new(Emulator::start());
+    let tally = Mutex::new(Tally::default());
+    let broken = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for (at, (region, store)) in FARMS.into_iter().enumerate() {
+            let emulator = Arc::clone(&emulator);
+            let (tally, broken) = (&tally, &broken);
+            scope.spawn(move || {
+                let mine = rounds / FARMS.len() + usize::from(at < rounds % FARMS.len());
+                let dice = Dice::new(seed.wrapping_add(at as u64));
+                let mut farm = Farm::open(emulator, region, store, dice);
+                for round in 0..mine {
+                    if let Err(what) = farm.round(round, tally) {
+                        let said = farm.plot.said("daemon.log");
+                        let end = said.len().saturating_sub(6000);
+                        let tail = said.get(end..).unwrap_or(&said);
+                        let what = format!("{region} round {round}: {what}\n{tail}");
+                        broken.lock().unwrap().push(what);
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    println!("{:?}", tally.into_inner().unwrap());
+    let broken = broken.into_inner().unwrap();
+    assert!(broken.is_empty(), "seed {seed}\n{}", broken.join("\n"));
+}
+
+struct Farm {
+    plot: Plot,
+    front: Front,
+    daemon: Option<Running>,
+    dice: Dice,
+    /// Every image that was ever recorded.
+    recorded: BTreeSet<String>,
+}
+
+impl Farm {
+    fn open(emulator: Arc<Emulator>, region: &'static str, store: Store, dice: Dice) -> Self {
+        let front = Front::start(&emulator);
+        let plot = Plot::within(emulator, region, store, front.endpoint());
+        plot.step("a", None, "echo 0");
+        plot.step("b", Some("a"), "echo 0");
+        plot.step("c", None, "echo 0");
+        plot.repo.commit("three steps");
+        Self {
+            plot,
+            front,
+            daemon: None,
+            dice,
+            recorded: BTreeSet::new(),
+        }
+    }
+
+    fn start_daemon(&mut self) {
+        self.daemon = Some(self.plot.start(&["run"], "", "daemon.log"));
+    }
+
+    /// A push, one or two kills at some moment after it, and then it must come to rest as if nothing had happened.
+    fn round(&mut self, round: usize, tally: &Mutex<Tally>) -> Result<(), String> {
+        if self.daemon.is_none() {
+            self.start_daemon();
+        }
+        if round > 0 {
+            let (step, parent) = [("a", None), ("b", Some("a")), ("c", None)][self.dice.below(3)];
+            self.plot.step(step, parent, &format!("echo {}", round + 1));
+            self.plot.repo.commit("a change");
+        }
+        let begin = Instant::now();
+        let mut plan: Vec<_> = (0..=self.dice.below(2))
+            .map(|_| {
+                let moment = Duration::from_millis(self.dice.below(2500) as u64);
+                let victim = Victim::ALL[self.dice.below(Victim::ALL.len())];
+                let pause = Duration::from_millis(self.dice.below(700) as u64);
+                (moment, victim, pause)
+            })
+            .collect();
+        plan.sort_by_key(|(moment, ..)| *moment);
+        let mut done = Vec::new();
+        for (moment, victim, pause) in &plan {
+            if matches!(victim, Victim::Daemon | Victim::Emulator) {
+                std::thread::sleep((*moment).saturating_sub(begin.elapsed()));
+            }
+            done.push(self.kill(*victim, *pause));
+        }
+        self.rest(begin)
+            .and_then(|()| self.look(tally))
+            .map_err(|what| format!("{plan:?} {done:?}: {what}"))?;
+        let mut tally = tally.lock().unwrap();
+        tally.rounds += 1;
+        tally.kills += done.iter().filter(|killed| **killed).count();
+        tally.missed += done.iter().filter(|killed| !**killed).count();
+        Ok(())
+    }
+
+    /// Kills a victim; and starts again what does not start by itself. One that a build runs is waited for, and killed when it has run for
+    /// a while: false if it had ended by then, or never came.
+    fn kill(&mut self, victim: Victim, pause: Duration) -> bool {
+        match victim {
+            Victim::Daemon => {
+                if let Some(mut daemon) = self.daemon.take() {
+                    daemon.kill();
+                }
+                std::thread::sleep(pause);
+                self.start_daemon();
+                true
+            }
+            Victim::Emulator => {
+                self.front.kill();
+                std::thread::sleep(pause);
+                self.front.restart();
+                true
+            }
+            of_build => {
+                let end = Instant::now() + Duration::from_secs(10);
+                while Instant::now() < end {
+                    if let Some(process) = of_build.find(&self.plot.builds()) {
+                        std::thread::sleep(pause);
+                        let alive = process.is_alive();
+                        process.signal(Signal::KILL);
+                        return alive;
+                    }
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                false
+            }
+        }
+    }
+
+    /// Waits until every step is as git says.
+    fn rest(&mut self, begin: Instant) -> Result<(), String> {
+        loop {
+            if let Some(status) = self.daemon.as_mut().and_then(Running::ended) {
+                return Err(format!("the daemon ended by itself: {status}"));
+            }
+            let status = self.plot.run(&["status", "--output", "json"]);
+            let report: Value = serde_json::from_str(&status.out).unwrap_or_default();
+            let steps = report["workflows"][0]["steps"].as_array();
+            let at_rest = steps.is_some_and(|steps| {
+                steps.len() == 3 && steps.iter().all(|step| step["state"] == "in-sync")
+            });
+            if at_rest && self.is_settled() {
+                return Ok(());
+            }
+            if begin.elapsed() > LONGEST_ROUND {
+                return Err(format!("it does not come to rest: {status:?}"));
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// Whether no build runs and nothing waits to be cleaned up: clean-up comes after the record.
+    fn is_settled(&self) -> bool {
+        let running = self.plot.builds().iter().any(|build| {
+            !build.join("exit.json").exists() && build.join("supervisor.json").exists()
+        });
+        let resources = self.plot.ask("resources");
+        let alive = resources["instances"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|instance| instance["state"] != "terminated");
+        let keys = resources["key_pairs"].as_array().is_none_or(Vec::is_empty);
+        !running && !alive && keys
+    }
+
+    /// The promises; and every image that was ever recorded is still there, and no other.
+    fn look(&mut self, tally: &Mutex<Tally>) -> Result<(), String> {
+        let status = self.plot.run(&["status", "--output", "json"]);
+        let report: Value = serde_json::from_str(&status.out).unwrap_or_default();
+        for step in report["workflows"][0]["steps"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            self.recorded
+                .insert(step["ami_id"].as_str().unwrap_or_default().to_owned());
+        }
+        let broken: Vec<_> = self
+            .plot
+            .broken_promises(self.recorded.len())
+            .into_iter()
+            .filter(|promise| !promise.starts_with("an image was lost"))
+            .collect();
+        if !broken.is_empty() {
+            return Err(broken.join("\n  "));
+        }
+        let resources = self.plot.ask("resources");
+        let there: BTreeSet<_> = resources["images"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|image| image["id"].as_str())
+            .collect();
+        if let Some(lost) = self.recorded.iter().find(|id| !there.contains(id.as_str())) {
+            return Err(format!("{lost} was recorded, and is lost"));
+        }
+        let events = self.plot.ask("images");
+        let mut tally = tally.lock().unwrap();
+        tally.images = tally.images.max(self.recorded.len());
+        // Packer was killed between its image and its word that all is well: not what was asked for, so it goes, and is built anew.
+        tally.rebuilt = tally.rebuilt.max(
+            events
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(|event| event["event"] == "removed-available")
+                .count(),
+        );
+        Ok(())
+    }
+}

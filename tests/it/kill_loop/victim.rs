@@ -1,0 +1,72 @@
+//! Who can be killed, and how it is found.
+
+use std::path::{Path, PathBuf};
+
+use reconciler::build::process::{ProcessId, Session};
+use serde_json::Value;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Victim {
+    Daemon,
+    Supervisor,
+    /// The process that the supervisor started.
+    Wrapper,
+    /// `packer build`, which that one runs once more.
+    Inner,
+    /// `packer plugin …`
+    Plugin,
+    Emulator,
+}
+
+impl Victim {
+    pub(super) const ALL: [Self; 6] = [
+        Self::Daemon,
+        Self::Supervisor,
+        Self::Wrapper,
+        Self::Inner,
+        Self::Plugin,
+        Self::Emulator,
+    ];
+
+    /// Its process, of a build that runs.
+    pub(super) fn find(self, builds: &[PathBuf]) -> Option<ProcessId> {
+        builds
+            .iter()
+            .filter(|build| !build.join("exit.json").exists())
+            .find_map(|build| self.of_build(build))
+    }
+
+    fn of_build(self, build: &Path) -> Option<ProcessId> {
+        let known: Value =
+            serde_json::from_slice(&std::fs::read(build.join("supervisor.json")).ok()?).ok()?;
+        let job: Value =
+            serde_json::from_slice(&std::fs::read(build.join("job.json")).ok()?).ok()?;
+        let supervisor = ProcessId {
+            pid: u32::try_from(known["pid"].as_u64()?).ok()?,
+            start: known["pid_start"].as_u64()?,
+        };
+        if self == Self::Supervisor {
+            return supervisor.is_alive().then_some(supervisor);
+        }
+        let temporary = PathBuf::from(job["temporary"].as_str()?);
+        let processes = Session::of(supervisor, &temporary).processes();
+        processes
+            .into_iter()
+            .find(|process| kind(process.pid, supervisor.pid) == Some(self))
+    }
+}
+
+/// What a process of a build is.
+fn kind(pid: u32, supervisor: u32) -> Option<Victim> {
+    let words = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let mut words = words.split(|byte| *byte == 0).skip(1);
+    let word = words.next()?;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let parent: u32 = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
+    match word {
+        b"plugin" | b"start" | b"execute" => Some(Victim::Plugin),
+        _ if parent == supervisor => Some(Victim::Wrapper),
+        b"build" => Some(Victim::Inner),
+        _ => None,
+    }
+}
