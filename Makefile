@@ -70,7 +70,6 @@ bench: tools
 	@cargo build --locked --release --bin reconciler --example seed_inventory
 	@exec $(TOOLS)/venv/bin/python scripts/bench
 
-# MUTANTS="name…" tries only those.
 # What `make test` does in small: SIGKILL at random moments, every row of the crash matrix, every fault of the table.
 ROUNDS ?= 200
 SEED ?=
@@ -83,6 +82,7 @@ run-soak:
 	RECONCILER_CRASH_ROWS=all cargo test --locked --test it crash_matrix -- --nocapture
 	RECONCILER_FAULT_SEED=$(SEED) cargo test --locked --test it faults -- --include-ignored --nocapture
 
+# MUTANTS="name…" tries only those.
 mutants: tools
 	@exec $(TOOLS)/venv/bin/python scripts/mutants.py $(MUTANTS)
 

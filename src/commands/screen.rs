@@ -23,6 +23,10 @@ impl Screen {
     }
 
     /// Draws a text over the one before; what does not fit is counted.
+    #[expect(
+        clippy::unused_self,
+        reason = "only who has taken the terminal may draw on it"
+    )]
     pub(crate) fn draw(&self, text: &str) -> std::io::Result<()> {
         let out = std::io::stdout();
         // A terminal that nobody has sized yet says 0.

@@ -100,6 +100,10 @@ fn is_plain_config(text: &str, bare: bool) -> bool {
         && says("bare", if bare { "true" } else { "false" })
 }
 
+#[expect(
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "git refuses `.lock` in this spelling only"
+)]
 fn is_plain_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_/.".contains(c);
     !name.is_empty()

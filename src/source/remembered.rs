@@ -138,13 +138,17 @@ impl Answers {
         for (path, entry) in &self.entries {
             out.text(path);
             out.number(usize::from(entry.is_some()));
-            entry.iter().for_each(|entry| seal_entry(&mut out, entry));
+            if let Some(entry) = entry {
+                seal_entry(&mut out, entry);
+            }
         }
         out.number(self.lists.len());
         for (id, list) in &self.lists {
             out.bytes(&id.0);
             out.number(list.len());
-            list.iter().for_each(|entry| seal_entry(&mut out, entry));
+            for entry in list {
+                seal_entry(&mut out, entry);
+            }
         }
         out.number(self.blobs.len());
         for (id, blob) in &self.blobs {
@@ -212,6 +216,10 @@ mod tests {
     struct Counting(Revision, Arc<AtomicUsize>);
 
     impl Counting {
+        #[expect(
+            clippy::unnecessary_wraps,
+            reason = "every answer of the port is a result"
+        )]
         fn asked<T>(&self, answer: T) -> Result<T, SourceError> {
             self.1.fetch_add(1, Ordering::Relaxed);
             Ok(answer)

@@ -32,12 +32,11 @@ impl LocalRepository {
         let (from, follows) = (path.to_owned(), reference.clone());
         let store = LazyStore::new(move || opened(&from, follows.clone()));
         let plain = PlainRepository::find(path);
-        let (place, git_dir) = match &plain {
-            Some(plain) => (plain.folder.display().to_string(), plain.git_dir.clone()),
-            None => {
-                let store = store.get()?;
-                (store.place().to_owned(), store.git_dir().to_owned())
-            }
+        let (place, git_dir) = if let Some(plain) = &plain {
+            (plain.folder.display().to_string(), plain.git_dir.clone())
+        } else {
+            let store = store.get()?;
+            (store.place().to_owned(), store.git_dir().to_owned())
         };
         Ok(Self {
             plain,

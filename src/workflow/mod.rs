@@ -154,7 +154,7 @@ impl fmt::Debug for Step {
             .field("parent", &self.parent)
             .field("values", &self.values.keys())
             .field("switches", &self.switches)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

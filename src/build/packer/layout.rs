@@ -293,6 +293,7 @@ mod tests {
             grace: Duration::from_secs(1),
             secret_variables: vec![],
             heartbeat: None,
+            log_limit: 1 << 20,
         }
     }
 

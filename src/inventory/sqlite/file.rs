@@ -20,7 +20,7 @@ const SCHEMA_VERSION: i64 = 1;
 /// How long a call waits for another process's write.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// A record's row has about a thousand bytes; in SQLite's own pages of 4 KB each would need one more page for its end.
+/// A record's row has about a thousand bytes; in `SQLite`'s own pages of 4 KB each would need one more page for its end.
 const PAGE: i64 = 16 * 1024;
 
 /// How much of the file a reader maps, in bytes.
