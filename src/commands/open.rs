@@ -17,6 +17,7 @@ use reconciler::source::discover::{WorkflowFolder, workflows};
 use reconciler::source::remembered::Remembered;
 use reconciler::source::trusted::Purpose;
 use reconciler::source::{GitTree, open_trusted};
+use reconciler::workflow::jsonc::Document;
 
 use super::CommandError;
 use crate::cli::Which;
@@ -172,7 +173,17 @@ fn open(
     let revision = site.source.resolve(which.rev.as_deref())?;
     let tree = site.source.at(&revision)?;
     let scope = site.source.cache_scope();
-    let remembered = Arc::new(Remembered::new(tree, &config.state_dir, &scope));
+    let marks = config.secrets.marks.clone();
+    let holds_no_secret = move |content: &[u8]| {
+        Document::parse("", content)
+            .is_ok_and(|document| marks.values_of(&document.values).is_empty())
+    };
+    let remembered = Arc::new(Remembered::new(
+        tree,
+        &config.state_dir,
+        &scope,
+        Box::new(holds_no_secret),
+    ));
     let tree: Arc<dyn GitTree> = Arc::clone(&remembered) as _;
     let mut folders = workflows(tree.as_ref(), &site.roots, &site.exclude)?;
     if let Some(wanted) = &which.workflow {

@@ -2,7 +2,8 @@
 //!
 //! A commit never changes, so an answer once given is right for ever; the file holds those for the newest commit that was asked about.
 //! What is not among them is read from git and remembered by [`Remembered::keep`]. Step folders, which are large, are not: `reconcile::cache`
-//! remembers what was worked out of them.
+//! remembers what was worked out of them. A file's content is remembered only where the caller says that it may lie on this disk: parameters
+//! can hold keys.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,9 +20,13 @@ const MOST: usize = 256;
 /// A larger file is read from git.
 const LARGEST: usize = 64 * 1024;
 
+/// Whether a file's content may be kept on disk.
+pub type MayKeep = Box<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
 /// A commit, with what was asked of it before.
 pub struct Remembered {
     inner: Box<dyn GitTree>,
+    may_keep: MayKeep,
     file: PathBuf,
     key: Digest,
     known: Answers,
@@ -38,7 +43,7 @@ struct Answers {
 impl Remembered {
     /// A commit of the repository at `place`, with the memory that is kept below `state_dir`.
     #[must_use]
-    pub fn new(inner: Box<dyn GitTree>, state_dir: &Path, place: &str) -> Self {
+    pub fn new(inner: Box<dyn GitTree>, state_dir: &Path, place: &str, may_keep: MayKeep) -> Self {
         let mut repository = Encoder::new("remembered commit file");
         repository.field(place.as_bytes());
         let repository = repository.finish();
@@ -48,12 +53,19 @@ impl Remembered {
         let key = key.finish();
         let name = format!("commit-{}", &repository.to_string()[..32]);
         let file = state_dir.join("cache").join(name);
-        let known = std::fs::read(&file)
+        let mut known = std::fs::read(&file)
             .ok()
             .and_then(|bytes| Answers::read(unseal(&bytes, &key)?))
             .unwrap_or_default();
+        let kept = known.blobs.len();
+        known.blobs.retain(|_, blob| may_keep(blob));
+        if known.blobs.len() < kept {
+            // Kept before this was said to be a secret.
+            let _ = std::fs::remove_file(&file);
+        }
         Self {
             inner,
+            may_keep,
             file,
             key,
             known,
@@ -115,7 +127,7 @@ impl GitTree for Remembered {
         }
         let blob = self.inner.blob(id, path)?;
         let mut asked = self.asked();
-        if blob.len() <= LARGEST && asked.blobs.len() < MOST {
+        if blob.len() <= LARGEST && asked.blobs.len() < MOST && (self.may_keep)(&blob) {
             asked.blobs.insert(id, Arc::clone(&blob));
         }
         Ok(blob)
@@ -264,7 +276,7 @@ mod tests {
         let look = |revision: &str, place: &str| {
             count.store(0, Ordering::Relaxed);
             let inner = Counting(Revision::new(revision), Arc::clone(&count));
-            let tree = Remembered::new(Box::new(inner), state.path(), place);
+            let tree = Remembered::new(Box::new(inner), state.path(), place, Box::new(|_| true));
             let seen = (
                 tree.entry("w").unwrap(),
                 tree.entry("none").unwrap(),
@@ -284,5 +296,22 @@ mod tests {
         assert_eq!(look("b", "other").1, 5, "another repository");
         assert_eq!(look("b", "repo").1, 1);
         assert_eq!(look("a", "repo").1, 5, "only the newest is remembered");
+    }
+
+    #[test]
+    fn what_may_not_lie_on_disk_is_asked_again_and_what_was_kept_of_it_goes() {
+        let state = tempfile::tempdir().unwrap();
+        let blob = |may_keep: bool| {
+            let count = Arc::new(AtomicUsize::new(0));
+            let inner = Counting(Revision::new("a"), Arc::clone(&count));
+            let keeps = Box::new(move |_: &[u8]| may_keep);
+            let tree = Remembered::new(Box::new(inner), state.path(), "repo", keeps);
+            tree.blob(ObjectId([0; 20]), "").unwrap();
+            tree.keep();
+            count.load(Ordering::Relaxed)
+        };
+        assert_eq!([blob(true), blob(true)], [1, 0]);
+        assert_eq!([blob(false), blob(false)], [1, 1]);
+        assert_eq!(blob(true), 1, "nothing of it was left");
     }
 }
