@@ -165,6 +165,9 @@ pub trait ImageBuilder: Send + Sync {
     /// supervisor is refused if it should come late.
     async fn find(&self, build: &BuildId) -> Result<Option<RunningBuild>, BuildError>;
 
+    /// Whether this host has given the build up before its supervisor began (see [`Self::find`]): it never ran and never will.
+    fn never_ran(&self, build: &BuildId) -> bool;
+
     /// Waits until it is over.
     async fn wait(&self, build: &RunningBuild) -> Result<BuildOutcome, BuildError>;
 

@@ -28,6 +28,10 @@ impl ImageBuilder for Failing {
         self.0.find(build).await
     }
 
+    fn never_ran(&self, build: &BuildId) -> bool {
+        self.0.never_ran(build)
+    }
+
     async fn wait(&self, build: &RunningBuild) -> Result<BuildOutcome, BuildError> {
         around("build.wait", self.0.wait(build), error).await
     }

@@ -245,6 +245,13 @@ impl Attempt {
         })
     }
 
+    /// Whether the journal's newest word is that Packer runs. Once an image was seen it does not: that is written of a build that has
+    /// ended, or of an image that was there before and is taken over without one.
+    #[must_use]
+    pub fn is_said_to_run(&self) -> bool {
+        matches!(self.progress, Progress::Started { .. })
+    }
+
     /// Takes in the next event of the same build.
     pub fn apply(&mut self, event: &BuildEvent) {
         self.seq = event.seq;

@@ -11,7 +11,7 @@ use crate::clock::{self, Moment};
 use crate::config::Config;
 use crate::ids::{AmiName, WorkflowId};
 use crate::inventory::beat::{Beat, Sign, new_version};
-use crate::inventory::journal::{Attempt, Progress};
+use crate::inventory::journal::Attempt;
 use crate::inventory::{Fence, InventoryError};
 use crate::reconcile::error::PassError;
 use crate::reconcile::finish::catalog;
@@ -65,7 +65,7 @@ pub(super) async fn await_end(
             } else {
                 Here::Elsewhere
             },
-            told_started: !matches!(attempt.progress, Progress::Intended),
+            told_started: attempt.is_said_to_run() && !ports.builder.never_ran(&attempt.build_id),
             life,
             deadline: attempt.intent.deadline,
             now: Timestamp::now(),

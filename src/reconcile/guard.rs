@@ -155,6 +155,10 @@ impl ImageBuilder for GuardedBuilder {
         self.inner.find(build).await
     }
 
+    fn never_ran(&self, build: &BuildId) -> bool {
+        self.inner.never_ran(build)
+    }
+
     async fn wait(&self, build: &RunningBuild) -> Result<BuildOutcome, BuildError> {
         self.inner.wait(build).await
     }

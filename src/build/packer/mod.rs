@@ -249,6 +249,11 @@ impl ImageBuilder for PackerBuilder {
         Ok(files::read(&folder, files::SUPERVISOR).and_then(found))
     }
 
+    fn never_ran(&self, build: &BuildId) -> bool {
+        let claimed: Option<Supervisor> = files::read(&self.folder(build), files::SUPERVISOR);
+        claimed.is_some_and(|supervisor| supervisor.pid == 0)
+    }
+
     async fn wait(&self, build: &RunningBuild) -> Result<BuildOutcome, BuildError> {
         let ended = outcome::wait(build).await;
         let (build, environment) = (build.clone(), self.known_variables());

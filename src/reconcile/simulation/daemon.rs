@@ -426,10 +426,7 @@ async fn await_end(
             } else {
                 Here::Elsewhere
             },
-            told_started: !matches!(
-                attempt.progress,
-                crate::inventory::journal::Progress::Intended
-            ),
+            told_started: attempt.is_said_to_run(),
             life,
             deadline: attempt.intent.deadline,
             now: at.world().wall(at.host),
