@@ -77,7 +77,7 @@ const PERSON: [&str; 47] = [
 ];
 
 /// May work later as it is.
-const TRANSIENT: [&str; 46] = [
+const TRANSIENT: [&str; 54] = [
     // Throttling.
     "RequestLimitExceeded",
     "Throttling",
@@ -125,6 +125,15 @@ const TRANSIENT: [&str; 46] = [
     "no route to host",
     "unexpected EOF",
     "TLS handshake timeout",
+    "send request failed",
+    "broken pipe",
+    "server closed idle connection",
+    "use of closed network connection",
+    "RequestTimeout",
+    "RequestCanceled",
+    // A call whose answer was lost was repeated, and its first try had worked. The names are new for each run of Packer.
+    "InvalidGroup.Duplicate",
+    "InvalidKeyPair.Duplicate",
     "context deadline exceeded",
     // A machine that could not be reached, or was lost.
     "Timeout waiting for SSH",
@@ -206,7 +215,7 @@ mod tests {
     use super::*;
 
     /// What Packer printed, and whose turn it is then.
-    const SAID: [(&str, FailureClass); 30] = [
+    const SAID: [(&str, FailureClass); 32] = [
         (
             "Build 'x' errored after 3 seconds: Script exited with non-zero exit status: 7. Allowed exit codes are: [0]",
             FailureClass::Step,
@@ -314,6 +323,14 @@ mod tests {
         ),
         (
             "RequestError: send request failed\ncaused by: Post \"http://127.0.0.1:1\": dial tcp 127.0.0.1:1: connect: connection refused",
+            FailureClass::Transient,
+        ),
+        (
+            "Error querying AMI: RequestError: send request failed\ncaused by: Post \"http://127.0.0.1:1/\": EOF",
+            FailureClass::Transient,
+        ),
+        (
+            "InvalidGroup.Duplicate: The security group 'packer_6b06116d-fe34-5ecf-cfd9-ac4ae0edcb13' already exists",
             FailureClass::Transient,
         ),
         ("Timeout waiting for SSH.", FailureClass::Transient),

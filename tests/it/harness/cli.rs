@@ -2,6 +2,11 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
+
+/// How long a call may take; the longest, of some builds one after the other, takes a minute.
+const LONGEST: Duration = Duration::from_mins(5);
 
 /// A prepared call of the program.
 pub(crate) struct Cli {
@@ -77,9 +82,25 @@ impl Cli {
         .run(arguments)
     }
 
-    /// Runs it.
+    /// Runs it. One that hangs is killed: a test that fails says more than one that never ends.
     pub(crate) fn run(mut self, arguments: &[&str]) -> Ran {
-        let output = self.command.args(arguments).output().unwrap();
+        let child = self
+            .command
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = rustix::process::Pid::from_child(&child);
+        let (ended, watched) = std::sync::mpsc::channel::<()>();
+        let watch = std::thread::spawn(move || {
+            if watched.recv_timeout(LONGEST) == Err(RecvTimeoutError::Timeout) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        });
+        let output = child.wait_with_output().unwrap();
+        drop(ended);
+        watch.join().unwrap();
         Ran {
             code: output.status.code().unwrap_or(-1),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
