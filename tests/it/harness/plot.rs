@@ -132,7 +132,7 @@ build {
 
     /// Writes the configuration, with more lines at its end. Everything that waits waits for a second.
     pub(crate) fn configure(&self, more: &str) {
-        self.configure_with(&packer(), "timeout: 2m, grace: 2s", more);
+        self.configure_with(&packer(), "timeout: 5m, grace: 2s", more);
     }
 
     /// Writes the configuration for another Packer.

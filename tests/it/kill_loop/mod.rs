@@ -26,8 +26,8 @@ const FARMS: [(&str, Store); 4] = [
     ("us-west-2", Store::Sqlite),
 ];
 
-/// How long a round may take to come to rest.
-const LONGEST_ROUND: Duration = Duration::from_secs(90);
+/// How long a round may take to come to rest. Packer alone tries for two minutes to make a key whose first answer was lost.
+const LONGEST_ROUND: Duration = Duration::from_mins(6);
 
 /// What came of all rounds.
 #[derive(Debug, Default)]
