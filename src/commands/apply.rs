@@ -84,6 +84,10 @@ pub(crate) async fn run(named: Option<&Path>, args: &ApplyArgs) -> Result<ExitCo
     let config = Arc::new(config(named)?);
     check_names(&config, args)?;
     let mut sites = sites(&config, &args.which, Purpose::Act)?;
+    // What is applied is what git says now, not what was fetched some other day.
+    for site in &sites {
+        tokio::task::block_in_place(|| site.source.fetch())?;
+    }
     if let Some(wanted) = &args.which.workflow {
         restrict(&config, args, wanted, &mut sites)?;
     }

@@ -178,3 +178,21 @@ fn a_step_that_left_git_is_reported_and_its_image_stays() {
     assert_eq!(farm.state_of("c"), "orphaned");
     assert_eq!(farm.made_images(), 3);
 }
+
+#[test]
+fn a_remote_repository_is_fetched_first_so_that_what_git_says_now_is_applied() {
+    let farm = three_steps();
+    let known = std::fs::read_to_string(farm.configuration()).unwrap();
+    let path = farm.repo.path().display();
+    let remote = known.replace(&format!("path: {path}"), &format!("url: file://{path}"));
+    assert_ne!(remote, known);
+    std::fs::write(farm.configuration(), remote).unwrap();
+    let first = farm.commit_and_apply();
+    assert_eq!(first.code, 0, "{first:#?}");
+    assert_eq!(farm.made_images(), 3);
+    farm.repo
+        .write("packer_workspaces/c/install.sh", "echo 2\n");
+    let second = farm.commit_and_apply();
+    assert_eq!(second.code, 0, "{second:#?}");
+    assert_eq!(farm.made_images(), 4, "the new commit is built");
+}
