@@ -9,9 +9,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use reconciler::config::Config;
 use reconciler::desired::jinja::Engine;
+use reconciler::ids::WorkflowId;
+use reconciler::inventory::{Inventory, InventoryError, Lease};
 use reconciler::plan::{json, text};
 use reconciler::reconcile::cache::StepCache;
 use reconciler::reconcile::checkout::{Checkout, read_params};
+use reconciler::reconcile::error::PassError;
 use reconciler::reconcile::look::{Look, Request, look, recorded};
 use reconciler::reconcile::ports::{Ports, Use, connect};
 use reconciler::source::discover::WorkflowFolder;
@@ -39,6 +42,34 @@ pub(crate) async fn see(
     engine: &Engine,
     usage: Use,
 ) -> Result<Seen, CommandError> {
+    let nothing_else = async |_: Arc<dyn Inventory>, _: WorkflowId| Ok(());
+    let (seen, ()) = see_and_ask(config, opened, folder, engine, usage, nothing_else).await?;
+    Ok(seen)
+}
+
+/// Looks at one workflow and who acts on it, all in the time that the look takes.
+pub(crate) async fn see_with_holder(
+    config: &Config,
+    opened: &Opened,
+    folder: &WorkflowFolder,
+    engine: &Engine,
+    usage: Use,
+) -> Result<(Seen, Option<Lease>), CommandError> {
+    let holder = async |inventory: Arc<dyn Inventory>, workflow: WorkflowId| {
+        inventory.lease(&workflow).await
+    };
+    see_and_ask(config, opened, folder, engine, usage, holder).await
+}
+
+/// Looks at one workflow, and asks the inventory something else meanwhile.
+async fn see_and_ask<T>(
+    config: &Config,
+    opened: &Opened,
+    folder: &WorkflowFolder,
+    engine: &Engine,
+    usage: Use,
+    ask: impl AsyncFnOnce(Arc<dyn Inventory>, WorkflowId) -> Result<T, InventoryError>,
+) -> Result<(Seen, T), CommandError> {
     let cache = StepCache::of(
         &config.state_dir,
         &opened.site.source.cache_scope(),
@@ -48,6 +79,7 @@ pub(crate) async fn see(
     let ports = connect(config, &params, usage).await?;
     // Records come from elsewhere and take their time: git is read meanwhile.
     let (inventory, workflow) = (Arc::clone(&ports.inventory), params.workflow_id);
+    let asked = ask(Arc::clone(&inventory), workflow.clone());
     let recorded = tokio::spawn(async move { recorded(&*inventory, &workflow, None).await });
     // On a runtime of one thread this is where it starts.
     tokio::task::yield_now().await;
@@ -63,16 +95,19 @@ pub(crate) async fn see(
         searched: None,
         now: Timestamp::now(),
     };
-    let look = look(config, &ports, &checkout, engine, &request, recorded).await?;
+    let look = look(config, &ports, &checkout, engine, &request, recorded);
+    let asked = async { asked.await.map_err(PassError::from) };
+    let (look, answer) = tokio::try_join!(look, asked)?;
     if let Some(kept) = &look.to_keep {
         cache.store(kept);
     }
     opened.remembered.keep();
-    Ok(Seen {
+    let seen = Seen {
         look,
         checkout,
         ports,
-    })
+    };
+    Ok((seen, answer))
 }
 
 pub(crate) async fn run(named: Option<&Path>, args: &PlanArgs) -> Result<ExitCode, CommandError> {

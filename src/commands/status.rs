@@ -17,7 +17,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::open::{config, workflows_or_refusals};
-use super::plan::see;
+use super::plan::see_with_holder;
 use super::screen::Screen;
 use super::{CommandError, print};
 use crate::cli::{Output, StatusArgs};
@@ -110,12 +110,7 @@ async fn reports(config: &Config, args: &StatusArgs) -> Result<Seen, CommandErro
     let (opened, refused) = workflows_or_refusals(config, &args.which, Purpose::Look)?;
     for opened in opened {
         for folder in &opened.folders {
-            let seen = see(config, &opened, folder, &engine, usage).await?;
-            let lease = seen
-                .ports
-                .inventory
-                .lease(&seen.checkout.params.workflow_id)
-                .await?;
+            let (seen, lease) = see_with_holder(config, &opened, folder, &engine, usage).await?;
             reports.push(report(&seen.look.plan, &seen.look.attempts, lease.as_ref()));
         }
     }

@@ -253,7 +253,7 @@ impl Driver {
 
 /// Ends when somebody else has written to a journal: a person's request, or what a heartbeat showed of it.
 pub(super) async fn journal_moved(workflows: &BTreeMap<WorkflowKey, WorkflowState>) {
-    const LOOK: Duration = Duration::from_millis(250);
+    const LOOK: Duration = Duration::from_secs(1);
     let moved = |state: &WorkflowState| {
         let lease = state.lease.as_ref();
         lease.is_some_and(|held| held.journal_seq() != state.looked_at)
