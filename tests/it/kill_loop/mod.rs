@@ -46,7 +46,11 @@ fn killed_at_random_moments_it_loses_nothing_builds_nothing_twice_and_leaves_not
         text.parse().unwrap_or(default)
     };
     let rounds: usize = number("ROUNDS", 20);
-    let seed = Dice::seed("SEED");
+    // The same in every `make test`, so that a change is measured against what held before; `make soak` throws new dice.
+    let seed = match std::env::var_os("SEED") {
+        None => 7,
+        Some(_) => Dice::seed("SEED"),
+    };
     println!("seed {seed}, {rounds} rounds");
     let emulator = Arc::new(Emulator::start());
     let tally = Mutex::new(Tally::default());
