@@ -58,6 +58,19 @@ fn log(farm: &Farm, host: &str) -> String {
         .collect()
 }
 
+/// The lost host goes on: its build ends, and nothing of it is left.
+#[track_caller]
+fn comes_back(farm: &Farm, one: usize) {
+    signal_builds(farm, "one", Signal::CONT);
+    farm.signal(one, Signal::CONT);
+    farm.wait_until("the build of the lost host has ended", |farm| {
+        builds(farm, "one")
+            .iter()
+            .all(|folder| folder.join("exit.json").exists())
+    });
+    farm.wait_until("nothing is left", |farm| farm.leftovers().is_empty());
+}
+
 #[test]
 fn its_build_is_cleaned_up_and_built_again_and_when_it_is_back_it_changes_nothing() {
     let mut farm = one_step();
@@ -95,14 +108,7 @@ fn its_build_is_cleaned_up_and_built_again_and_when_it_is_back_it_changes_nothin
         "{}",
         farm.said_on("two")
     );
-    signal_builds(&farm, "one", Signal::CONT);
-    farm.signal(one, Signal::CONT);
-    farm.wait_until("the build of the lost host has ended", |farm| {
-        builds(farm, "one")
-            .iter()
-            .all(|folder| folder.join("exit.json").exists())
-    });
-    farm.wait_until("nothing is left", |farm| farm.leftovers().is_empty());
+    comes_back(&farm, one);
     assert_eq!(farm.image("a"), image);
     assert_eq!(farm.made_images(), 1);
 }
@@ -121,14 +127,7 @@ fn its_image_is_recorded_if_it_was_on_its_way() {
         farm.state_of("a") == "in-sync"
     });
     assert_eq!(farm.made_images(), 1, "and built nothing");
-    signal_builds(&farm, "one", Signal::CONT);
-    farm.signal(one, Signal::CONT);
-    farm.wait_until("the build of the lost host has ended", |farm| {
-        builds(farm, "one")
-            .iter()
-            .all(|folder| folder.join("exit.json").exists())
-    });
-    farm.wait_until("nothing is left", |farm| farm.leftovers().is_empty());
+    comes_back(&farm, one);
     assert_eq!(farm.state_of("a"), "in-sync");
     assert_eq!(farm.made_images(), 1);
 }
