@@ -115,7 +115,7 @@ impl Driver {
         let stopping = self.stopping.load(Ordering::Acquire);
         let full = self.running.len() >= self.config.max_concurrent_builds;
         let known = matches!(build.source, BuildSource::Known { .. });
-        if stopping || full || !known || self.is_settling(&step.id) {
+        if stopping || full || !known || self.is_settling(acting.key, &step.id) {
             return Ok(false);
         }
         // A daemon lives for months; credentials may not.

@@ -20,6 +20,8 @@ use crate::reconcile::ports::Ports;
 
 /// A build that is followed.
 pub(super) struct Followed {
+    /// Its workflow: another may have a step of the same id.
+    pub(super) workflow: WorkflowKey,
     /// Its step.
     pub(super) step: StepId,
     /// Its process, if this host runs it.
@@ -92,8 +94,9 @@ impl Driver {
     }
 
     /// Whether a build of this step is followed: until it is settled, the next one waits.
-    pub(super) fn is_settling(&self, step: &StepId) -> bool {
-        self.running.values().any(|followed| followed.step == *step)
+    pub(super) fn is_settling(&self, workflow: &WorkflowKey, step: &StepId) -> bool {
+        let mut followed = self.running.values();
+        followed.any(|one| one.workflow == *workflow && one.step == *step)
     }
 
     /// Follows a build to its end.
@@ -107,6 +110,7 @@ impl Driver {
     ) {
         let build_id = attempt.build_id.clone();
         let followed = Followed {
+            workflow: key.clone(),
             step: attempt.step_id.clone(),
             running: running.clone(),
             builder: Arc::clone(&ports.builder),
