@@ -94,6 +94,14 @@ impl Session {
         aws_sdk_ec2::Client::new(&self.config)
     }
 
+    /// A client for EC2 in another region.
+    #[must_use]
+    pub fn ec2_in(&self, region: &Region) -> aws_sdk_ec2::Client {
+        let config = aws_sdk_ec2::config::Builder::from(&self.config)
+            .region(SdkRegion::new(region.as_str().to_owned()));
+        aws_sdk_ec2::Client::from_conf(config.build())
+    }
+
     /// A client for DynamoDB, of another region if the table is elsewhere.
     #[must_use]
     pub fn dynamodb(&self, region: Option<&str>) -> aws_sdk_dynamodb::Client {

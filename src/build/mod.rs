@@ -105,6 +105,17 @@ pub struct RunningBuild {
     pub started_at: Timestamp,
 }
 
+/// What a host knows of a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sighting {
+    /// It was started here; it runs or is over.
+    Here(RunningBuild),
+    /// It was prepared here and given up before its supervisor began: it never ran and never will.
+    NeverRan,
+    /// It was never here, or its folder is gone.
+    Unknown,
+}
+
 /// How Packer ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -161,12 +172,8 @@ pub trait ImageBuilder: Send + Sync {
     /// outcome.
     async fn start(&self, job: &BuildJob) -> Result<RunningBuild, BuildError>;
 
-    /// The build of this id, if this host has started it, running or over. A build that is not found will never start: its
-    /// supervisor is refused if it should come late.
-    async fn find(&self, build: &BuildId) -> Result<Option<RunningBuild>, BuildError>;
-
-    /// Whether this host has given the build up before its supervisor began (see [`Self::find`]): it never ran and never will.
-    fn never_ran(&self, build: &BuildId) -> bool;
+    /// What this host knows of a build. One that is not here will never start here: its supervisor is refused if it should come late.
+    async fn find(&self, build: &BuildId) -> Result<Sighting, BuildError>;
 
     /// Waits until it is over.
     async fn wait(&self, build: &RunningBuild) -> Result<BuildOutcome, BuildError>;

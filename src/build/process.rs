@@ -2,8 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
+
+use crate::clock;
 
 /// A process that cannot be mistaken for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +34,14 @@ impl ProcessId {
     #[must_use]
     pub fn is_alive(self) -> bool {
         Self::of(self.pid) == Some(self)
+    }
+
+    /// How long ago it started, running or not: by the clock that goes on while the machine sleeps, and that nobody sets.
+    #[must_use]
+    pub fn age(self) -> Duration {
+        let ticks = rustix::param::clock_ticks_per_second().max(1);
+        let started = Duration::from_millis(self.start.saturating_mul(1000) / ticks);
+        clock::now().saturating_sub(started)
     }
 
     /// Sends a signal if it still runs.
@@ -147,6 +158,15 @@ mod tests {
         assert_eq!(of("/other/tmp"), []);
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn the_age_of_a_process_is_told_by_no_clock_that_can_be_set() {
+        let young = ProcessId::own().unwrap();
+        assert!(young.age() < Duration::from_mins(30), "{:?}", young.age());
+        let old = ProcessId { start: 0, ..young };
+        assert!(old.age() >= young.age());
+        assert!(clock::now().abs_diff(old.age()) < Duration::from_secs(5));
     }
 
     #[test]

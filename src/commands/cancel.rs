@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use reconciler::build::Sighting;
 use reconciler::config::Config;
 use reconciler::diagnostic::Diagnostic;
 use reconciler::ids::{StepId, WorkflowId};
@@ -48,8 +49,8 @@ pub(crate) async fn run(named: Option<&Path>, args: &CancelArgs) -> Result<ExitC
     runs(&found.attempt)?;
     let stage = Stage::CancelRequested { by: who() };
     let attempt = request(inventory, &found.workflow, found.attempt, &stage, runs).await?;
-    let running = found.ports.builder.find(&attempt.build_id).await?;
-    if let Some(running) = &running {
+    let sighting = found.ports.builder.find(&attempt.build_id).await?;
+    if let Sighting::Here(running) = &sighting {
         found.ports.builder.cancel(running).await?;
     }
     print::text(&format!(
@@ -71,7 +72,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &CancelArgs) -> Result<ExitC
             let Some(fence) = held.fence() else {
                 return Err(Diagnostic::new("the lease was lost at once").into());
             };
-            let carried = carry(&config, &found.ports, &fence, attempt, running).await;
+            let carried = carry(&config, &found.ports, &fence, attempt, sighting).await;
             held.release().await;
             carried?
         }

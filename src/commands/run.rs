@@ -5,12 +5,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use reconciler::config::Config;
 use reconciler::inventory::journal::Progress;
+use reconciler::reconcile::board::Board;
 use reconciler::reconcile::driver::{Driver, Event, Observer, Orders, Site, Wake};
-use reconciler::source::SourceError;
+use reconciler::reconcile::error::PassError;
 use reconciler::source::trusted::Purpose;
 use reconciler::source::watch::RefWatch;
+use reconciler::source::{GitSource, SourceError};
+use reconciler::status::trouble::Trouble;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
@@ -88,10 +92,16 @@ pub(crate) async fn run(named: Option<&Path>) -> Result<ExitCode, CommandError> 
     if !fetch(&sites, &mut wakes).await? {
         return Ok(ExitCode::SUCCESS);
     }
-    watch(&config, &sites, &wake);
+    let followed: Vec<_> = sites.iter().map(|site| Arc::clone(&site.source)).collect();
+    let mut driver = Driver::new(
+        Arc::clone(&config),
+        sites,
+        Orders::default(),
+        Arc::new(Logger),
+    );
+    watch(&config, followed, &wake, &driver.board());
     watchdog();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    let mut driver = Driver::new(config, sites, Orders::default(), Arc::new(Logger));
     driver.run(wakes).await;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     info!(
@@ -139,13 +149,14 @@ fn watchdog() {
 }
 
 /// Wakes the loop when references move: a local repository is watched, and polled as well; a remote one is fetched on its interval.
-fn watch(config: &Config, sites: &[Site], wake: &mpsc::Sender<Wake>) {
-    for (site, repository) in sites.iter().zip(&config.repositories) {
-        let (source, wake, poll) = (
-            Arc::clone(&site.source),
-            wake.clone(),
-            repository.poll_interval,
-        );
+fn watch(
+    config: &Config,
+    sources: Vec<Arc<dyn GitSource>>,
+    wake: &mpsc::Sender<Wake>,
+    board: &Arc<Board>,
+) {
+    for (source, repository) in sources.into_iter().zip(&config.repositories) {
+        let (wake, poll) = (wake.clone(), repository.poll_interval);
         match source.watched().map(Path::to_owned) {
             Some(folder) => tokio::spawn(async move {
                 let mut refs = RefWatch::start(&folder);
@@ -156,19 +167,51 @@ fn watch(config: &Config, sites: &[Site], wake: &mpsc::Sender<Wake>) {
                     }
                 }
             }),
-            None => tokio::spawn(async move {
-                loop {
-                    tokio::time::sleep(poll).await;
-                    let fetching = Arc::clone(&source);
-                    let fetched = tokio::task::spawn_blocking(move || fetching.fetch()).await;
-                    if let Ok(Err(error)) = fetched {
-                        warn!(repository = source.place(), "{error}");
-                    }
-                    if wake.send(Wake::Look).await.is_err() {
-                        return;
-                    }
-                }
-            }),
+            None => tokio::spawn(fetch_now_and_then(source, poll, wake, Arc::clone(board))),
         };
+    }
+}
+
+/// Goes on at the commit that was fetched last while the remote cannot be reached; `status` says so.
+async fn fetch_now_and_then(
+    source: Arc<dyn GitSource>,
+    poll: Duration,
+    wake: mpsc::Sender<Wake>,
+    board: Arc<Board>,
+) {
+    let part = format!("fetching {}", source.place());
+    let mut failing: Option<(Timestamp, u32)> = None;
+    loop {
+        tokio::time::sleep(poll).await;
+        let fetching = Arc::clone(&source);
+        let fetched = tokio::task::spawn_blocking(move || fetching.fetch()).await;
+        match fetched {
+            Ok(Err(error)) => {
+                warn!(repository = source.place(), "{error}");
+                let now = Timestamp::now();
+                let (since, times) = failing.map_or((now, 1), |(since, times)| (since, times + 1));
+                failing = Some((since, times));
+                let said = PassError::from(error).diagnostic();
+                board.show(
+                    &part,
+                    vec![Trouble {
+                        what: part.clone(),
+                        cause: said.one_line(),
+                        hint: said.hint,
+                        times,
+                        since,
+                        next_try: now.checked_add(poll).ok(),
+                    }],
+                );
+            }
+            Ok(Ok(())) => {
+                failing = None;
+                board.show(&part, Vec::new());
+            }
+            Err(_) => {}
+        }
+        if wake.send(Wake::Look).await.is_err() {
+            return;
+        }
     }
 }

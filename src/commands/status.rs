@@ -4,15 +4,18 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use reconciler::config::Config;
 use reconciler::desired::jinja::Engine;
 use reconciler::diagnostic::Diagnostic;
 use reconciler::inventory::journal::FailureClass;
+use reconciler::reconcile::board;
 use reconciler::reconcile::error::PassError;
 use reconciler::reconcile::ports::Use;
 use reconciler::source::trusted::Purpose;
 use reconciler::status::report::{Report, SCHEMA, report};
-use reconciler::status::text;
+use reconciler::status::trouble::Trouble;
+use reconciler::status::{text, trouble};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -31,12 +34,20 @@ pub(crate) async fn run(named: Option<&Path>, args: &StatusArgs) -> Result<ExitC
     if args.watch {
         watch(&config, args, first).await
     } else {
-        finish(&first.0, &first.1, args)
+        finish(&first, args)
     }
 }
 
-/// What stands at each workflow, and why some repositories are not believed or cannot be read.
-type Seen = (Vec<Report>, Vec<Diagnostic>);
+/// What a look came to.
+#[derive(Clone)]
+struct Seen {
+    /// What stands at each workflow.
+    reports: Vec<Report>,
+    /// Why some repositories are not believed or cannot be read.
+    refused: Vec<Diagnostic>,
+    /// What the daemon of this host tries without success.
+    troubles: Vec<Trouble>,
+}
 
 /// Looks again and again until Ctrl-C: drawn in place on a terminal, printed again elsewhere whenever something has changed.
 async fn watch(
@@ -69,7 +80,7 @@ async fn watch(
         };
         match &screen {
             Some(screen) => screen.draw(&drawn(&seen, trouble.as_deref()))?,
-            None if changed(&last.0, &seen.0) || last.1 != seen.1 => print_all(&seen, args)?,
+            None if changed(&last, &seen) => print_all(&seen, args)?,
             None => {}
         }
         last = seen;
@@ -81,22 +92,28 @@ async fn watch(
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_all((reports, refused): &Seen, args: &StatusArgs) -> Result<(), CommandError> {
-    show(reports, args)?;
-    refused.iter().for_each(print::diagnostic);
+fn print_all(seen: &Seen, args: &StatusArgs) -> Result<(), CommandError> {
+    show(seen, args)?;
+    seen.refused.iter().for_each(print::diagnostic);
     Ok(())
 }
 
-fn drawn((reports, refused): &Seen, trouble: Option<&str>) -> String {
-    let mut text: String = reports
-        .iter()
-        .map(|report| text::text(report, print::medium()))
-        .chain(refused.iter().map(|why| format!("{}\n", why.one_line())))
-        .collect();
+fn drawn(seen: &Seen, trouble: Option<&str>) -> String {
+    let refused = seen.refused.iter();
+    let refused = refused.map(|why| format!("{}\n", why.one_line()));
+    let mut text: String = shown(seen).chain(refused).collect();
     if let Some(trouble) = trouble {
         text.push_str(&format!("not looked at just now: {trouble}\n"));
     }
     text + "Ctrl-C ends.\n"
+}
+
+fn shown(seen: &Seen) -> impl Iterator<Item = String> {
+    let reports = seen.reports.iter();
+    let troubles = trouble::text(&seen.troubles, Timestamp::now());
+    reports
+        .map(|report| text::text(report, print::medium()))
+        .chain([troubles])
 }
 
 async fn reports(config: &Config, args: &StatusArgs) -> Result<Seen, CommandError> {
@@ -115,20 +132,19 @@ async fn reports(config: &Config, args: &StatusArgs) -> Result<Seen, CommandErro
         }
     }
     let refused = refused.iter().map(PassError::diagnostic).collect();
-    Ok((reports, refused))
+    Ok(Seen {
+        reports,
+        refused,
+        troubles: board::read(&config.state_dir),
+    })
 }
 
-fn finish(
-    reports: &[Report],
-    refused: &[Diagnostic],
-    args: &StatusArgs,
-) -> Result<ExitCode, CommandError> {
-    show(reports, args)?;
-    refused.iter().for_each(print::diagnostic);
-    if !refused.is_empty() {
+fn finish(seen: &Seen, args: &StatusArgs) -> Result<ExitCode, CommandError> {
+    print_all(seen, args)?;
+    if !seen.refused.is_empty() {
         return Ok(ExitCode::FAILURE);
     }
-    let drift = args.exit_code && !reports.iter().all(Report::is_in_sync);
+    let drift = args.exit_code && !seen.reports.iter().all(Report::is_in_sync);
     Ok(if drift {
         ExitCode::from(2)
     } else {
@@ -136,17 +152,17 @@ fn finish(
     })
 }
 
-fn show(reports: &[Report], args: &StatusArgs) -> Result<(), CommandError> {
+fn show(seen: &Seen, args: &StatusArgs) -> Result<(), CommandError> {
     match args.output {
-        Output::Json => print::json(&json!({ "schema": SCHEMA, "workflows": reports })),
-        Output::Text => reports
-            .iter()
-            .try_for_each(|report| print::text(&text::text(report, print::medium()))),
+        Output::Json => print::json(
+            &json!({ "schema": SCHEMA, "workflows": seen.reports, "troubles": seen.troubles }),
+        ),
+        Output::Text => shown(seen).try_for_each(|text| print::text(&text)),
     }
 }
 
 /// Whether anything but the time is another; a running build's progress counts every ten seconds.
-fn changed(old: &[Report], new: &[Report]) -> bool {
+fn changed(old: &Seen, new: &Seen) -> bool {
     let facts = |reports: &[Report]| -> Vec<_> {
         let step = |report: &Report| {
             let lines = report.steps.iter().map(|step| {
@@ -167,5 +183,13 @@ fn changed(old: &[Report], new: &[Report]) -> bool {
         };
         reports.iter().map(step).collect()
     };
-    facts(old) != facts(new)
+    let causes = |seen: &Seen| -> Vec<_> {
+        let troubles = seen.troubles.iter();
+        troubles
+            .map(|one| (one.what.clone(), one.cause.clone()))
+            .collect()
+    };
+    facts(&old.reports) != facts(&new.reports)
+        || old.refused != new.refused
+        || causes(old) != causes(new)
 }

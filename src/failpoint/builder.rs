@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::around;
-use crate::build::{BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild};
+use crate::build::{BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild, Sighting};
 use crate::ids::BuildId;
 
 pub(super) struct Failing(pub(super) Arc<dyn ImageBuilder>);
@@ -24,12 +24,8 @@ impl ImageBuilder for Failing {
         around("build.start", self.0.start(job), error).await
     }
 
-    async fn find(&self, build: &BuildId) -> Result<Option<RunningBuild>, BuildError> {
+    async fn find(&self, build: &BuildId) -> Result<Sighting, BuildError> {
         self.0.find(build).await
-    }
-
-    fn never_ran(&self, build: &BuildId) -> bool {
-        self.0.never_ran(build)
     }
 
     async fn wait(&self, build: &RunningBuild) -> Result<BuildOutcome, BuildError> {

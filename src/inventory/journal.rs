@@ -326,4 +326,10 @@ impl Attempt {
             Progress::Recorded { .. } | Progress::Failed(_)
         )
     }
+
+    /// Whether it is over and what it left is gone.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.is_over() && self.cleaned
+    }
 }

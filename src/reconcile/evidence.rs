@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::build::{BuildOutcome, RunningBuild};
+use crate::build::{BuildOutcome, Sighting};
 use crate::catalog::{Image, Leftovers};
 use crate::clock::{self, Moment};
 use crate::config::Config;
@@ -41,10 +41,10 @@ pub(super) async fn await_end(
     ports: &Ports,
     fence: &Fence,
     attempt: &Attempt,
-    running: Option<RunningBuild>,
+    sighting: Sighting,
 ) -> Result<End, PassError> {
-    if let Some(running) = running {
-        let outcome = ports.builder.wait(&running).await?;
+    if let Sighting::Here(running) = &sighting {
+        let outcome = ports.builder.wait(running).await?;
         return told(ports, attempt, outcome).await;
     }
     let mut watch = Watch {
@@ -65,7 +65,7 @@ pub(super) async fn await_end(
             } else {
                 Here::Elsewhere
             },
-            told_started: attempt.is_said_to_run() && !ports.builder.never_ran(&attempt.build_id),
+            told_started: attempt.is_said_to_run() && sighting != Sighting::NeverRan,
             life,
             deadline: attempt.intent.deadline,
             now: Timestamp::now(),

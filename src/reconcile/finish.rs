@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::build::verdict::{Verdict, judge};
-use crate::build::{BuildOutcome, RunningBuild};
+use crate::build::{BuildOutcome, Sighting};
 use crate::catalog::console_url::aws_console_url;
 use crate::catalog::tags::{ImageTags, tag_change};
 use crate::catalog::{Image, ImageCatalog, ImageState, Leftovers};
@@ -33,12 +33,12 @@ pub async fn carry(
     ports: &Ports,
     fence: &Fence,
     mut attempt: Attempt,
-    running: Option<RunningBuild>,
+    sighting: Sighting,
 ) -> Result<Attempt, PassError> {
     if attempt.is_over() {
-        return clean_later(ports, fence, attempt, running).await;
+        return clean_later(ports, fence, attempt, sighting).await;
     }
-    let end = await_end(config, ports, fence, &attempt, running).await?;
+    let end = await_end(config, ports, fence, &attempt, sighting).await?;
     take_in_requests(ports, &mut attempt, fence).await?;
     let seconds = end
         .outcome
@@ -103,11 +103,11 @@ async fn clean_later(
     ports: &Ports,
     fence: &Fence,
     mut attempt: Attempt,
-    running: Option<RunningBuild>,
+    sighting: Sighting,
 ) -> Result<Attempt, PassError> {
-    let outcome = match running {
-        Some(running) => Some(ports.builder.wait(&running).await?),
-        None => None,
+    let outcome = match sighting {
+        Sighting::Here(running) => Some(ports.builder.wait(&running).await?),
+        Sighting::NeverRan | Sighting::Unknown => None,
     };
     let traces = match &outcome {
         Some(outcome) => outcome.traces.clone(),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::build::{BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild};
+use crate::build::{BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild, Sighting};
 use crate::catalog::{CatalogError, Image, ImageCatalog, Leftovers, TagChange};
 use crate::ids::{AmiId, AmiName, BuildId};
 use crate::reconcile::lease::Mandate;
@@ -151,12 +151,8 @@ impl ImageBuilder for GuardedBuilder {
         self.inner.start(&job).await
     }
 
-    async fn find(&self, build: &BuildId) -> Result<Option<RunningBuild>, BuildError> {
+    async fn find(&self, build: &BuildId) -> Result<Sighting, BuildError> {
         self.inner.find(build).await
-    }
-
-    fn never_ran(&self, build: &BuildId) -> bool {
-        self.inner.never_ran(build)
     }
 
     async fn wait(&self, build: &RunningBuild) -> Result<BuildOutcome, BuildError> {

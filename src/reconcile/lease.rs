@@ -204,7 +204,7 @@ pub async fn ask_patiently(
 }
 
 /// A holder of this host whose process is gone cannot come back.
-fn is_gone(holder: &str) -> bool {
+pub(super) fn is_gone(holder: &str) -> bool {
     let mut parts = holder.rsplitn(3, '/');
     let (Some(start), Some(pid), Some(host)) = (parts.next(), parts.next(), parts.next()) else {
         return false;

@@ -78,13 +78,20 @@ pub async fn recorded(
     }
     let (heads, attempts) = tokio::try_join!(
         inventory.heads(workflow),
-        inventory.unrecorded_attempts(workflow)
+        newest_attempts(inventory, workflow)
     )?;
-    let by_step = |attempt: Attempt| (attempt.step_id.clone(), attempt);
-    Ok(Recorded {
-        heads,
-        attempts: attempts.into_iter().map(by_step).collect(),
-    })
+    Ok(Recorded { heads, attempts })
+}
+
+/// The newest attempt at each step, as far as it did not end in a record and a clean account.
+pub(super) async fn newest_attempts(
+    inventory: &dyn Inventory,
+    workflow: &WorkflowId,
+) -> Result<HashMap<StepId, Attempt>, InventoryError> {
+    let attempts = inventory.unrecorded_attempts(workflow).await?.into_iter();
+    Ok(attempts
+        .map(|attempt| (attempt.step_id.clone(), attempt))
+        .collect())
 }
 
 /// Looks at one workflow, of which this is on record.

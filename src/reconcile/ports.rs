@@ -61,6 +61,19 @@ impl Ports {
             ..self.clone()
         })
     }
+
+    /// The same ports, with the images of another region where that is not theirs.
+    #[must_use]
+    pub fn in_region(&self, region: &Region) -> Self {
+        match &self.access {
+            Some(access) if self.region != *region => Self {
+                catalog: Some(Arc::new(Ec2Catalog::new(access.session.ec2_in(region)))),
+                region: region.clone(),
+                ..self.clone()
+            },
+            _ => self.clone(),
+        }
+    }
 }
 
 /// What the ports are needed for.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::build::{BuildJob, JobSecrets, LaidFile, RunningBuild};
+use crate::build::{BuildJob, JobSecrets, LaidFile, RunningBuild, Sighting};
 use crate::catalog::{Image, ImageState};
 use crate::config::Config;
 use crate::desired::hcl;
@@ -139,7 +139,7 @@ pub async fn start(
     let started = match ports.builder.start(&job).await {
         // Whatever went wrong, its supervisor may run; one that does not is refused from here on.
         Err(error) => match ports.builder.find(&attempt.build_id).await {
-            Ok(Some(running)) => Ok(running),
+            Ok(Sighting::Here(running)) => Ok(running),
             _ => Err(error),
         },
         started => started,

@@ -35,9 +35,8 @@ pub(super) enum Care {
 /// What is to be done about one beat.
 pub(super) fn care(beat: &Beat, attempts: &HashMap<StepId, Attempt>, now: Timestamp) -> Care {
     let newest = attempts.get(&beat.step_id);
-    let open = newest.is_some_and(|attempt| {
-        attempt.build_id == beat.build_id && !(attempt.is_over() && attempt.cleaned)
-    });
+    let open =
+        newest.is_some_and(|attempt| attempt.build_id == beat.build_id && !attempt.is_settled());
     let Sign::GivenUp {
         ami_name, until, ..
     } = &beat.sign

@@ -4,3 +4,4 @@ pub mod history;
 pub mod history_text;
 pub mod report;
 pub mod text;
+pub mod trouble;

@@ -25,7 +25,7 @@ use async_trait::async_trait;
 use crate::aws::session::PackerEnvironment;
 use crate::build::process::ProcessId;
 use crate::build::supervisor::files::{self, InventoryPlace, Supervisor};
-use crate::build::{BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild};
+use crate::build::{BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild, Sighting};
 use crate::config::PackerConfig;
 use crate::failpoint;
 use crate::ids::BuildId;
@@ -215,25 +215,26 @@ impl ImageBuilder for PackerBuilder {
         })
     }
 
-    async fn find(&self, build: &BuildId) -> Result<Option<RunningBuild>, BuildError> {
+    async fn find(&self, build: &BuildId) -> Result<Sighting, BuildError> {
         let folder = self.folder(build);
-        let found = |supervisor: Supervisor| {
-            (supervisor.pid != 0).then(|| RunningBuild {
+        let claimed_by = |supervisor: Supervisor| match supervisor.pid {
+            0 => Sighting::NeverRan,
+            pid => Sighting::Here(RunningBuild {
                 build_id: build.clone(),
                 folder: folder.clone(),
-                pid: supervisor.pid,
+                pid,
                 pid_start: supervisor.pid_start,
                 started_at: supervisor.started_at,
-            })
+            }),
         };
         if !folder.join(files::JOB).is_file() {
             redact::discard(&folder);
-            return Ok(None);
+            return Ok(Sighting::Unknown);
         }
         // Whoever started it may have died a moment ago, and its supervisor be on its way.
         for _ in 0..100 {
             if let Some(supervisor) = files::read(&folder, files::SUPERVISOR) {
-                return Ok(found(supervisor));
+                return Ok(claimed_by(supervisor));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -244,14 +245,9 @@ impl ImageBuilder for PackerBuilder {
         };
         if files::claim(&folder, &nobody).map_err(io("giving up a build that never started"))? {
             redact::discard(&folder);
-            return Ok(None);
+            return Ok(Sighting::NeverRan);
         }
-        Ok(files::read(&folder, files::SUPERVISOR).and_then(found))
-    }
-
-    fn never_ran(&self, build: &BuildId) -> bool {
-        let claimed: Option<Supervisor> = files::read(&self.folder(build), files::SUPERVISOR);
-        claimed.is_some_and(|supervisor| supervisor.pid == 0)
+        Ok(files::read(&folder, files::SUPERVISOR).map_or(Sighting::Unknown, claimed_by))
     }
 
     async fn wait(&self, build: &RunningBuild) -> Result<BuildOutcome, BuildError> {

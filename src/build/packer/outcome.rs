@@ -22,11 +22,27 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// How long a process may need to end after SIGKILL.
 const AFTER_KILL: Duration = Duration::from_secs(5);
 
-/// Waits until a build is over, whoever started it.
+/// How long a supervisor may need, once the build is over, to tell the inventory and to end.
+const LAST_WORD: Duration = Duration::from_secs(2);
+
+/// Waits until a build is over, whoever started it, and for a moment until its supervisor has given its last sign of life: after that none
+/// comes that somebody would have to remove again.
 pub(super) async fn wait(build: &RunningBuild) -> Ended {
+    let ended = over(build).await;
+    let supervisor = supervisor(build);
+    let gone = async {
+        while supervisor.is_alive() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let _ = tokio::time::timeout(LAST_WORD, gone).await;
+    ended
+}
+
+async fn over(build: &RunningBuild) -> Ended {
     let supervisor = supervisor(build);
     let mut pause = Duration::from_millis(20);
-    let overdue = overdue(build);
+    let longest = longest(build);
     loop {
         // In this order: it writes the file, then ends.
         let alive = supervisor.is_alive();
@@ -36,7 +52,7 @@ pub(super) async fn wait(build: &RunningBuild) -> Ended {
         if !alive {
             break;
         }
-        if overdue.is_some_and(|at| Timestamp::now() > at) {
+        if longest.is_some_and(|longest| supervisor.age() > longest) {
             // It would have ended Packer and itself by now, if it could.
             supervisor.signal(Signal::KILL);
         }
@@ -57,11 +73,10 @@ pub(super) async fn wait(build: &RunningBuild) -> Ended {
     ended
 }
 
-/// When a supervisor that does its work has said how the build went.
-fn overdue(build: &RunningBuild) -> Option<Timestamp> {
+/// After how long a supervisor that does its work has said how the build went.
+fn longest(build: &RunningBuild) -> Option<Duration> {
     let job: Job = files::read(&build.folder, files::JOB)?;
-    let longest = Duration::from_secs(job.timeout_seconds + 2 * job.grace_seconds);
-    build.started_at.checked_add(longest + AFTER_KILL).ok()
+    Some(Duration::from_secs(job.timeout_seconds + 2 * job.grace_seconds) + AFTER_KILL)
 }
 
 /// Asks a build to end.
@@ -102,11 +117,7 @@ async fn follow_orphans(build: &RunningBuild) -> Exit {
         if cancelled() {
             break Exit::Cancelled;
         }
-        if Timestamp::now()
-            .duration_since(build.started_at)
-            .unsigned_abs()
-            >= limit
-        {
+        if supervisor(build).age() >= limit {
             break Exit::TimedOut;
         }
         tokio::time::sleep(LONGEST_PAUSE).await;

@@ -73,6 +73,12 @@ pub fn run(folder: &Path) -> io::Result<()> {
 /// Runs the job, and keeps what is to be known of it: redacted logs first, then how it ended.
 async fn supervise(watch: Watch<'_>, started_at: Timestamp) -> io::Result<()> {
     let (folder, job) = (watch.folder, watch.job);
+    if watch.is_too_late() {
+        watch.note("reconciler: Packer was not started: the lease under which the build was decided has ended");
+        // Whoever holds it now decides anew; nobody waits for a sign of life.
+        let never = (PackerStage::Validate, Exit::Unknown);
+        return finish(folder, job, never, started_at).await.map(drop);
+    }
     let (over, ended) = oneshot::channel();
     let heart = match &job.heartbeat {
         Some(heartbeat) => heartbeat::beat(folder.to_owned(), heartbeat.clone(), ended),
@@ -138,14 +144,15 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
+    /// Whether the lease under which the build was decided has ended.
+    fn is_too_late(&self) -> bool {
+        let now = u64::try_from(clock::now().as_millis()).unwrap_or(u64::MAX);
+        self.job.start_before.is_some_and(|end| end <= now)
+    }
+
     /// Says through `begun` when Packer runs.
     async fn run(mut self, mut begun: Option<oneshot::Sender<()>>) -> (PackerStage, Exit) {
         let mut last = (PackerStage::Validate, Exit::Unknown);
-        let now = u64::try_from(clock::now().as_millis()).unwrap_or(u64::MAX);
-        if self.job.start_before.is_some_and(|end| end <= now) {
-            self.note("reconciler: Packer was not started: the lease under which the build was decided has ended");
-            return last;
-        }
         for command in &self.job.commands {
             let exit = match self.start(command) {
                 Ok(child) => {

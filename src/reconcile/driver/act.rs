@@ -12,6 +12,7 @@ use super::event::Event;
 use super::patience::{Matter, dice};
 use super::workflow::{WorkflowKey, WorkflowState};
 use super::{Driver, PassReport};
+use crate::build::Sighting;
 use crate::config::OnSuperseded;
 use crate::ids::StepId;
 use crate::inventory::Fence;
@@ -29,13 +30,19 @@ use crate::reconcile::start::{Started, start};
 use crate::reconcile::update::update;
 use crate::secrets::OpenSecrets;
 
-/// One workflow's part of a pass, once it is planned.
-pub(super) struct Acting<'a> {
+/// A workflow that this process holds the lease of.
+pub(super) struct Charged<'a> {
     pub(super) key: &'a WorkflowKey,
-    pub(super) checkout: &'a Checkout,
-    pub(super) plan: &'a Plan,
+    /// The newest attempt at each step.
     pub(super) attempts: &'a HashMap<StepId, Attempt>,
     pub(super) fence: &'a Fence,
+}
+
+/// Its part of a pass, once it is planned.
+pub(super) struct Acting<'a> {
+    pub(super) charged: Charged<'a>,
+    pub(super) checkout: &'a Checkout,
+    pub(super) plan: &'a Plan,
 }
 
 impl Driver {
@@ -45,20 +52,15 @@ impl Driver {
         acting: &Acting<'_>,
         report: &mut PassReport,
     ) -> Result<(), PassError> {
-        let Some((ports, mandate)) = self
-            .workflows
-            .get(acting.key)
-            .and_then(WorkflowState::to_act)
-        else {
+        let Charged { key, fence, .. } = acting.charged;
+        let Some((ports, mandate)) = self.workflows.get(key).and_then(WorkflowState::to_act) else {
             return Ok(());
         };
-        self.resume(acting, &ports, report).await?;
-        self.sweep(acting, &ports).await;
-        self.end_on_request(acting, &ports).await?;
+        self.look_after(&acting.charged, &ports, report).await?;
         let wanted = self.orders.wanted(acting.plan);
         let steps = acting.plan.steps.iter();
         for step in steps.filter(|step| wanted.contains(&step.id)) {
-            let matter = Matter::Step(acting.key.clone(), step.id.clone());
+            let matter = Matter::Step(key.clone(), step.id.clone());
             let revision = Some(&acting.plan.revision);
             let now = Timestamp::now();
             if let Some(until) = self.patience.holds(&matter, revision, now) {
@@ -71,7 +73,7 @@ impl Driver {
                 Decision::Update(change) => {
                     // What is brought up to date and differs again at once is not mended by doing it faster.
                     self.patience.note(matter.clone(), revision, now, dice());
-                    let done = update(&ports, acting.checkout, step, change, acting.fence).await;
+                    let done = update(&ports, acting.checkout, step, change, fence).await;
                     done.map(|()| {
                         self.observer.notice(&Event::Updated(step));
                         true
@@ -88,19 +90,38 @@ impl Driver {
                 }
             };
             match done {
-                Ok(done) => report.acted |= done,
+                Ok(done) => {
+                    if done && matches!(step.decision, Decision::Build(_)) {
+                        self.patience.forget(&matter);
+                    }
+                    report.acted |= done;
+                }
                 Err(error) if error.is_fenced() => return Err(error),
                 Err(error) => {
-                    let until = self.patience.note(matter, revision, now, dice());
+                    let until = self.put_off(matter, revision, &error);
                     report.try_again(until, &self.orders);
                     report.errors += 1;
                     self.observer.notice(&Event::Stopped(
-                        &format!("{}, step {}", acting.key.1, step.id),
+                        &format!("{}, step {}", key.folder, step.id),
                         &error,
                     ));
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Carries on what was begun, whatever git says by now.
+    pub(super) async fn look_after(
+        &mut self,
+        charged: &Charged<'_>,
+        ports: &Ports,
+        report: &mut PassReport,
+    ) -> Result<(), PassError> {
+        self.resume(charged, ports, report).await?;
+        self.sweep(charged, ports).await;
+        self.end_on_request(charged, ports).await?;
+        self.round.served(charged.key);
         Ok(())
     }
 
@@ -112,10 +133,15 @@ impl Driver {
         build: &Build,
         (ports, mandate): (&Ports, &Mandate),
     ) -> Result<bool, PassError> {
+        let Charged { key, fence, .. } = acting.charged;
         let stopping = self.stopping.load(Ordering::Acquire);
         let full = self.running.len() >= self.config.max_concurrent_builds;
         let known = matches!(build.source, BuildSource::Known { .. });
-        if stopping || full || !known || self.is_settling(acting.key, &step.id) {
+        // What an earlier build left would be forgotten with it.
+        let before = acting.charged.attempts.get(&step.id);
+        let unsettled =
+            self.is_settling(key, &step.id) || before.is_some_and(|before| !before.is_settled());
+        if stopping || full || !known || unsettled {
             return Ok(false);
         }
         // A daemon lives for months; credentials may not.
@@ -129,8 +155,7 @@ impl Driver {
                 &acting.plan.root_base,
             )
             .with_secrets(Arc::new(OpenSecrets::read(&self.config.secrets)));
-            let (config, fence) = (&self.config, acting.fence);
-            start(config, &ports, &desired, &step.id, build, fence).await?
+            start(&self.config, &ports, &desired, &step.id, build, fence).await?
         };
         if !matches!(started, Started::Nothing) {
             self.orders.forced.remove(&step.id);
@@ -139,10 +164,11 @@ impl Driver {
             Started::Nothing => return Ok(false),
             Started::Running(attempt, running) => {
                 self.observer.notice(&Event::Started(&attempt));
-                self.follow(acting.key, &ports, acting.fence, *attempt, Some(running));
+                let here = Sighting::Here(running);
+                self.follow(key, &ports, fence, *attempt, here);
             }
             Started::Exists(attempt, image) => {
-                let attempt = take_over(&ports, acting.fence, *attempt, &image).await?;
+                let attempt = take_over(&ports, fence, *attempt, &image).await?;
                 self.observer.notice(&Event::TakenOver(&attempt));
             }
             Started::Failed(attempt) => self.observer.notice(&Event::Ended(&attempt)),
@@ -153,10 +179,10 @@ impl Driver {
     /// Ends builds of this host that a person wants to end.
     async fn end_on_request(
         &mut self,
-        acting: &Acting<'_>,
+        charged: &Charged<'_>,
         ports: &Ports,
     ) -> Result<(), PassError> {
-        for attempt in acting.attempts.values().filter(|one| !one.is_over()) {
+        for attempt in charged.attempts.values().filter(|one| !one.is_over()) {
             let Some(asked) = &attempt.cancel_requested else {
                 continue;
             };

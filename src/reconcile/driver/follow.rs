@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::act::Acting;
+use super::act::Charged;
 use super::event::Event;
-use super::patience::{Matter, dice};
+use super::patience::Matter;
 use super::pause::MOST_TRIES;
 use super::workflow::WorkflowKey;
 use super::{Driver, PassReport};
-use crate::build::{ImageBuilder, RunningBuild};
+use crate::build::{ImageBuilder, RunningBuild, Sighting};
 use crate::ids::{BuildId, StepId};
 use crate::inventory::Fence;
 use crate::inventory::journal::Attempt;
@@ -53,9 +53,9 @@ impl Driver {
                 self.observer.notice(&Event::Ended(attempt));
             }
             Err(error) => {
-                self.patience.note(matter, None, Timestamp::now(), dice());
+                self.put_off(matter, None, error);
                 self.observer
-                    .notice(&Event::Stopped(&ended.workflow.1, error));
+                    .notice(&Event::Stopped(&ended.workflow.folder, error));
             }
         }
     }
@@ -64,12 +64,12 @@ impl Driver {
     /// those of steps that left git.
     pub(super) async fn resume(
         &mut self,
-        acting: &Acting<'_>,
+        charged: &Charged<'_>,
         ports: &Ports,
         report: &mut PassReport,
     ) -> Result<(), PassError> {
-        let unsettled = |one: &&Attempt| !(one.is_over() && one.cleaned);
-        for attempt in acting.attempts.values().filter(unsettled) {
+        let unsettled = |one: &&Attempt| !one.is_settled();
+        for attempt in charged.attempts.values().filter(unsettled) {
             if self.running.contains_key(&attempt.build_id) {
                 continue;
             }
@@ -83,11 +83,22 @@ impl Driver {
                 report.wake_at(until);
                 continue;
             }
-            let running = ports.builder.find(&attempt.build_id).await?;
+            let sighting = ports.builder.find(&attempt.build_id).await?;
             if tried == 0 && !attempt.is_over() {
                 self.observer.notice(&Event::Started(attempt));
             }
-            self.follow(acting.key, ports, acting.fence, attempt.clone(), running);
+            let state = self.workflows.get(charged.key);
+            let Some(ports) = state.and_then(|state| state.to_act_in(&attempt.intent.region))
+            else {
+                return Ok(());
+            };
+            self.follow(
+                charged.key,
+                &ports,
+                charged.fence,
+                attempt.clone(),
+                sighting,
+            );
             report.acted = true;
         }
         Ok(())
@@ -106,13 +117,16 @@ impl Driver {
         ports: &Ports,
         fence: &Fence,
         attempt: Attempt,
-        running: Option<RunningBuild>,
+        sighting: Sighting,
     ) {
         let build_id = attempt.build_id.clone();
         let followed = Followed {
             workflow: key.clone(),
             step: attempt.step_id.clone(),
-            running: running.clone(),
+            running: match &sighting {
+                Sighting::Here(running) => Some(running.clone()),
+                Sighting::NeverRan | Sighting::Unknown => None,
+            },
             builder: Arc::clone(&ports.builder),
             ending: false,
         };
@@ -120,7 +134,7 @@ impl Driver {
         let (config, ports, fence) = (Arc::clone(&self.config), ports.clone(), fence.clone());
         let (ended, workflow) = (self.ended.0.clone(), key.clone());
         tokio::spawn(async move {
-            let result = carry(&config, &ports, &fence, attempt, running).await;
+            let result = carry(&config, &ports, &fence, attempt, sighting).await;
             // The loop has ended if nobody listens; the next process takes the build up from the journal.
             let _ = ended.send(Ended {
                 workflow,

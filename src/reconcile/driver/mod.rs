@@ -3,13 +3,16 @@
 //! This file says in which order things happen; what each of them is stands in the files beside it.
 
 mod act;
+mod charge;
 mod event;
 mod follow;
 mod orders;
 mod patience;
 mod pause;
+mod round;
 mod shutdown;
 mod site;
+mod tend;
 mod workflow;
 
 use std::collections::{BTreeMap, HashMap};
@@ -24,16 +27,22 @@ use crate::config::Config;
 use crate::desired::jinja::Engine;
 use crate::ids::{BuildId, Revision};
 use crate::plan::Plan;
+use crate::reconcile::board::Board;
+use crate::reconcile::checkout::read_params;
 use crate::reconcile::error::PassError;
 use crate::reconcile::housekeeping::Housekeeping;
+use crate::source::GitTree;
+use crate::source::discover::WorkflowFolder;
+use charge::Charges;
 pub use event::{Event, Observer};
 use follow::{Ended, Followed};
 pub use orders::Orders;
 use patience::{Matter, Patience, dice};
 use pause::{Waiting, earliest, pause};
+use round::Round;
 pub use site::Site;
 use site::open;
-use workflow::{WorkflowKey, WorkflowState, journal_moved};
+use workflow::{Place, WorkflowKey, WorkflowState, journal_moved};
 
 /// How long a pass that is under way may go on after a request to end: enough to write down what it just did.
 const LAST_MOMENT: Duration = Duration::from_secs(2);
@@ -56,11 +65,14 @@ pub struct Driver {
     observer: Arc<dyn Observer>,
     workflows: BTreeMap<WorkflowKey, WorkflowState>,
     heads: HashMap<String, Revision>,
+    charges: Charges,
+    round: Round,
     running: HashMap<BuildId, Followed>,
     patience: Patience,
     stopping: Arc<AtomicBool>,
     ended: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
     housekeeping: Housekeeping,
+    board: Arc<Board>,
 }
 
 /// What a pass over everything came to.
@@ -106,6 +118,8 @@ impl Driver {
         orders: Orders,
         observer: Arc<dyn Observer>,
     ) -> Self {
+        let board = Arc::new(Board::of(&config.state_dir));
+        let charges = Charges::of(&config.state_dir);
         let housekeeping = Housekeeping::new(config.state_dir.join("builds"), config.builds);
         Self {
             config,
@@ -115,12 +129,21 @@ impl Driver {
             observer,
             workflows: BTreeMap::new(),
             heads: HashMap::new(),
+            charges,
+            round: Round::default(),
             running: HashMap::new(),
             patience: Patience::default(),
             stopping: Arc::default(),
             ended: mpsc::unbounded_channel(),
             housekeeping,
+            board,
         }
+    }
+
+    /// Where it shows what does not work; others may show what keeps them from working there as well.
+    #[must_use]
+    pub fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.board)
     }
 
     /// Makes passes until told to stop or, with [`Orders::once`], until nothing is left to do. Returns the last pass.
@@ -223,12 +246,23 @@ impl Driver {
                 state.looked_at = lease.journal_seq();
             }
         }
+        self.round = Round::default();
         for index in 0..self.sites.len() {
-            if let Err(error) = self.pass_site(index, &mut report).await {
+            let matter = Matter::Site(self.sites[index].name.clone());
+            let passed = self.pass_site(index, &mut report).await;
+            self.patience.forget(&matter);
+            if let Err(error) = passed {
+                self.put_off(matter, None, &error);
                 report.errors += 1;
                 self.observer
                     .notice(&Event::Stopped(&self.sites[index].name, &error));
             }
+        }
+        // A command answers for what it was asked; a daemon for all that it began.
+        if !self.orders.once {
+            self.tend(&mut report).await;
+            self.board
+                .show("passes", self.patience.troubles(Timestamp::now()));
         }
         report
     }
@@ -238,32 +272,76 @@ impl Driver {
         let name = site.name.clone();
         let (tree, folders) = tokio::task::block_in_place(|| open(site))?;
         let revision = tree.revision().clone();
+        let places = folders.iter().map(|folder| Place {
+            site: name.clone(),
+            folder: folder.path.clone(),
+        });
+        self.round.opened(&name, places);
         self.note_rewrite(index, &revision)?;
         for folder in folders {
-            let key = (name.clone(), folder.path.clone());
-            let matter = Matter::Workflow(key.clone());
+            let place = Place {
+                site: name.clone(),
+                folder: folder.path.clone(),
+            };
+            let matter = Matter::Workflow(place);
             let now = Timestamp::now();
             if let Some(until) = self.patience.holds(&matter, Some(&revision), now) {
                 report.errors += 1;
                 report.try_again(until, &self.orders);
                 continue;
             }
-            let Err(error) = self.pass_workflow(index, &tree, &folder, report).await else {
+            let Err(error) = self.pass_folder(index, &tree, &folder, report).await else {
                 self.patience.forget(&matter);
                 continue;
             };
-            if error.is_fenced()
-                && let Some(state) = self.workflows.get_mut(&key)
-            {
-                state.lease = None;
-                state.attempts = None;
-            }
-            let until = self.patience.note(matter, Some(&revision), now, dice());
+            let until = self.put_off(matter, Some(&revision), &error);
             report.errors += 1;
             report.try_again(until, &self.orders);
             self.observer.notice(&Event::Stopped(&folder.path, &error));
         }
         Ok(())
+    }
+
+    async fn pass_folder(
+        &mut self,
+        index: usize,
+        tree: &Arc<dyn GitTree>,
+        folder: &WorkflowFolder,
+        report: &mut PassReport,
+    ) -> Result<(), PassError> {
+        let (params, _) = read_params(tree.as_ref(), folder)?;
+        let key = WorkflowKey::new(&self.sites[index].name, &folder.path, &params);
+        self.round.seen(&key);
+        let passed = self.pass_workflow(index, &key, tree, folder, &params, report);
+        let passed = passed.await;
+        if let Err(error) = &passed {
+            self.lose(&key, error);
+        }
+        passed
+    }
+
+    /// What did not work is left alone for a while, and is told to whoever asks. Returns until when.
+    fn put_off(
+        &mut self,
+        matter: Matter,
+        revision: Option<&Revision>,
+        error: &PassError,
+    ) -> Timestamp {
+        let until = self
+            .patience
+            .note(matter.clone(), revision, Timestamp::now(), dice());
+        self.patience.blame(&matter, error.diagnostic());
+        until
+    }
+
+    /// A lease that another has taken is not ours, whatever its time says.
+    fn lose(&mut self, key: &WorkflowKey, error: &PassError) {
+        if error.is_fenced()
+            && let Some(state) = self.workflows.get_mut(key)
+        {
+            state.lease = None;
+            state.attempts = None;
+        }
     }
 
     fn note_rewrite(&mut self, index: usize, new: &Revision) -> Result<(), PassError> {

@@ -6,10 +6,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::workflow::WorkflowKey;
+use super::workflow::{Place, WorkflowKey};
+use crate::diagnostic::Diagnostic;
 use crate::ids::{BuildId, Revision, StepId};
+use crate::status::trouble::Trouble;
 
 /// The first wait.
 const FIRST: Duration = Duration::from_secs(5);
@@ -21,12 +23,32 @@ const LONGEST: Duration = Duration::from_mins(5);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Matter {
     /// A pass over a workflow.
-    Workflow(WorkflowKey),
+    Workflow(Place),
+    /// Looking after the builds of a workflow that a pass could not act on.
+    Tending(WorkflowKey),
     /// Something about a step that is no build.
     Step(WorkflowKey, StepId),
     /// Carrying a build that is over to its record or its failure.
     Build(BuildId),
+    /// Reading what a repository says. It is tried at every pass.
+    Site(String),
 }
+
+impl Matter {
+    /// What is tried, for people.
+    fn words(&self) -> String {
+        match self {
+            Self::Workflow(place) => format!("workflow {} of {}", place.folder, place.site),
+            Self::Tending(key) => format!("looking after the builds of workflow {}", key.id),
+            Self::Step(key, step) => format!("step {step} of workflow {}", key.id),
+            Self::Build(build) => format!("settling build {build}"),
+            Self::Site(name) => format!("repository {name}"),
+        }
+    }
+}
+
+/// How long after the time of the next try a matter that was not tried again is taken for one that nobody is concerned with any more.
+const STALE: SignedDuration = SignedDuration::from_mins(10);
 
 /// What was tried, how often and until when it is left alone.
 #[derive(Clone, Debug, Default)]
@@ -37,8 +59,10 @@ pub(super) struct Patience {
 #[derive(Clone, Debug)]
 struct Tried {
     times: u32,
+    since: Timestamp,
     until: Timestamp,
     revision: Option<Revision>,
+    cause: Option<Diagnostic>,
 }
 
 impl Patience {
@@ -53,17 +77,46 @@ impl Patience {
     ) -> Timestamp {
         let tried = self.tried.entry(matter).or_insert(Tried {
             times: 0,
+            since: now,
             until: now,
             revision: None,
+            cause: None,
         });
         if tried.revision.as_ref() != revision {
             tried.times = 0;
+            tried.since = now;
             tried.revision = revision.cloned();
         }
         let wait = FIRST.saturating_mul(1 << tried.times.min(16)).min(LONGEST);
         tried.times = tried.times.saturating_add(1);
         tried.until = now + wait.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0));
         tried.until
+    }
+
+    /// Why it did not work.
+    pub(super) fn blame(&mut self, matter: &Matter, cause: Diagnostic) {
+        if let Some(tried) = self.tried.get_mut(matter) {
+            tried.cause = Some(cause);
+        }
+    }
+
+    /// What does not work, and why.
+    pub(super) fn troubles(&self, now: Timestamp) -> Vec<Trouble> {
+        let of = |(matter, tried): (&Matter, &Tried)| {
+            let cause = tried.cause.as_ref()?;
+            let stale = tried.until.saturating_add(STALE).unwrap_or(Timestamp::MAX) < now;
+            (!stale).then(|| Trouble {
+                what: matter.words(),
+                cause: cause.one_line(),
+                hint: cause.hint.clone(),
+                times: tried.times,
+                since: tried.since,
+                next_try: (!matches!(matter, Matter::Site(_))).then_some(tried.until),
+            })
+        };
+        let mut troubles: Vec<_> = self.tried.iter().filter_map(of).collect();
+        troubles.sort_by(|a, b| a.what.cmp(&b.what));
+        troubles
     }
 
     /// All is well with it.
@@ -119,9 +172,37 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_work_is_told_until_it_works_or_nobody_tries_it_any_more() {
+        let mut patience = Patience::default();
+        let (matter, other) = (
+            Matter::Build(BuildId::new("1")),
+            Matter::Site("repo".into()),
+        );
+        patience.note(matter.clone(), None, at(0), 1.0);
+        patience.note(other.clone(), None, at(0), 1.0);
+        assert_eq!(patience.troubles(at(1)), [], "noted, but not in vain");
+        patience.blame(&matter, Diagnostic::new("no space").hint("make room"));
+        patience.blame(&other, Diagnostic::new("not signed"));
+        let told = patience.troubles(at(1));
+        assert_eq!(
+            told.iter()
+                .map(|one| (one.what.as_str(), one.next_try))
+                .collect::<Vec<_>>(),
+            [("repository repo", None), ("settling build 1", Some(at(5)))]
+        );
+        assert_eq!(told[1].hint.as_deref(), Some("make room"));
+        patience.forget(&other);
+        assert_eq!(patience.troubles(at(1)).len(), 1);
+        assert_eq!(patience.troubles(at(5 + 601)), []);
+    }
+
+    #[test]
     fn another_commit_is_looked_at_at_once_and_counted_anew() {
         let mut patience = Patience::default();
-        let matter = Matter::Workflow(("repo".into(), "wf".into()));
+        let matter = Matter::Workflow(Place {
+            site: "repo".into(),
+            folder: "wf".into(),
+        });
         let (one, two) = (Revision::new("1"), Revision::new("2"));
         for _ in 0..5 {
             patience.note(matter.clone(), Some(&one), at(0), 0.5);

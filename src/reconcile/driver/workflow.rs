@@ -6,18 +6,21 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::act::Acting;
+use super::act::{Acting, Charged};
+use super::charge::Charge;
 use super::event::Event;
 use super::pause::{most_tries, next_try};
 use super::{Driver, PassReport};
 use crate::catalog::base_image::BaseSearch;
 use crate::clock::{self, Moment};
-use crate::ids::StepId;
+use crate::desired::digest::{Digest, Encoder};
+use crate::diagnostic::Diagnostic;
+use crate::ids::{Region, Revision, StepId, WorkflowId};
 use crate::inventory::Fence;
 use crate::inventory::journal::Attempt;
 use crate::plan::Plan;
 use crate::reconcile::cache::StepCache;
-use crate::reconcile::checkout::{Checkout, read_params};
+use crate::reconcile::checkout::Checkout;
 use crate::reconcile::error::PassError;
 use crate::reconcile::guard::guarded;
 use crate::reconcile::lease::{Asked, Held, Mandate, Watched, ask, ask_patiently};
@@ -28,12 +31,44 @@ use crate::source::GitTree;
 use crate::source::discover::WorkflowFolder;
 use crate::workflow::WorkflowParams;
 
-/// A repository's name and a workflow's folder in it.
-pub(super) type WorkflowKey = (String, String);
+/// A repository's name and a folder in it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Place {
+    pub(super) site: String,
+    pub(super) folder: String,
+}
+
+/// A workflow, where it was found and by which profile AWS is reached for it: that may be another account. With another id or profile it is
+/// another one: what was begun under the old ones is carried to its end under them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct WorkflowKey {
+    pub(super) site: String,
+    pub(super) folder: String,
+    pub(super) id: WorkflowId,
+    pub(super) profile: Option<String>,
+}
+
+impl WorkflowKey {
+    pub(super) fn new(site: &str, folder: &str, params: &WorkflowParams) -> Self {
+        Self {
+            site: site.to_owned(),
+            folder: folder.to_owned(),
+            id: params.workflow_id.clone(),
+            profile: params.profile.clone(),
+        }
+    }
+
+    pub(super) fn place(&self) -> Place {
+        Place {
+            site: self.site.clone(),
+            folder: self.folder.clone(),
+        }
+    }
+}
 
 /// One workflow, from pass to pass.
 pub(super) struct WorkflowState {
-    pub(super) access: AccessKey,
+    reach: Digest,
     pub(super) ports: Ports,
     pub(super) lease: Option<Held>,
     pub(super) watched: Option<Watched>,
@@ -51,6 +86,17 @@ pub(super) struct WorkflowState {
 const SWEEP: Duration = Duration::from_mins(10);
 
 impl WorkflowState {
+    /// The journal's counter, as the lease sees it.
+    pub(super) fn journal_seq(&self) -> u64 {
+        self.lease.as_ref().map_or(0, Held::journal_seq)
+    }
+
+    /// The ports to look after a build of this region through: a workflow may be moved to another one.
+    pub(super) fn to_act_in(&self, region: &Region) -> Option<Ports> {
+        let mandate = self.lease.as_ref()?.mandate();
+        Some(guarded(&self.ports.in_region(region), &mandate))
+    }
+
     /// The ports to act through, and the word under which they act: what they do at AWS they do while the lease holds only.
     pub(super) fn to_act(&self) -> Option<(Ports, Mandate)> {
         let mandate = self.lease.as_ref()?.mandate();
@@ -58,25 +104,39 @@ impl WorkflowState {
     }
 }
 
-/// What of the parameters decides how AWS is reached.
-type AccessKey = (Option<String>, Option<String>, Option<String>);
+/// What else of the parameters decides how AWS is reached: a digest, for there may be a secret among it.
+fn reach(params: &WorkflowParams) -> Digest {
+    let mut all = Encoder::new("reach");
+    let keys = [
+        "aws_access_key_id",
+        "aws_secret_access_key",
+        "aws_session_token",
+    ];
+    let keys = keys.map(|key| params.values.get(key).map(ToString::to_string));
+    for part in keys.into_iter().chain([params.region.clone()]) {
+        all.field(part.is_some().to_string().as_bytes());
+        all.field(part.unwrap_or_default().as_bytes());
+    }
+    all.finish()
+}
 
 impl Driver {
     /// One pass over one workflow.
     pub(super) async fn pass_workflow(
         &mut self,
         index: usize,
+        key: &WorkflowKey,
         tree: &Arc<dyn GitTree>,
         folder: &WorkflowFolder,
+        params: &WorkflowParams,
         report: &mut PassReport,
     ) -> Result<(), PassError> {
-        let key = (self.sites[index].name.clone(), folder.path.clone());
-        let (params, _) = read_params(tree.as_ref(), folder)?;
-        self.connect(&key, &params, index).await?;
-        let Some(fence) = self.lease(&key, &params).await? else {
+        self.connect(key, params, index, tree.revision()).await?;
+        let Some(fence) = self.lease(key).await? else {
+            self.round.served(key);
             return Ok(());
         };
-        let cache = self.workflows.get(&key).map(|state| &state.cache);
+        let cache = self.workflows.get(key).map(|state| &state.cache);
         let checkout = tokio::task::block_in_place(|| {
             Checkout::read(tree, folder, cache.map(StepCache::load).unwrap_or_default())
         })?;
@@ -86,7 +146,7 @@ impl Driver {
             .revision
             .clone()
             .unwrap_or_else(|| site.source.reference());
-        let Some(state) = self.workflows.get_mut(&key) else {
+        let Some(state) = self.workflows.get_mut(key) else {
             return Ok(());
         };
         let searched = state.searched.take();
@@ -97,7 +157,7 @@ impl Driver {
             searched: searched.as_ref(),
             now: Timestamp::now(),
         };
-        let seq = state.lease.as_ref().map_or(0, Held::journal_seq);
+        let seq = state.journal_seq();
         state.looked_at = seq;
         let known = state
             .attempts
@@ -124,14 +184,16 @@ impl Driver {
         }
         let mut own = PassReport::default();
         let acting = Acting {
-            key: &key,
+            charged: Charged {
+                key,
+                attempts: &seen.attempts,
+                fence: &fence,
+            },
             checkout: &checkout,
             plan: &seen.plan,
-            attempts: &seen.attempts,
-            fence: &fence,
         };
         let acted = self.act(&acting, &mut own).await;
-        if let Some(state) = self.workflows.get_mut(&key) {
+        if let Some(state) = self.workflows.get_mut(key) {
             let unchanged = acted.is_ok() && !own.acted && own.errors == 0;
             state.attempts = unchanged.then_some((seq, seen.attempts));
             state.last_plan = Some(seen.plan.clone());
@@ -148,7 +210,7 @@ impl Driver {
     }
 
     /// Looks after builds that were given up, at the first pass under each lease and now and then. It stops nothing else.
-    pub(super) async fn sweep(&mut self, acting: &Acting<'_>, ports: &Ports) {
+    pub(super) async fn sweep(&mut self, acting: &Charged<'_>, ports: &Ports) {
         let Some(state) = self.workflows.get_mut(acting.key) else {
             return;
         };
@@ -159,7 +221,8 @@ impl Driver {
         }
         state.swept = Some((token, now));
         if let Err(error) = sweep(ports, acting.fence, acting.attempts).await {
-            self.observer.notice(&Event::Stopped(&acting.key.1, &error));
+            self.observer
+                .notice(&Event::Stopped(&acting.key.folder, &error));
         }
     }
 
@@ -171,28 +234,38 @@ impl Driver {
         most_tries(attempts.flat_map(|(_, attempts)| attempts.values()))
     }
 
-    async fn connect(
+    pub(super) async fn connect(
         &mut self,
         key: &WorkflowKey,
         params: &WorkflowParams,
         index: usize,
+        revision: &Revision,
     ) -> Result<(), PassError> {
-        let keys = params
-            .values
-            .get("aws_access_key_id")
-            .map(ToString::to_string);
-        let access = (params.profile.clone(), params.region.clone(), keys);
+        let reach = reach(params);
         if self
             .workflows
             .get(key)
-            .is_some_and(|state| state.access == access)
+            .is_some_and(|state| state.reach == reach)
         {
             return Ok(());
         }
         let ports = connect(&self.config, params, Use::Act).await?;
         ports.inventory.prepare().await?;
+        let charge = Charge {
+            repository: self.sites[index].source.place(),
+            folder: key.folder.clone(),
+            workflow_id: key.id.clone(),
+            profile: key.profile.clone(),
+            revision: revision.clone(),
+        };
+        self.charges.keep(&charge).map_err(|error| {
+            Diagnostic::new(format!(
+                "what this host takes charge of cannot be kept: {error}"
+            ))
+            .in_file(self.config.state_dir.display().to_string())
+        })?;
         let state = WorkflowState {
-            access,
+            reach,
             ports,
             lease: None,
             watched: None,
@@ -204,26 +277,26 @@ impl Driver {
             cache: StepCache::of(
                 &self.config.state_dir,
                 &self.sites[index].source.cache_scope(),
-                &key.1,
+                &key.folder,
             ),
         };
-        self.workflows.insert(key.clone(), state);
+        let before = self.workflows.insert(key.clone(), state);
+        if let Some(lease) = before.and_then(|before| before.lease) {
+            lease.release().await;
+        }
         Ok(())
     }
 
-    async fn lease(
-        &mut self,
-        key: &WorkflowKey,
-        params: &WorkflowParams,
-    ) -> Result<Option<Fence>, PassError> {
+    pub(super) async fn lease(&mut self, key: &WorkflowKey) -> Result<Option<Fence>, PassError> {
+        let unheld = |state: &WorkflowState| state.lease.is_none();
+        if self.workflows.get(key).is_some_and(unheld) && self.is_charged_elsewhere(key) {
+            return Ok(None);
+        }
         let Some(state) = self.workflows.get_mut(key) else {
             return Ok(None);
         };
         if let Some(held) = &state.lease {
-            if let Some(fence) = held
-                .fence()
-                .filter(|fence| fence.workflow_id == params.workflow_id)
-            {
+            if let Some(fence) = held.fence() {
                 return Ok(Some(fence));
             }
             if let Some(lost) = state.lease.take() {
@@ -234,9 +307,9 @@ impl Driver {
         let duration = self.config.lease_duration;
         let inventory = &state.ports.inventory;
         let held = if self.orders.once {
-            ask_patiently(inventory, &params.workflow_id, duration).await?
+            ask_patiently(inventory, &key.id, duration).await?
         } else {
-            match ask(inventory, &params.workflow_id, duration, &mut state.watched).await? {
+            match ask(inventory, &key.id, duration, &mut state.watched).await? {
                 Asked::Held(held) => held,
                 Asked::Busy(lease) => {
                     let holder = lease.holder.unwrap_or_default();

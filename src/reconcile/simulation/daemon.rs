@@ -225,7 +225,7 @@ async fn pass(
             break;
         }
         let key = (attempt.step_id.clone(), attempt.build_id.clone());
-        if (attempt.is_over() && attempt.cleaned) || !running.borrow_mut().insert(key.clone()) {
+        if attempt.is_settled() || !running.borrow_mut().insert(key.clone()) {
             continue;
         }
         let (held, attempt, running) = (Rc::clone(held), attempt.clone(), Rc::clone(running));

@@ -7,6 +7,7 @@ mod patience;
 mod requests;
 mod shutdown;
 mod two_daemons;
+mod unread;
 
 use crate::harness::fake_packer::FakePacker;
 use crate::harness::farm::Farm;

@@ -1,0 +1,110 @@
+//! The workflows that this host has taken charge of, kept in files of the state directory, so that what was begun is carried to its end even
+//! when git says nothing of its workflow any more: its head is refused or broken, its folder is gone, its id is another.
+//!
+//! A file names a commit to read the parameters from, never the parameters: there may be secrets in them.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::build::supervisor::files::write_atomically;
+use crate::desired::digest::Encoder;
+use crate::ids::{Revision, WorkflowId};
+
+/// One workflow, and where it was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Charge {
+    /// The repository's place.
+    pub(super) repository: String,
+    /// The workflow's folder in it.
+    pub(super) folder: String,
+    /// Its id.
+    pub(super) workflow_id: WorkflowId,
+    /// The profile by which AWS is reached for it.
+    pub(super) profile: Option<String>,
+    /// The commit at which it was read.
+    pub(super) revision: Revision,
+}
+
+/// All of them.
+#[derive(Clone, Debug)]
+pub(super) struct Charges {
+    folder: PathBuf,
+}
+
+impl Charges {
+    /// Those of a state directory. Touches nothing.
+    pub(super) fn of(state_dir: &Path) -> Self {
+        Self {
+            folder: state_dir.join("workflows"),
+        }
+    }
+
+    /// What is kept. A file that cannot be read says nothing; the commit that is read next says it again.
+    pub(super) fn all(&self) -> Vec<Charge> {
+        let Ok(entries) = fs::read_dir(&self.folder) else {
+            return Vec::new();
+        };
+        let files = entries.flatten().map(|entry| entry.path());
+        let files = files.filter(|path| path.extension().is_some_and(|end| end == "json"));
+        let mut all: Vec<Charge> = files
+            .filter_map(|path| serde_json::from_slice(&fs::read(path).ok()?).ok())
+            .collect();
+        all.sort_by(|a, b| (&a.folder, &a.workflow_id).cmp(&(&b.folder, &b.workflow_id)));
+        all
+    }
+
+    /// Keeps one, before anything is begun for it.
+    pub(super) fn keep(&self, charge: &Charge) -> io::Result<()> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.folder)?;
+        write_atomically(&self.file(charge), &serde_json::to_vec(charge)?)
+    }
+
+    /// Nothing of it is open, and git has it no more.
+    pub(super) fn forget(&self, charge: &Charge) {
+        // One that stays is looked at once more by the next process.
+        let _ = fs::remove_file(self.file(charge));
+    }
+
+    fn file(&self, charge: &Charge) -> PathBuf {
+        let mut name = Encoder::new("workflow in charge");
+        name.field(charge.repository.as_bytes())
+            .field(charge.folder.as_bytes())
+            .field(charge.workflow_id.as_str().as_bytes())
+            .field(charge.profile.as_deref().unwrap_or_default().as_bytes());
+        let name = name.finish().to_string();
+        self.folder.join(format!("{}.json", &name[..32]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_id_of_a_folder_is_kept_until_it_is_forgotten() {
+        let state = tempfile::tempdir().unwrap();
+        let charges = Charges::of(state.path());
+        assert_eq!(charges.all(), []);
+        let charge = |id: &str, revision: &str| Charge {
+            repository: "/srv/x.git".into(),
+            folder: "packer_workspaces".into(),
+            workflow_id: WorkflowId::new(id),
+            profile: None,
+            revision: Revision::new(revision.repeat(40)),
+        };
+        charges.keep(&charge("a", "1")).unwrap();
+        charges.keep(&charge("b", "1")).unwrap();
+        charges.keep(&charge("a", "2")).unwrap();
+        assert_eq!(charges.all(), [charge("a", "2"), charge("b", "1")]);
+        fs::write(state.path().join("workflows/x.json"), "{").unwrap();
+        charges.forget(&charge("a", "3"));
+        assert_eq!(charges.all(), [charge("b", "1")]);
+    }
+}

@@ -1,0 +1,161 @@
+//! Builds of workflows that a pass could not act on: their head is refused or broken, or git has them no more. What was begun is carried to
+//! its end all the same, and what was given up is looked after; nothing new is begun.
+
+use jiff::Timestamp;
+
+use super::act::Charged;
+use super::charge::Charge;
+use super::event::Event;
+use super::patience::Matter;
+use super::round::Standing;
+use super::workflow::{WorkflowKey, WorkflowState};
+use super::{Driver, PassReport};
+use crate::inventory::journal::Attempt;
+use crate::reconcile::checkout::read_params;
+use crate::reconcile::error::PassError;
+use crate::reconcile::look::newest_attempts;
+use crate::source::discover::workflows;
+use crate::workflow::WorkflowParams;
+
+impl Driver {
+    /// Looks after every workflow that this host has taken charge of and that the pass did not serve.
+    pub(super) async fn tend(&mut self, report: &mut PassReport) {
+        for charge in self.charges.all() {
+            let Some(index) = self.site_of(&charge) else {
+                continue;
+            };
+            let key = self.key_of(index, &charge);
+            let Some(standing) = self.round.standing(&key) else {
+                continue;
+            };
+            // The same workflow is in charge under another folder, and finds all of this one's builds in the journal.
+            if standing == Standing::Gone
+                && !self.workflows.contains_key(&key)
+                && self.round.has_moved(&key)
+            {
+                self.charges.forget(&charge);
+                continue;
+            }
+            let (matter, now) = (Matter::Tending(key.clone()), Timestamp::now());
+            if let Some(until) = self.patience.holds(&matter, None, now) {
+                report.wake_at(until);
+                continue;
+            }
+            match self.tend_one(index, &key, &charge, standing, report).await {
+                Ok(()) => self.patience.forget(&matter),
+                Err(error) => {
+                    self.lose(&key, &error);
+                    report.errors += 1;
+                    report.wake_at(self.put_off(matter, None, &error));
+                    self.observer.notice(&Event::Stopped(&key.folder, &error));
+                }
+            }
+        }
+    }
+
+    fn site_of(&self, charge: &Charge) -> Option<usize> {
+        let mut sites = self.sites.iter();
+        sites.position(|site| site.source.place() == charge.repository)
+    }
+
+    async fn tend_one(
+        &mut self,
+        index: usize,
+        key: &WorkflowKey,
+        charge: &Charge,
+        standing: Standing,
+        report: &mut PassReport,
+    ) -> Result<(), PassError> {
+        if !self.workflows.contains_key(key) {
+            let site = &self.sites[index];
+            let params = tokio::task::block_in_place(|| -> Result<_, PassError> {
+                let tree = site.source.at(&charge.revision)?;
+                let mut folders = workflows(tree.as_ref(), &site.roots, &site.exclude)?.into_iter();
+                let folder = folders.find(|folder| folder.path == charge.folder);
+                Ok(match folder {
+                    Some(folder) => Some(read_params(tree.as_ref(), &folder)?.0),
+                    None => None,
+                })
+            })?;
+            let same =
+                |params: &WorkflowParams| WorkflowKey::new(&key.site, &key.folder, params) == *key;
+            let Some(params) = params.filter(same) else {
+                return Ok(());
+            };
+            self.connect(key, &params, index, &charge.revision).await?;
+        }
+        let Some(fence) = self.lease(key).await? else {
+            return Ok(());
+        };
+        let Some(state) = self.workflows.get_mut(key) else {
+            return Ok(());
+        };
+        let seq = state.journal_seq();
+        state.looked_at = seq;
+        let attempts = match state.attempts.take().filter(|(at, _)| *at == seq) {
+            Some((_, attempts)) => attempts,
+            None => newest_attempts(state.ports.inventory.as_ref(), &key.id).await?,
+        };
+        let charged = Charged {
+            key,
+            attempts: &attempts,
+            fence: &fence,
+        };
+        let mut own = PassReport::default();
+        let Some((ports, _)) = self.workflows.get(key).and_then(WorkflowState::to_act) else {
+            return Ok(());
+        };
+        self.look_after(&charged, &ports, &mut own).await?;
+        let idle = attempts.values().all(Attempt::is_settled) && !self.is_following(key);
+        if standing == Standing::Gone
+            && idle
+            && ports.inventory.beats(&key.id).await?.is_empty()
+            && let Some(state) = self.workflows.remove(key)
+        {
+            if let Some(lease) = state.lease {
+                lease.release().await;
+            }
+            self.charges.forget(charge);
+        } else if let Some(state) = self.workflows.get_mut(key)
+            && !own.acted
+        {
+            state.attempts = Some((seq, attempts));
+        }
+        report.add(own);
+        Ok(())
+    }
+
+    fn key_of(&self, index: usize, charge: &Charge) -> WorkflowKey {
+        WorkflowKey {
+            site: self.sites[index].name.clone(),
+            folder: charge.folder.clone(),
+            id: charge.workflow_id.clone(),
+            profile: charge.profile.clone(),
+        }
+    }
+
+    /// Whether this process is still in charge of the same workflow for what was begun before its folder moved or AWS was to be reached by
+    /// another profile. It is settled first, unless that turns out to be impossible.
+    pub(super) fn is_charged_elsewhere(&self, key: &WorkflowKey) -> bool {
+        let same = |other: &WorkflowKey| other.id == key.id && other != key;
+        let held = self
+            .workflows
+            .iter()
+            .any(|(other, state)| same(other) && state.lease.is_some());
+        let open = |charge: &Charge| {
+            let Some(index) = self.site_of(charge) else {
+                return false;
+            };
+            let other = self.key_of(index, charge);
+            same(&other)
+                && other.profile != key.profile
+                && self.patience.times(&Matter::Tending(other)) == 0
+        };
+        held || (!self.orders.once && self.charges.all().iter().any(open))
+    }
+
+    fn is_following(&self, key: &WorkflowKey) -> bool {
+        let mut followed = self.running.values();
+        followed.any(|one| one.workflow == *key)
+    }
+}
