@@ -2,15 +2,18 @@
 //!
 //! An image that vanishes again and again, a fingerprint that comes out differently each time, a record that does not stay: building does
 //! not mend them, and each build costs an hour and money. The first repetition is free, for an image may be deleted; after that they come
-//! more and more rarely, whatever happens and through every restart, for the journal is what counts. A person's `retry` or a commit begins anew.
+//! more and more rarely, whatever happens and through every restart, for the journal is what counts. A person's `retry`, a commit or a
+//! rotated secret begins anew.
 //!
 //! What failed is not decided here: a failure carries the time of its next try.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::desired::components::Fingerprint;
+use crate::desired::digest::Digest;
 use crate::ids::{AmiId, BuildId, Revision};
 use crate::inventory::journal::{Attempt, BuildEvent, Failure, FailureClass, Progress};
 
@@ -29,6 +32,8 @@ pub struct Past {
     pub revision: Revision,
     /// On which image.
     pub source_ami: AmiId,
+    /// With which secrets, by their digests.
+    pub secrets: BTreeMap<String, Digest>,
     /// When it ended.
     pub ended_at: Timestamp,
     /// Whether it ended in a record.
@@ -44,6 +49,8 @@ pub struct Wanted<'a> {
     pub revision: &'a Revision,
     /// The image that it starts from.
     pub source_ami: &'a AmiId,
+    /// The secrets that count for it, by their digests.
+    pub secrets: &'a BTreeMap<String, Digest>,
 }
 
 /// The builds of a step that are over, newest first, down to the last one that a person had tried again. `events` as the port gives them:
@@ -76,6 +83,11 @@ pub fn past(events: &[BuildEvent]) -> Vec<Past> {
             fingerprint: attempt.intent.fingerprint,
             revision: attempt.intent.revision,
             source_ami: attempt.intent.source_ami,
+            secrets: attempt
+                .intent
+                .promise
+                .map(|promise| promise.components.secrets)
+                .unwrap_or_default(),
             ended_at: attempt.updated_at,
             recorded,
         });
@@ -89,7 +101,9 @@ pub fn past(events: &[BuildEvent]) -> Vec<Past> {
 pub fn held(past: &[Past], wanted: Wanted<'_>, unit: Duration, now: Timestamp) -> Option<Failure> {
     let counts = |build: &&Past| {
         let same = build.fingerprint == *wanted.fingerprint;
-        let alike = build.revision == *wanted.revision && build.source_ami == *wanted.source_ami;
+        let alike = build.revision == *wanted.revision
+            && build.source_ami == *wanted.source_ami
+            && build.secrets == *wanted.secrets;
         let remembered = now.duration_since(build.ended_at).unsigned_abs() < MEMORY;
         remembered && if same { build.recorded } else { alike }
     };
@@ -115,7 +129,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::desired::digest::Digest;
 
     const UNIT: Duration = Duration::from_hours(1);
 
@@ -128,16 +141,28 @@ mod tests {
             fingerprint: fingerprint(n),
             revision: Revision::new("r"),
             source_ami: AmiId::new("ami-0"),
+            secrets: BTreeMap::new(),
             ended_at: Timestamp::from_second(ended).unwrap(),
             recorded,
         }
     }
 
     fn until(past: &[Past], n: u8, revision: &str, now: i64) -> Option<i64> {
+        with_secrets(past, n, revision, &BTreeMap::new(), now)
+    }
+
+    fn with_secrets(
+        past: &[Past],
+        n: u8,
+        revision: &str,
+        secrets: &BTreeMap<String, Digest>,
+        now: i64,
+    ) -> Option<i64> {
         let wanted = Wanted {
             fingerprint: &fingerprint(n),
             revision: &Revision::new(revision),
             source_ami: &AmiId::new("ami-0"),
+            secrets,
         };
         let failure = held(past, wanted, UNIT, Timestamp::from_second(now).unwrap())?;
         Some(failure.retry_at?.as_second())
@@ -158,6 +183,26 @@ mod tests {
         let past = [build(2, 100, true), build(1, 0, false)];
         assert!(until(&past, 3, "r", 101).is_some());
         assert_eq!(until(&past, 3, "another commit", 101), None);
+    }
+
+    #[test]
+    fn a_rotated_secret_is_a_change_however_often_and_an_unchanged_one_is_none() {
+        let value = |n: u8| BTreeMap::from([("db".to_owned(), Digest::of(&[n]))]);
+        let with = |n: u8, ended: i64| Past {
+            secrets: value(n),
+            ..build(n, ended, true)
+        };
+        let rotated = [with(3, 200), with(2, 100), with(1, 0)];
+        assert_eq!(with_secrets(&rotated, 4, "r", &value(4), 201), None);
+        // Fingerprints that differ under one value are what this is here for.
+        let unrotated = [
+            Past {
+                secrets: value(1),
+                ..build(2, 100, true)
+            },
+            with(1, 0),
+        ];
+        assert!(with_secrets(&unrotated, 3, "r", &value(1), 101).is_some());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::catalog::base_image::{
 };
 use crate::catalog::{Image, ImageCatalog};
 use crate::config::Config;
+use crate::desired::components::Fingerprint;
 use crate::desired::jinja::Engine;
 use crate::desired::step::SourceImage;
 use crate::diagnostic::Diagnostic;
@@ -19,7 +20,7 @@ use crate::inventory::journal::Attempt;
 use crate::inventory::record::RecordHead;
 use crate::inventory::{Heads, Inventory, InventoryError};
 use crate::plan::decision::{Build, BuildSource, Decision, Reason};
-use crate::plan::planner::{Observation, Outline, PlannedStep, decide};
+use crate::plan::planner::{Desires as _, Observation, Outline, PlannedStep, decide};
 use crate::plan::repeats::{self, Wanted};
 use crate::plan::{Orphan, Plan};
 use crate::reconcile::cache::Kept;
@@ -199,9 +200,20 @@ pub async fn look(
     }
     let mut held = HashMap::new();
     for step in &steps {
-        if let Some(wanted) = repeated(step, &checkout.revision, &attempts)
+        if let Some((fingerprint, source)) = repeated(step, &checkout.revision, &attempts)
             && !request.forced.contains(&step.id)
         {
+            let outline = sound.iter().find(|outline| outline.id == step.id);
+            let secrets = outline
+                .and_then(|outline| desires.components(outline, source).ok())
+                .map(|components| components.secrets)
+                .unwrap_or_default();
+            let wanted = Wanted {
+                fingerprint,
+                revision: &checkout.revision,
+                source_ami: &source.id,
+                secrets: &secrets,
+            };
             let events = ports
                 .inventory
                 .events(workflow, Some(&step.id), REMEMBERED)
@@ -253,9 +265,9 @@ pub async fn look(
 /// often that was done.
 fn repeated<'a>(
     step: &'a PlannedStep,
-    revision: &'a Revision,
+    revision: &Revision,
     attempts: &HashMap<StepId, Attempt>,
-) -> Option<Wanted<'a>> {
+) -> Option<(&'a Fingerprint, &'a SourceImage)> {
     let Decision::Build(Build {
         source:
             BuildSource::Known {
@@ -280,11 +292,7 @@ fn repeated<'a>(
             && intent.revision == *revision
             && intent.source_ami == source.id
     });
-    (recorded || tried).then_some(Wanted {
-        fingerprint,
-        revision,
-        source_ami: &source.id,
-    })
+    (recorded || tried).then_some((fingerprint, source))
 }
 
 /// The newest match of the base image's pattern: what is remembered of it, or EC2's answer where it is time to ask.

@@ -44,9 +44,10 @@ fn a_rotated_secret_rebuilds_the_steps_that_ask_for_it_and_says_its_name_only() 
     assert_eq!(farm.run(&["apply"]).code, 0);
     assert_eq!(farm.made_images(), 3);
 
-    // Another commit: of one, only so many builds are made in a row.
-    farm.repo.write("README.md", "another\n");
-    farm.repo.commit("a word");
+    // And again, of the same commit: a changed value is a changed input, not a repetition.
+    farm.env("DB_PASSWORD", "third-value");
+    assert_eq!(farm.run(&["apply"]).code, 0);
+    assert_eq!(farm.made_images(), 4);
     farm.env("AMI_KEY", "another key");
     let plan = farm.run(&["plan"]);
     assert!(plan.out.contains("secret changed: db"), "{plan:#?}");
