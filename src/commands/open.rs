@@ -137,7 +137,8 @@ pub(crate) fn workflows_of(
     }
 }
 
-/// As [`workflows_of`], but a repository that cannot be read, or whose commit is not trusted, hides no other.
+/// As [`workflows_of`], but a repository that cannot be read, or whose commit is not trusted, hides no other; and one that cannot be fetched
+/// is opened at what was fetched last, beside the word that it is so.
 pub(crate) fn workflows_or_refusals(
     config: &Config,
     which: &Which,
@@ -147,10 +148,14 @@ pub(crate) fn workflows_or_refusals(
     let mut refused = Vec::new();
     let mut ids = Vec::new();
     for site in sites(config, which, purpose)? {
+        let fetched = site.source.fetch();
         match open(config, site, which, &mut ids) {
             Ok(one) => opened.push(one),
-            Err(error) => refused.push(error),
+            Err(error) if fetched.is_ok() => refused.push(error),
+            // Without a commit it is the fetch that people want to hear of.
+            Err(_) => {}
         }
+        refused.extend(fetched.err().map(PassError::from));
     }
     if refused.is_empty() && opened.iter().all(|one| one.folders.is_empty()) {
         return Err(Diagnostic::new(format!(
@@ -169,7 +174,6 @@ fn open(
     which: &Which,
     ids: &mut Vec<String>,
 ) -> Result<Opened, PassError> {
-    site.source.fetch()?;
     let revision = site.source.resolve(which.rev.as_deref())?;
     let tree = site.source.at(&revision)?;
     let scope = site.source.cache_scope();

@@ -1,7 +1,7 @@
 //! Takes old builds' folders away, now and then; see `build::retention` for the rule.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -35,26 +35,31 @@ impl Housekeeping {
         self.last.is_none_or(|last| last.elapsed() > PAUSE)
     }
 
-    /// Deletes what the policy does not keep, but for what is needed. A folder that cannot be deleted is tried again the next time.
-    pub(super) async fn run(&mut self, needed: BTreeSet<BuildId>) {
+    /// Deletes what the policy does not keep, but for what is needed, while other things go on. A folder that cannot be deleted is tried again
+    /// the next time.
+    pub(super) fn begin(&mut self, needed: BTreeSet<BuildId>) {
         self.last = Some(Instant::now());
         let (builds_dir, policy) = (self.builds_dir.clone(), self.policy);
-        let done = tokio::task::spawn_blocking(move || {
-            let now = Timestamp::now();
-            let gone = compute(&survey(&builds_dir, now)?, &needed, &policy, now);
-            let failed = delete(&builds_dir, &gone);
-            Ok::<_, std::io::Error>((gone.len() - failed.len(), failed))
-        });
-        match done.await {
-            Ok(Ok((0, failed))) if failed.is_empty() => {}
-            Ok(Ok((gone, failed))) => {
-                tracing::info!(gone, "folders of old builds removed");
-                for (build, error) in failed {
-                    tracing::warn!(%build, "the folder of an old build cannot be removed: {error}");
-                }
-            }
-            Ok(Err(error)) => tracing::warn!("the folders of old builds cannot be read: {error}"),
-            Err(died) => tracing::warn!("looking for old builds died: {died}"),
+        tokio::task::spawn_blocking(move || keep_house(&builds_dir, &needed, &policy));
+    }
+}
+
+/// A build that began after `needed` was gathered is not over, or is the newest of all: it stays either way.
+fn keep_house(builds_dir: &Path, needed: &BTreeSet<BuildId>, policy: &Retention) {
+    let now = Timestamp::now();
+    let gone = match survey(builds_dir, now) {
+        Ok(found) => compute(&found, needed, policy, now),
+        Err(error) => {
+            tracing::warn!("the folders of old builds cannot be read: {error}");
+            return;
         }
+    };
+    let failed = delete(builds_dir, &gone);
+    let removed = gone.len() - failed.len();
+    if removed > 0 {
+        tracing::info!(removed, "folders of old builds removed");
+    }
+    for (build, error) in failed {
+        tracing::warn!(%build, "the folder of an old build cannot be removed: {error}");
     }
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use crate::catalog::Leftovers;
-use crate::ids::{AmiName, BuildId, StepId};
+use crate::ids::{AmiName, BuildId, StepId, WorkflowId};
 use crate::inventory::Fence;
 use crate::inventory::beat::{Beat, Sign};
 use crate::inventory::journal::Attempt;
@@ -60,15 +60,29 @@ pub(super) fn care(beat: &Beat, attempts: &HashMap<StepId, Attempt>, now: Timest
     }
 }
 
-/// Cares for all beats of a workflow.
+/// What is to be done about a workflow's beats.
+pub(super) async fn due(
+    ports: &Ports,
+    workflow: &WorkflowId,
+    attempts: &HashMap<StepId, Attempt>,
+) -> Result<Vec<(Beat, Care)>, PassError> {
+    let now = Timestamp::now();
+    let beats = ports.inventory.beats(workflow).await?.into_iter();
+    let due = beats.map(|beat| {
+        let care = care(&beat, attempts, now);
+        (beat, care)
+    });
+    Ok(due.filter(|(_, care)| *care != Care::Leave).collect())
+}
+
+/// Does it.
 pub(super) async fn sweep(
     ports: &Ports,
     fence: &Fence,
-    attempts: &HashMap<StepId, Attempt>,
+    due: Vec<(Beat, Care)>,
 ) -> Result<(), PassError> {
-    let now = Timestamp::now();
-    for beat in ports.inventory.beats(&fence.workflow_id).await? {
-        match care(&beat, attempts, now) {
+    for (beat, care) in due {
+        match care {
             Care::Leave => {}
             Care::Forget => ports.inventory.forget_beat(&beat.build_id, fence).await?,
             Care::LookFor { image, last } => {
@@ -118,7 +132,7 @@ mod tests {
 
     use super::*;
     use crate::desired::digest::Digest;
-    use crate::ids::{AmiId, Region, Revision, WorkflowId};
+    use crate::ids::{AmiId, Region, Revision};
     use crate::inventory::journal::{BuildEvent, Failure, FailureClass, Intent, Stage};
 
     fn time(minutes: i64) -> Timestamp {

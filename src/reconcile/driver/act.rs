@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use jiff::Timestamp;
 
 use super::event::Event;
+use super::follow::Errand;
 use super::patience::{Matter, dice};
 use super::workflow::{WorkflowKey, WorkflowState};
 use super::{Driver, PassReport};
@@ -22,7 +23,6 @@ use crate::plan::decision::{Build, BuildSource, Building, Decision};
 use crate::plan::planner::PlannedStep;
 use crate::reconcile::checkout::{Checkout, Desired};
 use crate::reconcile::error::PassError;
-use crate::reconcile::finish::take_over;
 use crate::reconcile::guard::guarded;
 use crate::reconcile::lease::Mandate;
 use crate::reconcile::ports::Ports;
@@ -98,7 +98,7 @@ impl Driver {
                 }
                 Err(error) if error.is_fenced() => return Err(error),
                 Err(error) => {
-                    let until = self.put_off(matter, revision, &error);
+                    let until = self.put_off(&matter, revision, &error);
                     report.try_again(until, &self.orders);
                     report.errors += 1;
                     self.observer.notice(&Event::Stopped(
@@ -141,7 +141,9 @@ impl Driver {
         let before = acting.charged.attempts.get(&step.id);
         let unsettled =
             self.is_settling(key, &step.id) || before.is_some_and(|before| !before.is_settled());
-        if stopping || full || !known || unsettled {
+        let state = self.workflows.get(key);
+        let sweeping = state.is_some_and(|state| state.sweeping.under_way);
+        if stopping || full || !known || unsettled || sweeping {
             return Ok(false);
         }
         // A daemon lives for months; credentials may not.
@@ -164,12 +166,11 @@ impl Driver {
             Started::Nothing => return Ok(false),
             Started::Running(attempt, running) => {
                 self.observer.notice(&Event::Started(&attempt));
-                let here = Sighting::Here(running);
-                self.follow(key, &ports, fence, *attempt, here);
+                let errand = Errand::Carry(Sighting::Here(running));
+                self.follow(key, &ports, fence, *attempt, errand);
             }
             Started::Exists(attempt, image) => {
-                let attempt = take_over(&ports, fence, *attempt, &image).await?;
-                self.observer.notice(&Event::TakenOver(&attempt));
+                self.follow(key, &ports, fence, *attempt, Errand::TakeOver(image));
             }
             Started::Failed(attempt) => self.observer.notice(&Event::Ended(&attempt)),
         }

@@ -11,11 +11,12 @@ use super::pause::MOST_TRIES;
 use super::workflow::WorkflowKey;
 use super::{Driver, PassReport};
 use crate::build::{ImageBuilder, RunningBuild, Sighting};
+use crate::catalog::Image;
 use crate::ids::{BuildId, StepId};
 use crate::inventory::Fence;
 use crate::inventory::journal::Attempt;
 use crate::reconcile::error::PassError;
-use crate::reconcile::finish::carry;
+use crate::reconcile::finish::{carry, take_over};
 use crate::reconcile::ports::Ports;
 
 /// A build that is followed.
@@ -32,30 +33,57 @@ pub(super) struct Followed {
     pub(super) ending: bool,
 }
 
-/// What following a build came to.
-pub(super) struct Ended {
-    workflow: WorkflowKey,
-    build_id: BuildId,
-    result: Result<Attempt, PassError>,
+/// What is to be done for a build.
+pub(super) enum Errand {
+    /// It is waited for, and carried to its record or its failure and a clean account.
+    Carry(Sighting),
+    /// The image that it is to make exists: it is recorded.
+    TakeOver(Box<Image>),
+}
+
+/// What a task has to say to the loop.
+pub(super) enum News {
+    /// What following a build came to.
+    Ended {
+        workflow: WorkflowKey,
+        build_id: BuildId,
+        took_over: bool,
+        result: Box<Result<Attempt, PassError>>,
+    },
+    /// What looking after builds that were given up came to.
+    Swept(WorkflowKey, Result<(), PassError>),
 }
 
 impl Driver {
-    /// Takes in what a build came to.
-    pub(super) fn note(&mut self, ended: &Ended) {
-        self.running.remove(&ended.build_id);
-        if let Some(state) = self.workflows.get_mut(&ended.workflow) {
+    /// Takes in what a task came to.
+    pub(super) fn note(&mut self, news: &News) {
+        let (workflow, build_id, took_over, result) = match news {
+            News::Swept(key, result) => return self.note_swept(key, result),
+            News::Ended {
+                workflow,
+                build_id,
+                took_over,
+                result,
+            } => (workflow, build_id, *took_over, result.as_ref()),
+        };
+        self.running.remove(build_id);
+        if let Some(state) = self.workflows.get_mut(workflow) {
             state.attempts = None;
         }
-        let matter = Matter::Build(ended.build_id.clone());
-        match &ended.result {
+        let matter = Matter::Build(build_id.clone());
+        match result {
             Ok(attempt) => {
                 self.patience.forget(&matter);
-                self.observer.notice(&Event::Ended(attempt));
+                self.observer.notice(&if took_over {
+                    Event::TakenOver(attempt)
+                } else {
+                    Event::Ended(attempt)
+                });
             }
             Err(error) => {
-                self.put_off(matter, None, error);
+                self.put_off(&matter, None, error);
                 self.observer
-                    .notice(&Event::Stopped(&ended.workflow.folder, error));
+                    .notice(&Event::Stopped(&workflow.folder, error));
             }
         }
     }
@@ -97,7 +125,7 @@ impl Driver {
                 &ports,
                 charged.fence,
                 attempt.clone(),
-                sighting,
+                Errand::Carry(sighting),
             );
             report.acted = true;
         }
@@ -117,29 +145,34 @@ impl Driver {
         ports: &Ports,
         fence: &Fence,
         attempt: Attempt,
-        sighting: Sighting,
+        errand: Errand,
     ) {
         let build_id = attempt.build_id.clone();
         let followed = Followed {
             workflow: key.clone(),
             step: attempt.step_id.clone(),
-            running: match &sighting {
-                Sighting::Here(running) => Some(running.clone()),
-                Sighting::NeverRan | Sighting::Unknown => None,
+            running: match &errand {
+                Errand::Carry(Sighting::Here(running)) => Some(running.clone()),
+                _ => None,
             },
             builder: Arc::clone(&ports.builder),
             ending: false,
         };
         self.running.insert(build_id.clone(), followed);
         let (config, ports, fence) = (Arc::clone(&self.config), ports.clone(), fence.clone());
-        let (ended, workflow) = (self.ended.0.clone(), key.clone());
+        let (news, workflow) = (self.news.0.clone(), key.clone());
         tokio::spawn(async move {
-            let result = carry(&config, &ports, &fence, attempt, sighting).await;
+            let took_over = matches!(errand, Errand::TakeOver(_));
+            let result = match errand {
+                Errand::Carry(sighting) => carry(&config, &ports, &fence, attempt, sighting).await,
+                Errand::TakeOver(image) => take_over(&ports, &fence, attempt, &image).await,
+            };
             // The loop has ended if nobody listens; the next process takes the build up from the journal.
-            let _ = ended.send(Ended {
+            let _ = news.send(News::Ended {
                 workflow,
                 build_id,
-                result,
+                took_over,
+                result: Box::new(result),
             });
         });
     }

@@ -12,6 +12,7 @@ mod pause;
 mod round;
 mod shutdown;
 mod site;
+mod sweeping;
 mod tend;
 mod workflow;
 
@@ -35,7 +36,7 @@ use crate::source::GitTree;
 use crate::source::discover::WorkflowFolder;
 use charge::Charges;
 pub use event::{Event, Observer};
-use follow::{Ended, Followed};
+use follow::{Followed, News};
 pub use orders::Orders;
 use patience::{Matter, Patience, dice};
 use pause::{Waiting, earliest, pause};
@@ -70,7 +71,7 @@ pub struct Driver {
     running: HashMap<BuildId, Followed>,
     patience: Patience,
     stopping: Arc<AtomicBool>,
-    ended: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
+    news: (mpsc::UnboundedSender<News>, mpsc::UnboundedReceiver<News>),
     housekeeping: Housekeeping,
     board: Arc<Board>,
 }
@@ -134,7 +135,7 @@ impl Driver {
             running: HashMap::new(),
             patience: Patience::default(),
             stopping: Arc::default(),
-            ended: mpsc::unbounded_channel(),
+            news: mpsc::unbounded_channel(),
             housekeeping,
             board,
         }
@@ -152,9 +153,9 @@ impl Driver {
         let mut busy = 0;
         while let Some((report, wanted_again)) = self.pass_unless_stopped(&mut wakes).await {
             last = report;
-            self.keep_house(&last).await;
-            if self.orders.once && self.running.is_empty() && !last.acted && last.next_try.is_none()
-            {
+            self.keep_house(&last);
+            let is_at_rest = !self.is_building() && !self.is_sweeping();
+            if self.orders.once && is_at_rest && !last.acted && last.next_try.is_none() {
                 break;
             }
             busy = if last.acted && !self.is_building() {
@@ -177,12 +178,12 @@ impl Driver {
                 wake = wakes.recv() => if !matches!(wake, Some(Wake::Look)) {
                     break;
                 },
-                Some(ended) = self.ended.1.recv() => self.note(&ended),
+                Some(news) = self.news.1.recv() => self.note(&news),
                 () = journal_moved(&self.workflows) => {}
                 () = tokio::time::sleep(pause) => {}
             }
-            while let Ok(ended) = self.ended.1.try_recv() {
-                self.note(&ended);
+            while let Ok(news) = self.news.1.try_recv() {
+                self.note(&news);
             }
         }
         self.end().await;
@@ -190,7 +191,7 @@ impl Driver {
     }
 
     /// Old builds' folders go, once everything could be looked at: what a workflow still needs is known then.
-    async fn keep_house(&mut self, report: &PassReport) {
+    fn keep_house(&mut self, report: &PassReport) {
         let blind = report.errors > 0
             || self
                 .workflows
@@ -206,7 +207,7 @@ impl Driver {
             .flat_map(|(_, attempts)| attempts.values())
             .map(|attempt| attempt.build_id.clone());
         let needed = attempts.chain(self.running.keys().cloned()).collect();
-        self.housekeeping.run(needed).await;
+        self.housekeeping.begin(needed);
     }
 
     /// A pass, and whether something changed while it was made; none if it was stopped: what hangs is left where it is, as in a crash.
@@ -252,7 +253,7 @@ impl Driver {
             let passed = self.pass_site(index, &mut report).await;
             self.patience.forget(&matter);
             if let Err(error) = passed {
-                self.put_off(matter, None, &error);
+                self.put_off(&matter, None, &error);
                 report.errors += 1;
                 self.observer
                     .notice(&Event::Stopped(&self.sites[index].name, &error));
@@ -294,7 +295,7 @@ impl Driver {
                 self.patience.forget(&matter);
                 continue;
             };
-            let until = self.put_off(matter, Some(&revision), &error);
+            let until = self.put_off(&matter, Some(&revision), &error);
             report.errors += 1;
             report.try_again(until, &self.orders);
             self.observer.notice(&Event::Stopped(&folder.path, &error));
@@ -323,14 +324,14 @@ impl Driver {
     /// What did not work is left alone for a while, and is told to whoever asks. Returns until when.
     fn put_off(
         &mut self,
-        matter: Matter,
+        matter: &Matter,
         revision: Option<&Revision>,
         error: &PassError,
     ) -> Timestamp {
         let until = self
             .patience
             .note(matter.clone(), revision, Timestamp::now(), dice());
-        self.patience.blame(&matter, error.diagnostic());
+        self.patience.blame(matter, error.diagnostic());
         until
     }
 

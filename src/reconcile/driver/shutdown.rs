@@ -35,10 +35,10 @@ impl Driver {
         let limit = self.config.packer.grace + SETTLE;
         let settled = async {
             while ending.iter().any(|build| self.running.contains_key(build)) {
-                let Some(ended) = self.ended.1.recv().await else {
+                let Some(news) = self.news.1.recv().await else {
                     return;
                 };
-                self.note(&ended);
+                self.note(&news);
             }
         };
         // What is not settled by then is taken up from the journal by the next process.

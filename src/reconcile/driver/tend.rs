@@ -46,7 +46,7 @@ impl Driver {
                 Err(error) => {
                     self.lose(&key, &error);
                     report.errors += 1;
-                    report.wake_at(self.put_off(matter, None, &error));
+                    report.wake_at(self.put_off(&matter, None, &error));
                     self.observer.notice(&Event::Stopped(&key.folder, &error));
                 }
             }

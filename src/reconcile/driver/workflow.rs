@@ -10,11 +10,10 @@ use super::act::{Acting, Charged};
 use super::charge::Charge;
 use super::event::Event;
 use super::pause::{most_tries, next_try};
+use super::sweeping::Sweeping;
 use super::{Driver, PassReport};
 use crate::catalog::base_image::BaseSearch;
-use crate::clock::{self, Moment};
 use crate::desired::digest::{Digest, Encoder};
-use crate::diagnostic::Diagnostic;
 use crate::ids::{Region, Revision, StepId, WorkflowId};
 use crate::inventory::Fence;
 use crate::inventory::journal::Attempt;
@@ -26,7 +25,6 @@ use crate::reconcile::guard::guarded;
 use crate::reconcile::lease::{Asked, Held, Mandate, Watched, ask, ask_patiently};
 use crate::reconcile::look::{Request, look, recorded};
 use crate::reconcile::ports::{Ports, Use, connect};
-use crate::reconcile::sweep::sweep;
 use crate::source::GitTree;
 use crate::source::discover::WorkflowFolder;
 use crate::workflow::WorkflowParams;
@@ -78,12 +76,8 @@ pub(super) struct WorkflowState {
     pub(super) searched: Option<BaseSearch>,
     pub(super) last_plan: Option<Plan>,
     pub(super) cache: StepCache,
-    /// Under which token, and when, builds that were given up were looked after last.
-    pub(super) swept: Option<(u64, Moment)>,
+    pub(super) sweeping: Sweeping,
 }
-
-/// How often builds that were given up are looked after while the lease stays.
-const SWEEP: Duration = Duration::from_mins(10);
 
 impl WorkflowState {
     /// The journal's counter, as the lease sees it.
@@ -209,23 +203,6 @@ impl Driver {
         acted
     }
 
-    /// Looks after builds that were given up, at the first pass under each lease and now and then. It stops nothing else.
-    pub(super) async fn sweep(&mut self, acting: &Charged<'_>, ports: &Ports) {
-        let Some(state) = self.workflows.get_mut(acting.key) else {
-            return;
-        };
-        let (now, token) = (clock::now(), acting.fence.token);
-        let fresh = |(of, at): (u64, Moment)| of == token && now.saturating_sub(at) < SWEEP;
-        if state.swept.is_some_and(fresh) {
-            return;
-        }
-        state.swept = Some((token, now));
-        if let Err(error) = sweep(ports, acting.fence, acting.attempts).await {
-            self.observer
-                .notice(&Event::Stopped(&acting.key.folder, &error));
-        }
-    }
-
     fn tries(&self) -> u32 {
         let attempts = self
             .workflows
@@ -258,12 +235,10 @@ impl Driver {
             profile: key.profile.clone(),
             revision: revision.clone(),
         };
-        self.charges.keep(&charge).map_err(|error| {
-            Diagnostic::new(format!(
-                "what this host takes charge of cannot be kept: {error}"
-            ))
-            .in_file(self.config.state_dir.display().to_string())
-        })?;
+        if let Err(error) = self.charges.keep(&charge) {
+            // On a full disk, say: what was begun is settled all the same, unless git stops saying anything of it.
+            tracing::warn!(workflow = %key.id, "what this host takes charge of cannot be kept: {error}");
+        }
         let state = WorkflowState {
             reach,
             ports,
@@ -271,7 +246,7 @@ impl Driver {
             watched: None,
             attempts: None,
             looked_at: 0,
-            swept: None,
+            sweeping: Sweeping::default(),
             searched: None,
             last_plan: None,
             cache: StepCache::of(

@@ -24,9 +24,73 @@ fn a_build_that_cannot_be_recorded_is_settled_more_and_more_rarely_and_built_onc
     std::thread::sleep(Duration::from_secs(8));
     let tried = farm.calls("dynamodb.TransactWriteItems");
     assert!(tried <= 6, "{tried} writes");
+    let said = farm.run(&["status"]).out;
+    for words in ["settling build", "does not work", "next try in"] {
+        assert!(said.contains(words), "`{words}` is not in: {said}");
+    }
     farm.emulator.control_post("/_control/faults", &json!([]));
     farm.wait_until("it is recorded", |farm| farm.state_of("a") == "in-sync");
+    farm.wait_until("nothing is said to be amiss", |farm| {
+        !farm.run(&["status"]).out.contains("does not work")
+    });
     assert_eq!((packer.runs("build"), farm.made_images()), (1, 1));
+}
+
+#[test]
+fn nothing_new_is_built_while_what_the_last_build_left_cannot_be_removed_and_then_both_are_done() {
+    // Packer fails and leaves its instance.
+    let (mut farm, packer) = one_step("[build]\nkey\ngroup\ninstance\nfailure no luck\nexit 1\n");
+    farm.configure("interval: 1s\nlease_duration: 1h\n");
+    farm.emulator
+        .control_post("/_control/faults", &denied("ec2.TerminateInstances", 1));
+    farm.daemon();
+    farm.wait_until("the instance cannot be removed", |farm| {
+        farm.calls("ec2.TerminateInstances") >= 1
+    });
+    packer.plays(&format!("[build]\n{WHOLE}"));
+    farm.repo
+        .write("packer_workspaces/a/install.sh", "echo mended\n");
+    farm.repo.commit("mended");
+    farm.wait_until("status names the cause", |farm| {
+        let said = farm.run(&["status"]).out;
+        said.contains("settling build") && said.contains("ec2:TerminateInstances")
+    });
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(packer.runs("build"), 0, "it waits for the instance to go");
+    farm.emulator.control_post("/_control/faults", &json!([]));
+    farm.wait_until("it is built", |farm| farm.state_of("a") == "in-sync");
+    farm.wait_until("nothing is left", |farm| farm.leftovers().is_empty());
+    assert_eq!(packer.runs("build"), 1);
+}
+
+#[test]
+fn a_remote_that_cannot_be_reached_is_told_in_status_beside_what_was_fetched_last() {
+    let (mut farm, _packer) = one_step(&format!("[build]\n{WHOLE}"));
+    let path = farm.repo.path().to_owned();
+    let url = format!("file://{}", path.display());
+    farm.reconfigure(|text| {
+        let local = format!("path: {}", path.display());
+        text.replacen(&local, &format!("url: {url}\n    poll_interval: 1s"), 1)
+    });
+    farm.daemon();
+    farm.wait_until("it was fetched", |farm| farm.made_images() == 1);
+    farm.wait_until("it is in sync", |farm| farm.state_of("a") == "in-sync");
+    let (git, away) = (path.join(".git"), path.join("away"));
+    std::fs::rename(&git, &away).unwrap();
+    farm.wait_until("status says that nothing new is known", |farm| {
+        farm.run(&["status"])
+            .out
+            .contains(&format!("fetching {url} does not work"))
+    });
+    assert_eq!(
+        farm.state_of("a"),
+        "in-sync",
+        "what was fetched last is known"
+    );
+    std::fs::rename(&away, &git).unwrap();
+    farm.wait_until("status says so no more", |farm| {
+        !farm.run(&["status"]).out.contains("does not work")
+    });
 }
 
 #[test]
