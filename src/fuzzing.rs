@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::build::packer::output;
-use crate::config::load::{Surroundings, check, parse};
+use crate::config::load::Surroundings;
+use crate::config::meant::check;
+use crate::config::yaml::parse;
 use crate::desired::components::Components;
 use crate::desired::digest::Digest;
 use crate::desired::hcl::{LocalExec, StepFiles, inspect, sensitive};

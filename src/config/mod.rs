@@ -1,13 +1,17 @@
 //! The configuration as it is meant: checked, with every default filled in.
 //!
-//! `raw` holds it as it is typed; `load` turns one into the other. Everything after this stage takes these types only.
+//! `raw` holds it as it is typed; `load` turns one into the other, with the files beside it. Everything after this stage takes these types only.
 
+mod environment;
 pub mod load;
+pub mod meant;
 mod place;
 pub mod raw;
+mod repository;
 pub mod schema;
 mod secrets;
 mod trust;
+pub mod yaml;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
