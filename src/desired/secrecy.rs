@@ -6,8 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hcl_edit::expr::Expression;
-use hcl_edit::structure::Body;
 use serde_json::Value;
 
 use crate::desired::digest::Digest;
@@ -16,21 +14,10 @@ use crate::desired::inputs::value_digest;
 use crate::diagnostic::Diagnostic;
 use crate::secrets::SecretText;
 use crate::secrets::forms::SHORTEST;
+use crate::secrets::marks::is_telling;
 use crate::secrets::placeholder::{Use, places, uses};
 use crate::secrets::sealed::Sealed;
 use crate::workflow::{Step, WorkflowParams};
-
-/// What of a source everybody may read who may describe images and instances.
-const SHOWN: [&str; 8] = [
-    "ami_name",
-    "ami_description",
-    "tags",
-    "run_tags",
-    "run_volume_tags",
-    "snapshot_tags",
-    "spot_tags",
-    "fleet_tags",
-];
 
 /// The secrets of one step.
 pub(super) struct Secrecy<'a> {
@@ -143,19 +130,23 @@ impl<'a> Secrecy<'a> {
                 .hint("everybody who may read the inventory reads it: take it out"));
             }
         }
-        if self.uses.is_empty() {
+        if !self.may_have_secrets() {
             return Ok(());
         }
-        for (name, text) in self.rendered {
-            if name.ends_with(".pkr.hcl") && !places(text).is_empty() {
-                // What is no HCL is refused elsewhere, with its place.
-                let Ok(body) = hcl::parse(name, text) else {
-                    continue;
-                };
-                refuse_shown(name, &body)?;
-            }
-        }
-        Ok(())
+        hcl::refuse_shown(self.rendered, &|text| {
+            !places(text).is_empty() || self.holds(text)
+        })
+    }
+
+    /// Whether it is worth while to read the files as HCL: most steps have no secret.
+    fn may_have_secrets(&self) -> bool {
+        let declares = |text: &String| {
+            let mut named = text.split("variable \"").skip(1);
+            text.contains("sensitive")
+                || text.contains("env(")
+                || named.any(|rest| is_telling(rest.split('"').next().unwrap_or_default()))
+        };
+        !self.uses.is_empty() || !self.marked.is_empty() || self.rendered.values().any(declares)
     }
 
     fn holds(&self, text: &str) -> bool {
@@ -171,28 +162,6 @@ impl<'a> Secrecy<'a> {
             _ => false,
         }
     }
-}
-
-fn refuse_shown(name: &str, body: &Body) -> Result<(), Diagnostic> {
-    for block in body.get_blocks("source") {
-        for key in SHOWN {
-            let Some(attribute) = block.body.get_attribute(key) else {
-                continue;
-            };
-            if has_secret(&attribute.value) {
-                return Err(Diagnostic::new(format!(
-                    "`{key}` would show a secret to everybody who may describe images"
-                ))
-                .in_file(name)
-                .hint("take the secret out of it"));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn has_secret(value: &Expression) -> bool {
-    !places(&value.to_string()).is_empty()
 }
 
 #[cfg(test)]
@@ -293,13 +262,30 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_in_a_tag_or_a_description_is_refused() {
-        let sealed = Sealed::default();
-        let text =
-            "source \"amazon-ebs\" \"x\" {\n  tags = { a = \"b-[reconciler-secret:x]\" }\n}\n";
-        let rendered = BTreeMap::from([("x.pkr.hcl".to_owned(), text.to_owned())]);
-        let (params, step) = (params(&json!({})), step(&json!({})));
-        let why = Secrecy::new(&sealed, &params, &step, &rendered).refuse_what_shows_them();
-        assert!(why.unwrap_err().message.contains("`tags`"));
+    fn a_secret_that_a_source_shows_is_refused_whichever_kind_of_secret_it_is() {
+        let sealed = sealed("key");
+        let open = params(&json!({}));
+        for (before, value, step_values) in [
+            ("", "\"b-[reconciler-secret:x]\"", json!({})),
+            (
+                "",
+                "\"b-secret parameter\"",
+                json!({ "a_password": "secret parameter" }),
+            ),
+            (
+                "variable \"x\" {\n  sensitive = true\n}\n",
+                "var.x",
+                json!({}),
+            ),
+            ("variable \"app_token\" {}\n", "var.app_token", json!({})),
+            ("", "env(\"APP_TOKEN\")", json!({})),
+        ] {
+            let text =
+                format!("{before}source \"amazon-ebs\" \"x\" {{\n  tags = {{ a = {value} }}\n}}\n");
+            let rendered = BTreeMap::from([("x.pkr.hcl".to_owned(), text)]);
+            let step = step(&step_values);
+            let why = Secrecy::new(&sealed, &open, &step, &rendered).refuse_what_shows_them();
+            assert!(why.unwrap_err().message.contains("`tags`"), "{value}");
+        }
     }
 }

@@ -71,7 +71,9 @@ impl Desire<'_> {
         let name = self.name_parts(content).without_fingerprint();
         let rendered = self.render_sorted(content, &files, source, &name)?;
         let secrecy = Secrecy::new(self.secrets, self.params, content.step, &rendered);
-        secrecy.refuse_what_shows_them()?;
+        secrecy
+            .refuse_what_shows_them()
+            .map_err(|why| self.blotted(content, hcl::blotted(&rendered, why)))?;
         let components = Components {
             identity: self.identity(content, &name),
             params: secrecy.param_digests(param_digests(&content.step.values))?,

@@ -22,7 +22,7 @@ use crate::inventory::dynamodb::DynamoDbInventory;
 use crate::inventory::sqlite::SqliteInventory;
 use crate::reconcile::error::PassError;
 use crate::reconcile::start::host_name;
-use crate::secrets::{OpenSecrets, Redactor};
+use crate::secrets::CurrentSecrets;
 use crate::source::fetcher::this_program;
 use crate::workflow::WorkflowParams;
 
@@ -38,7 +38,7 @@ pub struct Ports {
     /// Where images are made.
     pub region: Region,
     /// Takes secrets out of what is recorded.
-    pub redactor: Redactor,
+    pub redactor: CurrentSecrets,
     access: Option<Arc<Access>>,
 }
 
@@ -123,7 +123,7 @@ pub async fn connect(
                 PackerEnvironment::default(),
             ))),
             region: Session::region_of(&settings).await?,
-            redactor: OpenSecrets::read(&config.secrets).redactor(&params.values),
+            redactor: CurrentSecrets::new(&config.secrets, &params.values),
             access: None,
         });
     }
@@ -145,7 +145,7 @@ pub async fn connect(
         catalog,
         builder: Arc::new(builder),
         region: session.region().clone(),
-        redactor: OpenSecrets::read(&config.secrets).redactor(&params.values),
+        redactor: CurrentSecrets::new(&config.secrets, &params.values),
         access: (usage == Use::Act).then(|| Arc::new(Access { session, settings })),
     }))
 }

@@ -13,6 +13,16 @@ pub const AWS_KEYS: [&str; 3] = [
     "aws_session_token",
 ];
 
+/// What the name of a variable says that holds a secret.
+const TELLING: [&str; 4] = ["TOKEN", "SECRET", "PASSWORD", "KEY"];
+
+/// Whether the name of a variable of the environment, or of Packer's, says that it holds a secret.
+#[must_use]
+pub fn is_telling(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    TELLING.iter().any(|word| name.contains(word))
+}
+
 /// Names of secret parameters, at any depth.
 #[derive(Clone, Debug)]
 pub struct Marks {

@@ -3,6 +3,7 @@
 //! A value is read at the edge ([`open`]) and leaves it in two ways only: into a file that Packer reads, and into a [`Redactor`]. The pure
 //! part (`desired`) knows [`sealed`] digests and placeholders. Nothing here prints a value: [`SecretText`] has no way to.
 
+pub mod current;
 pub mod fill;
 pub mod forms;
 pub mod marks;
@@ -13,6 +14,7 @@ pub mod sealed;
 pub mod source;
 pub mod text;
 
+pub use current::CurrentSecrets;
 pub use marks::Marks;
 pub use open::{OpenSecrets, SecretsConfig};
 pub use redactor::{MARK, Redactor};

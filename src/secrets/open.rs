@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::placeholder::Use;
 use super::sealed::Sealed;
-use super::{Marks, Redactor, SecretSource, SecretText};
+use super::{Marks, SecretSource, SecretText};
 use crate::diagnostic::Diagnostic;
 
 /// What the configuration says of secrets.
@@ -59,13 +59,6 @@ impl OpenSecrets {
     /// All values that are known.
     pub fn known(&self) -> impl Iterator<Item = &SecretText> {
         self.values.values().filter_map(|value| value.as_ref().ok())
-    }
-
-    /// Takes them out of whatever is said.
-    #[must_use]
-    pub fn redactor(&self, params: &serde_json::Map<String, serde_json::Value>) -> Redactor {
-        let marked = self.sealed.marks.values_of(params);
-        Redactor::new(self.known().chain(&marked))
     }
 
     /// The values that rendered files ask for.

@@ -29,10 +29,8 @@ use crate::build::{BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuil
 use crate::config::PackerConfig;
 use crate::failpoint;
 use crate::ids::BuildId;
+use crate::secrets::marks::is_telling;
 use layout::Layout;
-
-/// What the name of a variable says that holds a secret.
-const TELLING: [&str; 4] = ["TOKEN", "SECRET", "PASSWORD", "KEY"];
 
 /// How builds are run on this host.
 #[derive(Clone, Debug)]
@@ -86,10 +84,8 @@ impl PackerBuilder {
         let values = self.settings.environment.secrets();
         let credentials = self.settings.environment.variables.iter();
         let credentials = credentials.filter(|(_, value)| values.contains(value));
-        let passed = self.settings.packer.pass_env.iter().filter(|name| {
-            let name = name.to_ascii_uppercase();
-            TELLING.iter().any(|word| name.contains(word))
-        });
+        let passed = self.settings.packer.pass_env.iter();
+        let passed = passed.filter(|name| is_telling(name));
         credentials
             .map(|(name, _)| name.clone())
             .chain(passed.cloned())

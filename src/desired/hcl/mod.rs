@@ -1,9 +1,11 @@
-//! What can be told of a rendered template without Packer: that it is HCL, that it makes exactly one image, and whether
-//! it stays off the build host. Pure.
+//! What can be told of a rendered template without Packer: that it is HCL, that it makes exactly one image, whether
+//! it stays off the build host, and whether it shows a secret. Pure.
 
 mod inspect;
 mod local_exec;
+mod origins;
 mod sensitive;
+mod shown;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +16,7 @@ use crate::diagnostic::Diagnostic;
 pub use inspect::{Inspection, inspect};
 pub use local_exec::{LocalExec, StepFiles};
 pub use sensitive::{Sensitive, sensitive};
+pub use shown::refuse_shown;
 
 /// A message about rendered files, without the values of `sensitive` variables in the lines that it shows. A file that is no HCL cannot
 /// say where these are, so whatever is given to a name that may be one is blotted out.

@@ -6,7 +6,7 @@
 //! It looks at no host, so it cannot tell what a provisioner does on the instance: that is not its business.
 
 mod paths;
-mod values;
+pub(super) mod values;
 mod walk;
 
 use std::collections::BTreeMap;

@@ -16,14 +16,14 @@ const MOST: usize = 256;
 
 /// What variables and locals are set to, wherever that is.
 #[derive(Debug, Default)]
-pub(super) struct Values<'a> {
+pub(in crate::desired::hcl) struct Values<'a> {
     variables: BTreeMap<&'a str, Vec<&'a Expression>>,
     locals: BTreeMap<&'a str, Vec<&'a Expression>>,
 }
 
 impl<'a> Values<'a> {
     /// Collects from all files of a step, each with its name.
-    pub(super) fn of(files: impl Iterator<Item = (&'a str, &'a Body)>) -> Self {
+    pub(in crate::desired::hcl) fn of(files: impl Iterator<Item = (&'a str, &'a Body)>) -> Self {
         let mut all = Self::default();
         for (name, body) in files {
             if name.ends_with("pkrvars.hcl") {
@@ -62,8 +62,18 @@ impl<'a> Values<'a> {
         all
     }
 
+    /// What the files set a variable to.
+    pub(in crate::desired::hcl) fn variable(&self, name: &str) -> &[&'a Expression] {
+        self.variables.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// What the files set a local to.
+    pub(in crate::desired::hcl) fn local(&self, name: &str) -> &[&'a Expression] {
+        self.locals.get(name).map_or(&[], Vec::as_slice)
+    }
+
     /// Every text that an expression may stand for; a list stands for each of its items. None if it cannot be told.
-    pub(super) fn texts(&self, expression: &Expression) -> Option<Vec<String>> {
+    pub(in crate::desired::hcl) fn texts(&self, expression: &Expression) -> Option<Vec<String>> {
         self.at(expression, 0)
     }
 
