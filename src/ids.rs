@@ -65,6 +65,10 @@ text_id!(
     WorkflowId
 );
 text_id!(
+    /// What tells a host, and a place on it, from others that may bear the same name.
+    HostMark
+);
+text_id!(
     /// A step's semantic name (`pyenv`); range key of the inventory.
     StepId
 );

@@ -36,6 +36,17 @@ impl ProcessId {
         Self::of(self.pid) == Some(self)
     }
 
+    /// Whether it is sure to have ended. A process of another user may be hidden from this one: that it cannot be seen says nothing.
+    #[must_use]
+    pub fn is_gone(self) -> bool {
+        if fs::read(format!("/proc/{}/stat", self.pid)).is_ok() {
+            return !self.is_alive();
+        }
+        raw(self.pid).is_some_and(|pid| {
+            rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH)
+        })
+    }
+
     /// How long ago it started, running or not: by the clock that goes on while the machine sleeps, and that nobody sets.
     #[must_use]
     pub fn age(self) -> Duration {
@@ -188,6 +199,12 @@ mod tests {
             None,
             "a process that waits to be reaped has ended"
         );
+        let ended = ProcessId {
+            pid,
+            start: own.start,
+        };
+        assert!(ended.is_gone() && !own.is_gone());
         child.wait().unwrap();
+        assert!(ended.is_gone());
     }
 }

@@ -12,7 +12,7 @@ use reconciler::reconcile::cache::Kept;
 use reconciler::reconcile::checkout::Checkout;
 use reconciler::reconcile::driver::Site;
 use reconciler::reconcile::error::PassError;
-use reconciler::reconcile::start::host_name;
+use reconciler::reconcile::host::host_name;
 use reconciler::source::discover::{WorkflowFolder, workflows};
 use reconciler::source::remembered::Remembered;
 use reconciler::source::trusted::Purpose;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::desired::components::{Components, Fingerprint};
 use crate::desired::digest::Digest;
-use crate::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId, WorkflowId};
+use crate::ids::{AmiId, AmiName, BuildId, HostMark, Region, Revision, StepId, WorkflowId};
 
 /// One line of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,8 +42,12 @@ pub struct Intent {
     pub source_ami: AmiId,
     /// Where.
     pub region: Region,
-    /// The host that runs Packer.
+    /// The host that runs Packer, for people.
     pub host: String,
+    /// Where that is: only a process of the same mark can tell that the build never started. None where it could not be told, or of an
+    /// earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepared_by: Option<HostMark>,
     /// When the build is ended by force.
     pub deadline: Timestamp,
     /// The fencing token of the reconciler that decided it.

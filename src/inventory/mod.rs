@@ -38,7 +38,7 @@ pub struct Fence {
 pub struct Lease {
     /// The workflow.
     pub workflow_id: WorkflowId,
-    /// `host/pid` of the holder, for people; none once released.
+    /// The holder, as `host/pid/start-mark`; none once released.
     pub holder: Option<String>,
     /// The fencing token.
     pub token: u64,

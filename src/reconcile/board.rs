@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::build::supervisor::files::write_atomically;
-use crate::reconcile::lease::{holder_name, is_gone};
+use crate::reconcile::holder::{holder_name, is_gone};
 use crate::status::trouble::Trouble;
 
 /// Where a daemon writes.
@@ -41,8 +41,8 @@ impl Board {
     /// Shows what one part of the daemon is troubled by, in place of what it showed before.
     pub fn show(&self, part: &str, troubles: Vec<Trouble>) {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = shown.get(part).map_or(&[][..], Vec::as_slice);
-        if before == troubles.as_slice() {
+        // The first word also takes away what a process that died here left.
+        if shown.get(part) == Some(&troubles) {
             return;
         }
         shown.insert(part.to_owned(), troubles);

@@ -9,16 +9,16 @@ use crate::build::{BuildOutcome, Sighting};
 use crate::catalog::{Image, Leftovers};
 use crate::clock::{self, Moment};
 use crate::config::Config;
-use crate::ids::{AmiName, WorkflowId};
+use crate::ids::{AmiName, HostMark, WorkflowId};
 use crate::inventory::beat::{Beat, Sign, new_version};
 use crate::inventory::journal::Attempt;
 use crate::inventory::{Fence, InventoryError};
 use crate::reconcile::error::PassError;
 use crate::reconcile::finish::catalog;
+use crate::reconcile::host::own_mark_with;
 use crate::reconcile::observe::Stillness;
 use crate::reconcile::ports::{Ports, silence};
 use crate::reconcile::recovery::{Evidence, Here, Life, State, state};
-use crate::reconcile::start::host_name;
 
 /// How long after its time limit even the supervisor of a lost host, whose clock may be off, has ended its build.
 const AFTERWARDS: SignedDuration = SignedDuration::from_mins(15);
@@ -52,6 +52,11 @@ pub(super) async fn await_end(
         since: clock::now(),
         still: None,
     };
+    let here = here(
+        &sighting,
+        attempt.intent.prepared_by.as_ref(),
+        own_mark_with(&config.state_dir).as_ref(),
+    );
     loop {
         let asked = clock::now();
         let beat = ports
@@ -60,11 +65,7 @@ pub(super) async fn await_end(
             .await?;
         let life = watch.life(beat.as_ref(), asked, clock::now());
         let seen = Evidence {
-            here: if attempt.intent.host == host_name() {
-                Here::NeverStarted
-            } else {
-                Here::Elsewhere
-            },
+            here,
             told_started: attempt.is_said_to_run() && sighting != Sighting::NeverRan,
             life,
             deadline: attempt.intent.deadline,
@@ -80,7 +81,7 @@ pub(super) async fn await_end(
                     return told(ports, attempt, *outcome).await;
                 }
             }
-            State::Gone => match gone(ports, fence, attempt, &seen, beat).await {
+            State::Gone => match gone(ports, fence, attempt, &sighting, &seen, beat).await {
                 // It has given a sign of life at the last moment.
                 Err(PassError::Inventory(InventoryError::Conflict { .. })) => {}
                 end => return end,
@@ -90,6 +91,17 @@ pub(super) async fn await_end(
         still_ours(ports, fence).await?;
         let pause = watch.silence / 8;
         tokio::time::sleep(pause.clamp(Duration::from_millis(200), Duration::from_secs(15))).await;
+    }
+}
+
+/// What this host knows of a build that it does not run. A claim in its own folder keeps every supervisor from starting it here. Without
+/// one, only who prepared it knows that nobody did: another host may bear this one's name.
+fn here(sighting: &Sighting, prepared_by: Option<&HostMark>, own: Option<&HostMark>) -> Here {
+    match sighting {
+        Sighting::Here(_) => Here::Found,
+        Sighting::NeverRan => Here::NeverStarted,
+        Sighting::Unknown if own.is_some() && prepared_by == own => Here::NeverStarted,
+        Sighting::Unknown => Here::Elsewhere,
     }
 }
 
@@ -110,6 +122,7 @@ async fn gone(
     ports: &Ports,
     fence: &Fence,
     attempt: &Attempt,
+    sighting: &Sighting,
     seen: &Evidence,
     beat: Option<Beat>,
 ) -> Result<End, PassError> {
@@ -131,8 +144,8 @@ async fn gone(
         ),
         Life::Over => String::new(),
     };
-    let never_started = seen.here == Here::NeverStarted && !seen.told_started && beat.is_none();
-    if !never_started {
+    // One that was claimed in this host's folder cannot come back, unless it has given a sign of life all the same.
+    if *sighting != Sighting::NeverRan || beat.is_some() {
         let given_up = Beat {
             workflow_id: fence.workflow_id.clone(),
             step_id: attempt.step_id.clone(),
@@ -232,6 +245,40 @@ impl Watch {
                     silence,
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::RunningBuild;
+    use crate::ids::BuildId;
+
+    #[test]
+    fn only_who_prepared_a_build_or_has_claimed_it_knows_that_it_never_started() {
+        let (one, two) = (HostMark::new("one"), HostMark::new("two"));
+        let unknown = |prepared_by, own| here(&Sighting::Unknown, prepared_by, own);
+        assert_eq!(unknown(Some(&one), Some(&one)), Here::NeverStarted);
+        assert_eq!(unknown(Some(&one), Some(&two)), Here::Elsewhere);
+        assert_eq!(unknown(Some(&one), None), Here::Elsewhere);
+        assert_eq!(
+            unknown(None, Some(&one)),
+            Here::Elsewhere,
+            "an earlier version's"
+        );
+        assert_eq!(unknown(None, None), Here::Elsewhere);
+        let found = Sighting::Here(RunningBuild {
+            build_id: BuildId::new("b"),
+            folder: "b".into(),
+            pid: 1,
+            pid_start: 1,
+            started_at: Timestamp::UNIX_EPOCH,
+        });
+        for prepared_by in [None, Some(&one), Some(&two)] {
+            assert_eq!(here(&found, prepared_by, Some(&one)), Here::Found);
+            let claimed = here(&Sighting::NeverRan, prepared_by, Some(&one));
+            assert_eq!(claimed, Here::NeverStarted);
         }
     }
 }

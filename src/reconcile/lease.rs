@@ -13,15 +13,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
-use crate::build::process::ProcessId;
 use crate::clock::{self, Moment};
 use crate::diagnostic::Diagnostic;
 use crate::ids::WorkflowId;
 use crate::inventory::{Fence, Inventory, InventoryError, Lease};
 use crate::reconcile::error::PassError;
+use crate::reconcile::holder::{holder_name, is_gone};
 pub use crate::reconcile::observe::Stillness as Watched;
 use crate::reconcile::observe::Tenure;
-use crate::reconcile::start::host_name;
 
 /// A lease that this process holds, with its heartbeat.
 pub struct Held {
@@ -113,18 +112,6 @@ pub enum Asked {
     Busy(Lease),
 }
 
-/// `host/pid/start`: enough for another process of this host to tell that the holder is gone.
-#[must_use]
-pub fn holder_name() -> String {
-    let own = ProcessId::own();
-    format!(
-        "{}/{}/{}",
-        host_name(),
-        std::process::id(),
-        own.map_or(0, |own| own.start)
-    )
-}
-
 /// Asks once. `watched` remembers the other's lease from one call to the next.
 pub async fn ask(
     inventory: &Arc<dyn Inventory>,
@@ -203,18 +190,6 @@ pub async fn ask_patiently(
     }
 }
 
-/// A holder of this host whose process is gone cannot come back.
-pub(super) fn is_gone(holder: &str) -> bool {
-    let mut parts = holder.rsplitn(3, '/');
-    let (Some(start), Some(pid), Some(host)) = (parts.next(), parts.next(), parts.next()) else {
-        return false;
-    };
-    let (Ok(start), Ok(pid)) = (start.parse(), pid.parse()) else {
-        return false;
-    };
-    host == host_name() && !ProcessId { pid, start }.is_alive()
-}
-
 fn hold(inventory: &Arc<dyn Inventory>, lease: Lease, tenure: Tenure) -> Held {
     let shared = Arc::new(Shared {
         held: Mutex::new((lease, tenure)),
@@ -270,17 +245,5 @@ mod tests {
             .unwrap();
         let asked = ask(&inventory, &workflow, Duration::from_secs(30), &mut None).await;
         assert!(matches!(asked, Ok(Asked::Busy(_))), "it may be alive");
-    }
-
-    #[test]
-    fn a_holder_of_this_host_that_has_ended_is_gone_and_one_elsewhere_is_not_known_to_be() {
-        assert!(!is_gone(&holder_name()));
-        assert!(is_gone(&format!(
-            "{}/{}/1",
-            host_name(),
-            std::process::id()
-        )));
-        assert!(!is_gone("another-host/4194000/1"));
-        assert!(!is_gone("words"));
     }
 }

@@ -13,6 +13,8 @@ mod evidence;
 pub mod failure;
 pub mod finish;
 pub mod guard;
+pub mod holder;
+pub mod host;
 mod housekeeping;
 pub mod lease;
 pub mod look;

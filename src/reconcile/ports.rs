@@ -21,7 +21,7 @@ use crate::inventory::Inventory;
 use crate::inventory::dynamodb::DynamoDbInventory;
 use crate::inventory::sqlite::SqliteInventory;
 use crate::reconcile::error::PassError;
-use crate::reconcile::start::host_name;
+use crate::reconcile::host::host_name;
 use crate::secrets::CurrentSecrets;
 use crate::source::fetcher::this_program;
 use crate::workflow::WorkflowParams;

@@ -1,7 +1,7 @@
 //! What becomes of an attempt that is not over: the one decision behind *nothing lost, nothing built twice*. Pure.
 //!
-//! A build of this host is known by its folder and its processes. One of another host is known by its signs of life only, and is dead
-//! when these stood still for their whole silence, or when even its time limit has passed; never before.
+//! A build of this host is known by its folder and its processes. One of another host, whatever its name, is known by
+//! its signs of life only, and is dead when these stood still for their whole silence, or when even its time limit has passed; never before.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub struct Evidence {
 pub enum Here {
     /// It was started here: it runs, or has ended and left its outcome.
     Found,
-    /// It was decided here, and no supervisor was ever started; none will be.
+    /// It was prepared from here, and no supervisor was ever started; none will be.
     NeverStarted,
     /// It was decided on another host.
     Elsewhere,
@@ -122,7 +122,7 @@ pub fn state(seen: &Evidence) -> State {
     match (seen.here, seen.life) {
         (Here::Found, _) => State::Here,
         (_, Life::Over) => State::Told,
-        // Also where this host thinks that it was never started: another host of the same name may run it.
+        // Also where this host thinks that it was never started: a sign of life says otherwise.
         (_, Life::Beats { still, silence }) if still < silence => State::MayRun,
         (_, Life::Beats { .. }) => State::Gone,
         (Here::NeverStarted, Life::None { .. }) if !seen.told_started => State::Gone,

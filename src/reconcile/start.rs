@@ -20,6 +20,7 @@ use crate::reconcile::entries::append;
 use crate::reconcile::error::PassError;
 use crate::reconcile::evidence::is_of_a_lost_build;
 use crate::reconcile::finish::fail;
+use crate::reconcile::host::{host_name, own_mark_with};
 use crate::reconcile::ports::Ports;
 use crate::secrets::{SecretText, placeholder};
 use crate::source::EntryKind;
@@ -88,6 +89,7 @@ pub async fn start(
         source_ami: source.id.clone(),
         region: ports.region.clone(),
         host: host_name(),
+        prepared_by: own_mark_with(&config.state_dir),
         deadline: Timestamp::now() + timeout + config.packer.grace + Duration::from_mins(1),
         fence: fence.token,
         attempt: *attempt,
@@ -282,19 +284,4 @@ fn job(
         start_before: None,
         secrets,
     })
-}
-
-/// Names this host where the system's own name does not tell it from others: in containers, in tests.
-pub const HOST: &str = "RECONCILER_HOST";
-
-/// This host's name, for people and for the question whether a build runs here.
-#[must_use]
-pub fn host_name() -> String {
-    if let Some(named) = std::env::var(HOST).ok().filter(|name| !name.is_empty()) {
-        return named;
-    }
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
 }

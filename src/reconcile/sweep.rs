@@ -155,6 +155,7 @@ mod tests {
             source_ami: AmiId::new("ami-0"),
             region: Region::new("us-east-1"),
             host: "one".into(),
+            prepared_by: None,
             deadline: time(60),
             fence: 1,
             attempt: 0,

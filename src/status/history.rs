@@ -168,6 +168,7 @@ pub(super) mod tests {
             source_ami: AmiId::new("ami-0"),
             region: Region::new("us-east-1"),
             host: "builder-1".into(),
+            prepared_by: None,
             deadline: at(start + 7200),
             fence: 3,
             attempt: 1,

@@ -48,7 +48,7 @@ pub struct Report {
 /// Who acts on a workflow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LeaseReport {
-    /// `host/pid/start` of the holder.
+    /// `host/pid/start-mark` of the holder.
     pub holder: String,
     /// The fencing token: how often the lease has changed hands.
     pub token: u64,

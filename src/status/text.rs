@@ -88,7 +88,7 @@ pub fn text(report: &Report, medium: Medium) -> String {
     out
 }
 
-/// `host/pid/start`, as people read it; another form as it is.
+/// `host/pid/start-mark`, as people read it; another form as it is.
 fn held_by(lease: &LeaseReport) -> String {
     let who = match lease.holder.rsplitn(3, '/').collect::<Vec<_>>().as_slice() {
         [_, pid, host] => format!("reconciler runs on {host}, pid {pid}"),

@@ -12,6 +12,7 @@ use crate::build::packer::adapt::{Host, adapt};
 use crate::build::packer::version::PackerVersion;
 use crate::build::supervisor::files::{self, Heartbeat, Job, JobCommand, write_atomically};
 use crate::build::{BuildError, BuildJob, PackerStage};
+use crate::desired::digest::Digest;
 use crate::desired::hcl;
 use crate::diagnostic::Diagnostic;
 use crate::secrets::fill::fill;
@@ -175,20 +176,15 @@ fn commands(job: &BuildJob, init: bool) -> Vec<JobCommand> {
     commands
 }
 
-/// Where the build keeps its temporary files: below its own folder, or, where that is too long for a socket, below the system's.
+/// Where the build keeps its temporary files: below its own folder, or, where that is too long for a socket, below the system's. There its
+/// name follows from the whole path: another daemon with a state folder of its own asks for the same build.
 pub(super) fn temporary_folder(folder: &Path) -> PathBuf {
     let own = folder.join("tmp");
     if own.as_os_str().len() <= LONGEST_TMPDIR {
         return own;
     }
-    let id = folder.file_name().unwrap_or_default().to_string_lossy();
-    let unique: String = id
-        .chars()
-        .rev()
-        .filter(char::is_ascii_alphanumeric)
-        .take(12)
-        .collect();
-    std::env::temp_dir().join(format!("reconciler-{unique}"))
+    let unique = Digest::of(folder.as_os_str().as_encoded_bytes()).to_string();
+    std::env::temp_dir().join(format!("reconciler-{}", &unique[..16]))
 }
 
 /// Removes a folder of the build; what cannot be removed now is removed with the build's folder.
@@ -354,6 +350,12 @@ mod tests {
             other,
             temporary_folder(&long.with_file_name(BuildId::generate().as_str())),
             "each build has its own"
+        );
+        let elsewhere = Path::new("/srv").join("b".repeat(80)).join("builds");
+        assert_ne!(
+            other,
+            temporary_folder(&elsewhere.join(id.as_str())),
+            "whoever looks for a build of another state folder leaves its files alone"
         );
     }
 

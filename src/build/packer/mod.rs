@@ -224,7 +224,9 @@ impl ImageBuilder for PackerBuilder {
             }),
         };
         if !folder.join(files::JOB).is_file() {
-            redact::discard(&folder);
+            if folder.is_dir() {
+                redact::discard(&folder);
+            }
             return Ok(Sighting::Unknown);
         }
         // Whoever started it may have died a moment ago, and its supervisor be on its way.

@@ -174,6 +174,7 @@ impl World {
             source_ami: source,
             region: Region::new("us-east-1"),
             host: "h".into(),
+            prepared_by: None,
             deadline: Timestamp::UNIX_EPOCH,
             fence: 1,
             attempt: 2,

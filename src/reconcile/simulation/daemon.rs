@@ -273,6 +273,7 @@ fn intent(
         source_ami: source.id.clone(),
         region: Region::new("us-east-1"),
         host: at.host.to_string(),
+        prepared_by: None,
         deadline: at.world().wall(at.host) + LIMIT,
         fence: held.token,
         attempt,

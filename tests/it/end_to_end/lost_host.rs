@@ -11,9 +11,9 @@ use crate::harness::farm::Farm;
 
 const QUICK: &str = "lease_duration: 1s\ninterval: 1s\nretry:\n  initial: 1s\n";
 
-fn one_step() -> Farm {
+pub(super) fn one_step(configuration: &str) -> Farm {
     let farm = Farm::new();
-    farm.step("a", None).configure(QUICK);
+    farm.step("a", None).configure(configuration);
     farm.repo.commit("one step");
     farm
 }
@@ -23,7 +23,7 @@ fn read(folder: &Path, name: &str) -> Option<Value> {
 }
 
 /// Sends a signal to every build of a host: supervisor and Packer.
-fn signal_builds(farm: &Farm, host: &str, signal: Signal) {
+pub(super) fn signal_builds(farm: &Farm, host: &str, signal: Signal) {
     for folder in builds(farm, host) {
         let (Some(supervisor), Some(job)) =
             (read(&folder, "supervisor.json"), read(&folder, "job.json"))
@@ -73,7 +73,7 @@ fn comes_back(farm: &Farm, one: usize) {
 
 #[test]
 fn its_build_is_cleaned_up_and_built_again_and_when_it_is_back_it_changes_nothing() {
-    let mut farm = one_step();
+    let mut farm = one_step(QUICK);
     // Packer asks for the image again and again: its instance runs meanwhile.
     farm.emulator.control_post(
         "/_control/faults",
@@ -115,7 +115,7 @@ fn its_build_is_cleaned_up_and_built_again_and_when_it_is_back_it_changes_nothin
 
 #[test]
 fn its_image_is_recorded_if_it_was_on_its_way() {
-    let mut farm = one_step();
+    let mut farm = one_step(QUICK);
     farm.emulator
         .control_post("/_control/pending", &json!({ "seconds": 12 }));
     let one = farm.daemon_on("one");

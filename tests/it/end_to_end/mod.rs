@@ -3,6 +3,7 @@
 mod apply;
 mod daemon;
 mod lost_host;
+mod one_name;
 mod patience;
 mod requests;
 mod shutdown;

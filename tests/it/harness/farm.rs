@@ -325,17 +325,44 @@ build {
 
     /// Starts a daemon as if on another host: of another name, with a state folder and a log of its own.
     pub(crate) fn daemon_on(&mut self, host: &str) -> usize {
+        self.daemon_at(host, &[("RECONCILER_HOST", host)], &[])
+    }
+
+    /// Starts a daemon with a state folder and a log of its own, with more of an environment, as an argument of another program's if one is
+    /// named.
+    pub(crate) fn daemon_at(
+        &mut self,
+        place: &str,
+        environment: &[(&str, &str)],
+        within: &[&str],
+    ) -> usize {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
-            .open(self.log_of(host))
+            .open(self.log_of(place))
             .unwrap();
-        let mut command: Command = self
+        let cli = self
             .cli()
-            .env("RECONCILER_HOST", host)
-            .env("RECONCILER_STATE_DIR", self.state_of_host(host))
-            .env("RECONCILER_LOG_FORMAT", "text")
-            .into_command();
+            .env("RECONCILER_STATE_DIR", self.state_of_host(place))
+            .env("RECONCILER_LOG_FORMAT", "text");
+        let cli = environment
+            .iter()
+            .fold(cli, |cli, (name, value)| cli.env(name, value));
+        let mut command: Command = cli.into_command();
+        if let [program, arguments @ ..] = within {
+            let mut outer = Command::new(program);
+            outer
+                .args(arguments)
+                .arg(command.get_program())
+                .env_clear()
+                .envs(
+                    command
+                        .get_envs()
+                        .filter_map(|(name, value)| Some((name, value?))),
+                )
+                .current_dir(self.repo.path());
+            command = outer;
+        }
         command.arg("run").stdout(Stdio::null()).stderr(log);
         self.daemons.push(command.spawn().unwrap());
         self.daemons.len() - 1
@@ -348,6 +375,14 @@ build {
     /// What the daemon of a host has logged.
     pub(crate) fn said_on(&self, host: &str) -> String {
         std::fs::read_to_string(self.log_of(host)).unwrap_or_default()
+    }
+
+    /// What the supervisors of a host could not do, and which failpoints they came to.
+    pub(crate) fn said_by_supervisors(&self, host: &str) -> String {
+        let builds = std::fs::read_dir(self.state_of_host(host).join("builds"));
+        let logs = builds.into_iter().flatten().flatten();
+        logs.filter_map(|build| std::fs::read_to_string(build.path().join("supervisor.log")).ok())
+            .collect()
     }
 
     /// The state folder of a host.

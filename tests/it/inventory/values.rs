@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use reconciler::desired::components::Components;
 use reconciler::desired::digest::Digest;
-use reconciler::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId, WorkflowId};
+use reconciler::ids::{AmiId, AmiName, BuildId, HostMark, Region, Revision, StepId, WorkflowId};
 use reconciler::inventory::journal::{BuildEvent, Failure, FailureClass, Intent, Promise, Stage};
 use reconciler::inventory::record::{Built, Record, RecordHead};
 use reconciler::inventory::tags::Tags;
@@ -112,6 +112,7 @@ impl Build {
             source_ami: AmiId::new("ami-0root"),
             region: Region::new("us-east-1"),
             host: "builder-1".to_owned(),
+            prepared_by: Some(HostMark::new("0123456789abcdef")),
             deadline: minute(120),
             fence: 1,
             attempt: 3,
