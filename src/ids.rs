@@ -117,4 +117,26 @@ impl BuildId {
             .to_unix();
         Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanos).ok()?).ok()
     }
+
+    /// A text before which all ids sort that were made earlier (RFC 9562, version 7: milliseconds since 1970 come first).
+    #[must_use]
+    pub fn earliest(made_at: Timestamp) -> String {
+        let millis = u64::try_from(made_at.as_millisecond()).unwrap_or(0);
+        format!("{:08x}-{:04x}", millis >> 16, millis & 0xffff)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn earlier_ids_sort_before_the_text_of_a_time_and_later_ones_do_not() {
+        let id = BuildId::generate();
+        let made = id.made_at().unwrap();
+        let second = jiff::SignedDuration::from_secs(1);
+        assert!(id.as_str() >= BuildId::earliest(made).as_str());
+        assert!(id.as_str() >= BuildId::earliest(made - second).as_str());
+        assert!(id.as_str() < BuildId::earliest(made + second).as_str());
+    }
 }

@@ -94,6 +94,23 @@ impl Inventory for Failing {
         self.0.events(workflow, step, limit).await
     }
 
+    async fn events_of_build(
+        &self,
+        workflow: &WorkflowId,
+        build: &BuildId,
+    ) -> Result<Vec<BuildEvent>, InventoryError> {
+        self.0.events_of_build(workflow, build).await
+    }
+
+    async fn events_since(
+        &self,
+        workflow: &WorkflowId,
+        step: &StepId,
+        since: Timestamp,
+    ) -> Result<Vec<BuildEvent>, InventoryError> {
+        self.0.events_since(workflow, step, since).await
+    }
+
     async fn lease(&self, workflow: &WorkflowId) -> Result<Option<Lease>, InventoryError> {
         self.0.lease(workflow).await
     }

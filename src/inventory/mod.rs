@@ -136,6 +136,21 @@ pub trait Inventory: Send + Sync {
         limit: usize,
     ) -> Result<Vec<BuildEvent>, InventoryError>;
 
+    /// The journal of one build, newest event first.
+    async fn events_of_build(
+        &self,
+        workflow: &WorkflowId,
+        build: &BuildId,
+    ) -> Result<Vec<BuildEvent>, InventoryError>;
+
+    /// The journal of a step's builds that began after a time, in the order of [`Self::events`].
+    async fn events_since(
+        &self,
+        workflow: &WorkflowId,
+        step: &StepId,
+        since: Timestamp,
+    ) -> Result<Vec<BuildEvent>, InventoryError>;
+
     /// The lease as it stands; none if there never was one.
     async fn lease(&self, workflow: &WorkflowId) -> Result<Option<Lease>, InventoryError>;
 

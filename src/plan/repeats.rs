@@ -20,6 +20,9 @@ use crate::inventory::journal::{Attempt, BuildEvent, Failure, FailureClass, Prog
 /// Builds that ended longer ago do not count.
 const MEMORY: Duration = Duration::from_hours(24 * 7);
 
+/// Builds that began longer ago cannot count: none takes three days.
+pub const HORIZON: Duration = Duration::from_hours(24 * 10);
+
 /// The longest wait between two repetitions.
 const LONGEST: Duration = Duration::from_hours(24);
 

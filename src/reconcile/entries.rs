@@ -14,9 +14,6 @@ use crate::reconcile::ports::Ports;
 /// How often an entry is tried while people ask for things.
 const TRIES: u32 = 5;
 
-/// How many entries of a step are read to find what was asked: more than a person can type meanwhile.
-const NEWEST: usize = 64;
-
 /// Appends the next event of a build to the journal.
 pub(super) async fn append(
     ports: &Ports,
@@ -66,11 +63,11 @@ pub(super) async fn take_in_requests(
 ) -> Result<bool, PassError> {
     let events = ports
         .inventory
-        .events(&fence.workflow_id, Some(&attempt.step_id), NEWEST)
+        .events_of_build(&fence.workflow_id, &attempt.build_id)
         .await?;
     let mut newer: Vec<_> = events
         .into_iter()
-        .filter(|event| event.build_id == attempt.build_id && event.seq > attempt.seq)
+        .filter(|event| event.seq > attempt.seq)
         .collect();
     newer.sort_by_key(|event| event.seq);
     if !newer.iter().all(|event| event.stage.is_request()) {

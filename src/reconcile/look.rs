@@ -30,9 +30,6 @@ use crate::reconcile::ports::Ports;
 use crate::secrets::OpenSecrets;
 use crate::workflow::RootBase;
 
-/// How many events of a step are read to find out how often it was built.
-const REMEMBERED: usize = 400;
-
 /// What is asked of a look.
 pub struct Request<'a> {
     /// The repository's name.
@@ -216,7 +213,7 @@ pub async fn look(
             };
             let events = ports
                 .inventory
-                .events(workflow, Some(&step.id), REMEMBERED)
+                .events_since(workflow, &step.id, request.now - repeats::HORIZON)
                 .await?;
             let unit = config.retry.person;
             if let Some(why) = repeats::held(&repeats::past(&events), wanted, unit, request.now) {

@@ -113,6 +113,23 @@ impl DynamoDbInventory {
         }
     }
 
+    /// The events that a query of the second table finds.
+    async fn events_from(
+        &self,
+        query: QueryFluentBuilder,
+        enough: usize,
+        workflow: &WorkflowId,
+    ) -> Result<Vec<BuildEvent>, InventoryError> {
+        let items = self.collect(query, enough, self.builds_place()).await?;
+        let read = |item: &Item| {
+            builds::event(item).map_err(|detail| {
+                let key = text(item, "item").unwrap_or("?");
+                self.malformed(format!("{workflow}: {key}"), detail)
+            })
+        };
+        items.iter().map(read).collect()
+    }
+
     /// One item of the second table; none as well if there is no table.
     async fn build_item(
         &self,
@@ -280,16 +297,42 @@ impl Inventory for DynamoDbInventory {
             // Counts what is read, so it would cut a filtered page short.
             None => query.set_limit(i32::try_from(limit).ok().filter(|limit| *limit > 0)),
         };
-        let items = self.collect(query, limit, self.builds_place()).await?;
-        items
-            .iter()
-            .map(|item| {
-                builds::event(item).map_err(|detail| {
-                    let key = text(item, "item").unwrap_or("?");
-                    self.malformed(format!("{workflow}: {key}"), detail)
-                })
-            })
-            .collect()
+        self.events_from(query, limit, workflow).await
+    }
+
+    async fn events_of_build(
+        &self,
+        workflow: &WorkflowId,
+        build: &BuildId,
+    ) -> Result<Vec<BuildEvent>, InventoryError> {
+        let query = self
+            .query(&self.builds, "workflow_id", workflow.as_str())
+            .key_condition_expression("#key = :key AND begins_with(#item, :build)")
+            .expression_attribute_names("#item", "item")
+            .expression_attribute_values(":build", text_value(&format!("{build}#")))
+            .scan_index_forward(false)
+            .consistent_read(true);
+        self.events_from(query, usize::MAX, workflow).await
+    }
+
+    async fn events_since(
+        &self,
+        workflow: &WorkflowId,
+        step: &StepId,
+        since: Timestamp,
+    ) -> Result<Vec<BuildEvent>, InventoryError> {
+        let query = self
+            .query(&self.builds, "workflow_id", workflow.as_str())
+            .key_condition_expression("#key = :key AND #item BETWEEN :since AND :after")
+            .expression_attribute_names("#item", "item")
+            .expression_attribute_values(":since", text_value(&BuildId::earliest(since)))
+            .expression_attribute_values(":after", text_value(builds::AFTER_EVENTS))
+            .filter_expression("#step_id = :step_id")
+            .expression_attribute_names("#step_id", "step_id")
+            .expression_attribute_values(":step_id", text_value(step.as_str()))
+            .scan_index_forward(false)
+            .consistent_read(true);
+        self.events_from(query, usize::MAX, workflow).await
     }
 
     async fn lease(&self, workflow: &WorkflowId) -> Result<Option<Lease>, InventoryError> {

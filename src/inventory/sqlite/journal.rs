@@ -1,5 +1,6 @@
 //! The build journal as rows, and beside it the newest attempt at each step, folded at every event.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::error::Fault;
@@ -122,11 +123,44 @@ pub(super) fn events(
         "SELECT build_id, seq, step_id, at, stage FROM event WHERE workflow_id = ?1 {which} \
          ORDER BY build_id DESC, seq DESC LIMIT ?2"
     ))?;
-    let mut rows = statement.query(params![
+    let rows = statement.query(params![
         workflow.as_str(),
         i64::try_from(limit).unwrap_or(i64::MAX),
         step.map(StepId::as_str)
     ])?;
+    collect(rows, workflow)
+}
+
+/// One build's events, newest first.
+pub(super) fn events_of_build(
+    db: &Connection,
+    workflow: &WorkflowId,
+    build: &BuildId,
+) -> Result<Vec<BuildEvent>, Fault> {
+    let mut statement = db.prepare_cached(
+        "SELECT build_id, seq, step_id, at, stage FROM event WHERE workflow_id = ?1 AND build_id = ?2 ORDER BY seq DESC",
+    )?;
+    let rows = statement.query(params![workflow.as_str(), build.as_str()])?;
+    collect(rows, workflow)
+}
+
+/// The events of a step's builds that began after a time.
+pub(super) fn events_since(
+    db: &Connection,
+    workflow: &WorkflowId,
+    step: &StepId,
+    since: Timestamp,
+) -> Result<Vec<BuildEvent>, Fault> {
+    let mut statement = db.prepare_cached(
+        "SELECT build_id, seq, step_id, at, stage FROM event WHERE workflow_id = ?1 AND build_id >= ?2 AND step_id = ?3 \
+         ORDER BY build_id DESC, seq DESC",
+    )?;
+    let since = BuildId::earliest(since);
+    let rows = statement.query(params![workflow.as_str(), since, step.as_str()])?;
+    collect(rows, workflow)
+}
+
+fn collect(mut rows: rusqlite::Rows<'_>, workflow: &WorkflowId) -> Result<Vec<BuildEvent>, Fault> {
     let mut events = Vec::new();
     while let Some(row) = rows.next()? {
         events

@@ -232,6 +232,27 @@ impl Inventory for SqliteInventory {
             .await
     }
 
+    async fn events_of_build(
+        &self,
+        workflow: &WorkflowId,
+        build: &BuildId,
+    ) -> Result<Vec<BuildEvent>, InventoryError> {
+        let (workflow, build) = (workflow.clone(), build.clone());
+        self.read(move |db| journal::events_of_build(db, &workflow, &build))
+            .await
+    }
+
+    async fn events_since(
+        &self,
+        workflow: &WorkflowId,
+        step: &StepId,
+        since: Timestamp,
+    ) -> Result<Vec<BuildEvent>, InventoryError> {
+        let (workflow, step) = (workflow.clone(), step.clone());
+        self.read(move |db| journal::events_since(db, &workflow, &step, since))
+            .await
+    }
+
     async fn lease(&self, workflow: &WorkflowId) -> Result<Option<Lease>, InventoryError> {
         let workflow = workflow.clone();
         self.read(move |db| leases::read(db, &workflow)).await

@@ -293,6 +293,28 @@ pub(crate) async fn events_come_newest_first_by_step_and_up_to_the_limit(invento
     assert_eq!(all, written);
     let some = inventory.events(&workflow(), None, 4).await.unwrap();
     assert_eq!(some, written[..4]);
+    let one = written[0].build_id.clone();
+    let of_one = inventory.events_of_build(&workflow(), &one).await.unwrap();
+    let (its, others): (Vec<_>, Vec<_>) = written
+        .iter()
+        .cloned()
+        .partition(|event| event.build_id == one);
+    assert!(!others.is_empty(), "there are other builds");
+    assert_eq!(of_one, its);
+    let hour = jiff::SignedDuration::from_hours(1);
+    for (since, all) in [
+        (jiff::Timestamp::now() - hour, true),
+        (jiff::Timestamp::now() + hour, false),
+    ] {
+        let found = inventory
+            .events_since(&workflow(), &step("pyenv"), since)
+            .await
+            .unwrap();
+        let known = written
+            .iter()
+            .filter(|event| all && event.step_id == step("pyenv"));
+        assert_eq!(found, known.cloned().collect::<Vec<_>>());
+    }
     let pyenv = inventory
         .events(&workflow(), Some(&step("pyenv")), 4)
         .await
