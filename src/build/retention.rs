@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::build::process::ProcessId;
 use crate::build::supervisor::files::{self, Ended, Supervisor};
@@ -68,13 +68,20 @@ pub fn compute(
         let Some(over_since) = kept.over_since else {
             continue;
         };
-        let is_old = now.duration_since(over_since).unsigned_abs() > policy.max_age;
+        let is_old = age(over_since, now) > policy.max_age;
         let is_too_much = number > policy.keep || bytes > policy.max_bytes;
         if (is_old || is_too_much) && !needed.contains(&kept.build) {
             gone.push(kept.build.clone());
         }
     }
     gone
+}
+
+/// How long ago something was. What lies in the future, for the clock was set back (a machine without a battery begins in 1970), is not old.
+fn age(since: Timestamp, now: Timestamp) -> Duration {
+    now.duration_since(since)
+        .max(SignedDuration::ZERO)
+        .unsigned_abs()
 }
 
 /// What is there.
@@ -108,7 +115,7 @@ fn over_since(folder: &Path, now: Timestamp) -> Option<Timestamp> {
         process.is_alive()
     });
     let changed = Timestamp::try_from(folder.metadata().ok()?.modified().ok()?).ok()?;
-    let abandoned = now.duration_since(changed).unsigned_abs() > ABANDONED;
+    let abandoned = age(changed, now) > ABANDONED;
     (!alive && abandoned).then_some(changed)
 }
 
@@ -185,6 +192,19 @@ mod tests {
             ..plenty
         };
         assert_eq!(gone(&builds(10), &[], &small), [id(1), id(0)]);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_nothing_old() {
+        let policy = Retention::default();
+        let of_the_future = [KeptBuild {
+            over_since: Some(day(20_000)),
+            ..builds(1).remove(0)
+        }];
+        let all = compute(&of_the_future, &BTreeSet::new(), &policy, day(0));
+        assert_eq!(all, []);
+        assert_eq!(age(day(9), day(1)), Duration::ZERO);
+        assert_eq!(age(day(1), day(9)), Duration::from_secs(8 * DAY));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::inventory::journal::{Attempt, Failure, FailureClass, Progress};
 use crate::inventory::record::{Built, RecordHead};
 use crate::plan::decision::{Blocked, Build, BuildSource, Building, Decision, Reason, Update};
 use crate::plan::reasons::reasons;
+use crate::plan::repeats::is_of_a_wrong_clock;
 
 /// What the planner needs to know of a step in git.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -358,7 +359,10 @@ impl Step<'_, '_> {
             && let Progress::Failed(failure) = &last.progress
         {
             attempt = last.intent.attempt + 1;
-            let waits = failure.retry_at.is_none_or(|at| at > self.seen.now);
+            let now = self.seen.now;
+            let waits = failure
+                .retry_at
+                .is_none_or(|at| at > now && !is_of_a_wrong_clock(last.updated_at, now));
             if let Some(asked) = &last.retry_requested {
                 let by = asked.by.clone();
                 reasons.insert(0, Reason::RetryRequested { by });

@@ -56,6 +56,16 @@ pub struct Wanted<'a> {
     pub secrets: &'a BTreeMap<String, Digest>,
 }
 
+/// How far the clocks of two hosts may be apart: AWS refuses calls of one that is off by more than five minutes.
+const CLOCKS: Duration = Duration::from_mins(10);
+
+/// Whether what was written down with this time was written by a clock that has been set back since. What waits for such a time would wait
+/// as long as the clock was wrong.
+#[must_use]
+pub fn is_of_a_wrong_clock(at: Timestamp, now: Timestamp) -> bool {
+    at > now.saturating_add(CLOCKS).unwrap_or(Timestamp::MAX)
+}
+
 /// The builds of a step that are over, newest first, down to the last one that a person had tried again. `events` as the port gives them:
 /// newest build first, in a build newest event first.
 #[must_use]
@@ -111,11 +121,13 @@ pub fn held(past: &[Past], wanted: Wanted<'_>, unit: Duration, now: Timestamp) -
         remembered && if same { build.recorded } else { alike }
     };
     let times = u32::try_from(past.iter().filter(counts).count()).unwrap_or(u32::MAX);
-    let last = past.iter().find(counts)?;
+    // One that ended in the future was written down by a clock that was wrong: how long ago that was, nobody knows.
+    let ended = past.iter().filter(counts).map(|build| build.ended_at);
+    let ended = ended.filter(|at| !is_of_a_wrong_clock(*at, now)).max()?;
     let wait = unit
         .saturating_mul(1 << times.checked_sub(2)?.min(16))
         .min(LONGEST.max(unit));
-    let until = last.ended_at + wait;
+    let until = ended + wait;
     (until > now).then(|| Failure {
         class: FailureClass::Person,
         cause: format!(
@@ -179,6 +191,17 @@ mod tests {
         assert_eq!(until(&twice, 1, "r", 3700), None);
         let thrice = [build(1, 4000, true), twice[0].clone(), twice[1].clone()];
         assert_eq!(until(&thrice, 1, "r", 4001), Some(4000 + 7200));
+    }
+
+    #[test]
+    fn a_wait_is_never_as_long_as_the_clock_was_wrong() {
+        // Written while the clock was ten hours ahead.
+        let ahead = 36_000;
+        let wrong = [build(1, ahead + 100, true), build(1, ahead, true)];
+        assert_eq!(until(&wrong, 1, "r", 200), None, "nobody knows when");
+        // What is built then is written by the right clock, and the next one waits; those before count.
+        let right = [wrong[0].clone(), wrong[1].clone(), build(1, 300, true)];
+        assert_eq!(until(&right, 1, "r", 301), Some(300 + 7200));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::io::{self, BufReader};
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rustix::process::Signal;
 
 use super::{layout, output, redact, said};
@@ -181,7 +181,8 @@ pub(in crate::build) fn tell(folder: &Path, ended: Ended) -> io::Result<BuildOut
         failures: said.failures,
         errors,
         traces: said.traces,
-        duration: duration.unsigned_abs(),
+        // A clock that was set back meanwhile says nothing.
+        duration: duration.max(SignedDuration::ZERO).unsigned_abs(),
         log,
     })
 }

@@ -6,10 +6,11 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Ec2Catalog;
 use crate::catalog::{CatalogError, Image, ImageCatalog as _, ImageState};
+use crate::clock;
 use crate::ids::AmiId;
 
 /// How often is looked, and how long EC2 may not know what it has just made.
@@ -73,6 +74,9 @@ pub(super) async fn available(
 ) -> Result<Image, CatalogError> {
     let pace = &catalog.pace;
     let mut wait = pace.first;
+    // From here on by a clock that nobody sets.
+    let left = deadline.duration_since(Timestamp::now());
+    let end = clock::now() + left.max(SignedDuration::ZERO).unsigned_abs();
     let mut known_until = Instant::now();
     loop {
         let found = match catalog.image(id).await {
@@ -98,12 +102,12 @@ pub(super) async fn available(
             }
             _ => {}
         }
-        let left = deadline.duration_since(Timestamp::now());
-        if !left.is_positive() {
+        let left = end.saturating_sub(clock::now());
+        if left.is_zero() {
             return Err(CatalogError::StillPending { id: id.clone() });
         }
         // The last look is at the deadline itself.
-        tokio::time::sleep(jittered(wait).min(left.unsigned_abs())).await;
+        tokio::time::sleep(jittered(wait).min(left)).await;
         wait = (wait * 3 / 2).min(pace.longest);
     }
 }

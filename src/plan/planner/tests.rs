@@ -302,6 +302,22 @@ fn a_steps_own_failure_is_quarantined_until_an_input_changes() {
 }
 
 #[test]
+fn a_failure_that_a_wrong_clock_wrote_down_is_not_waited_for() {
+    let mut world = World::in_sync(1);
+    world.records.clear();
+    let ahead = Timestamp::UNIX_EPOCH + Duration::from_hours(10);
+    let later = ahead + Duration::from_secs(200);
+    world.failed("s0", FailureClass::Transient, Some(later));
+    let attempt = world.attempts.get_mut("s0").unwrap();
+    attempt.updated_at = ahead;
+    assert!(matches!(world.plan()[0], Decision::Build(_)));
+    world.failed("s0", FailureClass::Step, None);
+    let attempt = world.attempts.get_mut("s0").unwrap();
+    attempt.updated_at = ahead;
+    assert!(matches!(world.plan()[0], Decision::Quarantined(_)));
+}
+
+#[test]
 fn a_transient_failure_waits_for_its_time_and_is_then_tried_again() {
     let mut world = World::in_sync(1);
     world.records.clear();

@@ -60,6 +60,8 @@ pub(super) struct Patience {
 struct Tried {
     times: u32,
     since: Timestamp,
+    /// When it was tried last.
+    last: Timestamp,
     until: Timestamp,
     revision: Option<Revision>,
     cause: Option<Diagnostic>,
@@ -78,6 +80,7 @@ impl Patience {
         let tried = self.tried.entry(matter).or_insert(Tried {
             times: 0,
             since: now,
+            last: now,
             until: now,
             revision: None,
             cause: None,
@@ -89,6 +92,7 @@ impl Patience {
         }
         let wait = FIRST.saturating_mul(1 << tried.times.min(16)).min(LONGEST);
         tried.times = tried.times.saturating_add(1);
+        tried.last = now;
         tried.until = now + wait.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0));
         tried.until
     }
@@ -124,7 +128,8 @@ impl Patience {
         self.tried.remove(matter);
     }
 
-    /// Until when it is left alone; none: it may be tried. Another commit is another matter.
+    /// Until when it is left alone; none: it may be tried. Another commit is another matter. Where the clock was set back behind the last
+    /// try, nobody knows how long ago that was: it may be tried, so a wait is never longer than it was meant to be.
     pub(super) fn holds(
         &self,
         matter: &Matter,
@@ -132,7 +137,8 @@ impl Patience {
         now: Timestamp,
     ) -> Option<Timestamp> {
         let tried = self.tried.get(matter)?;
-        (tried.revision.as_ref() == revision && tried.until > now).then_some(tried.until)
+        let waits = tried.last <= now && now < tried.until;
+        (tried.revision.as_ref() == revision && waits).then_some(tried.until)
     }
 
     /// How often it was tried in a row.
@@ -169,6 +175,22 @@ mod tests {
         assert_eq!(waits, [5, 10, 20, 40, 80, 160, 300, 300, 300]);
         patience.forget(&matter);
         assert_eq!(patience.times(&matter), 0);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_or_forward_makes_no_wait_longer() {
+        let mut patience = Patience::default();
+        let matter = Matter::Build(BuildId::new("1"));
+        let hour = 3600;
+        for _ in 0..9 {
+            patience.note(matter.clone(), None, at(10 * hour), 1.0);
+        }
+        for now in [0, 5 * hour, 10 * hour - 1, 10 * hour + 301, 20 * hour] {
+            assert_eq!(patience.holds(&matter, None, at(now)), None, "{now}");
+        }
+        let until = patience.note(matter.clone(), None, at(5 * hour), 1.0);
+        assert_eq!(until, at(5 * hour + 300), "counted on from what is now");
+        assert_eq!(patience.holds(&matter, None, at(5 * hour)), Some(until));
     }
 
     #[test]
