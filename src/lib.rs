@@ -20,6 +20,8 @@ pub mod failpoint;
 pub mod fuzzing;
 pub mod ids;
 pub mod inventory;
+#[cfg(test)]
+mod kept;
 pub mod plan;
 pub mod reconcile;
 mod sealed;

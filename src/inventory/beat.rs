@@ -93,3 +93,36 @@ pub enum Answer {
 pub fn new_version() -> String {
     uuid::Uuid::now_v7().to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kept::stays_readable;
+
+    /// See `kept`: a literal is never changed, another one is added.
+    #[test]
+    fn a_sign_of_life_of_an_earlier_version_is_read() {
+        let traces = r#"{
+            "instances": ["i-1"], "key_pairs": ["packer_1"], "security_groups": ["packer_2"], "images": ["ami-1"], "snapshots": ["snap-1"]
+        }"#;
+        let running = format!(r#"{{ "running": {{ "traces": {traces} }} }}"#);
+        let over = format!(
+            r#"{{ "over": {{ "outcome": {{
+                "stage": "build", "exit": {{ "code": 0 }}, "artifacts": [["us-east-1", "ami-1"]], "failures": ["x"], "errors": ["y"],
+                "traces": {traces}, "duration": {{ "secs": 60, "nanos": 5 }}, "log": "/s/builds/1/packer.log"
+            }} }} }}"#
+        );
+        let given_up = format!(
+            r#"{{ "given_up": {{ "ami_name": "base/wf/a/01234567", "traces": {traces}, "until": "2026-11-25T02:00:00Z" }} }}"#
+        );
+        for sign in [running, over, given_up] {
+            let beat = format!(
+                r#"{{
+                    "workflow_id": "wf", "step_id": "a", "build_id": "1", "host": "one", "version": "v", "silence_seconds": 120,
+                    "at": "2026-11-25T00:00:00Z", "sign": {sign}
+                }}"#
+            );
+            stays_readable::<Beat>(&[], &beat);
+        }
+    }
+}

@@ -337,3 +337,101 @@ impl Attempt {
         self.is_over() && self.cleaned
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kept::stays_readable;
+
+    const INTENT: &str = r#"{
+        "fingerprint": "DIGEST", "ami_name": "base/wf/a/01234567", "revision": "4f2c1e9", "source_ami": "ami-0", "region": "us-east-1",
+        "host": "one", "prepared_by": "0123456789abcdef", "deadline": "2026-11-25T02:00:00Z", "fence": 7, "attempt": 1,
+        "promise": {
+            "source_ami_name": "base", "root_base_ami_id": "ami-0", "root_base_ami_name": "base",
+            "components": {
+                "identity": "DIGEST", "params": { "size": "DIGEST" }, "templates": { "a.pkr.hcl": "DIGEST" },
+                "files": { "wf/a/install.sh": "DIGEST" }, "source_ami": "ami-0", "secrets": { "db": "DIGEST" }
+            },
+            "aws_tags": { "env": "test" }, "metadata": "{}", "metadata_digest": "DIGEST"
+        }
+    }"#;
+
+    /// Before hosts were told apart by more than their names, and secrets counted by themselves.
+    const EARLIER: &str = r#"{
+        "fingerprint": "DIGEST", "ami_name": "base/wf/a/01234567", "revision": "4f2c1e9", "source_ami": "ami-0", "region": "us-east-1",
+        "host": "one", "deadline": "2026-11-25T02:00:00Z", "fence": 7, "attempt": 1,
+        "promise": {
+            "source_ami_name": "base", "root_base_ami_id": "ami-0", "root_base_ami_name": "base",
+            "components": {
+                "identity": "DIGEST", "params": { "size": "DIGEST" }, "templates": { "a.pkr.hcl": "DIGEST" },
+                "files": { "wf/a/install.sh": "DIGEST" }, "source_ami": "ami-0"
+            },
+            "aws_tags": { "env": "test" }, "metadata": "{}", "metadata_digest": "DIGEST"
+        }
+    }"#;
+
+    fn whole(text: &str) -> String {
+        text.replace("DIGEST", &"0123456789abcdef".repeat(4))
+    }
+
+    /// See `kept`: a literal is never changed, another one is added.
+    #[test]
+    fn a_journal_that_an_earlier_version_wrote_is_read() {
+        let event = |stage: &str| {
+            whole(&format!(
+                r#"{{ "workflow_id": "wf", "step_id": "a", "build_id": "1", "seq": 3, "at": "2026-11-25T00:00:00.123456789Z", "stage": {stage} }}"#
+            ))
+        };
+        let earlier = event(&format!(r#"{{ "intent": {EARLIER} }}"#));
+        let today = event(&format!(r#"{{ "intent": {INTENT} }}"#));
+        stays_readable::<BuildEvent>(&[&earlier], &today);
+        for stage in [
+            r#"{ "started": { "pid": 4242 } }"#,
+            r#"{ "image_seen": { "ami_id": "ami-1" } }"#,
+            r#""available""#,
+            r#""tagged""#,
+            r#"{ "recorded": { "ami_id": "ami-1", "build_seconds": 60 } }"#,
+            r#"{ "failed": { "class": "transient", "cause": "x", "log": "/s/packer.log", "retry_at": "2026-11-25T00:00:30Z" } }"#,
+            r#"{ "failed": { "class": "step", "cause": "x", "log": null, "retry_at": null } }"#,
+            r#"{ "failed": { "class": "person", "cause": "x", "log": null, "retry_at": null } }"#,
+            r#"{ "failed": { "class": "cancelled", "cause": "x", "log": null, "retry_at": null } }"#,
+            r#"{ "cleaned": { "removed": ["i-1"] } }"#,
+            r#"{ "retry_requested": { "by": "ada@one" } }"#,
+            r#"{ "cancel_requested": { "by": "ada@one" } }"#,
+        ] {
+            stays_readable::<BuildEvent>(&[], &event(stage));
+        }
+    }
+
+    /// See `kept`: a literal is never changed, another one is added.
+    #[test]
+    fn an_attempt_that_an_earlier_version_wrote_is_carried_on() {
+        let attempt = |intent: &str, progress: &str, more: &str| {
+            whole(&format!(
+                r#"{{
+                    "step_id": "a", "build_id": "1", "intent": {intent}, "started_at": "2026-11-25T00:00:00Z", "seq": 2,
+                    "updated_at": "2026-11-25T00:01:00Z", "progress": {progress}, "ami_id": null, "cleaned": false{more}
+                }}"#
+            ))
+        };
+        let asked = r#", "cancel_requested": { "by": "ada@one", "at": "2026-11-25T00:02:00Z" }, "retry_requested": null"#;
+        for progress in [
+            r#""intended""#,
+            r#"{ "started": { "pid": 4242 } }"#,
+            r#""image_seen""#,
+            r#""available""#,
+            r#""tagged""#,
+            r#"{ "recorded": { "build_seconds": 60 } }"#,
+            r#"{ "failed": { "class": "step", "cause": "x", "log": null, "retry_at": null } }"#,
+        ] {
+            stays_readable::<Attempt>(
+                &[
+                    // Before a person could ask for anything.
+                    &attempt(EARLIER, progress, ""),
+                    &attempt(EARLIER, progress, asked),
+                ],
+                &attempt(INTENT, progress, asked),
+            );
+        }
+    }
+}

@@ -87,6 +87,22 @@ fn file(state_dir: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kept::stays_readable;
+
+    /// See `kept`: a literal is never changed, another one is added.
+    #[test]
+    fn what_an_earlier_version_is_troubled_by_is_shown() {
+        stays_readable::<Sheet>(
+            &[r#"{ "by": "one/4242/98765", "troubles": [] }"#],
+            r#"{
+                "by": "one/4242/98765-0123456789abcdef",
+                "troubles": [{
+                    "what": "settling build 1", "cause": "no space left", "hint": "make room", "times": 3, "since": "2026-11-25T00:00:00Z",
+                    "next_try": "2026-11-25T00:05:00Z"
+                }]
+            }"#,
+        );
+    }
 
     fn trouble(what: &str) -> Trouble {
         Trouble {

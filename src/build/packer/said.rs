@@ -41,3 +41,23 @@ pub(super) fn keep(folder: &Path) -> io::Result<()> {
 pub(super) fn read(folder: &Path) -> Option<Said> {
     files::read(folder, files::SAID)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kept::stays_readable;
+
+    /// See `kept`: a literal is never changed, another one is added.
+    #[test]
+    fn what_an_earlier_version_kept_of_a_log_is_read() {
+        stays_readable::<Said>(
+            &[],
+            r#"{
+                "artifacts": [["us-east-1", "ami-1"]],
+                "traces": {
+                    "instances": ["i-1"], "key_pairs": ["packer_1"], "security_groups": ["packer_2"], "images": ["ami-2"], "snapshots": ["snap-1"]
+                }
+            }"#,
+        );
+    }
+}

@@ -198,6 +198,58 @@ pub fn append(path: &Path) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kept::stays_readable;
+
+    /// See `kept`: a literal is never changed, another one is added.
+    #[test]
+    fn a_build_that_an_earlier_version_began_is_carried_on() {
+        stays_readable::<Job>(
+            // Before builds gave signs of life, and logs were bounded.
+            &[r#"{
+                "packer": "/usr/bin/packer", "folder": "/s/builds/1/work/a", "temporary": "/s/builds/1/tmp",
+                "commands": [{ "stage": "build", "arguments": ["build", "."] }],
+                "timeout_seconds": 7200, "grace_seconds": 300, "secret_variables": []
+            }"#],
+            r#"{
+                "packer": "/usr/bin/packer", "folder": "/s/builds/1/work/a", "temporary": "/s/builds/1/tmp",
+                "commands": [
+                    { "stage": "init", "arguments": ["init", "."] },
+                    { "stage": "validate", "arguments": ["validate", "."] },
+                    { "stage": "build", "arguments": ["build", "."] }
+                ],
+                "timeout_seconds": 7200, "grace_seconds": 300, "secret_variables": ["AWS_SECRET_ACCESS_KEY"],
+                "heartbeat": {
+                    "inventory": { "dynamo_db": { "table": "images", "region": null } },
+                    "workflow_id": "wf", "step_id": "a", "build_id": "1", "host": "one", "silence_seconds": 120
+                },
+                "start_before": 123456, "log_limit": 1048576
+            }"#,
+        );
+        stays_readable::<Heartbeat>(
+            &[],
+            r#"{
+                "inventory": { "sqlite": { "path": "/s/inventory.sqlite" } },
+                "workflow_id": "wf", "step_id": "a", "build_id": "1", "host": "one", "silence_seconds": 120
+            }"#,
+        );
+        stays_readable::<Supervisor>(
+            &[],
+            r#"{ "pid": 4242, "pid_start": 98765, "started_at": "2026-11-25T00:00:00.5Z" }"#,
+        );
+        for exit in [
+            r#"{ "code": 1 }"#,
+            r#"{ "signal": 15 }"#,
+            r#""timed_out""#,
+            r#""cancelled""#,
+            r#""unknown""#,
+        ] {
+            let ended = format!(
+                r#"{{ "stage": "build", "exit": {exit}, "started_at": "2026-11-25T00:00:00Z", "ended_at": "2026-11-25T01:00:00Z" }}"#
+            );
+            stays_readable::<Ended>(&[], &ended);
+        }
+        stays_readable::<Vec<crate::secrets::SecretText>>(&[], r#"["hunter2"]"#);
+    }
 
     #[test]
     fn of_two_that_claim_a_build_the_first_has_it() {

@@ -118,6 +118,54 @@ mod tests {
     use super::*;
     use crate::inventory::journal::Stage;
 
+    /// See `kept`: a literal is never changed, another one is added. What stands in `stage`, `attempt` and `beat` is looked at where these are.
+    #[test]
+    fn items_that_an_earlier_version_wrote_are_read() {
+        let texts = |all: &[(&str, &str)]| -> Item {
+            let of = |(name, value): &(&str, &str)| ((*name).to_owned(), text_value(*value));
+            all.iter().map(of).collect()
+        };
+        let numbers = |item: &mut Item, all: &[(&str, u64)]| {
+            item.extend(
+                all.iter()
+                    .map(|(name, value)| ((*name).to_owned(), number_value(*value))),
+            );
+        };
+        let event = texts(&[
+            ("workflow_id", "acore"),
+            ("item", "01900000-0000-7000-8000-000000000000#000012"),
+            ("step_id", "py#env"),
+            ("at", "2024-06-13T12:00:00.000000001Z"),
+            ("stage", r#"{"started":{"pid":4242}}"#),
+        ]);
+        let read = started("01900000-0000-7000-8000-000000000000");
+        assert_eq!(super::event(&event).unwrap(), read);
+        assert_eq!(event_item(&read).unwrap(), event);
+
+        let mut item = texts(&[
+            ("workflow_id", "acore"),
+            ("item", "@lease"),
+            ("holder", "one/4242/98765-0123456789abcdef"),
+            ("version", "v"),
+            ("renewed_at", "2026-11-25T00:00:00Z"),
+        ]);
+        numbers(
+            &mut item,
+            &[("token", 7), ("duration_seconds", 30), ("journal_seq", 9)],
+        );
+        let lease = Lease {
+            workflow_id: WorkflowId::new("acore"),
+            holder: Some("one/4242/98765-0123456789abcdef".into()),
+            token: 7,
+            version: "v".into(),
+            duration_seconds: 30,
+            renewed_at: "2026-11-25T00:00:00Z".parse().unwrap(),
+            journal_seq: 9,
+        };
+        assert_eq!(super::lease(&lease.workflow_id, &item), Ok(Some(lease)));
+        assert_eq!((LEASE, STEP, BEAT), ("@lease", "@step/", "@beat/"));
+    }
+
     fn started(build: &str) -> BuildEvent {
         BuildEvent {
             workflow_id: WorkflowId::new("acore"),

@@ -172,6 +172,42 @@ mod tests {
         .into()
     }
 
+    /// See `kept`: a literal is never changed, another one is added.
+    #[test]
+    fn a_record_that_an_earlier_version_wrote_is_read_and_written_alike() {
+        let digest = "0123456789abcdef".repeat(4);
+        let components = format!(
+            r#"{{"identity":"{digest}","params":{{}},"templates":{{}},"files":{{"a":"{digest}"}},"source_ami":"ami-0"}}"#
+        );
+        let mut item = python_item();
+        item.extend(
+            [
+                ("reconciler_fingerprint", &*digest),
+                (
+                    "reconciler_build_id",
+                    "01900000-0000-7000-8000-000000000000",
+                ),
+                (
+                    "reconciler_git_commit",
+                    "4f2c1e9000000000000000000000000000000000",
+                ),
+                ("reconciler_region", "us-east-1"),
+                ("reconciler_tags", r#"{"Name":"x"}"#),
+                ("reconciler_metadata_digest", &*digest),
+                ("reconciler_recorded_at", "2026-11-25T00:00:00Z"),
+                ("reconciler_components", &*components),
+            ]
+            .map(|(name, value)| (name.to_owned(), text_value(value))),
+        );
+        item.insert("reconciler_build_seconds".to_owned(), number_value(60));
+        item.insert("reconciler_fence".to_owned(), number_value(7));
+        let read = record(&item).unwrap();
+        let built = read.head.built.as_ref().unwrap();
+        assert_eq!((built.fence, built.build_seconds), (7, 60));
+        assert_eq!(read.components.as_ref().unwrap().files.len(), 1);
+        assert_eq!(to_item(&read).unwrap(), item);
+    }
+
     #[test]
     fn what_the_python_library_wrote_comes_back_word_for_word() {
         let item = python_item();

@@ -13,6 +13,8 @@ mod beats;
 mod error;
 mod file;
 mod journal;
+#[cfg(test)]
+mod kept;
 mod leases;
 mod records;
 

@@ -86,6 +86,19 @@ impl Charges {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kept::stays_readable;
+
+    /// See `kept`: a literal is never changed, another one is added.
+    #[test]
+    fn what_an_earlier_version_had_in_charge_stays_so() {
+        stays_readable::<Charge>(
+            &[],
+            r#"{
+                "repository": "/srv/x.git", "folder": "packer_workspaces", "workflow_id": "wf", "profile": null,
+                "revision": "4f2c1e9000000000000000000000000000000000"
+            }"#,
+        );
+    }
 
     #[test]
     fn each_id_of_a_folder_is_kept_until_it_is_forgotten() {
