@@ -25,6 +25,8 @@ pub(super) struct Charge {
     pub(super) workflow_id: WorkflowId,
     /// The profile by which AWS is reached for it.
     pub(super) profile: Option<String>,
+    /// Its region, where its records are there.
+    pub(super) region: Option<String>,
     /// The commit at which it was read.
     pub(super) revision: Revision,
 }
@@ -77,7 +79,8 @@ impl Charges {
         name.field(charge.repository.as_bytes())
             .field(charge.folder.as_bytes())
             .field(charge.workflow_id.as_str().as_bytes())
-            .field(charge.profile.as_deref().unwrap_or_default().as_bytes());
+            .field(charge.profile.as_deref().unwrap_or_default().as_bytes())
+            .field(charge.region.as_deref().unwrap_or_default().as_bytes());
         let name = name.finish().to_string();
         self.folder.join(format!("{}.json", &name[..32]))
     }
@@ -110,6 +113,7 @@ mod tests {
             folder: "packer_workspaces".into(),
             workflow_id: WorkflowId::new(id),
             profile: None,
+            region: None,
             revision: Revision::new(revision.repeat(40)),
         };
         charges.keep(&charge("a", "1")).unwrap();

@@ -311,7 +311,7 @@ impl Driver {
         report: &mut PassReport,
     ) -> Result<(), PassError> {
         let (params, _) = read_params(tree.as_ref(), folder)?;
-        let key = WorkflowKey::new(&self.sites[index].name, &folder.path, &params);
+        let key = WorkflowKey::new(&self.sites[index].name, &folder.path, &params, &self.config);
         self.round.seen(&key);
         let passed = self.pass_workflow(index, &key, tree, folder, &params, report);
         let passed = passed.await;

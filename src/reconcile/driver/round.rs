@@ -47,7 +47,7 @@ impl Round {
     /// Whether git has this workflow in another folder.
     pub(super) fn has_moved(&self, old: &WorkflowKey) -> bool {
         let mut seen = self.seen.iter();
-        seen.any(|key| key.id == old.id && key.profile == old.profile && key != old)
+        seen.any(|key| key.has_records_of(old) && key != old)
     }
 
     /// What is to be thought of a workflow that is known from before; none if it was served.
@@ -75,6 +75,7 @@ mod tests {
             folder: "f".into(),
             id: WorkflowId::new(id),
             profile: None,
+            region: None,
         }
     }
 

@@ -77,8 +77,9 @@ impl Driver {
                     None => None,
                 })
             })?;
-            let same =
-                |params: &WorkflowParams| WorkflowKey::new(&key.site, &key.folder, params) == *key;
+            let same = |params: &WorkflowParams| {
+                WorkflowKey::new(&key.site, &key.folder, params, &self.config) == *key
+            };
             let Some(params) = params.filter(same) else {
                 return Ok(());
             };
@@ -131,6 +132,7 @@ impl Driver {
             folder: charge.folder.clone(),
             id: charge.workflow_id.clone(),
             profile: charge.profile.clone(),
+            region: charge.region.clone(),
         }
     }
 
@@ -148,7 +150,7 @@ impl Driver {
             };
             let other = self.key_of(index, charge);
             same(&other)
-                && other.profile != key.profile
+                && !other.has_records_of(key)
                 && self.patience.times(&Matter::Tending(other)) == 0
         };
         held || (!self.orders.once && self.charges.all().iter().any(open))

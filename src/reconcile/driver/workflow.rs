@@ -13,6 +13,7 @@ use super::pause::{most_tries, next_try};
 use super::sweeping::Sweeping;
 use super::{Driver, PassReport};
 use crate::catalog::base_image::BaseSearch;
+use crate::config::{Config, InventoryConfig};
 use crate::desired::digest::{Digest, Encoder};
 use crate::ids::{Region, Revision, StepId, WorkflowId};
 use crate::inventory::Fence;
@@ -36,24 +37,37 @@ pub(super) struct Place {
     pub(super) folder: String,
 }
 
-/// A workflow, where it was found and by which profile AWS is reached for it: that may be another account. With another id or profile it is
-/// another one: what was begun under the old ones is carried to its end under them.
+/// A workflow, where it was found and where its records are. With another id, or records elsewhere, it is another one: what was begun under
+/// the old ones is carried to its end under them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct WorkflowKey {
     pub(super) site: String,
     pub(super) folder: String,
     pub(super) id: WorkflowId,
+    /// The profile by which AWS is reached: it may be another account's.
     pub(super) profile: Option<String>,
+    /// The region, where the inventory is in the workflow's own.
+    pub(super) region: Option<String>,
 }
 
 impl WorkflowKey {
-    pub(super) fn new(site: &str, folder: &str, params: &WorkflowParams) -> Self {
+    pub(super) fn new(site: &str, folder: &str, params: &WorkflowParams, config: &Config) -> Self {
+        let follows = matches!(
+            &config.inventory,
+            InventoryConfig::DynamoDb { region: None, .. }
+        );
         Self {
             site: site.to_owned(),
             folder: folder.to_owned(),
             id: params.workflow_id.clone(),
             profile: params.profile.clone(),
+            region: params.region.clone().filter(|_| follows),
         }
+    }
+
+    /// Whether they are one workflow in the inventory, in whatever folders.
+    pub(super) fn has_records_of(&self, other: &Self) -> bool {
+        self.id == other.id && self.profile == other.profile && self.region == other.region
     }
 
     pub(super) fn place(&self) -> Place {
@@ -233,6 +247,7 @@ impl Driver {
             folder: key.folder.clone(),
             workflow_id: key.id.clone(),
             profile: key.profile.clone(),
+            region: key.region.clone(),
             revision: revision.clone(),
         };
         if let Err(error) = self.charges.keep(&charge) {

@@ -131,3 +131,45 @@ fn a_build_of_the_old_id_is_carried_on_beside_the_workflow_of_the_new_one() {
     assert_eq!((packer.runs("build"), farm.made_images()), (2, 2));
     assert_eq!(farm.leftovers(), "");
 }
+
+/// The workflow goes to another region while Packer makes an image in the first.
+fn moved_to_another_region(inventory: &str) {
+    let (mut farm, packer) = one_step(&format!(
+        "[build]\nwrite running\nwait go\n{WHOLE}[build 2]\n{WHOLE}"
+    ));
+    farm.configure("interval: 1s\nlease_duration: 2s\n");
+    farm.reconfigure(|text| text.replacen("table: images", inventory, 1));
+    farm.emulator.control_post(
+        "/_control/base-image",
+        &json!({ "name": "base", "id": "ami-00000000000000001", "region": "eu-west-1" }),
+    );
+    farm.daemon();
+    farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
+    farm.workflow(
+        &json!({ "region_name": "eu-west-1", "root_base_ami_id": "ami-00000000000000001" }),
+    );
+    farm.repo.commit("another region");
+    packer.let_go("go");
+    farm.wait_until("the old image is recorded", |farm| {
+        farm.stages("a").iter().any(|stage| stage == "cleaned")
+    });
+    assert!(
+        farm.stages("a").contains(&"recorded".to_owned()),
+        "{:?}",
+        farm.stages("a")
+    );
+    farm.wait_until("the new one is in sync", |farm| {
+        farm.state_of("a") == "in-sync" && packer.runs("build") == 2
+    });
+    assert_eq!(farm.leftovers(), "");
+}
+
+#[test]
+fn a_build_of_the_old_region_is_settled_there_where_the_records_stay_in_one_place() {
+    moved_to_another_region("table: images\n  region: us-east-1");
+}
+
+#[test]
+fn a_build_of_the_old_region_is_settled_there_where_the_records_move_with_the_workflow() {
+    moved_to_another_region("table: images");
+}
