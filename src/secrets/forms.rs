@@ -24,16 +24,26 @@ pub fn forms(value: &str) -> BTreeSet<String> {
     if value.len() < SHORTEST {
         return all;
     }
-    all.insert(value.to_owned());
-    base64(value, SHORTEST_BASE64, &mut all);
-    for line in value.lines().map(str::trim) {
-        if line.len() >= SHORTEST_PART && line != value {
-            all.insert(line.to_owned());
-            base64(line, SHORTEST_PART, &mut all);
-        }
+    let lines = value.lines().map(str::trim);
+    let lines = lines.filter(|line| line.len() >= SHORTEST_PART && *line != value);
+    let plain: BTreeSet<&str> = lines.chain([value]).collect();
+    for text in &plain {
+        let shortest = if *text == value {
+            SHORTEST_BASE64
+        } else {
+            SHORTEST_PART
+        };
+        base64(text, shortest, &mut all);
     }
     for text in all.clone() {
         all.extend(escaped(&text));
+        // Of what JSON writers escape base64 has this only.
+        all.insert(text.replace('/', "\\/"));
+    }
+    for text in plain {
+        all.insert(text.to_owned());
+        all.extend(escaped(text));
+        all.extend(JSON_STYLES.map(|style| style.write(text)));
     }
     for text in all.clone() {
         all.insert(machine_readable(&text));
@@ -64,10 +74,8 @@ fn base64(value: &str, shortest: usize, all: &mut BTreeSet<String>) {
     }
 }
 
-/// As JSON, HCL, a shell's trace and URLs write it.
+/// As HCL, a shell's trace and URLs write it.
 fn escaped(text: &str) -> Vec<String> {
-    let json = serde_json::Value::from(text).to_string();
-    let json = json[1..json.len() - 1].to_owned();
     let hcl = hcl_quoted(text);
     let percent = |lower: bool, plus: bool| {
         text.bytes().fold(String::new(), |mut out, byte| {
@@ -83,13 +91,130 @@ fn escaped(text: &str) -> Vec<String> {
         })
     };
     vec![
-        json,
         hcl,
         text.replace('\'', "'\\''"),
         percent(false, false),
         percent(true, false),
         percent(false, true),
     ]
+}
+
+/// How a JSON writer escapes what it need not.
+#[derive(Clone, Copy)]
+struct JsonStyle {
+    /// Characters that it writes as `\u….`.
+    as_code: &'static str,
+    /// Whether all that is not ASCII is written so.
+    is_ascii: bool,
+    /// Whether `/` is `\/`.
+    slash: bool,
+    /// Whether what has a short escape of its own, `\b` and `\f`, is a code all the same.
+    control: bool,
+    upper: bool,
+}
+
+const PLAIN: JsonStyle = JsonStyle {
+    as_code: "",
+    is_ascii: false,
+    slash: false,
+    control: false,
+    upper: false,
+};
+
+const HTML: &str = "<>&\u{2028}\u{2029}";
+
+/// How JSON is written by whoever writes it.
+const JSON_STYLES: [JsonStyle; 11] = [
+    // JavaScript, Rust
+    PLAIN,
+    JsonStyle {
+        slash: true,
+        ..PLAIN
+    },
+    // Go, before 1.22 and since; Rails
+    JsonStyle {
+        as_code: HTML,
+        control: true,
+        ..PLAIN
+    },
+    JsonStyle {
+        as_code: HTML,
+        ..PLAIN
+    },
+    JsonStyle {
+        as_code: HTML,
+        upper: true,
+        ..PLAIN
+    },
+    JsonStyle {
+        as_code: HTML,
+        is_ascii: true,
+        ..PLAIN
+    },
+    // Python
+    JsonStyle {
+        is_ascii: true,
+        ..PLAIN
+    },
+    JsonStyle {
+        is_ascii: true,
+        upper: true,
+        ..PLAIN
+    },
+    // PHP
+    JsonStyle {
+        is_ascii: true,
+        slash: true,
+        ..PLAIN
+    },
+    // Gson
+    JsonStyle {
+        as_code: "<>&='\u{2028}\u{2029}",
+        ..PLAIN
+    },
+    // .NET
+    JsonStyle {
+        as_code: "<>&'+`\"",
+        is_ascii: true,
+        upper: true,
+        ..PLAIN
+    },
+];
+
+impl JsonStyle {
+    fn write(self, text: &str) -> String {
+        let mut out = String::with_capacity(text.len());
+        for c in text.chars() {
+            let is_code = self.as_code.contains(c)
+                || (self.is_ascii && (!c.is_ascii() || c == '\u{7f}'))
+                || (self.control && matches!(c, '\u{8}' | '\u{c}'));
+            match c {
+                c if is_code => self.code(c, &mut out),
+                '"' => out.push_str("\\\""),
+                '\\' => out.push_str("\\\\"),
+                '\n' => out.push_str("\\n"),
+                '\r' => out.push_str("\\r"),
+                '\t' => out.push_str("\\t"),
+                '\u{8}' => out.push_str("\\b"),
+                '\u{c}' => out.push_str("\\f"),
+                '/' if self.slash => out.push_str("\\/"),
+                c if c < ' ' => self.code(c, &mut out),
+                c => out.push(c),
+            }
+        }
+        out
+    }
+
+    fn code(self, c: char, out: &mut String) {
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            let code = if self.upper {
+                format!("\\u{unit:04X}")
+            } else {
+                format!("\\u{unit:04x}")
+            };
+            out.push_str(&code);
+        }
+    }
 }
 
 /// As it stands between the quotes of an HCL string.
@@ -143,6 +268,41 @@ mod tests {
         ] {
             assert!(all.contains(form), "{form} in {all:#?}");
         }
+    }
+
+    #[test]
+    fn a_value_is_known_as_every_json_writer_writes_it() {
+        let all = forms("a<b>&\"c\"/é😀=+'\n");
+        for form in [
+            // serde_json, JavaScript
+            "a<b>&\\\"c\\\"/é😀=+'",
+            // Go
+            "a\\u003cb\\u003e\\u0026\\\"c\\\"/é😀=+'",
+            // Rails
+            "a\\u003Cb\\u003E\\u0026\\\"c\\\"/é😀=+'",
+            // Python
+            "a<b>&\\\"c\\\"/\\u00e9\\ud83d\\ude00=+'",
+            // PHP
+            "a<b>&\\\"c\\\"\\/\\u00e9\\ud83d\\ude00=+'",
+            // Gson
+            "a\\u003cb\\u003e\\u0026\\\"c\\\"/é😀\\u003d+\\u0027",
+            // .NET
+            "a\\u003Cb\\u003E\\u0026\\u0022c\\u0022/\\u00E9\\uD83D\\uDE00=\\u002B\\u0027",
+        ] {
+            assert!(all.contains(form), "{form} in {all:#?}");
+        }
+        let key = forms("Aw/9+secret/Key");
+        assert!(key.contains("Aw\\/9+secret\\/Key"));
+        // printf '???>>>~~~abc' | base64, as PHP writes it
+        let encoded = forms("???>>>~~~abc");
+        assert!(encoded.contains("Pz8\\/Pj4+fn5+YWJj"), "{encoded:#?}");
+    }
+
+    #[test]
+    fn a_long_value_has_forms_in_proportion() {
+        let long: String = ('!'..='~').cycle().take(60_000).collect();
+        let bytes: usize = forms(&long).iter().map(String::len).sum();
+        assert!(bytes < 45 * long.len(), "{bytes}");
     }
 
     #[test]
