@@ -3,30 +3,35 @@
 use std::io::IsTerminal as _;
 
 use reconciler::config::LogFormat;
+use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Parts of the SDK that log access keys, or what credentials are made of, in detail.
+/// Parts of the SDK that log access keys, or what credentials are made of, in detail; and all of their modules and kin.
 const QUIET: [&str; 6] = [
-    "aws_config=info",
-    "aws_credential_types=info",
-    "aws_runtime=info",
-    "aws_sdk_sts=info",
-    "aws_sigv4=info",
-    "aws_smithy_runtime=info",
+    "aws_config",
+    "aws_credential_types",
+    "aws_runtime",
+    "aws_sdk_sts",
+    "aws_sigv4",
+    "aws_smithy_runtime",
 ];
+
+/// Whether something may be logged, whatever is asked for: credentials and whole answers are not. A directive of a filter would not do,
+/// since a more specific one wins over it.
+fn is_fit_to_log(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    *metadata.level() <= Level::INFO || !QUIET.iter().any(|quiet| target.starts_with(quiet))
+}
 
 /// Starts logging; `RECONCILER_LOG` takes a filter such as `debug` or `reconciler=debug`.
 pub(crate) fn start(format: LogFormat) {
     let filter = EnvFilter::try_from_env("RECONCILER_LOG")
         .unwrap_or_else(|_| EnvFilter::new("reconciler=info,warn"));
-    // Whatever is asked for, credentials and whole answers are not logged.
-    let filter = QUIET
-        .into_iter()
-        .filter_map(|directive| directive.parse().ok())
-        .fold(filter, EnvFilter::add_directive);
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = filtered(filter);
     let text = || {
         tracing_subscriber::fmt::layer()
             .with_target(false)
@@ -51,11 +56,62 @@ pub(crate) fn start(format: LogFormat) {
     };
 }
 
+fn filtered(asked: EnvFilter) -> impl Subscriber + for<'a> LookupSpan<'a> + Send + Sync {
+    tracing_subscriber::registry()
+        .with(asked)
+        .with(filter_fn(is_fit_to_log))
+}
+
 fn resolved(format: LogFormat) -> LogFormat {
     match format {
         LogFormat::Auto if std::env::var_os("JOURNAL_STREAM").is_some() => LogFormat::Journald,
         LogFormat::Auto if std::io::stderr().is_terminal() => LogFormat::Text,
         LogFormat::Auto => LogFormat::Json,
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_logs_credentials_is_quiet_however_exactly_it_is_asked_for() {
+        let kept = Kept::default();
+        let asked =
+            "trace,aws_smithy_runtime::client=trace,aws_smithy_runtime_api=trace,[request]=trace";
+        let into = kept.clone();
+        let subscriber = filtered(EnvFilter::new(asked))
+            .with(tracing_subscriber::fmt::layer().with_writer(move || into.clone()));
+        tracing::subscriber::with_default(subscriber, || {
+            let _in = tracing::info_span!("request").entered();
+            tracing::trace!(target: "aws_smithy_runtime::client::http", "of AKIA-1");
+            tracing::debug!(target: "aws_smithy_runtime_api::client", "of AKIA-2");
+            tracing::debug!(target: "aws_config::profile", "of AKIA-3");
+            tracing::info!(target: "aws_config::profile", "is shown");
+            tracing::trace!(target: "reconciler::build", "is shown too");
+        });
+        let said = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        assert!(!said.contains("AKIA"), "{said}");
+        assert!(
+            said.contains("is shown\n") && said.contains("is shown too\n"),
+            "{said}"
+        );
     }
 }
