@@ -23,11 +23,7 @@ use crate::cli::LogsArgs;
 pub(crate) async fn run(named: Option<&Path>, args: &LogsArgs) -> Result<ExitCode, CommandError> {
     let config = config(named)?;
     let folder = find(&config, args).await?;
-    // The credentials of a running build are known by its supervisor, which may be a moment away.
-    while args.follow && !is_supervised(&folder) {
-        tokio::time::sleep(PAUSE).await;
-    }
-    let mut follower = Follower::new(&folder.join(files::LOG), secrets(&folder));
+    let mut follower = Follower::new(&folder.join(files::LOG), secrets(&folder)?);
     loop {
         let over = folder.join(files::ENDED).is_file();
         follower.read(
@@ -39,7 +35,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &LogsArgs) -> Result<ExitCod
             show,
         )?;
         if over || !args.follow {
-            Follower::new(&folder.join(files::ERRORS), secrets(&folder))
+            Follower::new(&folder.join(files::ERRORS), secrets(&folder)?)
                 .read(LastLine::IsWhole, show)?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -50,15 +46,12 @@ pub(crate) async fn run(named: Option<&Path>, args: &LogsArgs) -> Result<ExitCod
 /// Between two looks at a growing log.
 const PAUSE: Duration = Duration::from_millis(200);
 
-fn is_supervised(folder: &Path) -> bool {
-    folder.join(files::SUPERVISOR).is_file() || folder.join(files::ENDED).is_file()
-}
-
-/// What is not to be shown of a build, running or over.
-fn secrets(folder: &Path) -> Redactor {
-    files::read::<Job>(folder, files::JOB)
-        .map(|job| redact::of_build(folder, &job, std::env::vars()))
-        .unwrap_or_default()
+/// What is not to be shown of a build, running or over. Where the job is not there yet, no Packer has written to the log.
+fn secrets(folder: &Path) -> Result<Redactor, CommandError> {
+    let Some(job) = files::read::<Job>(folder, files::JOB) else {
+        return Ok(Redactor::default());
+    };
+    Ok(redact::of_build(folder, &job, [])?)
 }
 
 fn show(line: &str) -> Result<(), CommandError> {
@@ -68,7 +61,7 @@ fn show(line: &str) -> Result<(), CommandError> {
 async fn find(config: &Config, args: &LogsArgs) -> Result<PathBuf, CommandError> {
     let step = StepId::new(args.step.clone());
     let (mut elsewhere, mut never_started) = (None, None);
-    for opened in workflows_of(config, &args.which, Purpose::Check)? {
+    for opened in workflows_of(config, &args.which, Purpose::Look)? {
         for folder in &opened.folders {
             let (params, _) = read_params(opened.tree.as_ref(), folder)?;
             let ports = connect(config, &params, Use::LookOffline).await?;

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FallocateFlags, fallocate};
 
 use super::output::{Line, Reading, line};
+use crate::build::supervisor::files::with_end;
 
 /// Of a longer line only the beginning is looked at.
 const LONGEST_LINE: u64 = 1024 * 1024;
@@ -88,14 +89,16 @@ impl BoundedLog {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
-        if size <= 3 * self.part + MOST_KEPT {
-            return Ok(());
+        // A log that was trimmed is longer than three parts for ever; one that was closed is not, or it is closed once more.
+        let was_trimmed = self.kept().exists() && size > 3 * self.part;
+        if size <= 3 * self.part + MOST_KEPT && !was_trimmed {
+            return remove(&self.kept());
         }
         // Whoever trimmed before may be gone: what is a hole by now holds nothing to look at.
         self.from = self.from.max(data_after(&self.path, self.part)?);
         let upto = (size - self.part).max(self.from);
         let upto = self.keep_telling_lines(self.from, upto)?;
-        let beside = self.path.with_extension("bounded");
+        let beside = with_end(&self.path, ".bounded");
         let mut out = BufWriter::new(create(&beside)?);
         let mut log = BufReader::new(File::open(&self.path)?);
         io::copy(&mut log.by_ref().take(self.part), &mut out)?;
@@ -115,14 +118,11 @@ impl BoundedLog {
             .map_err(io::IntoInnerError::into_error)?
             .sync_all()?;
         fs::rename(&beside, &self.path)?;
-        match fs::remove_file(&kept) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        remove(&kept)
     }
 
     fn kept(&self) -> PathBuf {
-        self.path.with_extension("kept")
+        kept(&self.path)
     }
 
     /// Copies the lines between two places that say what was made; where the last whole line ends.
@@ -154,6 +154,18 @@ impl BoundedLog {
                 room -= size;
             }
         }
+    }
+}
+
+/// The lines of the middle of a log that is not closed yet.
+pub(super) fn kept(log: &Path) -> PathBuf {
+    with_end(log, ".kept")
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -233,6 +245,36 @@ mod tests {
         // Whoever comes later finds nothing to do.
         BoundedLog::new(&path, LIMIT).close().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), kept);
+    }
+
+    #[test]
+    fn a_log_that_was_trimmed_once_is_written_anew_however_little_came_after_that() {
+        let folder = tempfile::tempdir().unwrap();
+        let part = LIMIT / 4;
+        let logs = [("packer.log", "i-0abc"), ("packer.err", "i-0def")];
+        for (name, made) in logs {
+            let path = folder.path().join(name);
+            let of_its_own = format!("1,,ui,message,    x: Instance ID: {made}\n");
+            let begin = noise(3 * usize::try_from(part).unwrap() / 2 / 115) + &of_its_own;
+            fs::write(&path, &begin).unwrap();
+            let mut log = File::options().append(true).open(&path).unwrap();
+            while path.metadata().unwrap().len() <= 3 * part {
+                log.write_all(noise(10).as_bytes()).unwrap();
+            }
+            BoundedLog::new(&path, LIMIT).trim().unwrap();
+            assert!(kept(&path).exists());
+        }
+        for (name, made) in logs {
+            let path = folder.path().join(name);
+            for _ in 0..2 {
+                BoundedLog::new(&path, LIMIT).close().unwrap();
+                let text = fs::read_to_string(&path).unwrap();
+                assert!(!text.contains('\0'), "{name}");
+                assert_eq!(text.matches("Instance ID").count(), 1, "{name}");
+                assert!(text.contains(made));
+            }
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
     #[test]

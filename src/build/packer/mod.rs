@@ -27,6 +27,7 @@ use crate::build::process::ProcessId;
 use crate::build::supervisor::files::{self, InventoryPlace, Supervisor};
 use crate::build::{BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild, Sighting};
 use crate::config::PackerConfig;
+use crate::desired::hcl::sensitive;
 use crate::failpoint;
 use crate::ids::BuildId;
 use crate::secrets::marks::is_telling;
@@ -173,7 +174,14 @@ impl ImageBuilder for PackerBuilder {
             log_limit: self.settings.packer.log_limit,
         };
         let laid = {
-            let job = job.clone();
+            let mut job = job.clone();
+            let declared = sensitive(&job.rendered);
+            // So that whoever redacts what is kept need not have this environment: it may be another's by then.
+            job.secrets.hidden.extend(redact::of_environment(
+                self.environment(&job, &plan.folder),
+                &plan.secret_variables,
+                &declared,
+            ));
             tokio::task::spawn_blocking(move || {
                 let laid = plan.lay_out(&job);
                 laid.inspect_err(|_| redact::discard(&plan.folder))

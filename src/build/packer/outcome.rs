@@ -150,7 +150,7 @@ pub(super) fn read(
         for log in job.logs(folder) {
             log.close()?;
         }
-        let secrets = redact::of_build(folder, &job, environment.iter().cloned());
+        let secrets = redact::of_build(folder, &job, environment.iter().cloned())?;
         redact::build(folder, &job, &secrets)?;
         if ended.exit == Exit::Code(0) {
             layout::remove(&folder.join(layout::WORK));

@@ -1,67 +1,68 @@
 //! Takes the secrets of a build out of what is kept of it, and knows them while it runs, for whoever shows its log.
 //!
 //! Packer writes its log to the file itself, so that a build can outlive everybody. The supervisor takes the secrets out when the build
-//! is over; where it was killed, whoever takes the build up does. Until then their values stand in the build's own environment and in
-//! one file of its folder ([`files::SECRETS`]), which goes last: while it is there, nothing of the folder is clean.
+//! is over; where it was killed, whoever takes the build up does, and need not know them: their values stand in one file of its folder
+//! ([`files::SECRETS`]), those of its environment too. It goes last: while it is there, nothing of the folder is clean.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use super::{layout, said};
-use crate::build::supervisor::files::{self, Job, Supervisor};
-use crate::desired::hcl::sensitive;
+use crate::build::supervisor::files::{self, Job, with_end};
+use crate::desired::hcl::{Sensitive, sensitive};
 use crate::secrets::{Redactor, SecretText};
 
-/// The secrets of a build: the values of the secret variables of its environment, as far as it is known, whatever its template declares
-/// `sensitive`, and what was rendered into its files.
-#[must_use]
+/// The secrets of a build: those that were written down when it was laid out, whatever its template declares `sensitive`, and what is
+/// known of its environment. An error if they were written down and cannot be read: then nothing of the folder may be shown.
 pub fn of_build(
     folder: &Path,
     job: &Job,
     environment: impl IntoIterator<Item = (String, String)>,
-) -> Redactor {
+) -> io::Result<Redactor> {
     let declared = sensitive(&templates(&job.folder));
-    let given = environment
-        .into_iter()
-        .chain(of_supervisor(folder))
-        .filter(|(name, _)| {
-            job.secret_variables.contains(name)
-                || name
-                    .strip_prefix("PKR_VAR_")
-                    .is_some_and(|variable| declared.variables.contains(variable))
-        });
-    let given = given.map(|(_, value)| SecretText::from(value));
-    let kept: Vec<SecretText> = files::read(folder, files::SECRETS).unwrap_or_default();
+    let given = of_environment(environment, &job.secret_variables, &declared);
     let all: Vec<_> = given
         .chain(declared.values.iter().map(|value| value.as_str().into()))
-        .chain(kept)
+        .chain(written_down(folder)?)
         .collect();
-    Redactor::new(&all)
+    Ok(Redactor::new(&all))
 }
 
-/// The environment of a build's supervisor, if it still runs.
-fn of_supervisor(folder: &Path) -> Vec<(String, String)> {
-    let Some(supervisor) = files::read::<Supervisor>(folder, files::SUPERVISOR) else {
-        return Vec::new();
+/// The values of those variables of a build's environment that are secret: by their names, or because they are those of a variable
+/// that its template declares `sensitive`.
+pub(super) fn of_environment<'a>(
+    environment: impl IntoIterator<Item = (String, String)> + 'a,
+    secret_variables: &'a [String],
+    declared: &'a Sensitive,
+) -> impl Iterator<Item = SecretText> + 'a {
+    let secret = environment.into_iter().filter(|(name, _)| {
+        secret_variables.contains(name)
+            || name
+                .strip_prefix("PKR_VAR_")
+                .is_some_and(|variable| declared.variables.contains(variable))
+    });
+    secret.map(|(_, value)| SecretText::from(value))
+}
+
+/// The list of a build that is not clean yet.
+fn written_down(folder: &Path) -> io::Result<Vec<SecretText>> {
+    let path = folder.join(files::SECRETS);
+    let bytes = match fs::read(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        read => read?,
     };
-    let process = crate::build::process::ProcessId {
-        pid: supervisor.pid,
-        start: supervisor.pid_start,
-    };
-    let environment = fs::read(format!("/proc/{}/environ", supervisor.pid)).unwrap_or_default();
-    if !process.is_alive() {
-        return Vec::new();
-    }
-    environment
-        .split(|byte| *byte == 0)
-        .filter_map(|one| {
-            let (name, value) = std::str::from_utf8(one).ok()?.split_once('=')?;
-            Some((name.to_owned(), value.to_owned()))
-        })
-        .collect()
+    // The cause may quote it.
+    serde_json::from_slice(&bytes).map_err(|_| {
+        let why = format!(
+            "what is secret of this build cannot be read from {}, so its log is neither shown nor kept as it is",
+            path.display()
+        );
+        io::Error::new(ErrorKind::InvalidData, why)
+    })
 }
 
 /// The HCL files of a laid-out step folder; none once it is removed, and then the log is redacted already.
@@ -80,12 +81,10 @@ fn templates(folder: &Path) -> BTreeMap<String, String> {
 pub fn build(folder: &Path, job: &Job, secrets: &Redactor) -> io::Result<()> {
     // A secret may be a part of an id or a region: what the log says was made is read before.
     said::keep(folder)?;
-    for name in [files::LOG, files::ERRORS] {
-        file(&folder.join(name), secrets)?;
-    }
     // Packer's plugins write scripts with values in them there.
     layout::remove(&job.temporary);
-    all_below(&folder.join(layout::WORK), secrets)?;
+    remove_half_written(folder);
+    all_below(folder, secrets, &is_for_the_end)?;
     match fs::remove_file(folder.join(files::SECRETS)) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -96,12 +95,34 @@ pub fn build(folder: &Path, job: &Job, secrets: &Redactor) -> io::Result<()> {
 pub(super) fn discard(folder: &Path) {
     layout::remove(&folder.join(layout::WORK));
     layout::remove(&layout::temporary_folder(folder));
+    remove_half_written(folder);
     // Gone, or never there.
     let _ = fs::remove_file(folder.join(files::SECRETS));
 }
 
-/// Every file of a folder.
-fn all_below(folder: &Path, secrets: &Redactor) -> io::Result<()> {
+/// What a process that was killed left of a file that it was writing.
+fn remove_half_written(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if files::HALF_WRITTEN.iter().any(|end| name.ends_with(end)) {
+            // Gone meanwhile.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// The files that stay as they are: without secrets, and the list itself.
+fn is_for_the_end(name: &OsStr) -> bool {
+    files::CLEAN.iter().any(|clean| name == *clean) || name == files::SECRETS
+}
+
+/// Every file of a folder but those that are left alone.
+fn all_below(
+    folder: &Path,
+    secrets: &Redactor,
+    is_left_alone: &dyn Fn(&OsStr) -> bool,
+) -> io::Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         entries => entries?,
@@ -110,8 +131,8 @@ fn all_below(folder: &Path, secrets: &Redactor) -> io::Result<()> {
         let entry = entry?;
         let kind = entry.file_type()?;
         if kind.is_dir() {
-            all_below(&entry.path(), secrets)?;
-        } else if kind.is_file() {
+            all_below(&entry.path(), secrets, &|_| false)?;
+        } else if kind.is_file() && !is_left_alone(&entry.file_name()) {
             file(&entry.path(), secrets)?;
         }
     }
@@ -133,8 +154,7 @@ fn file(path: &Path, secrets: &Redactor) -> io::Result<()> {
     let Some(mut from) = open()? else {
         return Ok(());
     };
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = path.with_file_name(format!("{name}.redacted"));
+    let beside = with_end(path, ".redacted");
     let mode = from.metadata()?.mode() & 0o700;
     let mut out = BufWriter::new(
         fs::OpenOptions::new()
@@ -156,6 +176,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::build::packer::bounded;
 
     fn job(folder: PathBuf) -> Job {
         Job {
@@ -184,15 +205,62 @@ mod tests {
         let kept = serde_json::to_vec(&[SecretText::from("secretsecret")]).unwrap();
         fs::write(path(files::SECRETS), kept).unwrap();
         let job = job(step.clone());
-        let secrets = of_build(folder.path(), &job, []);
+        for left in [
+            "secrets.json.tmp",
+            "packer.log.bounded",
+            "other",
+            "supervisor.log",
+        ] {
+            fs::write(path(left), "secretsecret\n").unwrap();
+        }
+        let clean = "{\"id\":\"secretsecret\"}";
+        fs::write(path(files::ENDED), clean).unwrap();
+        let secrets = of_build(folder.path(), &job, []).unwrap();
         build(folder.path(), &job, &secrets).unwrap();
         let now = |path: &Path| fs::read_to_string(path).unwrap();
         assert_eq!(now(&path(files::LOG)), "1,,ui,say,a <redacted> b\n");
         assert_eq!(now(&path(files::ERRORS)), "\u{fe} <redacted>\n");
         assert_eq!(now(&step.join("x.pkrvars.hcl")), "token = \"<redacted>\"\n");
-        assert!(!path(files::SECRETS).exists());
-        build(folder.path(), &job, &of_build(folder.path(), &job, [])).unwrap();
+        for gone in [files::SECRETS, "secrets.json.tmp", "packer.log.bounded"] {
+            assert!(!path(gone).exists(), "{gone}");
+        }
+        for scrubbed in ["other", "supervisor.log"] {
+            assert_eq!(now(&path(scrubbed)), "<redacted>\n");
+        }
+        assert_eq!(now(&path(files::ENDED)), clean);
+        let none = of_build(folder.path(), &job, []).unwrap();
+        build(folder.path(), &job, &none).unwrap();
         assert_eq!(now(&path(files::LOG)), "1,,ui,say,a <redacted> b\n");
+    }
+
+    #[test]
+    fn a_build_that_was_laid_out_and_never_ran_leaves_no_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join(layout::WORK)).unwrap();
+        for left in [files::SECRETS, "secrets.json.tmp"] {
+            fs::write(folder.path().join(left), "secretsecret\n").unwrap();
+        }
+        discard(folder.path());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn while_what_is_secret_cannot_be_read_nothing_is_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(files::SECRETS), "[\"secretsecr").unwrap();
+        let why = of_build(folder.path(), &job(folder.path().to_owned()), []).unwrap_err();
+        assert!(!why.to_string().contains("secretsecr"), "{why}");
+    }
+
+    #[test]
+    fn what_the_middle_of_an_unclosed_log_says_was_made_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(files::LOG), "1,,ui,say,x\n").unwrap();
+        let made = "1,,ui,say,==> x: Creating temporary keypair: packer_0011\n";
+        fs::write(bounded::kept(&folder.path().join(files::LOG)), made).unwrap();
+        said::keep(folder.path()).unwrap();
+        let said = said::read(folder.path()).unwrap();
+        assert_eq!(said.traces.key_pairs, ["packer_0011"]);
     }
 
     #[test]
@@ -229,7 +297,8 @@ mod tests {
             folder.path(),
             &job(folder.path().to_owned()),
             variables.map(|(name, value)| (name.to_owned(), value.to_owned())),
-        );
+        )
+        .unwrap();
         assert_eq!(
             secrets.text("of-aws in-a-file of-environment /usr/bin"),
             "<redacted> <redacted> <redacted> /usr/bin"

@@ -1,12 +1,12 @@
 //! What a build's log says was made, read before secrets are taken out of the log and kept beside it: ids and regions, no secret.
 
 use std::fs::File;
-use std::io::{self, BufReader, ErrorKind};
+use std::io::{self, BufReader, ErrorKind, Read as _};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::output;
+use super::{bounded, output};
 use crate::build::supervisor::files::{self, write_atomically};
 use crate::catalog::Leftovers;
 use crate::ids::{AmiId, Region};
@@ -25,11 +25,18 @@ pub(super) fn keep(folder: &Path) -> io::Result<()> {
     if read(folder).is_some() {
         return Ok(());
     }
-    let log = match File::open(folder.join(files::LOG)) {
+    let path = folder.join(files::LOG);
+    let log = match File::open(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         log => log?,
     };
-    let reading = output::read(&mut BufReader::new(log))?;
+    // Of a log that could not be closed, on a full disk, the lines of its middle stand beside it.
+    let reading = match File::open(bounded::kept(&path)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            output::read(&mut BufReader::new(log))?
+        }
+        kept => output::read(&mut BufReader::new(kept?.chain(log)))?,
+    };
     let said = Said {
         artifacts: reading.artifacts,
         traces: reading.traces,

@@ -1,5 +1,5 @@
-//! The files of a build's folder, by which a supervisor and whoever waits for it know of each other. No secret is in any of them
-//! but in [`SECRETS`], which is gone once the build is over.
+//! The files of a build's folder, by which a supervisor and whoever waits for it know of each other. Those of [`CLEAN`] never hold a
+//! secret; the others are scrubbed once the build is over, and [`SECRETS`] is gone then.
 //!
 //! Each is written whole or not at all, and survives a power loss once it is there.
 
@@ -34,6 +34,12 @@ pub const SECRETS: &str = "secrets.json";
 pub const SAID: &str = "made.json";
 /// What the supervisor itself could not do.
 pub const SUPERVISOR_LOG: &str = "supervisor.log";
+
+/// Those in which no secret can be, and which lose their meaning if a part of them is taken for one.
+pub const CLEAN: [&str; 5] = [JOB, SUPERVISOR, CANCEL, ENDED, SAID];
+
+/// The ends of the names of files that are being written beside the one that they are to be. Nobody reads one that was left behind.
+pub const HALF_WRITTEN: [&str; 3] = [".tmp", ".redacted", ".bounded"];
 
 /// What is to be run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -166,13 +172,24 @@ pub fn claim(folder: &Path, supervisor: &Supervisor) -> io::Result<bool> {
 
 /// Writes a file so that a reader sees all of it or none, even after a power loss.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension("tmp");
-    write_synced(&beside, bytes)?;
-    fs::rename(&beside, path)?;
+    let beside = with_end(path, ".tmp");
+    let written = write_synced(&beside, bytes).and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        // What could not be written whole, on a full disk, is not to lie about: it may be a list of secrets.
+        let _ = fs::remove_file(&beside);
+    }
+    written?;
     match path.parent() {
         Some(folder) => File::open(folder)?.sync_all(),
         None => Ok(()),
     }
+}
+
+/// The path with this behind its whole name.
+pub(in crate::build) fn with_end(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -249,6 +266,16 @@ mod tests {
             stays_readable::<Ended>(&[], &ended);
         }
         stays_readable::<Vec<crate::secrets::SecretText>>(&[], r#"["hunter2"]"#);
+    }
+
+    #[test]
+    fn what_cannot_be_written_whole_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(SECRETS);
+        // In the place of a file that cannot be replaced.
+        fs::create_dir_all(path.join("x")).unwrap();
+        assert!(write_atomically(&path, b"hush").is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

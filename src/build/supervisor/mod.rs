@@ -1,8 +1,8 @@
 //! The small process that runs Packer and outlives the daemon: `reconciler supervise FOLDER`.
 //!
 //! It leads a session of its own, runs `init`, `validate` and `build` one after the other with output to files, ends them at the
-//! time limit or on request, takes secrets out of the logs and writes how it went to `exit.json`. Its environment is the build's: the
-//! credentials in it are on no disk, and no secret is in an argument list. It reads the build's folder and needs nothing else: no configuration and no daemon.
+//! time limit or on request, takes secrets out of the logs and writes how it went to `exit.json`. Its environment is the build's;
+//! no secret is in an argument list. It reads the build's folder and needs nothing else: no configuration and no daemon.
 //! Its signs of life go to the inventory (`heartbeat`), if they can; the build never waits for that.
 
 pub mod files;
@@ -124,8 +124,8 @@ async fn finish(
             // On a full disk it stays as it is; whoever reads it tries again.
             let _ = log.close();
         }
-        let secrets = redact::of_build(&folder, &job, environment());
-        let redacted = redact::build(&folder, &job, &secrets);
+        let redacted = redact::of_build(&folder, &job, environment())
+            .and_then(|secrets| redact::build(&folder, &job, &secrets));
         let written = write_when_possible(&folder.join(files::ENDED), &serde_json::to_vec(&ended)?);
         reach("supervisor.exit:after").map_err(io::Error::other)?;
         redacted.and(written)?;

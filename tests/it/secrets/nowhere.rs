@@ -126,6 +126,9 @@ fn a_running_builds_log_shows_none_and_a_killed_supervisor_leaves_none() {
     assert!(logs.out.contains("<redacted>"), "{logs:#?}");
     clean(farm.run(&["status"]));
     kill_supervisor(&farm);
+    // By somebody who has none of the build's environment, while Packer goes on.
+    let logs = clean(farm.run_with(&[("APP_TOKEN", "")], &["logs", "good"]));
+    assert!(logs.out.contains("<redacted>"), "{logs:#?}");
     farm.wait_until("the build is over", |farm| {
         let state = farm.state_of("good");
         state != "building" && state != "build"
@@ -135,6 +138,31 @@ fn a_running_builds_log_shows_none_and_a_killed_supervisor_leaves_none() {
     assert_clean("the daemon's log", farm.daemon_log());
     assert_clean_below(&farm.state());
     assert_clean("AWS", everything_at_aws(&farm));
+    let logs = clean(farm.run(&["logs", "good"]));
+    assert!(logs.out.contains("it ends"), "{logs:#?}");
+}
+
+#[test]
+fn a_daemon_with_rotated_values_takes_the_old_ones_out_of_the_log_of_an_orphaned_build() {
+    let mut farm = farm("good", "sleep 4");
+    farm.repo.commit("a step");
+    let daemon = farm.daemon();
+    farm.wait_until("the provisioner has printed all", |farm| {
+        farm.run(&["logs", "good"]).out.contains("it ends")
+    });
+    farm.signal(daemon, Signal::KILL);
+    farm.child(daemon).wait().unwrap();
+    kill_supervisor(&farm);
+    farm.env("APP_TOKEN", "another-Token-of-today")
+        .env("DB_PASSWORD", "another-Password-of-today");
+    let daemon = farm.daemon();
+    farm.wait_until("the build is recorded", |farm| {
+        farm.stages("good").iter().any(|stage| stage == "recorded")
+    });
+    farm.signal(daemon, Signal::TERM);
+    farm.child(daemon).wait().unwrap();
+    assert_clean("the daemon's log", farm.daemon_log());
+    assert_clean_below(&farm.state());
     let logs = clean(farm.run(&["logs", "good"]));
     assert!(logs.out.contains("it ends"), "{logs:#?}");
 }

@@ -297,6 +297,8 @@ fn nothing_of_an_unsigned_commit_is_built_nor_what_was_planned_before() {
     let text = std::fs::read_to_string(farm.configuration()).unwrap();
     std::fs::write(farm.configuration(), text.replacen(&path, &asks, 1)).unwrap();
     farm.repo.commit("not signed");
+    // Its profile and its keys are not even connected with.
+    farm.run(&["logs", "a"]).refuses(&["is not signed"]);
     let refused = farm.run(&["apply"]);
     refused.refuses(&["is not signed"]);
     assert_eq!((farm.made_images(), farm.calls("ec2.RunInstances")), (0, 0));
