@@ -60,24 +60,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &CancelArgs) -> Result<ExitC
     if args.no_wait {
         return Ok(ExitCode::SUCCESS);
     }
-    let asked = ask(
-        &found.ports.inventory,
-        &found.workflow,
-        config.lease_duration,
-        &mut None,
-    )
-    .await?;
-    let attempt = match asked {
-        Asked::Held(held) => {
-            let Some(fence) = held.fence() else {
-                return Err(Diagnostic::new("the lease was lost at once").into());
-            };
-            let carried = carry(&config, &found.ports, &fence, attempt, sighting).await;
-            held.release().await;
-            carried?
-        }
-        Asked::Busy(_) => wait(&config, &found.ports, &found.workflow, attempt).await?,
-    };
+    let attempt = settled(&config, &found.ports, &found.workflow, attempt, sighting).await?;
     print::text(&format!("{}\n", ending(&attempt)))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -130,24 +113,39 @@ fn not_running(step: &StepId) -> Diagnostic {
     ))
 }
 
-/// Waits until whoever holds the lease has settled the build.
-async fn wait(
+/// The build once it is settled: by whoever holds the lease, or by this command where nobody does, or nobody who lives.
+async fn settled(
     config: &Config,
     ports: &Ports,
     workflow: &WorkflowId,
     asked: Attempt,
+    sighting: Sighting,
 ) -> Result<Attempt, CommandError> {
     let end = Instant::now() + config.packer.grace + PATIENCE;
+    let mut watched = None;
     while Instant::now() < end {
+        let duration = config.lease_duration;
+        let lease = ask(&ports.inventory, workflow, duration, &mut watched).await?;
         let attempts = ports.inventory.attempts(workflow).await?;
-        let now = attempts
-            .into_iter()
-            .find(|one| one.build_id == asked.build_id);
-        match now {
-            Some(attempt) if attempt.is_over() => return Ok(attempt),
-            Some(_) => tokio::time::sleep(Duration::from_millis(500)).await,
-            // A newer build of the step has begun: this one is over.
-            None => return Ok(asked),
+        let mut attempts = attempts.into_iter();
+        let found = attempts.find(|one| one.build_id == asked.build_id);
+        // Where it is not found, a newer build of the step has begun: this one is over.
+        let Some(attempt) = found.clone().filter(|found| !found.is_over()) else {
+            if let Asked::Held(held) = lease {
+                held.release().await;
+            }
+            return Ok(found.unwrap_or(asked));
+        };
+        match lease {
+            Asked::Busy(_) => tokio::time::sleep(Duration::from_millis(500)).await,
+            Asked::Held(held) => {
+                let Some(fence) = held.fence() else {
+                    return Err(Diagnostic::new("the lease was lost at once").into());
+                };
+                let carried = carry(config, ports, &fence, attempt, sighting).await;
+                held.release().await;
+                return Ok(carried?);
+            }
         }
     }
     Err(Diagnostic::new(format!(

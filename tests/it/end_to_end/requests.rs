@@ -143,3 +143,35 @@ fn a_build_is_cancelled_though_no_daemon_runs() {
     );
     assert_eq!(farm.leftovers(), "");
 }
+
+#[test]
+fn a_build_of_another_host_is_ended_on_request_though_its_daemon_is_dead() {
+    let (mut farm, packer) = one_step(&format!("[build]\n{ENDLESS}"));
+    // Signs of life every second or two.
+    farm.configure("interval: 1h\nlease_duration: 2s\n");
+    let one = farm.daemon_on("one");
+    farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
+    farm.wait_until("its start is in the journal", |farm| {
+        farm.stages("a") == ["intent", "started"]
+    });
+    farm.signal(one, Signal::KILL);
+    farm.child(one).wait().unwrap();
+    let state = farm.state_of_host("two").display().to_string();
+    let two = [
+        ("RECONCILER_HOST", "two"),
+        ("RECONCILER_STATE_DIR", state.as_str()),
+    ];
+    // The lease of the dead daemon runs out first.
+    std::thread::sleep(Duration::from_secs(3));
+    let ran = farm.run_with(&two, &["cancel", "a"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert!(ran.out.contains("on one is asked to end"), "{}", ran.out);
+    farm.wait_until("it is settled", |farm| {
+        farm.stages("a")
+            .last()
+            .is_some_and(|last| last == "cleaned")
+    });
+    assert_eq!(farm.state_of("a"), "quarantined");
+    assert_eq!(farm.leftovers(), "");
+    assert_eq!(packer.runs("build"), 1);
+}
