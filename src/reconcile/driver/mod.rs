@@ -250,13 +250,13 @@ impl Driver {
         self.round = Round::default();
         for index in 0..self.sites.len() {
             let matter = Matter::Site(self.sites[index].name.clone());
-            let passed = self.pass_site(index, &mut report).await;
-            self.patience.forget(&matter);
-            if let Err(error) = passed {
+            if let Err(error) = self.pass_site(index, &mut report).await {
                 self.put_off(&matter, None, &error);
                 report.errors += 1;
                 self.observer
                     .notice(&Event::Stopped(&self.sites[index].name, &error));
+            } else {
+                self.patience.forget(&matter);
             }
         }
         // A command answers for what it was asked; a daemon for all that it began.
