@@ -2,15 +2,19 @@
 //!
 //! Everything is below one temporary folder and ends with the value: the emulator by its pipe, daemons and supervisors by their ids.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use reconciler::aws::session::{Session, SessionSettings, StaticKeys};
+use reconciler::build::process::ProcessId;
 use reconciler::ids::{StepId, WorkflowId};
 use reconciler::inventory::Inventory as _;
 use reconciler::inventory::dynamodb::DynamoDbInventory;
 use reconciler::inventory::journal::BuildEvent;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::cli::{Cli, Ran};
@@ -396,7 +400,7 @@ build {
     }
 
     /// Sends a signal to a daemon.
-    pub(crate) fn signal(&self, daemon: usize, signal: rustix::process::Signal) {
+    pub(crate) fn signal(&self, daemon: usize, signal: Signal) {
         let pid = i32::try_from(self.daemons[daemon].id()).unwrap();
         rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal)
             .unwrap();
@@ -446,28 +450,33 @@ fn in_runtime<T>(work: impl Future<Output = T>) -> T {
         .block_on(work)
 }
 
-/// Builds outlive their daemon by design; those of a test end with it.
+/// Builds outlive their daemon by design; those of a test end with it. They are found by their argument: one that a test has frozen before it
+/// began has left no word of itself.
 pub(crate) fn end_supervisors(builds: &Path) {
-    for entry in std::fs::read_dir(builds).into_iter().flatten().flatten() {
-        let read = |name: &str| std::fs::read(entry.path().join(name)).ok();
-        if read("exit.json").is_some() {
-            continue;
-        }
-        let Some(Ok(known)) =
-            read("supervisor.json").map(|bytes| serde_json::from_slice::<Value>(&bytes))
-        else {
-            continue;
-        };
-        let process = reconciler::build::process::ProcessId {
-            pid: u32::try_from(known["pid"].as_u64().unwrap_or(0)).unwrap_or(0),
-            start: known["pid_start"].as_u64().unwrap_or(0),
-        };
-        // One that a test has stopped hears nothing else.
-        process.signal(rustix::process::Signal::CONT);
-        process.signal(rustix::process::Signal::TERM);
-        // A test may have frozen it.
-        process.signal(rustix::process::Signal::CONT);
-        let end = Instant::now() + Duration::from_secs(10);
+    let supervised = |pid: u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let mut words = line.split(|byte| *byte == 0).skip(1);
+        words.next() == Some(b"supervise")
+            && words
+                .next()
+                .is_some_and(|folder| Path::new(OsStr::from_bytes(folder)).starts_with(builds))
+    };
+    let processes: Vec<_> = std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid| supervised(*pid))
+        .filter_map(ProcessId::of)
+        .collect();
+    for process in &processes {
+        // One that a test has frozen hears nothing else, before or after.
+        process.signal(Signal::CONT);
+        process.signal(Signal::TERM);
+        process.signal(Signal::CONT);
+    }
+    let end = Instant::now() + Duration::from_secs(10);
+    for process in processes {
         while process.is_alive() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(50));
         }
