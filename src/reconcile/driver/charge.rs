@@ -95,10 +95,13 @@ mod tests {
     #[test]
     fn what_an_earlier_version_had_in_charge_stays_so() {
         stays_readable::<Charge>(
-            &[],
-            r#"{
+            &[r#"{
                 "repository": "/srv/x.git", "folder": "packer_workspaces", "workflow_id": "wf", "profile": null,
                 "revision": "4f2c1e9000000000000000000000000000000000"
+            }"#],
+            r#"{
+                "repository": "/srv/x.git", "folder": "packer_workspaces", "workflow_id": "wf", "profile": null,
+                "region": null, "revision": "4f2c1e9000000000000000000000000000000000"
             }"#,
         );
     }
