@@ -1,20 +1,24 @@
 //! Looks once more after builds that were given up, whose host may have come back, and removes signs of life that nobody needs.
 //!
 //! A supervisor that comes back hears that its build was given up and ends it; but an image may have been on its way. If git still wants it,
-//! the next start takes it over (`start`). If not, it goes here, with whatever else the build left.
+//! the next start takes it over (`start`). If not, it goes here, with whatever else the build left. An image that was ever recorded never
+//! goes, whatever its tags say and whatever EC2 shows of them: the inventory is asked, which reads what was written.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
-use crate::catalog::Leftovers;
-use crate::ids::{AmiName, BuildId, StepId, WorkflowId};
+use crate::catalog::{CatalogError, ImageCatalog, Leftovers};
+use crate::ids::{AmiId, AmiName, BuildId, StepId, WorkflowId};
 use crate::inventory::Fence;
 use crate::inventory::beat::{Beat, Sign};
-use crate::inventory::journal::Attempt;
+use crate::inventory::journal::{Attempt, BuildEvent, Stage};
 use crate::reconcile::error::PassError;
 use crate::reconcile::finish::catalog;
 use crate::reconcile::ports::Ports;
+
+/// How much of a step's journal is read for images that were recorded: more than builds of months.
+const NEWEST: usize = 2000;
 
 /// What is to be done about one beat. Pure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +94,12 @@ pub(super) async fn sweep(
                     ami_name, traces, ..
                 } = &beat.sign
                 {
-                    remove(ports, &beat.build_id, ami_name, traces, image).await?;
+                    let images = if image {
+                        Images::ButRecorded(recorded(ports, fence, &beat.step_id).await?)
+                    } else {
+                        Images::None
+                    };
+                    remove(catalog(ports)?, &beat.build_id, ami_name, traces, &images).await?;
                 }
                 if last {
                     ports.inventory.forget_beat(&beat.build_id, fence).await?;
@@ -101,26 +110,67 @@ pub(super) async fn sweep(
     Ok(())
 }
 
-async fn remove(
+/// Which images may go.
+#[derive(Debug)]
+enum Images {
+    None,
+    /// All of the build's own, but these.
+    ButRecorded(BTreeSet<AmiId>),
+}
+
+/// The images of a step that are recorded or ever were.
+async fn recorded(
     ports: &Ports,
+    fence: &Fence,
+    step: &StepId,
+) -> Result<BTreeSet<AmiId>, PassError> {
+    let workflow = &fence.workflow_id;
+    let events = ports.inventory.events(workflow, Some(step), NEWEST).await?;
+    let record = ports.inventory.record(workflow, step).await?;
+    let now = record.map(|record| record.head.ami_id);
+    Ok(told_by(&events).chain(now).collect())
+}
+
+fn told_by(events: &[BuildEvent]) -> impl Iterator<Item = AmiId> {
+    events.iter().filter_map(|event| match &event.stage {
+        Stage::Recorded { ami_id, .. } => Some(ami_id.clone()),
+        _ => None,
+    })
+}
+
+async fn remove(
+    catalog: &dyn ImageCatalog,
     build: &BuildId,
     name: &AmiName,
     traces: &Leftovers,
-    with_image: bool,
-) -> Result<(), PassError> {
-    let catalog = catalog(ports)?;
+    images: &Images,
+) -> Result<(), CatalogError> {
     let mut told = traces.clone();
-    if with_image
-        && let Some(image) = catalog.own_image_named(name).await?
-        // Every image that was ever recorded carries it.
-        && !image.tags.contains_key("reconciler:fingerprint")
-    {
-        told.images.push(image.id);
+    if let Images::ButRecorded(kept) = images {
+        if let Some(image) = catalog.own_image_named(name).await?
+            // Every image that was ever recorded carries it, until somebody takes it off.
+            && !image.tags.contains_key("reconciler:fingerprint")
+        {
+            told.images.push(image.id);
+        }
+        told.images.retain(|id| !kept.contains(id));
     }
     let mut leftovers = catalog.find_leftovers(build, name, &told).await?;
-    if !with_image {
-        leftovers.images.clear();
-        leftovers.snapshots.clear();
+    match images {
+        Images::ButRecorded(kept) => {
+            let ids: Vec<_> = kept.iter().cloned().collect();
+            let kept_images = catalog.images(&ids).await?;
+            let snapshots: BTreeSet<_> = kept_images
+                .values()
+                .flat_map(|image| &image.snapshots)
+                .collect();
+            leftovers.images.retain(|id| !kept.contains(id));
+            leftovers.snapshots.retain(|id| !snapshots.contains(id));
+        }
+        Images::None => {
+            leftovers.images.clear();
+            leftovers.snapshots.clear();
+        }
     }
     catalog.clean(&leftovers).await?;
     Ok(())
@@ -131,9 +181,11 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
+    use crate::catalog::ec2::Ec2Catalog;
+    use crate::catalog::ec2::scripted::{Answer, Ec2, image_xml};
     use crate::desired::digest::Digest;
-    use crate::ids::{AmiId, Region, Revision};
-    use crate::inventory::journal::{BuildEvent, Failure, FailureClass, Intent, Stage};
+    use crate::ids::{Region, Revision};
+    use crate::inventory::journal::{Failure, FailureClass, Intent};
 
     fn time(minutes: i64) -> Timestamp {
         Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes)
@@ -243,5 +295,63 @@ mod tests {
         assert_eq!(care(attempt("2", "m", vec![]), 10), superseded(false));
         assert_eq!(care(HashMap::new(), 10), superseded(false));
         assert_eq!(care(attempt("1", "n", settled()), 99), superseded(true));
+    }
+
+    /// EC2 shows `ami-1` under the name of a build that was given up, without a tag: a person took them off, or EC2 does not show yet what
+    /// was just put on. Which calls remove something while so many are recorded.
+    async fn removed(kept: &[&str]) -> Vec<String> {
+        let ec2 = Ec2::answering(|call| {
+            match call.action() {
+            "DescribeImages" => Answer::images([image_xml("ami-1", "n", "available")
+                .replace("2026-01", "2099-01")
+                .replace(
+                    "</item>",
+                    "<blockDeviceMapping><item><ebs><snapshotId>snap-1</snapshotId></ebs></item></blockDeviceMapping></item>",
+                )]),
+            "DescribeSnapshots" => Answer::ok(
+                "<snapshotSet><item><snapshotId>snap-1</snapshotId><description>Created by CreateImage(i-1) for ami-9</description></item></snapshotSet>",
+            ),
+            _ => Answer::ok(""),
+        }
+        });
+        let told = Leftovers {
+            images: vec![AmiId::new("ami-1")],
+            ..Leftovers::default()
+        };
+        let kept = kept.iter().map(|id| AmiId::new(*id)).collect();
+        let (catalog, build) = (Ec2Catalog::new(ec2.client()), BuildId::generate());
+        let images = Images::ButRecorded(kept);
+        remove(&catalog, &build, &AmiName::new("n"), &told, &images)
+            .await
+            .unwrap();
+        let calls = ec2.calls();
+        let writes = calls.iter().map(|call| call.action().to_owned());
+        writes
+            .filter(|name| !name.starts_with("Describe"))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_recorded_image_stays_whatever_ec2_shows_of_its_tags_and_its_snapshots_too() {
+        assert_eq!(removed(&["ami-1"]).await, [""; 0]);
+        assert_eq!(removed(&[]).await, ["DeregisterImage", "DeleteSnapshot"]);
+    }
+
+    #[test]
+    fn an_image_that_was_recorded_before_counts_as_well() {
+        let event = |seq, stage| BuildEvent {
+            workflow_id: WorkflowId::new("wf"),
+            step_id: StepId::new("a"),
+            build_id: BuildId::new("1"),
+            seq,
+            at: time(0),
+            stage,
+        };
+        let recorded = Stage::Recorded {
+            ami_id: AmiId::new("ami-1"),
+            build_seconds: 1,
+        };
+        let events = [event(1, recorded), event(2, cleaned())];
+        assert_eq!(told_by(&events).collect::<Vec<_>>(), [AmiId::new("ami-1")]);
     }
 }
