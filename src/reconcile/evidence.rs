@@ -18,7 +18,7 @@ use crate::reconcile::finish::catalog;
 use crate::reconcile::host::own_mark_with;
 use crate::reconcile::observe::Stillness;
 use crate::reconcile::ports::{Ports, silence};
-use crate::reconcile::recovery::{Evidence, Here, Life, State, state};
+use crate::reconcile::recovery::{Evidence, Here, Life, Ran, State, state};
 
 /// How long after its time limit even the supervisor of a lost host, whose clock may be off, has ended its build.
 const AFTERWARDS: SignedDuration = SignedDuration::from_mins(15);
@@ -31,6 +31,8 @@ pub(super) struct End {
     pub(super) traces: Leftovers,
     /// The image of its name.
     pub(super) image: Option<Image>,
+    /// Whether it may have made something.
+    pub(super) ran: Ran,
     /// Why there is no outcome, for people.
     pub(super) why: String,
 }
@@ -113,6 +115,7 @@ async fn told(ports: &Ports, attempt: &Attempt, outcome: BuildOutcome) -> Result
         traces: outcome.traces.clone(),
         outcome: Some(outcome),
         image,
+        ran: Ran::Perhaps,
         why: String::new(),
     })
 }
@@ -179,6 +182,11 @@ async fn gone(
         outcome: None,
         traces,
         image,
+        ran: if never_started {
+            Ran::Never
+        } else {
+            Ran::Perhaps
+        },
         why,
     })
 }

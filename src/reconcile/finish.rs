@@ -22,7 +22,8 @@ use crate::reconcile::error::PassError;
 use crate::reconcile::evidence::{End, await_end, is_of_a_lost_build};
 use crate::reconcile::failure::{after_own_cancel, in_view_of, retry_at};
 use crate::reconcile::ports::Ports;
-use crate::reconcile::recovery::{Named, Recovery, State, decide};
+use crate::reconcile::recovery::{Named, Ran, Recovery, State, decide, is_ours};
+use crate::reconcile::start::taken_by;
 
 /// How long an image may take to become available after Packer has ended.
 const LONGEST_WAIT: Duration = Duration::from_hours(4);
@@ -68,23 +69,7 @@ async fn verdict(
     end: &End,
 ) -> Result<Verdict, PassError> {
     let Some(outcome) = &end.outcome else {
-        let image = end.image.as_ref();
-        return Ok(
-            match (
-                decide(State::Gone, Named::of(image.map(|i| &i.state))),
-                image,
-            ) {
-                (Recovery::Adopt, Some(image)) => Verdict::Made(image.id.clone()),
-                _ if attempt.cancel_requested.is_some() => Verdict::Failed {
-                    class: FailureClass::Cancelled,
-                    cause: "cancelled".to_owned(),
-                },
-                _ => Verdict::Failed {
-                    class: FailureClass::Transient,
-                    cause: end.why.clone(),
-                },
-            },
-        );
+        return without_outcome(ports, fence, attempt, end).await;
     };
     let judged = judge(outcome, &attempt.intent.region, end.image.as_ref());
     // A build that was given up has made the image meanwhile, under the same unique name: this one could not.
@@ -98,6 +83,41 @@ async fn verdict(
     Ok(judged)
 }
 
+/// Of a build that nobody can say anything of, its image is all there is; and one of its name may be another's.
+async fn without_outcome(
+    ports: &Ports,
+    fence: &Fence,
+    attempt: &Attempt,
+    end: &End,
+) -> Result<Verdict, PassError> {
+    let image = end.image.as_ref();
+    let named = Named::of(image.map(|image| &image.state));
+    if let (Recovery::Adopt, Some(image)) = (decide(State::Gone, named), image) {
+        let name = &attempt.intent.ami_name;
+        let ours = is_ours(image, attempt, end.ran)
+            || is_of_a_lost_build(ports, &fence.workflow_id, name, image).await?;
+        return Ok(if ours {
+            Verdict::Made(image.id.clone())
+        } else {
+            Verdict::Failed {
+                class: FailureClass::Person,
+                cause: taken_by(image, "was not made for this fingerprint"),
+            }
+        });
+    }
+    Ok(if attempt.cancel_requested.is_some() {
+        Verdict::Failed {
+            class: FailureClass::Cancelled,
+            cause: "cancelled".to_owned(),
+        }
+    } else {
+        Verdict::Failed {
+            class: FailureClass::Transient,
+            cause: end.why.clone(),
+        }
+    })
+}
+
 /// A build whose end is in the journal, but not that what it left is gone.
 async fn clean_later(
     ports: &Ports,
@@ -109,14 +129,24 @@ async fn clean_later(
         Sighting::Here(running) => Some(ports.builder.wait(&running).await?),
         Sighting::NeverRan | Sighting::Unknown => None,
     };
-    let traces = match &outcome {
-        Some(outcome) => outcome.traces.clone(),
-        None => ports
-            .inventory
-            .last_beat(&fence.workflow_id, &attempt.build_id)
-            .await?
-            .map(|beat| beat.sign.traces().clone())
-            .unwrap_or_default(),
+    let beat = match &outcome {
+        Some(_) => None,
+        None => {
+            let inventory = &ports.inventory;
+            inventory
+                .last_beat(&fence.workflow_id, &attempt.build_id)
+                .await?
+        }
+    };
+    let ran = if outcome.is_some() || beat.is_some() {
+        Ran::Perhaps
+    } else {
+        Ran::Never
+    };
+    let traces = match (&outcome, beat) {
+        (Some(outcome), _) => outcome.traces.clone(),
+        (None, Some(beat)) => beat.sign.traces().clone(),
+        (None, None) => Leftovers::default(),
     };
     let image = catalog(ports)?
         .own_image_named(&attempt.intent.ami_name)
@@ -125,6 +155,7 @@ async fn clean_later(
         outcome,
         traces,
         image,
+        ran,
         why: String::new(),
     };
     clean(ports, fence, &mut attempt, &end).await?;
@@ -342,7 +373,7 @@ async fn clean(
     let mut leftovers = catalog
         .find_leftovers(&attempt.build_id, &attempt.intent.ami_name, &told)
         .await?;
-    if failed {
+    if failed && end.ran == Ran::Perhaps {
         leftovers.add_own_image(attempt, end.outcome.as_ref(), end.image.as_ref());
     } else {
         leftovers.images.clear();

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::catalog::ImageState;
+use crate::catalog::{Image, ImageState};
+use crate::inventory::journal::Attempt;
 
 /// What is known of an attempt that the journal does not say to be over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +139,35 @@ pub fn state(seen: &Evidence) -> State {
     }
 }
 
+/// Whether a build whose outcome nobody knows may have got as far as an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ran {
+    /// Packer was never started for it: whatever has its name at EC2 was made by another.
+    Never,
+    /// It ran, or may have.
+    Perhaps,
+}
+
+/// How far EC2's clock and that of the host that decided a build may be apart.
+const CREATED: SignedDuration = SignedDuration::from_mins(5);
+
+/// Whether an image of a build's name is that build's, or an earlier one's of the same fingerprint: by its tag, by the journal, or because
+/// the build ran and the image is not older. A name alone proves nothing: a person can copy an image to it.
+#[must_use]
+pub fn is_ours(image: &Image, attempt: &Attempt, ran: Ran) -> bool {
+    let fingerprint = attempt.intent.fingerprint.to_string();
+    let made = image
+        .created_at
+        .saturating_add(CREATED)
+        .unwrap_or(Timestamp::MAX);
+    image.tags.get(FINGERPRINT) == Some(&fingerprint)
+        || attempt.ami_id.as_ref() == Some(&image.id)
+        || (ran == Ran::Perhaps && made >= attempt.started_at)
+}
+
+/// The tag that every recorded image carries (contract §4).
+const FINGERPRINT: &str = "reconciler:fingerprint";
+
 /// What is to be done. `image` is asked for only of a build that is gone.
 #[must_use]
 pub fn decide(state: State, image: Named) -> Recovery {
@@ -152,6 +182,9 @@ pub fn decide(state: State, image: Named) -> Recovery {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::desired::digest::Digest;
+    use crate::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId, WorkflowId};
+    use crate::inventory::journal::{BuildEvent, Intent, Stage};
 
     const SILENCE: Duration = Duration::from_mins(2);
     const SHORT: Duration = Duration::from_secs(119);
@@ -262,6 +295,75 @@ mod tests {
             };
             assert_eq!(decide(State::Gone, image), expected);
         }
+    }
+
+    fn attempt() -> Attempt {
+        let intent = Intent {
+            fingerprint: Digest::of(b"x"),
+            ami_name: AmiName::new("n"),
+            revision: Revision::new("r"),
+            source_ami: AmiId::new("ami-0"),
+            region: Region::new("us-east-1"),
+            host: "one".into(),
+            prepared_by: None,
+            deadline: time(120),
+            fence: 1,
+            attempt: 0,
+            promise: None,
+        };
+        let begun = BuildEvent {
+            workflow_id: WorkflowId::new("wf"),
+            step_id: StepId::new("a"),
+            build_id: BuildId::new("1"),
+            seq: 0,
+            at: time(60),
+            stage: Stage::Intent(intent),
+        };
+        Attempt::begin(&begun).unwrap()
+    }
+
+    fn made_at(minute: i64, tag: Option<&str>) -> Image {
+        let tags = tag.map(|value| (FINGERPRINT.to_owned(), value.to_owned()));
+        Image {
+            id: AmiId::new("ami-1"),
+            name: AmiName::new("n"),
+            state: ImageState::Available,
+            owner_id: "1".into(),
+            created_at: time(minute),
+            tags: tags.into_iter().collect(),
+            snapshots: vec![],
+            details: String::new(),
+        }
+    }
+
+    #[test]
+    fn an_image_of_the_name_is_ours_by_tag_journal_or_age_and_not_by_its_name() {
+        let attempt = attempt();
+        let own = attempt.intent.fingerprint.to_string();
+        let table = [
+            ("untagged, older", made_at(50, None), false, false),
+            (
+                "untagged, as the clocks allow",
+                made_at(56, None),
+                false,
+                true,
+            ),
+            ("untagged, younger", made_at(70, None), false, true),
+            (
+                "of another fingerprint",
+                made_at(50, Some("else")),
+                false,
+                false,
+            ),
+            ("of this fingerprint", made_at(50, Some(&own)), true, true),
+        ];
+        for (name, image, never, perhaps) in table {
+            assert_eq!(is_ours(&image, &attempt, Ran::Never), never, "{name}");
+            assert_eq!(is_ours(&image, &attempt, Ran::Perhaps), perhaps, "{name}");
+        }
+        let mut seen = attempt;
+        seen.ami_id = Some(AmiId::new("ami-1"));
+        assert!(is_ours(&made_at(50, None), &seen, Ran::Never));
     }
 
     #[test]

@@ -186,17 +186,17 @@ fn taken(image: &Image, attempt: &Attempt, lost: bool) -> Option<String> {
     let ours = lost || tagged == Some(attempt.intent.fingerprint.to_string().as_str());
     match &image.state {
         ImageState::Available | ImageState::Pending if ours => None,
-        state => Some(format!(
-            "the name {} is taken by {} ({state:?}), which {}; deregister that image, or `--rebuild` the step",
-            image.name,
-            image.id,
-            if ours {
-                "cannot be used"
-            } else {
-                "was not made for this fingerprint"
-            }
-        )),
+        _ if ours => Some(taken_by(image, "cannot be used")),
+        _ => Some(taken_by(image, "was not made for this fingerprint")),
     }
+}
+
+/// Why an image keeps its name from a build, and what to do.
+pub(super) fn taken_by(image: &Image, why: &str) -> String {
+    format!(
+        "the name {} is taken by {} ({:?}), which {why}; deregister that image, or `--rebuild` the step",
+        image.name, image.id, image.state
+    )
 }
 
 async fn write_intent(

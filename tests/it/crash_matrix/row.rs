@@ -32,6 +32,8 @@ pub(super) enum Scene {
     Retag,
     /// Take an image over that an earlier commit had made.
     TakeOver,
+    /// Build a step whose image's name a person's image holds.
+    Taken,
 }
 
 /// One row of the matrix.
@@ -105,6 +107,14 @@ impl Row {
                 broken.push(format!("it is not aborted: {status:?}"));
             }
         }
+        if self.scene == Scene::Taken {
+            broken.extend(is_left_alone(&plot));
+            if !broken.is_empty() {
+                broken.push(plot.said("first.log"));
+                return Err(broken);
+            }
+            return Ok(());
+        }
         if let Err(never) = plot.converge(5) {
             broken.push(never);
         }
@@ -164,8 +174,53 @@ impl Row {
                 plot.repo.commit("back to the first");
                 Ok(2)
             }
+            Scene::Taken => {
+                let plan = plot.run(&["plan", "--output", "json"]).out;
+                let plan: Value = serde_json::from_str(&plan).map_err(|e| e.to_string())?;
+                let name = &plan["plans"][0]["steps"][0]["next_ami_name"];
+                plot.emulator.control_post(
+                    "/_control/base-image",
+                    &json!({
+                        "name": name, "id": PERSONS, "region": plot.region,
+                        "created": "2026-01-01T00:00:00.000Z",
+                    }),
+                );
+                Ok(1)
+            }
         }
     }
+}
+
+/// The image of a person.
+const PERSONS: &str = "ami-0fedcba9876543210";
+
+/// Whatever happened: a person's image of the wanted name is neither recorded nor tagged nor removed, and the step says why it is not built.
+fn is_left_alone(plot: &Plot) -> Vec<String> {
+    for _ in 0..3 {
+        plot.run(&["apply"]);
+        std::thread::sleep(Duration::from_millis(1100));
+    }
+    let mut broken = Vec::new();
+    let resources = plot.ask("resources");
+    let images = resources["images"].as_array().into_iter().flatten();
+    let theirs: Vec<_> = images.filter(|image| image["id"] == PERSONS).collect();
+    if theirs.len() != 1 || theirs[0]["state"] != "available" || theirs[0]["tags"] != json!({}) {
+        broken.push(format!("a person's image was touched: {theirs:?}"));
+    }
+    if plot.ask("calls").get("ec2.RunInstances").is_some() {
+        broken.push("something was built under a name that is taken".to_owned());
+    }
+    let status = plot.run(&["status", "--output", "json"]).out;
+    let status: Value = serde_json::from_str(&status).unwrap_or_default();
+    let step = &status["workflows"][0]["steps"][0];
+    if !step["ami_id"].is_null() || step["state"] == "in-sync" {
+        broken.push(format!("a person's image is recorded: {step}"));
+    }
+    let history = plot.run(&["history", "a"]).out;
+    if !history.contains("is taken by") {
+        broken.push(format!("it does not say why: {history}"));
+    }
+    broken
 }
 
 fn packers(operation: &str, kind: &str) -> Value {

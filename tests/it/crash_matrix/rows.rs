@@ -4,7 +4,7 @@ use super::row::{Action, Row, Scene};
 use crate::harness::plot::Store;
 
 /// What each scene does to the outside world, in the order in which it happens. Every effect has a failpoint before and one after it.
-const EFFECTS: [(Scene, &[&str]); 5] = [
+const EFFECTS: [(Scene, &[&str]); 6] = [
     (
         Scene::Build,
         &[
@@ -41,6 +41,7 @@ const EFFECTS: [(Scene, &[&str]); 5] = [
             "journal.recorded",
         ],
     ),
+    (Scene::Taken, &["journal.intent", "journal.failed"]),
 ];
 
 /// What a supervisor does; the first run of Packer is `validate`, the second `build`.
@@ -64,6 +65,10 @@ pub(super) fn all() -> Vec<Row> {
             for effect in effects {
                 for side in ["before", "after"] {
                     for action in ACTIONS {
+                        // Woken, it would say what is said already.
+                        if scene == Scene::Taken && action == Action::Stop {
+                            continue;
+                        }
                         // A process that stands still with the lock of a file keeps everybody else of its host out: nothing is
                         // written meanwhile, and nobody takes over.
                         if store == Store::Sqlite && action == Action::Stop {
@@ -113,6 +118,9 @@ pub(super) fn of_test() -> Vec<Row> {
         .filter(|(at, row)| {
             let turn = row.action != Action::Stop && at / 3 % 3 == at % 3;
             turn || row.failpoint.starts_with("supervisor.")
+                || row.scene == Scene::Taken
+                    && row.failpoint == "journal.failed:before"
+                    && row.action == Action::Abort
         })
         .map(|(_, row)| row)
         .collect()
