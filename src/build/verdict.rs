@@ -64,10 +64,15 @@ pub fn judge(outcome: &BuildOutcome, region: &Region, image: Option<&Image>) -> 
             cause: "Packer ended without an error and without an image: it may have been killed"
                 .to_owned(),
         },
+        (Exit::Code(0), Some(image)) => made(image),
         // An image under the unique name is complete if EC2 says so, whatever became of Packer afterwards; but not after a failed
         // post-processor or provisioner, which says that the image is not what was wanted.
-        (Exit::Code(0) | Exit::Signal(_) | Exit::Unknown, Some(image)) => made(image),
-        (Exit::Cancelled, Some(image)) if image.state == ImageState::Available => made(image),
+        (Exit::Signal(_) | Exit::Unknown, Some(image)) if !has_failed(outcome) => made(image),
+        (Exit::Cancelled, Some(image))
+            if image.state == ImageState::Available && !has_failed(outcome) =>
+        {
+            made(image)
+        }
         // Somebody else ended Packer while it cleaned up: the image was whole before that.
         (Exit::Code(_), Some(image))
             if image.state == ImageState::Available && only_cancelled(&outcome.errors) =>
@@ -76,6 +81,11 @@ pub fn judge(outcome: &BuildOutcome, region: &Region, image: Option<&Image>) -> 
         }
         (exit, _) => failed(outcome, exit),
     }
+}
+
+/// Whether Packer said that the build failed, before it ended or was ended; that it was cancelled is no failure.
+fn has_failed(outcome: &BuildOutcome) -> bool {
+    !outcome.failures.is_empty() && !only_cancelled(&outcome.failures)
 }
 
 fn only_cancelled(errors: &[String]) -> bool {
@@ -114,6 +124,13 @@ fn failed(outcome: &BuildOutcome, exit: &Exit) -> Verdict {
             "took longer than its timeout and was ended".to_owned(),
         ),
         Exit::Cancelled => (FailureClass::Cancelled, "cancelled".to_owned()),
+        // Only its exit status is lost: it had said how it went.
+        Exit::Unknown if has_failed(outcome) => (
+            class_of(&said, outcome.stage),
+            missing_plugin(&said)
+                .or_else(|| cause_line(&outcome.failures))
+                .unwrap_or_else(|| said.clone()),
+        ),
         Exit::Unknown => (
             FailureClass::Transient,
             "Packer and its supervisor were killed".to_owned(),
@@ -218,6 +235,40 @@ mod tests {
         let image = image(ImageState::Available);
         let failed = outcome(Exit::Code(1), &["ami-1"], &["Post-processor failed: x"]);
         assert_eq!(class(&failed, Some(&image)), FailureClass::Step);
+    }
+
+    #[test]
+    fn what_packer_said_of_a_failure_counts_though_its_exit_status_is_lost() {
+        let image = image(ImageState::Available);
+        let table = [
+            (vec![], None),
+            (vec!["Cancelling build after receiving terminated"], None),
+            (
+                vec!["1 error(s) occurred: * Post-processor failed: exit status 3"],
+                Some(FailureClass::Step),
+            ),
+            (
+                vec!["Script exited with non-zero exit status: 7"],
+                Some(FailureClass::Step),
+            ),
+        ];
+        for exit in [Exit::Unknown, Exit::Signal(9), Exit::Cancelled] {
+            for (said, expected) in &table {
+                let mut ended = outcome(exit.clone(), &[], &[]);
+                ended.failures = said.iter().map(|&one| one.to_owned()).collect();
+                let judged = judge(&ended, &Region::new("r"), Some(&image));
+                let expected = expected.map(|class| match exit {
+                    Exit::Unknown => class,
+                    Exit::Cancelled => FailureClass::Cancelled,
+                    _ => FailureClass::Transient,
+                });
+                let class = match judged {
+                    Verdict::Made(_) => None,
+                    Verdict::Failed { class, .. } => Some(class),
+                };
+                assert_eq!(class, expected, "{exit:?} {said:?}");
+            }
+        }
     }
 
     #[test]
