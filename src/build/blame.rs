@@ -77,7 +77,7 @@ const PERSON: [&str; 47] = [
 ];
 
 /// May work later as it is.
-const TRANSIENT: [&str; 54] = [
+const TRANSIENT: [&str; 56] = [
     // Throttling.
     "RequestLimitExceeded",
     "Throttling",
@@ -134,6 +134,9 @@ const TRANSIENT: [&str; 54] = [
     // A call whose answer was lost was repeated, and its first try had worked. The names are new for each run of Packer.
     "InvalidGroup.Duplicate",
     "InvalidKeyPair.Duplicate",
+    "InvalidPermission.Duplicate",
+    // EC2 does not show the instance yet that it has just started.
+    "Error finding source instance",
     "context deadline exceeded",
     // A machine that could not be reached, or was lost.
     "Timeout waiting for SSH",
@@ -215,7 +218,7 @@ mod tests {
     use super::*;
 
     /// What Packer printed, and whose turn it is then.
-    const SAID: [(&str, FailureClass); 32] = [
+    const SAID: [(&str, FailureClass); 35] = [
         (
             "Build 'x' errored after 3 seconds: Script exited with non-zero exit status: 7. Allowed exit codes are: [0]",
             FailureClass::Step,
@@ -332,6 +335,15 @@ mod tests {
         (
             "InvalidGroup.Duplicate: The security group 'packer_6b06116d-fe34-5ecf-cfd9-ac4ae0edcb13' already exists",
             FailureClass::Transient,
+        ),
+        (
+            "Error authorizing temporary security group: InvalidPermission.Duplicate: the specified rule \"peer: 0.0.0.0/0, TCP, from port: 22, to port: 22, ALLOW\" already exists",
+            FailureClass::Transient,
+        ),
+        ("Error finding source instance.", FailureClass::Transient),
+        (
+            "Error finding source instance: UnauthorizedOperation: You are not authorized to perform this operation.",
+            FailureClass::Person,
         ),
         ("Timeout waiting for SSH.", FailureClass::Transient),
         (
