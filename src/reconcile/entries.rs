@@ -24,6 +24,16 @@ pub(super) async fn append(
     append_with(ports, attempt, fence, stage, None).await
 }
 
+/// Appends an event that depends on what people have asked for until it is written.
+pub(super) async fn append_decided(
+    ports: &Ports,
+    attempt: &mut Attempt,
+    fence: &Fence,
+    stage: &(dyn Fn(&Attempt) -> Stage + Sync),
+) -> Result<(), PassError> {
+    append_either(ports, attempt, fence, stage, None).await
+}
+
 /// Appends the next event together with the record that it tells of: both or none.
 pub(super) async fn append_with(
     ports: &Ports,
@@ -32,9 +42,19 @@ pub(super) async fn append_with(
     stage: Stage,
     record: Option<(Record, Option<Expected>)>,
 ) -> Result<(), PassError> {
+    append_either(ports, attempt, fence, &|_| stage.clone(), record).await
+}
+
+async fn append_either(
+    ports: &Ports,
+    attempt: &mut Attempt,
+    fence: &Fence,
+    stage: &(dyn Fn(&Attempt) -> Stage + Sync),
+    record: Option<(Record, Option<Expected>)>,
+) -> Result<(), PassError> {
     let mut tried = 0;
     loop {
-        let event = next_event(attempt, fence, stage.clone());
+        let event = next_event(attempt, fence, stage(attempt));
         let write = Write {
             record: record.clone(),
             event: Some(event.clone()),

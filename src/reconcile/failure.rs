@@ -51,6 +51,53 @@ pub fn after_own_cancel(
     }
 }
 
+/// What becomes of a build that has failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consequence {
+    /// What it counts as.
+    pub class: FailureClass,
+    /// Why, for people.
+    pub cause: String,
+    /// The time of the next try; none: not by itself.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// What a failure comes to. One whose step would be built again by itself, and that a person has asked to end (`cancelled_by`), is
+/// cancelled whatever came first: the request or the failure.
+#[must_use]
+pub fn consequence(
+    (class, cause): (FailureClass, &str),
+    cancelled_by: Option<&str>,
+    attempt: u32,
+    policy: &RetryConfig,
+    (now, jitter): (Timestamp, f64),
+) -> Consequence {
+    let class = in_view_of(attempt, class, cause);
+    let (class, cause, retry_at) = match (class, cancelled_by) {
+        (FailureClass::Cancelled, Some(by)) => (class, format!("cancelled by {by}"), None),
+        (FailureClass::Transient | FailureClass::Person, Some(by)) => (
+            FailureClass::Cancelled,
+            format!("cancelled by {by}; it had ended by itself: {cause}"),
+            None,
+        ),
+        (FailureClass::Cancelled, None) => (
+            class,
+            "ended by the reconciler: git said something else, or it was shut down".to_owned(),
+            after_own_cancel(attempt, policy, now, jitter),
+        ),
+        _ => (
+            class,
+            cause.to_owned(),
+            retry_at(class, attempt, policy, now, jitter),
+        ),
+    };
+    Consequence {
+        class,
+        cause,
+        retry_at,
+    }
+}
+
 /// So many tries may end in a failure that could be the network's as well as the step's own.
 const DOUBTFUL_TRIES: u32 = 3;
 
@@ -122,6 +169,29 @@ mod tests {
             in_view_of(9, FailureClass::Transient, capacity),
             FailureClass::Transient
         );
+    }
+
+    #[test]
+    fn what_a_person_asked_to_end_is_not_tried_again_by_itself_whatever_ended_it() {
+        let of = |class, by| {
+            let now = (Timestamp::UNIX_EPOCH, 1.0);
+            consequence((class, "no capacity"), by, 0, &POLICY, now)
+        };
+        for class in [FailureClass::Transient, FailureClass::Person] {
+            let asked = of(class, Some("ann"));
+            assert_eq!(asked.class, FailureClass::Cancelled);
+            assert_eq!(asked.retry_at, None, "{class:?}");
+            assert!(
+                asked.cause.contains("cancelled by ann") && asked.cause.contains("no capacity")
+            );
+            assert_eq!(of(class, None).class, class);
+            assert!(of(class, None).retry_at.is_some());
+        }
+        let step = of(FailureClass::Step, Some("ann"));
+        assert_eq!(step.class, FailureClass::Step, "it tells more");
+        let cancelled = of(FailureClass::Cancelled, Some("ann"));
+        assert_eq!(cancelled.cause, "cancelled by ann");
+        assert!(of(FailureClass::Cancelled, None).retry_at.is_some());
     }
 
     proptest! {

@@ -17,10 +17,10 @@ use crate::inventory::journal::{Attempt, Failure, FailureClass, Progress, Promis
 use crate::inventory::record::{Built, Record, RecordHead};
 use crate::inventory::tags::Tags;
 use crate::inventory::{Expected, Fence};
-use crate::reconcile::entries::{append, append_with, take_in_requests};
+use crate::reconcile::entries::{append, append_decided, append_with, take_in_requests};
 use crate::reconcile::error::PassError;
 use crate::reconcile::evidence::{End, await_end, is_of_a_lost_build};
-use crate::reconcile::failure::{after_own_cancel, in_view_of, retry_at};
+use crate::reconcile::failure::consequence;
 use crate::reconcile::ports::Ports;
 use crate::reconcile::recovery::{Named, Ran, Recovery, State, decide, is_ours};
 use crate::reconcile::start::taken_by;
@@ -331,27 +331,19 @@ pub(super) async fn fail(
             ^ (attempt.started_at.subsec_nanosecond().unsigned_abs() & 0xff),
     ) / 255.0;
     let (tries, now) = (attempt.intent.attempt, Timestamp::now());
-    let class = in_view_of(tries, class, &cause);
-    let (cause, retry_at) = match (class, &attempt.cancel_requested) {
-        (FailureClass::Cancelled, Some(asked)) => (format!("cancelled by {}", asked.by), None),
-        (FailureClass::Cancelled, None) => (
-            "ended by the reconciler: git said something else, or it was shut down".to_owned(),
-            after_own_cancel(tries, &config.retry, now, dice),
-        ),
-        _ => (cause, retry_at(class, tries, &config.retry, now, dice)),
-    };
-    append(
-        ports,
-        attempt,
-        fence,
+    // Decided when it is written: a request may come until then.
+    let stage = |attempt: &Attempt| {
+        let asked = attempt.cancel_requested.as_ref();
+        let by = asked.map(|asked| asked.by.as_str());
+        let came_to = consequence((class, &cause), by, tries, &config.retry, (now, dice));
         Stage::Failed(Failure {
-            class,
-            cause: ports.redactor.text(&cause),
-            log,
-            retry_at,
-        }),
-    )
-    .await
+            class: came_to.class,
+            cause: ports.redactor.text(&came_to.cause),
+            log: log.clone(),
+            retry_at: came_to.retry_at,
+        })
+    };
+    append_decided(ports, attempt, fence, &stage).await
 }
 
 /// Removes what the build left; nothing that is not this build's.

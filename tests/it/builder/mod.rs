@@ -49,7 +49,7 @@ impl Farm {
     }
 
     /// The folder of the only build.
-    fn only_build(&self) -> PathBuf {
+    pub(crate) fn only_build(&self) -> PathBuf {
         let mut folders = self.builds();
         assert_eq!(folders.len(), 1, "{folders:?}");
         folders.remove(0)
@@ -89,7 +89,7 @@ impl Farm {
 
     /// The newest failure that the journal keeps of the step `a` is of this class, and its cause says this.
     #[track_caller]
-    fn failed(&self, class: &str, words: &str) {
+    pub(crate) fn failed(&self, class: &str, words: &str) {
         let failure = self.failure("a");
         assert_eq!(failure["class"], class, "{failure}");
         let cause = failure["cause"].as_str().unwrap();

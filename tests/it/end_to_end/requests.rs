@@ -128,6 +128,35 @@ fn a_running_build_is_ended_cleanly_on_request_and_waits_for_a_person() {
 }
 
 #[test]
+fn a_build_that_failed_before_the_request_was_heard_is_cancelled_all_the_same() {
+    let (mut farm, packer) = one_step(&format!(
+        "[build]\nkey\nwrite running\nwait go\nfailure InsufficientInstanceCapacity: no capacity\n\
+         error Build 'x' errored: InsufficientInstanceCapacity: no capacity\nexit 1\n[build 2]\n{WHOLE}"
+    ));
+    farm.configure("interval: 1s\nretry:\n  initial: 1s\n");
+    let daemon = farm.daemon();
+    farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
+    farm.signal(daemon, Signal::STOP);
+    packer.let_go("go");
+    farm.wait_until("Packer has failed", |farm| {
+        farm.only_build().join("exit.json").exists()
+    });
+    let ran = farm.run(&["cancel", "a", "--no-wait"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    farm.signal(daemon, Signal::CONT);
+    farm.wait_until("it is cleaned up", |farm| {
+        farm.stages("a")
+            .last()
+            .is_some_and(|last| last == "cleaned")
+    });
+    farm.failed("cancelled", "no capacity");
+    farm.wait_until("it waits for a person", |farm| {
+        farm.state_of("a") == "quarantined"
+    });
+    assert_eq!(packer.runs("build"), 1);
+}
+
+#[test]
 fn a_build_is_cancelled_though_no_daemon_runs() {
     let (mut farm, packer) = one_step(&format!("[build]\n{ENDLESS}"));
     let daemon = farm.daemon();
