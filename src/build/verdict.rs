@@ -6,7 +6,7 @@
 use crate::build::blame::{cause_line, class_of, missing_plugin};
 use crate::build::{BuildOutcome, Exit};
 use crate::catalog::{Image, ImageState};
-use crate::ids::{AmiId, Region};
+use crate::ids::{AmiId, AmiName, Region};
 use crate::inventory::journal::FailureClass;
 
 /// What is to be done with a build that is over.
@@ -23,15 +23,33 @@ pub enum Verdict {
     },
 }
 
-/// Judges a build. `image` is what EC2 shows under the name that only this build gives.
-#[must_use]
-pub fn judge(outcome: &BuildOutcome, region: &Region, image: Option<&Image>) -> Verdict {
-    let here: Vec<_> = outcome
+/// What the build was to make.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Where.
+    pub region: &'a Region,
+    /// Under this name.
+    pub name: &'a AmiName,
+}
+
+/// The images that Packer names in a region.
+pub fn artifacts_in<'a>(
+    outcome: &'a BuildOutcome,
+    region: &'a Region,
+) -> impl Iterator<Item = &'a AmiId> {
+    let there = outcome
         .artifacts
         .iter()
-        .filter(|(place, _)| place == region)
-        .map(|(_, id)| id)
-        .collect();
+        .filter(move |(place, _)| place == region);
+    there.map(|(_, id)| id)
+}
+
+/// Judges a build. `image` is what EC2 shows under the name that only this build gives; where that is nothing and Packer says that it
+/// made one, the image of Packer's id, whatever its name: a look by name may be late by minutes.
+#[must_use]
+pub fn judge(outcome: &BuildOutcome, wanted: Wanted<'_>, image: Option<&Image>) -> Verdict {
+    let region = wanted.region;
+    let here: Vec<_> = artifacts_in(outcome, region).collect();
     if here.len() > 1 {
         let ids: Vec<_> = here.iter().map(ToString::to_string).collect();
         return step(format!(
@@ -41,13 +59,17 @@ pub fn judge(outcome: &BuildOutcome, region: &Region, image: Option<&Image>) -> 
         ));
     }
     match (&outcome.exit, image) {
-        (Exit::Code(0), Some(image)) if here.first().is_some_and(|id| **id == image.id) => {
-            made(image)
-        }
-        (Exit::Code(0), None) if !here.is_empty() => step(format!(
+        (Exit::Code(0), Some(image)) if image.name != *wanted.name => step(format!(
             "Packer made {}, but not under the name that it was given; use `builder.output_ami_name` as `ami_name`",
-            here[0]
+            image.id
         )),
+        (Exit::Code(0), None) if !here.is_empty() => Verdict::Failed {
+            class: FailureClass::Transient,
+            cause: format!(
+                "Packer made {}, and EC2 does not know it: it may have been deregistered before it was recorded",
+                here[0]
+            ),
+        },
         (Exit::Code(0), None) if !outcome.artifacts.is_empty() => {
             let places: Vec<_> = outcome
                 .artifacts
@@ -182,6 +204,14 @@ mod tests {
         }
     }
 
+    fn judged(outcome: &BuildOutcome, image: Option<&Image>) -> Verdict {
+        let wanted = Wanted {
+            region: &Region::new("r"),
+            name: &AmiName::new("n"),
+        };
+        judge(outcome, wanted, image)
+    }
+
     fn image(state: ImageState) -> Image {
         Image {
             id: AmiId::new("ami-1"),
@@ -196,7 +226,7 @@ mod tests {
     }
 
     fn class(outcome: &BuildOutcome, image: Option<&Image>) -> FailureClass {
-        match judge(outcome, &Region::new("r"), image) {
+        match judged(outcome, image) {
             Verdict::Failed { class, .. } => class,
             made @ Verdict::Made(_) => panic!("{made:?}"),
         }
@@ -208,10 +238,20 @@ mod tests {
             class(&outcome(Exit::Code(0), &[], &[]), None),
             FailureClass::Transient
         );
+    }
+
+    #[test]
+    fn an_image_that_packer_made_is_good_under_its_name_the_steps_fault_under_another_and_lost_if_gone()
+     {
+        let ended = outcome(Exit::Code(0), &["ami-1"], &[]);
+        let mut image = image(ImageState::Available);
         assert_eq!(
-            class(&outcome(Exit::Code(0), &["ami-1"], &[]), None),
-            FailureClass::Step
+            judged(&ended, Some(&image)),
+            Verdict::Made(AmiId::new("ami-1"))
         );
+        image.name = AmiName::new("another");
+        assert_eq!(class(&ended, Some(&image)), FailureClass::Step);
+        assert_eq!(class(&ended, None), FailureClass::Transient);
     }
 
     #[test]
@@ -224,7 +264,7 @@ mod tests {
             Exit::Cancelled,
         ] {
             assert_eq!(
-                judge(&outcome(exit, &[], &[]), &Region::new("r"), Some(&image)),
+                judged(&outcome(exit, &[], &[]), Some(&image)),
                 Verdict::Made(AmiId::new("ami-1"))
             );
         }
@@ -256,7 +296,7 @@ mod tests {
             for (said, expected) in &table {
                 let mut ended = outcome(exit.clone(), &[], &[]);
                 ended.failures = said.iter().map(|&one| one.to_owned()).collect();
-                let judged = judge(&ended, &Region::new("r"), Some(&image));
+                let judged = judged(&ended, Some(&image));
                 let expected = expected.map(|class| match exit {
                     Exit::Unknown => class,
                     Exit::Cancelled => FailureClass::Cancelled,

@@ -51,6 +51,14 @@ pub enum ImageState {
     Other(String),
 }
 
+impl ImageState {
+    /// Whether it exists no more: EC2 shows it for a while after it was deregistered, though its name is free.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Other(state) if state == "deregistered")
+    }
+}
+
 /// Which tags to put on and take off.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TagChange {

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::build::{BuildOutcome, Sighting};
-use crate::catalog::{Image, Leftovers};
+use crate::build::verdict::artifacts_in;
+use crate::build::{BuildOutcome, Exit, Sighting};
+use crate::catalog::{Image, ImageCatalog, Leftovers};
 use crate::clock::{self, Moment};
 use crate::config::Config;
-use crate::ids::{AmiName, HostMark, WorkflowId};
+use crate::ids::{AmiId, AmiName, HostMark, WorkflowId};
 use crate::inventory::beat::{Beat, Sign, new_version};
 use crate::inventory::journal::Attempt;
 use crate::inventory::{Fence, InventoryError};
@@ -22,6 +23,9 @@ use crate::reconcile::recovery::{Evidence, Here, Life, Ran, State, state};
 
 /// How long after its time limit even the supervisor of a lost host, whose clock may be off, has ended its build.
 const AFTERWARDS: SignedDuration = SignedDuration::from_mins(15);
+
+/// How long EC2 may not know what it has just made.
+const NOT_YET_KNOWN: Duration = Duration::from_secs(150);
 
 /// What is known of a build that runs no more.
 pub(super) struct End {
@@ -108,9 +112,15 @@ fn here(sighting: &Sighting, prepared_by: Option<&HostMark>, own: Option<&HostMa
 }
 
 async fn told(ports: &Ports, attempt: &Attempt, outcome: BuildOutcome) -> Result<End, PassError> {
-    let image = catalog(ports)?
-        .own_image_named(&attempt.intent.ami_name)
-        .await?;
+    let catalog = catalog(ports)?;
+    let named = catalog.own_image_named(&attempt.intent.ami_name).await?;
+    let made = artifacts_in(&outcome, &attempt.intent.region).next();
+    let image = match (named, made) {
+        (None, Some(id)) if outcome.exit == Exit::Code(0) => {
+            as_soon_as_known(catalog, id, NOT_YET_KNOWN).await?
+        }
+        (named, _) => named,
+    };
     Ok(End {
         traces: outcome.traces.clone(),
         outcome: Some(outcome),
@@ -118,6 +128,26 @@ async fn told(ports: &Ports, attempt: &Attempt, outcome: BuildOutcome) -> Result
         ran: Ran::Perhaps,
         why: String::new(),
     })
+}
+
+/// An image that Packer says it made, in whatever state; none if EC2 does not know it for so long, or knows it no more.
+async fn as_soon_as_known(
+    catalog: &dyn ImageCatalog,
+    id: &AmiId,
+    limit: Duration,
+) -> Result<Option<Image>, PassError> {
+    let since = clock::now();
+    let mut pause = Duration::from_millis(500);
+    loop {
+        if let Some(image) = catalog.image(id).await? {
+            return Ok(Some(image).filter(|image| !image.state.is_gone()));
+        }
+        if clock::now().saturating_sub(since) >= limit {
+            return Ok(None);
+        }
+        tokio::time::sleep(pause.min(limit)).await;
+        pause = (pause * 2).min(Duration::from_secs(15));
+    }
 }
 
 /// Gives it up where it might come back, before anything of it is touched: its supervisor hears of it then.
@@ -147,6 +177,7 @@ async fn gone(
         ),
         Life::Over => String::new(),
     };
+    let never_started = seen.here == Here::NeverStarted && !seen.told_started && beat.is_none();
     // One that was claimed in this host's folder cannot come back, unless it has given a sign of life all the same.
     if *sighting != Sighting::NeverRan || beat.is_some() {
         let given_up = Beat {
@@ -259,8 +290,12 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::build::RunningBuild;
+    use crate::catalog::ec2::Ec2Catalog;
+    use crate::catalog::ec2::scripted::{Answer, Ec2, image_xml};
     use crate::ids::BuildId;
 
     #[test]
@@ -288,5 +323,31 @@ mod tests {
             let claimed = here(&Sighting::NeverRan, prepared_by, Some(&one));
             assert_eq!(claimed, Here::NeverStarted);
         }
+    }
+
+    /// What comes of an id of which EC2 says one thing after the other.
+    async fn known(script: &'static [&'static str]) -> Option<AmiId> {
+        let at = AtomicUsize::new(0);
+        let ec2 = Ec2::answering(move |_| {
+            let word = script[at.fetch_add(1, Ordering::SeqCst).min(script.len() - 1)];
+            if word.contains('.') {
+                Answer::error(word, "The image id '[ami-1]' does not exist")
+            } else {
+                Answer::images([image_xml("ami-1", "n", word)])
+            }
+        });
+        let catalog = Ec2Catalog::new(ec2.client());
+        let limit = Duration::from_millis(700);
+        let found = as_soon_as_known(&catalog, &AmiId::new("ami-1"), limit).await;
+        found.unwrap().map(|image| image.id)
+    }
+
+    #[tokio::test]
+    async fn an_image_that_ec2_does_not_know_yet_is_waited_for_and_one_that_is_gone_is_not() {
+        const UNKNOWN: &str = "InvalidAMIID.NotFound";
+        assert!(known(&[UNKNOWN, "available"]).await.is_some());
+        assert!(known(&["pending"]).await.is_some());
+        assert_eq!(known(&[UNKNOWN]).await, None);
+        assert_eq!(known(&["deregistered"]).await, None);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::build::verdict::{Verdict, judge};
+use crate::build::verdict::{Verdict, Wanted, artifacts_in, judge};
 use crate::build::{BuildOutcome, Sighting};
 use crate::catalog::console_url::aws_console_url;
 use crate::catalog::tags::{ImageTags, tag_change};
@@ -71,7 +71,11 @@ async fn verdict(
     let Some(outcome) = &end.outcome else {
         return without_outcome(ports, fence, attempt, end).await;
     };
-    let judged = judge(outcome, &attempt.intent.region, end.image.as_ref());
+    let wanted = Wanted {
+        region: &attempt.intent.region,
+        name: &attempt.intent.ami_name,
+    };
+    let judged = judge(outcome, wanted, end.image.as_ref());
     // A build that was given up has made the image meanwhile, under the same unique name: this one could not.
     if let (Verdict::Failed { .. }, Some(image)) = (&judged, &end.image)
         && image.state == ImageState::Available
@@ -358,9 +362,8 @@ async fn clean(
     let mut told = end.traces.clone();
     if failed && let Some(outcome) = &end.outcome {
         // Those of another name too: nobody asks for them any more.
-        let images = outcome.artifacts.iter();
-        let here = images.filter(|(place, _)| *place == attempt.intent.region);
-        told.images.extend(here.map(|(_, id)| id.clone()));
+        let here = artifacts_in(outcome, &attempt.intent.region);
+        told.images.extend(here.cloned());
     }
     let mut leftovers = catalog
         .find_leftovers(&attempt.build_id, &attempt.intent.ami_name, &told)

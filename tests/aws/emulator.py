@@ -10,7 +10,8 @@ A fault is a rule, set by POST /_control/faults (a list that replaces all rules)
 `operation` is with or without its service, or "*"; `region` and `from` ("packer" or "reconciler", by the user agent) may be left out.
 Kinds: throttle, internal, denied, expired, capacity (an error instead of the effect); drop-before, drop-after (the connection is cut, before
 or after the effect); truncate (half of the answer); duplicate (the call takes effect twice, as a repeated request does); pending, failed
-(on what makes an image: it stays pending for two seconds, or fails).
+(on what makes an image: it stays pending for two seconds, or fails); empty (an answer of EC2 that does not show yet what is there).
+`DescribeImagesByName` is a DescribeImages with a filter by name.
 """
 
 import argparse
@@ -52,10 +53,10 @@ class State:
         self.pending_seconds = 0.0
         self.fail_images = False
 
-    def fault_for(self, name, region, caller):
+    def fault_for(self, name, region, caller, alias=None):
         """The first rule that this call meets. A rule counts the calls it matches: `nth` (from 1) is the first to fail, `times` how many do."""
         for rule in self.faults:
-            if rule["operation"] not in (name, name.split(".")[-1], "*"):
+            if rule["operation"] not in (name, name.split(".")[-1], "*", alias):
                 continue
             if rule.get("region", region) != region or rule.get("from", caller) != caller:
                 continue
@@ -284,11 +285,14 @@ class Door:
             STATE.calls[name] += 1
             STATE.log.append((time.monotonic(), name, region, caller))
             del STATE.log[:-50000]
-            kind = STATE.fault_for(name, region, caller)
+            by_name = name == "ec2.DescribeImages" and ["name"] in [value for key, value in form.items() if key.endswith(".Name")]
+            kind = STATE.fault_for(name, region, caller, "DescribeImagesByName" if by_name else None)
         if kind in ERRORS:
             return self.send(start_response, injected(kind, name.split(".")[0]))
         if kind == "drop-before":
             return self.drop(environ)
+        if kind == "empty":
+            return self.send(start_response, (200, "text/xml", b"<DescribeImagesResponse><imagesSet/></DescribeImagesResponse>"))
         if kind == "ignored":
             return self.send(start_response, (200, "text/xml", b"<Response><return>true</return></Response>"))
         refused = duplicate_name(name, region, form)

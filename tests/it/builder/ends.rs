@@ -150,6 +150,22 @@ fn an_image_of_another_name_is_the_steps_own_fault() {
 }
 
 #[test]
+fn a_look_by_name_that_comes_too_early_costs_no_good_image() {
+    let (farm, packer) = one_step(&format!("[build]\n{WHOLE}"));
+    // The first look is that of the start.
+    farm.emulator.control_post(
+        "/_control/faults",
+        &json!([{ "operation": "DescribeImagesByName", "kind": "empty", "from": "reconciler", "nth": 2 }]),
+    );
+    let ran = farm.run(&["apply"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let met = farm.emulator.control_get("/_control/met");
+    assert_eq!(met["us-east-1 DescribeImagesByName empty"], 1, "{met}");
+    assert_eq!(farm.stages("a"), RECORDED);
+    assert_eq!((packer.runs("build"), farm.made_images()), (1, 1));
+}
+
+#[test]
 fn an_image_in_another_region_only_is_the_steps_own_fault() {
     let (farm, packer) =
         one_step("[build]\nkey\nartifact us-west-2:ami-0123456789abcdef1\nunkey\n");
