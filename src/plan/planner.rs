@@ -256,6 +256,7 @@ impl Step<'_, '_> {
         let usable = match image {
             None => Ok(()),
             Some(None) => Err(Reason::ImageGone { ami_id }),
+            Some(Some(image)) if image.state.is_gone() => Err(Reason::ImageGone { ami_id }),
             Some(Some(image)) => match &image.state {
                 ImageState::Available | ImageState::Pending => Ok(()),
                 ImageState::Failed(reason) => Err(Reason::ImageUnusable {

@@ -75,9 +75,9 @@ impl ImageCatalog for Ec2Catalog {
         let mut images: Vec<_> = found
             .iter()
             .map(|image| convert::image(image, true))
-            .filter(|image| image.name == *name)
+            // EC2 shows an image that was just deregistered for a while; its name is free.
+            .filter(|image| image.name == *name && !image.state.is_gone())
             .collect();
-        // EC2 shows an image that was just deregistered for a while, beside the one that took its name.
         images.sort_by_key(|image| (image.state != ImageState::Available, image.id.clone()));
         Ok(images.into_iter().next())
     }
@@ -172,6 +172,28 @@ mod tests {
                 .collect();
             assert_eq!(catalog.images(&ids).await.unwrap().len(), images);
             assert_eq!(ec2.calls().len() - before, calls, "{images} images");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_image_that_was_just_deregistered_holds_no_name() {
+        let named = |shown: Vec<(&'static str, &'static str)>| async move {
+            let ec2 = Ec2::answering(move |_| {
+                let images = shown.iter();
+                Answer::images(images.map(|(id, state)| image_xml(id, "n", state)))
+            });
+            let catalog = Ec2Catalog::new(ec2.client());
+            let found = catalog.own_image_named(&AmiName::new("n")).await.unwrap();
+            found.map(|image| image.id.to_string())
+        };
+        let gone = ("ami-1", "deregistered");
+        assert_eq!(named(vec![gone]).await, None);
+        for state in ["available", "pending", "failed", "disabled"] {
+            assert_eq!(
+                named(vec![gone, ("ami-2", state)]).await.as_deref(),
+                Some("ami-2"),
+                "{state}"
+            );
         }
     }
 

@@ -263,6 +263,25 @@ fn an_image_that_is_gone_or_unusable_is_built_again() {
             ami_id: AmiId::new("ami-0")
         }]
     );
+    // EC2 shows a deregistered image for a while: its name is free already.
+    let shown = |state: ImageState| {
+        let mut world = World::in_sync(1);
+        world
+            .images
+            .values_mut()
+            .for_each(|image| image.state = state.clone());
+        world.plan().remove(0)
+    };
+    let deregistered = shown(ImageState::Other("deregistered".into()));
+    assert!(
+        matches!(reasons_of(&deregistered), [Reason::ImageGone { .. }]),
+        "{deregistered:?}"
+    );
+    let disabled = shown(ImageState::Other("disabled".into()));
+    assert!(
+        matches!(reasons_of(&disabled), [Reason::ImageUnusable { .. }]),
+        "{disabled:?}"
+    );
     let mut world = World::in_sync(1);
     world
         .images
