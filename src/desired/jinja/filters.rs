@@ -1,13 +1,14 @@
 //! Filters that minijinja lacks or writes otherwise than Jinja2 3.1 does.
 
-use minijinja::value::ValueKind;
-use minijinja::{Environment, Error, ErrorKind, Value};
+use minijinja::value::{Rest, ValueKind, ValueOrKwargs};
+use minijinja::{Environment, Error, ErrorKind, State, Value};
 
 use super::arguments::{add_filter, bounded, flag, needed, text, width};
 use super::json::to_json;
 use super::markup::{escape, striptags, urlencode, xmlattr};
 use super::numbers::{filesizeformat, int, number, plain_number, round};
 use super::repr::{items, python_repr, python_str};
+use super::sequences::listed;
 
 /// Puts all of them into an environment, over those of the same name.
 pub(super) fn add(environment: &mut Environment<'static>) {
@@ -117,6 +118,17 @@ pub(super) fn add(environment: &mut Environment<'static>) {
         // Written out first, which refuses what is nested too deeply or would be too long.
         python_repr(&value).and_then(|_| python_repr(&sorted_maps(&value)))
     });
+    environment.add_filter(
+        "format",
+        |state: &mut State<'_, '_>, text: &Value, arguments: Rest<ValueOrKwargs>| {
+            let values = arguments.0.iter().cloned().map(Value::from);
+            // The engine would print a list however long it is: what cannot be printed is refused here.
+            for value in values.filter(|value| value.as_str().is_none()) {
+                python_repr(&value)?;
+            }
+            minijinja::filters::format(state, text, arguments)
+        },
+    );
     add_filter(environment, "xmlattr", ["value", "autospace"], xmlattr);
     environment.add_filter("urlencode", |value: Value| urlencode(&value));
     for name in ["escape", "e"] {
@@ -177,7 +189,7 @@ fn join([value, separator, attribute]: [Option<Value>; 3]) -> Result<Value, Erro
         return Err(undefined());
     }
     let (mut parts, mut bytes) = (Vec::new(), 0);
-    for item in value.try_iter()? {
+    for item in listed(&value)? {
         let item = match &attribute {
             None => item,
             Some(path) => {

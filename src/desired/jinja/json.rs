@@ -5,6 +5,7 @@ use minijinja::{Error, ErrorKind, Value};
 
 use super::arguments::bounded;
 use super::repr::{float, items, python_str, refuse_depth};
+use super::sequences::listed;
 
 /// The text of a value.
 pub(super) fn to_json(value: &Value, indent: Option<usize>) -> Result<String, Error> {
@@ -35,7 +36,7 @@ fn write(
         }
         ValueKind::String => string(out, value.as_str().unwrap_or_default()),
         ValueKind::Seq | ValueKind::Iterable => {
-            let items = items(value);
+            let items = listed(value)?;
             list(out, &items, ('[', ']'), indent, depth, |out, item| {
                 write(out, item, indent, depth + 1)
             })?;

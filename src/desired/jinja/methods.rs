@@ -6,7 +6,7 @@ use minijinja_contrib::pycompat::unknown_method_callback;
 
 use super::arguments::{self, bind};
 use super::repr::{is_printable, items};
-use super::sequences::View;
+use super::sequences::{View, listed};
 use super::strings::{
     center, expand_tabs, is_space, is_title, padding, replace, split_lines, strip, swap_case, title,
 };
@@ -150,7 +150,7 @@ fn string(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, Err
         "join" => {
             let (parts,): (&Value,) = from_args(args)?;
             let mut texts = Vec::new();
-            for part in parts.try_iter()? {
+            for part in listed(parts)? {
                 let part = part.as_str().map(str::to_owned);
                 texts.push(part.ok_or_else(|| failed("join takes strings only; use the filter"))?);
             }

@@ -4,7 +4,7 @@ use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Value};
 
 use super::arguments::bounded;
-use super::sequences::{Group, Range, View};
+use super::sequences::{Group, Range, View, listed};
 
 /// How deep a value may be nested that is printed: as deep as parameters may be, and about as deep as Python prints.
 const MOST_DEPTH: usize = 600;
@@ -73,6 +73,9 @@ fn write(out: &mut String, value: &Value, depth: usize) -> Result<(), Error> {
             Some(view) => {
                 out.push_str(view.name);
                 list(out, &view.items, ("([", "])"), depth)?;
+            }
+            None if value.kind() == ValueKind::Iterable => {
+                list(out, &listed(value)?, ("[", "]"), depth)?;
             }
             None => out.push_str(&value.to_string()),
         },

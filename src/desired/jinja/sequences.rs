@@ -6,14 +6,14 @@ use std::sync::Arc;
 use minijinja::value::{Enumerator, Kwargs, Object, ObjectRepr, Rest, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 
-use super::arguments::{add_filter, flag, needed, text};
+use super::arguments::{add_filter, bounded, flag, needed, text};
 use super::repr::items;
 
 /// As in Jinja2's sandbox.
 const MOST_ITEMS: usize = 100_000;
 
-/// A list that is longer was made to fill the memory.
-const MOST_LISTED: usize = 1_000_000;
+/// What an item of a list takes.
+const SLOT: usize = std::mem::size_of::<Value>();
 
 /// Puts them into an environment.
 pub(super) fn add(environment: &mut Environment<'static>) {
@@ -68,16 +68,17 @@ pub(super) fn add(environment: &mut Environment<'static>) {
     });
 }
 
-fn listed(value: &Value) -> Result<Vec<Value>, Error> {
+/// The items of a value, written out: two lists that were added up are a list that is never written out, so it may be long without end.
+pub(super) fn listed(value: &Value) -> Result<Vec<Value>, Error> {
     if value.is_undefined() {
         return Err(Error::from(ErrorKind::UndefinedError));
     }
     if value.is_none() {
         return Err(refused("None is no list"));
     }
-    let listed: Vec<Value> = value.try_iter()?.take(MOST_LISTED + 1).collect();
-    if listed.len() > MOST_LISTED {
-        return Err(refused("a list of more than a million items"));
+    let listed: Vec<Value> = value.try_iter()?.take(MOST_ITEMS + 1).collect();
+    if listed.len() > MOST_ITEMS {
+        return Err(refused("a list of more than 100000 items"));
     }
     Ok(listed)
 }
@@ -235,13 +236,25 @@ fn map(state: &mut State<'_, '_>, arguments: Rest<ValueOrKwargs>) -> Result<Valu
             .collect());
     }
     let filter = text(Some(rest[0].clone()))?.unwrap_or_default();
-    let mut mapped = Vec::new();
+    let (mut mapped, mut bytes) = (Vec::new(), 0_usize);
     for item in listed(&value)? {
         state.consume_fuel(1)?;
         rest[0] = item;
-        mapped.push(state.apply_filter(&filter, &rest)?);
+        let made = state.apply_filter(&filter, &rest)?;
+        bytes = bytes.saturating_add(size(&made));
+        bounded(bytes, "map")?;
+        mapped.push(made);
     }
     Ok(mapped.into())
+}
+
+/// How much memory a value takes, more or less.
+fn size(value: &Value) -> usize {
+    match value.kind() {
+        ValueKind::String => value.as_str().map_or(0, str::len),
+        ValueKind::Seq | ValueKind::Map => value.len().unwrap_or(0).saturating_mul(SLOT),
+        _ => 0,
+    }
 }
 
 /// One group of `groupby`: a pair that has names too.

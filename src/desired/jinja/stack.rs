@@ -124,6 +124,39 @@ mod tests {
     }
 
     #[test]
+    fn no_list_that_doubles_holds_a_render_up() {
+        // Two lists that are added up are one that nobody has written out: here of a thousand million items. From the thirty-third time on
+        // the engine itself writes it out, within `+`, and nothing here can hinder it.
+        let doubled = "{% set ns = namespace(x=['']) %}{% for i in range(30) %}{% set ns.x = ns.x + ns.x %}{% endfor %}";
+        let ends = [
+            "{{ ns.x }}",
+            "{{ ns.x|string }}",
+            "{{ ns.x|tojson }}",
+            "{{ ns.x|pprint }}",
+            "{{ ns.x|join }}",
+            "{{ ''.join(ns.x) }}",
+            "{{ ns.x|list }}",
+            "{{ '%s'|format(ns.x) }}",
+            "{{ '%(a)s'|format(a=ns.x) }}",
+            "{{ ns.x|upper }}",
+            "{{ [ns.x]|join }}",
+            "{{ ns.x|map('upper')|list }}",
+            "{% autoescape true %}{{ ns.x }}{% endautoescape %}",
+        ];
+        let waits = ends.map(|end| {
+            let text = format!("{doubled}{end}");
+            let (told, done) = std::sync::mpsc::channel();
+            // Where it does not end, only this thread hangs.
+            std::thread::spawn(move || told.send(rendered(&text).is_err()));
+            (end, done)
+        });
+        for (end, done) in waits {
+            let refused = done.recv_timeout(std::time::Duration::from_secs(60));
+            assert_eq!(refused, Ok(true), "{end}");
+        }
+    }
+
+    #[test]
     fn no_value_fills_the_memory_by_being_printed() {
         let twice = "{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}";
         for (text, said) in [
@@ -150,6 +183,24 @@ mod tests {
             (
                 "{{ ('a ' * 90000)|wordwrap(1, wrapstring='x' * 90000) }}".to_owned(),
                 "wordwrap makes a text",
+            ),
+        ] {
+            let wrong = rendered(&text).unwrap_err();
+            assert!(wrong.message.contains(said), "{text}: {wrong}");
+        }
+        let many = "(('a' * 40000 ~ ',') * 100).split(',')";
+        for (text, said) in [
+            (
+                format!("{{{{ {many}|map('replace', 'a', 'b' * 100)|list|length }}}}"),
+                "map makes",
+            ),
+            (
+                "{{ range(100000)|map('replace', '1', 'x' * 90000)|list|length }}".to_owned(),
+                "map makes",
+            ),
+            (
+                "{{ (['x' * 100] * 100000)|map('list')|list|length }}".to_owned(),
+                "map makes",
             ),
         ] {
             let wrong = rendered(&text).unwrap_err();
