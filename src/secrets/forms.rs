@@ -101,6 +101,10 @@ fn escaped(text: &str) -> Vec<String> {
 
 /// How a JSON writer escapes what it need not.
 #[derive(Clone, Copy)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a habit of its own, and every writer has its mixture"
+)]
 struct JsonStyle {
     /// Characters that it writes as `\u….`.
     as_code: &'static str,
