@@ -133,14 +133,13 @@ async fn clean_later(
         Sighting::Here(running) => Some(ports.builder.wait(&running).await?),
         Sighting::NeverRan | Sighting::Unknown => None,
     };
-    let beat = match &outcome {
-        Some(_) => None,
-        None => {
-            let inventory = &ports.inventory;
-            inventory
-                .last_beat(&fence.workflow_id, &attempt.build_id)
-                .await?
-        }
+    let beat = if outcome.is_some() {
+        None
+    } else {
+        ports
+            .inventory
+            .last_beat(&fence.workflow_id, &attempt.build_id)
+            .await?
     };
     let ran = if outcome.is_some() || beat.is_some() {
         Ran::Perhaps

@@ -309,7 +309,7 @@ impl Inventory for DynamoDbInventory {
             .query(&self.builds, "workflow_id", workflow.as_str())
             .key_condition_expression("#key = :key AND begins_with(#item, :build)")
             .expression_attribute_names("#item", "item")
-            .expression_attribute_values(":build", text_value(&format!("{build}#")))
+            .expression_attribute_values(":build", text_value(format!("{build}#")))
             .scan_index_forward(false)
             .consistent_read(true);
         self.events_from(query, usize::MAX, workflow).await
@@ -325,7 +325,7 @@ impl Inventory for DynamoDbInventory {
             .query(&self.builds, "workflow_id", workflow.as_str())
             .key_condition_expression("#key = :key AND #item BETWEEN :since AND :after")
             .expression_attribute_names("#item", "item")
-            .expression_attribute_values(":since", text_value(&BuildId::earliest(since)))
+            .expression_attribute_values(":since", text_value(BuildId::earliest(since)))
             .expression_attribute_values(":after", text_value(builds::AFTER_EVENTS))
             .filter_expression("#step_id = :step_id")
             .expression_attribute_names("#step_id", "step_id")
