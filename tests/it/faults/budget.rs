@@ -41,8 +41,8 @@ fn no_more_calls_are_made_in_a_second_than_the_budget_says() {
         calls <= 8.0 * (seconds + 1.0),
         "{calls} calls in {seconds} s"
     );
-    // On the way some fall behind and come together with later ones.
-    assert!(most <= 8 + 4, "{rate}");
+    // Counted where they arrive: on a busy machine those of one second may come together with those of the next.
+    assert!(most <= 2 * 8, "{rate}");
 }
 
 /// Builds every step of every workflow, at most two at once, with images that are pending for so long. How many builds there were, and how
