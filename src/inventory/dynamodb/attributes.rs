@@ -78,10 +78,12 @@ pub(super) fn python_time(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S.%6f+0000").to_string()
 }
 
-/// A time as the Python library writes it.
+/// A time as the Python library writes it. Digits beyond its six, which only somebody else can have written, do not count: they would be
+/// lost where the record is written again, and the record would differ.
 pub(super) fn read_python_time(item: &Item, name: &str) -> Result<Timestamp, String> {
     let text = text(item, name)?;
     Timestamp::strptime("%Y-%m-%dT%H:%M:%S%.f%z", text)
+        .and_then(|time| Timestamp::from_microsecond(time.as_microsecond()))
         .map_err(|wrong| format!("attribute `{name}`: {text:?} is not a time: {wrong}"))
 }
 

@@ -232,6 +232,10 @@ mod tests {
                 "2024-06-13T12:00:00.123456Z",
             ),
             ("2024-06-13T14:00:00+0200", "2024-06-13T12:00:00Z"),
+            (
+                "2024-06-13T12:00:00.12345678+0000",
+                "2024-06-13T12:00:00.123456Z",
+            ),
         ] {
             item.insert("create_at".to_owned(), text_value(text));
             assert_eq!(head(&item).unwrap().create_at, wanted.parse().unwrap());
