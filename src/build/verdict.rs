@@ -44,10 +44,36 @@ pub fn artifacts_in<'a>(
     there.map(|(_, id)| id)
 }
 
+/// Says in the cause of a failure which copies stay in other regions, where nothing is cleaned up.
+fn with_what_stays(verdict: Verdict, outcome: &BuildOutcome, region: &Region) -> Verdict {
+    let elsewhere = outcome
+        .artifacts
+        .iter()
+        .filter(|(place, _)| place != region);
+    let copies: Vec<_> = elsewhere
+        .map(|(place, id)| format!("{id} in {place}"))
+        .collect();
+    match verdict {
+        Verdict::Failed { class, cause } if !copies.is_empty() => Verdict::Failed {
+            class,
+            cause: format!(
+                "{cause}; {} stays and is to be deregistered by hand",
+                copies.join(", ")
+            ),
+        },
+        verdict => verdict,
+    }
+}
+
 /// Judges a build. `image` is what EC2 shows under the name that only this build gives; where that is nothing and Packer says that it
 /// made one, the image of Packer's id, whatever its name: a look by name may be late by minutes.
 #[must_use]
 pub fn judge(outcome: &BuildOutcome, wanted: Wanted<'_>, image: Option<&Image>) -> Verdict {
+    let verdict = of_its_region(outcome, wanted, image);
+    with_what_stays(verdict, outcome, wanted.region)
+}
+
+fn of_its_region(outcome: &BuildOutcome, wanted: Wanted<'_>, image: Option<&Image>) -> Verdict {
     let region = wanted.region;
     let here: Vec<_> = artifacts_in(outcome, region).collect();
     if here.len() > 1 {
@@ -327,6 +353,21 @@ mod tests {
         let both = [said[0], "Script exited with non-zero exit status: 7"];
         let failed = outcome(Exit::Code(1), &[], &both);
         assert_eq!(class(&failed, None), FailureClass::Step);
+    }
+
+    #[test]
+    fn a_failure_says_which_copies_stay_in_other_regions() {
+        let mut failed = outcome(
+            Exit::Code(1),
+            &["ami-1", "ami-2"],
+            &["Post-processor failed: x"],
+        );
+        failed.artifacts[1].0 = Region::new("elsewhere");
+        let Verdict::Failed { cause, .. } = judged(&failed, None) else {
+            panic!("it has failed");
+        };
+        assert!(cause.contains("ami-2 in elsewhere stays"), "{cause}");
+        assert!(!cause.contains("ami-1 in"), "{cause}");
     }
 
     #[test]

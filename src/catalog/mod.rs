@@ -79,6 +79,9 @@ pub struct Leftovers {
     pub security_groups: Vec<String>,
     /// Images that are not to stay (never finished, or failed) and their snapshots.
     pub images: Vec<AmiId>,
+    /// Images that a log calls its own. A provisioner can print such a line too, so EC2 has to show more before one of them is believed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub told_images: Vec<AmiId>,
     /// `snap-…`
     pub snapshots: Vec<String>,
 }

@@ -178,6 +178,7 @@ mod tests {
             key_pairs: vec!["packer_1".into()],
             security_groups: vec!["packer_2".into()],
             images: vec![AmiId::new("ami-1")],
+            told_images: vec![],
             snapshots: vec!["snap-1".into()],
         };
         let parts = one_by_one(&all);

@@ -144,6 +144,16 @@ impl Reading {
                 list.push(id);
             }
         }
+        // `    source: AMI: ami-…`: the image, or with `encrypt_boot` the one that it is copied from.
+        let image = said
+            .split_once(": AMI: ")
+            .map(|(_, rest)| AmiId::new(word(rest)))
+            .filter(|id| id.as_str().strip_prefix("ami-").is_some_and(is_an_id));
+        if let Some(id) = image
+            && !self.traces.told_images.contains(&id)
+        {
+            self.traces.told_images.push(id);
+        }
     }
 }
 
@@ -220,11 +230,13 @@ mod tests {
     fn what_was_made_can_be_read_though_packer_died() {
         let log = "1,,ui,say,==> amazon-ebs.x: Creating temporary keypair: packer_0011\n\
             1,,ui,say,==> amazon-ebs.x: Creating temporary security group for this instance: packer_0022\n\
-            1,,ui,message,    amazon-ebs.x: Instance ID: i-0abc\n1,,ui,error,Build 'x' errored: Script exited with non-zero exit status: 7";
+            1,,ui,message,    amazon-ebs.x: Instance ID: i-0abc\n1,,ui,message,    amazon-ebs.x: AMI: ami-0abc\n\
+            1,,ui,say,==> amazon-ebs.x: Waiting for AMI: ami-nonsense\n1,,ui,error,Build 'x' errored: Script exited with non-zero exit status: 7";
         let reading = reading(log);
         assert_eq!(reading.traces.key_pairs, ["packer_0011"]);
         assert_eq!(reading.traces.security_groups, ["packer_0022"]);
         assert_eq!(reading.traces.instances, ["i-0abc"]);
+        assert_eq!(reading.traces.told_images, [AmiId::new("ami-0abc")]);
         assert_eq!(reading.errors.len(), 1);
     }
 

@@ -70,7 +70,7 @@ impl Suspect<'_> {
         let images: Vec<&Image> = sight
             .images
             .iter()
-            .filter(|image| self.owns_image(image))
+            .filter(|image| self.owns_image(image) || self.is_on_the_way(image, sight))
             .collect();
         let mut snapshots: BTreeSet<String> = images
             .iter()
@@ -109,6 +109,7 @@ impl Suspect<'_> {
                 .cloned()
                 .collect(),
             images: images.iter().map(|image| image.id.clone()).collect(),
+            told_images: Vec::new(),
             snapshots: snapshots.into_iter().collect(),
         }
     }
@@ -145,6 +146,21 @@ impl Suspect<'_> {
         !of_another && self.is_recent(Some(image.created_at)) && (asked_for || unfinished)
     }
 
+    /// An image that Packer makes on the way to the wanted one (`encrypt_boot`): its log names it, it has the kind of name that Packer
+    /// draws, nobody has tagged it for another build, and EC2 says that it was made from an instance of the log.
+    fn is_on_the_way(&self, image: &Image, sight: &Sight) -> bool {
+        let own_instance = |snapshot: &Snapshot| {
+            made_for(&snapshot.description) == Some(image.id.as_str())
+                && made_from(&snapshot.description)
+                    .is_some_and(|id| self.told.instances.iter().any(|told| told == id))
+        };
+        self.told.told_images.contains(&image.id)
+            && is_drawn(image.name.as_str())
+            && !image.tags.contains_key(BUILD_TAG)
+            && self.is_recent(Some(image.created_at))
+            && sight.snapshots.iter().any(own_instance)
+    }
+
     /// Whether it can have been made by this build, as far as EC2 says when it was made.
     fn is_recent(&self, made: Option<Timestamp>) -> bool {
         match (self.build.made_at(), made) {
@@ -162,6 +178,19 @@ pub(super) fn is_packers(name: &str) -> bool {
 
 fn told(names: &[String], name: &str) -> bool {
     is_packers(name) && names.iter().any(|told| told == name)
+}
+
+/// The name that Packer draws for an image that is not to stay: seven letters and digits.
+fn is_drawn(name: &str) -> bool {
+    name.len() == 7 && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// The instance that a snapshot was made from, in the same words.
+fn made_from(description: &str) -> Option<&str> {
+    let (id, _) = description
+        .strip_prefix("Created by CreateImage(")?
+        .split_once(')')?;
+    id.starts_with("i-").then_some(id)
 }
 
 /// The image that a snapshot was made for: `Created by CreateImage(i-…) for ami-…`.

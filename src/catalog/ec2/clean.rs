@@ -144,6 +144,7 @@ mod tests {
             key_pairs: vec![KEY.into(), "ops".into()],
             security_groups: vec![KEY.into(), "default".into()],
             images: vec![AmiId::new("ami-1")],
+            told_images: vec![],
             snapshots: vec!["snap-1".into()],
         }
     }

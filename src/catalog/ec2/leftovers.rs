@@ -37,7 +37,8 @@ pub(super) async fn find(
     }
     let named = vec![name_pattern::literal(suspect.name.as_str())];
     look_for_images(client, &mut sight, "name", &named).await?;
-    let ids: Vec<String> = told.images.iter().map(ToString::to_string).collect();
+    let told_images = told.images.iter().chain(&told.told_images);
+    let ids: Vec<String> = told_images.map(ToString::to_string).collect();
     look_for_images(client, &mut sight, "image-id", &ids).await?;
     look_for_snapshots(client, &mut sight, told).await?;
     Ok(suspect.owns(&sight))

@@ -158,6 +158,40 @@ fn a_finished_image_goes_only_if_asked_for_and_never_if_another_build_made_it() 
 }
 
 #[test]
+fn an_image_on_the_way_to_the_wanted_one_goes_and_none_that_a_forged_log_names() {
+    let mut scene = Scene::new();
+    let ids = ["ami-way", "ami-named", "ami-else", "ami-old", "ami-tagged"];
+    scene.told.told_images = ids.map(AmiId::new).to_vec();
+    scene.told.instances = vec!["i-1".into()];
+    let mut old = image("ami-old", "aB3dE5f", ImageState::Available);
+    old.created_at = yesterday();
+    let mut tagged = image("ami-tagged", "aB3dE5f", ImageState::Available);
+    tagged.tags = BTreeMap::from([(BUILD_TAG.to_owned(), "another".to_owned())]);
+    scene.sight.images = vec![
+        image("ami-way", "aB3dE5f", ImageState::Available),
+        image("ami-named", "golden-image", ImageState::Available),
+        image("ami-else", "aB3dE5f", ImageState::Available),
+        image("ami-untold", "aB3dE5f", ImageState::Available),
+        old,
+        tagged,
+    ];
+    scene.sight.snapshots = ["way", "named", "old", "tagged", "untold"]
+        .map(|id| {
+            let made = format!("Created by CreateImage(i-1) for ami-{id}");
+            snapshot(&format!("snap-of-ami-{id}"), &made)
+        })
+        .to_vec();
+    let else_ = "Created by CreateImage(i-2) for ami-else";
+    scene
+        .sight
+        .snapshots
+        .push(snapshot("snap-of-ami-else", else_));
+    let owned = scene.owns();
+    assert_eq!(owned.images, [AmiId::new("ami-way")]);
+    assert_eq!(owned.snapshots, ["snap-of-ami-way"]);
+}
+
+#[test]
 fn a_snapshot_goes_if_the_image_it_was_made_for_is_gone_or_goes() {
     let mut scene = Scene::new();
     scene.sight.images = vec![
