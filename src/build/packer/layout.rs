@@ -312,6 +312,23 @@ mod tests {
     }
 
     #[test]
+    fn a_build_that_was_given_up_while_it_was_laid_out_does_not_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let nobody = files::Supervisor {
+            pid: 0,
+            pid_start: 0,
+            started_at: jiff::Timestamp::UNIX_EPOCH,
+        };
+        assert!(files::claim(folder.path(), &nobody).unwrap());
+        let refused = layout(folder.path()).lay_out(&job(&[])).unwrap_err();
+        assert!(
+            refused.to_string().contains("given up meanwhile"),
+            "{refused}"
+        );
+        assert!(!folder.path().join(files::JOB).exists());
+    }
+
+    #[test]
     fn no_path_leads_out_of_the_folder() {
         for path in ["../out", "/etc/out", "steps/../../out", "steps/a/.."] {
             let folder = tempfile::tempdir().unwrap();

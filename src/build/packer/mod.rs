@@ -231,16 +231,17 @@ impl ImageBuilder for PackerBuilder {
                 started_at: supervisor.started_at,
             }),
         };
-        if !folder.join(files::JOB).is_file() {
-            if folder.is_dir() {
-                redact::discard(&folder);
-            }
+        if !folder.is_dir() {
             return Ok(Sighting::Unknown);
         }
-        // Whoever started it may have died a moment ago, and its supervisor be on its way.
+        // Whoever started it may have died a moment ago, and its supervisor be on its way. Without a job none is: it is being laid out, or
+        // was when that ended; who lays it out stops at the claim.
         for _ in 0..100 {
             if let Some(supervisor) = files::read(&folder, files::SUPERVISOR) {
                 return Ok(claimed_by(supervisor));
+            }
+            if !folder.join(files::JOB).is_file() {
+                break;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
