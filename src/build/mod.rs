@@ -51,10 +51,28 @@ pub struct BuildJob {
     pub rendered: BTreeMap<String, String>,
     /// When the build is ended by force, from its start.
     pub timeout: Duration,
-    /// Packer is not started after this time: the lease of whoever decided the build ends then.
-    pub start_before: Option<Moment>,
+    /// Until when Packer may be started; none: at any time.
+    pub start_before: Option<StartBefore>,
     /// What goes into the rendered files where they are laid out.
     pub secrets: JobSecrets,
+}
+
+/// Tells until when Packer may be started: the lease of whoever decided the build ends then. It is asked when the build is laid out, for
+/// that may take longer than a lease that is renewed meanwhile.
+#[derive(Clone)]
+pub struct StartBefore(Arc<dyn Fn() -> Option<Moment> + Send + Sync>);
+
+impl StartBefore {
+    /// Asks this; none: the lease is lost.
+    pub fn new(ask: impl Fn() -> Option<Moment> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(ask))
+    }
+
+    /// Until when, as things stand now.
+    #[must_use]
+    pub fn ask(&self) -> Option<Moment> {
+        (self.0)()
+    }
 }
 
 /// The secrets of a build.
@@ -130,6 +148,8 @@ pub enum Exit {
     Cancelled,
     /// The supervisor died before it could say (power loss, `kill -9`).
     Unknown,
+    /// It was not started: the lease under which the build was decided had ended.
+    TooLate,
 }
 
 /// The commands of Packer that make up a build, in order.

@@ -183,6 +183,10 @@ fn failed(outcome: &BuildOutcome, exit: &Exit) -> Verdict {
             FailureClass::Transient,
             "Packer and its supervisor were killed".to_owned(),
         ),
+        Exit::TooLate => (
+            FailureClass::Transient,
+            "Packer was not started: the lease of the reconciler that had decided the build ended first".to_owned(),
+        ),
         Exit::Signal(signal) => (
             FailureClass::Transient,
             format!("Packer was killed by signal {signal}"),

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::build::{BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild, Sighting};
+use crate::build::{
+    BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild, Sighting, StartBefore,
+};
 use crate::catalog::{CatalogError, Image, ImageCatalog, Leftovers, TagChange};
 use crate::ids::{AmiId, AmiName, BuildId};
 use crate::reconcile::lease::Mandate;
@@ -139,13 +141,15 @@ struct GuardedBuilder {
 
 #[async_trait]
 impl ImageBuilder for GuardedBuilder {
-    /// The supervisor looks at the same time once more before it starts Packer, since laying out the folder takes a while.
+    /// The time is asked for once more when the folder is laid out, which takes a while, and looked at by the supervisor before it starts
+    /// Packer.
     async fn start(&self, job: &BuildJob) -> Result<RunningBuild, BuildError> {
-        let Some(until) = self.mandate.until() else {
+        if self.mandate.until().is_none() {
             return Err(BuildError::LeaseLost);
-        };
+        }
+        let mandate = self.mandate.clone();
         let job = BuildJob {
-            start_before: Some(until),
+            start_before: Some(StartBefore::new(move || mandate.until())),
             ..job.clone()
         };
         self.inner.start(&job).await

@@ -85,6 +85,11 @@ impl Layout {
         });
         create(&self.folder.join(files::LOG), false, notes.as_bytes())?;
         let init = inspection.required_plugins && self.version.knows_required_plugins();
+        // Late, for all that comes before may take long.
+        let start_before = match &job.start_before {
+            Some(held) => Some(held.ask().ok_or(BuildError::LeaseLost)?),
+            None => None,
+        };
         let description = Job {
             packer: self.packer.clone(),
             folder: step,
@@ -101,8 +106,7 @@ impl Layout {
                 host: settings.host,
                 silence_seconds: settings.silence.as_secs().max(1),
             }),
-            start_before: job
-                .start_before
+            start_before: start_before
                 .map(|moment| u64::try_from(moment.as_millis()).unwrap_or(u64::MAX)),
             log_limit: self.log_limit,
         };
@@ -248,7 +252,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::build::LaidFile;
+    use crate::build::{LaidFile, StartBefore};
     use crate::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId, WorkflowId};
 
     const TEMPLATE: &str =
@@ -326,6 +330,27 @@ mod tests {
             "{refused}"
         );
         assert!(!folder.path().join(files::JOB).exists());
+    }
+
+    #[test]
+    fn the_lease_is_asked_for_when_all_is_laid_out_and_without_it_nothing_starts() {
+        let held = |until: Option<Duration>| {
+            let folder = tempfile::tempdir().unwrap();
+            let template = folder.path().join("work/steps/a/a.pkr.hcl");
+            let mut job = job(&[]);
+            job.start_before = Some(StartBefore::new(move || {
+                assert!(template.exists(), "asked for at the end");
+                until
+            }));
+            let laid = layout(folder.path()).lay_out(&job);
+            (laid, files::read::<Job>(folder.path(), files::JOB))
+        };
+        let (laid, written) = held(Some(Duration::from_secs(7)));
+        laid.unwrap();
+        assert_eq!(written.unwrap().start_before, Some(7000));
+        let (lost, written) = held(None);
+        assert!(matches!(lost, Err(BuildError::LeaseLost)));
+        assert!(written.is_none());
     }
 
     #[test]

@@ -76,7 +76,7 @@ async fn supervise(watch: Watch<'_>, started_at: Timestamp) -> io::Result<()> {
     if watch.is_too_late() {
         watch.note("reconciler: Packer was not started: the lease under which the build was decided has ended");
         // Whoever holds it now decides anew; nobody waits for a sign of life.
-        let never = (PackerStage::Validate, Exit::Unknown);
+        let never = (PackerStage::Validate, Exit::TooLate);
         return finish(folder, job, never, started_at).await.map(drop);
     }
     let (over, ended) = oneshot::channel();
