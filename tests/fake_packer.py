@@ -8,7 +8,8 @@ stands before the first section is `version X.Y.Z`. `[build 2]` is for the secon
 own takes `[build]`. Each line of a section is one act, and a section that ends without `exit` ends with 0:
 
     key, group, instance      make such a thing at EC2, as Packer does, and say so; `secretly` behind it says nothing
-    ungroup, unkey, terminate remove it again; what EC2 refuses is said as an error, as Packer does
+    ungroup, unkey, terminate, unimage
+                              remove it again; what EC2 refuses is said as an error, as Packer does
     image [NAME]              make the image of the name that the step's files ask for, or of another; `in REGION` elsewhere
     tag KEY=VALUE             tag it
     say TEXT, error TEXT      a line for people
@@ -133,6 +134,10 @@ class Run:
     def do_ungroup(self, _):
         self.say("Deleting temporary security group...")
         self.remove("cleaning up security group", "DeleteSecurityGroup", GroupId=self.group_id)
+
+    def do_unimage(self, _):
+        self.say("Deregistering the AMI because the build was cancelled")
+        self.remove("deregistering AMI", "DeregisterImage", ImageId=self.words["image"])
 
     def do_unkey(self, _):
         self.say("Deleting temporary keypair...")

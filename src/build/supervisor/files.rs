@@ -22,6 +22,8 @@ pub const JOB: &str = "job.json";
 pub const SUPERVISOR: &str = "supervisor.json";
 /// There once somebody has asked for the build to end.
 pub const CANCEL: &str = "cancel";
+/// There once the build was given up and its image is another's to record: Packer is killed, for ended it would take the image away.
+pub const KILL: &str = "kill";
 /// How it went: an [`Ended`].
 pub const ENDED: &str = "exit.json";
 /// Standard output of all commands.

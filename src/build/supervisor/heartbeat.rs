@@ -16,6 +16,7 @@ use super::files::{self, Heartbeat, InventoryPlace};
 use crate::aws::session::{Session, SessionSettings};
 use crate::build::BuildOutcome;
 use crate::build::packer::output::{self, Reading};
+use crate::catalog::Leftovers;
 use crate::inventory::Inventory;
 use crate::inventory::beat::{Answer, Beat, Sign, new_version};
 use crate::inventory::dynamodb::DynamoDbInventory;
@@ -52,6 +53,7 @@ pub(super) async fn beat(
     let pause = heart.pause();
     let mut look = tokio::time::interval(LOOK.min(pause));
     let mut due = Instant::now();
+    let mut told = Leftovers::default();
     loop {
         let outcome = tokio::select! {
             biased;
@@ -75,20 +77,37 @@ pub(super) async fn beat(
                 traces: log.reading.traces.clone(),
             },
         };
+        let named = log.reading.traces.clone();
         let answer = heart.give(sign).await;
         if last {
             return;
         }
         match answer {
-            Some(Answer::GoOn) | None => {}
-            Some(Answer::Cancel) => heart.end("a person has asked for the build to end"),
+            Some(Answer::GoOn) => told = named,
+            None => {}
+            Some(Answer::Cancel) => {
+                told = named;
+                heart.end("a person has asked for the build to end", files::CANCEL);
+            }
             Some(Answer::GivenUp) => {
                 heart.end(
                     "the build was given up by another host, for this one was silent too long",
+                    end_of_given_up(&named, &told),
                 );
                 return;
             }
         }
+    }
+}
+
+/// How Packer is to be ended whose build was given up. Once its image exists, another host may have recorded it, and a Packer that is asked
+/// to end takes its image away: it is killed, if all that it would clean up was told to who does that now. Else it is asked to end: a
+/// recorded image that is gone is noticed and built again, an instance that nobody knows runs for ever.
+fn end_of_given_up(named: &Leftovers, told: &Leftovers) -> &'static str {
+    if !named.told_images.is_empty() && named == told {
+        files::KILL
+    } else {
+        files::CANCEL
     }
 }
 
@@ -155,10 +174,10 @@ impl Heart {
     }
 
     /// Asks the supervisor to end Packer, in the way that everybody does.
-    fn end(&self, why: &str) {
+    fn end(&self, why: &str, how: &str) {
         note(&self.folder, &format!("reconciler: {why}"));
         // Tried again at the next beat.
-        let _ = files::append(&self.folder.join(files::CANCEL));
+        let _ = files::append(&self.folder.join(how));
     }
 }
 
@@ -261,8 +280,7 @@ mod tests {
 
     use super::*;
     use crate::build::{Exit, PackerStage};
-    use crate::catalog::Leftovers;
-    use crate::ids::{BuildId, StepId, WorkflowId};
+    use crate::ids::{AmiId, BuildId, StepId, WorkflowId};
 
     const KEY: &str = "packer_6743a2b1-3b0a-8d9c-5b5e-0a1b2c3d4e5f";
 
@@ -298,6 +316,29 @@ mod tests {
             format!("1,,ui,say,==> x: Creating temporary keypair: {KEY}\n1,,ui,say,cut of"),
         )
         .unwrap();
+    }
+
+    #[test]
+    fn a_packer_whose_image_another_may_have_recorded_is_killed_if_others_know_what_it_leaves() {
+        let with = |key: bool, image: bool| Leftovers {
+            key_pairs: key.then(|| KEY.to_owned()).into_iter().collect(),
+            told_images: image.then(|| AmiId::new("ami-1")).into_iter().collect(),
+            ..Leftovers::default()
+        };
+        let table = [
+            (with(false, false), with(false, false), files::CANCEL),
+            (with(true, false), with(true, false), files::CANCEL),
+            (with(true, true), with(true, true), files::KILL),
+            (with(true, true), with(true, false), files::CANCEL),
+            (with(true, true), with(false, false), files::CANCEL),
+        ];
+        for (named, told, expected) in table {
+            assert_eq!(
+                end_of_given_up(&named, &told),
+                expected,
+                "{named:?} {told:?}"
+            );
+        }
     }
 
     #[tokio::test]

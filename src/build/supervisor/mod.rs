@@ -216,6 +216,9 @@ impl Watch<'_> {
                         // Tried again at the next look; at the end the log is cut in any case.
                         let _ = log.trim();
                     }
+                    if self.folder.join(files::KILL).exists() {
+                        return self.kill(&mut child).await;
+                    }
                     if self.folder.join(files::CANCEL).exists() {
                         return self.end(&mut child, Exit::Cancelled).await;
                     }
@@ -231,6 +234,15 @@ impl Watch<'_> {
         } else {
             Exit::Signal(Signal::TERM.as_raw())
         }
+    }
+
+    /// Without a word to Packer, which would take its image away: what it leaves is removed by who has given the build up.
+    async fn kill(&self, child: &mut Child) -> Exit {
+        self.note("reconciler: Packer is killed, for its image may be recorded by now");
+        signal_group(child.id().unwrap_or(0), Signal::KILL);
+        // It cannot refuse; an error could only say that it is gone.
+        let _ = child.wait().await;
+        Exit::Cancelled
     }
 
     async fn end(&self, child: &mut Child, exit: Exit) -> Exit {

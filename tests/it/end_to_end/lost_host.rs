@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::three_steps;
+use crate::harness::fake_packer::FakePacker;
 use crate::harness::farm::Farm;
 
 const QUICK: &str = "lease_duration: 1s\ninterval: 1s\nretry:\n  initial: 1s\n";
@@ -130,6 +131,35 @@ fn its_image_is_recorded_if_it_was_on_its_way() {
     comes_back(&farm, one);
     assert_eq!(farm.state_of("a"), "in-sync");
     assert_eq!(farm.made_images(), 1);
+}
+
+#[test]
+fn its_image_stays_recorded_though_its_packer_would_take_it_away_when_it_is_ended() {
+    let packer = FakePacker::new(
+        "[build]\nkey\ngroup\ninstance\nimage\nwrite made\nwait go\non-term\nunimage\nterminate\nungroup\nunkey\nexit 1\n",
+    );
+    let mut farm = Farm::with_packer(&packer.binary());
+    farm.step("a", None).configure(QUICK);
+    farm.repo.commit("one step");
+    let one = farm.daemon_on("one");
+    farm.wait_until("the image is made", |_| packer.wrote("made").is_some());
+    // The log's lines are told within a second.
+    farm.wait_until("what it made is told", |farm| {
+        farm.forget_calls();
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        farm.calls("dynamodb.UpdateItem") > 0
+    });
+    farm.signal(one, Signal::STOP);
+    signal_builds(&farm, "one", Signal::STOP);
+    farm.daemon_on("two");
+    farm.wait_until("the other host has recorded it", |farm| {
+        farm.state_of("a") == "in-sync"
+    });
+    let image = farm.image("a");
+    comes_back(&farm, one);
+    assert!(log(&farm, "one").contains("Packer is killed"));
+    assert_eq!((farm.image("a"), farm.made_images()), (image, 1));
+    assert_eq!(farm.state_of("a"), "in-sync");
 }
 
 #[test]
