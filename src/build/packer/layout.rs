@@ -85,6 +85,12 @@ impl Layout {
         });
         create(&self.folder.join(files::LOG), false, notes.as_bytes())?;
         let init = inspection.required_plugins && self.version.knows_required_plugins();
+        if self.folder.join(files::SUPERVISOR).exists() {
+            return Err(BuildError::Io {
+                what: "laying out the build".to_owned(),
+                source: std::io::Error::other("it was given up meanwhile"),
+            });
+        }
         // Late, for all that comes before may take long.
         let start_before = match &job.start_before {
             Some(held) => Some(held.ask().ok_or(BuildError::LeaseLost)?),
