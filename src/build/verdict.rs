@@ -6,6 +6,7 @@
 use crate::build::blame::{cause_line, class_of, missing_plugin};
 use crate::build::{BuildOutcome, Exit};
 use crate::catalog::{Image, ImageState};
+use crate::desired::hcl::Afterwards;
 use crate::ids::{AmiId, AmiName, Region};
 use crate::inventory::journal::FailureClass;
 
@@ -30,6 +31,8 @@ pub struct Wanted<'a> {
     pub region: &'a Region,
     /// Under this name.
     pub name: &'a AmiName,
+    /// What is done to it once it exists.
+    pub afterwards: &'a Afterwards,
 }
 
 /// The images that Packer names in a region.
@@ -115,20 +118,61 @@ fn of_its_region(outcome: &BuildOutcome, wanted: Wanted<'_>, image: Option<&Imag
         (Exit::Code(0), Some(image)) => made(image),
         // An image under the unique name is complete if EC2 says so, whatever became of Packer afterwards; but not after a failed
         // post-processor or provisioner, which says that the image is not what was wanted.
-        (Exit::Signal(_) | Exit::Unknown, Some(image)) if !has_failed(outcome) => made(image),
+        (Exit::Signal(_) | Exit::Unknown, Some(image)) if !has_failed(outcome) => {
+            adopted(image, wanted, FailureClass::Transient)
+        }
         (Exit::Cancelled, Some(image))
             if image.state == ImageState::Available && !has_failed(outcome) =>
         {
-            made(image)
+            adopted(image, wanted, FailureClass::Cancelled)
         }
         // Somebody else ended Packer while it cleaned up: the image was whole before that.
         (Exit::Code(_), Some(image))
             if image.state == ImageState::Available && only_cancelled(&outcome.errors) =>
         {
+            adopted(image, wanted, FailureClass::Transient)
+        }
+        (Exit::Code(_), Some(image)) if is_whole_all_the_same(outcome, wanted, image) => {
             made(image)
         }
         (exit, _) => failed(outcome, exit),
     }
+}
+
+/// An image whose Packer did not come to its end.
+fn adopted(image: &Image, wanted: Wanted<'_>, class: FailureClass) -> Verdict {
+    match lacks(image, wanted.afterwards) {
+        None => made(image),
+        Some(cause) => Verdict::Failed { class, cause },
+    }
+}
+
+/// Why an image is not what git says, though EC2 shows it: Packer did not come to its end, and was to do more.
+#[must_use]
+pub fn lacks(image: &Image, afterwards: &Afterwards) -> Option<String> {
+    let lacking = afterwards.lacking(&image.tags);
+    (!lacking.is_empty()).then(|| {
+        format!(
+            "Packer ended before it had done all that the template asks for once the image exists ({}); {} is removed and built again",
+            lacking.join(", "),
+            image.id
+        )
+    })
+}
+
+/// Whether a build that Packer says has failed has made its image: Packer had asked EC2 for it after all provisioners, nothing was left to
+/// do but to wait, and what went wrong passes. Big disks take longer than Packer waits.
+fn is_whole_all_the_same(outcome: &BuildOutcome, wanted: Wanted<'_>, image: &Image) -> bool {
+    let said = outcome.failures.join("\n");
+    let asked_for = outcome.traces.told_images.contains(&image.id);
+    let others = ["rovisioner", "ost-processor"];
+    outcome.artifacts.is_empty()
+        && matches!(image.state, ImageState::Available | ImageState::Pending)
+        && image.name == *wanted.name
+        && asked_for
+        && wanted.afterwards.lacking(&image.tags).is_empty()
+        && class_of(&said, outcome.stage) == FailureClass::Transient
+        && !others.iter().any(|words| said.contains(words))
 }
 
 /// Whether Packer said that the build failed, before it ended or was ended; that it was cancelled is no failure.
@@ -238,8 +282,93 @@ mod tests {
         let wanted = Wanted {
             region: &Region::new("r"),
             name: &AmiName::new("n"),
+            afterwards: &Afterwards::default(),
         };
         judge(outcome, wanted, image)
+    }
+
+    fn asking(outcome: &BuildOutcome, image: &Image) -> Verdict {
+        let wanted = Wanted {
+            region: &Region::new("r"),
+            name: &AmiName::new("n"),
+            afterwards: &Afterwards {
+                steps: ["ami_users".to_owned()].into(),
+                tags: [("team".to_owned(), "ops".to_owned())].into(),
+            },
+        };
+        judge(outcome, wanted, Some(image))
+    }
+
+    #[test]
+    fn an_image_that_lacks_what_the_template_asks_for_afterwards_is_not_adopted() {
+        let image = image(ImageState::Available);
+        let words = "Cancelling build after receiving terminated";
+        let table = [
+            (outcome(Exit::Code(0), &["ami-1"], &[]), None),
+            (
+                outcome(Exit::Unknown, &[], &[]),
+                Some(FailureClass::Transient),
+            ),
+            (
+                outcome(Exit::Signal(9), &[], &[]),
+                Some(FailureClass::Transient),
+            ),
+            (
+                outcome(Exit::Cancelled, &[], &[]),
+                Some(FailureClass::Cancelled),
+            ),
+            (
+                outcome(Exit::Code(1), &[], &[words]),
+                Some(FailureClass::Transient),
+            ),
+        ];
+        for (ended, expected) in table {
+            assert_eq!(
+                judged(&ended, Some(&image)),
+                Verdict::Made(image.id.clone())
+            );
+            let class = match asking(&ended, &image) {
+                Verdict::Made(_) => None,
+                Verdict::Failed { class, cause } => {
+                    assert!(cause.contains("ami_users, tags"), "{cause}");
+                    Some(class)
+                }
+            };
+            assert_eq!(class, expected, "{:?}", ended.exit);
+        }
+    }
+
+    #[test]
+    fn an_image_that_packer_did_not_wait_for_long_enough_is_taken_if_nothing_else_was_left_to_do() {
+        const LATE: &str = "Error waiting for AMI: ResourceNotReady: exceeded wait attempts";
+        let ended = |said: &str, told: bool| {
+            let mut ended = outcome(Exit::Code(1), &[], &[said]);
+            ended.failures = vec![said.to_owned()];
+            let id = AmiId::new("ami-1");
+            ended.traces.told_images = told.then_some(id).into_iter().collect();
+            ended
+        };
+        for state in [ImageState::Available, ImageState::Pending] {
+            let image = image(state);
+            let is_made = |ended: &BuildOutcome| {
+                judged(ended, Some(&image)) == Verdict::Made(image.id.clone())
+            };
+            assert!(is_made(&ended(LATE, true)));
+            assert!(!is_made(&ended(LATE, false)), "whose is it?");
+            assert!(!is_made(&ended(
+                "Script exited with non-zero exit status: 7",
+                true
+            )));
+            assert!(!is_made(&ended(
+                "Post-processor failed: unexpected EOF",
+                true
+            )));
+            let asking = asking(&ended(LATE, true), &image);
+            assert!(matches!(asking, Verdict::Failed { .. }), "{asking:?}");
+        }
+        let failed = image(ImageState::Failed("disk".into()));
+        let verdict = judged(&ended(LATE, true), Some(&failed));
+        assert!(matches!(verdict, Verdict::Failed { .. }));
     }
 
     fn image(state: ImageState) -> Image {

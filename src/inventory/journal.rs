@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::desired::components::{Components, Fingerprint};
 use crate::desired::digest::Digest;
+use crate::desired::hcl::Afterwards;
 use crate::ids::{AmiId, AmiName, BuildId, HostMark, Region, Revision, StepId, WorkflowId};
 
 /// One line of the journal.
@@ -57,6 +58,9 @@ pub struct Intent {
     /// What the record will say. With it a build can be carried to its record whatever has become of the commit; dropped
     /// once the build is over.
     pub promise: Option<Box<Promise>>,
+    /// What the template asks Packer to do once the image exists: without it an image is not what git says.
+    #[serde(default, skip_serializing_if = "Afterwards::is_empty")]
+    pub afterwards: Afterwards,
 }
 
 /// All that a record will need and that is known before the build.

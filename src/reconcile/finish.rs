@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::build::verdict::{Verdict, Wanted, artifacts_in, judge};
+use crate::build::verdict::{Verdict, Wanted, artifacts_in, judge, lacks};
 use crate::build::{BuildOutcome, Sighting};
 use crate::catalog::console_url::aws_console_url;
 use crate::catalog::tags::{ImageTags, tag_change};
@@ -74,11 +74,13 @@ async fn verdict(
     let wanted = Wanted {
         region: &attempt.intent.region,
         name: &attempt.intent.ami_name,
+        afterwards: &attempt.intent.afterwards,
     };
     let judged = judge(outcome, wanted, end.image.as_ref());
     // A build that was given up has made the image meanwhile, under the same unique name: this one could not.
     if let (Verdict::Failed { .. }, Some(image)) = (&judged, &end.image)
         && image.state == ImageState::Available
+        && lacks(image, &attempt.intent.afterwards).is_none()
         && !outcome.artifacts.iter().any(|(_, id)| *id == image.id)
         && is_of_a_lost_build(ports, &fence.workflow_id, &attempt.intent.ami_name, image).await?
     {
@@ -100,7 +102,15 @@ async fn without_outcome(
         let name = &attempt.intent.ami_name;
         let ours = is_ours(image, attempt, end.ran)
             || is_of_a_lost_build(ports, &fence.workflow_id, name, image).await?;
-        return Ok(if ours {
+        // One that was recorded or was about to be is whole.
+        let was_judged = is_ours(image, attempt, Ran::Never);
+        let lacking = lacks(image, &attempt.intent.afterwards).filter(|_| !was_judged);
+        return Ok(if let (true, Some(cause)) = (ours, lacking) {
+            Verdict::Failed {
+                class: FailureClass::Transient,
+                cause,
+            }
+        } else if ours {
             Verdict::Made(image.id.clone())
         } else {
             Verdict::Failed {

@@ -306,6 +306,7 @@ mod tests {
             region: Region::new("us-east-1"),
             host: "one".into(),
             prepared_by: None,
+            afterwards: crate::desired::hcl::Afterwards::default(),
             deadline: time(120),
             fence: 1,
             attempt: 0,

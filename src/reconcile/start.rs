@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::build::verdict::lacks;
 use crate::build::{BuildJob, JobSecrets, LaidFile, RunningBuild, Sighting};
-use crate::catalog::{Image, ImageState};
+use crate::catalog::{Image, ImageState, Leftovers};
 use crate::config::Config;
-use crate::desired::hcl;
+use crate::desired::hcl::{self, Afterwards};
 use crate::desired::inputs::{sort_files, value_digest};
 use crate::diagnostic::Diagnostic;
 use crate::ids::{AmiName, BuildId, StepId};
@@ -19,7 +20,7 @@ use crate::reconcile::checkout::{Desired, LoadedStep, metadata};
 use crate::reconcile::entries::append;
 use crate::reconcile::error::PassError;
 use crate::reconcile::evidence::is_of_a_lost_build;
-use crate::reconcile::finish::fail;
+use crate::reconcile::finish::{catalog, fail};
 use crate::reconcile::host::{host_name, own_mark_with};
 use crate::reconcile::ports::Ports;
 use crate::secrets::{SecretText, placeholder};
@@ -102,8 +103,23 @@ pub async fn start(
             metadata_digest: value_digest(&metadata),
             metadata: metadata.to_string(),
         })),
+        afterwards: Afterwards::of(&rendered, |text| ports.redactor.text(text) != text),
     };
     let mut attempt = write_intent(ports, desired, step, intent, fence).await?;
+    if let (Some(image), true) = (&existing, lost)
+        && image.state == ImageState::Available
+        && let Some(cause) = lacks(image, &attempt.intent.afterwards)
+    {
+        let leftovers = Leftovers {
+            images: vec![image.id.clone()],
+            snapshots: image.snapshots.clone(),
+            ..Leftovers::default()
+        };
+        catalog(ports)?.clean(&leftovers).await?;
+        let class = FailureClass::Transient;
+        fail(config, ports, &mut attempt, fence, class, cause, None).await?;
+        return Ok(Started::Failed(Box::new(attempt)));
+    }
     if let Some(image) = existing {
         return Ok(match taken(&image, &attempt, lost) {
             None => Started::Exists(Box::new(attempt), Box::new(image)),

@@ -208,6 +208,7 @@ mod tests {
             region: Region::new("us-east-1"),
             host: "one".into(),
             prepared_by: None,
+            afterwards: crate::desired::hcl::Afterwards::default(),
             deadline: time(60),
             fence: 1,
             attempt: 0,

@@ -169,6 +169,7 @@ pub(super) mod tests {
             region: Region::new("us-east-1"),
             host: "builder-1".into(),
             prepared_by: None,
+            afterwards: crate::desired::hcl::Afterwards::default(),
             deadline: at(start + 7200),
             fence: 3,
             attempt: 1,

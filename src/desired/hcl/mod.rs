@@ -1,6 +1,7 @@
 //! What can be told of a rendered template without Packer: that it is HCL, that it makes exactly one image, whether
 //! it stays off the build host, and whether it shows a secret. Pure.
 
+mod afterwards;
 mod inspect;
 mod local_exec;
 mod origins;
@@ -13,6 +14,7 @@ use hcl_edit::structure::Body;
 
 use crate::diagnostic::Diagnostic;
 
+pub use afterwards::Afterwards;
 pub use inspect::{Inspection, inspect};
 pub use local_exec::{LocalExec, StepFiles};
 pub use sensitive::{Sensitive, sensitive};

@@ -274,6 +274,7 @@ fn intent(
         region: Region::new("us-east-1"),
         host: at.host.to_string(),
         prepared_by: None,
+        afterwards: crate::desired::hcl::Afterwards::default(),
         deadline: at.world().wall(at.host) + LIMIT,
         fence: held.token,
         attempt,

@@ -112,6 +112,7 @@ impl Build {
             source_ami: AmiId::new("ami-0root"),
             region: Region::new("us-east-1"),
             host: "builder-1".to_owned(),
+            afterwards: reconciler::desired::hcl::Afterwards::default(),
             prepared_by: Some(HostMark::new("0123456789abcdef")),
             deadline: minute(120),
             fence: 1,
