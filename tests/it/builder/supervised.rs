@@ -40,6 +40,37 @@ fn a_packer_that_was_killed_after_its_image_was_whole_has_made_it() {
 }
 
 #[test]
+fn an_image_whose_packer_was_killed_before_it_was_shared_is_built_again() {
+    let (farm, packer) = one_step(&format!(
+        "[build]\nkey\ngroup\ninstance\nimage\nsignal 9\n[build 2]\n{WHOLE}"
+    ));
+    let template = "packer_workspaces/a/templates/.pkr.hcl";
+    let text = std::fs::read_to_string(farm.repo.path().join(template)).unwrap();
+    let shared = "communicator = \"none\"\n  ami_users = [\"123456789012\"]";
+    let text = text.replace("communicator  = \"none\"", shared);
+    farm.repo.write(template, text);
+    let ran = farm.commit_and_apply();
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let first = ["intent", "started", "failed", "cleaned"];
+    assert_eq!(farm.stages("a"), [&first[..], &RECORDED].concat());
+    farm.failed("transient", "ami_users");
+    assert_eq!((packer.runs("build"), farm.made_images()), (2, 1));
+    assert_eq!(farm.leftovers(), "");
+}
+
+#[test]
+fn an_image_that_packer_did_not_wait_for_long_enough_is_recorded() {
+    const LATE: &str = "Error waiting for AMI: ResourceNotReady: exceeded wait attempts";
+    let (farm, packer) = one_step(&format!(
+        "[build]\nkey\ngroup\ninstance\nimage\nterminate\nungroup\nunkey\nfailure {LATE}\nerror Build 'x' errored: {LATE}\nexit 1\n"
+    ));
+    let ran = farm.run(&["apply"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert_eq!(farm.stages("a"), RECORDED);
+    assert_eq!((packer.runs("build"), farm.made_images()), (1, 1));
+}
+
+#[test]
 fn a_superseded_build_is_cancelled_cleaned_up_and_built_anew() {
     let (mut farm, packer) = one_step(&format!(
         "[build]\nkey\ngroup\ninstance\nwrite running\nhang\non-term\n\
