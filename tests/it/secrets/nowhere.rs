@@ -153,8 +153,8 @@ fn a_daemon_with_rotated_values_takes_the_old_ones_out_of_the_log_of_an_orphaned
     farm.signal(daemon, Signal::KILL);
     farm.child(daemon).wait().unwrap();
     kill_supervisor(&farm);
-    farm.env("APP_TOKEN", "another-Token-of-today")
-        .env("DB_PASSWORD", "another-Password-of-today");
+    // One that does not count: another build would begin at once, and hold secrets while it runs.
+    farm.env("APP_TOKEN", "another-Token-of-today");
     let daemon = farm.daemon();
     farm.wait_until("the build is recorded", |farm| {
         farm.stages("good").iter().any(|stage| stage == "recorded")
