@@ -2,6 +2,7 @@
 //! it stays off the build host, and whether it shows a secret. Pure.
 
 mod afterwards;
+mod agreed;
 mod inspect;
 mod local_exec;
 mod origins;
@@ -55,10 +56,11 @@ pub fn blotted(rendered: &BTreeMap<String, String>, mut diagnostic: Diagnostic) 
     diagnostic
 }
 
-/// Parses HCL; an error points at its place.
+/// Parses HCL; an error points at its place. What Packer would take apart differently is an error as well.
 pub fn parse(path: &str, text: &str) -> Result<Body, Diagnostic> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    text.parse::<Body>().map_err(|error| {
+    agreed::readable(path, text)?;
+    let body = text.parse::<Body>().map_err(|error| {
         let location = error.location();
         let offset = location.offset().min(text.len());
         let end = text[offset..]
@@ -66,7 +68,9 @@ pub fn parse(path: &str, text: &str) -> Result<Body, Diagnostic> {
             .next()
             .map_or(offset, |c| offset + c.len_utf8());
         Diagnostic::new(format!("malformed HCL: {}", error.message())).at(path, text, offset..end)
-    })
+    })?;
+    agreed::body(path, text, &body)?;
+    Ok(body)
 }
 
 #[cfg(test)]
