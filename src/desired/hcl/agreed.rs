@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use hcl_edit::Span as _;
 use hcl_edit::structure::Body;
-use hcl_edit::template::HeredocTemplate;
+use hcl_edit::template::{HeredocTemplate, Template};
 use hcl_edit::visit::{self, Visit};
 
 use crate::diagnostic::Diagnostic;
@@ -52,6 +52,13 @@ fn is_odd(c: char) -> bool {
 pub(super) fn body(path: &str, text: &str, body: &Body) -> Result<(), Diagnostic> {
     let mut ends = Ends { text, found: None };
     ends.visit_body(body);
+    ends.told(path)
+}
+
+/// The same of a file that `templatefile` reads.
+pub(super) fn template(path: &str, text: &str, template: &Template) -> Result<(), Diagnostic> {
+    let mut ends = Ends { text, found: None };
+    ends.visit_template(template);
     ends.told(path)
 }
 

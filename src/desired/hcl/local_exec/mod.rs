@@ -1,15 +1,19 @@
 //! Refuses templates that run programs on the build host or read its files (`deny_local_exec`).
 //!
-//! What is not known to stay on the instance is refused: a provisioner, post-processor, source or data source counts as local until it
-//! stands in a list here, and a path is outside of the step until it is proven to be inside. It sees what Packer will see, the rendered
+//! What is not known to stay on the instance is refused: a block, an attribute and a function count as local until they stand in the lists
+//! of `shape`, and a path is outside of the step until it is proven to be inside. It sees what Packer will see, the rendered
 //! files, and beside them the names of the files that lie in the step's folder, for Packer reads and starts some by their name.
 //! It looks at no host, so it cannot tell what a provisioner does on the instance: that is not its business.
 
+mod calls;
 mod paths;
+mod plugins;
+mod shape;
 pub(super) mod values;
 mod walk;
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::Diagnostic;
 
@@ -60,13 +64,15 @@ impl LocalExec {
             .iter()
             .map(|(name, _, _, body)| (name.as_str(), body));
         let values = Values::of(bodies);
+        let looked = RefCell::new(BTreeSet::new());
         let reach = Reach {
             folder: step.folder,
             others: step.others,
             values: &values,
+            looked: &looked,
         };
-        for (_, text, shown, body) in &parsed {
-            Walk::new(shown, text, &reach, plugins).body(body)?;
+        for (name, text, shown, body) in &parsed {
+            Walk::new(shown, text, &reach, plugins).file(name, body)?;
         }
         Ok(())
     }
@@ -95,16 +101,9 @@ fn refuse_name(folder: &str, path: &str) -> Result<(), Diagnostic> {
             "rename it",
         );
     }
-    let in_folder = path
-        .strip_prefix(folder)
-        .map(|rest| rest.trim_start_matches('/'))
-        .is_some_and(|rest| !rest.contains('/'));
-    let read = [
-        ".pkr.hcl",
-        ".pkr.json",
-        ".auto.pkrvars.hcl",
-        ".auto.pkrvars.json",
-    ];
+    let above = path.rsplit_once('/').map_or("", |(above, _)| above);
+    let in_folder = above == folder;
+    let read = ["pkr.hcl", "pkr.json", "pkrvars.hcl", "pkrvars.json"];
     match read.iter().find(|end| name.ends_with(*end)) {
         Some(end) if in_folder => wrong(
             format!(

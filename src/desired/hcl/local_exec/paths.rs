@@ -1,6 +1,7 @@
 //! Whether a path stays inside of what belongs to a step: its folder, and what it includes.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hcl_edit::expr::Expression;
 
@@ -14,9 +15,21 @@ pub(super) struct Reach<'a> {
     pub(super) others: &'a BTreeMap<String, &'a [u8]>,
     /// Variables and locals.
     pub(super) values: &'a Values<'a>,
+    /// Template files that were looked through.
+    pub(super) looked: &'a RefCell<BTreeSet<String>>,
 }
 
-impl Reach<'_> {
+impl<'a> Reach<'a> {
+    /// The same reach.
+    pub(super) fn again(&self) -> Reach<'a> {
+        Reach { ..*self }
+    }
+
+    /// Whether a template file was not looked through before.
+    pub(super) fn first_look(&self, path: &str) -> bool {
+        self.looked.borrow_mut().insert(path.to_owned())
+    }
+
     /// The paths that an expression may stand for, from the repository's root, if each is inside; otherwise why not.
     pub(super) fn inside(&self, expression: &Expression) -> Result<Vec<String>, String> {
         let texts = self
@@ -43,6 +56,9 @@ impl Reach<'_> {
             .filter(|part| !part.is_empty())
             .collect();
         for part in path.split('/') {
+            if part.trim() != part {
+                return Err(format!("`{path}` has white space around a name"));
+            }
             match part {
                 "" | "." => {}
                 ".." => {

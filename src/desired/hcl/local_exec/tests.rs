@@ -143,7 +143,7 @@ fn blocks_that_only_packer_would_name_are_refused() {
     let dynamic = "  dynamic \"provisioner\" {\n    for_each = [1]\n    labels = [\"shell-local\"]\n    content {}\n  }";
     refused(build(dynamic), "which `provisioner` blocks", (2, 11));
     let nested = "source \"amazon-ebs\" \"x\" {\n  dynamic \"launch_block_device_mappings\" {\n    for_each = [1]\n    content {\n      key_file = \"/root/.ssh/id\"\n    }\n  }\n}\n";
-    refused(check(nested, &[]), "/root/.ssh/id", (5, 18));
+    refused(check(nested, &[]), "the attribute `key_file`", (5, 7));
     check(
         &nested.replace("key_file = \"/root/.ssh/id\"", "device_name = \"/dev/sda\""),
         &[],
@@ -244,7 +244,7 @@ fn a_variable_counts_with_every_value_that_it_may_have() {
 }
 
 #[test]
-fn a_provisioner_cannot_write_here_nor_be_overridden_into_it() {
+fn a_provisioner_neither_writes_here_nor_overrides_anything() {
     refused(
         build("  provisioner \"file\" {\n    direction = \"download\"\n  }"),
         "does not upload",
@@ -255,20 +255,26 @@ fn a_provisioner_cannot_write_here_nor_be_overridden_into_it() {
         "does not upload",
         (3, 17),
     );
-    let over = "  provisioner \"shell\" {\n    script = \"a.sh\"\n    override = { x = { script = \"/etc/passwd\" } }\n  }";
-    refused(build(over), "/etc/passwd", (4, 33));
-    refused(
-        build("  provisioner \"shell\" {\n    override = var.x\n  }"),
-        "cannot be told",
-        (3, 16),
-    );
+    for over in [
+        "override = { x = { script = \"a.sh\" } }",
+        "override = { x = { Direction = \"download\" } }",
+        "override = { x = { \u{17f}ource = \"/proc/self/environ\" } }",
+        "override = { x = { sources = \"a,/etc/passwd\" } }",
+        "override = var.x",
+    ] {
+        refused(
+            build(&format!("  provisioner \"file\" {{\n    {over}\n  }}")),
+            "`override` sets attributes",
+            (3, 5),
+        );
+    }
 }
 
 #[test]
 fn plugins_come_from_where_they_may() {
     let asks = |source: &str| {
         check(
-            &format!("packer {{\n  required_plugins {{\n    x = {source}\n  }}\n}}\n"),
+            &format!("packer {{\n  required_plugins {{\n    amazon = {source}\n  }}\n}}\n"),
             &[],
         )
     };
@@ -276,10 +282,234 @@ fn plugins_come_from_where_they_may() {
     refused(
         asks("{ source = \"github.com/evil/amazon\" }"),
         "github.com/evil/amazon",
-        (3, 9),
+        (3, 14),
     );
-    refused(asks("{ source = var.x }"), "the plugin of ?", (3, 9));
-    refused(asks("\">= 1\""), "the plugin of ?", (3, 9));
+    refused(asks("{ source = var.x }"), "the plugin of ?", (3, 14));
+    refused(asks("\">= 1\""), "the plugin of ?", (3, 14));
+}
+
+#[test]
+fn a_plugin_that_packer_would_find_elsewhere_is_refused() {
+    let asks = |name: &str, plugin: &str| {
+        let text = format!("packer {{\n  required_plugins {{\n    {name} = {plugin}\n  }}\n}}\n");
+        check(&text, &[])
+    };
+    let source = "source = \"github.com/hashicorp/amazon\"";
+    let key = "a key that only Packer works out";
+    for (second, words) in [
+        ("(\"source\") = \"github.com/evil/amazon\"", key),
+        ("\"${\"source\"}\" = \"github.com/evil/amazon\"", key),
+        ("(local.x) = \"github.com/evil/amazon\"", key),
+        (
+            "\"source\" = \"github.com/evil/amazon\"",
+            "the same key twice",
+        ),
+        (
+            "Source = \"github.com/evil/amazon\"",
+            "other than source and version",
+        ),
+        ("version = var.x", "the plugin of ?"),
+    ] {
+        refused(
+            asks("amazon", &format!("{{ {source}, {second} }}")),
+            words,
+            (3, 14),
+        );
+    }
+    refused(
+        asks("shell", &format!("{{ {source} }}")),
+        "goes by another name, `shell`",
+        (3, 5),
+    );
+    let block = "packer {\n  required_plugins {\n    amazon {\n    }\n  }\n}\n";
+    refused(check(block, &[]), "no plugin that can be told", (3, 5));
+}
+
+/// In place of what stands in a source.
+fn source(inner: &str) -> Result<(), Diagnostic> {
+    check(
+        &format!("source \"amazon-ebs\" \"x\" {{\n  {inner}\n}}\n"),
+        &[],
+    )
+}
+
+#[test]
+fn a_source_uses_neither_the_hosts_credentials_nor_its_programs_nor_its_network() {
+    for (attribute, words) in [
+        ("shared_credentials_file = \"aws\"", "may name a program"),
+        ("profile = \"x\"", "may name a program"),
+        (
+            "ssh_remote_tunnels = [\"9000:169.254.169.254:80\"]",
+            "metadata service",
+        ),
+        (
+            "ssh_local_tunnels = [\"9000:x:80\"]",
+            "the build host's network",
+        ),
+        ("ssh_proxy_host = \"10.0.0.1\"", "connects to a host"),
+        ("ssh_host = \"127.0.0.1\"", "another host than the instance"),
+        ("ssh_agent_auth = true", "agent"),
+        (
+            "custom_endpoint_ec2 = \"http://169.254.169.254\"",
+            "another host",
+        ),
+        ("packer_on_error = \"ask\"", "not known to leave"),
+        ("anything_new = 1", "not known to leave"),
+        ("vault_aws_engine {\n  }", "Vault"),
+        ("anything_new {\n  }", "not known to leave"),
+    ] {
+        refused(source(attribute), words, (2, 3));
+    }
+    refused(
+        source("ssh_interface = \"session_manager\""),
+        "`ssh_interface`",
+        (2, 19),
+    );
+    refused(source("region = \"x.evil/\""), "`region`", (2, 12));
+    source(
+        "ssh_interface = \"private_ip\"\n  region = \"us-east-1\"\n  ami_regions = [\"eu-west-1\"]",
+    )
+    .unwrap();
+    source("run_tag {\n    key = \"a\"\n    value = \"b\"\n  }").unwrap();
+    let wrong = source("ami_nam = \"x\"").unwrap_err();
+    assert_eq!(wrong.hint.as_deref(), Some("did you mean `ami_name`?"));
+    for kind in [
+        "amazon-ami",
+        "amazon-parameterstore",
+        "amazon-secretsmanager",
+    ] {
+        for attribute in ["shared_credentials_file = \"aws\"", "profile = \"x\""] {
+            let text = format!("data \"{kind}\" \"x\" {{\n  {attribute}\n}}\n");
+            refused(check(&text, &[]), "may name a program", (2, 3));
+        }
+    }
+    let within = "build {\n  source \"amazon-ebs.x\" {\n    profile = \"x\"\n  }\n}\n";
+    refused(check(within, &[]), "may name a program", (3, 5));
+}
+
+#[test]
+fn blocks_attributes_and_functions_that_nobody_knows_are_refused() {
+    refused(
+        check("communicator \"ssh\" \"x\" {\n}\n", &[]),
+        "`communicator`",
+        (1, 1),
+    );
+    refused(
+        build("  hcp_packer_registry {\n  }"),
+        "`hcp_packer_registry`",
+        (2, 3),
+    );
+    refused(
+        build("  provisioner \"shell\" {\n    anything_new = 1\n  }"),
+        "`anything_new`",
+        (3, 5),
+    );
+    for call in [
+        "vault(\"a\", \"b\")",
+        "consul_key(\"a\")",
+        "aws_secretsmanager(\"a\", \"b\")",
+    ] {
+        refused(
+            check(&format!("locals {{\n  x = {call}\n}}\n"), &[]),
+            "asks a service",
+            (2, 7),
+        );
+    }
+    refused(
+        check("locals {\n  x = run(1)\n}\n", &[]),
+        "the function `run`",
+        (2, 7),
+    );
+    refused(
+        check("locals {\n  x = a::lower(1)\n}\n", &[]),
+        "the function `lower`",
+        (2, 10),
+    );
+    check(
+        "variable \"x\" {\n  type = map(object({ a = list(string) }))\n}\n",
+        &[],
+    )
+    .unwrap();
+}
+
+#[test]
+fn what_a_heredoc_hides_from_us_is_refused() {
+    let text = "  provisioner \"shell\" {\n    inline = [<<EOT\ntrue\n\u{c}EOT\n    ]\n  }\n  provisioner \"shell-local\" {\n    inline = [<<EOT\nid\nEOT\n    ]\n  }";
+    refused(build(text), "control character", (5, 1));
+    refused(
+        build(&text.replace('\u{c}', "\u{a0}")),
+        "ends elsewhere",
+        (3, 15),
+    );
+}
+
+#[test]
+fn a_name_that_is_hidden_by_another_is_refused() {
+    for name in ["path", "var", "local"] {
+        for text in [
+            format!(
+                "join(\"\", [for {name} in [{{ root = \"/etc\" }}] : file(\"${{path.root}}/passwd\")])"
+            ),
+            format!(
+                "join(\"\", [for k, {name} in [{{ root = \"/etc\" }}] : file(\"${{path.root}}/passwd\")])"
+            ),
+            format!(
+                "\"%{{ for {name} in [{{ root = \"/etc\" }}] }}${{file(\"${{path.root}}/passwd\")}}%{{ endfor }}\""
+            ),
+        ] {
+            let wrong = check(&format!("locals {{\n  x = {text}\n}}\n"), &[]).unwrap_err();
+            assert!(wrong.message.contains("may hide what var"), "{wrong:?}");
+        }
+        let dynamic = format!(
+            "dynamic \"run_tag\" {{\n    for_each = [1]\n    iterator = {name}\n    content {{\n    }}\n  }}"
+        );
+        refused(source(&dynamic), "may hide what var", (4, 16));
+        let called = check(
+            &format!(
+                "locals {{\n  x = templatefile(\"t.tpl\", {{ {name} = {{ root = \"/etc\" }} }})\n}}\n"
+            ),
+            &[(
+                "ws/s01/t.tpl",
+                &format!("${{file(\"${{{name}.root}}/passwd\")}}"),
+            )],
+        );
+        refused(called, "cannot be told", (1, 8));
+    }
+}
+
+#[test]
+fn white_space_that_is_taken_away_later_hides_no_path() {
+    for path in [
+        "${\"\" ~} /etc/passwd",
+        "a/${~ \"x\"}",
+        " /etc/passwd",
+        "a/.. /../x",
+    ] {
+        let call = format!("locals {{\n  x = file(\"{path}\")\n}}\n");
+        refused(check(&call, &[]), "would read a file", (2, 12));
+    }
+    let heredoc = "locals {\n  x = file(<<-EOT\n  a\n  EOT\n  )\n}\n";
+    refused(check(heredoc, &[]), "white space around a name", (2, 12));
+}
+
+#[test]
+fn what_multiplies_comes_to_an_end() {
+    let again = "local.a, ".repeat(100);
+    let mut text = "locals {\n  a0 = []\n".to_owned();
+    for at in 1..15 {
+        text += &format!(
+            "  a{at} = [{}]\n",
+            again.replace("local.a", &format!("local.a{}", at - 1))
+        );
+    }
+    text += "}\nbuild {\n  provisioner \"shell\" {\n    scripts = local.a14\n  }\n}\n";
+    refused(check(&text, &[]), "cannot be told", (20, 15));
+    let inner = "${templatefile(\"t.tpl\", {})}".repeat(200);
+    let calls = check(
+        "locals {\n  x = templatefile(\"t.tpl\", {})\n}\n",
+        &[("ws/s01/t.tpl", &inner)],
+    );
+    refused(calls, "reads another", (1, 3));
 }
 
 #[test]
@@ -288,6 +518,7 @@ fn files_that_packer_takes_by_their_name_are_refused() {
         ("ws/s01/x.pkr.json", "only rendered ones"),
         ("ws/s01/more.pkr.hcl", "only rendered ones"),
         ("ws/s01/x.auto.pkrvars.json", "only rendered ones"),
+        ("ws/s01/z.pkrvars.hcl", "only rendered ones"),
         ("ws/s01/packer-provisioner-shell", "the name of a plugin"),
         ("ws/s01/a/b/c/packer-plugin-x_v1", "the name of a plugin"),
     ];
@@ -312,6 +543,11 @@ fn credentials_are_not_read_from_the_environment() {
         )
     };
     reads("\"HOME\"").unwrap();
+    refused(
+        reads("\"AWS_SECRET_ACCESS_\u{212a}EY\""),
+        "credentials",
+        (2, 13),
+    );
     refused(reads("\"AWS_SECRET_ACCESS_KEY\""), "credentials", (2, 13));
     refused(reads("var.name"), "credentials", (2, 13));
 }

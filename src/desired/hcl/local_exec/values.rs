@@ -2,11 +2,12 @@
 //!
 //! All that are possible, or nothing: whoever proves something must prove it of every one.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use hcl_edit::expr::{Expression, Traversal, TraversalOperator};
 use hcl_edit::structure::{Attribute, Body};
-use hcl_edit::template::{Element, Template};
+use hcl_edit::template::{Element, Strip};
 
 /// Deeper references are not followed; a circle ends here.
 const DEEPEST: usize = 16;
@@ -14,14 +15,27 @@ const DEEPEST: usize = 16;
 /// More texts than this are not compared one by one.
 const MOST: usize = 256;
 
+/// More expressions than this are not looked at for one text: lists of lists of locals would multiply.
+const MOST_LOOKS: usize = 4096;
+
 /// What variables and locals are set to, wherever that is.
 #[derive(Debug, Default)]
 pub(in crate::desired::hcl) struct Values<'a> {
     variables: BTreeMap<&'a str, Vec<&'a Expression>>,
     locals: BTreeMap<&'a str, Vec<&'a Expression>>,
+    looks: Cell<usize>,
+    hidden: bool,
 }
 
 impl<'a> Values<'a> {
+    /// Those of a place where any name may stand for something else: none but what is written out.
+    pub(super) fn hidden() -> Self {
+        Self {
+            hidden: true,
+            ..Self::default()
+        }
+    }
+
     /// Collects from all files of a step, each with its name.
     pub(in crate::desired::hcl) fn of(files: impl Iterator<Item = (&'a str, &'a Body)>) -> Self {
         let mut all = Self::default();
@@ -74,18 +88,20 @@ impl<'a> Values<'a> {
 
     /// Every text that an expression may stand for; a list stands for each of its items. None if it cannot be told.
     pub(in crate::desired::hcl) fn texts(&self, expression: &Expression) -> Option<Vec<String>> {
+        self.looks.set(0);
         self.at(expression, 0)
     }
 
     fn at(&self, expression: &Expression, depth: usize) -> Option<Vec<String>> {
-        if depth > DEEPEST {
+        self.looks.set(self.looks.get() + 1);
+        if depth > DEEPEST || self.looks.get() > MOST_LOOKS {
             return None;
         }
         let texts = match expression {
             Expression::String(text) => vec![text.value().clone()],
             Expression::Null(_) => Vec::new(),
             Expression::StringTemplate(template) => self.joined(template.iter(), depth)?,
-            Expression::HeredocTemplate(heredoc) => self.template(&heredoc.template, depth)?,
+            Expression::HeredocTemplate(heredoc) => self.joined(heredoc.template.iter(), depth)?,
             Expression::Parenthesis(inner) => self.at(inner.inner(), depth + 1)?,
             Expression::Conditional(condition) => self.all(
                 [&condition.true_expr, &condition.false_expr].into_iter(),
@@ -113,10 +129,6 @@ impl<'a> Values<'a> {
         Some(texts)
     }
 
-    fn template(&self, template: &Template, depth: usize) -> Option<Vec<String>> {
-        self.joined(template.iter(), depth)
-    }
-
     fn joined<'e>(
         &self,
         elements: impl Iterator<Item = &'e Element>,
@@ -126,7 +138,11 @@ impl<'a> Values<'a> {
         for element in elements {
             let parts = match element {
                 Element::Literal(text) => vec![text.value().clone()],
-                Element::Interpolation(inner) => self.at(&inner.expr, depth + 1)?,
+                // `~` takes white space away from what stands beside it.
+                Element::Interpolation(inner) if inner.strip == Strip::None => {
+                    self.at(&inner.expr, depth + 1)?
+                }
+                Element::Interpolation(_) => return None,
                 Element::Directive(_) => return None,
             };
             if texts.len() * parts.len() > MOST {
@@ -151,6 +167,9 @@ impl<'a> Values<'a> {
         let TraversalOperator::GetAttr(name) = operator.value() else {
             return None;
         };
+        if self.hidden {
+            return None;
+        }
         let set = match root.as_str() {
             // Packer starts in the step's folder, and the templates lie in it.
             "path" if matches!(name.as_str(), "root" | "cwd") => return Some(vec![".".to_owned()]),

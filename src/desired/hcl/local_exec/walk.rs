@@ -1,73 +1,31 @@
 //! Goes through one file and stops at the first thing that the build host would have to do.
+//!
+//! Blocks and attributes are held to [`super::shape`]; what expressions call and read is `calls`' business, and plugins that of `plugins`.
 
 use std::ops::Range;
 
 use hcl_edit::Span as _;
-use hcl_edit::expr::{Expression, FuncCall, Object, ObjectKey};
+use hcl_edit::expr::{Expression, ForExpr, FuncCall};
 use hcl_edit::structure::{Attribute, Block, Body};
-use hcl_edit::template::Template;
+use hcl_edit::template::ForTemplateExpr;
 use hcl_edit::visit::{self, Visit};
 
 use super::paths::Reach;
+use super::shape::{FILE, HOST, Inner, Names, SOURCES, Shape, VALUES};
 use crate::diagnostic::Diagnostic;
+use crate::workflow::jsonc::nearest;
 
-/// Provisioners that act on the instance, with the attributes that name files of this host.
-const PROVISIONERS: [(&str, &[&str]); 5] = [
-    ("shell", &["script", "scripts"]),
-    ("powershell", &["script", "scripts"]),
-    ("windows-shell", &["script", "scripts"]),
-    ("windows-restart", &[]),
-    ("file", &["source", "sources"]),
-];
-
-/// Post-processors that start nothing, with the attributes that name files of this host.
-const POST_PROCESSORS: [(&str, &[&str]); 1] = [("manifest", &["output"])];
-
-/// Sources whose work is done by EC2. `amazon-chroot` mounts volumes on this host.
-const SOURCES: [&str; 4] = [
-    "amazon-ebs",
-    "amazon-ebssurrogate",
-    "amazon-ebsvolume",
-    "amazon-instance",
-];
-
-/// Attributes of these sources that name files of this host, beside all that end in `_file`.
-const SOURCE_PATHS: [&str; 2] = ["x509_cert_path", "x509_key_path"];
-
-/// Blocks whose first label says what runs.
-const GUARDED: [&str; 6] = [
-    "provisioner",
-    "error-cleanup-provisioner",
-    "post-processor",
-    "post-processors",
-    "source",
-    "data",
-];
-
-/// Where `templatefile` leads: deeper than this nobody looks.
-const DEEPEST: usize = 8;
+/// Names that stand for what the files declare; where something else gets such a name, nothing can be told of it.
+const RESERVED: [&str; 3] = ["var", "local", "path"];
 
 /// One file.
 pub(super) struct Walk<'a> {
-    shown: &'a str,
-    text: &'a str,
-    reach: &'a Reach<'a>,
-    plugins: &'a [String],
-    /// What the attributes that are met belong to.
-    within: Part,
-    depth: usize,
-    found: Option<Diagnostic>,
-}
-
-/// What an attribute belongs to.
-#[derive(Clone, Copy)]
-enum Part {
-    /// Nothing that names files.
-    Plain,
-    /// A provisioner or post-processor, with its attributes that do.
-    Named(&'static str, &'static [&'static str]),
-    /// A source.
-    Source,
+    pub(super) shown: &'a str,
+    pub(super) text: &'a str,
+    pub(super) reach: &'a Reach<'a>,
+    pub(super) plugins: &'a [String],
+    pub(super) depth: usize,
+    pub(super) found: Option<Diagnostic>,
 }
 
 impl<'a> Walk<'a> {
@@ -82,19 +40,23 @@ impl<'a> Walk<'a> {
             text,
             reach,
             plugins,
-            within: Part::Plain,
             depth: 0,
             found: None,
         }
     }
 
     /// Goes through a whole file.
-    pub(super) fn body(mut self, body: &Body) -> Result<(), Diagnostic> {
-        self.visit_body(body);
+    pub(super) fn file(mut self, name: &str, body: &Body) -> Result<(), Diagnostic> {
+        let shape = if name.ends_with("pkrvars.hcl") {
+            &VALUES
+        } else {
+            &FILE
+        };
+        self.body(body, shape, "a template");
         self.found.map_or(Ok(()), Err)
     }
 
-    fn refuse(&mut self, span: Option<Range<usize>>, what: &str, hint: &str) {
+    pub(super) fn refuse(&mut self, span: Option<Range<usize>>, what: &str, hint: &str) {
         let span = span.unwrap_or(0..0);
         self.found.get_or_insert_with(|| {
             Diagnostic::new(format!("{what}; `deny_local_exec` refuses it"))
@@ -103,154 +65,186 @@ impl<'a> Walk<'a> {
         });
     }
 
-    fn guarded(&mut self, block: &Block) -> Part {
+    /// `who` says for people what holds it.
+    fn body(&mut self, body: &Body, shape: &'static Shape, who: &str) {
+        for structure in body {
+            if self.found.is_some() {
+                return;
+            }
+            if let Some(attribute) = structure.as_attribute() {
+                self.attribute(attribute, shape, who);
+            } else if let Some(block) = structure.as_block() {
+                self.block(block, shape, who);
+            }
+        }
+    }
+
+    fn block(&mut self, block: &Block, shape: &'static Shape, who: &str) {
+        let ident = block.ident.as_str();
+        let Some(inner) = shape.block(ident) else {
+            if ident == "dynamic" {
+                return self.dynamic(block, shape);
+            }
+            let known = shape.blocks.iter().map(|(name, _)| *name);
+            return self.unknown(block.ident.span(), "block", ident, who, known);
+        };
         let label = block.labels.first().map_or("", |label| label.as_str());
-        let span = block
+        let first = block
             .labels
             .first()
             .and_then(hcl_edit::Span::span)
             .or_else(|| block.ident.span());
-        let ident = block.ident.as_str();
-        match ident {
-            "provisioner" | "error-cleanup-provisioner" | "post-processor" => {
-                let known: &[(&str, &[&str])] = if ident == "post-processor" {
-                    &POST_PROCESSORS
-                } else {
-                    &PROVISIONERS
-                };
-                if let Some((name, paths)) = known.iter().find(|(name, _)| *name == label) {
-                    return Part::Named(name, paths);
-                }
-                let what = if label.ends_with("-local") && label.starts_with("shell") {
-                    format!("`{label}` runs on the build host")
-                } else {
-                    format!("the {ident} `{label}` is not known to leave the build host alone")
-                };
-                let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
-                self.refuse(span, &what, &format!("what does: {}", names.join(", ")));
+        let (kinds, kind): (&[(&str, &'static Shape)], &str) = match inner {
+            Inner::Plain(shape) => return self.body(&block.body, shape, &format!("`{ident}`")),
+            Inner::Plugins => return self.required_plugins(&block.body),
+            Inner::Labelled(kinds) => (kinds, label),
+            Inner::Source => {
+                let kind = label.strip_prefix("source.").unwrap_or(label);
+                (&SOURCES, kind.split('.').next().unwrap_or(kind))
             }
-            "source" => {
-                let kind = label.trim_start_matches("source.").split('.').next();
-                if kind.is_some_and(|kind| SOURCES.contains(&kind)) {
-                    return Part::Source;
-                }
-                let what =
-                    format!("the source `{label}` is not known to leave the build host alone");
-                self.refuse(span, &what, &format!("what does: {}", SOURCES.join(", ")));
+        };
+        if let Some((_, shape)) = kinds.iter().find(|(name, _)| *name == kind) {
+            return self.body(&block.body, shape, &format!("{ident} `{label}`"));
+        }
+        let ident = if ident == "data" {
+            "data source"
+        } else {
+            ident
+        };
+        let what = if label.starts_with("shell") && label.ends_with("-local") {
+            format!("`{label}` runs on the build host")
+        } else if ident == "data source" {
+            format!("the data source `{label}` runs on the build host")
+        } else {
+            format!("the {ident} `{label}` is not known to leave the build host alone")
+        };
+        let names: Vec<_> = kinds.iter().map(|(name, _)| *name).collect();
+        self.refuse(first, &what, &format!("what does: {}", names.join(", ")));
+    }
+
+    /// `dynamic "x" {}` makes blocks `x`, whose labels are only known when Packer runs: so only of those that have none.
+    fn dynamic(&mut self, block: &Block, shape: &'static Shape) {
+        let made = block.labels.first().map_or("", |label| label.as_str());
+        let Some(Inner::Plain(content)) = shape.block(made) else {
+            let what =
+                format!("which `{made}` blocks this makes cannot be told before Packer runs");
+            let at = block.labels.first().and_then(hcl_edit::Span::span);
+            let hint = "write the blocks out, or make them by a loop of the template";
+            return self.refuse(at.or_else(|| block.ident.span()), &what, hint);
+        };
+        for attribute in block.body.attributes() {
+            match (attribute.key.as_str(), &attribute.value) {
+                ("for_each", value) => self.visit_expr(value),
+                ("iterator", Expression::Variable(name)) if !RESERVED.contains(&name.as_str()) => {}
+                ("iterator", value) => self.shadows(value.span(), "this iterator"),
+                _ => self.refuse(
+                    attribute.key.span(),
+                    "what this makes cannot be told before Packer runs",
+                    "write the blocks out, or make them by a loop of the template",
+                ),
             }
-            "data" if !label.starts_with("amazon-") => {
-                let what = format!("the data source `{label}` runs on the build host");
-                self.refuse(
-                    span,
-                    &what,
-                    "data sources that ask AWS are allowed: amazon-ami and the like",
+        }
+        for block in body_blocks(block) {
+            if block.ident.as_str() == "content" {
+                self.body(&block.body, content, &format!("`{made}`"));
+            } else {
+                self.unknown(
+                    block.ident.span(),
+                    "block",
+                    block.ident.as_str(),
+                    "`dynamic`",
+                    ["content"].into_iter(),
                 );
             }
-            _ => {}
         }
-        Part::Plain
     }
 
-    /// `dynamic "x" {}` makes blocks `x`, whose labels are only known when Packer runs.
-    fn dynamic(&mut self, block: &Block) {
-        let Some(made) = block.labels.first() else {
-            return;
-        };
-        if GUARDED.contains(&made.as_str()) || made.as_str() == "packer" {
-            let what = format!(
-                "which `{}` blocks this makes cannot be told before Packer runs",
-                made.as_str()
-            );
-            self.refuse(
-                made.span(),
-                &what,
-                "write the blocks out, or make them by a loop of the template",
+    fn attribute(&mut self, attribute: &Attribute, shape: &'static Shape, who: &str) {
+        let (key, value) = (attribute.key.as_str(), &attribute.value);
+        let only = shape.only.iter().find(|(name, _)| *name == key);
+        if shape.names == Names::Known && !shape.attributes().any(|name| name == key) {
+            return self.unknown(
+                attribute.key.span(),
+                "attribute",
+                key,
+                who,
+                shape.attributes(),
             );
         }
-    }
-
-    fn required_plugins(&mut self, body: &Body) {
-        for block in body.get_blocks("required_plugins") {
-            for plugin in block.body.attributes() {
-                let source = match &plugin.value {
-                    Expression::Object(object) => text_of(object, "source"),
-                    _ => None,
-                };
-                let whole = source
-                    .as_deref()
-                    .map(|source| match source.matches('/').count() {
-                        1 => format!("github.com/{source}"),
-                        _ => source.to_owned(),
-                    });
-                if whole.is_none_or(|whole| !self.plugins.contains(&whole)) {
-                    let shown = source.unwrap_or_else(|| "?".to_owned());
-                    let what = format!("the plugin of {shown} would run on the build host");
-                    let hint = format!(
-                        "if it may: add it to `allowed_plugins` of the repository, which allows {}",
-                        self.plugins.join(", ")
-                    );
-                    self.refuse(plugin.value.span(), &what, &hint);
-                }
-            }
-        }
-    }
-
-    fn attribute(&mut self, key: &str, value: &Expression) {
-        let is_path = match self.within {
-            Part::Plain => false,
-            Part::Named(_, paths) => paths.contains(&key),
-            Part::Source => key.ends_with("_file") || SOURCE_PATHS.contains(&key),
-        };
-        if is_path {
+        if shape.paths.contains(&key) {
             self.path(value, &format!("`{key}`"));
+        } else if let Some((_, may)) = only {
+            self.only(value, key, may);
+        } else if shape.regions.contains(&key) {
+            self.region(value, key);
         }
-        if key == "direction" && matches!(self.within, Part::Named("file", _)) {
-            let texts = self.reach.values.texts(value);
-            if texts.is_none_or(|texts| texts.iter().any(|text| text != "upload")) {
-                self.refuse(
-                    value.span(),
-                    "a file provisioner that does not upload writes files of the build host",
-                    "only `direction = \"upload\"`, the default",
-                );
-            }
-        }
-        if key == "override" && matches!(self.within, Part::Named(..)) {
-            self.overrides(value);
-        }
+        self.visit_expr(value);
     }
 
-    /// `override = { name = { script = … } }` sets attributes anew.
-    fn overrides(&mut self, value: &Expression) {
-        let Expression::Object(sources) = value else {
-            return self.refuse(
-                value.span(),
-                "what this overrides cannot be told",
-                "write the object out",
-            );
+    fn only(&mut self, value: &Expression, key: &str, may: &[&str]) {
+        let texts = self.reach.values.texts(value);
+        if texts.is_some_and(|texts| texts.iter().all(|text| may.contains(&text.as_str()))) {
+            return;
+        }
+        let what = if key == "direction" {
+            "a file provisioner that does not upload writes files of the build host".to_owned()
+        } else {
+            format!("this `{key}` is not known to leave the build host alone")
         };
-        for (_, settings) in sources {
-            let Expression::Object(settings) = settings.expr() else {
-                let span = settings.expr().span();
-                return self.refuse(
-                    span,
-                    "what this overrides cannot be told",
-                    "write the object out",
-                );
-            };
-            for (key, value) in settings {
-                match name_of(key) {
-                    Some(key) => self.attribute(&key, value.expr()),
-                    None => self.refuse(
-                        value.expr().span(),
-                        "what this overrides cannot be told",
-                        "write the key out",
-                    ),
-                }
-            }
+        self.refuse(
+            value.span(),
+            &what,
+            &format!("what does: {}", may.join(", ")),
+        );
+    }
+
+    /// The name of a region becomes part of a host's.
+    fn region(&mut self, value: &Expression, key: &str) {
+        let plain = |text: &String| {
+            text.bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        };
+        let texts = self.reach.values.texts(value);
+        if texts.is_none_or(|texts| !texts.iter().all(plain)) {
+            self.refuse(
+                value.span(),
+                &format!(
+                    "`{key}` says which host is asked, and cannot be told to be a region's name"
+                ),
+                "write the region out, or name a variable whose values stand in the files",
+            );
         }
     }
 
-    fn path(&mut self, value: &Expression, who: &str) -> Vec<String> {
+    fn unknown(
+        &mut self,
+        span: Option<Range<usize>>,
+        kind: &str,
+        name: &str,
+        who: &str,
+        known: impl Iterator<Item = &'static str>,
+    ) {
+        if let Some((_, why)) = HOST.iter().find(|(host, _)| *host == name) {
+            return self.refuse(span, &format!("`{name}` {why}"), "leave it out");
+        }
+        let what =
+            format!("the {kind} `{name}` of {who} is not known to leave the build host alone");
+        let hint = nearest(name, known).map_or_else(
+            || "leave it out; SECURITY.md says what may stand in a template".to_owned(),
+            |near| format!("did you mean `{near}`?"),
+        );
+        self.refuse(span, &what, &hint);
+    }
+
+    fn shadows(&mut self, span: Option<Range<usize>>, who: &str) {
+        self.refuse(
+            span,
+            &format!("{who} may hide what var, local and path stand for"),
+            "give it another name",
+        );
+    }
+
+    pub(super) fn path(&mut self, value: &Expression, who: &str) -> Vec<String> {
         match self.reach.inside(value) {
             Ok(paths) => paths,
             Err(why) => {
@@ -263,98 +257,36 @@ impl<'a> Walk<'a> {
             }
         }
     }
+}
 
-    /// A file that is read as a template may call the same functions.
-    fn template_file(&mut self, call: &FuncCall, paths: &[String]) {
-        for path in paths {
-            let parsed = self
-                .reach
-                .others
-                .get(path)
-                .and_then(|content| std::str::from_utf8(content).ok())
-                .and_then(|text| Some((text, text.parse::<Template>().ok()?)));
-            let Some((text, template)) = parsed.filter(|_| self.depth < DEEPEST) else {
-                return self.refuse(
-                    call.span(),
-                    &format!("`{path}` is no template that can be looked through"),
-                    "name a template of the step's folder",
-                );
-            };
-            let mut inner = Walk::new(path, text, self.reach, self.plugins);
-            inner.depth = self.depth + 1;
-            inner.visit_template(&template);
-            if let Some(found) = inner.found {
-                self.found.get_or_insert(found);
-            }
-        }
-    }
+fn body_blocks(block: &Block) -> impl Iterator<Item = &Block> {
+    block.body.blocks()
 }
 
 impl Visit for Walk<'_> {
-    fn visit_block(&mut self, block: &Block) {
-        let outer = self.within;
-        let ident = block.ident.as_str();
-        if ident == "dynamic" {
-            self.dynamic(block);
-        } else if GUARDED.contains(&ident) {
-            self.within = self.guarded(block);
-        } else if ident == "packer" {
-            self.required_plugins(&block.body);
-        }
-        visit::visit_block(self, block);
-        self.within = outer;
-    }
-
-    fn visit_attr(&mut self, attribute: &Attribute) {
-        self.attribute(attribute.key.as_str(), &attribute.value);
-        visit::visit_attr(self, attribute);
-    }
-
     fn visit_func_call(&mut self, call: &FuncCall) {
-        let name = call.name.name.as_str();
-        let first = call.args.iter().next();
-        match (name, first) {
-            ("env", Some(argument)) => {
-                let texts = self.reach.values.texts(argument);
-                if texts.is_none_or(|texts| texts.iter().any(|text| text.starts_with("AWS_"))) {
-                    self.refuse(
-                        call.span(),
-                        "`env` would read credentials of the build host",
-                        "name a variable that is no credential, written out",
-                    );
-                }
-            }
-            ("templatefile", Some(argument)) => {
-                let paths = self.path(argument, "`templatefile`");
-                self.template_file(call, &paths);
-            }
-            ("fileset", _) => call.args.iter().for_each(|argument| {
-                self.path(argument, "`fileset`");
-            }),
-            (name, Some(argument)) if name.starts_with("file") => {
-                self.path(argument, &format!("`{name}`"));
-            }
-            _ => {}
+        self.call(call);
+        if self.found.is_none() {
+            visit::visit_func_call(self, call);
         }
-        visit::visit_func_call(self, call);
     }
-}
 
-fn name_of(key: &ObjectKey) -> Option<String> {
-    match key {
-        ObjectKey::Ident(ident) => Some(ident.as_str().to_owned()),
-        ObjectKey::Expression(Expression::String(text)) => Some(text.value().clone()),
-        ObjectKey::Expression(_) => None,
+    fn visit_for_expr(&mut self, looped: &ForExpr) {
+        let intro = &looped.intro;
+        for name in intro.key_var.iter().chain([&intro.value_var]) {
+            if RESERVED.contains(&name.as_str()) {
+                self.shadows(name.span(), "this loop's variable");
+            }
+        }
+        visit::visit_for_expr(self, looped);
     }
-}
 
-fn text_of(object: &Object, key: &str) -> Option<String> {
-    let mut found = object
-        .iter()
-        .filter(|(name, _)| name_of(name).as_deref() == Some(key));
-    let (_, value) = found.next()?;
-    match (value.expr(), found.next()) {
-        (Expression::String(text), None) => Some(text.value().clone()),
-        _ => None,
+    fn visit_for_template_expr(&mut self, looped: &ForTemplateExpr) {
+        for name in looped.key_var.iter().chain([&looped.value_var]) {
+            if RESERVED.contains(&name.as_str()) {
+                self.shadows(name.span(), "this loop's variable");
+            }
+        }
+        visit::visit_for_template_expr(self, looped);
     }
 }
