@@ -75,7 +75,7 @@ impl GitTree for CommitTree {
         };
         self.read(|reader| {
             for name in path.split('/').filter(|name| !name.is_empty()) {
-                if here.kind != EntryKind::Tree {
+                if here.kind != EntryKind::Tree || is_no_name(name) {
                     return Ok(None);
                 }
                 let tree = reader.tree(oid(here.id), path)?;

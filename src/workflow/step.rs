@@ -132,7 +132,7 @@ fn fields(
     {
         return Err(document.wrong_type("metadata", "an object", metadata));
     }
-    let mut switches = switches(document)?;
+    let mut switches = switches(document, folder)?;
     switches.manual |= !has_templates;
     document.values.shift_remove("reconciler");
     let values = std::mem::take(&mut document.values);
@@ -152,7 +152,7 @@ fn fields(
     })
 }
 
-fn switches(document: &Document) -> Result<Switches, Diagnostic> {
+fn switches(document: &Document, folder: &str) -> Result<Switches, Diagnostic> {
     let mut switches = Switches::default();
     let ours = match document.values.get("reconciler") {
         None | Some(Value::Null) => return Ok(switches),
@@ -173,7 +173,7 @@ fn switches(document: &Document) -> Result<Switches, Diagnostic> {
             ("timeout", other) => {
                 return Err(document.wrong_type(&at, "a duration such as \"90m\"", other));
             }
-            ("include", value) => switches.include = include(document, &at, value)?,
+            ("include", value) => switches.include = include(document, folder, &at, value)?,
             ("ignore", value) => switches.ignore = strings(document, &at, value)?,
             _ => {
                 let wrong = document.wrong(&at, format!("`reconciler` has no switch `{key}`"));
@@ -215,7 +215,12 @@ fn strings(document: &Document, at: &str, value: &Value) -> Result<Vec<String>, 
         .collect()
 }
 
-fn include(document: &Document, at: &str, value: &Value) -> Result<Vec<String>, Diagnostic> {
+fn include(
+    document: &Document,
+    folder: &str,
+    at: &str,
+    value: &Value,
+) -> Result<Vec<String>, Diagnostic> {
     let paths = strings(document, at, value)?;
     paths
         .into_iter()
@@ -226,7 +231,9 @@ fn include(document: &Document, at: &str, value: &Value) -> Result<Vec<String>, 
                 .to_owned();
             let wrong = clean.is_empty()
                 || clean.starts_with('/')
-                || clean.split('/').any(|part| part == ".." || part.is_empty());
+                || clean
+                    .split('/')
+                    .any(|part| matches!(part, "" | "." | ".."));
             if wrong {
                 return Err(document
                     .wrong(
@@ -235,7 +242,23 @@ fn include(document: &Document, at: &str, value: &Value) -> Result<Vec<String>, 
                     )
                     .hint("for instance \"scripts/common\""));
             }
+            if is_packers(folder, &clean) {
+                return Err(document
+                    .wrong(
+                        at,
+                        format!("`include` names {path:?}, which Packer would read as a template or as values though nobody looked at it"),
+                    )
+                    .hint("make a template of it: templates/.pkr.hcl, templates/.pkrvars.hcl"));
+            }
             Ok(clean)
         })
         .collect()
+}
+
+/// Whether a file lies where Packer, or the way in which it is started, takes it for a template or for values. Those of a step's own
+/// folder never count unless they are rendered.
+fn is_packers(folder: &str, path: &str) -> bool {
+    let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let ends = ["pkr.hcl", "pkr.json", "pkrvars.hcl", "pkrvars.json"];
+    above == folder && ends.iter().any(|end| name.ends_with(end))
 }

@@ -62,6 +62,31 @@ fn an_unknown_parent_is_shown_with_the_nearest_step() {
 }
 
 #[test]
+fn an_include_names_neither_what_packer_would_read_nor_a_path_in_disguise() {
+    for path in [
+        "packer_workspaces/b/z.pkrvars.hcl",
+        "./packer_workspaces/b/z.auto.pkrvars.json",
+        "packer_workspaces/b/more.pkr.hcl",
+        "packer_workspaces/b/more.pkr.json",
+        "packer_workspaces/./b/z.pkrvars.hcl",
+        "packer_workspaces/b/./z.pkrvars.hcl",
+        "packer_workspaces/b/../b/z.pkrvars.hcl",
+    ] {
+        let repo = sound();
+        repo.write("packer_workspaces/b/z.pkrvars.hcl", "p = \"/etc/shadow\"\n");
+        repo.write(
+            "packer_workspaces/b/step_param.json",
+            &format!(
+                "{{\"step_id\": \"b\", \"previous_step_id\": null, \"reconciler\": {{\"include\": [\"{path}\"]}}}}"
+            ),
+        );
+        check(&repo)
+            .refuses(&["`include`", path, "help:"])
+            .points_at("packer_workspaces/b/step_param.json:1:");
+    }
+}
+
+#[test]
 fn a_cycle_is_shown_whole() {
     let repo = sound();
     repo.write(
