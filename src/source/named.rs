@@ -16,6 +16,8 @@ pub struct Named {
     pub commit: Vec<u8>,
     /// Annotated tags, from the reference to the commit; mostly none.
     pub tags: Vec<Tag>,
+    /// Whether the name that led there is a branch's and a tag's at once, so that whoever may push decides which of them is meant.
+    pub is_ambiguous: bool,
 }
 
 /// An annotated tag.
@@ -39,7 +41,12 @@ impl Store {
                 unreadable(self.place(), &what, &error)
             };
             let (start, reference) = self.pointed(repository, rev).map_err(failed)?;
-            chain(repository, start, reference).map_err(failed)
+            let name = rev.or(self.followed_name());
+            let named = chain(repository, start, reference).map_err(failed)?;
+            Ok(Named {
+                is_ambiguous: name.is_some_and(|name| is_ambiguous(repository, name)),
+                ..named
+            })
         })?;
         if named.revision != revision {
             return Err(SourceError::Transient {
@@ -60,9 +67,9 @@ impl Store {
             (Some(rev), _) => repository.revparse_ext(rev)?,
             (None, None) => return Ok((repository.head()?.peel_to_commit()?.id(), None)),
             (None, Some(name)) => {
-                let reference = ["refs/heads/", "refs/tags/", ""]
-                    .iter()
-                    .find_map(|folder| repository.find_reference(&format!("{folder}{name}")).ok());
+                let reference = full_names(name)
+                    .into_iter()
+                    .find_map(|full| repository.find_reference(&full).ok());
                 let reference = reference.ok_or_else(|| git2::Error::from_str("it is gone"))?;
                 let gone = || git2::Error::from_str("it names nothing");
                 let target = reference.resolve()?.target().ok_or_else(gone)?;
@@ -75,6 +82,25 @@ impl Store {
         });
         Ok((object.id(), name))
     }
+}
+
+/// Where a followed name is looked for. One that is written out is what it says: whoever may push could make a branch `refs/tags/v1`.
+pub(super) fn full_names(name: &str) -> Vec<String> {
+    if name.starts_with("refs/") {
+        return vec![name.to_owned()];
+    }
+    ["refs/heads/", "refs/tags/", ""]
+        .map(|folder| format!("{folder}{name}"))
+        .to_vec()
+}
+
+fn is_ambiguous(repository: &Repository, name: &str) -> bool {
+    let is_there = |folder: &str| {
+        repository
+            .find_reference(&format!("{folder}{name}"))
+            .is_ok()
+    };
+    is_there("refs/heads/") && is_there("refs/tags/")
 }
 
 fn chain(
@@ -93,6 +119,7 @@ fn chain(
                 revision: Revision::new(at.to_string()),
                 commit: raw,
                 tags,
+                is_ambiguous: false,
             });
         }
         tags.push(Tag {

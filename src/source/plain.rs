@@ -62,7 +62,8 @@ impl PlainRepository {
 
     /// The commit that a branch names.
     pub(super) fn tip(&self, branch: &str) -> Option<Revision> {
-        if !is_plain_name(branch) {
+        // A name that is written out is not looked for below the branches.
+        if !is_plain_name(branch) || branch.starts_with("refs/") {
             return None;
         }
         let name = format!("refs/heads/{branch}");

@@ -13,6 +13,7 @@ use git2::{ErrorCode, ObjectType, Oid, Repository};
 use crate::diagnostic::Diagnostic;
 use crate::ids::Revision;
 use crate::source::error::{listed, no_such, refused, unreadable};
+use crate::source::named::full_names;
 use crate::source::{CommitFacts, SourceError};
 
 /// A store that is opened when it is first needed.
@@ -176,12 +177,7 @@ impl Store {
     }
 
     fn followed(&self, repository: &Repository, name: &str) -> Result<Oid, SourceError> {
-        let candidates = [
-            format!("refs/heads/{name}"),
-            format!("refs/tags/{name}"),
-            name.to_owned(),
-        ];
-        for full in candidates {
+        for full in full_names(name) {
             match repository.find_reference(&full) {
                 Ok(reference) => {
                     return reference

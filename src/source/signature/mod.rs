@@ -54,6 +54,12 @@ pub enum Refusal {
     /// The tag was signed under another name.
     #[error("is a tag that was signed under another name, `{0}`")]
     OtherName(String),
+    /// Whoever may push decides which of two references the name means.
+    #[error("cannot be trusted: its name is a branch's and a tag's at once")]
+    TwoReferences,
+    /// An unsigned tag gives a signed one another name.
+    #[error("cannot be trusted: it is a tag of a tag")]
+    TagOfTag,
     /// It does not fit the object.
     #[error(
         "has a signature that does not fit it ({said}): it was altered, or the signature was copied"
@@ -116,6 +122,11 @@ impl Refusal {
                 "sign it: git commit --amend --no-edit -S, and push; or push a signed commit on top"
                     .to_owned()
             }
+            Self::TwoReferences => {
+                "find out who pushed the second; remove it, or follow one by its full name: reference: refs/heads/…, or refs/tags/…"
+                    .to_owned()
+            }
+            Self::TagOfTag => "tag the commit itself, and sign that tag".to_owned(),
             Self::OtherName(_) => "a tag was moved: make and sign one of this name".to_owned(),
             Self::Forged { .. } => {
                 "find out who pushed it and how; push a signed commit to go on".to_owned()
@@ -141,6 +152,12 @@ impl Refusal {
 /// Verifies what git names. The first signed object on the way from the reference to the commit has to be good: a signed tag vouches
 /// for its commit, and where there is none the commit has to vouch for itself.
 pub fn verify(policy: &SignaturePolicy, git_dir: &Path, named: &Named) -> Result<Signer, Refusal> {
+    if named.is_ambiguous {
+        return Err(Refusal::TwoReferences);
+    }
+    if named.tags.len() > 1 {
+        return Err(Refusal::TagOfTag);
+    }
     for tag in &named.tags {
         if let Some(signed) = object::tag(&tag.raw)? {
             same_name(tag)?;

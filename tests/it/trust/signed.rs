@@ -211,6 +211,31 @@ fn a_signed_tag_vouches_for_its_commit_under_its_own_name_only() {
 }
 
 #[test]
+fn who_may_push_only_gives_no_signed_tag_another_name() {
+    let guarded = guarded();
+    let (repo, keys) = (&guarded.repo, &guarded.keys);
+    repo.commit("not signed");
+    keys.git(repo, "ada", &["tag", "-s", "-m", "old", "v1"]);
+    let following = |name: &'static str| [SIGNED, &[name]].concat();
+    // An unsigned tag around a signed one.
+    repo.git(&["tag", "-a", "-m", "pushed", "v2", "v1"]);
+    guarded
+        .ask(&following("reference: v2"))
+        .refuses(&["it is a tag of a tag", "tag the commit itself"]);
+    // A branch of a tag's name, at another signed commit.
+    guarded.ask(&following("reference: v1")).plans();
+    keys.commit(repo, "ada");
+    repo.git(&["branch", "v1"]);
+    guarded.refuses(&["a branch's and a tag's at once", "refs/tags/"]);
+    guarded.ask(&following("reference: refs/tags/v1")).plans();
+    // A branch that is called what a tag is called in full.
+    repo.git(&["update-ref", "refs/heads/refs/tags/v1", "HEAD"]);
+    let tagged = repo.git(&["rev-parse", "refs/tags/v1^{commit}"]);
+    let plan = guarded.run(&["plan", "--offline", "--json"]);
+    assert!(plan.out.contains(&tagged), "{plan:#?}");
+}
+
+#[test]
 fn what_says_who_may_sign_must_be_there_and_nobody_elses_to_write() {
     use std::os::unix::fs::PermissionsExt as _;
     let guarded = guarded();
