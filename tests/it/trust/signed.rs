@@ -229,10 +229,9 @@ fn who_may_push_only_gives_no_signed_tag_another_name() {
     guarded.refuses(&["a branch's and a tag's at once", "refs/tags/"]);
     guarded.ask(&following("reference: refs/tags/v1")).plans();
     // A branch that is called what a tag is called in full.
+    repo.write("more", "1").commit("not signed either");
     repo.git(&["update-ref", "refs/heads/refs/tags/v1", "HEAD"]);
-    let tagged = repo.git(&["rev-parse", "refs/tags/v1^{commit}"]);
-    let plan = guarded.run(&["plan", "--offline", "--json"]);
-    assert!(plan.out.contains(&tagged), "{plan:#?}");
+    guarded.plans();
 }
 
 #[test]
