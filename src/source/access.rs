@@ -19,6 +19,9 @@ use crate::source::fetcher::this_program;
 /// The user name that servers expect beside a token when the URL names none.
 const TOKEN_USER: &str = "x-access-token";
 
+/// So many bytes are taken of a remote in one fetch. A mirror holds branches and tags only; one that is larger holds what git is not for.
+pub const MOST_FETCHED_BYTES: usize = 4 << 30;
+
 /// What a remote repository is reached with.
 #[derive(Clone, Debug)]
 pub struct Access {
@@ -28,6 +31,8 @@ pub struct Access {
     pub token_env: Option<String>,
     /// A fetch during which nothing arrives for so long is given up.
     pub timeout: Duration,
+    /// A fetch that brings more bytes than this is ended: whoever may push could fill the disk.
+    pub most_bytes: usize,
     /// The program that runs the fetch: this one, but for tests.
     pub program: PathBuf,
 }
@@ -38,6 +43,7 @@ impl Default for Access {
             ssh_key: None,
             token_env: None,
             timeout: Duration::from_mins(1),
+            most_bytes: MOST_FETCHED_BYTES,
             program: this_program(),
         }
     }

@@ -33,6 +33,8 @@ pub(super) struct Fetch {
     pub(super) place: String,
     /// What is offered to the server.
     pub(super) keys: Keys,
+    /// More bytes than this are not taken.
+    pub(super) most_bytes: usize,
 }
 
 /// How far a fetch has come, for the one who waits.
@@ -40,6 +42,7 @@ struct Progress {
     start: Instant,
     last_millis: AtomicU64,
     given_up: AtomicBool,
+    too_much: AtomicBool,
 }
 
 impl Progress {
@@ -68,6 +71,7 @@ impl Fetch {
             start: Instant::now(),
             last_millis: AtomicU64::new(0),
             given_up: AtomicBool::new(false),
+            too_much: AtomicBool::new(false),
         });
         let (done, result) = mpsc::channel();
         let seen = Arc::clone(&progress);
@@ -95,8 +99,19 @@ impl Fetch {
 
     fn work(&self, progress: &Arc<Progress>) -> Result<(), SourceError> {
         let offered = Rc::default();
-        self.transfer(progress, &offered)
-            .map_err(|error| self.failed(&error, &offered.borrow()))
+        self.transfer(progress, &offered).map_err(|error| {
+            if progress.too_much.load(Ordering::Relaxed) {
+                return SourceError::Person(
+                    Diagnostic::new(format!(
+                        "{} sends more than {} MiB; the fetch was ended, and nothing of it is kept",
+                        self.place,
+                        self.most_bytes >> 20
+                    ))
+                    .hint("find out who pushed what; large files belong into S3"),
+                );
+            }
+            self.failed(&error, &offered.borrow())
+        })
     }
 
     fn transfer(
@@ -114,7 +129,13 @@ impl Fetch {
         let mut callbacks = self.keys.callbacks(offered);
         let (text, objects) = (Arc::clone(progress), Arc::clone(progress));
         callbacks.sideband_progress(move |_| text.arrived());
-        callbacks.transfer_progress(move |_| objects.arrived());
+        let most = self.most_bytes;
+        callbacks.transfer_progress(move |so_far| {
+            if so_far.received_bytes() > most {
+                objects.too_much.store(true, Ordering::Relaxed);
+            }
+            objects.arrived() && !objects.too_much.load(Ordering::Relaxed)
+        });
         let mut options = FetchOptions::new();
         options
             .remote_callbacks(callbacks)
@@ -252,6 +273,7 @@ mod tests {
             url: url.to_owned(),
             place: url.to_owned(),
             keys: Keys::find(&Access::default(), url).unwrap(),
+            most_bytes: usize::MAX,
         };
         match fetch.failed(&git2::Error::new(code, class, said), offered) {
             SourceError::Person(told) => {

@@ -26,6 +26,7 @@ struct Job {
     url: String,
     place: String,
     keys: Keys,
+    most_bytes: usize,
     patience_millis: u64,
 }
 
@@ -65,6 +66,7 @@ fn ask(program: &Path, fetch: Fetch, patience: Duration) -> std::io::Result<Answ
         url: fetch.url,
         place: fetch.place,
         keys: fetch.keys,
+        most_bytes: fetch.most_bytes,
         patience_millis: u64::try_from(patience.as_millis()).unwrap_or(u64::MAX),
     })?;
     let mut child = Command::new(program)
@@ -101,6 +103,7 @@ pub fn serve() -> std::io::Result<()> {
         url: job.url,
         place: job.place,
         keys: job.keys,
+        most_bytes: job.most_bytes,
     };
     let answer = match fetch.run(Duration::from_millis(job.patience_millis)) {
         Ok(()) => Answer::Done,

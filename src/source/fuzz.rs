@@ -34,6 +34,6 @@ fn tree(bytes: &[u8]) -> Option<Files> {
     let repository = Repository::from_odb(odb).ok()?;
     let mut files = Files::new();
     let reader = Reader::new(&repository, "memory").ok()?;
-    reader.walk(tree, "folder", "", &mut files).ok()?;
+    reader.walk(tree, "folder", &mut files).ok()?;
     Some(files)
 }

@@ -97,6 +97,7 @@ impl GitSource for RemoteRepository {
             url: self.url.clone(),
             place: self.place(),
             keys,
+            most_bytes: self.access.most_bytes,
         };
         fetcher::run(&self.access.program, fetch, self.access.timeout)
     }

@@ -102,7 +102,7 @@ impl GitTree for CommitTree {
 
     fn files(&self, tree: ObjectId, path: &str) -> Result<Files, SourceError> {
         let mut files = Files::new();
-        self.read(|reader| reader.walk(oid(tree), path, "", &mut files))?;
+        self.read(|reader| reader.walk(oid(tree), path, &mut files))?;
         Ok(files)
     }
 }
@@ -156,12 +156,12 @@ impl<'r> Reader<'r> {
             .collect()
     }
 
-    fn blob(&self, blob: Oid, path: &str) -> Result<Arc<[u8]>, SourceError> {
-        let failed = |error: git2::Error| {
+    /// How large a file is; refuses what is none, or is too large.
+    fn size(&self, blob: Oid, path: &str) -> Result<u64, SourceError> {
+        let (size, kind) = self.odb.read_header(blob).map_err(|error| {
             let what = if path.is_empty() { "a file" } else { path };
             unreadable(self.place, what, &error)
-        };
-        let (size, kind) = self.odb.read_header(blob).map_err(failed)?;
+        })?;
         if size as u64 > MAX_FILE_BYTES {
             return Err(too_large(size, path));
         }
@@ -170,38 +170,84 @@ impl<'r> Reader<'r> {
                 Diagnostic::new(format!("is a {}, not a file", kind.str())).in_file(path),
             ));
         }
+        Ok(size as u64)
+    }
+
+    fn blob(&self, blob: Oid, path: &str) -> Result<Arc<[u8]>, SourceError> {
+        self.size(blob, path)?;
+        let failed = |error: git2::Error| {
+            let what = if path.is_empty() { "a file" } else { path };
+            unreadable(self.place, what, &error)
+        };
         let object = self.odb.read(blob).map_err(failed)?;
         Ok(Arc::from(object.data()))
     }
 
+    /// Takes in all files below a tree, as far as [`MOST_FILES`], [`DEEPEST_FOLDER`] and [`MOST_BYTES`] allow. A tree costs nothing to
+    /// make that is deeper than any stack, or that names one subtree again and again.
     pub(super) fn walk(
         &self,
         tree: Oid,
         folder: &str,
-        prefix: &str,
         files: &mut Files,
     ) -> Result<(), SourceError> {
-        for entry in self.entries(tree, &format!("{folder}/{prefix}"))? {
-            let path = format!("{prefix}{}", entry.name);
-            if entry.kind == EntryKind::Tree {
-                self.walk(oid(entry.id), folder, &format!("{path}/"), files)?;
-                continue;
-            }
-            let content = match entry.kind {
-                EntryKind::Submodule => Arc::from([].as_slice()),
-                _ => self.blob(oid(entry.id), &format!("{folder}/{path}"))?,
-            };
-            files.insert(
-                path,
-                SourceFile {
+        let mut waiting = vec![(tree, String::new(), 0)];
+        let (mut folders, mut bytes) = (0, 0);
+        while let Some((tree, prefix, depth)) = waiting.pop() {
+            folders += 1;
+            for entry in self.entries(tree, &format!("{folder}/{prefix}"))? {
+                let path = format!("{prefix}{}", entry.name);
+                if entry.kind == EntryKind::Tree {
+                    if depth == DEEPEST_FOLDER {
+                        let said = format!("folders are more than {DEEPEST_FOLDER} deep");
+                        return Err(too_much(said, folder));
+                    }
+                    waiting.push((oid(entry.id), format!("{path}/"), depth + 1));
+                    continue;
+                }
+                let content = match entry.kind {
+                    EntryKind::Submodule => Arc::from([].as_slice()),
+                    _ => {
+                        let at = format!("{folder}/{path}");
+                        bytes += self.size(oid(entry.id), &at)?;
+                        if bytes > MOST_BYTES {
+                            let said = format!("files have more than {} MB", MOST_BYTES >> 20);
+                            return Err(too_much(said, folder));
+                        }
+                        self.blob(oid(entry.id), &at)?
+                    }
+                };
+                let file = SourceFile {
                     kind: entry.kind,
                     id: entry.id,
                     content,
-                },
-            );
+                };
+                files.insert(path, file);
+            }
+            if files.len() + folders + waiting.len() > MOST_FILES {
+                let said = format!("there are more than {MOST_FILES} files and folders");
+                return Err(too_much(said, folder));
+            }
         }
         Ok(())
     }
+}
+
+/// Folders below a step's are read as deep as this.
+pub(super) const DEEPEST_FOLDER: usize = 64;
+
+/// So many files and folders are read below one folder.
+pub(super) const MOST_FILES: usize = 100_000;
+
+/// So many bytes are read below one folder: they are held in memory while a step is looked at.
+pub(super) const MOST_BYTES: u64 = 1 << 30;
+
+fn too_much(said: String, folder: &str) -> SourceError {
+    SourceError::Person(
+        Diagnostic::new(format!("is not read: {said}"))
+            .in_file(folder)
+            .hint("keep what a step does not need out of its folder and of what it includes; large files belong into S3"),
+    )
 }
 
 /// What git never writes as a name and `git fsck` refuses, but a tree made by hand can hold: it would lead somewhere else when the

@@ -122,6 +122,29 @@ fn the_default_branch_of_the_remote_is_followed_whatever_its_name() {
 }
 
 #[test]
+fn a_remote_that_sends_more_than_may_be_taken_is_left_and_says_so() {
+    let server = Repo::new();
+    let noise: String = (0..40_000_u64)
+        .map(|at| format!("{:x}", at.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
+        .collect();
+    server.write("large", &noise);
+    server.commit("large");
+    let access = |most_bytes| Access {
+        most_bytes,
+        ..Access::default()
+    };
+    let mirror = follow(&url(server.path()), None, access(10_000));
+    let Err(SourceError::Person(told)) = mirror.source.fetch() else {
+        panic!("the fetch was not ended");
+    };
+    assert!(told.message.contains("the fetch was ended"), "{told}");
+    follow(&url(server.path()), None, access(10_000_000))
+        .source
+        .fetch()
+        .unwrap();
+}
+
+#[test]
 fn an_empty_remote_says_so() {
     let server = Repo::bare();
     let mirror = follow(&url(server.path()), None, Access::default());

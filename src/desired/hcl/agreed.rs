@@ -190,7 +190,7 @@ mod tests {
             "x = ".to_owned() + &"f(".repeat(many),
             "x = [for a in ".to_owned() + &"[for a in ".repeat(many / 2),
             "/*".repeat(many),
-            (0..many / 2).fold("x = {".to_owned(), |mut all, at| {
+            (0..4096).fold("x = {".to_owned(), |mut all, at| {
                 let _ = writeln!(all, "a{at}=1");
                 all
             }) + "}\n",
@@ -198,7 +198,7 @@ mod tests {
         for text in texts {
             let begun = Instant::now();
             let _ = parse("x.pkr.hcl", &text);
-            assert!(begun.elapsed().as_secs() < 20, "{}", &text[..20]);
+            assert!(begun.elapsed().as_secs() < 60, "{}", &text[..20]);
         }
         let large = "#".repeat(MOST_BYTES + 1);
         assert!(
