@@ -149,3 +149,47 @@ fn what_takes_away_is_held_to_what_a_build_made() {
         }
     }
 }
+
+#[test]
+fn the_documents_together_take_no_recorded_image_and_no_instance_of_anybody_else() {
+    let all: Vec<Value> = ["daemon.json", "cleanup.json", "packer.json"]
+        .iter()
+        .flat_map(|name| policy(name))
+        .collect();
+    let of = |action: &str, effect: &str| -> Vec<&Value> {
+        all.iter()
+            .filter(|one| {
+                one["Effect"] == effect && texts(&one["Action"]).contains(&action.to_owned())
+            })
+            .collect()
+    };
+    // Without its fingerprint a recorded image could be removed. A call that names no tag takes all of them.
+    let fingerprint = "reconciler:fingerprint";
+    let denied = of("ec2:DeleteTags", "Deny");
+    assert_eq!(denied.len(), 1);
+    assert_eq!(
+        denied[0]["Condition"]["ForAnyValue:StringEquals"]["aws:TagKeys"],
+        fingerprint
+    );
+    for one in of("ec2:DeleteTags", "Allow") {
+        assert_eq!(one["Condition"]["Null"]["aws:TagKeys"], "false", "{one}");
+        assert_eq!(one["Resource"], denied[0]["Resource"]);
+    }
+    // By its name an instance could be ended.
+    for one in of("ec2:CreateTags", "Allow") {
+        let instances = texts(&one["Resource"])
+            .iter()
+            .any(|of| of.contains("instance/"));
+        let action = &one["Condition"]["StringEquals"]["ec2:CreateAction"];
+        assert!(!instances || *action == "RunInstances", "{one}");
+    }
+    for shares in ["ec2:ModifyImageAttribute", "ec2:ModifySnapshotAttribute"] {
+        assert!(of(shares, "Allow").is_empty(), "{shares}");
+    }
+}
+
+#[test]
+fn the_service_writes_no_core_which_would_hold_secrets() {
+    let unit = fs::read_to_string(folder("deploy/reconciler.service")).unwrap();
+    assert!(unit.lines().any(|line| line == "LimitCORE=0"));
+}
