@@ -200,22 +200,21 @@ impl<'r> Reader<'r> {
                 if entry.kind == EntryKind::Tree {
                     if depth == DEEPEST_FOLDER {
                         let said = format!("folders are more than {DEEPEST_FOLDER} deep");
-                        return Err(too_much(said, folder));
+                        return Err(too_much(&said, folder));
                     }
                     waiting.push((oid(entry.id), format!("{path}/"), depth + 1));
                     continue;
                 }
-                let content = match entry.kind {
-                    EntryKind::Submodule => Arc::from([].as_slice()),
-                    _ => {
-                        let at = format!("{folder}/{path}");
-                        bytes += self.size(oid(entry.id), &at)?;
-                        if bytes > MOST_BYTES {
-                            let said = format!("files have more than {} MB", MOST_BYTES >> 20);
-                            return Err(too_much(said, folder));
-                        }
-                        self.blob(oid(entry.id), &at)?
+                let content = if entry.kind == EntryKind::Submodule {
+                    Arc::from([].as_slice())
+                } else {
+                    let at = format!("{folder}/{path}");
+                    bytes += self.size(oid(entry.id), &at)?;
+                    if bytes > MOST_BYTES {
+                        let said = format!("files have more than {} MB", MOST_BYTES >> 20);
+                        return Err(too_much(&said, folder));
                     }
+                    self.blob(oid(entry.id), &at)?
                 };
                 let file = SourceFile {
                     kind: entry.kind,
@@ -226,7 +225,7 @@ impl<'r> Reader<'r> {
             }
             if files.len() + folders + waiting.len() > MOST_FILES {
                 let said = format!("there are more than {MOST_FILES} files and folders");
-                return Err(too_much(said, folder));
+                return Err(too_much(&said, folder));
             }
         }
         Ok(())
@@ -242,7 +241,7 @@ pub(super) const MOST_FILES: usize = 100_000;
 /// So many bytes are read below one folder: they are held in memory while a step is looked at.
 pub(super) const MOST_BYTES: u64 = 1 << 30;
 
-fn too_much(said: String, folder: &str) -> SourceError {
+fn too_much(said: &str, folder: &str) -> SourceError {
     SourceError::Person(
         Diagnostic::new(format!("is not read: {said}"))
             .in_file(folder)

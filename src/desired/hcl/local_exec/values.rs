@@ -142,8 +142,7 @@ impl<'a> Values<'a> {
                 Element::Interpolation(inner) if inner.strip == Strip::None => {
                     self.at(&inner.expr, depth + 1)?
                 }
-                Element::Interpolation(_) => return None,
-                Element::Directive(_) => return None,
+                Element::Interpolation(_) | Element::Directive(_) => return None,
             };
             if texts.len() * parts.len() > MOST {
                 return None;
