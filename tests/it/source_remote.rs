@@ -124,10 +124,10 @@ fn the_default_branch_of_the_remote_is_followed_whatever_its_name() {
 #[test]
 fn a_remote_that_sends_more_than_may_be_taken_is_left_and_says_so() {
     let server = Repo::new();
-    let noise: String = (0..40_000_u64)
-        .map(|at| format!("{:x}", at.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
+    let noise: Vec<String> = (0..40_000_u64)
+        .map(|at| at.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_string())
         .collect();
-    server.write("large", &noise);
+    server.write("large", &noise.concat());
     server.commit("large");
     let access = |most_bytes| Access {
         most_bytes,

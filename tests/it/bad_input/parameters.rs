@@ -76,7 +76,7 @@ fn an_include_names_neither_what_packer_would_read_nor_a_path_in_disguise() {
         repo.write("packer_workspaces/b/z.pkrvars.hcl", "p = \"/etc/shadow\"\n");
         repo.write(
             "packer_workspaces/b/step_param.json",
-            &format!(
+            format!(
                 "{{\"step_id\": \"b\", \"previous_step_id\": null, \"reconciler\": {{\"include\": [\"{path}\"]}}}}"
             ),
         );
