@@ -72,12 +72,14 @@ bench: tools
 
 # What `make test` does in small: SIGKILL at random moments, every row of the crash matrix, every fault of the table.
 ROUNDS ?= 200
+SEEDS ?= 100000
 SEED ?=
 
 soak: tools
 	@$(MAKE) --no-print-directory run-soak
 
 run-soak:
+	RECONCILER_TEST_SEEDS=$(SEEDS) cargo test --locked --lib simulation::whatever -- --nocapture
 	ROUNDS=$(ROUNDS) SEED=$(SEED) cargo test --locked --test it kill_loop -- --nocapture
 	RECONCILER_CRASH_ROWS=all cargo test --locked --test it crash_matrix -- --nocapture
 	RECONCILER_FAULT_SEED=$(SEED) cargo test --locked --test it faults -- --include-ignored --nocapture

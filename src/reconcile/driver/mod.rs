@@ -7,7 +7,7 @@ mod charge;
 mod event;
 mod follow;
 mod orders;
-mod patience;
+pub(in crate::reconcile) mod patience;
 mod pause;
 mod round;
 mod shutdown;

@@ -21,7 +21,7 @@ const LONGEST: Duration = Duration::from_mins(5);
 
 /// What is tried.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Matter {
+pub(in crate::reconcile) enum Matter {
     /// A pass over a workflow.
     Workflow(Place),
     /// Looking after the builds of a workflow that a pass could not act on.
@@ -52,7 +52,7 @@ const STALE: SignedDuration = SignedDuration::from_mins(10);
 
 /// What was tried, how often and until when it is left alone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Patience {
+pub(in crate::reconcile) struct Patience {
     tried: HashMap<Matter, Tried>,
 }
 
@@ -70,7 +70,7 @@ struct Tried {
 impl Patience {
     /// Something was tried, and may have to be tried again. `jitter` from 0 to 1 spreads the second half of the wait. Returns until when
     /// it is left alone.
-    pub(super) fn note(
+    pub(in crate::reconcile) fn note(
         &mut self,
         matter: Matter,
         revision: Option<&Revision>,
@@ -124,13 +124,13 @@ impl Patience {
     }
 
     /// All is well with it.
-    pub(super) fn forget(&mut self, matter: &Matter) {
+    pub(in crate::reconcile) fn forget(&mut self, matter: &Matter) {
         self.tried.remove(matter);
     }
 
     /// Until when it is left alone; none: it may be tried. Another commit is another matter. Where the clock was set back behind the last
     /// try, nobody knows how long ago that was: it may be tried, so a wait is never longer than it was meant to be.
-    pub(super) fn holds(
+    pub(in crate::reconcile) fn holds(
         &self,
         matter: &Matter,
         revision: Option<&Revision>,

@@ -32,7 +32,7 @@ use crate::workflow::WorkflowParams;
 
 /// A repository's name and a folder in it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Place {
+pub(in crate::reconcile) struct Place {
     pub(super) site: String,
     pub(super) folder: String,
 }
@@ -40,7 +40,7 @@ pub(super) struct Place {
 /// A workflow, where it was found and where its records are. With another id, or records elsewhere, it is another one: what was begun under
 /// the old ones is carried to its end under them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct WorkflowKey {
+pub(in crate::reconcile) struct WorkflowKey {
     pub(super) site: String,
     pub(super) folder: String,
     pub(super) id: WorkflowId,

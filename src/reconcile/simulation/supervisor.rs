@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::clockwork::{Handle, Kind};
-use super::world::{Bug, Outcome, SILENCE, workflow};
+use super::world::{Bug, Ending, ModelImage, Outcome, SILENCE, workflow};
 use crate::build::{BuildOutcome, Exit, PackerStage};
 use crate::catalog::Leftovers;
 use crate::clock::Moment;
@@ -13,14 +13,24 @@ use crate::ids::{BuildId, StepId};
 use crate::inventory::beat::{Answer, Beat, Sign};
 
 /// Runs one build.
-pub(super) async fn supervise(at: Handle, id: BuildId, step: StepId, start_before: Moment) {
-    let short = at.world().dice.between(1, 50);
+pub(super) async fn supervise(
+    at: Handle,
+    id: BuildId,
+    step: StepId,
+    (token, start_before): (u64, Moment),
+) {
+    let short = {
+        let mut world = at.world();
+        let most = if world.misfortune(30) { 40_000 } else { 50 };
+        world.dice.between(1, most)
+    };
     at.sleep(Duration::from_millis(short)).await;
     let careless = at.world().has(Bug::StartsWithoutLease);
     if at.now() >= start_before && !careless {
         at.world().end(&id, Outcome::Unknown);
         return;
     }
+    at.world().starts_packer(token, at.host);
     at.world().start(&id);
     let mute = at.world().hosts[at.host].mute;
     if !mute {
@@ -31,11 +41,11 @@ pub(super) async fn supervise(at: Handle, id: BuildId, step: StepId, start_befor
     at.world().end(&id, outcome);
 }
 
-/// Sleeps, and says whether it is to end.
+/// Works for a while. Says whether it may go on.
 async fn works(at: &Handle, id: &BuildId, low: u64, high: u64) -> bool {
     let time = at.world().dice.between(low, high);
     at.sleep(Duration::from_millis(time)).await;
-    !at.world().builds[id].cancelled
+    at.world().builds[id].ending.is_none()
 }
 
 async fn packer(at: &Handle, id: &BuildId) -> Outcome {
@@ -56,10 +66,25 @@ async fn packer(at: &Handle, id: &BuildId) -> Outcome {
     if !at.world().create_image(id, takes) {
         return Outcome::NameTaken;
     }
-    if !works(at, id, takes, takes + 5_000).await {
-        return Outcome::Failed;
+    // It waits for the image, then puts tags on it and the like.
+    if works(at, id, takes, takes + 5_000).await && works(at, id, 200, 3_000).await {
+        return Outcome::Made;
     }
-    Outcome::Made
+    let mut world = at.world();
+    let (name, ending, now) = (
+        world.builds[id].name.clone(),
+        world.builds[id].ending,
+        world.now,
+    );
+    if ending == Some(Ending::Killed) {
+        return Outcome::Unknown;
+    }
+    // Packer removes an image that it has seen to be whole; one that is on its way it leaves.
+    let whole = |image: &ModelImage| image.by.as_ref() == Some(id) && image.ready_at <= now;
+    if world.images.get(&name).is_some_and(whole) {
+        world.remove_image(&name, "Packer");
+    }
+    Outcome::Failed
 }
 
 async fn beat(at: Handle, id: BuildId, step: StepId) {
@@ -85,16 +110,29 @@ async fn beat(at: Handle, id: BuildId, step: StepId) {
             sign,
         };
         let answer = at.call(|world| world.beat(beat)).await;
+        let ending = how_to_end(&at, &id);
         if let Ok(Answer::GivenUp) = answer
             && let Some(build) = at.world().builds.get_mut(&id)
         {
-            build.cancelled = true;
+            build.ending = Some(ending);
             return;
         }
         if outcome.is_some() && answer.is_ok() {
             return;
         }
         at.sleep(Duration::from_millis(SILENCE / 6)).await;
+    }
+}
+
+/// A Packer of a build that was given up: what it would remove may be recorded by now.
+fn how_to_end(at: &Handle, id: &BuildId) -> Ending {
+    let world = at.world();
+    let image = world.images.get(&world.builds[id].name);
+    let made = image.is_some_and(|image| image.by.as_ref() == Some(id));
+    if made && !world.has(Bug::AsksThePackerOfALostBuild) {
+        Ending::Killed
+    } else {
+        Ending::Asked
     }
 }
 
