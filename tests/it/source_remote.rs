@@ -127,7 +127,7 @@ fn a_remote_that_sends_more_than_may_be_taken_is_left_and_says_so() {
     let noise: Vec<String> = (0..40_000_u64)
         .map(|at| at.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_string())
         .collect();
-    server.write("large", &noise.concat());
+    server.write("large", noise.concat());
     server.commit("large");
     let access = |most_bytes| Access {
         most_bytes,
