@@ -22,7 +22,7 @@ use crate::reconcile::error::PassError;
 use crate::reconcile::evidence::{End, await_end, is_of_a_lost_build};
 use crate::reconcile::failure::consequence;
 use crate::reconcile::ports::Ports;
-use crate::reconcile::recovery::{Named, Ran, Recovery, State, decide, is_ours};
+use crate::reconcile::recovery::{Named, Ran, Recovery, State, decide, is_ours, made_while_it_ran};
 use crate::reconcile::start::taken_by;
 
 /// How long an image may take to become available after Packer has ended.
@@ -388,8 +388,7 @@ async fn clean(
 }
 
 impl Leftovers {
-    /// A failed build's image holds the name that the next try needs. It is this build's if Packer named it or if it is younger
-    /// than the build: the name contains the fingerprint, so nobody else makes one meanwhile.
+    /// A failed build's image holds the name that the next try needs.
     fn add_own_image(
         &mut self,
         attempt: &Attempt,
@@ -399,7 +398,7 @@ impl Leftovers {
         let Some(image) = image else { return };
         let named =
             outcome.is_some_and(|outcome| outcome.artifacts.iter().any(|(_, id)| *id == image.id));
-        if (named || image.created_at >= attempt.started_at) && !self.images.contains(&image.id) {
+        if (named || made_while_it_ran(image, attempt)) && !self.images.contains(&image.id) {
             self.images.push(image.id.clone());
             self.snapshots.extend(image.snapshots.iter().cloned());
         }

@@ -156,13 +156,22 @@ const CREATED: SignedDuration = SignedDuration::from_mins(5);
 #[must_use]
 pub fn is_ours(image: &Image, attempt: &Attempt, ran: Ran) -> bool {
     let fingerprint = attempt.intent.fingerprint.to_string();
-    let made = image
-        .created_at
-        .saturating_add(CREATED)
-        .unwrap_or(Timestamp::MAX);
     image.tags.get(FINGERPRINT) == Some(&fingerprint)
         || attempt.ami_id.as_ref() == Some(&image.id)
-        || (ran == Ran::Perhaps && made >= attempt.started_at)
+        || (ran == Ran::Perhaps && is_young(image, attempt))
+}
+
+/// Whether an image of a build's name that nobody has recorded was made by it, if it ran: the name contains the fingerprint, and one that had
+/// been there before would have been seen at the start.
+#[must_use]
+pub fn made_while_it_ran(image: &Image, attempt: &Attempt) -> bool {
+    !image.tags.contains_key(FINGERPRINT) && is_young(image, attempt)
+}
+
+/// Whether it is not older than the build; EC2 tells the time of creation in whole seconds, and by its own clock.
+fn is_young(image: &Image, attempt: &Attempt) -> bool {
+    let made = image.created_at.saturating_add(CREATED);
+    made.unwrap_or(Timestamp::MAX) >= attempt.started_at
 }
 
 /// The tag that every recorded image carries (contract §4).
@@ -365,6 +374,21 @@ mod tests {
         let mut seen = attempt;
         seen.ami_id = Some(AmiId::new("ami-1"));
         assert!(is_ours(&made_at(50, None), &seen, Ran::Never));
+    }
+
+    #[test]
+    fn a_failed_build_made_what_is_as_young_and_nobody_has_recorded() {
+        let attempt = attempt();
+        let own = attempt.intent.fingerprint.to_string();
+        for (image, made) in [
+            (made_at(50, None), false),
+            // EC2 cuts the time of creation down to the second.
+            (made_at(59, None), true),
+            (made_at(70, None), true),
+            (made_at(70, Some(&own)), false),
+        ] {
+            assert_eq!(made_while_it_ran(&image, &attempt), made, "{image:?}");
+        }
     }
 
     #[test]
