@@ -27,13 +27,12 @@ fn play_all(seeds: &[u64]) -> Result<usize, u64> {
     let broken = Mutex::new(None::<u64>);
     let work = || {
         while let Some(&seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
-            match play(Game::of(seed)).0 {
-                Ok(took) => steps.fetch_add(took, Ordering::Relaxed),
-                Err(_) => {
-                    *broken.lock().unwrap() = Some(seed);
-                    next.fetch_max(seeds.len(), Ordering::Relaxed)
-                }
-            };
+            if let Ok(took) = play(Game::of(seed)).0 {
+                steps.fetch_add(took, Ordering::Relaxed);
+            } else {
+                *broken.lock().unwrap() = Some(seed);
+                next.fetch_max(seeds.len(), Ordering::Relaxed);
+            }
         }
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
