@@ -25,6 +25,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from datetime import datetime
 from urllib.parse import parse_qs, urlencode
 
 os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
@@ -257,7 +258,7 @@ def seed(name, image_id, region, owner=ACCOUNT, created=None):
     image.owner_id = owner
     complete(image)
     if created:
-        image.creation_date = created
+        image.creation_date = datetime.fromisoformat(created.replace("Z", "+00:00"))
     if image_id:
         del one.amis[image.id]
         image.id = image_id

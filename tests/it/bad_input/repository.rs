@@ -57,7 +57,7 @@ fn another_users_repository_is_refused_with_the_way_out() {
     let repo = sound();
     repo.commit("as it is");
     if std::process::Command::new("chown")
-        .args(["-R", "65534"])
+        .args(["-R", "65533"])
         .arg(repo.path())
         .status()
         .is_ok_and(|s| s.success())

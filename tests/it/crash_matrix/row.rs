@@ -137,7 +137,7 @@ impl Row {
         if self.is_supervisors() && self.action == Action::Stop {
             plot.configure_with(
                 &crate::harness::farm::packer(),
-                "timeout: 6s, grace: 1s",
+                "timeout: 10s, grace: 1s",
                 "",
             );
         }
