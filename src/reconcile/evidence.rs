@@ -19,7 +19,7 @@ use crate::reconcile::finish::catalog;
 use crate::reconcile::host::own_mark_with;
 use crate::reconcile::observe::Stillness;
 use crate::reconcile::ports::{Ports, silence};
-use crate::reconcile::recovery::{Evidence, Here, Life, Ran, State, state};
+use crate::reconcile::recovery::{Evidence, Here, Life, Ran, State, is_no_older, state};
 
 /// How long after its time limit even the supervisor of a lost host, whose clock may be off, has ended its build.
 const AFTERWARDS: SignedDuration = SignedDuration::from_mins(15);
@@ -235,13 +235,10 @@ pub(super) async fn is_of_a_lost_build(
     let beats = ports.inventory.beats(workflow).await?;
     Ok(beats.iter().any(|beat| {
         matches!(&beat.sign, Sign::GivenUp { ami_name, .. } if ami_name == name)
-            && beat.build_id.made_at().is_some_and(|began| {
-                image
-                    .created_at
-                    .saturating_add(SignedDuration::from_mins(5))
-                    .unwrap_or(Timestamp::MAX)
-                    >= began
-            })
+            && beat
+                .build_id
+                .made_at()
+                .is_some_and(|began| is_no_older(image, began))
     }))
 }
 

@@ -168,10 +168,15 @@ pub fn made_while_it_ran(image: &Image, attempt: &Attempt) -> bool {
     !image.tags.contains_key(FINGERPRINT) && is_young(image, attempt)
 }
 
-/// Whether it is not older than the build; EC2 tells the time of creation in whole seconds, and by its own clock.
 fn is_young(image: &Image, attempt: &Attempt) -> bool {
+    is_no_older(image, attempt.started_at)
+}
+
+/// Whether an image may have been made after a time of a host's clock; EC2 tells the time of creation in whole seconds, and by its own clock.
+#[must_use]
+pub fn is_no_older(image: &Image, began: Timestamp) -> bool {
     let made = image.created_at.saturating_add(CREATED);
-    made.unwrap_or(Timestamp::MAX) >= attempt.started_at
+    made.unwrap_or(Timestamp::MAX) >= began
 }
 
 /// The tag that every recorded image carries (contract §4).

@@ -59,6 +59,19 @@ fn log(farm: &Farm, host: &str) -> String {
         .collect()
 }
 
+/// The host stands still, with its build, after that has told what it made.
+#[track_caller]
+fn is_lost_once_it_has_told(farm: &Farm, one: usize) {
+    // The log's lines are told within a second.
+    farm.wait_until("what it made is told", |farm| {
+        farm.forget_calls();
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        farm.calls("dynamodb.UpdateItem") > 0
+    });
+    farm.signal(one, Signal::STOP);
+    signal_builds(farm, "one", Signal::STOP);
+}
+
 /// The lost host goes on: its build ends, and nothing of it is left.
 #[track_caller]
 fn comes_back(farm: &Farm, one: usize) {
@@ -84,14 +97,7 @@ fn its_build_is_cleaned_up_and_built_again_and_when_it_is_back_it_changes_nothin
     farm.wait_until("the image is asked for", |farm| {
         farm.calls("ec2.CreateImage") > 0 && log(farm, "one").contains("Instance ID")
     });
-    // The log's lines are told within a second.
-    farm.wait_until("what it made is told", |farm| {
-        farm.forget_calls();
-        std::thread::sleep(std::time::Duration::from_secs(2));
-        farm.calls("dynamodb.UpdateItem") > 0
-    });
-    farm.signal(one, Signal::STOP);
-    signal_builds(&farm, "one", Signal::STOP);
+    is_lost_once_it_has_told(&farm, one);
     farm.emulator.control_post("/_control/faults", &json!([]));
     farm.daemon_on("two");
     farm.wait_until("the other host has built it", |farm| {
@@ -143,14 +149,7 @@ fn its_image_stays_recorded_though_its_packer_would_take_it_away_when_it_is_ende
     farm.repo.commit("one step");
     let one = farm.daemon_on("one");
     farm.wait_until("the image is made", |_| packer.wrote("made").is_some());
-    // The log's lines are told within a second.
-    farm.wait_until("what it made is told", |farm| {
-        farm.forget_calls();
-        std::thread::sleep(std::time::Duration::from_secs(2));
-        farm.calls("dynamodb.UpdateItem") > 0
-    });
-    farm.signal(one, Signal::STOP);
-    signal_builds(&farm, "one", Signal::STOP);
+    is_lost_once_it_has_told(&farm, one);
     farm.daemon_on("two");
     farm.wait_until("the other host has recorded it", |farm| {
         farm.state_of("a") == "in-sync"
