@@ -15,6 +15,7 @@ mod jinja_corpus;
 mod kill_loop;
 mod limits;
 mod secrets;
+mod small_inputs;
 mod source_git;
 mod source_remote;
 mod trust;
