@@ -13,7 +13,7 @@ export OPENSSL_LIB_DIR := $(TOOLS)/root/usr/lib/$(shell cc -print-multiarch)
 export OPENSSL_STATIC := 1
 endif
 
-.PHONY: help tools demo test check bench soak run-soak mutants fuzz install generate generated
+.PHONY: help tools demo test check bench soak mutants fuzz install generate generated
 
 help:
 	@echo 'make demo      a small build farm comes up on this machine and tells its story'
@@ -21,7 +21,7 @@ help:
 	@echo 'make check     format, clippy, documentation, dependency policy, systemd unit, generated files'
 	@echo 'make fuzz      search for inputs that break a reader, by coverage; FUZZ_SECONDS for each target'
 	@echo 'make bench     the benchmarks of docs/benchmarks.md'
-	@echo 'make soak      the kill loop, the crash matrix and the fault table at length (ROUNDS=200, SEED=)'
+	@echo 'make soak      simulation, kill loop, crash matrix, fault table and storm at length; an hour or more (PARTS=, SEED=)'
 	@echo 'make mutants   proves that the tests catch the bugs of tests/mutants/ (half an hour)'
 	@echo 'make install   build for release and install below PREFIX ($(PREFIX)), DESTDIR honoured'
 	@echo 'make generate  write the generated files anew'
@@ -70,19 +70,9 @@ bench: tools
 	@cargo build --locked --release --bin reconciler --example seed_inventory
 	@exec $(TOOLS)/venv/bin/python scripts/bench
 
-# What `make test` does in small: SIGKILL at random moments, every row of the crash matrix, every fault of the table.
-ROUNDS ?= 200
-SEEDS ?= 100000
-SEED ?=
-
+# What `make test` does in small, at length: scripts/soak.py says which parts there are and what can be set.
 soak: tools
-	@$(MAKE) --no-print-directory run-soak
-
-run-soak:
-	RECONCILER_TEST_SEEDS=$(SEEDS) cargo test --locked --lib simulation::whatever -- --nocapture
-	ROUNDS=$(ROUNDS) SEED=$(SEED) cargo test --locked --test it kill_loop -- --nocapture
-	RECONCILER_CRASH_ROWS=all cargo test --locked --test it crash_matrix -- --nocapture
-	RECONCILER_FAULT_SEED=$(SEED) cargo test --locked --test it faults -- --include-ignored --nocapture
+	@exec $(TOOLS)/venv/bin/python scripts/soak.py
 
 # MUTANTS="name…" tries only those.
 mutants: tools

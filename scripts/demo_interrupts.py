@@ -36,7 +36,7 @@ def interrupted_after(seconds):
         time.sleep(0.05)
     left = [(pid, beginning) for pid, beginning in known if processes().get(pid, (0, 0, None))[2] == beginning]
     words = [Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace") for pid, _ in left]
-    print(f"SIGINT after {seconds:4.1f} s: exit code {demo.returncode}, {len(known)} processes seen, {len(left)} left {words}", flush=True)
+    print(f"figures: SIGINT after {seconds:4.1f} s: exit code {demo.returncode}, {len(known)} processes seen, {len(left)} left {words}", flush=True)
     said = demo.stderr.read().decode()
     return not left and (demo.returncode == 130 or (not sent and demo.returncode == 0)) and "Traceback" not in said
 

@@ -8,6 +8,7 @@ stands before the first section is `version X.Y.Z`. `[build 2]` is for the secon
 own takes `[build]`. Each line of a section is one act, and a section that ends without `exit` ends with 0:
 
     key, group, instance      make such a thing at EC2, as Packer does, and say so; `secretly` behind it says nothing
+    run FILE                  a script of the step's folder; if it fails, the build does, in Packer's words
     ungroup, unkey, terminate, unimage
                               remove it again; what EC2 refuses is said as an error, as Packer does
     image [NAME]              make the image of the name that the step's files ask for, or of another; `in REGION` elsewhere
@@ -53,7 +54,7 @@ def ec2(action, region, **form):
     body = "&".join(f"{quote_plus(key)}={quote_plus(str(value))}" for key, value in form.items())
     scope = f"{os.environ.get('AWS_ACCESS_KEY_ID', 'test')}/20260101/{region}/ec2/aws4_request"
     head = (
-        f"POST / HTTP/1.0\r\nHost: {place.hostname}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n"
+        f"POST / HTTP/1.0\r\nHost: {place.hostname}\r\nUser-Agent: fake-packer\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n"
         f"Authorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0\r\n\r\n"
     )
     with socket.create_connection((place.hostname, place.port)) as connection:
@@ -71,6 +72,14 @@ def first(text, pattern):
     return found.group(1) if found else ""
 
 
+def run_tags(asked):
+    """The tags that the template asks for on the instance, if they stand on one line; a value may be a file of the step's folder."""
+    found = []
+    for key, text, file in re.findall(r'(\w+) = (?:"([^"]*)"|trimspace\(file\("\$\{path\.root\}/([^"]+)"\)\))', first(asked, r"(?m)^\s*run_tags\s*=\s*\{(.*)\}$")):
+        found.append((key, open(file, encoding="utf-8").read().strip() if file else text))
+    return found
+
+
 class Run:
     """One run of a command."""
 
@@ -83,6 +92,7 @@ class Run:
             "region": os.environ.get("AWS_REGION", "us-east-1"),
         }
         self.target = "amazon-ebs.x"
+        self.run_tags = run_tags(asked)
 
     def line(self, *fields, target=""):
         escaped = (field.replace(",", "%!(PACKER_COMMA)").replace("\n", "\\n").replace("\r", "\\r") for field in fields)
@@ -122,10 +132,25 @@ class Run:
             form["KeyName"] = self.words["key"]
         if "group" in self.words:
             form["SecurityGroupId.1"] = self.group_id
+        if self.run_tags:
+            form["TagSpecification.1.ResourceType"] = "instance"
+        for number, (key, value) in enumerate(self.run_tags, 1):
+            form[f"TagSpecification.1.Tag.{number}.Key"], form[f"TagSpecification.1.Tag.{number}.Value"] = key, value
         answer = self.call("RunInstances", **form)
         self.words["instance"] = first(answer, "<instanceId>(.*?)</instanceId>")
         if rest != "secretly":
             self.line("ui", "message", f"    {self.target}: Instance ID: {self.words['instance']}")
+
+    def do_run(self, rest):
+        self.say(f"Running local shell script: {rest}")
+        code = os.waitstatus_to_exitcode(os.waitpid(os.spawnvp(os.P_NOWAIT, "sh", ["sh", rest]), 0)[1])
+        if code:
+            text = f"Script exited with non-zero exit status: {code}. Allowed exit codes are: [0]"
+            for clean_up in (self.do_terminate, self.do_ungroup, self.do_unkey):
+                clean_up("")
+            self.do_failure(text)
+            self.line("ui", "error", f"Build '{self.target}' errored: {text}")
+            os._exit(1)
 
     def do_terminate(self, _):
         self.say("Terminating the source AWS instance...")

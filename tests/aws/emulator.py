@@ -9,8 +9,9 @@ A fault is a rule, set by POST /_control/faults (a list that replaces all rules)
 
 `operation` is with or without its service, or "*"; `region` and `from` ("packer" or "reconciler", by the user agent) may be left out.
 Kinds: throttle, internal, denied, expired, capacity (an error instead of the effect); drop-before, drop-after (the connection is cut, before
-or after the effect); truncate (half of the answer); duplicate (the call takes effect twice, as a repeated request does); pending, failed
-(on what makes an image: it stays pending for two seconds, or fails); empty (an answer of EC2 that does not show yet what is there).
+or after the effect); truncate (half of the answer); duplicate (the call takes effect twice, as a repeated request does); hold-before,
+hold-after (the call stands still for the rule's `seconds`, before or after its effect); pending, failed (on what makes an image: it stays
+pending for two seconds, or fails); empty (an answer of EC2 that does not show yet what is there).
 `DescribeImagesByName` is a DescribeImages with a filter by name.
 """
 
@@ -19,6 +20,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -49,6 +51,8 @@ class State:
         self.log = []
         # What became of images: names made, names refused as duplicates, available ones that were deregistered.
         self.images = []
+        # What calls made that a build should not leave behind: (wall time, region, name or id).
+        self.created = []
         self.faults = []
         self.met = Counter()
         self.pending_seconds = 0.0
@@ -65,8 +69,8 @@ class State:
             first = rule.get("nth", 1)
             if first <= rule["seen"] < first + rule.get("times", 1):
                 self.met[f"{region} {rule['operation']} {rule['kind']}"] += 1
-                return rule["kind"]
-        return None
+                return rule
+        return {"kind": None}
 
 
 STATE = State()
@@ -157,7 +161,7 @@ def age_new_images(region, before, kind):
         if image.id in before:
             continue
         complete(image)
-        STATE.images.append({"event": "made", "name": image.name, "id": image.id, "region": region})
+        STATE.images.append({"event": "made", "name": image.name, "id": image.id, "region": region, **made_of(image, region)})
         if STATE.fail_images or kind == "failed":
             image.state = "failed"
         elif pending > 0:
@@ -165,6 +169,28 @@ def age_new_images(region, before, kind):
             timer = threading.Timer(pending, lambda image=image: setattr(image, "state", "available"))
             timer.daemon = True
             timer.start()
+
+
+def made_of(image, region):
+    """What the instance of a new image was, which nobody can change afterwards: its source and its tags."""
+    instance = backend(region).get_instance(image.instance_id) if image.instance_id else None
+    if instance is None:
+        return {}
+    return {"source": instance.image_id, "of": {tag["key"]: tag["value"] for tag in instance.get_tags()}}
+
+
+# What tells the name or id of a thing that a call made.
+CREATED = {
+    "ec2.RunInstances": rb"<instanceId>(.*?)</instanceId>",
+    "ec2.CreateKeyPair": rb"<keyName>(.*?)</keyName>",
+    "ec2.ImportKeyPair": rb"<keyName>(.*?)</keyName>",
+    "ec2.CreateSecurityGroup": rb"<groupId>(.*?)</groupId>",
+}
+
+
+def note_creation(name, region, answer):
+    if name in CREATED:
+        STATE.created += [(time.time(), region, found.decode()) for found in re.findall(CREATED[name], answer[2])]
 
 
 def note_removal(name, region, form):
@@ -228,6 +254,8 @@ def control(path, query, method, body):
             return dict(STATE.met)
     if path == "/_control/images":
         return [one for one in list(STATE.images) if region in (None, one["region"])]
+    if path == "/_control/created":
+        return [one for one in list(STATE.created) if region in (None, one[1])]
     if path == "/_control/resources":
         return resources(region)
     if method != "POST":
@@ -287,7 +315,8 @@ class Door:
             STATE.log.append((time.monotonic(), name, region, caller))
             del STATE.log[:-50000]
             by_name = name == "ec2.DescribeImages" and ["name"] in [value for key, value in form.items() if key.endswith(".Name")]
-            kind = STATE.fault_for(name, region, caller, "DescribeImagesByName" if by_name else None)
+            rule = STATE.fault_for(name, region, caller, "DescribeImagesByName" if by_name else None)
+        kind = rule["kind"]
         if kind in ERRORS:
             return self.send(start_response, injected(kind, name.split(".")[0]))
         if kind == "drop-before":
@@ -296,6 +325,8 @@ class Door:
             return self.send(start_response, (200, "text/xml", b"<DescribeImagesResponse><imagesSet/></DescribeImagesResponse>"))
         if kind == "ignored":
             return self.send(start_response, (200, "text/xml", b"<Response><return>true</return></Response>"))
+        if kind == "hold-before":
+            time.sleep(rule["seconds"])
         refused = duplicate_name(name, region, form)
         if refused:
             return self.send(start_response, refused)
@@ -313,6 +344,9 @@ class Door:
         if creates:
             tag_snapshots(region, before, snapshot_tags)
             age_new_images(region, before, kind)
+        note_creation(name, region, answer)
+        if kind == "hold-after":
+            time.sleep(rule["seconds"])
         if kind == "drop-after":
             return self.drop(environ)
         if kind == "truncate":

@@ -18,5 +18,6 @@ mod secrets;
 mod small_inputs;
 mod source_git;
 mod source_remote;
+mod storm;
 mod trust;
 mod watched_status;

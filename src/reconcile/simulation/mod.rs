@@ -67,7 +67,7 @@ fn whatever_fails_nothing_is_lost_and_nothing_is_built_twice() {
     match play_all(&seeds) {
         Ok(steps) => {
             let seconds = began.elapsed().as_secs_f64();
-            eprintln!("{count} seeds, {steps} steps in {seconds:.1} s");
+            eprintln!("figures: {count} seeds, {steps} steps in {seconds:.1} s");
         }
         Err(seed) => {
             let story = shrunk(Game::of(seed));

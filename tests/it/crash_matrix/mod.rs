@@ -37,7 +37,7 @@ fn whatever_dies_fails_or_freezes_wherever_nothing_is_lost_built_twice_or_left()
     });
     let broken = broken.into_inner().unwrap();
     println!(
-        "{} rows in {} s, {} broken",
+        "figures: {} rows in {} s, {} broken",
         rows.len(),
         begin.elapsed().as_secs(),
         broken.len()

@@ -52,6 +52,7 @@ fn killed_at_random_moments_it_loses_nothing_builds_nothing_twice_and_leaves_not
         Some(_) => Dice::seed("SEED"),
     };
     println!("seed {seed}, {rounds} rounds");
+    let begin = Instant::now();
     let emulator = Arc::new(Emulator::start());
     let tally = Mutex::new(Tally::default());
     let broken = Mutex::new(Vec::new());
@@ -76,8 +77,12 @@ fn killed_at_random_moments_it_loses_nothing_builds_nothing_twice_and_leaves_not
             });
         }
     });
-    println!("{:?}", tally.into_inner().unwrap());
-    let broken = broken.into_inner().unwrap();
+    let (tally, broken) = (tally.into_inner().unwrap(), broken.into_inner().unwrap());
+    println!(
+        "figures: seed {seed}, {} s, {} farms broken, {tally:?}",
+        begin.elapsed().as_secs(),
+        broken.len()
+    );
     assert!(broken.is_empty(), "seed {seed}\n{}", broken.join("\n"));
 }
 
