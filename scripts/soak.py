@@ -1,8 +1,9 @@
 """`make soak`: everything that is too long for `make test`, one after the other, and what each came to at the end.
 
-A part that fails keeps none of the others from running. What a part says goes to target/soak/NAME.log as well; its lines that begin with
-`figures:` are repeated at the end. PARTS="storm faults" runs only those. Numbers come from the environment: ROUNDS (kill loop), SEEDS
-(simulation), STORM (rounds of each farm of the storm), SEED (of everything that is drawn; each draws its own without one).
+A part that fails keeps none of the others from running. What a part says goes to target/soak/NAME.log as well; its lines with `figures:` are
+repeated at the end, and a part that told none has not run. PARTS="storm faults" runs only those. Numbers come from the environment: ROUNDS
+(kill loop), SEEDS (simulation), STORM (rounds of each farm of the storm), PUSHES, SEED (of everything that is drawn; each draws its own
+without one).
 """
 
 import os
@@ -27,7 +28,7 @@ class Part:
 
 
 def cargo(target: str, test: str, *more: str) -> list[str]:
-    return ["cargo", "test", "--locked", *target.split(), test, "--", "--nocapture", *more]
+    return ["cargo", "test", "--locked", *target.split(), *test.split(), "--", "--nocapture", *more]
 
 
 def parts() -> list[Part]:
@@ -40,6 +41,8 @@ def parts() -> list[Part]:
         Part("kill_loop", "SIGKILL at random moments", cargo("--test it", "kill_loop"), {"ROUNDS": given("ROUNDS", "200"), **seeded}),
         Part("crash_matrix", "death, error and standstill at every failpoint", cargo("--test it", "crash_matrix"), {"RECONCILER_CRASH_ROWS": "all"}),
         Part("faults", "every fault of AWS on every call", cargo("--test it", "faults", "--include-ignored"), {"RECONCILER_FAULT_SEED": seed} if seed else {}),
+        Part("pushes", "many pushes to an url", cargo("--test it", "", "through_many_pushes", "however_often_is_pushed"), {"RECONCILER_TEST_PUSHES": given("PUSHES", "10000")}),
+        Part("walk", "a new user's first hours", [python, str(ROOT / "scripts/walk.py")], {}),
         Part("demo", "the demo, interrupted at several moments", [python, str(ROOT / "scripts/demo_interrupts.py")], {}),
         Part("storm", "pushes, kills, power losses, faults, held calls", storm, {}),
     ]
@@ -57,7 +60,7 @@ def run(part: Part) -> tuple[int, float, list[str]]:
             print(line, end="", flush=True)
             if "figures:" in line:
                 figures.append(line.partition("figures:")[2].strip())
-        code = child.wait()
+        code = child.wait() or (0 if figures else 1)
     return code, time.monotonic() - begin, figures
 
 

@@ -1,6 +1,6 @@
 """The storm: farms in random weather, an oracle that reads EC2, the tables and /proc only, and figures at the end.
 
-    python tests/storm [--farms N] [--rounds N] [--seconds N] [--seed N] [--fake] [--only FARM]
+    python tests/storm [--farms N] [--rounds N] [--seconds N] [--seed N] [--fake] [--origin KIND] [--only FARM]
 
 A seed draws the same weather again; when what happens meets what runs is up to the machine. A farm whose round does not hold keeps its
 folder, whose file `story` tells all that was done to it, and ends. The exit code is 1 then.
@@ -27,14 +27,14 @@ SHAPES = [
     ("sqlite", "path", 1, 2, True),
     ("dynamodb", "file", 3, 2, False),
     ("dynamodb", "path", 1, 1, True),
-    ("sqlite", "http", 1, 1, False),
+    ("sqlite", "http", 2, 1, False),
     ("dynamodb", "http", 2, 2, False),
 ]
 
 
-def shape(at: int, packer: Path, fake: bool) -> Shape:
+def shape(at: int, packer: Path, chosen: argparse.Namespace) -> Shape:
     store, origin, hosts, workflows, real = SHAPES[at % len(SHAPES)]
-    return Shape(store, origin, hosts, workflows, packer if real and not fake else None)
+    return Shape(store, chosen.origin or origin, hosts, workflows, packer if real and not chosen.fake else None)
 
 
 class Storm:
@@ -54,7 +54,7 @@ class Storm:
         number = 0
         while number < self.chosen.rounds and time.monotonic() < self.end:
             seed = f"{self.chosen.seed}/{at}/{number}"
-            farm = Farm(shape(at, self.packer, self.chosen.fake), seed, self.binary, self.namespaced, self.chosen.longest)
+            farm = Farm(shape(at, self.packer, self.chosen), seed, self.binary, self.namespaced, self.chosen.longest)
             broken = None
             try:
                 for _ in range(10):
@@ -104,6 +104,7 @@ def main() -> int:
     arguments.add_argument("--seconds", type=float, default=0, help="no round begins later")
     arguments.add_argument("--seed", type=int, default=None)
     arguments.add_argument("--fake", action="store_true", help="tests/fake_packer.py on every farm")
+    arguments.add_argument("--origin", choices=["path", "file", "http"], help="how every farm reaches its repository")
     arguments.add_argument("--only", type=int, help="only this farm")
     arguments.add_argument("--longest", type=float, default=240, help="seconds that a round may take to come to rest")
     chosen = arguments.parse_args()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from git import Step, Workflow
 from hosts import wait_for
+from oracle import Loss
 from weather import Event
 
 if TYPE_CHECKING:
@@ -18,7 +19,16 @@ VICTIM_SECONDS = 4.0
 
 
 def do(farm: "Farm", event: Event) -> None:
-    {"push": push, "kill": kill, "power loss": power_loss, "stop and start": stop_and_start, "faults": faults, "command": command}[event.kind](farm, **event.of)
+    deeds = {
+        "push": push,
+        "kill": kill,
+        "power loss": power_loss,
+        "state folder removed": remove_state_folder,
+        "stop and start": stop_and_start,
+        "faults": faults,
+        "command": command,
+    }
+    deeds[event.kind](farm, **event.of)
 
 
 def faults(farm: "Farm", rules: list) -> None:
@@ -57,6 +67,15 @@ def power_loss(farm: "Farm", host: int, disk: str, dark: float) -> None:
     if dark < 60:
         time.sleep(dark)
         at.start_daemon()
+
+
+def remove_state_folder(farm: "Farm", host: int) -> None:
+    """Under whatever runs there, as by a cleaner of temporary folders."""
+    farm.disturbed = True
+    at = farm.hosts[host]
+    at.remove_state_folder()
+    farm.oracle.losses.append(Loss(time.time(), at.name, True))
+    farm.figures.add("state folders removed under a daemon")
 
 
 def stop_and_start(farm: "Farm", host: int, dark: float) -> None:

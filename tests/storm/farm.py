@@ -86,6 +86,14 @@ class Farm:
     def __init__(self, shape: Shape, seed: str, binary: Path, namespaced: bool, longest: float):
         self.shape, self.seed, self.longest = shape, seed, longest
         self.dice = random.Random(seed)
+        # What an administrator may have chosen.
+        self.policy = {
+            "on_superseded": self.dice.choice(["finish", "finish", "cancel"]),
+            "on_shutdown": self.dice.choice(["leave", "leave", "cancel"]),
+            "max_concurrent_builds": self.dice.choice([1, 2, 4]),
+        }
+        # Containers and clones of a machine may bear one name.
+        self.one_name = self.dice.random() < 0.3
         # Short: sockets of Packer's plugins stand below it.
         self.folder = Path(tempfile.mkdtemp(prefix="storm-"))
         self.figures, self.begin = Figures(), time.monotonic()
@@ -97,8 +105,10 @@ class Farm:
         dynamodb = self.emulator.client("dynamodb")
         tables = (lambda: read_dynamodb(dynamodb)) if shape.store == "dynamodb" else (lambda: read_sqlite(self.inventory))
         self.oracle = Oracle(self.emulator, tables)
+        self.emulator.tell("pending", {"seconds": self.dice.choice([0.0, 0.0, 1.0, 3.0])})
         self.disturbed = False
         self.to_retry: set[str] = set()
+        self.tell(f"{seed}: {shape}, {self.policy}, {'hosts of one name' if self.one_name else 'hosts of their own names'}")
         for host in self.hosts:
             host.start_daemon()
 
@@ -114,6 +124,8 @@ class Farm:
         configuration = folder / "reconciler.yaml"
         host = Host(name, folder, environment(self.emulator, configuration), binary, namespaced)
         configuration.write_text(json.dumps(self._configuration(host), indent=1))
+        if self.one_name:
+            host.environment["RECONCILER_HOST"] = "localhost"
         library = unsynced_library(self.folder)
         if library:
             host.environment |= {"LD_PRELOAD": str(library), "STORM_SYNCED": str(host.synced)}
@@ -136,6 +148,7 @@ class Farm:
             "lease_duration": "4s",
             "interval": "1s",
             "retry": {"initial": "1s", "max": "2s", "person": "1s"},
+            **self.policy,
         }
 
     def _fake_packer(self) -> Path:
@@ -153,7 +166,8 @@ class Farm:
         self.tell(f"round {number}")
         # Of its own, so that what a round draws depends on nothing that was before.
         self.dice = random.Random(f"{self.seed} round {number}")
-        self.disturbed, self.to_retry = False, set()
+        # Where builds are cancelled by themselves, what they have made may go.
+        self.disturbed, self.to_retry = "cancel" in self.policy.values(), set()
         may_lose_disk = self.shape.store == "dynamodb"
         real = self.shape.packer is not None
         for event in events(self.dice, len(self.hosts), real_packer=real, may_lose_disk=may_lose_disk, first=number == 0):

@@ -147,10 +147,14 @@ class Host:
             self.root = None
             wait_for(lambda: not any(process.alive() for process in inside), 10)
         if disk == "lost":
-            shutil.rmtree(self.state, ignore_errors=True)
-            self.state.mkdir(exist_ok=True)
+            self.remove_state_folder()
         elif disk == "unsynced":
             self._lose_what_is_not_safe(dice)
+
+    def remove_state_folder(self) -> None:
+        """It is empty afterwards, and another folder than before."""
+        shutil.rmtree(self.state, ignore_errors=True)
+        self.state.mkdir(exist_ok=True)
 
     def _lose_what_is_not_safe(self, dice: random.Random) -> None:
         safe: dict[int, int] = {}

@@ -217,7 +217,7 @@ def wait_for_rest(look: Callable[[], Look], seconds: float, still: float = 2.0) 
     """Looks until all is as it should be and nothing has changed for a while; false with the last look if that does not come."""
     end, last, since = time.monotonic() + seconds, look(), time.monotonic()
     while True:
-        time.sleep(0.5)
+        time.sleep(1.0)
         now = look()
         if now.wrong:
             return False, now
