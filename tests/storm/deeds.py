@@ -3,6 +3,7 @@
 import json
 import random
 import signal
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -52,8 +53,8 @@ def kill(farm: "Farm", host: int, victim: str, after: float, seconds: float = 0.
     farm.figures.add("kills missed" if not hit else "freezes" if name == "STOP" else "kills")
     farm.tell(f"  {name} to {found[-1]}: {'hit' if hit else 'too late'}")
     if name == "STOP":
-        time.sleep(seconds)
-        found[-1].signal(signal.SIGCONT)
+        # Meanwhile the weather goes on.
+        threading.Timer(seconds, found[-1].signal, [signal.SIGCONT]).start()
     if victim == "daemon" and name != "STOP":
         wait_for(lambda: not found[-1].alive(), 30)
         time.sleep(random.Random(after).random())
