@@ -8,12 +8,10 @@ use crate::harness::emulator::python;
 /// The same weather in every `make test`; `make soak` draws its own, with real Packer.
 const SEED: &str = "35";
 
-#[test]
-fn a_small_storm_loses_nothing_builds_nothing_twice_and_leaves_nothing() {
-    let storm = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/storm");
+fn run(program: &str, arguments: &[&str]) {
     let ran = Command::new(python())
-        .arg(storm)
-        .args(["--farms", "2", "--rounds", "2", "--fake", "--seed", SEED])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(program))
+        .args(arguments)
         .env("RECONCILER_BINARY", env!("CARGO_BIN_EXE_reconciler"))
         .stdin(Stdio::null())
         .output()
@@ -24,4 +22,15 @@ fn a_small_storm_loses_nothing_builds_nothing_twice_and_leaves_nothing() {
         String::from_utf8_lossy(&ran.stdout),
         String::from_utf8_lossy(&ran.stderr)
     );
+}
+
+#[test]
+fn a_small_storm_loses_nothing_builds_nothing_twice_and_leaves_nothing() {
+    let small = ["--farms", "2", "--rounds", "2", "--fake", "--seed", SEED];
+    run("tests/storm", &small);
+}
+
+#[test]
+fn the_oracle_of_the_storm_tells_every_mistake_that_is_put_in() {
+    run("tests/storm/mistakes.py", &[]);
 }

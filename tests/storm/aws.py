@@ -43,8 +43,8 @@ class Emulator:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
-    def client(self, service: str) -> Any:
-        session = boto3.session.Session(aws_access_key_id="oracle", aws_secret_access_key="oracle", region_name=REGION)
+    def client(self, service: str, region: str = REGION) -> Any:
+        session = boto3.session.Session(aws_access_key_id="oracle", aws_secret_access_key="oracle", region_name=region)
         return session.client(service, endpoint_url=self.endpoint, config=Config(retries={"max_attempts": 8}, read_timeout=60))
 
     def stop(self) -> None:

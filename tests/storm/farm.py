@@ -124,6 +124,8 @@ class Farm:
         configuration = folder / "reconciler.yaml"
         host = Host(name, folder, environment(self.emulator, configuration), binary, namespaced)
         configuration.write_text(json.dumps(self._configuration(host), indent=1))
+        if self.shape.store == "sqlite" and self.shape.hosts == 1:
+            host.inventory = self.inventory
         if self.one_name:
             host.environment["RECONCILER_HOST"] = "localhost"
         library = unsynced_library(self.folder)

@@ -95,6 +95,8 @@ class Host:
         self.root: subprocess.Popen | None = None
         self.ended: dict[str, int] = {}
         self.commands = 0
+        # What else lies on its disk, and has to outlive a loss of the state folder.
+        self.inventory: Path | None = None
         (folder / "home").mkdir(parents=True)
         self.state.mkdir()
 
@@ -162,7 +164,8 @@ class Host:
             for line in self.synced.read_text().splitlines():
                 inode, _, size = line.partition(" ")
                 safe[int(inode)] = int(size)
-        for path in sorted(self.state.rglob("*")):
+        beside = sorted(self.inventory.parent.glob(f"{self.inventory.name}*")) if self.inventory else []
+        for path in [*sorted(self.state.rglob("*")), *beside]:
             try:
                 known = path.lstat()
             except OSError:

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Callable
 
-from aws import Emulator, Tables
+from aws import REGION, Emulator, Tables
 from git import BASE, Model, Workflow
 
 # What a build made so shortly before its host was lost with its disk, and that no sign of life told of yet, stays: docs/reliability.md.
@@ -55,9 +55,9 @@ class Seen:
 class Oracle:
     """Knows what was there before the program, what was ever recorded, and what git says."""
 
-    def __init__(self, emulator: Emulator, tables: Callable[[], Tables]):
-        self.emulator, self.tables = emulator, tables
-        self.ec2 = emulator.client("ec2")
+    def __init__(self, emulator: Emulator, tables: Callable[[], Tables], region: str = REGION):
+        self.emulator, self.tables, self.region = emulator, tables, region
+        self.ec2 = emulator.client("ec2", region)
         self.ever_recorded: set[str] = set()
         self.untold = 0
         # Power losses whose last second nobody can have told of yet.
@@ -84,7 +84,7 @@ class Oracle:
         )
         instance = launched["Instances"][0]["InstanceId"]
         images = [ec2.create_image(InstanceId=instance, Name=name)["ImageId"] for name in ("base/w1-1/a/00000000", "base/w1-1/a")]
-        volume = ec2.create_volume(AvailabilityZone="us-east-1a", Size=1, TagSpecifications=[{"ResourceType": "volume", "Tags": tags}])["VolumeId"]
+        volume = ec2.create_volume(AvailabilityZone=f"{self.region}a", Size=1, TagSpecifications=[{"ResourceType": "volume", "Tags": tags}])["VolumeId"]
         snapshot = ec2.create_snapshot(VolumeId=volume, Description="Created by CreateImage(i-0) for ami-0")["SnapshotId"]
         root_volumes = [one["VolumeId"] for one in ec2.describe_volumes()["Volumes"]]
         return {key, group, instance, volume, snapshot, BASE, *images, *root_volumes}
@@ -150,8 +150,10 @@ class Oracle:
                 look.waiting.append(f"{where} is {image}, built from {content} and not from {workflow.content(name)}")
             if of.get("source") != parent:
                 look.waiting.append(f"{where} is {image}, built on {of.get('source')} and not on {parent}")
-            if tags.get("env") != workflow.env:
-                look.waiting.append(f"{where} is {image}, whose tag is {tags.get('env')} and not {workflow.env}")
+            wanted = {"env": workflow.env, "reconciler:workflow-id": workflow.workflow_id, "reconciler:step-id": name}
+            for tag, value in wanted.items():
+                if tags.get(tag) != value:
+                    look.waiting.append(f"{where} is {image}, whose tag {tag} is {tags.get(tag)} and not {value}")
 
     def _look_at_images(self, tables: Tables, seen: Seen, made: dict[str, Any], look: Look) -> None:
         for image in self.ever_recorded - set(seen.images):
