@@ -1,6 +1,7 @@
 """Every invariant of ARCHITECTURE.md names tests that guard it, and they exist; and what is said to be pure is: `make check`.
 
-Pure code touches no file, network, clock, environment or process (invariant 2): it names nothing of the libraries that could. Tests are left out.
+Pure code touches no file, network, clock, environment or process (invariant 2): it names nothing of the libraries that could. Nothing logs the
+Debug form of a value. Tests are left out of both.
 """
 
 import re
@@ -26,6 +27,24 @@ def impure():
                     yield f"src/{file.relative_to(ROOT / 'src')}:{number} is pure and says {line.strip()}"
 
 
+LOGS = re.compile(r"\b(?:tracing::)?(?:trace|debug|info|warn|error)!\(")
+DEBUG_FORM = re.compile(r"(?:[(,=]\s*\?\s*[a-z_&(*])|\{[^{}]*:#?\?\}|\bdebug\(")
+
+
+def debug_forms():
+    """The log is for operators: nothing in it has the form that programmers print values in (`Some("x")`, `Step`)."""
+    for file in sorted((ROOT / "src").rglob("*.rs")):
+        code = file.read_text(encoding="utf-8").partition("\n#[cfg(test)]")[0]
+        for found in LOGS.finditer(code):
+            depth, at = 1, found.end()
+            while depth and at < len(code):
+                depth += {"(": 1, ")": -1}.get(code[at], 0)
+                at += 1
+            if DEBUG_FORM.search(code[found.end() - 1 : at]):
+                line = code.count("\n", 0, found.start()) + 1
+                yield f"src/{file.relative_to(ROOT / 'src')}:{line} logs the Debug form of a value"
+
+
 def main():
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     _, _, table = text.partition("\n## Invariants, and what guards them\n")
@@ -40,6 +59,7 @@ def main():
             wrong.append(f"invariant {number} names no test")
         wrong += [f"invariant {number}: there is no test {test}" for test in tests if not exists(f"lib {test}") and not exists(f"it {test}")]
     wrong += impure()
+    wrong += debug_forms()
     if wrong or not rows:
         sys.exit("guards:\n" + "\n".join(wrong or ["no table of invariants"]))
     print(f"{len(rows)} invariants, {named} tests that guard them, all there")

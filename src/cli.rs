@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     name = "reconciler",
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 nothing to do, or done; 2 work or drift (plan and status with --exit-code); 1 an error; 64 bad usage."
+    after_help = "Exit codes: 0 nothing to do, or done; 1 an error, or something has failed; 2 work or drift (plan and status with --exit-code); 3 only a person's part is left (apply); 64 bad usage; 130 Ctrl-C, 143 SIGTERM."
 )]
 pub(crate) struct Cli {
     /// The configuration file.
@@ -99,6 +99,9 @@ pub(crate) struct CheckArgs {
 /// `plan`
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
+    /// Only these steps, with their ancestors.
+    #[arg(value_name = "STEP")]
+    pub(crate) steps: Vec<String>,
     #[command(flatten)]
     /// Which workflow.
     pub(crate) which: Which,
@@ -145,6 +148,9 @@ pub(crate) struct RenderArgs {
 /// `status`
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
+    /// Only these steps, with their ancestors.
+    #[arg(value_name = "STEP")]
+    pub(crate) steps: Vec<String>,
     #[command(flatten)]
     /// Which workflow.
     pub(crate) which: Which,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal};
 
 use crate::clock;
+use crate::plan::sight::Process as Seen;
 
 /// A process that cannot be mistaken for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,20 @@ impl ProcessId {
         })
     }
 
+    /// What can be seen of it.
+    #[must_use]
+    pub fn seen(self) -> Seen {
+        match fs::read(format!("/proc/{}/stat", self.pid)) {
+            Ok(stat) => match parse(self.pid, &stat) {
+                Some(found) if found.process == self && found.stopped => Seen::Stopped,
+                Some(found) if found.process == self => Seen::Runs,
+                _ => Seen::Ended,
+            },
+            Err(_) if self.is_gone() => Seen::Ended,
+            Err(_) => Seen::Unknown,
+        }
+    }
+
     /// How long ago it started, running or not: by the clock that goes on while the machine sleeps, and that nobody sets.
     #[must_use]
     pub fn age(self) -> Duration {
@@ -66,18 +81,35 @@ impl ProcessId {
     }
 }
 
-/// A process that runs, and its session.
+/// A process that has not ended.
+struct Stat {
+    process: ProcessId,
+    session: u32,
+    /// Whether a signal or a debugger keeps it from running.
+    stopped: bool,
+}
+
+/// A process that has not ended, and its session.
 fn stat(pid: u32) -> Option<(ProcessId, u32)> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let stat = String::from_utf8_lossy(&stat);
+    let stat = parse(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)?;
+    Some((stat.process, stat.session))
+}
+
+/// `/proc/PID/stat`; none of a process that has ended.
+fn parse(pid: u32, stat: &[u8]) -> Option<Stat> {
+    let stat = String::from_utf8_lossy(stat);
     // The name in brackets may contain anything, so count from the last bracket: state, parent, group, session, …
     let fields: Vec<_> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-    if matches!(*fields.first()?, "Z" | "X") {
+    let state = *fields.first()?;
+    if matches!(state, "Z" | "X") {
         return None;
     }
-    let session = fields.get(3)?.parse().ok()?;
     let start = fields.get(19)?.parse().ok()?;
-    Some((ProcessId { pid, start }, session))
+    Some(Stat {
+        process: ProcessId { pid, start },
+        session: fields.get(3)?.parse().ok()?,
+        stopped: matches!(state, "T" | "t"),
+    })
 }
 
 /// The processes that a supervisor started, whether it still lives or not.
@@ -206,5 +238,34 @@ mod tests {
         assert!(ended.is_gone() && !own.is_gone());
         child.wait().unwrap();
         assert!(ended.is_gone());
+    }
+
+    #[test]
+    fn a_process_is_seen_to_run_to_be_stopped_and_to_have_ended() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let process = ProcessId::of(child.id()).unwrap();
+        let becomes = |wanted: Seen| {
+            (0..200).any(|_| {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+                process.seen() == wanted
+            })
+        };
+        assert_eq!(process.seen(), Seen::Runs);
+        process.signal(Signal::STOP);
+        assert!(becomes(Seen::Stopped));
+        process.signal(Signal::CONT);
+        assert!(becomes(Seen::Runs));
+        let reused = ProcessId {
+            start: process.start + 1,
+            ..process
+        };
+        assert_eq!(reused.seen(), Seen::Ended);
+        child.kill().unwrap();
+        assert!(becomes(Seen::Ended), "it waits to be reaped");
+        child.wait().unwrap();
+        assert_eq!(process.seen(), Seen::Ended);
     }
 }

@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use jiff::Timestamp;
 use reconciler::catalog::tags::{ImageTags, tag_change};
@@ -29,6 +30,7 @@ use reconciler::source::trusted::Purpose;
 use super::open::{config, workflows_of};
 use super::plan::{Seen, see};
 use super::render::no_such_step;
+use super::teller::waiting;
 use super::{CommandError, print};
 use crate::cli::AdoptArgs;
 
@@ -50,13 +52,19 @@ pub(crate) async fn run(named: Option<&Path>, args: &AdoptArgs) -> Result<ExitCo
                 return Err(no_such_step(wrong, &known).into());
             }
             seen.ports.inventory.prepare().await?;
-            let held = ask_patiently(
+            // Ctrl-C ends this process: nothing is held yet.
+            let never = AtomicBool::new(false);
+            let asked = ask_patiently(
                 &seen.ports.inventory,
                 &seen.checkout.params.workflow_id,
                 config.lease_duration,
-            )
-            .await?;
-            let Some(fence) = held.fence() else { continue };
+                &never,
+                |lease| print::note(waiting(lease).trim_end()),
+            );
+            let Some(held) = asked.await? else { continue };
+            let Some(fence) = held.fence() else {
+                return Err(Diagnostic::new("the lease was lost at once").into());
+            };
             for step in seen.look.plan.steps.iter().filter(|step| {
                 args.steps.is_empty() || args.steps.iter().any(|id| id == step.id.as_str())
             }) {

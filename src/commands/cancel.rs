@@ -7,12 +7,15 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use reconciler::build::Sighting;
 use reconciler::config::Config;
 use reconciler::diagnostic::Diagnostic;
 use reconciler::ids::{StepId, WorkflowId};
 use reconciler::inventory::journal::{Attempt, Stage};
+use reconciler::plan::words::duration_words;
 use reconciler::reconcile::checkout::read_params;
+use reconciler::reconcile::error::PassError;
 use reconciler::reconcile::finish::carry;
 use reconciler::reconcile::lease::{Asked, ask};
 use reconciler::reconcile::ports::{Ports, Use, connect};
@@ -20,8 +23,9 @@ use reconciler::reconcile::request::request;
 use reconciler::source::trusted::Purpose;
 use tokio::time::Instant;
 
-use super::apply::ending;
-use super::open::{config, who, workflows_of};
+use super::open::{config, unless_unknown, who, workflows_of};
+use super::slow::Slow;
+use super::teller::ending;
 use super::{CommandError, print};
 use crate::cli::CancelArgs;
 
@@ -60,8 +64,14 @@ pub(crate) async fn run(named: Option<&Path>, args: &CancelArgs) -> Result<ExitC
     if args.no_wait {
         return Ok(ExitCode::SUCCESS);
     }
+    print::note(&format!(
+        "waiting until it has ended, for at most {} (Ctrl-C ends the wait, not the request)",
+        duration_words(
+            SignedDuration::try_from(config.packer.grace + PATIENCE).unwrap_or_default()
+        )
+    ));
     let attempt = settled(&config, &found.ports, &found.workflow, attempt, sighting).await?;
-    print::text(&format!("{}\n", ending(&attempt)))?;
+    print::text(&format!("{step} {}\n", ending(&attempt, Timestamp::now())))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -70,8 +80,15 @@ async fn find(config: &Config, args: &CancelArgs, step: &StepId) -> Result<Found
     for opened in workflows_of(config, &args.which, Purpose::Look)? {
         for folder in &opened.folders {
             let (params, _) = read_params(opened.tree.as_ref(), folder)?;
-            let ports = connect(config, &params, Use::Act).await?;
-            let attempts = ports.inventory.attempts(&params.workflow_id).await?;
+            let _slow = Slow::begins(format!("asking for the builds of {}", params.workflow_id));
+            let asked = async {
+                let ports = connect(config, &params, Use::Act).await?;
+                let attempts = ports.inventory.attempts(&params.workflow_id).await?;
+                Ok::<_, PassError>((ports, attempts))
+            };
+            let (ports, attempts) = asked
+                .await
+                .map_err(|error| unless_unknown(error, &opened, folder, step))?;
             for attempt in attempts.into_iter().filter(|one| one.step_id == *step) {
                 known = true;
                 if !attempt.is_over() {

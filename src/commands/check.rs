@@ -16,6 +16,7 @@ use reconciler::ids::{AmiId, AmiName, Region};
 use reconciler::plan::Plan;
 use reconciler::plan::decision::Decision;
 use reconciler::plan::planner::Outline;
+use reconciler::plan::selection::Selection;
 use reconciler::reconcile::cache::Kept;
 use reconciler::reconcile::checkout::{Checkout, Desired};
 use reconciler::secrets::OpenSecrets;
@@ -27,9 +28,9 @@ use super::open::{config, workflows_of};
 use super::{CommandError, print};
 use crate::cli::{CheckArgs, Output};
 
-/// Prints every broken step of a plan in full.
-pub(crate) fn print_broken(plan: &Plan) {
-    for step in &plan.steps {
+/// Prints every broken step of what is meant in full.
+pub(crate) fn print_broken(plan: &Plan, selection: Option<&Selection>) {
+    for step in plan.wanted(selection) {
         if let Decision::Broken(why) = &step.decision {
             why.iter().for_each(print::diagnostic);
         }

@@ -17,7 +17,8 @@ use reconciler::diagnostic::Diagnostic;
 use reconciler::ids::{Region, StepId};
 use reconciler::plan::decision::{BuildSource, Decision};
 use reconciler::plan::planner::PlannedStep;
-use reconciler::plan::words::{LineCounts, sentence};
+use reconciler::plan::source::{ShownSource, source_of};
+use reconciler::plan::words::{Context, sentence};
 use reconciler::reconcile::cache::Kept;
 use reconciler::reconcile::checkout::{Checkout, Desired};
 use reconciler::reconcile::ports::Use;
@@ -68,7 +69,11 @@ fn show(
     engine: &Engine,
     args: &DiffArgs,
 ) -> Result<ExitCode, CommandError> {
-    let source = source_of(seen, step);
+    let shown = source_shown(seen, step);
+    if let Some(parent) = &shown.stands_for {
+        super::render::warn_of_stand_in(parent, &shown.image);
+    }
+    let source = shown.image;
     let new = side(
         config,
         &seen.checkout,
@@ -80,7 +85,7 @@ fn show(
     )?;
     let (old, from) = old_side(config, opened, seen, step, engine)?;
     let changes = differences(&old, &new);
-    let reason = sentence(step, &LineCounts::new(), seen.look.plan.at);
+    let reason = sentence(step, &Context::at(seen.look.plan.at));
     match args.output {
         Output::Json => print::json(&json!({
             "schema": "reconciler.diff/1",
@@ -88,6 +93,8 @@ fn show(
             "from": from,
             "to": seen.checkout.revision,
             "reason": reason,
+            "source_ami": source.id,
+            "source_stands_for": shown.stands_for,
             "changes": changes.iter().map(|(name, diff)| json!({ "name": name, "diff": diff })).collect::<Vec<_>>(),
         }))?,
         Output::Text => {
@@ -104,20 +111,21 @@ fn show(
     Ok(ExitCode::SUCCESS)
 }
 
-fn source_of(seen: &Seen, step: &PlannedStep) -> SourceImage {
-    if let Decision::Build(build) = &step.decision
-        && let BuildSource::Known { source, .. } = &build.source
-    {
-        return source.clone();
-    }
+/// The image that the new side starts from.
+fn source_shown(seen: &Seen, step: &PlannedStep) -> ShownSource {
+    let mut shown = source_of(&seen.look.plan, &step.id);
     // A source image that is not known yet is no difference that a person could read.
-    match &step.record {
-        Some(record) if step.parent.is_some() => SourceImage {
+    if let Decision::Build(build) = &step.decision
+        && let BuildSource::AfterBuild(_) = &build.source
+        && let Some(record) = &step.record
+    {
+        shown.stands_for = None;
+        shown.image = SourceImage {
             id: record.base_ami_id.clone(),
             name: record.base_ami_name.clone(),
-        },
-        _ => seen.look.plan.root_base.clone(),
+        };
     }
+    shown
 }
 
 fn old_side(

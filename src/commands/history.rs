@@ -5,16 +5,19 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use reconciler::diagnostic::Diagnostic;
 use reconciler::ids::StepId;
 use reconciler::reconcile::checkout::read_params;
+use reconciler::reconcile::error::PassError;
 use reconciler::reconcile::ports::{Use, connect};
 use reconciler::source::trusted::Purpose;
 use reconciler::status::history::{SCHEMA, builds};
 use reconciler::status::history_text::text;
 use serde_json::json;
 
-use super::open::{config, step_ids, workflows_of};
+use super::open::{config, step_ids, unless_unknown, workflows_of};
+use super::slow::Slow;
 use super::{CommandError, print};
 use crate::cli::{HistoryArgs, Output};
 
@@ -32,12 +35,18 @@ pub(crate) async fn run(
     for opened in workflows_of(&config, &args.which, Purpose::Look)? {
         for folder in &opened.folders {
             let (params, _) = read_params(opened.tree.as_ref(), folder)?;
-            let ports = connect(&config, &params, Use::LookOffline).await?;
             let entries = args.limit.saturating_mul(ENTRIES_A_BUILD);
-            let events = ports
-                .inventory
-                .events(&params.workflow_id, step.as_ref(), entries)
-                .await?;
+            let _slow = Slow::begins(format!("asking for the builds of {}", params.workflow_id));
+            let asked = async {
+                let ports = connect(&config, &params, Use::LookOffline).await?;
+                let inventory = ports.inventory;
+                let events = inventory.events(&params.workflow_id, step.as_ref(), entries);
+                Ok::<_, PassError>(events.await?)
+            };
+            let events = asked.await.map_err(|error| match &step {
+                Some(step) => unless_unknown(error, &opened, folder, step),
+                None => error,
+            })?;
             let in_git: BTreeSet<StepId> = step_ids(&opened, folder);
             let told = builds(&events, args.limit, |step| in_git.contains(step));
             known += told.len();
@@ -51,7 +60,8 @@ pub(crate) async fn run(
                 Output::Text if step.is_some() && told.is_empty() => {}
                 Output::Text => {
                     let workflow = params.workflow_id.to_string();
-                    print::text(&text(&workflow, &told, Timestamp::now()))?;
+                    let zone = TimeZone::system();
+                    print::text(&text(&workflow, &told, Timestamp::now(), &zone))?;
                 }
             }
         }

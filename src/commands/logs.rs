@@ -9,14 +9,17 @@ use reconciler::build::packer::redact;
 use reconciler::build::supervisor::files::{self, Job};
 use reconciler::config::Config;
 use reconciler::diagnostic::Diagnostic;
-use reconciler::ids::StepId;
+use reconciler::ids::{BuildId, StepId};
 use reconciler::inventory::journal::Stage;
 use reconciler::reconcile::checkout::read_params;
+use reconciler::reconcile::error::PassError;
 use reconciler::reconcile::ports::{Use, connect};
 use reconciler::secrets::Redactor;
 use reconciler::source::trusted::Purpose;
 
-use super::open::{config, workflows_of};
+use super::open::{config, unless_unknown, workflows_of};
+use super::pick::pick;
+use super::slow::Slow;
 use super::{CommandError, print};
 use crate::cli::LogsArgs;
 
@@ -58,55 +61,81 @@ fn show(line: &str) -> Result<(), CommandError> {
     print::text(&format!("{line}\n"))
 }
 
+/// A build of the step, as far as its log goes.
+struct Known {
+    build: BuildId,
+    /// Why it failed without a log, if it did.
+    no_log: Option<String>,
+}
+
 async fn find(config: &Config, args: &LogsArgs) -> Result<PathBuf, CommandError> {
-    let step = StepId::new(args.step.clone());
-    let (mut elsewhere, mut never_started) = (None, None);
-    for opened in workflows_of(config, &args.which, Purpose::Look)? {
-        for folder in &opened.folders {
-            let (params, _) = read_params(opened.tree.as_ref(), folder)?;
-            let ports = connect(config, &params, Use::LookOffline).await?;
-            let events = ports
-                .inventory
-                .events(&params.workflow_id, Some(&step), 10_000)
-                .await?;
-            let wanted = |id: &str| {
-                args.build
-                    .as_ref()
-                    .is_none_or(|begin| id.starts_with(begin.as_str()))
-            };
-            for event in events
-                .iter()
-                .filter(|event| wanted(event.build_id.as_str()))
-            {
-                let place = config
-                    .state_dir
-                    .join("builds")
-                    .join(event.build_id.as_str());
-                if place.join(files::LOG).is_file() {
-                    return Ok(place);
-                }
-                if let Stage::Failed(failure) = &event.stage
-                    && failure.log.is_none()
-                {
-                    never_started
-                        .get_or_insert_with(|| (event.build_id.clone(), failure.cause.clone()));
-                }
-                elsewhere = Some(event.build_id.clone());
-            }
-        }
-    }
-    if let Some((build, cause)) = never_started {
+    let known = known(config, args).await?;
+    if known.is_empty() {
         return Err(
-            Diagnostic::new(format!("build {build} has no log: {cause}"))
-                .hint("Packer was not started for it")
+            Diagnostic::new(format!("no build of step `{}` is known", args.step))
+                .hint("`reconciler status` shows every step")
                 .into(),
         );
     }
-    Err(match elsewhere {
-        Some(build) => Diagnostic::new(format!("the log of build {build} is not on this host"))
+    let place = |build: &BuildId| config.state_dir.join("builds").join(build.as_str());
+    let is_here = |known: &&Known| place(&known.build).join(files::LOG).is_file();
+    let meant = match &args.build {
+        Some(begin) => {
+            let ids: Vec<_> = known.iter().map(|one| one.build.clone()).collect();
+            let build = pick(begin, &ids, &format!("step {}", args.step))?;
+            known.iter().find(|one| one.build == build)
+        }
+        None => known.iter().find(is_here).or(known.first()),
+    };
+    let Some(meant) = meant else {
+        return Err(Diagnostic::new("no such build").into());
+    };
+    if is_here(&meant) {
+        return Ok(place(&meant.build));
+    }
+    let build = &meant.build;
+    Err(match &meant.no_log {
+        Some(cause) => Diagnostic::new(format!("build {build} has no log: {cause}"))
+            .hint("Packer was not started for it"),
+        None => Diagnostic::new(format!("the log of build {build} is not on this host"))
             .hint("logs stay on the host that ran the build"),
-        None => Diagnostic::new(format!("no build of step `{}` is known", args.step))
-            .hint("`reconciler status` shows every step"),
     }
     .into())
+}
+
+/// Every build of the step that the journal tells of, newest first.
+async fn known(config: &Config, args: &LogsArgs) -> Result<Vec<Known>, CommandError> {
+    let step = StepId::new(args.step.clone());
+    let mut known: Vec<Known> = Vec::new();
+    for opened in workflows_of(config, &args.which, Purpose::Look)? {
+        for folder in &opened.folders {
+            let (params, _) = read_params(opened.tree.as_ref(), folder)?;
+            let _slow = Slow::begins(format!("asking for the builds of {step}"));
+            let asked = async {
+                let ports = connect(config, &params, Use::LookOffline).await?;
+                let inventory = ports.inventory;
+                let events = inventory.events(&params.workflow_id, Some(&step), 10_000);
+                Ok::<_, PassError>(events.await?)
+            };
+            let events = asked
+                .await
+                .map_err(|error| unless_unknown(error, &opened, folder, &step))?;
+            for event in events {
+                let no_log = match &event.stage {
+                    Stage::Failed(failure) if failure.log.is_none() => Some(failure.cause.clone()),
+                    _ => None,
+                };
+                match known.last_mut().filter(|last| last.build == event.build_id) {
+                    Some(last) => last.no_log = last.no_log.take().or(no_log),
+                    None => known.push(Known {
+                        build: event.build_id,
+                        no_log,
+                    }),
+                }
+            }
+        }
+    }
+    // Those of one workflow come newest first; of several, their ids tell the order.
+    known.sort_by(|a, b| b.build.cmp(&a.build));
+    Ok(known)
 }

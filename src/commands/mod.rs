@@ -9,17 +9,21 @@ mod diff;
 pub(crate) mod fetch;
 mod history;
 mod lines;
+mod log;
 mod logs;
 mod open;
+mod pick;
 mod plan;
 pub(crate) mod print;
 mod render;
 mod retry;
 mod run;
 mod screen;
+mod slow;
 mod status;
 mod stop;
 pub(crate) mod supervise;
+mod teller;
 
 use std::process::ExitCode;
 

@@ -20,6 +20,8 @@ use reconciler::source::{GitTree, open_trusted};
 use reconciler::workflow::jsonc::Document;
 
 use super::CommandError;
+use super::render::no_such_step;
+use super::slow::Slow;
 use crate::cli::Which;
 
 /// Who types: `user@host`.
@@ -38,6 +40,65 @@ pub(crate) fn step_ids(opened: &Opened, folder: &WorkflowFolder) -> BTreeSet<Ste
     };
     let sound = checkout.outlines.iter().map(|step| step.id.clone());
     sound.chain(checkout.broken.keys().cloned()).collect()
+}
+
+/// Leaves the folders of workflows that have one of these steps; all, if none is named. A step that no workflow has is refused.
+pub(crate) fn keep_folders_with(
+    opened: &mut [Opened],
+    named: &[String],
+) -> Result<(), CommandError> {
+    if named.is_empty() {
+        return Ok(());
+    }
+    let (mut known, mut unread) = (Vec::new(), None);
+    for one in opened.iter_mut() {
+        let tree = Arc::clone(&one.tree);
+        one.folders.retain(|folder| {
+            let checkout = match Checkout::read(&tree, folder, Kept::default()) {
+                Ok(checkout) => checkout,
+                // Its steps cannot be known: it hides nothing of another workflow.
+                Err(error) => {
+                    unread.get_or_insert(error);
+                    return false;
+                }
+            };
+            let ids = checkout.outlines.iter().map(|step| step.id.to_string());
+            let ids: Vec<_> = ids
+                .chain(checkout.broken.keys().map(ToString::to_string))
+                .collect();
+            let meant = ids.iter().any(|id| named.contains(id));
+            known.extend(ids);
+            meant
+        });
+    }
+    match (named.iter().find(|id| !known.contains(id)), unread) {
+        (Some(_), Some(error)) => Err(error.into()),
+        (Some(wrong), None) => Err(no_such_step(wrong, &known).into()),
+        (None, _) => Ok(()),
+    }
+}
+
+/// What stopped a command about a step; that the step is not in git either, where that is so: it may be all that is wrong.
+pub(crate) fn unless_unknown(
+    error: PassError,
+    opened: &Opened,
+    folder: &WorkflowFolder,
+    step: &StepId,
+) -> PassError {
+    let known = step_ids(opened, folder);
+    if known.contains(step) {
+        return error;
+    }
+    let known: Vec<_> = known.iter().map(ToString::to_string).collect();
+    let unknown = no_such_step(step.as_str(), &known);
+    let why = error.diagnostic();
+    Diagnostic::new(format!(
+        "{} in git, and its earlier builds cannot be looked for: {}",
+        unknown.message,
+        why.one_line()
+    ))
+    .hint(unknown.hint.unwrap_or_default())
+    .into()
 }
 
 /// Loads the configuration in the surroundings of this process.
@@ -148,7 +209,9 @@ pub(crate) fn workflows_or_refusals(
     let mut refused = Vec::new();
     let mut ids = Vec::new();
     for site in sites(config, which, purpose)? {
+        let slow = Slow::begins(format!("fetching {}", site.source.place()));
         let fetched = site.source.fetch();
+        drop(slow);
         match open(config, site, which, &mut ids) {
             Ok(one) => opened.push(one),
             Err(error) if fetched.is_ok() => refused.push(error),

@@ -9,18 +9,23 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use reconciler::config::Config;
 use reconciler::desired::jinja::Engine;
-use reconciler::ids::WorkflowId;
+use reconciler::ids::{StepId, WorkflowId};
 use reconciler::inventory::{Inventory, InventoryError, Lease};
+use reconciler::plan::selection::Selection;
+use reconciler::plan::sight::Sights;
+use reconciler::plan::words::Context;
 use reconciler::plan::{json, text};
 use reconciler::reconcile::cache::StepCache;
 use reconciler::reconcile::checkout::{Checkout, read_params};
 use reconciler::reconcile::error::PassError;
 use reconciler::reconcile::look::{Look, Request, look, recorded};
 use reconciler::reconcile::ports::{Ports, Use, connect};
+use reconciler::reconcile::sight::sights;
 use reconciler::source::discover::WorkflowFolder;
 use reconciler::source::trusted::Purpose;
 
-use super::open::{Opened, config, workflows_or_refusals};
+use super::open::{Opened, config, keep_folders_with, workflows_or_refusals};
+use super::slow::Slow;
 use super::{CommandError, lines, print};
 use crate::cli::{Output, PlanArgs};
 
@@ -47,6 +52,14 @@ pub(crate) async fn see(
     Ok(seen)
 }
 
+/// Who acts on a workflow, and what can be seen of that from here.
+pub(crate) struct Holder {
+    /// The lease.
+    pub(crate) lease: Option<Lease>,
+    /// What can be seen of its holder, and of builds.
+    pub(crate) sights: Sights,
+}
+
 /// Looks at one workflow and who acts on it, all in the time that the look takes.
 pub(crate) async fn see_with_holder(
     config: &Config,
@@ -54,11 +67,23 @@ pub(crate) async fn see_with_holder(
     folder: &WorkflowFolder,
     engine: &Engine,
     usage: Use,
-) -> Result<(Seen, Option<Lease>), CommandError> {
+) -> Result<(Seen, Holder), CommandError> {
     let holder = async |inventory: Arc<dyn Inventory>, workflow: WorkflowId| {
         inventory.lease(&workflow).await
     };
-    see_and_ask(config, opened, folder, engine, usage, holder).await
+    let (seen, lease) = see_and_ask(config, opened, folder, engine, usage, holder).await?;
+    let inventory = seen.ports.inventory.as_ref();
+    let workflow = &seen.look.plan.workflow_id;
+    let attempts = &seen.look.attempts;
+    let sights = sights(
+        &config.state_dir,
+        inventory,
+        workflow,
+        lease.as_ref(),
+        attempts,
+    )
+    .await?;
+    Ok((seen, Holder { lease, sights }))
 }
 
 /// Looks at one workflow, and asks the inventory something else meanwhile.
@@ -76,6 +101,7 @@ async fn see_and_ask<T>(
         &folder.path,
     );
     let (params, _) = read_params(opened.tree.as_ref(), folder)?;
+    let _slow = Slow::begins(format!("looking at workflow {}", params.workflow_id));
     let ports = connect(config, &params, usage).await?;
     // Records come from elsewhere and take their time: git is read meanwhile.
     let (inventory, workflow) = (Arc::clone(&ports.inventory), params.workflow_id);
@@ -92,6 +118,7 @@ async fn see_and_ask<T>(
         repository: &opened.site.name,
         reference: &reference,
         forced: &forced,
+        tried: None,
         searched: None,
         now: Timestamp::now(),
     };
@@ -120,22 +147,34 @@ pub(crate) async fn run(named: Option<&Path>, args: &PlanArgs) -> Result<ExitCod
     };
     let mut all = Vec::new();
     let (mut work, mut errors) = (false, false);
-    let (opened, refused) = workflows_or_refusals(&config, &args.which, Purpose::Look)?;
+    let (mut opened, refused) = workflows_or_refusals(&config, &args.which, Purpose::Look)?;
+    keep_folders_with(&mut opened, &args.steps)?;
+    let named = args.steps.iter().map(StepId::new).collect();
     errors |= !refused.is_empty();
     for opened in opened {
         for folder in &opened.folders {
             // Freeing what ten thousand steps were planned from takes longer than printing them, and this process ends.
-            let seen = ManuallyDrop::new(see(&config, &opened, folder, &engine, usage).await?);
+            let seen = see_with_holder(&config, &opened, folder, &engine, usage).await?;
+            let (seen, holder) = &*ManuallyDrop::new(seen);
             let plan = &seen.look.plan;
             let counts = lines::counts(opened.site.source.as_ref(), opened.tree.as_ref(), plan);
-            work |= plan.has_drift();
-            errors |= plan.has_errors();
+            let selection = Selection::of(&plan.steps, &named);
+            let selection = selection.as_ref();
+            let around = Context {
+                now: plan.at,
+                lines: Some(&counts),
+                sights: Some(&holder.sights),
+                attended: holder.sights.attended(holder.lease.as_ref()),
+                wanted: selection,
+            };
+            work |= plan.has_drift(selection);
+            errors |= plan.has_errors(selection);
             match args.output {
-                Output::Json => all.push(json::json(plan, &counts)),
+                Output::Json => all.push(json::json(plan, &around)),
                 Output::Text => {
                     plan.warnings.iter().for_each(print::warning);
-                    print::text(&text::text(plan, &counts, print::medium()))?;
-                    super::check::print_broken(plan);
+                    print::text(&text::text(plan, &around, print::medium()))?;
+                    super::check::print_broken(plan, selection);
                 }
             }
         }

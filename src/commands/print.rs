@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use reconciler::diagnostic::Diagnostic;
 use reconciler::plan::progress::Medium;
@@ -9,8 +10,48 @@ use serde_json::Value;
 
 use super::CommandError;
 
+/// What stands in the last line of the terminal and is not of the result: drawn again below all that is printed.
+static LIVE: Mutex<String> = Mutex::new(String::new());
+
+/// Takes the live line away while something is printed, and draws it again when dropped.
+struct AboveLive(MutexGuard<'static, String>);
+
+impl AboveLive {
+    fn begin() -> Self {
+        let live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+        if !live.is_empty() {
+            draw("");
+        }
+        Self(live)
+    }
+}
+
+impl Drop for AboveLive {
+    fn drop(&mut self) {
+        if !self.0.is_empty() {
+            draw(&self.0);
+        }
+    }
+}
+
+fn draw(line: &str) {
+    let mut out = std::io::stdout().lock();
+    // A terminal that went away shows nothing anyway.
+    let _ = write!(out, "\r\x1b[K{line}").and_then(|()| out.flush());
+}
+
+/// Draws the live line anew; an empty one takes it away. For terminals only.
+pub(crate) fn live(line: String) {
+    let mut shown = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+    if *shown != line {
+        draw(&line);
+        *shown = line;
+    }
+}
+
 /// Prints text whose styles are taken off where they are not wanted. A reader that went away ends the program quietly.
 pub(crate) fn text(text: &str) -> Result<(), CommandError> {
+    let _above = AboveLive::begin();
     let mut out = anstream::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
@@ -27,6 +68,14 @@ pub(crate) fn medium() -> Medium {
     }
 }
 
+/// Prints a line about what is going on to standard error.
+pub(crate) fn note(line: &str) {
+    let _above = AboveLive::begin();
+    let mut out = anstream::stderr().lock();
+    // There is nowhere else to say it.
+    let _ = writeln!(out, "{line}");
+}
+
 /// Prints JSON with a line feed.
 pub(crate) fn json(value: &Value) -> Result<(), CommandError> {
     text(&format!("{value:#}\n"))
@@ -34,6 +83,7 @@ pub(crate) fn json(value: &Value) -> Result<(), CommandError> {
 
 /// Prints a diagnostic to standard error.
 pub(crate) fn diagnostic(diagnostic: &Diagnostic) {
+    let _above = AboveLive::begin();
     let mut out = anstream::stderr().lock();
     // There is nowhere else to say it.
     let _ = writeln!(out, "{}", diagnostic.render(true));
@@ -41,6 +91,7 @@ pub(crate) fn diagnostic(diagnostic: &Diagnostic) {
 
 /// Prints a warning to standard error, in one line and its hint.
 pub(crate) fn warning(warning: &Diagnostic) {
+    let _above = AboveLive::begin();
     let mut out = anstream::stderr().lock();
     let hint = warning
         .hint

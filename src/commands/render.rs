@@ -10,8 +10,8 @@ use reconciler::desired::inputs::StepContent;
 use reconciler::desired::jinja::Engine;
 use reconciler::desired::step::SourceImage;
 use reconciler::diagnostic::Diagnostic;
-use reconciler::ids::{AmiId, AmiName, StepId};
-use reconciler::plan::decision::{BuildSource, Decision};
+use reconciler::ids::StepId;
+use reconciler::plan::source::source_of;
 use reconciler::reconcile::checkout::Desired;
 use reconciler::reconcile::ports::Use;
 use reconciler::secrets::fill::fill;
@@ -20,7 +20,7 @@ use reconciler::secrets::{OpenSecrets, Redactor, SecretText};
 use reconciler::source::trusted::Purpose;
 
 use super::open::{config, workflows_of};
-use super::plan::{Seen, see};
+use super::plan::see;
 use super::{CommandError, print};
 use crate::cli::RenderArgs;
 
@@ -48,7 +48,11 @@ pub(crate) async fn run(named: Option<&Path>, args: &RenderArgs) -> Result<ExitC
             if seen.checkout.step(&id).is_none() {
                 continue;
             }
-            let (source, name) = images(&seen, &id);
+            let shown = source_of(&seen.look.plan, &id);
+            if let Some(parent) = &shown.stands_for {
+                warn_of_stand_in(parent, &shown.image);
+            }
+            let (source, name) = (shown.image, shown.next_name);
             let desired = Desired::new(
                 &seen.checkout,
                 &engine,
@@ -137,53 +141,29 @@ pub(crate) fn redactor(
     Redactor::new(&hidden)
 }
 
-/// The image that the step starts from, as the plan knows it, and the name of the next image.
-fn images(seen: &Seen, id: &StepId) -> (SourceImage, Option<AmiName>) {
-    let plan = &seen.look.plan;
-    let step = plan.steps.iter().find(|step| step.id == *id);
-    if let Some(Decision::Build(build)) = step.map(|step| &step.decision)
-        && let BuildSource::Known {
-            source, ami_name, ..
-        } = &build.source
-    {
-        return (source.clone(), Some(ami_name.clone()));
-    }
-    let parent = step.and_then(|step| step.parent.as_ref());
-    let Some(parent) = parent else {
-        return (plan.root_base.clone(), None);
-    };
-    let record = plan
-        .steps
-        .iter()
-        .find(|step| step.id == *parent)
-        .and_then(|step| step.record.as_ref());
-    if let Some(record) = record {
-        (
-            SourceImage {
-                id: record.ami_id.clone(),
-                name: record.ami_name.clone(),
-            },
-            None,
-        )
-    } else {
-        print::warning(&Diagnostic::new(format!(
-            "`{parent}` has no image yet; a stand-in is shown in its place"
-        )));
-        (
-            SourceImage {
-                id: AmiId::new("ami-known-after-build"),
-                name: AmiName::new(format!("{parent}-known-after-build")),
-            },
-            None,
-        )
-    }
+/// Says what stands in the place of an image that is not there yet.
+pub(crate) fn warn_of_stand_in(parent: &StepId, shown: &SourceImage) {
+    print::warning(&Diagnostic::new(format!(
+        "`{parent}` has no image yet; `{}` stands for it",
+        shown.id
+    )));
 }
+
+/// So many names of steps are listed where one is wrong.
+const LISTED: usize = 20;
 
 /// Names the steps that there are, and the nearest.
 pub(crate) fn no_such_step(id: &str, known: &[String]) -> Diagnostic {
     let near = reconciler::workflow::jsonc::nearest(id, known.iter().map(String::as_str));
     let hint = near.map_or_else(
-        || format!("there are: {}", known.join(", ")),
+        || match known.len() {
+            0..=LISTED => format!("there are: {}", known.join(", ")),
+            all => format!(
+                "there are: {}, and {} more (`reconciler status` shows them)",
+                known[..LISTED].join(", "),
+                all - LISTED
+            ),
+        },
         |near| format!("did you mean `{near}`?"),
     );
     Diagnostic::new(format!("there is no step `{id}`")).hint(hint)

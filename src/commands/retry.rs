@@ -8,12 +8,14 @@ use reconciler::diagnostic::Diagnostic;
 use reconciler::ids::StepId;
 use reconciler::inventory::journal::{Attempt, Stage};
 use reconciler::plan::decision::Decision;
-use reconciler::plan::words::{LineCounts, sentence};
+use reconciler::plan::sight::{Process, holder_words, parts};
+use reconciler::plan::words::{Context, sentence};
 use reconciler::reconcile::ports::Use;
 use reconciler::reconcile::request::request;
+use reconciler::reconcile::sight::holder_of;
 use reconciler::source::trusted::Purpose;
 
-use super::open::{config, who, workflows_of};
+use super::open::{config, keep_folders_with, who, workflows_of};
 use super::plan::{Seen, see};
 use super::render::no_such_step;
 use super::{CommandError, print};
@@ -24,7 +26,10 @@ pub(crate) async fn run(named: Option<&Path>, args: &RetryArgs) -> Result<ExitCo
     let engine = Engine::new();
     let step = StepId::new(&args.step);
     let (mut known, mut waiting, mut other) = (Vec::new(), Vec::new(), None);
-    for opened in workflows_of(&config, &args.which, Purpose::Look)? {
+    let mut opened = workflows_of(&config, &args.which, Purpose::Look)?;
+    // Git knows the step before anybody needs credentials.
+    keep_folders_with(&mut opened, std::slice::from_ref(&args.step))?;
+    for opened in opened {
         for folder in &opened.folders {
             let seen = see(&config, &opened, folder, &engine, Use::Ask).await?;
             let plan = &seen.look.plan;
@@ -38,7 +43,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &RetryArgs) -> Result<ExitCo
             ) {
                 waiting.push(seen);
             } else {
-                other = Some(sentence(planned, &LineCounts::new(), plan.at));
+                other = Some(sentence(planned, &Context::at(plan.at)));
             }
         }
     }
@@ -86,11 +91,20 @@ async fn ask(seen: &Seen, step: &StepId) -> Result<ExitCode, CommandError> {
     let stage = Stage::RetryRequested { by: who() };
     let asked = request(inventory, workflow, newest, &stage, over).await?;
     let lease = inventory.lease(workflow).await?;
-    let next = match lease.and_then(|lease| lease.holder) {
-        Some(holder) => format!("the reconciler {holder} tries it at its next pass"),
-        None => {
-            format!("no reconciler runs: `reconciler apply {step}` or `reconciler run` tries it")
-        }
+    let by_hand = format!("`reconciler apply {step}` or `reconciler run` tries it");
+    let seen = holder_of(lease.as_ref());
+    let next = match (lease.and_then(|lease| lease.holder), seen) {
+        (None, _) => format!("no reconciler runs: {by_hand}"),
+        (Some(holder), Process::Ended | Process::Stopped) => format!(
+            "pid {} of this host, which holds the lease, {}: {by_hand}",
+            parts(&holder).map_or("?", |(_, pid)| pid),
+            if seen == Process::Ended {
+                "has ended"
+            } else {
+                "is stopped by a signal (SIGSTOP)"
+            }
+        ),
+        (Some(holder), _) => format!("{} tries it at its next pass", holder_words(&holder)),
     };
     print::text(&format!(
         "retry of {step} after build {}; {next}\n",

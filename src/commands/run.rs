@@ -7,76 +7,22 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use reconciler::config::Config;
-use reconciler::inventory::journal::Progress;
 use reconciler::reconcile::board::Board;
-use reconciler::reconcile::driver::{Driver, Event, Observer, Orders, Site, Wake};
+use reconciler::reconcile::driver::{Driver, Orders, Site, Wake};
 use reconciler::reconcile::error::PassError;
 use reconciler::source::trusted::Purpose;
 use reconciler::source::watch::RefWatch;
 use reconciler::source::{GitSource, SourceError};
 use reconciler::status::trouble::Trouble;
 use tokio::sync::mpsc;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::CommandError;
+use super::log::Logger;
 use super::open::{config, sites};
 use super::stop::on_signals;
 use crate::cli::Which;
 use crate::telemetry;
-
-/// Writes what happens to the log, and the last of it to systemd's status line.
-struct Logger;
-
-impl Observer for Logger {
-    fn notice(&self, event: &Event<'_>) {
-        match event {
-            Event::Planned(plan) => {
-                let summary = reconciler::plan::text::summary(plan);
-                info!(workflow = %plan.workflow_id, revision = %plan.revision, "{summary}");
-                let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&format!(
-                    "{}: {summary}",
-                    plan.workflow_id
-                ))]);
-            }
-            Event::Started(attempt) => {
-                info!(step = %attempt.step_id, build = %attempt.build_id, revision = %attempt.intent.revision, image = %attempt.intent.ami_name, "build started");
-            }
-            Event::Ended(attempt) => match &attempt.progress {
-                Progress::Failed(failure) => {
-                    warn!(step = %attempt.step_id, build = %attempt.build_id, class = ?failure.class, cause = %failure.cause, "build failed");
-                }
-                _ => {
-                    info!(step = %attempt.step_id, build = %attempt.build_id, image = ?attempt.ami_id.as_ref().map(ToString::to_string), "image recorded");
-                }
-            },
-            Event::TakenOver(attempt) => {
-                info!(step = %attempt.step_id, image = %attempt.intent.ami_name, "image of an earlier build taken over");
-            }
-            Event::Updated(step) => info!(step = %step.id, "tags and record updated, no build"),
-            Event::Rewritten { site, old, new } => {
-                warn!(repository = site, old = %old, new = %new, "history was rewritten");
-            }
-            Event::Superseded(step) => {
-                info!(step = %step, "build cancelled: git says something else by now");
-            }
-            Event::CancelRequested { step, by } => {
-                info!(step = %step, by, "build cancelled on request");
-            }
-            Event::Standby(holder) => {
-                info!(holder, "standing by: another reconciler holds the lease");
-            }
-            Event::Stopped(place, error) => {
-                let diagnostic = error.diagnostic();
-                error!(
-                    place,
-                    hint = diagnostic.hint.as_deref().unwrap_or_default(),
-                    "{}",
-                    diagnostic.one_line()
-                );
-            }
-        }
-    }
-}
 
 pub(crate) async fn run(named: Option<&Path>) -> Result<ExitCode, CommandError> {
     let config = Arc::new(config(named)?);
@@ -167,7 +113,13 @@ fn watch(
                     }
                 }
             }),
-            None => tokio::spawn(fetch_now_and_then(source, poll, wake, Arc::clone(board))),
+            None => tokio::spawn(fetch_now_and_then(
+                source,
+                repository.name.clone(),
+                poll,
+                wake,
+                Arc::clone(board),
+            )),
         };
     }
 }
@@ -175,23 +127,36 @@ fn watch(
 /// Goes on at the commit that was fetched last while the remote cannot be reached; `status` says so.
 async fn fetch_now_and_then(
     source: Arc<dyn GitSource>,
+    repository: String,
     poll: Duration,
     wake: mpsc::Sender<Wake>,
     board: Arc<Board>,
 ) {
     let part = format!("fetching {}", source.place());
     let mut failing: Option<(Timestamp, u32)> = None;
+    let mut told: Option<String> = None;
     loop {
         tokio::time::sleep(poll).await;
         let fetching = Arc::clone(&source);
         let fetched = tokio::task::spawn_blocking(move || fetching.fetch()).await;
         match fetched {
             Ok(Err(error)) => {
-                warn!(repository = source.place(), "{error}");
                 let now = Timestamp::now();
                 let (since, times) = failing.map_or((now, 1), |(since, times)| (since, times + 1));
                 failing = Some((since, times));
                 let said = PassError::from(error).diagnostic();
+                let next_try = now.checked_add(poll).ok();
+                // Once for each cause: the board counts the tries.
+                if told.as_ref() != Some(&said.message) {
+                    told = Some(said.message.clone());
+                    warn!(
+                        repository,
+                        hint = said.hint.as_deref(),
+                        next_try = next_try.map(tracing::field::display),
+                        "{part} does not work: {}",
+                        said.one_line()
+                    );
+                }
                 board.show(
                     &part,
                     vec![Trouble {
@@ -200,12 +165,15 @@ async fn fetch_now_and_then(
                         hint: said.hint,
                         times,
                         since,
-                        next_try: now.checked_add(poll).ok(),
+                        next_try,
                     }],
                 );
             }
             Ok(Ok(())) => {
-                failing = None;
+                told = None;
+                if let Some((since, times)) = failing.take() {
+                    info!(repository, times, %since, "{part} works again");
+                }
                 board.show(&part, Vec::new());
             }
             Err(_) => {}

@@ -8,18 +8,20 @@ use jiff::Timestamp;
 use reconciler::config::Config;
 use reconciler::desired::jinja::Engine;
 use reconciler::diagnostic::Diagnostic;
+use reconciler::ids::StepId;
 use reconciler::inventory::journal::FailureClass;
+use reconciler::plan::selection::Selection;
 use reconciler::reconcile::board;
 use reconciler::reconcile::error::PassError;
 use reconciler::reconcile::ports::Use;
 use reconciler::source::trusted::Purpose;
-use reconciler::status::report::{Report, SCHEMA, report};
+use reconciler::status::report::{Facts, Report, SCHEMA, report};
 use reconciler::status::trouble::Trouble;
 use reconciler::status::{text, trouble};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::open::{config, workflows_or_refusals};
+use super::open::{config, keep_folders_with, workflows_or_refusals};
 use super::plan::see_with_holder;
 use super::screen::Screen;
 use super::{CommandError, print};
@@ -61,7 +63,7 @@ async fn watch(
     };
     let mut terminate = signal(SignalKind::terminate())?;
     match &screen {
-        Some(screen) => screen.draw(&drawn(&last, None))?,
+        Some(screen) => screen.draw(|rows| drawn(&last, None, rows))?,
         None => print_all(&last, args)?,
     }
     loop {
@@ -79,7 +81,7 @@ async fn watch(
             Err(error) => return Err(error),
         };
         match &screen {
-            Some(screen) => screen.draw(&drawn(&seen, trouble.as_deref()))?,
+            Some(screen) => screen.draw(|rows| drawn(&seen, trouble.as_deref(), rows))?,
             None if changed(&last, &seen) => print_all(&seen, args)?,
             None => {}
         }
@@ -89,7 +91,7 @@ async fn watch(
         drop(screen);
         print_all(&last, args)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(verdict(&last, args))
 }
 
 fn print_all(seen: &Seen, args: &StatusArgs) -> Result<(), CommandError> {
@@ -98,14 +100,25 @@ fn print_all(seen: &Seen, args: &StatusArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn drawn(seen: &Seen, trouble: Option<&str>) -> String {
-    let refused = seen.refused.iter();
-    let refused = refused.map(|why| format!("{}\n", why.one_line()));
-    let mut text: String = shown(seen).chain(refused).collect();
-    if let Some(trouble) = trouble {
-        text.push_str(&format!("not looked at just now: {trouble}\n"));
+/// What is drawn in so many rows: each workflow gets as many as it needs, or its share of them.
+fn drawn(seen: &Seen, trouble: Option<&str>, rows: usize) -> String {
+    let mut below = trouble::text(&seen.troubles, Timestamp::now());
+    for why in &seen.refused {
+        below.push_str(&format!("{}\n", why.one_line()));
     }
-    text + "Ctrl-C ends.\n"
+    if let Some(trouble) = trouble {
+        below.push_str(&format!("not looked at just now: {trouble}\n"));
+    }
+    below.push_str("Ctrl-C ends.\n");
+    let mut room = rows.saturating_sub(below.lines().count());
+    let mut text = String::new();
+    for (at, report) in seen.reports.iter().enumerate() {
+        let share = room / (seen.reports.len() - at);
+        let one = text::folded(report, print::medium(), share.max(3));
+        room = room.saturating_sub(one.lines().count());
+        text.push_str(&one);
+    }
+    text + &below
 }
 
 fn shown(seen: &Seen) -> impl Iterator<Item = String> {
@@ -124,11 +137,21 @@ async fn reports(config: &Config, args: &StatusArgs) -> Result<Seen, CommandErro
         Use::Look
     };
     let mut reports = Vec::new();
-    let (opened, refused) = workflows_or_refusals(config, &args.which, Purpose::Look)?;
+    let (mut opened, refused) = workflows_or_refusals(config, &args.which, Purpose::Look)?;
+    keep_folders_with(&mut opened, &args.steps)?;
+    let named = args.steps.iter().map(StepId::new).collect();
     for opened in opened {
         for folder in &opened.folders {
-            let (seen, lease) = see_with_holder(config, &opened, folder, &engine, usage).await?;
-            reports.push(report(&seen.look.plan, &seen.look.attempts, lease.as_ref()));
+            let (seen, holder) = see_with_holder(config, &opened, folder, &engine, usage).await?;
+            let plan = &seen.look.plan;
+            let selection = Selection::of(&plan.steps, &named);
+            let facts = Facts {
+                attempts: &seen.look.attempts,
+                lease: holder.lease.as_ref(),
+                sights: &holder.sights,
+                wanted: selection.as_ref(),
+            };
+            reports.push(report(plan, &facts));
         }
     }
     let refused = refused.iter().map(PassError::diagnostic).collect();
@@ -144,12 +167,17 @@ fn finish(seen: &Seen, args: &StatusArgs) -> Result<ExitCode, CommandError> {
     if !seen.refused.is_empty() {
         return Ok(ExitCode::FAILURE);
     }
+    Ok(verdict(seen, args))
+}
+
+/// What `--exit-code` asks for, of what was seen last.
+fn verdict(seen: &Seen, args: &StatusArgs) -> ExitCode {
     let drift = args.exit_code && !seen.reports.iter().all(Report::is_in_sync);
-    Ok(if drift {
+    if drift {
         ExitCode::from(2)
     } else {
         ExitCode::SUCCESS
-    })
+    }
 }
 
 fn show(seen: &Seen, args: &StatusArgs) -> Result<(), CommandError> {
@@ -172,12 +200,15 @@ fn changed(old: &Seen, new: &Seen) -> bool {
                     step.ami_id.clone(),
                     step.build
                         .as_ref()
-                        .map(|build| (build.stage, build.elapsed_seconds / 10)),
+                        .map(|build| (build.stage, build.seen, build.elapsed_seconds / 10)),
                 )
             });
             (
                 report.revision.clone(),
-                report.held_by.clone(),
+                report
+                    .lease
+                    .as_ref()
+                    .map(|lease| (lease.holder.clone(), lease.seen)),
                 lines.collect::<Vec<_>>(),
             )
         };

@@ -176,6 +176,19 @@ pub enum FailureClass {
     Cancelled,
 }
 
+impl FailureClass {
+    /// Its name, as the journal and every output write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Step => "step",
+            Self::Person => "person",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// The events of one build, folded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {

@@ -33,6 +33,8 @@ pub enum Decision {
         until: Timestamp,
         /// What failed.
         failure: Failure,
+        /// Whether it did not fail, but was built from the same inputs again and again.
+        repeats: bool,
     },
     /// It failed for its own reason, which will not change until an input does or a person says so.
     Quarantined(Failure),
@@ -98,10 +100,23 @@ pub struct Building {
 /// An ancestor that is in the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocked {
-    /// The nearest ancestor that has to be settled.
+    /// The step's parent, which has to be settled first.
     pub on: StepId,
-    /// In what state it is, as a fragment: `is quarantined`.
-    pub why: String,
+    /// What is in the way, however many steps lie between.
+    pub root: Obstacle,
+}
+
+/// A step that keeps those after it from being built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// The step.
+    pub step: StepId,
+    /// Its state, by the name that every output gives it.
+    pub state: &'static str,
+    /// The same as a fragment of a sentence: `is quarantined`.
+    pub why: &'static str,
+    /// Whether it is a person's turn, and nothing has gone wrong.
+    pub waits_for_a_person: bool,
 }
 
 /// One reason to build.

@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 use crate::plan::Plan;
 use crate::plan::decision::{BuildSource, Decision};
 use crate::plan::planner::PlannedStep;
-use crate::plan::words::{LineCounts, reason_words, sentence, state};
+use crate::plan::words::{Context, reason_words, sentence, state};
 
 /// The version of this form.
 pub const SCHEMA: &str = "reconciler.plan/1";
 
 /// The whole plan.
 #[must_use]
-pub fn json(plan: &Plan, lines: &LineCounts) -> Value {
+pub fn json(plan: &Plan, around: &Context<'_>) -> Value {
     json!({
         "workflow_id": plan.workflow_id,
         "repository": plan.repository,
@@ -24,22 +24,23 @@ pub fn json(plan: &Plan, lines: &LineCounts) -> Value {
         "looked_at_ec2": plan.looked_at_ec2,
         "root_base": { "ami_id": plan.root_base.id, "ami_name": plan.root_base.name },
         "newer_base": plan.newer_base.as_ref().map(|base| json!({ "ami_id": base.id, "ami_name": base.name })),
-        "steps": plan.steps.iter().map(|step| step_json(plan, step, lines)).collect::<Vec<_>>(),
+        "steps": plan.steps.iter().map(|step| step_json(step, around)).collect::<Vec<_>>(),
         "orphans": plan.orphans.iter().map(|orphan| json!({
             "step_id": orphan.step_id, "ami_id": orphan.ami_id, "ami_name": orphan.ami_name,
         })).collect::<Vec<_>>(),
         "warnings": plan.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "summary": crate::plan::text::summary(plan),
+        "summary": crate::plan::text::summary(plan, around.wanted),
     })
 }
 
-fn step_json(plan: &Plan, step: &PlannedStep, lines: &LineCounts) -> Value {
+fn step_json(step: &PlannedStep, around: &Context<'_>) -> Value {
     let mut value = json!({
         "step_id": step.id,
         "parent": step.parent,
         "folder": step.folder,
         "state": state(&step.decision),
-        "reason": sentence(step, lines, plan.at),
+        "reason": sentence(step, around),
+        "asked_for": around.wants(&step.id),
         "desired_fingerprint": step.desired,
         "ami_id": step.record.as_ref().map(|record| &record.ami_id),
         "ami_name": step.record.as_ref().map(|record| &record.ami_name),
@@ -58,7 +59,7 @@ fn step_json(plan: &Plan, step: &PlannedStep, lines: &LineCounts) -> Value {
                 build
                     .reasons
                     .iter()
-                    .map(|reason| reason_words(step, reason, lines))
+                    .map(|reason| reason_words(step, reason, around.lines))
                     .collect(),
             );
             match &build.source {
@@ -86,11 +87,18 @@ fn step_json(plan: &Plan, step: &PlannedStep, lines: &LineCounts) -> Value {
             fields.insert("build_id".into(), json!(building.build_id));
             fields.insert("since".into(), json!(building.since));
             fields.insert("superseded".into(), json!(building.superseded));
+            let sight = around.sights.map(|sights| sights.of(&building.build_id));
+            fields.insert("seen".into(), json!(sight.unwrap_or_default().seen));
         }
         Decision::Blocked(blocked) => {
+            let root = &blocked.root;
             fields.insert("blocked_on".into(), json!(blocked.on));
+            fields.insert(
+                "root_cause".into(),
+                json!({ "step_id": root.step, "state": root.state }),
+            );
         }
-        Decision::BackingOff { until, failure } => {
+        Decision::BackingOff { until, failure, .. } => {
             fields.insert("next_try".into(), json!(until));
             fields.insert("failure".into(), json!(failure));
         }

@@ -2,12 +2,17 @@
 //!
 //! Pure. What `reconciler plan` prints is the value that the daemon executes; the executor chooses nothing.
 
+pub mod changes;
 pub mod decision;
 pub mod json;
+pub mod outcome;
 pub mod planner;
 pub mod progress;
 pub mod reasons;
 pub mod repeats;
+pub mod selection;
+pub mod sight;
+pub mod source;
 pub mod text;
 pub mod tree;
 pub mod words;
@@ -19,6 +24,7 @@ use crate::diagnostic::Diagnostic;
 use crate::ids::{AmiId, AmiName, Region, Revision, StepId, WorkflowId};
 use decision::{BuildSource, Decision};
 use planner::PlannedStep;
+use selection::Selection;
 
 /// What is to be done about one workflow at one commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,19 +83,26 @@ impl Plan {
             .filter(|step| matches!(step.decision, Decision::Build(_)))
     }
 
-    /// Whether anything differs from what git says.
+    /// The steps that are meant.
+    pub fn wanted<'a>(
+        &'a self,
+        selection: Option<&'a Selection>,
+    ) -> impl Iterator<Item = &'a PlannedStep> {
+        let wants = move |id: &StepId| selection.is_none_or(|selection| selection.wants(id));
+        self.steps.iter().filter(move |step| wants(&step.id))
+    }
+
+    /// Whether anything of what is meant differs from what git says.
     #[must_use]
-    pub fn has_drift(&self) -> bool {
-        self.steps
-            .iter()
+    pub fn has_drift(&self, selection: Option<&Selection>) -> bool {
+        self.wanted(selection)
             .any(|step| !matches!(step.decision, Decision::InSync | Decision::Suspended))
     }
 
-    /// Whether something is wrong that the reconciler cannot settle by itself.
+    /// Whether something of what is meant is wrong, and the reconciler cannot settle it by itself.
     #[must_use]
-    pub fn has_errors(&self) -> bool {
-        self.steps
-            .iter()
+    pub fn has_errors(&self, selection: Option<&Selection>) -> bool {
+        self.wanted(selection)
             .any(|step| matches!(step.decision, Decision::Broken(_)))
     }
 }

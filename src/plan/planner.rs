@@ -14,10 +14,12 @@ use crate::desired::components::{Components, Fingerprint};
 use crate::desired::digest::Digest;
 use crate::desired::step::SourceImage;
 use crate::diagnostic::Diagnostic;
-use crate::ids::{AmiId, AmiName, StepId, WorkflowId};
+use crate::ids::{AmiId, AmiName, BuildId, StepId, WorkflowId};
 use crate::inventory::journal::{Attempt, Failure, FailureClass, Progress};
 use crate::inventory::record::{Built, RecordHead};
-use crate::plan::decision::{Blocked, Build, BuildSource, Building, Decision, Reason, Update};
+use crate::plan::decision::{
+    Blocked, Build, BuildSource, Building, Decision, Obstacle, Reason, Update,
+};
 use crate::plan::reasons::reasons;
 use crate::plan::repeats::is_of_a_wrong_clock;
 
@@ -96,6 +98,9 @@ pub struct Observation<'a> {
     pub attempts: &'a HashMap<StepId, Attempt>,
     /// Steps that a person wants built whatever their state.
     pub forced: &'a BTreeSet<StepId>,
+    /// For a command that a person typed: the builds that it has tried itself. What failed before it, and was a person's turn, is tried at
+    /// once: the person may have done it. None: nobody asked just now.
+    pub tried: Option<&'a BTreeSet<BuildId>>,
     /// Steps that were built from these inputs more than once already, with the time before which that is not done again.
     pub held: &'a HashMap<StepId, Failure>,
     /// Now.
@@ -124,7 +129,7 @@ pub struct PlannedStep {
 enum Standing {
     Settled(SourceImage),
     WillChange,
-    InTheWay(String),
+    InTheWay(Obstacle),
 }
 
 /// Plans every step; broken ones come last, in order of their ids.
@@ -136,7 +141,7 @@ pub fn decide(seen: &Observation<'_>, desires: &mut dyn Desires) -> Vec<PlannedS
             None => Standing::Settled(seen.root_base.clone()),
             Some(parent) => match standing.get(parent) {
                 Some(standing) => standing.clone(),
-                None => Standing::InTheWay("is broken".to_owned()),
+                None => Standing::InTheWay(obstacle(parent, "broken", "is broken")),
             },
         };
         let mut one = Step {
@@ -184,13 +189,10 @@ impl Step<'_, '_> {
             return (Decision::Suspended, None);
         }
         match (source, parent) {
-            (Standing::InTheWay(why), Some(on)) => (
-                Decision::Blocked(Blocked {
-                    on,
-                    why: why.clone(),
-                }),
-                None,
-            ),
+            (Standing::InTheWay(root), Some(on)) => {
+                let root = root.clone();
+                (Decision::Blocked(Blocked { on, root }), None)
+            }
             (Standing::WillChange, Some(parent)) => (self.after(parent), None),
             (Standing::Settled(source), _) => self.against(source),
             (Standing::InTheWay(_) | Standing::WillChange, None) => (Decision::Suspended, None),
@@ -314,6 +316,13 @@ impl Step<'_, '_> {
         }
     }
 
+    /// Whether the person whose turn it was has asked since: by the command that plans this.
+    fn may_be_mended(&self, last: &Attempt, failure: &Failure) -> bool {
+        let tried = self.seen.tried;
+        failure.class == FailureClass::Person
+            && tried.is_some_and(|tried| !tried.contains(&last.build_id))
+    }
+
     fn forced(&self) -> bool {
         self.seen.forced.contains(&self.step.id)
     }
@@ -367,11 +376,15 @@ impl Step<'_, '_> {
             if let Some(asked) = &last.retry_requested {
                 let by = asked.by.clone();
                 reasons.insert(0, Reason::RetryRequested { by });
-            } else if waits && !self.forced() {
+            } else if waits && !self.forced() && !self.may_be_mended(last, failure) {
                 let failure = failure.clone();
                 return match (failure.class, failure.retry_at) {
                     (FailureClass::Step, _) | (_, None) => Decision::Quarantined(failure),
-                    (_, Some(until)) => Decision::BackingOff { until, failure },
+                    (_, Some(until)) => Decision::BackingOff {
+                        until,
+                        failure,
+                        repeats: false,
+                    },
                 };
             }
         }
@@ -380,7 +393,11 @@ impl Step<'_, '_> {
             && !self.forced()
         {
             let failure = failure.clone();
-            return Decision::BackingOff { until, failure };
+            return Decision::BackingOff {
+                until,
+                failure,
+                repeats: true,
+            };
         }
         match self.desires.ami_name(self.step, &fingerprint, rebuild) {
             Err(why) => Decision::Broken(vec![why]),
@@ -402,24 +419,42 @@ impl Step<'_, '_> {
             id: record.ami_id.clone(),
             name: record.ami_name.clone(),
         });
-        let in_the_way = |why: &str| Standing::InTheWay(why.to_owned());
+        let in_the_way = |state, why| Standing::InTheWay(obstacle(&self.step.id, state, why));
+        let waits = |state, why| {
+            let obstacle = obstacle(&self.step.id, state, why);
+            Standing::InTheWay(Obstacle {
+                waits_for_a_person: true,
+                ..obstacle
+            })
+        };
         match (decision, recorded) {
             (Decision::InSync | Decision::Update(_) | Decision::Suspended, Some(image)) => {
                 Standing::Settled(image)
             }
             (Decision::Build(_) | Decision::Building(_), _) => Standing::WillChange,
-            (Decision::Suspended, None) => in_the_way("is suspended and has no image"),
-            (Decision::Blocked(blocked), _) => {
-                Standing::InTheWay(format!("is blocked on {}", blocked.on))
+            (Decision::Suspended, None) => waits("suspended", "is suspended and has no image"),
+            (Decision::Blocked(blocked), _) => Standing::InTheWay(blocked.root.clone()),
+            (Decision::AwaitingManual(_), _) => {
+                waits("awaiting-manual", "waits for a person to make its image")
             }
-            (Decision::AwaitingManual(_), _) => in_the_way("waits for a person to make its image"),
-            (Decision::BackingOff { .. }, _) => in_the_way("has failed and will be tried again"),
-            (Decision::Quarantined(_), _) => in_the_way("is quarantined"),
-            (Decision::Unverified, _) => in_the_way("is unverified"),
+            (Decision::BackingOff { .. }, _) => {
+                in_the_way("backing-off", "has failed and waits to be tried again")
+            }
+            (Decision::Quarantined(_), _) => in_the_way("quarantined", "is quarantined"),
+            (Decision::Unverified, _) => waits("unverified", "is unverified"),
             (Decision::Broken(_) | Decision::InSync | Decision::Update(_), _) => {
-                in_the_way("is broken")
+                in_the_way("broken", "is broken")
             }
         }
+    }
+}
+
+fn obstacle(step: &StepId, state: &'static str, why: &'static str) -> Obstacle {
+    Obstacle {
+        step: step.clone(),
+        state,
+        why,
+        waits_for_a_person: false,
     }
 }
 

@@ -9,8 +9,9 @@ use crate::plan::Plan;
 use crate::plan::decision::Decision;
 use crate::plan::planner::PlannedStep;
 use crate::plan::progress::{Medium, Progress};
+use crate::plan::selection::Selection;
 use crate::plan::tree::branches;
-use crate::plan::words::{LineCounts, duration_words, mark, sentence};
+use crate::plan::words::{Context, columns, duration_words, mark, padded, sentence, state, totals};
 
 /// The colour of a step's line.
 #[must_use]
@@ -31,7 +32,7 @@ pub fn style(decision: &Decision) -> Style {
 
 /// The whole plan; styled, for a stream that takes the styles off where they are not wanted.
 #[must_use]
-pub fn text(plan: &Plan, lines: &LineCounts, medium: Medium) -> String {
+pub fn text(plan: &Plan, around: &Context<'_>, medium: Medium) -> String {
     let mut out = String::with_capacity(64 * plan.steps.len());
     let bold = Style::new().bold();
     let _ = writeln!(
@@ -44,7 +45,7 @@ pub fn text(plan: &Plan, lines: &LineCounts, medium: Medium) -> String {
     let rows = branches(&plan.steps);
     let width = rows
         .iter()
-        .map(|row| row.indent.len() + row.step.id.as_str().chars().count())
+        .map(|row| row.indent.len() + columns(row.step.id.as_str()))
         .max()
         .unwrap_or(0);
     let image_width = plan
@@ -56,8 +57,13 @@ pub fn text(plan: &Plan, lines: &LineCounts, medium: Medium) -> String {
         .unwrap_or(1);
     for row in rows {
         let step = row.step;
-        let style = style(&step.decision);
-        let name = format!("{}{}", row.indent, step.id);
+        let wanted = around.wants(&step.id);
+        let (style, mark) = if wanted {
+            (style(&step.decision), mark(step))
+        } else {
+            (Style::new().dimmed(), ' ')
+        };
+        let name = padded(&format!("{}{}", row.indent, step.id), width);
         let image = step
             .record
             .as_ref()
@@ -67,13 +73,13 @@ pub fn text(plan: &Plan, lines: &LineCounts, medium: Medium) -> String {
             Medium::Plain => None,
         };
         let said = match bar {
+            _ if !wanted => "not asked for".to_owned(),
             Some(bar) => format!("building {bar}"),
-            None => sentence(step, lines, plan.at),
+            None => sentence(step, around),
         };
         let _ = writeln!(
             out,
-            "  {style}{} {name:width$}{style:#}  {image:image_width$}  {said}",
-            mark(step),
+            "  {style}{mark} {name}{style:#}  {image:image_width$}  {said}",
         );
     }
     for orphan in &plan.orphans {
@@ -96,58 +102,35 @@ pub fn text(plan: &Plan, lines: &LineCounts, medium: Medium) -> String {
             "EC2 was not asked: images that are gone or unusable do not show."
         );
     }
-    let _ = writeln!(out, "{}", summary(plan));
+    if let Some(selection) = around.wanted {
+        let _ = writeln!(out, "{}", selection.words(&plan.steps));
+    }
+    let _ = writeln!(out, "{}", summary(plan, around.wanted));
     out
 }
 
 /// `Plan: 3 to build, 1 in sync. Last time these took 41m.`
 #[must_use]
-pub fn summary(plan: &Plan) -> String {
-    let count =
-        |test: fn(&Decision) -> bool| plan.steps.iter().filter(|s| test(&s.decision)).count();
-    let counted = [
-        (count(|d| matches!(d, Decision::Build(_))), "to build"),
-        (count(|d| matches!(d, Decision::Building(_))), "building"),
-        (count(|d| matches!(d, Decision::Update(_))), "to update"),
-        (
-            count(|d| matches!(d, Decision::BackingOff { .. })),
-            "backing off",
-        ),
-        (
-            count(|d| matches!(d, Decision::Quarantined(_))),
-            "quarantined",
-        ),
-        (count(|d| matches!(d, Decision::Broken(_))), "broken"),
-        (count(|d| matches!(d, Decision::Blocked(_))), "blocked"),
-        (
-            count(|d| matches!(d, Decision::AwaitingManual(_))),
-            "awaiting a person",
-        ),
-        (count(|d| matches!(d, Decision::Unverified)), "unverified"),
-        (count(|d| matches!(d, Decision::Suspended)), "suspended"),
-        (plan.orphans.len(), "orphaned"),
-        (count(|d| matches!(d, Decision::InSync)), "in sync"),
-    ];
-    let parts: Vec<_> = counted
-        .iter()
-        .filter(|(n, _)| *n > 0)
-        .map(|(n, what)| format!("{n} {what}"))
-        .collect();
-    let mut text = format!(
-        "Plan: {}.",
-        if parts.is_empty() {
-            "no steps".to_owned()
-        } else {
-            parts.join(", ")
-        }
-    );
-    let seconds: u64 = plan.to_build().filter_map(last_seconds).sum();
+pub fn summary(plan: &Plan, selection: Option<&Selection>) -> String {
+    let states = plan.wanted(selection).map(|step| state(&step.decision));
+    let orphans = match selection {
+        None => plan.orphans.len(),
+        Some(_) => 0,
+    };
+    let rest = plan.steps.len() - plan.wanted(selection).count();
+    let counted = totals(states.chain(std::iter::repeat_n("orphaned", orphans)), rest);
+    let mut text = format!("Plan: {counted}.");
+    let to_build = || {
+        plan.wanted(selection)
+            .filter(|step| matches!(step.decision, Decision::Build(_)))
+    };
+    let seconds: u64 = to_build().filter_map(last_seconds).sum();
     if seconds > 0 {
         let took = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
         let _ = write!(
             text,
             " Last time {} took {}.",
-            if plan.to_build().count() == 1 {
+            if to_build().count() == 1 {
                 "this"
             } else {
                 "these"

@@ -1,16 +1,56 @@
 //! A decision in words: one mark, one state, one reason that a person can act on. Plan and status say the same.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
+use unicode_width::UnicodeWidthStr;
 
 use crate::ids::StepId;
-use crate::plan::decision::{Build, BuildSource, Change, Decision, Reason, Update};
+use crate::inventory::journal::{Failure, FailureClass};
+use crate::plan::decision::{Build, BuildSource, Building, Change, Decision, Reason, Update};
 use crate::plan::planner::PlannedStep;
 use crate::plan::progress::Progress;
+use crate::plan::selection::Selection;
+use crate::plan::sight::{Attended, BuildSeen, BuildSight, Sights};
 
 /// How many lines of a file came and went since the recorded image, by step and path as in [`Reason::FileChanged`].
 pub type LineCounts = HashMap<(StepId, String), (usize, usize)>;
+
+/// What a sentence is said in view of.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Now.
+    pub now: Timestamp,
+    /// How many lines came and went, where that was counted.
+    pub lines: Option<&'a LineCounts>,
+    /// What can be seen of processes, where that was looked at.
+    pub sights: Option<&'a Sights>,
+    /// Whether somebody acts on the workflow.
+    pub attended: Attended,
+    /// The steps that are meant; none: all.
+    pub wanted: Option<&'a Selection>,
+}
+
+impl Context<'_> {
+    /// Nothing is known but the time.
+    #[must_use]
+    pub fn at(now: Timestamp) -> Self {
+        Self {
+            now,
+            lines: None,
+            sights: None,
+            attended: Attended::Unknown,
+            wanted: None,
+        }
+    }
+
+    /// Whether a step is meant.
+    #[must_use]
+    pub fn wants(&self, step: &StepId) -> bool {
+        self.wanted.is_none_or(|wanted| wanted.wants(step))
+    }
+}
 
 /// The state of a step, as every output names it.
 #[must_use]
@@ -49,36 +89,36 @@ pub fn mark(step: &PlannedStep) -> char {
 
 /// One line: what is to be done and why.
 #[must_use]
-pub fn sentence(step: &PlannedStep, lines: &LineCounts, now: Timestamp) -> String {
+pub fn sentence(step: &PlannedStep, around: &Context<'_>) -> String {
+    let said = decided(step, around);
+    printable(&said).into_owned()
+}
+
+fn decided(step: &PlannedStep, around: &Context<'_>) -> String {
+    let lines = around.lines;
     match &step.decision {
         Decision::InSync => "in sync".to_owned(),
         Decision::Build(build) => build_sentence(step, build, lines),
         Decision::Update(update) => update_sentence(update),
-        Decision::Building(building) => {
-            let since = duration_words(now.duration_since(building.since));
-            let superseded = if building.superseded {
-                "; git says something else by now"
-            } else {
-                ""
-            };
-            let last = Progress::of(step, now)
-                .and_then(|progress| progress.last)
-                .map(|last| format!(", the last one took {}", duration_words(last)))
-                .unwrap_or_default();
-            format!("building for {since}{last}{superseded}")
+        Decision::Building(building) => building_sentence(step, building, around),
+        Decision::Blocked(blocked) => {
+            format!("blocked: {} {}", blocked.root.step, blocked.root.why)
         }
-        Decision::Blocked(blocked) => format!("blocked: {} {}", blocked.on, blocked.why),
         Decision::AwaitingManual(reasons) => {
             format!(
                 "a person makes this image: {}",
                 reason_list(step, reasons, lines)
             )
         }
-        Decision::BackingOff { until, failure } => format!(
-            "failed: {}; next try in {}",
-            failure.cause,
-            duration_words(until.duration_since(now))
-        ),
+        Decision::BackingOff {
+            until,
+            failure,
+            repeats,
+        } => {
+            let what = if *repeats { "held back" } else { "failed" };
+            let next = next_try(&step.id, *until, failure, *repeats, around);
+            format!("{what}: {}; {next}", failure.cause)
+        }
         Decision::Quarantined(failure) => format!(
             "quarantined: {}; waits for a changed input or `reconciler retry {}`",
             failure.cause, step.id
@@ -102,7 +142,149 @@ pub fn sentence(step: &PlannedStep, lines: &LineCounts, now: Timestamp) -> Strin
     }
 }
 
-fn build_sentence(step: &PlannedStep, build: &Build, lines: &LineCounts) -> String {
+fn building_sentence(step: &PlannedStep, building: &Building, around: &Context<'_>) -> String {
+    let since = duration_words(around.now.duration_since(building.since));
+    let last = Progress::of(step, around.now)
+        .and_then(|progress| progress.last)
+        .map(|last| format!(", the last one took {}", duration_words(last)))
+        .unwrap_or_default();
+    let superseded = if building.superseded {
+        "; git says something else by now"
+    } else {
+        ""
+    };
+    let seen = around
+        .sights
+        .map(|sights| sights.of(&building.build_id))
+        .and_then(|sight| sight_words(sight, around.now))
+        .map(|seen| format!("; {seen}"))
+        .unwrap_or_default();
+    format!("building for {since}{last}{seen}{superseded}")
+}
+
+/// What is seen of a build, where that says more than that it runs.
+#[must_use]
+pub fn sight_words(sight: BuildSight, now: Timestamp) -> Option<String> {
+    let ago = |at| age_words(now.duration_since(at));
+    Some(match (sight.seen, sight.ended_at) {
+        (BuildSeen::Unknown, _) => format!("last sign of life {} ago", ago(sight.last_sign_at?)),
+        (BuildSeen::Starting | BuildSeen::Runs, _) => return None,
+        (BuildSeen::Stopped, _) => {
+            "it is stopped by a signal (SIGSTOP) and does nothing".to_owned()
+        }
+        (BuildSeen::Unsupervised, _) => {
+            "its supervisor has ended, Packer runs without it".to_owned()
+        }
+        (BuildSeen::Ended, Some(at)) => {
+            format!("Packer has ended {} ago, not recorded yet", ago(at))
+        }
+        (BuildSeen::Ended, None) => "Packer has ended, not recorded yet".to_owned(),
+        (BuildSeen::Gone, _) => {
+            "Packer and its supervisor have ended without a word, not settled yet".to_owned()
+        }
+        (BuildSeen::NeverStarted, _) => "it never started, not settled yet".to_owned(),
+    })
+}
+
+/// When a step is tried again, and what a person can do for it to be sooner.
+fn next_try(
+    step: &StepId,
+    until: Timestamp,
+    failure: &Failure,
+    repeats: bool,
+    around: &Context<'_>,
+) -> String {
+    let wait = until.duration_since(around.now);
+    let when = if wait.is_positive() {
+        format!("in {}", duration_words(wait))
+    } else {
+        "now".to_owned()
+    };
+    let nobody = "no reconciler runs";
+    match (around.attended, failure.class, repeats) {
+        (Attended::No, _, true) => format!(
+            "{nobody}: `reconciler apply` builds it again {when}, after `reconciler retry {step}` at once"
+        ),
+        (Attended::No, FailureClass::Person, false) => {
+            format!("{nobody}: `reconciler apply` tries it at once, when that is mended")
+        }
+        (Attended::No, ..) => format!("{nobody}: `reconciler apply` tries it {when}"),
+        _ => format!("next try {when}, or at once by `reconciler retry {step}`"),
+    }
+}
+
+/// A text that comes from elsewhere, in one line and without what a terminal would obey.
+#[must_use]
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if text.chars().any(char::is_control) {
+        text.chars()
+            .map(|one| if one.is_control() { ' ' } else { one })
+            .collect()
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// How many columns of a terminal a text takes.
+#[must_use]
+pub fn columns(text: &str) -> usize {
+    UnicodeWidthStr::width(text)
+}
+
+/// A text with spaces behind it, so that it takes so many columns.
+#[must_use]
+pub fn padded(text: &str, width: usize) -> String {
+    format!("{text}{}", " ".repeat(width.saturating_sub(columns(text))))
+}
+
+/// Every state with what is said where steps are counted, in the order in which that is said.
+const COUNTED: [(&str, &str); 13] = [
+    ("build", "to build"),
+    ("building", "building"),
+    ("retag", "to update"),
+    ("rerecord", "to update"),
+    ("backing-off", "backing off"),
+    ("quarantined", "quarantined"),
+    ("broken", "broken"),
+    ("blocked", "blocked"),
+    ("awaiting-manual", "awaiting a person"),
+    ("unverified", "unverified"),
+    ("suspended", "suspended"),
+    ("orphaned", "orphaned"),
+    ("in-sync", "in sync"),
+];
+
+/// `3 to build, 1 in sync`: steps counted by their states, and those that were not asked for.
+#[must_use]
+pub fn totals<'a>(states: impl Iterator<Item = &'a str>, not_asked_for: usize) -> String {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for (_, words) in COUNTED {
+        if counts.last().is_none_or(|(last, _)| *last != words) {
+            counts.push((words, 0));
+        }
+    }
+    for state in states {
+        let known = COUNTED.iter().find(|(name, _)| *name == state);
+        let words = known.map_or(state, |(_, words)| words);
+        match counts.iter_mut().find(|(known, _)| *known == words) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((words, 1)),
+        }
+    }
+    counts.push(("not asked for", not_asked_for));
+    let parts: Vec<_> = counts
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(words, count)| format!("{count} {words}"))
+        .collect();
+    if parts.is_empty() {
+        "no steps".to_owned()
+    } else {
+        parts.join(", ")
+    }
+}
+
+fn build_sentence(step: &PlannedStep, build: &Build, lines: Option<&LineCounts>) -> String {
     let verb = if step.record.is_some() {
         "rebuild"
     } else {
@@ -135,7 +317,7 @@ fn update_sentence(update: &Update) -> String {
     format!("update, no build: {}", parts.join("; "))
 }
 
-fn reason_list(step: &PlannedStep, reasons: &[Reason], lines: &LineCounts) -> String {
+fn reason_list(step: &PlannedStep, reasons: &[Reason], lines: Option<&LineCounts>) -> String {
     shorten(
         &reasons
             .iter()
@@ -160,7 +342,7 @@ fn shorten(parts: &[String]) -> String {
 
 /// One reason in words.
 #[must_use]
-pub fn reason_words(step: &PlannedStep, reason: &Reason, lines: &LineCounts) -> String {
+pub fn reason_words(step: &PlannedStep, reason: &Reason, lines: Option<&LineCounts>) -> String {
     match reason {
         Reason::NeverBuilt => "no image yet".to_owned(),
         Reason::ImageGone { ami_id } => format!("{ami_id} is gone from EC2"),
@@ -176,7 +358,7 @@ pub fn reason_words(step: &PlannedStep, reason: &Reason, lines: &LineCounts) -> 
         }
         Reason::FileChanged { path, change } => {
             let counts = lines
-                .get(&(step.id.clone(), path.clone()))
+                .and_then(|lines| lines.get(&(step.id.clone(), path.clone())))
                 .map(|(added, removed)| format!(" (+{added} \u{2212}{removed})"))
                 .unwrap_or_default();
             format!(

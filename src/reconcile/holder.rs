@@ -6,6 +6,7 @@
 
 use crate::build::process::ProcessId;
 use crate::ids::HostMark;
+use crate::plan::sight::Process as Seen;
 use crate::reconcile::host::{Standpoint, host_name};
 
 /// This process, as the holder of a lease.
@@ -23,6 +24,13 @@ pub fn holder_name() -> String {
 pub fn is_gone(holder: &str) -> bool {
     let seen_from = Standpoint::own().map(|stands| stands.mark());
     process(holder, seen_from.as_ref()).is_some_and(ProcessId::is_gone)
+}
+
+/// What can be seen of a holder from here.
+#[must_use]
+pub fn seen(holder: &str) -> Seen {
+    let seen_from = Standpoint::own().map(|stands| stands.mark());
+    process(holder, seen_from.as_ref()).map_or(Seen::Unknown, ProcessId::seen)
 }
 
 /// The process of a holder, if it can be seen from the standpoint of this mark.
@@ -48,8 +56,11 @@ mod tests {
     #[test]
     fn a_holder_that_has_ended_is_gone_and_one_that_runs_is_not() {
         assert!(!is_gone(&holder_name()));
+        assert_eq!(seen(&holder_name()), Seen::Runs);
         let ended = format!("{}/{}/1-{}", host_name(), std::process::id(), own_mark());
         assert!(is_gone(&ended));
+        assert_eq!(seen(&ended), Seen::Ended);
+        assert_eq!(seen("elsewhere/1/1-0123456789abcdef"), Seen::Unknown);
     }
 
     #[test]

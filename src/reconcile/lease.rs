@@ -17,6 +17,7 @@ use crate::clock::{self, Moment};
 use crate::diagnostic::Diagnostic;
 use crate::ids::WorkflowId;
 use crate::inventory::{Fence, Inventory, InventoryError, Lease};
+use crate::plan::sight::holder_words;
 use crate::reconcile::error::PassError;
 use crate::reconcile::holder::{holder_name, is_gone};
 pub use crate::reconcile::observe::Stillness as Watched;
@@ -157,37 +158,44 @@ pub async fn ask(
     }
 }
 
-/// Asks until the other's lease has run out or is plainly alive; for commands that end.
+/// Asks until the other's lease has run out or is plainly alive, which is known before it could have run out; for commands that end. `told`
+/// hears once whose lease is waited for. None: `stopping` was set meanwhile.
 pub async fn ask_patiently(
     inventory: &Arc<dyn Inventory>,
     workflow: &WorkflowId,
     duration: Duration,
-) -> Result<Held, PassError> {
+    stopping: &AtomicBool,
+    told: impl Fn(&Lease),
+) -> Result<Option<Held>, PassError> {
     let mut watched = None;
     let mut versions = 0;
     let mut last = None;
-    loop {
+    while !stopping.load(Ordering::Acquire) {
         match ask(inventory, workflow, duration, &mut watched).await? {
-            Asked::Held(held) => return Ok(held),
+            Asked::Held(held) => return Ok(Some(held)),
             Asked::Busy(lease) => {
+                if versions == 0 {
+                    told(&lease);
+                }
                 if last.as_ref() != Some(&lease.version) {
                     versions += 1;
                     last = Some(lease.version.clone());
                 }
                 if versions > 2 {
-                    let holder = lease.holder.unwrap_or_default();
+                    let holder = holder_words(&lease.holder.unwrap_or_default());
                     return Err(Diagnostic::new(format!(
-                        "another reconciler holds the lease of workflow {workflow}: {holder}"
+                        "another reconciler holds the lease of workflow {workflow}, and lives: {holder}"
                     ))
                     .hint(
-                        "it builds what git says; look with `reconciler status`, or stop it first",
+                        "it builds what git says: `reconciler status --watch` shows it; or end it first, and try again",
                     )
                     .into());
                 }
-                tokio::time::sleep(Duration::from_millis(500)).await;
+                tokio::time::sleep(Duration::from_millis(300)).await;
             }
         }
     }
+    Ok(None)
 }
 
 fn hold(inventory: &Arc<dyn Inventory>, lease: Lease, tenure: Tenure) -> Held {

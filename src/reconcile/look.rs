@@ -15,7 +15,7 @@ use crate::desired::components::Fingerprint;
 use crate::desired::jinja::Engine;
 use crate::desired::step::SourceImage;
 use crate::diagnostic::Diagnostic;
-use crate::ids::{AmiId, Revision, StepId, WorkflowId};
+use crate::ids::{AmiId, BuildId, Revision, StepId, WorkflowId};
 use crate::inventory::journal::Attempt;
 use crate::inventory::record::RecordHead;
 use crate::inventory::{Heads, Inventory, InventoryError};
@@ -38,6 +38,8 @@ pub struct Request<'a> {
     pub reference: &'a str,
     /// Steps that a person wants built whatever their state.
     pub forced: &'a BTreeSet<StepId>,
+    /// For a command that a person typed: the builds that it has tried itself.
+    pub tried: Option<&'a BTreeSet<BuildId>>,
     /// What EC2 was last asked for the base image, where that is remembered.
     pub searched: Option<&'a BaseSearch>,
     /// Now.
@@ -180,6 +182,7 @@ pub async fn look(
         images: images.as_ref(),
         attempts: &attempts,
         forced: request.forced,
+        tried: request.tried,
         held: &free,
         now: request.now,
     };

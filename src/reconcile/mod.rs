@@ -22,6 +22,7 @@ pub mod observe;
 pub mod ports;
 pub mod recovery;
 pub mod request;
+pub mod sight;
 #[cfg(test)]
 mod simulation;
 pub mod start;

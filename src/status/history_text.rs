@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
@@ -11,11 +12,11 @@ use crate::status::history::{BuildStory, StageLine};
 
 /// The builds of one workflow; styled, for a stream that takes the styles off where they are not wanted.
 #[must_use]
-pub fn text(workflow: &str, builds: &[BuildStory], now: Timestamp) -> String {
+pub fn text(workflow: &str, builds: &[BuildStory], now: Timestamp, zone: &TimeZone) -> String {
     let bold = Style::new().bold();
     let mut out = format!("{bold}{workflow}{bold:#}\n");
     for build in builds {
-        one(&mut out, build, now);
+        one(&mut out, build, now, zone);
     }
     if builds.is_empty() {
         out.push_str("no build yet\n");
@@ -23,7 +24,7 @@ pub fn text(workflow: &str, builds: &[BuildStory], now: Timestamp) -> String {
     out
 }
 
-fn one(out: &mut String, build: &BuildStory, now: Timestamp) {
+fn one(out: &mut String, build: &BuildStory, now: Timestamp, zone: &TimeZone) {
     let colour = match build.state {
         "recorded" => AnsiColor::Green,
         "failed" => AnsiColor::Red,
@@ -64,7 +65,12 @@ fn one(out: &mut String, build: &BuildStory, now: Timestamp) {
         build.ami_name, build.source_ami
     );
     for stage in &build.stages {
-        let _ = writeln!(out, "    {}  {}", stage.at.strftime("%F %T"), words(stage));
+        let _ = writeln!(
+            out,
+            "    {}  {}",
+            time_words(stage.at, zone),
+            words(stage, zone)
+        );
     }
     if let Some(log) = build
         .failure
@@ -75,7 +81,15 @@ fn one(out: &mut String, build: &BuildStory, now: Timestamp) {
     }
 }
 
-fn words(line: &StageLine) -> String {
+/// A time as people read it: by their own clocks, with the zone that it is in.
+#[must_use]
+pub fn time_words(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_zoned_datetime(zone.clone())
+        .strftime("%F %T %Z")
+        .to_string()
+}
+
+fn words(line: &StageLine, zone: &TimeZone) -> String {
     let said = |name: &str| match line.details.get(name) {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Null) | None => String::new(),
@@ -90,7 +104,10 @@ fn words(line: &StageLine) -> String {
         "recorded" => format!("recorded: {}", said("ami_id")),
         "failed" => {
             let next = match line.details.get("retry_at") {
-                Some(Value::String(at)) => format!("; next try not before {at}"),
+                Some(Value::String(at)) => match at.parse() {
+                    Ok(at) => format!("; next try not before {}", time_words(at, zone)),
+                    Err(_) => format!("; next try not before {at}"),
+                },
                 _ => String::new(),
             };
             format!("failed ({}): {}{next}", said("class"), said("cause"))
@@ -130,8 +147,10 @@ mod tests {
         events.extend(build("1", "gone", 0, recorded()));
         let told = builds(&events, 10, |step| step.as_str() == "a");
         let now = Timestamp::from_second(1_700_000_000 + 7200).unwrap();
-        let shown = anstream::adapter::strip_str(&text("wf", &told, now)).to_string();
+        let zone = TimeZone::fixed(jiff::tz::offset(1));
+        let shown = anstream::adapter::strip_str(&text("wf", &told, now, &zone)).to_string();
         for words in [
+            "2023-11-14 23:13:20 +01  decided",
             "a  failed  -  1h ago, took 2m00s",
             "failed (step): Script exited with non-zero exit status: 7",
             "log: /var/lib/reconciler/builds/2/packer.log (on builder-1)",

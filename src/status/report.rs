@@ -14,8 +14,10 @@ use crate::plan::Plan;
 use crate::plan::decision::Decision;
 use crate::plan::planner::PlannedStep;
 use crate::plan::progress::{Progress, seconds};
+use crate::plan::selection::Selection;
+use crate::plan::sight::{Attended, BuildSeen, BuildSight, Process, Sights};
 use crate::plan::tree::branches;
-use crate::plan::words::{LineCounts, sentence, state};
+use crate::plan::words::{Context, sentence, state, totals};
 
 /// The version of the JSON form.
 pub const SCHEMA: &str = "reconciler.status/1";
@@ -35,9 +37,9 @@ pub struct Report {
     pub revision: Revision,
     /// When this was seen.
     pub at: Timestamp,
-    /// Who acts on the workflow; none if nobody does.
+    /// Who acts on the workflow; none if nobody does, as far as can be seen.
     pub held_by: Option<String>,
-    /// More of that; none if nobody does.
+    /// The lease; none if nobody holds it. Its holder may have ended.
     pub lease: Option<LeaseReport>,
     /// Whether EC2 was asked.
     pub looked_at_ec2: bool,
@@ -60,9 +62,11 @@ pub struct LeaseReport {
     pub renewed_seconds_ago: i64,
     /// Whether that is longer than it may be silent: it is gone, or the two clocks differ.
     pub overdue: bool,
+    /// What can be seen of the holder from where this is asked.
+    pub seen: Process,
 }
 
-fn lease_report(lease: &Lease, now: Timestamp) -> Option<LeaseReport> {
+fn lease_report(lease: &Lease, seen: Process, now: Timestamp) -> Option<LeaseReport> {
     let ago = now.duration_since(lease.renewed_at).as_secs();
     Some(LeaseReport {
         holder: lease.holder.clone()?,
@@ -71,6 +75,7 @@ fn lease_report(lease: &Lease, now: Timestamp) -> Option<LeaseReport> {
         renewed_at: lease.renewed_at,
         renewed_seconds_ago: ago,
         overdue: ago > i64::try_from(lease.duration_seconds).unwrap_or(i64::MAX),
+        seen,
     })
 }
 
@@ -84,6 +89,8 @@ pub struct StepReport {
     /// How deep it stands in the tree.
     #[serde(skip)]
     pub indent: String,
+    /// Whether it is meant: it was named, or a step that was named starts from it.
+    pub asked_for: bool,
     /// Exactly one of the states of `docs/output.md`.
     pub state: &'static str,
     /// Why, in words a person can act on.
@@ -115,20 +122,54 @@ pub struct BuildReport {
     pub last_seconds: Option<u64>,
     /// The host that runs it.
     pub host: String,
+    /// What can be seen of it from where this is asked.
+    pub seen: BuildSeen,
+    /// When Packer ended, where that is known.
+    pub ended_at: Option<Timestamp>,
+    /// When its supervisor gave its last sign of life, of a build on another host and by that host's clock.
+    pub last_sign_at: Option<Timestamp>,
+}
+
+/// What a report is made from beside the plan.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The newest attempt at each step.
+    pub attempts: &'a HashMap<StepId, Attempt>,
+    /// The lease.
+    pub lease: Option<&'a Lease>,
+    /// What can be seen of processes.
+    pub sights: &'a Sights,
+    /// The steps that are meant; none: all.
+    pub wanted: Option<&'a Selection>,
+}
+
+impl<'a> Facts<'a> {
+    /// What its sentences are said in view of.
+    #[must_use]
+    pub fn context(&self, now: Timestamp) -> Context<'a> {
+        Context {
+            sights: Some(self.sights),
+            attended: self.sights.attended(self.lease),
+            wanted: self.wanted,
+            ..Context::at(now)
+        }
+    }
 }
 
 /// Makes a report.
 #[must_use]
-pub fn report(plan: &Plan, attempts: &HashMap<StepId, Attempt>, lease: Option<&Lease>) -> Report {
+pub fn report(plan: &Plan, facts: &Facts<'_>) -> Report {
     let rows = branches(&plan.steps);
     let mut steps: Vec<StepReport> = rows
         .into_iter()
-        .map(|row| step_report(plan, row.step, row.indent, attempts))
+        .map(|row| step_report(plan, row.step, row.indent, facts))
         .collect();
-    steps.extend(plan.orphans.iter().map(|orphan| StepReport {
+    let orphans = plan.orphans.iter().filter(|_| facts.wanted.is_none());
+    steps.extend(orphans.map(|orphan| StepReport {
         step_id: orphan.step_id.clone(),
         parent: None,
         indent: String::new(),
+        asked_for: true,
         state: "orphaned",
         reason: "recorded, but not in git".to_owned(),
         ami_id: Some(orphan.ami_id.clone()),
@@ -145,34 +186,38 @@ pub fn report(plan: &Plan, attempts: &HashMap<StepId, Attempt>, lease: Option<&L
         reference: plan.reference.clone(),
         revision: plan.revision.clone(),
         at: plan.at,
-        held_by: lease.and_then(|lease| lease.holder.clone()),
-        lease: lease.and_then(|lease| lease_report(lease, plan.at)),
+        held_by: facts
+            .lease
+            .filter(|_| facts.sights.holder != Process::Ended)
+            .and_then(|lease| lease.holder.clone()),
+        lease: facts
+            .lease
+            .and_then(|lease| lease_report(lease, facts.sights.holder, plan.at)),
         looked_at_ec2: plan.looked_at_ec2,
         steps,
     }
 }
 
-fn step_report(
-    plan: &Plan,
-    step: &PlannedStep,
-    indent: String,
-    attempts: &HashMap<StepId, Attempt>,
-) -> StepReport {
+fn step_report(plan: &Plan, step: &PlannedStep, indent: String, facts: &Facts<'_>) -> StepReport {
     let record = step.record.as_ref();
+    let around = facts.context(plan.at);
     let build = match &step.decision {
-        Decision::Building(_) => attempts
+        Decision::Building(_) => facts
+            .attempts
             .get(&step.id)
-            .map(|attempt| build_report(plan, step, attempt)),
+            .map(|attempt| build_report(plan, step, attempt, &around)),
         _ => None,
     };
-    let mut reason = sentence(step, &LineCounts::new(), plan.at);
-    if let Some(BuildReport { stage, .. }) = &build {
-        reason = format!("{reason} ({stage})");
+    let mut reason = sentence(step, &around);
+    // What is seen of it is in the sentence, and says more.
+    if let Some(build) = build.as_ref().filter(|build| build.seems_to_run()) {
+        reason = format!("{reason} ({})", build.stage);
     }
     StepReport {
         step_id: step.id.clone(),
         parent: step.parent.clone(),
         indent,
+        asked_for: around.wants(&step.id),
         state: state(&step.decision),
         reason,
         ami_id: record.map(|record| record.ami_id.clone()),
@@ -189,31 +234,61 @@ fn step_report(
     }
 }
 
-fn build_report(plan: &Plan, step: &PlannedStep, attempt: &Attempt) -> BuildReport {
-    let stage = match &attempt.progress {
-        Stage::Intended => "starting",
-        Stage::Started { .. } => "packer runs",
-        Stage::ImageSeen => "waiting for the image",
-        Stage::Available => "tagging",
-        Stage::Tagged => "recording",
-        Stage::Recorded { .. } | Stage::Failed(_) => "over",
-    };
+/// How far a build is: what is seen of it, where that is newer than what the journal says.
+fn stage(progress: &Stage, seen: BuildSeen, attended: Attended) -> &'static str {
+    match (progress, seen) {
+        (Stage::Recorded { .. } | Stage::Failed(_), _) => "over",
+        (Stage::ImageSeen | Stage::Available | Stage::Tagged, _) if attended == Attended::No => {
+            "not recorded yet"
+        }
+        (Stage::ImageSeen, _) => "waiting for the image",
+        (Stage::Available, _) => "tagging",
+        (Stage::Tagged, _) => "recording",
+        (_, BuildSeen::Ended | BuildSeen::Gone) => "packer has ended",
+        (_, BuildSeen::NeverStarted) => "never started",
+        (_, BuildSeen::Stopped) => "stopped",
+        (Stage::Intended, BuildSeen::Unknown | BuildSeen::Starting) => "starting",
+        (Stage::Intended | Stage::Started { .. }, _) => "packer runs",
+    }
+}
+
+fn build_report(
+    plan: &Plan,
+    step: &PlannedStep,
+    attempt: &Attempt,
+    around: &Context<'_>,
+) -> BuildReport {
+    let sight = around
+        .sights
+        .map_or(BuildSight::default(), |sights| sights.of(&attempt.build_id));
     let built = step
         .record
         .as_ref()
         .and_then(|record| record.built.as_ref());
     BuildReport {
         build_id: attempt.build_id.clone(),
-        stage,
+        stage: stage(&attempt.progress, sight.seen, around.attended),
         elapsed_seconds: plan.at.duration_since(attempt.started_at).as_secs(),
         last_seconds: built
             .map(|built| built.build_seconds)
             .filter(|seconds| *seconds > 0),
         host: attempt.intent.host.clone(),
+        seen: sight.seen,
+        ended_at: sight.ended_at,
+        last_sign_at: sight.last_sign_at,
     }
 }
 
 impl BuildReport {
+    /// Whether nothing that is seen speaks against it.
+    #[must_use]
+    pub fn seems_to_run(&self) -> bool {
+        matches!(
+            self.seen,
+            BuildSeen::Unknown | BuildSeen::Starting | BuildSeen::Runs
+        )
+    }
+
     /// How far it is.
     #[must_use]
     pub fn progress(&self) -> Progress {
@@ -225,24 +300,22 @@ impl BuildReport {
 }
 
 impl Report {
-    /// How many steps are in each state, in the order in which the states come.
+    /// How many steps are in each state, in words.
     #[must_use]
-    pub fn counts(&self) -> Vec<(&'static str, usize)> {
-        let mut counts: Vec<(&'static str, usize)> = Vec::new();
-        for step in &self.steps {
-            match counts.iter_mut().find(|(state, _)| *state == step.state) {
-                Some((_, n)) => *n += 1,
-                None => counts.push((step.state, 1)),
-            }
-        }
-        counts
+    pub fn totals(&self) -> String {
+        let states = self.wanted().map(|step| step.state);
+        totals(states, self.steps.len() - self.wanted().count())
+    }
+
+    /// The steps that are meant.
+    pub fn wanted(&self) -> impl Iterator<Item = &StepReport> {
+        self.steps.iter().filter(|step| step.asked_for)
     }
 
     /// Whether every image is what git says.
     #[must_use]
     pub fn is_in_sync(&self) -> bool {
-        self.steps
-            .iter()
+        self.wanted()
             .all(|step| matches!(step.state, "in-sync" | "suspended"))
     }
 }

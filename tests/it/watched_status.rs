@@ -73,7 +73,7 @@ fn a_watched_status_is_drawn_in_place_and_the_terminal_is_given_back() {
     );
     // What was seen last stays for whoever scrolls back.
     assert!(
-        after.contains("built_core") && after.contains("5 build"),
+        after.contains("built_core") && after.contains("5 to build"),
         "{after:?}"
     );
 }
@@ -112,14 +112,14 @@ fn a_watched_status_is_printed_again_elsewhere_when_something_changes_and_only_t
     };
     let first = report();
     assert!(
-        first.contains("5 build") && !first.contains('\u{1b}'),
+        first.contains("5 to build") && !first.contains('\u{1b}'),
         "{first:?}"
     );
     repo.remove("packer_workspaces/s05-built-core");
     let commit = repo.commit("one step less");
     let second = report();
     assert!(second.contains(commit.short()), "{second:?}");
-    assert!(second.contains("4 build"), "{second:?}");
+    assert!(second.contains("4 to build"), "{second:?}");
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert!(child.wait().unwrap().success());

@@ -65,6 +65,7 @@ struct World {
     images: BTreeMap<AmiId, Image>,
     attempts: HashMap<StepId, Attempt>,
     forced: BTreeSet<StepId>,
+    tried: Option<BTreeSet<BuildId>>,
     desires: Scripted,
     aws_tags: BTreeMap<String, String>,
 }
@@ -83,6 +84,7 @@ impl World {
             images: BTreeMap::new(),
             attempts: HashMap::new(),
             forced: BTreeSet::new(),
+            tried: None,
             desires: Scripted::default(),
             aws_tags: BTreeMap::new(),
         };
@@ -213,6 +215,7 @@ impl World {
             images: Some(&self.images),
             attempts: &self.attempts,
             forced: &self.forced,
+            tried: self.tried.as_ref(),
             held: &HashMap::new(),
             now: Timestamp::UNIX_EPOCH + Duration::from_secs(100),
         };
@@ -431,4 +434,66 @@ proptest! {
             prop_assert!(plan[..first].iter().all(|decision| *decision == Decision::InSync));
         }
     }
+}
+
+#[test]
+fn what_is_blocked_names_the_step_that_is_in_the_way_however_many_lie_between() {
+    let mut world = World::in_sync(4);
+    world.desires.wrong.insert(StepId::new("s0"));
+    let plan = world.plan();
+    assert!(matches!(plan[0], Decision::Broken(_)));
+    for (at, decision) in plan.iter().enumerate().skip(1) {
+        let Decision::Blocked(blocked) = decision else {
+            panic!("{decision:?}");
+        };
+        assert_eq!(blocked.on.as_str(), format!("s{}", at - 1));
+        assert_eq!(blocked.root.step.as_str(), "s0");
+        assert_eq!(
+            (blocked.root.state, blocked.root.why),
+            ("broken", "is broken")
+        );
+        assert!(!blocked.root.waits_for_a_person);
+    }
+}
+
+#[test]
+fn what_waits_for_a_person_is_told_from_what_has_failed_for_those_behind_it() {
+    let mut world = World::in_sync(3);
+    world.steps[0].manual = true;
+    world.change("s0");
+    let waits = |decision: &Decision| match decision {
+        Decision::Blocked(blocked) => Some((blocked.root.state, blocked.root.waits_for_a_person)),
+        _ => None,
+    };
+    let plan = world.plan();
+    assert!(matches!(plan[0], Decision::AwaitingManual(_)));
+    assert_eq!(waits(&plan[2]), Some(("awaiting-manual", true)));
+    let mut world = World::in_sync(3);
+    world.records.remove(&StepId::new("s0"));
+    world.failed("s0", FailureClass::Step, None);
+    assert_eq!(waits(&world.plan()[2]), Some(("quarantined", false)));
+}
+
+#[test]
+fn a_command_tries_at_once_what_was_a_persons_turn_and_does_not_try_its_own_failure_again() {
+    let later = Timestamp::UNIX_EPOCH + Duration::from_hours(1);
+    let plan = |class, tried: Option<&[&str]>| {
+        let mut world = World::in_sync(1);
+        world.records.remove(&StepId::new("s0"));
+        world.failed("s0", class, Some(later));
+        world.tried = tried.map(|ids| ids.iter().map(BuildId::new).collect());
+        world.plan().remove(0)
+    };
+    let builds = |decision: Decision| matches!(decision, Decision::Build(_));
+    assert!(!builds(plan(FailureClass::Person, None)), "a daemon waits");
+    assert!(builds(plan(FailureClass::Person, Some(&[]))));
+    assert!(builds(plan(FailureClass::Person, Some(&["another"]))));
+    assert!(
+        !builds(plan(FailureClass::Person, Some(&["b2"]))),
+        "its own"
+    );
+    assert!(
+        !builds(plan(FailureClass::Transient, Some(&[]))),
+        "the wait is short"
+    );
 }

@@ -57,9 +57,8 @@ impl Driver {
             return Ok(());
         };
         self.look_after(&acting.charged, &ports, report).await?;
-        let wanted = self.orders.wanted(acting.plan);
-        let steps = acting.plan.steps.iter();
-        for step in steps.filter(|step| wanted.contains(&step.id)) {
+        let selection = self.orders.selection(acting.plan);
+        for step in acting.plan.wanted(selection.as_ref()) {
             let matter = Matter::Step(key.clone(), step.id.clone());
             let revision = Some(&acting.plan.revision);
             let now = Timestamp::now();
@@ -75,36 +74,32 @@ impl Driver {
                     self.patience.note(matter.clone(), revision, now, dice());
                     let done = update(&ports, acting.checkout, step, change, fence).await;
                     done.map(|()| {
-                        self.observer.notice(&Event::Updated(step));
+                        self.tell(key, &Event::Updated(step));
                         true
                     })
                 }
                 Decision::Building(building) => self
-                    .end_superseded(step, building, &ports)
+                    .end_superseded(key, step, building, &ports)
                     .await
                     .map(|()| false),
                 Decision::Build(build) => self.begin(acting, step, build, (&ports, &mandate)).await,
                 _ => {
-                    self.patience.forget(&matter);
+                    self.settle(&matter, &key.origin());
                     Ok(false)
                 }
             };
             match done {
                 Ok(done) => {
                     if done && matches!(step.decision, Decision::Build(_)) {
-                        self.patience.forget(&matter);
+                        self.settle(&matter, &key.origin());
                     }
                     report.acted |= done;
                 }
                 Err(error) if error.is_fenced() => return Err(error),
                 Err(error) => {
-                    let until = self.put_off(&matter, revision, &error);
+                    let until = self.put_off(&matter, &key.origin(), revision, &error);
                     report.try_again(until, &self.orders);
                     report.errors += 1;
-                    self.observer.notice(&Event::Stopped(
-                        &format!("{}, step {}", key.folder, step.id),
-                        &error,
-                    ));
                 }
             }
         }
@@ -165,14 +160,18 @@ impl Driver {
         match started {
             Started::Nothing => return Ok(false),
             Started::Running(attempt, running) => {
-                self.observer.notice(&Event::Started(&attempt));
+                self.tried.insert(attempt.build_id.clone());
+                self.tell(key, &Event::Started(&attempt));
                 let errand = Errand::Carry(Sighting::Here(running));
                 self.follow(key, &ports, fence, *attempt, errand);
             }
             Started::Exists(attempt, image) => {
                 self.follow(key, &ports, fence, *attempt, Errand::TakeOver(image));
             }
-            Started::Failed(attempt) => self.observer.notice(&Event::Ended(&attempt)),
+            Started::Failed(attempt) => {
+                self.tried.insert(attempt.build_id.clone());
+                self.tell(key, &Event::Ended(&attempt));
+            }
         }
         Ok(true)
     }
@@ -193,10 +192,11 @@ impl Driver {
             {
                 ports.builder.cancel(running).await?;
                 followed.ending = true;
-                self.observer.notice(&Event::CancelRequested {
+                let event = Event::CancelRequested {
                     step: &attempt.step_id,
                     by: &asked.by,
-                });
+                };
+                self.tell(charged.key, &event);
             }
         }
         Ok(())
@@ -205,6 +205,7 @@ impl Driver {
     /// Ends a build for which git says something else by now, if that is wanted.
     async fn end_superseded(
         &mut self,
+        key: &WorkflowKey,
         step: &PlannedStep,
         building: &Building,
         ports: &Ports,
@@ -217,7 +218,7 @@ impl Driver {
         {
             ports.builder.cancel(running).await?;
             followed.ending = true;
-            self.observer.notice(&Event::Superseded(&step.id));
+            self.tell(key, &Event::Superseded(&step.id));
         }
         Ok(())
     }

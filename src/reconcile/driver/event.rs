@@ -1,17 +1,38 @@
-//! What the loop tells of: for logs and for people. Nothing of it is read back.
+//! What the loop tells of: for logs and for people, once for each change. Nothing of it is read back.
 
-use crate::ids::{Revision, StepId};
+use jiff::Timestamp;
+
+use crate::ids::{BuildId, Revision, StepId, WorkflowId};
+use crate::inventory::Lease;
 use crate::inventory::journal::Attempt;
 use crate::plan::Plan;
 use crate::plan::planner::PlannedStep;
 use crate::reconcile::error::PassError;
 
+/// Where something happened.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// The repository's name.
+    pub repository: &'a str,
+    /// The workflow's folder, if one is meant.
+    pub folder: Option<&'a str>,
+    /// The workflow, if one is meant and its id could be read.
+    pub workflow: Option<&'a WorkflowId>,
+}
+
 /// What happened, for logs and for people.
 pub enum Event<'a> {
     /// A plan differs from the one before.
-    Planned(&'a Plan),
-    /// Packer runs.
+    Planned {
+        /// The plan.
+        plan: &'a Plan,
+        /// The one before, of this process.
+        before: Option<&'a Plan>,
+    },
+    /// Packer was started.
     Started(&'a Attempt),
+    /// A build that an earlier process or another host started is followed.
+    Resumed(&'a Attempt),
     /// A build is over.
     Ended(&'a Attempt),
     /// An image of an earlier build is taken over.
@@ -20,8 +41,6 @@ pub enum Event<'a> {
     Updated(&'a PlannedStep),
     /// History was rewritten: the new commit does not descend from the one before.
     Rewritten {
-        /// The repository.
-        site: &'a str,
         /// Before.
         old: &'a Revision,
         /// Now.
@@ -36,14 +55,50 @@ pub enum Event<'a> {
         /// Who asked.
         by: &'a str,
     },
-    /// Another reconciler acts on this workflow.
-    Standby(&'a str),
-    /// A pass over one workflow or repository was stopped.
-    Stopped(&'a str, &'a PassError),
+    /// A command waits for the lease that another holds.
+    Waiting(&'a Lease),
+    /// Another reconciler acts on this workflow, and this one stands by.
+    Standby(&'a Lease),
+    /// This reconciler acts on the workflow from now on.
+    Holding {
+        /// Whom it stood by before.
+        after: Option<&'a str>,
+    },
+    /// This reconciler acts on the workflow no longer: its lease ran out, or is another's.
+    Lost,
+    /// Something does not work, or for another cause than before.
+    Failing(&'a Failing<'a>),
+    /// What did not work does.
+    Recovered {
+        /// What, in words.
+        what: &'a str,
+        /// How often it was tried in vain.
+        times: u32,
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
+/// What does not work.
+pub struct Failing<'a> {
+    /// What is tried, in words.
+    pub what: String,
+    /// The step, if one is meant.
+    pub step: Option<&'a StepId>,
+    /// The build, if one is meant.
+    pub build: Option<&'a BuildId>,
+    /// The commit, if it matters.
+    pub revision: Option<&'a Revision>,
+    /// Why.
+    pub error: &'a PassError,
+    /// How often it was tried in a row.
+    pub times: u32,
+    /// When it is tried again.
+    pub next_try: Timestamp,
 }
 
 /// Hears what happens.
 pub trait Observer: Send + Sync {
     /// Called for each event, from the loop's own task.
-    fn notice(&self, event: &Event<'_>);
+    fn notice(&self, origin: &Origin<'_>, event: &Event<'_>);
 }

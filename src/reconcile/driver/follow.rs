@@ -31,6 +31,8 @@ pub(super) struct Followed {
     pub(super) builder: Arc<dyn ImageBuilder>,
     /// Whether it was asked to end.
     pub(super) ending: bool,
+    /// Whether it had ended before, and that was told: only what it left is looked after.
+    over: bool,
 }
 
 /// What is to be done for a build.
@@ -66,24 +68,22 @@ impl Driver {
                 result,
             } => (workflow, build_id, *took_over, result.as_ref()),
         };
-        self.running.remove(build_id);
+        let was_over = self.running.remove(build_id).is_some_and(|one| one.over);
         if let Some(state) = self.workflows.get_mut(workflow) {
             state.attempts = None;
         }
         let matter = Matter::Build(build_id.clone());
         match result {
             Ok(attempt) => {
-                self.patience.forget(&matter);
-                self.observer.notice(&if took_over {
-                    Event::TakenOver(attempt)
-                } else {
-                    Event::Ended(attempt)
-                });
+                self.settle(&matter, &workflow.origin());
+                if took_over {
+                    self.tell(workflow, &Event::TakenOver(attempt));
+                } else if !was_over {
+                    self.tell(workflow, &Event::Ended(attempt));
+                }
             }
             Err(error) => {
-                self.put_off(&matter, None, error);
-                self.observer
-                    .notice(&Event::Stopped(&workflow.folder, error));
+                self.put_off(&matter, &workflow.origin(), None, error);
             }
         }
     }
@@ -113,8 +113,9 @@ impl Driver {
             }
             let sighting = ports.builder.find(&attempt.build_id).await?;
             if tried == 0 && !attempt.is_over() {
-                self.observer.notice(&Event::Started(attempt));
+                self.tell(charged.key, &Event::Resumed(attempt));
             }
+            self.tried.insert(attempt.build_id.clone());
             let state = self.workflows.get(charged.key);
             let Some(ports) = state.and_then(|state| state.to_act_in(&attempt.intent.region))
             else {
@@ -157,6 +158,7 @@ impl Driver {
             },
             builder: Arc::clone(&ports.builder),
             ending: false,
+            over: attempt.is_over(),
         };
         self.running.insert(build_id.clone(), followed);
         let (config, ports, fence) = (Arc::clone(&self.config), ports.clone(), fence.clone());

@@ -13,10 +13,11 @@ mod round;
 mod shutdown;
 mod site;
 mod sweeping;
+mod tell;
 mod tend;
 mod workflow;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -35,10 +36,10 @@ use crate::reconcile::housekeeping::Housekeeping;
 use crate::source::GitTree;
 use crate::source::discover::WorkflowFolder;
 use charge::Charges;
-pub use event::{Event, Observer};
+pub use event::{Event, Failing, Observer, Origin};
 use follow::{Followed, News};
 pub use orders::Orders;
-use patience::{Matter, Patience, dice};
+use patience::{Matter, Patience};
 use pause::{Waiting, earliest, pause};
 use round::Round;
 pub use site::Site;
@@ -69,6 +70,8 @@ pub struct Driver {
     charges: Charges,
     round: Round,
     running: HashMap<BuildId, Followed>,
+    /// The builds that this process has started or taken up.
+    tried: BTreeSet<BuildId>,
     patience: Patience,
     stopping: Arc<AtomicBool>,
     news: (mpsc::UnboundedSender<News>, mpsc::UnboundedReceiver<News>),
@@ -133,6 +136,7 @@ impl Driver {
             charges,
             round: Round::default(),
             running: HashMap::new(),
+            tried: BTreeSet::new(),
             patience: Patience::default(),
             stopping: Arc::default(),
             news: mpsc::unbounded_channel(),
@@ -249,14 +253,18 @@ impl Driver {
         }
         self.round = Round::default();
         for index in 0..self.sites.len() {
-            let matter = Matter::Site(self.sites[index].name.clone());
+            let name = self.sites[index].name.clone();
+            let matter = Matter::Site(name.clone());
+            let origin = Origin {
+                repository: &name,
+                folder: None,
+                workflow: None,
+            };
             if let Err(error) = self.pass_site(index, &mut report).await {
-                self.put_off(&matter, None, &error);
+                self.put_off(&matter, &origin, None, &error);
                 report.errors += 1;
-                self.observer
-                    .notice(&Event::Stopped(&self.sites[index].name, &error));
             } else {
-                self.patience.forget(&matter);
+                self.settle(&matter, &origin);
             }
         }
         // A command answers for what it was asked; a daemon for all that it began.
@@ -285,6 +293,11 @@ impl Driver {
                 folder: folder.path.clone(),
             };
             let matter = Matter::Workflow(place);
+            let origin = Origin {
+                repository: &name,
+                folder: Some(&folder.path),
+                workflow: None,
+            };
             let now = Timestamp::now();
             if let Some(until) = self.patience.holds(&matter, Some(&revision), now) {
                 report.errors += 1;
@@ -292,13 +305,12 @@ impl Driver {
                 continue;
             }
             let Err(error) = self.pass_folder(index, &tree, &folder, report).await else {
-                self.patience.forget(&matter);
+                self.settle(&matter, &origin);
                 continue;
             };
-            let until = self.put_off(&matter, Some(&revision), &error);
+            let until = self.put_off(&matter, &origin, Some(&revision), &error);
             report.errors += 1;
             report.try_again(until, &self.orders);
-            self.observer.notice(&Event::Stopped(&folder.path, &error));
         }
         Ok(())
     }
@@ -321,27 +333,15 @@ impl Driver {
         passed
     }
 
-    /// What did not work is left alone for a while, and is told to whoever asks. Returns until when.
-    fn put_off(
-        &mut self,
-        matter: &Matter,
-        revision: Option<&Revision>,
-        error: &PassError,
-    ) -> Timestamp {
-        let until = self
-            .patience
-            .note(matter.clone(), revision, Timestamp::now(), dice());
-        self.patience.blame(matter, error.diagnostic());
-        until
-    }
-
     /// A lease that another has taken is not ours, whatever its time says.
     fn lose(&mut self, key: &WorkflowKey, error: &PassError) {
         if error.is_fenced()
             && let Some(state) = self.workflows.get_mut(key)
         {
-            state.lease = None;
             state.attempts = None;
+            if state.lease.take().is_some() {
+                self.tell(key, &Event::Lost);
+            }
         }
     }
 
@@ -351,11 +351,13 @@ impl Driver {
             && old != *new
             && !site.source.descends(new, &old)?
         {
-            self.observer.notice(&Event::Rewritten {
-                site: &site.name,
-                old: &old,
-                new,
-            });
+            let origin = Origin {
+                repository: &site.name,
+                folder: None,
+                workflow: None,
+            };
+            let event = Event::Rewritten { old: &old, new };
+            self.observer.notice(&origin, &event);
         }
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! What a loop was told to do when it was started, and which steps of a plan that leaves. Pure.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use crate::ids::StepId;
 use crate::plan::Plan;
+use crate::plan::selection::Selection;
 
 /// What the loop is to do.
 #[derive(Clone, Debug, Default)]
@@ -17,26 +18,9 @@ pub struct Orders {
 }
 
 impl Orders {
-    /// The steps of a plan that they allow to act on: those named, with their ancestors.
-    pub(super) fn wanted(&self, plan: &Plan) -> BTreeSet<StepId> {
-        if self.only.is_empty() {
-            return plan.steps.iter().map(|step| step.id.clone()).collect();
-        }
-        let parents: HashMap<&StepId, &StepId> = plan
-            .steps
-            .iter()
-            .filter_map(|step| Some((&step.id, step.parent.as_ref()?)))
-            .collect();
-        let mut wanted = BTreeSet::new();
-        for id in &self.only {
-            let mut at = Some(id);
-            while let Some(id) = at {
-                if !wanted.insert(id.clone()) {
-                    break;
-                }
-                at = parents.get(id).copied();
-            }
-        }
-        wanted
+    /// The steps of a plan that they allow to act on; none: all.
+    #[must_use]
+    pub fn selection(&self, plan: &Plan) -> Option<Selection> {
+        Selection::of(&plan.steps, &self.only)
     }
 }

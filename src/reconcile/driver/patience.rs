@@ -32,17 +32,22 @@ pub(in crate::reconcile) enum Matter {
     Build(BuildId),
     /// Reading what a repository says. It is tried at every pass.
     Site(String),
+    /// Looking after builds that were given up.
+    Sweeping(WorkflowKey),
 }
 
 impl Matter {
     /// What is tried, for people.
-    fn words(&self) -> String {
+    pub(super) fn words(&self) -> String {
         match self {
             Self::Workflow(place) => format!("workflow {} of {}", place.folder, place.site),
             Self::Tending(key) => format!("looking after the builds of workflow {}", key.id),
             Self::Step(key, step) => format!("step {step} of workflow {}", key.id),
             Self::Build(build) => format!("settling build {build}"),
             Self::Site(name) => format!("repository {name}"),
+            Self::Sweeping(key) => {
+                format!("looking after given-up builds of workflow {}", key.id)
+            }
         }
     }
 }
@@ -65,6 +70,32 @@ struct Tried {
     until: Timestamp,
     revision: Option<Revision>,
     cause: Option<Diagnostic>,
+}
+
+/// What did not work, once it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::reconcile) struct Past {
+    /// How often it was tried in a row.
+    pub(super) times: u32,
+    /// Since when.
+    pub(super) since: Timestamp,
+}
+
+/// A cause without what differs at every try: numbers, and ids of requests.
+fn gist(cause: &Diagnostic) -> String {
+    let text = cause.one_line();
+    let is_id = |word: &str| {
+        let long = word.len() >= 8
+            && word
+                .chars()
+                .all(|one| one.is_ascii_hexdigit() || one == '-');
+        long || word.chars().all(|one| one.is_ascii_digit())
+    };
+    let separates = |one: char| !one.is_ascii_alphanumeric() && one != '-';
+    text.split(separates)
+        .map(|word| if is_id(word) { "#" } else { word })
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 impl Patience {
@@ -97,11 +128,15 @@ impl Patience {
         tried.until
     }
 
-    /// Why it did not work.
-    pub(super) fn blame(&mut self, matter: &Matter, cause: Diagnostic) {
-        if let Some(tried) = self.tried.get_mut(matter) {
-            tried.cause = Some(cause);
-        }
+    /// Why it did not work. Returns whether that is news.
+    pub(super) fn blame(&mut self, matter: &Matter, cause: Diagnostic) -> bool {
+        let Some(tried) = self.tried.get_mut(matter) else {
+            return false;
+        };
+        let before = tried.cause.as_ref().map(gist);
+        let is_news = before.is_none_or(|before| before != gist(&cause));
+        tried.cause = Some(cause);
+        is_news
     }
 
     /// What does not work, and why.
@@ -123,9 +158,14 @@ impl Patience {
         troubles
     }
 
-    /// All is well with it.
-    pub(in crate::reconcile) fn forget(&mut self, matter: &Matter) {
-        self.tried.remove(matter);
+    /// All is well with it. Returns what was not, if that was told.
+    pub(in crate::reconcile) fn forget(&mut self, matter: &Matter) -> Option<Past> {
+        let tried = self.tried.remove(matter)?;
+        tried.cause.as_ref()?;
+        Some(Past {
+            times: tried.times,
+            since: tried.since,
+        })
     }
 
     /// Until when it is left alone; none: it may be tried. Another commit is another matter. Where the clock was set back behind the last
@@ -203,8 +243,8 @@ mod tests {
         patience.note(matter.clone(), None, at(0), 1.0);
         patience.note(other.clone(), None, at(0), 1.0);
         assert_eq!(patience.troubles(at(1)), [], "noted, but not in vain");
-        patience.blame(&matter, Diagnostic::new("no space").hint("make room"));
-        patience.blame(&other, Diagnostic::new("not signed"));
+        assert!(patience.blame(&matter, Diagnostic::new("no space").hint("make room")));
+        assert!(patience.blame(&other, Diagnostic::new("not signed")));
         let told = patience.troubles(at(1));
         assert_eq!(
             told.iter()
@@ -213,9 +253,35 @@ mod tests {
             [("repository repo", None), ("settling build 1", Some(at(5)))]
         );
         assert_eq!(told[1].hint.as_deref(), Some("make room"));
-        patience.forget(&other);
+        assert!(patience.forget(&other).is_some());
+        assert_eq!(patience.forget(&other), None);
         assert_eq!(patience.troubles(at(1)).len(), 1);
         assert_eq!(patience.troubles(at(5 + 601)), []);
+    }
+
+    #[test]
+    fn a_cause_is_news_once_and_again_only_if_it_is_another() {
+        let mut patience = Patience::default();
+        let matter = Matter::Site("repo".into());
+        let mut blame = |cause: &str| {
+            patience.note(matter.clone(), None, at(0), 1.0);
+            patience.blame(&matter, Diagnostic::new(cause))
+        };
+        assert!(blame(
+            "EC2 did not answer (request 0f8e6f2a-1b2c, after 31 s)"
+        ));
+        assert!(!blame(
+            "EC2 did not answer (request 77aa01de-9c0d, after 30 s)"
+        ));
+        assert!(blame("ec2:DescribeImages is denied"));
+        assert!(!blame("ec2:DescribeImages is denied"));
+        assert!(blame(
+            "EC2 did not answer (request 77aa01de-9c0d, after 30 s)"
+        ));
+        let past = patience.forget(&matter).unwrap();
+        assert_eq!((past.times, past.since), (5, at(0)));
+        patience.note(matter.clone(), None, at(0), 1.0);
+        assert_eq!(patience.forget(&matter), None, "it was never in vain");
     }
 
     #[test]

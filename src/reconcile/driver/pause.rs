@@ -67,7 +67,7 @@ pub(super) fn next_try(plan: &Plan, orders: &Orders, tries: u32) -> Option<Times
         .iter()
         .filter_map(|step| match &step.decision {
             // A command that ends waits for what mends itself, not for a person.
-            Decision::BackingOff { until, failure }
+            Decision::BackingOff { until, failure, .. }
                 if !orders.once || failure.class == FailureClass::Transient =>
             {
                 Some(*until)

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::Driver;
 use super::act::Charged;
-use super::event::Event;
 use super::follow::News;
+use super::patience::Matter;
 use super::workflow::WorkflowKey;
 use crate::clock::{self, Moment};
 use crate::reconcile::error::PassError;
@@ -56,8 +56,12 @@ impl Driver {
         if let Some(state) = self.workflows.get_mut(key) {
             state.sweeping.under_way = false;
         }
-        if let Err(error) = result {
-            self.observer.notice(&Event::Stopped(&key.folder, error));
+        let matter = Matter::Sweeping(key.clone());
+        match result {
+            Ok(()) => self.settle(&matter, &key.origin()),
+            Err(error) => {
+                self.put_off(&matter, &key.origin(), None, error);
+            }
         }
     }
 

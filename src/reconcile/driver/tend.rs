@@ -5,7 +5,6 @@ use jiff::Timestamp;
 
 use super::act::Charged;
 use super::charge::Charge;
-use super::event::Event;
 use super::patience::Matter;
 use super::round::Standing;
 use super::workflow::{WorkflowKey, WorkflowState};
@@ -42,12 +41,11 @@ impl Driver {
                 continue;
             }
             match self.tend_one(index, &key, &charge, standing, report).await {
-                Ok(()) => self.patience.forget(&matter),
+                Ok(()) => self.settle(&matter, &key.origin()),
                 Err(error) => {
                     self.lose(&key, &error);
                     report.errors += 1;
-                    report.wake_at(self.put_off(&matter, None, &error));
-                    self.observer.notice(&Event::Stopped(&key.folder, &error));
+                    report.wake_at(self.put_off(&matter, &key.origin(), None, &error));
                 }
             }
         }

@@ -16,8 +16,8 @@ use crate::catalog::base_image::BaseSearch;
 use crate::config::{Config, InventoryConfig};
 use crate::desired::digest::{Digest, Encoder};
 use crate::ids::{Region, Revision, StepId, WorkflowId};
-use crate::inventory::Fence;
 use crate::inventory::journal::Attempt;
+use crate::inventory::{Fence, Lease};
 use crate::plan::Plan;
 use crate::reconcile::cache::StepCache;
 use crate::reconcile::checkout::Checkout;
@@ -84,6 +84,8 @@ pub(super) struct WorkflowState {
     pub(super) ports: Ports,
     pub(super) lease: Option<Held>,
     pub(super) watched: Option<Watched>,
+    /// Who acts in this process's stead.
+    pub(super) standing_by: Option<String>,
     pub(super) attempts: Option<(u64, HashMap<StepId, Attempt>)>,
     /// The journal's counter at the last look.
     pub(super) looked_at: u64,
@@ -162,6 +164,7 @@ impl Driver {
             repository: &site.name,
             reference: &reference,
             forced: &self.orders.forced,
+            tried: self.orders.once.then_some(&self.tried),
             searched: searched.as_ref(),
             now: Timestamp::now(),
         };
@@ -188,7 +191,10 @@ impl Driver {
             .as_ref()
             .is_none_or(|last| differs(last, &seen.plan))
         {
-            self.observer.notice(&Event::Planned(&seen.plan));
+            let before = state.last_plan.as_ref();
+            let plan = &seen.plan;
+            self.observer
+                .notice(&key.origin(), &Event::Planned { plan, before });
         }
         let mut own = PassReport::default();
         let acting = Acting {
@@ -259,6 +265,7 @@ impl Driver {
             ports,
             lease: None,
             watched: None,
+            standing_by: None,
             attempts: None,
             looked_at: 0,
             sweeping: Sweeping::default(),
@@ -293,21 +300,33 @@ impl Driver {
                 lost.release().await;
             }
             state.attempts = None;
+            self.observer.notice(&key.origin(), &Event::Lost);
         }
         let duration = self.config.lease_duration;
         let inventory = &state.ports.inventory;
+        let (observer, origin) = (&self.observer, key.origin());
         let held = if self.orders.once {
-            ask_patiently(inventory, &key.id, duration).await?
+            let told = |lease: &Lease| observer.notice(&origin, &Event::Waiting(lease));
+            let asked = ask_patiently(inventory, &key.id, duration, &self.stopping, told);
+            let Some(held) = asked.await? else {
+                return Ok(None);
+            };
+            held
         } else {
             match ask(inventory, &key.id, duration, &mut state.watched).await? {
                 Asked::Held(held) => held,
                 Asked::Busy(lease) => {
-                    let holder = lease.holder.unwrap_or_default();
-                    self.observer.notice(&Event::Standby(&holder));
+                    if state.standing_by != lease.holder {
+                        observer.notice(&origin, &Event::Standby(&lease));
+                        state.standing_by = lease.holder;
+                    }
                     return Ok(None);
                 }
             }
         };
+        let after = state.standing_by.take();
+        let after = after.as_deref();
+        observer.notice(&origin, &Event::Holding { after });
         let fence = held.fence();
         state.lease = Some(held);
         Ok(fence)

@@ -6,7 +6,9 @@ mod lost_host;
 mod one_name;
 mod patience;
 mod requests;
+mod said;
 mod shutdown;
+mod told;
 mod two_daemons;
 mod unread;
 

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use super::cli::{Cli, Ran};
 use super::emulator::Emulator;
+use super::plot::Running;
 use super::repo::Repo;
 
 const BASE: &str = "ami-0123456789abcdef0";
@@ -177,6 +178,16 @@ build {
     /// Runs the program.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         self.cli().run(arguments)
+    }
+
+    /// Starts the program; nobody reads what it says.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+        let mut command = self.cli().into_command();
+        command
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Running(command.spawn().unwrap())
     }
 
     /// Runs the program with more of an environment.

@@ -398,7 +398,7 @@ impl Drop for Plot {
 }
 
 /// A process of the program; ends with the value.
-pub(crate) struct Running(Child);
+pub(crate) struct Running(pub(super) Child);
 
 impl Running {
     /// Sends a signal to it.

@@ -130,6 +130,7 @@ async fn pass(
         images: None,
         attempts: &unrecorded,
         forced: &forced,
+        tried: None,
         held: &free,
         now,
     };
@@ -190,7 +191,7 @@ fn resume<'a>(
             let now = at.world().wall(at.host);
             let mut patience = daemon.patience.borrow_mut();
             match carried {
-                Ok(()) => patience.forget(&matter),
+                Ok(()) => drop(patience.forget(&matter)),
                 Err(Stopped) => {
                     patience.note(matter, None, now, 0.5);
                 }
