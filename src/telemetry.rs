@@ -49,6 +49,7 @@ pub(crate) fn start(format: LogFormat) {
                 tracing_subscriber::fmt::layer()
                     .json()
                     .flatten_event(true)
+                    .with_target(false)
                     .with_writer(std::io::stderr),
             )
             .try_init(),

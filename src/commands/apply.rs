@@ -15,7 +15,7 @@ use reconciler::plan::outcome::{Left, all_left, left};
 use reconciler::plan::planner::PlannedStep;
 use reconciler::plan::selection::Selection;
 use reconciler::plan::sight::Attended;
-use reconciler::plan::words::{Context, duration_words, mark, sentence};
+use reconciler::plan::words::{Context, cause, duration_words, mark, sentence, without_cause};
 use reconciler::reconcile::driver::{Driver, Orders, PassReport, Site};
 use reconciler::source::trusted::Purpose;
 use tokio::sync::mpsc;
@@ -69,7 +69,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &ApplyArgs) -> Result<ExitCo
     if let Some(code) = asked.code() {
         return Ok(ExitCode::from(code));
     }
-    let left = tell_what_is_left(&report, &only)?;
+    let left = tell_what_is_left(&report, &only, &teller)?;
     if let Some(done) = teller.done() {
         let took = SignedDuration::try_from(began.elapsed()).unwrap_or_default();
         print::text(&format!("Applied: {done} in {}.\n", duration_words(took)))?;
@@ -83,7 +83,11 @@ pub(crate) async fn run(named: Option<&Path>, args: &ApplyArgs) -> Result<ExitCo
 }
 
 /// A line for each step that was asked for and is not as git says; what is blocked by the same step, once.
-fn tell_what_is_left(report: &PassReport, only: &BTreeSet<StepId>) -> Result<Left, CommandError> {
+fn tell_what_is_left(
+    report: &PassReport,
+    only: &BTreeSet<StepId>,
+    teller: &Teller,
+) -> Result<Left, CommandError> {
     let mut worst = Left::Nothing;
     for plan in &report.plans {
         let selection = Selection::of(&plan.steps, only);
@@ -99,12 +103,18 @@ fn tell_what_is_left(report: &PassReport, only: &BTreeSet<StepId>) -> Result<Lef
             match &step.decision {
                 Decision::Blocked(by) => blocked.entry(&by.root.step).or_default().push(step),
                 _ if left(step, selection.as_ref()) == Left::Nothing => {}
-                _ => print::text(&format!(
-                    "{} {}  {}\n",
-                    mark_of(step, selection.as_ref()),
-                    step.id,
-                    sentence(step, &around)
-                ))?,
+                _ => {
+                    // Once is enough, and a cause may be long.
+                    let told = cause(&step.decision)
+                        .is_some_and(|why| teller.has_told(&plan.workflow_id, &step.id, &why));
+                    let said = if told {
+                        without_cause(step, &around)
+                    } else {
+                        sentence(step, &around)
+                    };
+                    let mark = mark_of(step, selection.as_ref());
+                    print::text(&format!("{mark} {}  {said}\n", step.id))?;
+                }
             }
         }
         for steps in blocked.values() {

@@ -23,7 +23,7 @@ use reconciler::reconcile::request::request;
 use reconciler::source::trusted::Purpose;
 use tokio::time::Instant;
 
-use super::open::{config, unless_unknown, who, workflows_of};
+use super::open::{config, no_build_of, unless_unknown, who, workflows_of};
 use super::slow::Slow;
 use super::teller::ending;
 use super::{CommandError, print};
@@ -77,7 +77,8 @@ pub(crate) async fn run(named: Option<&Path>, args: &CancelArgs) -> Result<ExitC
 
 async fn find(config: &Config, args: &CancelArgs, step: &StepId) -> Result<Found, CommandError> {
     let (mut running, mut known) = (Vec::new(), false);
-    for opened in workflows_of(config, &args.which, Purpose::Look)? {
+    let all = workflows_of(config, &args.which, Purpose::Look)?;
+    for opened in &all {
         for folder in &opened.folders {
             let (params, _) = read_params(opened.tree.as_ref(), folder)?;
             let _slow = Slow::begins(format!("asking for the builds of {}", params.workflow_id));
@@ -88,7 +89,7 @@ async fn find(config: &Config, args: &CancelArgs, step: &StepId) -> Result<Found
             };
             let (ports, attempts) = asked
                 .await
-                .map_err(|error| unless_unknown(error, &opened, folder, step))?;
+                .map_err(|error| unless_unknown(error, opened, folder, step))?;
             for attempt in attempts.into_iter().filter(|one| one.step_id == *step) {
                 known = true;
                 if !attempt.is_over() {
@@ -114,9 +115,7 @@ async fn find(config: &Config, args: &CancelArgs, step: &StepId) -> Result<Found
         if known {
             not_running(step).into()
         } else {
-            Diagnostic::new(format!("no build of step `{step}` is known"))
-                .hint("`reconciler status` shows every step")
-                .into()
+            no_build_of(step, &all).into()
         }
     })
 }

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use reconciler::diagnostic::Diagnostic;
 use reconciler::ids::StepId;
 use reconciler::reconcile::checkout::read_params;
 use reconciler::reconcile::error::PassError;
@@ -16,7 +15,7 @@ use reconciler::status::history::{SCHEMA, builds};
 use reconciler::status::history_text::text;
 use serde_json::json;
 
-use super::open::{config, step_ids, unless_unknown, workflows_of};
+use super::open::{config, no_build_of, step_ids, unless_unknown, workflows_of};
 use super::slow::Slow;
 use super::{CommandError, print};
 use crate::cli::{HistoryArgs, Output};
@@ -32,7 +31,8 @@ pub(crate) async fn run(
     let step = args.step.as_ref().map(StepId::new);
     let mut all = Vec::new();
     let mut known = 0;
-    for opened in workflows_of(&config, &args.which, Purpose::Look)? {
+    let opened = workflows_of(&config, &args.which, Purpose::Look)?;
+    for opened in &opened {
         for folder in &opened.folders {
             let (params, _) = read_params(opened.tree.as_ref(), folder)?;
             let entries = args.limit.saturating_mul(ENTRIES_A_BUILD);
@@ -44,10 +44,10 @@ pub(crate) async fn run(
                 Ok::<_, PassError>(events.await?)
             };
             let events = asked.await.map_err(|error| match &step {
-                Some(step) => unless_unknown(error, &opened, folder, step),
+                Some(step) => unless_unknown(error, opened, folder, step),
                 None => error,
             })?;
-            let in_git: BTreeSet<StepId> = step_ids(&opened, folder);
+            let in_git: BTreeSet<StepId> = step_ids(opened, folder);
             let told = builds(&events, args.limit, |step| in_git.contains(step));
             known += told.len();
             match args.output {
@@ -66,14 +66,10 @@ pub(crate) async fn run(
             }
         }
     }
-    if let Some(step) = &args.step
+    if let Some(step) = &step
         && known == 0
     {
-        return Err(
-            Diagnostic::new(format!("no build of step `{step}` is known"))
-                .hint("`reconciler history` shows every build, `reconciler status` every step")
-                .into(),
-        );
+        return Err(no_build_of(step, &opened).into());
     }
     if args.output == Output::Json {
         print::json(&json!({ "schema": SCHEMA, "workflows": all }))?;

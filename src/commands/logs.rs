@@ -17,7 +17,7 @@ use reconciler::reconcile::ports::{Use, connect};
 use reconciler::secrets::Redactor;
 use reconciler::source::trusted::Purpose;
 
-use super::open::{config, unless_unknown, workflows_of};
+use super::open::{Opened, config, no_build_of, unless_unknown, workflows_of};
 use super::pick::pick;
 use super::slow::Slow;
 use super::{CommandError, print};
@@ -69,13 +69,11 @@ struct Known {
 }
 
 async fn find(config: &Config, args: &LogsArgs) -> Result<PathBuf, CommandError> {
-    let known = known(config, args).await?;
+    let opened = workflows_of(config, &args.which, Purpose::Look)?;
+    let known = known(config, args, &opened).await?;
     if known.is_empty() {
-        return Err(
-            Diagnostic::new(format!("no build of step `{}` is known", args.step))
-                .hint("`reconciler status` shows every step")
-                .into(),
-        );
+        let step = StepId::new(&args.step);
+        return Err(no_build_of(&step, &opened).into());
     }
     let place = |build: &BuildId| config.state_dir.join("builds").join(build.as_str());
     let is_here = |known: &&Known| place(&known.build).join(files::LOG).is_file();
@@ -104,10 +102,14 @@ async fn find(config: &Config, args: &LogsArgs) -> Result<PathBuf, CommandError>
 }
 
 /// Every build of the step that the journal tells of, newest first.
-async fn known(config: &Config, args: &LogsArgs) -> Result<Vec<Known>, CommandError> {
+async fn known(
+    config: &Config,
+    args: &LogsArgs,
+    opened: &[Opened],
+) -> Result<Vec<Known>, CommandError> {
     let step = StepId::new(args.step.clone());
     let mut known: Vec<Known> = Vec::new();
-    for opened in workflows_of(config, &args.which, Purpose::Look)? {
+    for opened in opened {
         for folder in &opened.folders {
             let (params, _) = read_params(opened.tree.as_ref(), folder)?;
             let _slow = Slow::begins(format!("asking for the builds of {step}"));
@@ -119,7 +121,7 @@ async fn known(config: &Config, args: &LogsArgs) -> Result<Vec<Known>, CommandEr
             };
             let events = asked
                 .await
-                .map_err(|error| unless_unknown(error, &opened, folder, &step))?;
+                .map_err(|error| unless_unknown(error, opened, folder, &step))?;
             for event in events {
                 let no_log = match &event.stage {
                     Stage::Failed(failure) if failure.log.is_none() => Some(failure.cause.clone()),

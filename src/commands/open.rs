@@ -78,6 +78,22 @@ pub(crate) fn keep_folders_with(
     }
 }
 
+/// That no build of a step is known; and that there is no such step, where git has none of this name either.
+pub(crate) fn no_build_of(step: &StepId, opened: &[Opened]) -> Diagnostic {
+    let folders = opened
+        .iter()
+        .flat_map(|one| one.folders.iter().map(move |folder| (one, folder)));
+    let known: BTreeSet<StepId> = folders
+        .flat_map(|(one, folder)| step_ids(one, folder))
+        .collect();
+    if known.contains(step) {
+        return Diagnostic::new(format!("no build of step `{step}` is known"))
+            .hint("`reconciler history` shows every build, `reconciler status` every step");
+    }
+    let known: Vec<_> = known.iter().map(ToString::to_string).collect();
+    no_such_step(step.as_str(), &known)
+}
+
 /// What stopped a command about a step; that the step is not in git either, where that is so: it may be all that is wrong.
 pub(crate) fn unless_unknown(
     error: PassError,

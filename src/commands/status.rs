@@ -24,7 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::open::{config, keep_folders_with, workflows_or_refusals};
 use super::plan::see_with_holder;
 use super::screen::Screen;
-use super::{CommandError, print};
+use super::{CommandError, print, slow};
 use crate::cli::{Output, StatusArgs};
 
 /// How often a watched status looks.
@@ -61,18 +61,26 @@ async fn watch(
         Output::Text => Screen::enter()?,
         Output::Json => None,
     };
+    // A look that takes its time is told in the frame, or not at all.
+    slow::say_nothing();
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     match &screen {
         Some(screen) => screen.draw(|rows| drawn(&last, None, rows))?,
         None => print_all(&last, args)?,
     }
     loop {
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => break,
+        let looked = async {
+            tokio::time::sleep(LOOK_EVERY).await;
+            reports(config, args).await
+        };
+        // Also while AWS does not answer.
+        let looked = tokio::select! {
+            _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-        }
-        let (seen, trouble) = match reports(config, args).await {
+            looked = looked => looked,
+        };
+        let (seen, trouble) = match looked {
             Ok(reports) => (reports, None),
             // What may pass by itself is no reason to stop watching.
             Err(CommandError::Pass(error)) if error.class() == FailureClass::Transient => {

@@ -17,7 +17,7 @@ use reconciler::plan::progress::seconds;
 use reconciler::plan::selection::Selection;
 use reconciler::plan::sight::{Process, holder_words};
 use reconciler::plan::text;
-use reconciler::plan::words::{Context, duration_words, printable, sentence};
+use reconciler::plan::words::{Context, cause, duration_words, printable, sentence};
 use reconciler::reconcile::driver::{Event, Observer, Origin};
 use reconciler::reconcile::sight::holder_of;
 
@@ -54,6 +54,8 @@ struct Tally {
     /// Workflows whose lease is waited for.
     waiting: BTreeSet<WorkflowId>,
     said_at: Instant,
+    /// Why steps are not as git says, as far as that was told.
+    causes: BTreeSet<(Place, String)>,
 }
 
 struct Running {
@@ -79,6 +81,7 @@ impl Teller {
                 last: BTreeMap::new(),
                 waiting: BTreeSet::new(),
                 said_at: Instant::now(),
+                causes: BTreeSet::new(),
             }),
         }
     }
@@ -117,6 +120,12 @@ impl Teller {
         (!parts.is_empty()).then(|| parts.join(", "))
     }
 
+    /// Whether it was told already why a step is not as git says.
+    pub(crate) fn has_told(&self, workflow: &WorkflowId, step: &StepId, cause: &str) -> bool {
+        let place = (workflow.clone(), step.clone());
+        self.tally().causes.contains(&(place, cause.to_owned()))
+    }
+
     fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -145,7 +154,14 @@ impl Teller {
             .plans
             .insert(plan.workflow_id.clone(), plan.revision.clone());
         match known {
-            None => text::text(plan, &around, print::medium()),
+            None => {
+                for step in plan.wanted(selection.as_ref()) {
+                    if let Some(cause) = cause(&step.decision) {
+                        tally.causes.insert((place_in(plan, &step.id), cause));
+                    }
+                }
+                text::text(plan, &around, print::medium())
+            }
             Some(revision) => {
                 let mut said = String::new();
                 if revision != plan.revision {
@@ -170,6 +186,10 @@ impl Teller {
             Event::Resumed(attempt) => tally.started(place(&attempt.step_id), attempt, "followed"),
             Event::Ended(attempt) => {
                 tally.is_over(place(&attempt.step_id), attempt);
+                if let Progress::Failed(failure) = &attempt.progress {
+                    let told = (place(&attempt.step_id), failure.cause.clone());
+                    tally.causes.insert(told);
+                }
                 let name = tally.name(&place(&attempt.step_id));
                 format!(
                     "{} {name} {}\n",
@@ -239,11 +259,23 @@ impl Observer for Teller {
             }
             other => self.told(origin, other).unwrap_or_default(),
         };
-        if !said.is_empty() {
-            self.tally().said_at = Instant::now();
-            say(&said);
+        if said.is_empty() {
+            return;
         }
+        let live = {
+            let mut tally = self.tally();
+            tally.said_at = Instant::now();
+            tally.live(Timestamp::now())
+        };
+        if self.on_terminal {
+            print::live(cut(&live, width()));
+        }
+        say(&said);
     }
+}
+
+fn place_in(plan: &Plan, step: &StepId) -> Place {
+    (plan.workflow_id.clone(), step.clone())
 }
 
 /// A terminal that went away does not stop a build.

@@ -162,6 +162,28 @@ fn building_sentence(step: &PlannedStep, building: &Building, around: &Context<'
     format!("building for {since}{last}{seen}{superseded}")
 }
 
+/// Why a step is not as git says, where that is a sentence of its own.
+#[must_use]
+pub fn cause(decision: &Decision) -> Option<String> {
+    match decision {
+        Decision::BackingOff { failure, .. } | Decision::Quarantined(failure) => {
+            Some(failure.cause.clone())
+        }
+        Decision::Broken(why) => why.first().map(ToString::to_string),
+        _ => None,
+    }
+}
+
+/// A step's line where its cause was told a moment ago: `quarantined; waits for …`.
+#[must_use]
+pub fn without_cause(step: &PlannedStep, around: &Context<'_>) -> String {
+    let said = sentence(step, around);
+    match cause(&step.decision) {
+        Some(cause) => said.replacen(&format!(": {}", printable(&cause)), "", 1),
+        None => said,
+    }
+}
+
 /// What is seen of a build, where that says more than that it runs.
 #[must_use]
 pub fn sight_words(sight: BuildSight, now: Timestamp) -> Option<String> {

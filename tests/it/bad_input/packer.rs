@@ -63,7 +63,7 @@ fn a_packer_that_is_too_old_for_one_step_stops_that_step_and_its_descendants_onl
     assert_eq!(ran.code, 1, "{ran:#?}");
     assert!(
         ran.out
-            .contains("! a  failed: step `a` asks for Packer >= 99.0, and "),
+            .contains("] a failed: step `a` asks for Packer >= 99.0, and "),
         "{}",
         ran.out
     );

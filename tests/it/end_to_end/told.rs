@@ -305,7 +305,7 @@ fn what_was_a_persons_turn_is_tried_at_once_by_apply_and_once_only() {
     assert_eq!((ran.code, packer.runs("build")), (1, 1), "{ran:#?}");
     assert!(
         ran.out.contains(
-            "no reconciler runs: `reconciler apply` tries it at once, when that is mended"
+            "! a  failed; no reconciler runs: `reconciler apply` tries it at once, when that is mended"
         ),
         "{}",
         ran.out
@@ -357,6 +357,8 @@ fn a_build_is_named_by_a_begin_that_only_it_has_and_an_unknown_step_before_crede
     assert_eq!(ran.code, 0, "{ran:#?}");
     let nobody = [("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")];
     for command in ["retry", "cancel", "logs", "history"] {
+        farm.run(&[command, "nope"])
+            .refuses(&["there is no step `nope`", "there are: a"]);
         farm.run_with(&nobody, &[command, "nope"])
             .refuses(&["there is no step `nope`"]);
     }
