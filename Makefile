@@ -16,7 +16,7 @@ endif
 .PHONY: help tools demo test check bench soak mutants fuzz install generate generated
 
 help:
-	@echo 'make demo      a small build farm comes up on this machine and tells its story'
+	@echo 'make demo      a small build farm comes up on this machine and tells its story; KEEP=1 leaves it up'
 	@echo 'make test      every test, with real Packer and an emulated AWS'
 	@echo 'make check     format, clippy, documentation, dependency policy, systemd unit, generated files'
 	@echo 'make fuzz      search for inputs that break a reader, by coverage; FUZZ_SECONDS for each target'
@@ -29,10 +29,13 @@ help:
 tools:
 	@scripts/tools.sh
 
+# KEEP=1 leaves the farm up to play with, until Ctrl-C.
+KEEP ?=
+
 # In a make of its own, so that OpenSSL headers that were just unpacked are seen.
 demo: tools
 	@$(MAKE) --no-print-directory build
-	@exec $(TOOLS)/venv/bin/python scripts/demo.py
+	@KEEP=$(KEEP) exec $(TOOLS)/venv/bin/python scripts/demo.py
 
 .PHONY: build
 build:
@@ -44,6 +47,7 @@ test: tools
 .PHONY: run-tests
 run-tests:
 	@cargo test --locked --no-fail-fast
+	@$(TOOLS)/venv/bin/python scripts/walk.py --small
 
 check: tools
 	@$(MAKE) --no-print-directory run-checks
@@ -93,7 +97,16 @@ fuzz:
 
 install:
 	cargo build --locked --release --bin reconciler
-	install -D -m 755 target/release/reconciler $(DESTDIR)$(PREFIX)/bin/reconciler
+	@$(MAKE) --no-print-directory install-files
+
+# What is built already, below PREFIX.
+BINARY ?= target/release/reconciler
+.PHONY: install-files
+install-files:
+	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/reconciler
 	install -D -m 644 config/reconciler.yaml $(DESTDIR)$(PREFIX)/share/reconciler/reconciler.yaml
-	sed 's|/usr/local/bin|$(PREFIX)/bin|' deploy/reconciler.service > $(CURDIR)/target/reconciler.service
-	install -D -m 644 target/reconciler.service $(DESTDIR)$(PREFIX)/lib/systemd/system/reconciler.service
+	install -D -m 644 config/reconciler.schema.json $(DESTDIR)$(PREFIX)/share/reconciler/reconciler.schema.json
+	install -D -m 644 deploy/reconciler.yaml $(DESTDIR)$(PREFIX)/share/reconciler/service.yaml
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|/usr/local/bin|$(PREFIX)/bin|' deploy/reconciler.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/reconciler.service
+	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/reconciler.service

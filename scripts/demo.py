@@ -6,6 +6,7 @@ looked up first; one that does not hold ends it with exit code 1. All it writes 
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -290,6 +291,35 @@ def nothing_left(endpoint):
     return False
 
 
+def stay(endpoint, work):
+    """The farm stays up to play with, until Ctrl-C; then everything ends as ever."""
+    kept = environment()
+    kept["PATH"] = f"{BINARY.parent}:{kept['PATH']}"
+    ours = ("HOME", "PATH", "RECONCILER_", "AWS_", "GIT_", "PACKER_")
+    others = [name for name in os.environ if name.startswith(ours) and name not in kept]
+    lines = [f"unset {name}" for name in others] + [f"export {name}={shlex.quote(value)}" for name, value in kept.items() if name.startswith(ours)]
+    (DEMO / "env").write_text("\n".join(["# The environment of the demo's farm: source it in a shell of its own.", *lines, ""]))
+    say("The farm stays up until Ctrl-C. In another terminal:")
+    print(f"""
+  bash                                     # a shell of its own, for its environment changes
+  source {DEMO / "env"}
+  cd {work}
+
+  reconciler status --watch
+  echo 'echo hello' >> packer_workspaces/s02-mysql/install.sh && git commit -qam "Say hello" && git push -q origin HEAD:main
+  reconciler logs mysql --follow
+  reconciler history
+  git revert --no-edit HEAD && git push -q origin HEAD:main
+
+  The emulated AWS is at {endpoint}; the daemon's log is {DEMO / "daemon.err"}.
+""", flush=True)
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        print(flush=True)
+
+
 def main():
     begin = time.monotonic()
     shutil.rmtree(DEMO, ignore_errors=True)
@@ -375,6 +405,9 @@ def main():
     claim(nothing_left(endpoint), "no instance, key pair or security group is left")
     claim(running[0][2].name in reconciler("history", "mysql", show=True).stdout, "the journal tells that it is the build of the dead daemon")
     reconciler("status", show=True)
+
+    if os.environ.get("KEEP", "") not in ("", "0"):
+        stay(endpoint, work)
 
     say("The daemon ends in order")
     daemon.terminate()

@@ -87,7 +87,7 @@ if ! pkg-config --exists openssl 2>/dev/null; then
   cp "$tools/root/usr/include/$machine/openssl/"*.h "$tools/root/usr/include/openssl/"
 fi
 
-if ! "$tools/venv/bin/python" -c 'import moto, jinja2, packer_ami_workflow' 2>/dev/null; then
+if ! "$tools/venv/bin/python" -c 'import moto, jinja2, packer_ami_workflow, jsonschema, yaml' 2>/dev/null; then
   rm -rf "$tools/venv"
   python3 -m venv "$tools/venv" >"$tools/venv.log" 2>&1 || ask "python3 cannot make a virtual environment; as root run: apt-get install python3-venv"
   "$tools/venv/bin/pip" install --quiet --disable-pip-version-check -r scripts/requirements.txt ||

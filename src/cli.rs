@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use reconciler::duration;
 
 /// Keeps a fleet of Amazon Machine Images as a git repository says they should be.
 #[derive(Debug, Parser)]
@@ -16,9 +20,43 @@ pub(crate) struct Cli {
     /// The configuration file.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// As if started in this folder.
+    #[arg(short = 'C', global = true, value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
+    /// Say only what was asked for, and errors; the daemon logs warnings and errors only.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Say on standard error what is done meanwhile; twice: in detail.
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// How much is said.
+    pub(crate) fn loudness(&self) -> Loudness {
+        match (self.quiet, self.verbose) {
+            (true, _) => Loudness::Quiet,
+            (false, 0) => Loudness::Normal,
+            (false, 1) => Loudness::Verbose,
+            (false, _) => Loudness::Detailed,
+        }
+    }
+}
+
+/// How much is said beside what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loudness {
+    /// Errors.
+    Quiet,
+    /// What a person wants to know.
+    Normal,
+    /// What is done.
+    Verbose,
+    /// What is done, in detail.
+    Detailed,
 }
 
 /// What to do.
@@ -49,7 +87,7 @@ pub(crate) enum Command {
     /// End the running build of a step cleanly.
     Cancel(CancelArgs),
     /// The daemon: watch, plan, build, record, for ever.
-    Run,
+    Run(RunArgs),
     /// Fetches one repository; started by the reconciler itself.
     #[command(hide = true, name = reconciler::source::fetcher::COMMAND)]
     Fetch,
@@ -92,7 +130,7 @@ pub(crate) struct CheckArgs {
     /// Which workflow.
     pub(crate) which: Which,
     /// How the result is printed.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]
     pub(crate) output: Output,
 }
 
@@ -112,7 +150,7 @@ pub(crate) struct PlanArgs {
     #[arg(long)]
     pub(crate) exit_code: bool,
     /// How the result is printed.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]
     pub(crate) output: Output,
 }
 
@@ -124,8 +162,11 @@ pub(crate) struct DiffArgs {
     #[command(flatten)]
     /// Which workflow.
     pub(crate) which: Which,
+    /// Exit with 2 if something changed.
+    #[arg(long)]
+    pub(crate) exit_code: bool,
     /// How the result is printed.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]
     pub(crate) output: Output,
 }
 
@@ -164,7 +205,7 @@ pub(crate) struct StatusArgs {
     #[arg(long)]
     pub(crate) exit_code: bool,
     /// How the result is printed.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]
     pub(crate) output: Output,
 }
 
@@ -172,20 +213,31 @@ pub(crate) struct StatusArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {
     /// Only these steps, with their ancestors.
+    #[arg(value_name = "STEP")]
     pub(crate) steps: Vec<String>,
     /// Build this step though nothing changed; may be given several times.
     #[arg(long, value_name = "STEP")]
     pub(crate) rebuild: Vec<String>,
+    /// Print the plan that would be executed, and change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     /// Which workflow.
     pub(crate) which: Which,
+    /// How the result is printed; as JSON at the end, with what happens meanwhile on standard error.
+    #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]
+    pub(crate) output: Output,
 }
 
 /// `adopt`
 #[derive(Debug, Args)]
 pub(crate) struct AdoptArgs {
     /// Only these steps; all unverified ones by default.
+    #[arg(value_name = "STEP")]
     pub(crate) steps: Vec<String>,
+    /// Say what would be adopted or refused, and change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     /// Which workflow.
     pub(crate) which: Which,
@@ -212,6 +264,9 @@ pub(crate) struct LogsArgs {
     /// Go on until the build is over.
     #[arg(long, short)]
     pub(crate) follow: bool,
+    /// Only so many lines of what is there: the last ones.
+    #[arg(long, short = 'n', value_name = "N")]
+    pub(crate) tail: Option<usize>,
     #[command(flatten)]
     /// Which workflow.
     pub(crate) which: Which,
@@ -223,14 +278,51 @@ pub(crate) struct HistoryArgs {
     /// Only this step, in git or not.
     pub(crate) step: Option<String>,
     /// At most so many builds of each workflow.
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
     pub(crate) limit: usize,
+    /// Only builds that began since then: 7d ago, or 2026-11-24, or 2026-11-24T09:30:00Z.
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub(crate) since: Option<Timestamp>,
+    /// Only builds that failed.
+    #[arg(long)]
+    pub(crate) failed: bool,
     #[command(flatten)]
     /// Which workflow.
     pub(crate) which: Which,
     /// How the result is printed.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]
     pub(crate) output: Output,
+}
+
+/// A time: how long ago, a day of this host's calendar, or a moment.
+fn since(text: &str) -> Result<Timestamp, String> {
+    if let Some(ago) = duration::parse(text) {
+        let ago = SignedDuration::try_from(ago.min(duration::LONGEST));
+        let now = Timestamp::now();
+        return Ok(ago
+            .ok()
+            .and_then(|ago| now.checked_sub(ago).ok())
+            .unwrap_or(now));
+    }
+    if let Ok(moment) = text.parse::<Timestamp>() {
+        return Ok(moment);
+    }
+    text.parse::<Date>()
+        .and_then(|day| TimeZone::system().to_timestamp(day.at(0, 0, 0, 0)))
+        .map_err(|_| {
+            format!(
+                "neither how long ago ({}), nor a day (2026-11-24), nor a moment (2026-11-24T09:30:00Z)",
+                duration::HOW
+            )
+        })
+}
+
+/// `run`
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Until nothing is left to do, then exit: for a timer instead of a service.
+    #[arg(long)]
+    pub(crate) once: bool,
 }
 
 /// `retry`

@@ -15,6 +15,7 @@ pub mod clock;
 pub mod config;
 pub mod desired;
 pub mod diagnostic;
+pub mod duration;
 pub mod failpoint;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
+use reconciler::diagnostic::Diagnostic;
 
 use crate::cli::{Cli, Command};
 
@@ -37,6 +38,12 @@ fn main() -> ExitCode {
         Command::Supervise { folder } => return commands::supervise::run(folder),
         Command::Fetch => return commands::fetch::run(),
         _ => {}
+    }
+    if let Some(folder) = &cli.folder
+        && let Err(error) = std::env::set_current_dir(folder)
+    {
+        let wrong = Diagnostic::new(format!("-C {}: {error}", folder.display()));
+        return commands::print::failure(&wrong.into());
     }
     let runtime = match runtime(&cli.command) {
         Ok(runtime) => runtime,

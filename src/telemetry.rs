@@ -2,7 +2,9 @@
 
 use std::io::IsTerminal as _;
 
+use crate::cli::Loudness;
 use reconciler::config::LogFormat;
+use reconciler::diagnostic::Diagnostic;
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
@@ -27,10 +29,34 @@ fn is_fit_to_log(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= Level::INFO || !QUIET.iter().any(|quiet| target.starts_with(quiet))
 }
 
-/// Starts logging; `RECONCILER_LOG` takes a filter such as `debug` or `reconciler=debug`.
-pub(crate) fn start(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("RECONCILER_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("reconciler=info,warn"));
+/// For a command of a person who wants to see what it does: text on standard error.
+pub(crate) fn start_for_a_command(loudness: Loudness) -> Result<(), Diagnostic> {
+    match loudness {
+        Loudness::Quiet | Loudness::Normal => Ok(()),
+        Loudness::Verbose | Loudness::Detailed => start(LogFormat::Text, loudness),
+    }
+}
+
+/// The variable that says what is logged.
+const FILTER: &str = "RECONCILER_LOG";
+
+/// Starts logging; `RECONCILER_LOG` takes a filter such as `debug` or `reconciler=debug`, and one that cannot be read is refused.
+pub(crate) fn start(format: LogFormat, loudness: Loudness) -> Result<(), Diagnostic> {
+    let asked = std::env::var(FILTER).unwrap_or_default();
+    let filter = match asked.trim() {
+        "" => EnvFilter::new(match loudness {
+            Loudness::Quiet => "warn",
+            Loudness::Normal => "reconciler=info,warn",
+            Loudness::Verbose => "reconciler=debug,info",
+            Loudness::Detailed => "reconciler=trace,debug",
+        }),
+        asked => EnvFilter::try_new(asked).map_err(|error| {
+            Diagnostic::new(format!(
+                "the environment variable {FILTER} is no filter: {asked:?}: {error}"
+            ))
+            .hint("levels are error, warn, info, debug and trace; for instance debug, or reconciler=debug,warn")
+        })?,
+    };
     let registry = filtered(filter);
     let text = || {
         tracing_subscriber::fmt::layer()
@@ -55,6 +81,7 @@ pub(crate) fn start(format: LogFormat) {
             .try_init(),
         LogFormat::Text | LogFormat::Auto => registry.with(text()).try_init(),
     };
+    Ok(())
 }
 
 fn filtered(asked: EnvFilter) -> impl Subscriber + for<'a> LookupSpan<'a> + Send + Sync {

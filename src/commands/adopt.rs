@@ -22,7 +22,7 @@ use reconciler::inventory::{Expected, Fence, Write};
 use reconciler::plan::decision::Decision;
 use reconciler::plan::planner::PlannedStep;
 use reconciler::reconcile::checkout::{Desired, metadata};
-use reconciler::reconcile::lease::ask_patiently;
+use reconciler::reconcile::lease::{Held, ask_patiently};
 use reconciler::reconcile::ports::Use;
 use reconciler::secrets::OpenSecrets;
 use reconciler::source::trusted::Purpose;
@@ -38,9 +38,14 @@ pub(crate) async fn run(named: Option<&Path>, args: &AdoptArgs) -> Result<ExitCo
     let config = config(named)?;
     let engine = Engine::new();
     let (mut adopted, mut refused) = (0, 0);
+    let (usage, done) = if args.dry_run {
+        (Use::Look, "would be adopted")
+    } else {
+        (Use::Act, "adopted")
+    };
     for opened in workflows_of(&config, &args.which, Purpose::Look)? {
         for folder in &opened.folders {
-            let seen = see(&config, &opened, folder, &engine, Use::Act).await?;
+            let seen = see(&config, &opened, folder, &engine, usage).await?;
             let known: Vec<_> = seen
                 .look
                 .plan
@@ -51,24 +56,25 @@ pub(crate) async fn run(named: Option<&Path>, args: &AdoptArgs) -> Result<ExitCo
             if let Some(wrong) = args.steps.iter().find(|id| !known.contains(id)) {
                 return Err(no_such_step(wrong, &known).into());
             }
-            seen.ports.inventory.prepare().await?;
-            // Ctrl-C ends this process: nothing is held yet.
-            let never = AtomicBool::new(false);
-            let asked = ask_patiently(
-                &seen.ports.inventory,
-                &seen.checkout.params.workflow_id,
-                config.lease_duration,
-                &never,
-                |lease| print::note(waiting(lease).trim_end()),
-            );
-            let Some(held) = asked.await? else { continue };
-            let Some(fence) = held.fence() else {
-                return Err(Diagnostic::new("the lease was lost at once").into());
+            let held = if args.dry_run {
+                None
+            } else {
+                let Some(held) = hold(&config, &seen).await? else {
+                    continue;
+                };
+                Some(held)
+            };
+            let fence = match &held {
+                None => None,
+                Some(held) => Some(
+                    held.fence()
+                        .ok_or_else(|| Diagnostic::new("the lease was lost at once"))?,
+                ),
             };
             for step in seen.look.plan.steps.iter().filter(|step| {
                 args.steps.is_empty() || args.steps.iter().any(|id| id == step.id.as_str())
             }) {
-                match adopt(&config, &engine, &seen, step, &fence).await {
+                match adopt(&config, &engine, &seen, step, fence.as_ref()).await {
                     Ok(true) => {
                         adopted += 1;
                         let image = step
@@ -76,7 +82,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &AdoptArgs) -> Result<ExitCo
                             .as_ref()
                             .map(|record| record.ami_id.to_string())
                             .unwrap_or_default();
-                        print::text(&format!("= {}  {image} adopted\n", step.id))?;
+                        print::text(&format!("= {}  {image} {done}\n", step.id))?;
                     }
                     Ok(false) => {}
                     Err(error) => {
@@ -85,10 +91,12 @@ pub(crate) async fn run(named: Option<&Path>, args: &AdoptArgs) -> Result<ExitCo
                     }
                 }
             }
-            held.release().await;
+            if let Some(held) = held {
+                held.release().await;
+            }
         }
     }
-    print::text(&format!("{adopted} adopted, {refused} refused\n"))?;
+    print::text(&format!("{adopted} {done}, {refused} refused\n"))?;
     Ok(if refused == 0 {
         ExitCode::SUCCESS
     } else {
@@ -96,12 +104,27 @@ pub(crate) async fn run(named: Option<&Path>, args: &AdoptArgs) -> Result<ExitCo
     })
 }
 
+async fn hold(config: &Config, seen: &Seen) -> Result<Option<Held>, CommandError> {
+    seen.ports.inventory.prepare().await?;
+    // Ctrl-C ends this process: nothing is held yet.
+    let never = AtomicBool::new(false);
+    let asked = ask_patiently(
+        &seen.ports.inventory,
+        &seen.checkout.params.workflow_id,
+        config.lease_duration,
+        &never,
+        |lease| print::note(waiting(lease).trim_end()),
+    );
+    Ok(asked.await?)
+}
+
+/// Adopts a step; without a fence it is only looked whether that would be possible.
 async fn adopt(
     config: &Config,
     engine: &Engine,
     seen: &Seen,
     step: &PlannedStep,
-    fence: &Fence,
+    fence: Option<&Fence>,
 ) -> Result<bool, CommandError> {
     let Some(head) = step.record.as_ref().filter(|record| record.built.is_none()) else {
         return Ok(false);
@@ -117,7 +140,7 @@ async fn adopt(
         &seen.ports.catalog,
         seen.ports
             .inventory
-            .record(&fence.workflow_id, &step.id)
+            .record(&seen.checkout.params.workflow_id, &step.id)
             .await?,
     ) else {
         return Ok(false);
@@ -143,6 +166,9 @@ async fn adopt(
         name: head.base_ami_name.clone(),
     };
     let state = desired.state(&step.id, &source)?;
+    let Some(fence) = fence else {
+        return Ok(true);
+    };
     let metadata = metadata(&desired.loaded(&step.id)?.step);
     let mut built = Built {
         fingerprint: state.fingerprint,

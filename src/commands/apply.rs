@@ -10,7 +10,9 @@ use jiff::SignedDuration;
 use reconciler::config::Config;
 use reconciler::diagnostic::Diagnostic;
 use reconciler::ids::StepId;
+use reconciler::plan::Plan;
 use reconciler::plan::decision::Decision;
+use reconciler::plan::json as plan_json;
 use reconciler::plan::outcome::{Left, all_left, left};
 use reconciler::plan::planner::PlannedStep;
 use reconciler::plan::selection::Selection;
@@ -18,19 +20,45 @@ use reconciler::plan::sight::Attended;
 use reconciler::plan::words::{Context, cause, duration_words, mark, sentence, without_cause};
 use reconciler::reconcile::driver::{Driver, Orders, PassReport, Site};
 use reconciler::source::trusted::Purpose;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::open::{config, keep_folders_with, sites, workflows_of};
 use super::slow::Slow;
 use super::stop::on_signals;
 use super::teller::Teller;
-use super::{CommandError, print};
-use crate::cli::ApplyArgs;
+use super::{CommandError, plan, print};
+use crate::cli::{ApplyArgs, Output, PlanArgs};
 
 /// Only a person's part is left.
 const A_PERSONS_PART: u8 = 3;
 
+/// The version of the JSON form, described in `docs/output.md`.
+const SCHEMA: &str = "reconciler.apply/1";
+
+/// The steps that are asked for; none means all.
+fn asked_for(args: &ApplyArgs) -> impl Iterator<Item = &String> {
+    let named = args.steps.iter().chain(&args.rebuild);
+    named.filter(|_| !args.steps.is_empty() || args.rebuild.is_empty())
+}
+
+/// Prints the plan that would be executed.
+async fn dry_run(named: Option<&Path>, args: &ApplyArgs) -> Result<ExitCode, CommandError> {
+    let forced: BTreeSet<StepId> = args.rebuild.iter().map(StepId::new).collect();
+    let plan = PlanArgs {
+        steps: asked_for(args).cloned().collect(),
+        which: args.which.clone(),
+        offline: false,
+        exit_code: false,
+        output: args.output,
+    };
+    plan::show(named, &plan, Some(&forced)).await
+}
+
 pub(crate) async fn run(named: Option<&Path>, args: &ApplyArgs) -> Result<ExitCode, CommandError> {
+    if args.dry_run {
+        return dry_run(named, args).await;
+    }
     let config = Arc::new(config(named)?);
     let mut sites = sites(&config, &args.which, Purpose::Act)?;
     // What is applied is what git says now, not what was fetched some other day.
@@ -40,19 +68,13 @@ pub(crate) async fn run(named: Option<&Path>, args: &ApplyArgs) -> Result<ExitCo
     }
     restrict(&config, args, &mut sites)?;
     let orders = Orders {
-        only: args
-            .steps
-            .iter()
-            .chain(&args.rebuild)
-            .filter(|_| !args.steps.is_empty() || args.rebuild.is_empty())
-            .map(StepId::new)
-            .collect(),
+        only: asked_for(args).map(StepId::new).collect(),
         forced: args.rebuild.iter().map(StepId::new).collect(),
         once: true,
     };
     let (wake, wakes) = mpsc::channel(4);
     let asked = on_signals(wake)?;
-    let teller = Arc::new(Teller::new(orders.only.clone()));
+    let teller = Arc::new(Teller::new(orders.only.clone(), args.output));
     let current = tokio::spawn(Arc::clone(&teller).keep_current());
     let only = orders.only.clone();
     let began = Instant::now();
@@ -69,17 +91,47 @@ pub(crate) async fn run(named: Option<&Path>, args: &ApplyArgs) -> Result<ExitCo
     if let Some(code) = asked.code() {
         return Ok(ExitCode::from(code));
     }
-    let left = tell_what_is_left(&report, &only, &teller)?;
-    if let Some(done) = teller.done() {
+    let left = tell_what_is_left(&report, &only, &teller, args.output)?;
+    let is_wrong = report.errors > 0 || driver.is_building();
+    if args.output == Output::Json {
+        let plans = report.plans.iter().map(|plan| json_of(plan, &only));
+        print::json(&json!({
+            "schema": SCHEMA,
+            "left": match left {
+                _ if is_wrong => "a_failure",
+                Left::AFailure => "a_failure",
+                Left::APersonsPart => "a_persons_part",
+                Left::Nothing => "nothing",
+            },
+            "ended": teller.ended(),
+            "plans": plans.collect::<Vec<_>>(),
+        }))?;
+    } else if let Some(done) = teller.done().filter(|_| !print::is_quiet()) {
         let took = SignedDuration::try_from(began.elapsed()).unwrap_or_default();
         print::text(&format!("Applied: {done} in {}.\n", duration_words(took)))?;
     }
-    Ok(match left {
-        _ if report.errors > 0 || driver.is_building() => ExitCode::FAILURE,
+    Ok(exit_code(left, is_wrong))
+}
+
+/// The last plan of a workflow, as `plan` prints it.
+fn json_of(plan: &Plan, only: &BTreeSet<StepId>) -> Value {
+    let selection = Selection::of(&plan.steps, only);
+    let around = Context {
+        attended: Attended::No,
+        wanted: selection.as_ref(),
+        ..Context::at(plan.at)
+    };
+    plan_json::json(plan, &around)
+}
+
+/// The exit code of a command that did what it could.
+pub(super) fn exit_code(left: Left, is_wrong: bool) -> ExitCode {
+    match left {
+        _ if is_wrong => ExitCode::FAILURE,
         Left::AFailure => ExitCode::FAILURE,
         Left::APersonsPart => ExitCode::from(A_PERSONS_PART),
         Left::Nothing => ExitCode::SUCCESS,
-    })
+    }
 }
 
 /// A line for each step that was asked for and is not as git says; what is blocked by the same step, once.
@@ -87,6 +139,7 @@ fn tell_what_is_left(
     report: &PassReport,
     only: &BTreeSet<StepId>,
     teller: &Teller,
+    output: Output,
 ) -> Result<Left, CommandError> {
     let mut worst = Left::Nothing;
     for plan in &report.plans {
@@ -98,6 +151,9 @@ fn tell_what_is_left(
             ..Context::at(plan.at)
         };
         worst = worst.max(all_left(plan, selection.as_ref()));
+        if output == Output::Json {
+            continue;
+        }
         let mut blocked: BTreeMap<&StepId, Vec<&PlannedStep>> = BTreeMap::new();
         for step in plan.wanted(selection.as_ref()) {
             match &step.decision {

@@ -108,7 +108,11 @@ fn show(
             print::text(&out)?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if args.exit_code && !changes.is_empty() {
+        ExitCode::from(2)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// The image that the new side starts from.

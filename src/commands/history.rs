@@ -11,7 +11,7 @@ use reconciler::reconcile::checkout::read_params;
 use reconciler::reconcile::error::PassError;
 use reconciler::reconcile::ports::{Use, connect};
 use reconciler::source::trusted::Purpose;
-use reconciler::status::history::{SCHEMA, builds};
+use reconciler::status::history::{BuildStory, SCHEMA, builds};
 use reconciler::status::history_text::text;
 use serde_json::json;
 
@@ -22,6 +22,14 @@ use crate::cli::{HistoryArgs, Output};
 
 /// A build has about eight entries; one that was asked for much may have more.
 const ENTRIES_A_BUILD: usize = 16;
+
+/// So far back is looked for builds of a kind: some years.
+const MOST_ENTRIES: usize = 100_000;
+
+fn is_meant(build: &BuildStory, args: &HistoryArgs) -> bool {
+    args.since.is_none_or(|since| build.started_at >= since)
+        && (!args.failed || build.failure.is_some())
+}
 
 pub(crate) async fn run(
     named: Option<&Path>,
@@ -35,7 +43,11 @@ pub(crate) async fn run(
     for opened in &opened {
         for folder in &opened.folders {
             let (params, _) = read_params(opened.tree.as_ref(), folder)?;
-            let entries = args.limit.saturating_mul(ENTRIES_A_BUILD);
+            let entries = if args.failed || args.since.is_some() {
+                MOST_ENTRIES
+            } else {
+                args.limit.saturating_mul(ENTRIES_A_BUILD)
+            };
             let _slow = Slow::begins(format!("asking for the builds of {}", params.workflow_id));
             let asked = async {
                 let ports = connect(&config, &params, Use::LookOffline).await?;
@@ -48,7 +60,9 @@ pub(crate) async fn run(
                 None => error,
             })?;
             let in_git: BTreeSet<StepId> = step_ids(opened, folder);
-            let told = builds(&events, args.limit, |step| in_git.contains(step));
+            let mut told = builds(&events, usize::MAX, |step| in_git.contains(step));
+            told.retain(|build| is_meant(build, args));
+            told.truncate(args.limit);
             known += told.len();
             match args.output {
                 Output::Json => all.push(json!({
@@ -68,6 +82,8 @@ pub(crate) async fn run(
     }
     if let Some(step) = &step
         && known == 0
+        && !args.failed
+        && args.since.is_none()
     {
         return Err(no_build_of(step, &opened).into());
     }

@@ -1,5 +1,6 @@
 //! `reconciler logs STEP`: what Packer said, of the newest build on this host or of an earlier one.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -27,22 +28,60 @@ pub(crate) async fn run(named: Option<&Path>, args: &LogsArgs) -> Result<ExitCod
     let config = config(named)?;
     let folder = find(&config, args).await?;
     let mut follower = Follower::new(&folder.join(files::LOG), secrets(&folder)?);
+    let mut first = Shown::new(args.tail);
     loop {
         let over = folder.join(files::ENDED).is_file();
-        follower.read(
-            if over {
-                LastLine::IsWhole
-            } else {
-                LastLine::Grows
-            },
-            show,
-        )?;
-        if over || !args.follow {
+        let last = if over {
+            LastLine::IsWhole
+        } else {
+            LastLine::Grows
+        };
+        follower.read(last, |line| first.line(line))?;
+        let at_end = over || !args.follow;
+        if at_end {
             Follower::new(&folder.join(files::ERRORS), secrets(&folder)?)
-                .read(LastLine::IsWhole, show)?;
+                .read(LastLine::IsWhole, |line| first.line(line))?;
+        }
+        // What comes from now on is shown as it comes.
+        first.flush()?;
+        if at_end {
             return Ok(ExitCode::SUCCESS);
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Prints lines, or keeps the last ones of what is there already.
+struct Shown {
+    /// How many are kept; none: each is printed at once.
+    most: Option<usize>,
+    kept: VecDeque<String>,
+}
+
+impl Shown {
+    fn new(most: Option<usize>) -> Self {
+        Self {
+            most,
+            kept: VecDeque::new(),
+        }
+    }
+
+    fn line(&mut self, line: &str) -> Result<(), CommandError> {
+        let Some(most) = self.most else {
+            return print::text(&format!("{line}\n"));
+        };
+        self.kept.push_back(line.to_owned());
+        if self.kept.len() > most {
+            self.kept.pop_front();
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), CommandError> {
+        self.most = None;
+        std::mem::take(&mut self.kept)
+            .iter()
+            .try_for_each(|line| self.line(line))
     }
 }
 
@@ -55,10 +94,6 @@ fn secrets(folder: &Path) -> Result<Redactor, CommandError> {
         return Ok(Redactor::default());
     };
     Ok(redact::of_build(folder, &job, [])?)
-}
-
-fn show(line: &str) -> Result<(), CommandError> {
-    print::text(&format!("{line}\n"))
 }
 
 /// A build of the step, as far as its log goes.

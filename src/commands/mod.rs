@@ -30,6 +30,7 @@ use std::process::ExitCode;
 use reconciler::reconcile::error::PassError;
 
 use crate::cli::{Cli, Command};
+use crate::telemetry;
 
 /// What stops a command.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +67,11 @@ from_stage!(
 /// Runs a command to its exit code.
 pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CommandError> {
     let config = cli.config.as_deref();
+    let loudness = cli.loudness();
+    print::be(loudness);
+    if !matches!(cli.command, Command::Run(_)) {
+        telemetry::start_for_a_command(loudness)?;
+    }
     match cli.command {
         Command::Check(args) => check::run(config, &args),
         Command::Plan(args) => plan::run(config, &args).await,
@@ -79,7 +85,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::History(args) => history::run(config, &args).await,
         Command::Retry(args) => retry::run(config, &args).await,
         Command::Cancel(args) => cancel::run(config, &args).await,
-        Command::Run => run::run(config).await,
+        Command::Run(args) => run::run(config, &args, loudness).await,
         Command::Fetch => Ok(fetch::run()),
         Command::Supervise { folder } => Ok(supervise::run(&folder)),
     }

@@ -48,7 +48,7 @@ pub(crate) async fn see(
     usage: Use,
 ) -> Result<Seen, CommandError> {
     let nothing_else = async |_: Arc<dyn Inventory>, _: WorkflowId| Ok(());
-    let (seen, ()) = see_and_ask(config, opened, folder, engine, usage, nothing_else).await?;
+    let (seen, ()) = see_and_ask(config, opened, folder, engine, usage, None, nothing_else).await?;
     Ok(seen)
 }
 
@@ -60,18 +60,20 @@ pub(crate) struct Holder {
     pub(crate) sights: Sights,
 }
 
-/// Looks at one workflow and who acts on it, all in the time that the look takes.
+/// Looks at one workflow and who acts on it, all in the time that the look takes. `trial`: as an `apply` would that is to build these steps
+/// though nothing changed.
 pub(crate) async fn see_with_holder(
     config: &Config,
     opened: &Opened,
     folder: &WorkflowFolder,
     engine: &Engine,
     usage: Use,
+    trial: Option<&BTreeSet<StepId>>,
 ) -> Result<(Seen, Holder), CommandError> {
     let holder = async |inventory: Arc<dyn Inventory>, workflow: WorkflowId| {
         inventory.lease(&workflow).await
     };
-    let (seen, lease) = see_and_ask(config, opened, folder, engine, usage, holder).await?;
+    let (seen, lease) = see_and_ask(config, opened, folder, engine, usage, trial, holder).await?;
     let inventory = seen.ports.inventory.as_ref();
     let workflow = &seen.look.plan.workflow_id;
     let attempts = &seen.look.attempts;
@@ -93,6 +95,7 @@ async fn see_and_ask<T>(
     folder: &WorkflowFolder,
     engine: &Engine,
     usage: Use,
+    trial: Option<&BTreeSet<StepId>>,
     ask: impl AsyncFnOnce(Arc<dyn Inventory>, WorkflowId) -> Result<T, InventoryError>,
 ) -> Result<(Seen, T), CommandError> {
     let cache = StepCache::of(
@@ -113,12 +116,13 @@ async fn see_and_ask<T>(
         .with_local_exec(&opened.site.local_exec);
     let recorded = recorded.await.map_err(std::io::Error::other)??;
     let reference = opened.reference();
-    let forced = BTreeSet::new();
+    let (nothing, untried) = (BTreeSet::new(), BTreeSet::new());
     let request = Request {
         repository: &opened.site.name,
         reference: &reference,
-        forced: &forced,
-        tried: None,
+        forced: trial.unwrap_or(&nothing),
+        // As an `apply` begins: it has tried no build yet, and tries at once what waits for a person's word.
+        tried: trial.map(|_| &untried),
         searched: None,
         now: Timestamp::now(),
     };
@@ -138,6 +142,15 @@ async fn see_and_ask<T>(
 }
 
 pub(crate) async fn run(named: Option<&Path>, args: &PlanArgs) -> Result<ExitCode, CommandError> {
+    show(named, args, None).await
+}
+
+/// Shows the plan; with `trial` that of an `apply` that is to build these steps though nothing changed.
+pub(crate) async fn show(
+    named: Option<&Path>,
+    args: &PlanArgs,
+    trial: Option<&BTreeSet<StepId>>,
+) -> Result<ExitCode, CommandError> {
     let config = config(named)?;
     let engine = Engine::new();
     let usage = if args.offline {
@@ -154,7 +167,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &PlanArgs) -> Result<ExitCod
     for opened in opened {
         for folder in &opened.folders {
             // Freeing what ten thousand steps were planned from takes longer than printing them, and this process ends.
-            let seen = see_with_holder(&config, &opened, folder, &engine, usage).await?;
+            let seen = see_with_holder(&config, &opened, folder, &engine, usage, trial).await?;
             let (seen, holder) = &*ManuallyDrop::new(seen);
             let plan = &seen.look.plan;
             let counts = lines::counts(opened.site.source.as_ref(), opened.tree.as_ref(), plan);

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use reconciler::diagnostic::Diagnostic;
@@ -9,6 +10,7 @@ use reconciler::plan::progress::Medium;
 use serde_json::Value;
 
 use super::CommandError;
+use crate::cli::Loudness;
 
 /// What stands in the last line of the terminal and is not of the result: drawn again below all that is printed.
 static LIVE: Mutex<String> = Mutex::new(String::new());
@@ -68,8 +70,24 @@ pub(crate) fn medium() -> Medium {
     }
 }
 
+/// Whether only results and errors are printed.
+static IS_QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From now on as quiet as this.
+pub(crate) fn be(loudness: Loudness) {
+    IS_QUIET.store(loudness == Loudness::Quiet, Ordering::Relaxed);
+}
+
+/// Whether only results and errors are printed.
+pub(crate) fn is_quiet() -> bool {
+    IS_QUIET.load(Ordering::Relaxed)
+}
+
 /// Prints a line about what is going on to standard error.
 pub(crate) fn note(line: &str) {
+    if is_quiet() {
+        return;
+    }
     let _above = AboveLive::begin();
     let mut out = anstream::stderr().lock();
     // There is nowhere else to say it.
@@ -91,6 +109,9 @@ pub(crate) fn diagnostic(diagnostic: &Diagnostic) {
 
 /// Prints a warning to standard error, in one line and its hint.
 pub(crate) fn warning(warning: &Diagnostic) {
+    if is_quiet() {
+        return;
+    }
     let _above = AboveLive::begin();
     let mut out = anstream::stderr().lock();
     let hint = warning

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use reconciler::config::Config;
+use reconciler::diagnostic::Diagnostic;
+use reconciler::plan::outcome::{Left, all_left};
 use reconciler::reconcile::board::Board;
 use reconciler::reconcile::driver::{Driver, Orders, Site, Wake};
 use reconciler::reconcile::error::PassError;
@@ -17,17 +19,32 @@ use reconciler::status::trouble::Trouble;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::CommandError;
+use super::apply::exit_code;
 use super::log::Logger;
 use super::open::{config, sites};
 use super::stop::on_signals;
-use crate::cli::Which;
+use super::{CommandError, print};
+use crate::cli::{Loudness, RunArgs, Which};
 use crate::telemetry;
 
-pub(crate) async fn run(named: Option<&Path>) -> Result<ExitCode, CommandError> {
-    let config = Arc::new(config(named)?);
-    telemetry::start(config.log_format);
-    let sites = sites(&config, &Which::default(), Purpose::Act)?;
+pub(crate) async fn run(
+    named: Option<&Path>,
+    args: &RunArgs,
+    loudness: Loudness,
+) -> Result<ExitCode, CommandError> {
+    let config = match config(named) {
+        Ok(config) => Arc::new(config),
+        Err(error) => return Ok(misconfigured(&error)),
+    };
+    if let Err(wrong) = telemetry::start(config.log_format, loudness) {
+        return Ok(misconfigured(&wrong.into()));
+    }
+    let sites = match sites(&config, &Which::default(), Purpose::Act) {
+        Err(error) if !config.names_repositories => {
+            return Ok(misconfigured(&no_repository(&error)?.into()));
+        }
+        sites => sites?,
+    };
     info!(
         repositories = sites.len(),
         version = env!("CARGO_PKG_VERSION"),
@@ -42,19 +59,51 @@ pub(crate) async fn run(named: Option<&Path>) -> Result<ExitCode, CommandError> 
     let mut driver = Driver::new(
         Arc::clone(&config),
         sites,
-        Orders::default(),
+        Orders {
+            once: args.once,
+            ..Orders::default()
+        },
         Arc::new(Logger),
     );
     watch(&config, followed, &wake, &driver.board());
     watchdog();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    driver.run(wakes).await;
+    let report = driver.run(wakes).await;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     info!(
         building = driver.is_building(),
         "ended; running builds go on under their supervisors"
     );
-    Ok(ExitCode::SUCCESS)
+    if !args.once {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let left = report.plans.iter().map(|plan| all_left(plan, None)).max();
+    let is_wrong = report.errors > 0 || driver.is_building();
+    Ok(exit_code(left.unwrap_or(Left::Nothing), is_wrong))
+}
+
+/// As in `sysexits.h`. The unit does not start such a daemon again: it would come to the same.
+const MISCONFIGURED: u8 = 78;
+
+fn misconfigured(error: &CommandError) -> ExitCode {
+    print::failure(error);
+    ExitCode::from(MISCONFIGURED)
+}
+
+/// A service is started in no repository's folder: what is missing is the key.
+fn no_repository(error: &CommandError) -> Result<Diagnostic, CommandError> {
+    let here = std::env::current_dir()?;
+    let why = match error {
+        CommandError::Pass(error) => error.diagnostic().one_line(),
+        CommandError::Io(error) => error.to_string(),
+    };
+    Ok(Diagnostic::new(format!(
+        "the configuration names no repository to follow, and the current folder, {}, cannot be followed: {why}",
+        here.display()
+    ))
+    .hint(
+        "write into the configuration (/etc/reconciler/reconciler.yaml for the service), and start again:\nrepositories:\n  - path: /srv/git/images.git  # or url: https://host/owner/images.git",
+    ))
 }
 
 /// Fetches what is followed. False if the daemon was told to end meanwhile: an answer that does not come holds nobody up.

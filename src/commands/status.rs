@@ -150,7 +150,8 @@ async fn reports(config: &Config, args: &StatusArgs) -> Result<Seen, CommandErro
     let named = args.steps.iter().map(StepId::new).collect();
     for opened in opened {
         for folder in &opened.folders {
-            let (seen, holder) = see_with_holder(config, &opened, folder, &engine, usage).await?;
+            let (seen, holder) =
+                see_with_holder(config, &opened, folder, &engine, usage, None).await?;
             let plan = &seen.look.plan;
             let selection = Selection::of(&plan.steps, &named);
             let facts = Facts {

@@ -20,9 +20,11 @@ use reconciler::plan::text;
 use reconciler::plan::words::{Context, cause, duration_words, printable, sentence};
 use reconciler::reconcile::driver::{Event, Observer, Origin};
 use reconciler::reconcile::sight::holder_of;
+use serde_json::{Value, json};
 
 use super::print;
 use super::screen::{cut, width};
+use crate::cli::Output;
 
 /// How often somebody who reads a file, or the log of a CI, is told that builds go on.
 const STILL: Duration = Duration::from_mins(5);
@@ -33,6 +35,7 @@ type Place = (WorkflowId, StepId);
 /// Tells a person what happens.
 pub(crate) struct Teller {
     only: BTreeSet<StepId>,
+    output: Output,
     on_terminal: bool,
     tally: Mutex<Tally>,
 }
@@ -53,6 +56,8 @@ struct Tally {
     last: BTreeMap<Place, SignedDuration>,
     /// Workflows whose lease is waited for.
     waiting: BTreeSet<WorkflowId>,
+    /// Builds that ended, for programs.
+    ended: Vec<Value>,
     said_at: Instant,
     /// Why steps are not as git says, as far as that was told.
     causes: BTreeSet<(Place, String)>,
@@ -64,12 +69,16 @@ struct Running {
 }
 
 impl Teller {
-    /// For an `apply` of these steps, or of all.
-    pub(crate) fn new(only: BTreeSet<StepId>) -> Self {
+    /// For an `apply` of these steps, or of all. Where the result is JSON, what happens meanwhile goes to standard error.
+    pub(crate) fn new(only: BTreeSet<StepId>, output: Output) -> Self {
         let dumb = std::env::var_os("TERM").is_none_or(|kind| kind == "dumb");
         Self {
             only,
-            on_terminal: std::io::stdout().is_terminal() && !dumb,
+            output,
+            on_terminal: output == Output::Text
+                && !print::is_quiet()
+                && std::io::stdout().is_terminal()
+                && !dumb,
             tally: Mutex::new(Tally {
                 plans: BTreeMap::new(),
                 left: BTreeSet::new(),
@@ -80,6 +89,7 @@ impl Teller {
                 running: BTreeMap::new(),
                 last: BTreeMap::new(),
                 waiting: BTreeSet::new(),
+                ended: Vec::new(),
                 said_at: Instant::now(),
                 causes: BTreeSet::new(),
             }),
@@ -126,6 +136,22 @@ impl Teller {
         self.tally().causes.contains(&(place, cause.to_owned()))
     }
 
+    /// The builds that ended, and images that were taken over, in their order.
+    pub(crate) fn ended(&self) -> Vec<Value> {
+        self.tally().ended.clone()
+    }
+
+    /// A terminal that went away does not stop a build.
+    fn say(&self, text: &str) {
+        match self.output {
+            _ if print::is_quiet() => {}
+            Output::Text => {
+                let _ = print::text(text);
+            }
+            Output::Json => print::note(text.trim_end()),
+        }
+    }
+
     fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -138,7 +164,7 @@ impl Teller {
             tally.said_at = Instant::now();
             let line = tally.live(Timestamp::now());
             drop(tally);
-            say(&format!("{line}\n"));
+            self.say(&format!("{line}\n"));
         }
     }
 
@@ -181,6 +207,11 @@ impl Teller {
     fn told(&self, origin: &Origin<'_>, event: &Event<'_>) -> Option<String> {
         let place = |step: &StepId| (workflow_of(origin), step.clone());
         let mut tally = self.tally();
+        if let Event::Ended(attempt) | Event::TakenOver(attempt) = event {
+            tally
+                .ended
+                .push(ended(&workflow_of(origin), attempt, event));
+        }
         Some(match event {
             Event::Started(attempt) => tally.started(place(&attempt.step_id), attempt, "started"),
             Event::Resumed(attempt) => tally.started(place(&attempt.step_id), attempt, "followed"),
@@ -270,17 +301,12 @@ impl Observer for Teller {
         if self.on_terminal {
             print::live(cut(&live, width()));
         }
-        say(&said);
+        self.say(&said);
     }
 }
 
 fn place_in(plan: &Plan, step: &StepId) -> Place {
     (plan.workflow_id.clone(), step.clone())
-}
-
-/// A terminal that went away does not stop a build.
-fn say(text: &str) {
-    let _ = print::text(text);
 }
 
 fn workflow_of(origin: &Origin<'_>) -> WorkflowId {
@@ -390,6 +416,24 @@ impl Tally {
         let running: Vec<_> = self.running.values().map(one).collect();
         format!("{} building {}", self.count(), running.join(", "))
     }
+}
+
+/// How a build ended, for programs.
+fn ended(workflow: &WorkflowId, attempt: &Attempt, event: &Event<'_>) -> Value {
+    let (state, failure) = match &attempt.progress {
+        _ if matches!(event, Event::TakenOver(_)) => ("taken_over", None),
+        Progress::Failed(failure) => ("failed", Some(failure)),
+        _ => ("recorded", None),
+    };
+    json!({
+        "workflow_id": workflow,
+        "step_id": attempt.step_id,
+        "build_id": attempt.build_id,
+        "state": state,
+        "ami_id": attempt.ami_id,
+        "ami_name": attempt.intent.ami_name,
+        "failure": failure,
+    })
 }
 
 /// How a build ended, and what can be done about it.

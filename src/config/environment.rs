@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::config::load::Surroundings;
 use crate::config::raw::{RawConfig, RawRepository};
+use crate::config::yaml::Unknown;
 use crate::diagnostic::Diagnostic;
 use crate::workflow::jsonc::nearest;
 
@@ -57,7 +58,7 @@ pub(super) const KEYS: [(&str, Kind); 35] = [
     ("repository", Kind::Text),
 ];
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
     Number,
@@ -78,31 +79,16 @@ pub(super) fn overridden(raw: RawConfig, around: &Surroundings) -> Result<RawCon
         let Some(rest) = ours else { continue };
         let key = rest.to_lowercase().replace("__", ".");
         let Some((_, kind)) = KEYS.iter().find(|(known, _)| *known == key) else {
-            let wrong = Diagnostic::new(format!(
-                "the environment variable {name} names no key of the configuration"
-            ));
-            let near = nearest(&key, KEYS.iter().map(|(known, _)| *known));
-            return Err(match near {
-                Some(near) => wrong.hint(format!(
-                    "did you mean {PREFIX}{}?",
-                    near.to_uppercase().replace('.', "__")
-                )),
-                None => wrong
-                    .hint("`__` stands between the parts of a key: RECONCILER_AWS__ENDPOINT_URL"),
-            });
+            return Err(no_key(name, &key));
         };
-        let value = typed(*kind, text).ok_or_else(|| {
-            // JSON is not quoted: an URL in it may hold a token.
-            let expected = match kind {
-                Kind::Text | Kind::List => "text".to_owned(),
-                Kind::Number => format!("a number, not {text:?}"),
-                Kind::Flag => format!("true or false, not {text:?}"),
-                Kind::Json => "JSON".to_owned(),
-            };
-            Diagnostic::new(format!(
-                "the environment variable {name} must be {expected}"
-            ))
-        })?;
+        let value = typed(*kind, text).ok_or_else(|| no_value(name, &key, *kind, text))?;
+        if key != "repository" {
+            // What is wrong with one variable is said of that one.
+            let mut alone = Map::new();
+            put(&mut alone, &key, value.clone());
+            serde_json::from_value::<RawConfig>(Value::Object(alone))
+                .map_err(|error| unfit(name, &key, *kind, text, &error))?;
+        }
         put(&mut overrides, &key, value);
     }
     if overrides.is_empty() {
@@ -111,17 +97,120 @@ pub(super) fn overridden(raw: RawConfig, around: &Surroundings) -> Result<RawCon
     apply(raw, overrides)
 }
 
+/// The variable that a key came from: its own, or that of what it is part of.
+pub(super) fn variable_of(key: &str, around: &Surroundings) -> Option<String> {
+    let there = |name: String| around.env.contains_key(&name).then_some(name);
+    let section = key.split('[').next().unwrap_or(key);
+    let mut part = section;
+    loop {
+        if let Some(found) = there(variable(part)) {
+            return Some(found);
+        }
+        match part.rsplit_once('.') {
+            Some((above, _)) => part = above,
+            None if section == "repositories" => return there(variable("repository")),
+            None => return None,
+        }
+    }
+}
+
+/// The variables that override keys of a section.
+pub(super) fn overriding(section: &str, around: &Surroundings) -> Vec<String> {
+    let of_section = KEYS
+        .iter()
+        .filter(|(key, _)| key.split('.').next() == Some(section));
+    of_section
+        .map(|(key, _)| variable(key))
+        .filter(|name| around.env.contains_key(name))
+        .collect()
+}
+
+/// `aws.endpoint_url` is `RECONCILER_AWS__ENDPOINT_URL`.
+fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"))
+}
+
+fn no_key(name: &str, key: &str) -> Diagnostic {
+    let wrong = Diagnostic::new(format!(
+        "the environment variable {name} names no key of the configuration"
+    ));
+    match nearest(key, KEYS.iter().map(|(known, _)| *known)) {
+        Some(near) => wrong.hint(format!("did you mean {}?", variable(near))),
+        None => wrong.hint(
+            "`__` stands between the parts of a key: RECONCILER_AWS__ENDPOINT_URL; config/reconciler.yaml has every key",
+        ),
+    }
+}
+
+/// Says how the value of a variable is written. What is written as JSON is not quoted: a URL in it may hold a token.
+fn no_value(name: &str, key: &str, kind: Kind, text: &str) -> Diagnostic {
+    let quoted = match kind {
+        Kind::Number | Kind::Flag => format!(", not {text:?}"),
+        Kind::Text | Kind::List | Kind::Json => String::new(),
+    };
+    let (what, how) = how(name, key, kind);
+    Diagnostic::new(format!(
+        "the environment variable {name} must be {what}{quoted}"
+    ))
+    .hint(how)
+}
+
+/// What a variable takes, and how it is written.
+fn how(name: &str, key: &str, kind: Kind) -> (&'static str, String) {
+    let example = match key {
+        "repositories" => r#"[{"path": "/srv/git/images.git"}]"#,
+        "secrets.values" => r#"{"db_password": "env:DB_PASSWORD"}"#,
+        "aws.emulator.source_overrides" => r#"{"skip_region_validation": true}"#,
+        _ => "",
+    };
+    match kind {
+        Kind::Text => ("text", format!("write {name}=text")),
+        Kind::Number => ("a whole number", format!("write {name}=2")),
+        Kind::Flag => ("true or false", format!("write {name}=true")),
+        Kind::List => (
+            "a list with commas between its items, without brackets and quotes",
+            format!("write {name}=one,two"),
+        ),
+        Kind::Json if key == "repositories" => (
+            "a list as JSON",
+            format!("write {name}='{example}'; RECONCILER_REPOSITORY names a single path or URL"),
+        ),
+        Kind::Json => ("an object as JSON", format!("write {name}='{example}'")),
+    }
+}
+
+/// A value that is written well and does not fit its key.
+fn unfit(name: &str, key: &str, kind: Kind, text: &str, error: &serde_json::Error) -> Diagnostic {
+    let said = error.to_string();
+    match Unknown::of(&said) {
+        Some(unknown) => {
+            let shown = format!("the environment variable {name}: {}", unknown.shown());
+            Diagnostic::new(shown).hint(unknown.hint())
+        }
+        None => no_value(name, key, kind, text),
+    }
+}
+
 fn typed(kind: Kind, text: &str) -> Option<Value> {
     Some(match kind {
         Kind::Text => Value::String(text.to_owned()),
-        Kind::Number => Value::from(text.parse::<u64>().ok()?),
-        Kind::Flag => Value::Bool(text.parse().ok()?),
+        Kind::Number => Value::from(text.trim().parse::<u64>().ok()?),
+        Kind::Flag => Value::Bool(text.trim().parse().ok()?),
+        Kind::List if text.trim_start().starts_with('[') => return None,
+        Kind::List if text.trim().is_empty() => Value::Array(Vec::new()),
         Kind::List => text
             .split(',')
             .map(|item| Value::String(item.trim().to_owned()))
             .collect(),
         Kind::Json => serde_json::from_str(text).ok()?,
     })
+}
+
+/// Whether `RECONCILER_REPOSITORY` names something that is fetched: `https://…`, or `git@host:path`.
+fn is_remote(place: &str) -> bool {
+    let before_colon = place.split_once(':').map(|(before, _)| before);
+    place.contains("://")
+        || before_colon.is_some_and(|before| before.contains('@') && !before.contains('/'))
 }
 
 fn put(map: &mut Map<String, Value>, key: &str, value: Value) {
@@ -143,8 +232,7 @@ fn put(map: &mut Map<String, Value>, key: &str, value: Value) {
 /// Each override is a whole value of its own, so it replaces what the file says, key by key.
 fn apply(mut raw: RawConfig, mut overrides: Map<String, Value>) -> Result<RawConfig, Diagnostic> {
     if let Some(Value::String(place)) = overrides.remove("repository") {
-        let remote = place.contains("://") || place.contains('@');
-        let (path, url) = if remote {
+        let (path, url) = if is_remote(&place) {
             (None, Some(place))
         } else {
             (Some(place), None)

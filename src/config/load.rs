@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 use crate::config::environment::overridden;
-use crate::config::meant::check;
-use crate::config::place::placed;
+use crate::config::meant::meant;
+use crate::config::place::{Source, placed};
 use crate::config::raw::RawConfig;
 use crate::config::yaml::parse;
 use crate::diagnostic::Diagnostic;
@@ -25,13 +25,18 @@ pub struct Surroundings {
 /// Loads the configuration. `named` is what `--config` says.
 pub fn load(named: Option<&Path>, around: &Surroundings) -> Result<Config, Diagnostic> {
     let Some(path) = find(named, around)? else {
-        return check(overridden(RawConfig::default(), around)?, around);
+        let raw = overridden(RawConfig::default(), around)?;
+        return meant(raw, around).map_err(|refusal| placed(refusal, None, around));
     };
     let text = std::fs::read_to_string(&path).map_err(|error| {
         Diagnostic::new(format!("cannot be read: {error}")).in_file(path.display().to_string())
     })?;
     let raw = overridden(parse(&path.display().to_string(), &text)?, around)?;
-    check(raw, around).map_err(|wrong| placed(wrong, &path, &text, around))
+    let source = Source {
+        path: &path,
+        text: &text,
+    };
+    meant(raw, around).map_err(|refusal| placed(refusal, Some(source), around))
 }
 
 fn find(named: Option<&Path>, around: &Surroundings) -> Result<Option<PathBuf>, Diagnostic> {
@@ -68,6 +73,7 @@ fn find(named: Option<&Path>, around: &Surroundings) -> Result<Option<PathBuf>, 
 mod tests {
     use super::*;
     use crate::config::environment::KEYS;
+    use crate::config::meant::check;
     use crate::config::{InventoryConfig, Location};
 
     fn around(env: &[(&str, &str)]) -> Surroundings {
@@ -104,9 +110,10 @@ mod tests {
             "max_concurrent_builds: 3\ninventry:\n  table: x\n",
         )
         .unwrap_err();
+        let hint = wrong.hint.as_deref();
         assert_eq!(
-            wrong.hint.as_deref(),
-            Some("did you mean `inventory`?"),
+            hint.map(|hint| hint.starts_with("did you mean `inventory`? there are: ")),
+            Some(true),
             "{wrong:?}"
         );
         assert!(
@@ -122,7 +129,7 @@ mod tests {
     fn a_variable_overrides_one_key_and_an_unknown_one_is_refused() {
         let env = [
             ("RECONCILER_AWS__ENDPOINT_URL", "http://x"),
-            ("RECONCILER_INVENTORY__TABLE", "t"),
+            ("RECONCILER_INVENTORY__TABLE", "images"),
             ("RECONCILER_MAX_CONCURRENT_BUILDS", "7"),
             ("RECONCILER_TEST_X", "1"),
         ];
@@ -143,7 +150,7 @@ mod tests {
         assert!(refused(&[("RECONCILER_AMI_NAME", "{step_id}")]).contains("{fingerprint}"));
         assert!(
             refused(&[("RECONCILER_MAX_CONCURRENT_BUILDS", "many")])
-                .contains("RECONCILER_MAX_CONCURRENT_BUILDS must be a number, not \"many\"")
+                .contains("RECONCILER_MAX_CONCURRENT_BUILDS must be a whole number, not \"many\"")
         );
         assert!(
             !refused(&[("RECONCILER_REPOSITORIES", "[{url: https://token@host}")])
@@ -179,7 +186,11 @@ mod tests {
             .map(|line| {
                 line.strip_prefix("# ")
                     .filter(|l| {
-                        l.contains(": ") || l.ends_with(':') || l.trim_start().starts_with("- ")
+                        // For editors.
+                        !l.starts_with("yaml-language-server")
+                            && (l.contains(": ")
+                                || l.ends_with(':')
+                                || l.trim_start().starts_with("- "))
                     })
                     .unwrap_or(if line.starts_with('#') { "" } else { line })
             })

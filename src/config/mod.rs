@@ -5,12 +5,15 @@
 mod environment;
 pub mod load;
 pub mod meant;
+mod patterns;
 mod place;
 pub mod raw;
+mod refusal;
 mod repository;
 pub mod schema;
 mod secrets;
 mod trust;
+mod values;
 pub mod yaml;
 
 use std::collections::BTreeMap;
@@ -28,6 +31,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// The repositories that are followed; at least one.
     pub repositories: Vec<RepositoryConfig>,
+    /// Whether the configuration names them. If not, the current folder is taken for one.
+    pub names_repositories: bool,
     /// Where records are kept.
     pub inventory: InventoryConfig,
     /// How AWS is reached.

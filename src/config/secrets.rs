@@ -1,51 +1,53 @@
 //! `secrets` of the configuration, from what is typed to what is meant. No message quotes what stands where a source is expected: it may
 //! be the secret itself.
 
-use std::path::PathBuf;
-
+use crate::config::load::Surroundings;
+use crate::config::patterns::{SECRET_SOURCE, SOMETHING, fits};
 use crate::config::raw::RawSecrets;
-use crate::diagnostic::Diagnostic;
+use crate::config::refusal::Refusal;
+use crate::config::values::expand;
 use crate::secrets::placeholder::is_name;
 use crate::secrets::{Marks, SecretSource, SecretsConfig};
 
-/// Checks it. `path` expands a path as it is typed.
-pub(super) fn check(
-    raw: RawSecrets,
-    path: impl Fn(&str) -> PathBuf,
-) -> Result<SecretsConfig, Diagnostic> {
-    let source = |key: &str, typed: &str| {
-        let parsed = match typed.split_once(':') {
-            Some(("env", name)) if is_variable(name) => Some(SecretSource::Env(name.to_owned())),
-            Some(("file", place)) if !place.is_empty() => Some(SecretSource::File(path(place))),
-            _ => None,
-        };
-        parsed.ok_or_else(|| {
-            Diagnostic::new(format!("`{key}` does not say where the value is"))
-                .hint("write env:NAME or file:PATH; the value itself does not belong in the configuration")
-        })
-    };
+/// Checks it.
+pub(super) fn check(raw: RawSecrets, around: &Surroundings) -> Result<SecretsConfig, Refusal> {
     let mut values = std::collections::BTreeMap::new();
     for (name, typed) in raw.values.unwrap_or_default() {
+        let key = format!("secrets.values.{name}");
         if !is_name(&name) {
-            return Err(Diagnostic::new(format!("{name:?} is no name of a secret"))
-                .hint("letters, digits, `_`, `-` and `.`"));
+            return Err(Refusal::new(
+                key,
+                format!("`secrets.values` has {name:?}, which is no name of a secret"),
+            )
+            .hint("letters, digits, `_`, `-` and `.`"));
         }
-        let read = source(&format!("secrets.values.{name}"), &typed)?;
+        let read = source(&key, &typed, around)?;
         values.insert(name, read);
     }
     let patterns = raw.parameters.unwrap_or_default();
-    let marks = Marks::new(&patterns)
-        .map_err(|why| Diagnostic::new(format!("`secrets.parameters`: {why}")))?;
+    if let Some(at) = patterns.iter().position(|one| !fits(SOMETHING, one)) {
+        return Err(Refusal::new(
+            format!("secrets.parameters[{at}]"),
+            "`secrets.parameters` names nothing: \"\"",
+        )
+        .hint("write names of parameters; `*` stands for anything"));
+    }
+    let marks = Marks::new(&patterns).map_err(|why| {
+        Refusal::new("secrets.parameters", format!("`secrets.parameters`: {why}"))
+            .hint("`*` stands for anything, `?` for one character, [ab] for one of these")
+    })?;
     let fingerprint_key = raw
         .fingerprint_key
-        .map(|typed| source("secrets.fingerprint_key", &typed))
+        .map(|typed| source("secrets.fingerprint_key", &typed, around))
         .transpose()?;
     if fingerprint_key.is_none() && !(values.is_empty() && patterns.is_empty()) {
-        return Err(
-            Diagnostic::new("there are secrets, and `secrets.fingerprint_key` is missing").hint(
-                "secrets count in fingerprints under a key, the same on every host; make one with `openssl rand -base64 32`, keep it in a file and write file:PATH",
-            ),
-        );
+        return Err(Refusal::new(
+            "secrets",
+            "there are secrets, and `secrets.fingerprint_key` is missing",
+        )
+        .hint(
+            "secrets count in fingerprints under a key, the same on every host; make one with `openssl rand -base64 32`, keep it in a file and write file:PATH",
+        ));
     }
     Ok(SecretsConfig {
         fingerprint_key,
@@ -54,11 +56,16 @@ pub(super) fn check(
     })
 }
 
-fn is_variable(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+fn source(key: &str, typed: &str, around: &Surroundings) -> Result<SecretSource, Refusal> {
+    match typed.split_once(':').filter(|_| fits(SECRET_SOURCE, typed)) {
+        Some(("env", name)) => Ok(SecretSource::Env(name.to_owned())),
+        Some((_, place)) => Ok(SecretSource::File(expand(key, place, around)?)),
+        None => Err(
+            Refusal::new(key, format!("`{key}` does not say where the value is"))
+                .secret()
+                .hint("write env:NAME or file:PATH; the value itself does not belong in the configuration"),
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -67,7 +74,10 @@ mod tests {
 
     use super::*;
 
-    fn checked(values: &[(&str, &str)], key: Option<&str>) -> Result<SecretsConfig, Diagnostic> {
+    fn checked(
+        values: &[(&str, &str)],
+        key: Option<&str>,
+    ) -> Result<SecretsConfig, crate::diagnostic::Diagnostic> {
         let values: BTreeMap<_, _> = values
             .iter()
             .map(|(name, source)| ((*name).to_owned(), (*source).to_owned()))
@@ -77,7 +87,7 @@ mod tests {
             parameters: None,
             values: Some(values),
         };
-        check(raw, |path| PathBuf::from(path))
+        check(raw, &Surroundings::default()).map_err(|refusal| refusal.said)
     }
 
     #[test]

@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
+use crate::config::load::Surroundings;
+use crate::config::patterns::PLUGIN;
 use crate::config::raw::RawRepository;
+use crate::config::refusal::Refusal;
+use crate::config::values::{items, path};
 pub use crate::desired::hcl::LocalExec;
-use crate::diagnostic::Diagnostic;
 
 /// What is asked of a repository's commits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,26 +43,37 @@ pub enum Rewrite {
 /// The only plugin that a step of amazon builders needs.
 const AMAZON_PLUGIN: &str = "github.com/hashicorp/amazon";
 
-/// Takes the keys of a repository that say whom to believe. `expand` makes a path of what is typed.
+/// Takes the keys of a repository that say whom to believe. `place` is where the repository stands in the configuration.
 pub(super) fn check(
     raw: &mut RawRepository,
-    expand: impl Fn(&str) -> PathBuf,
-) -> Result<TrustConfig, Diagnostic> {
+    place: &str,
+    around: &Surroundings,
+) -> Result<TrustConfig, Refusal> {
+    let key = |name: &str| format!("{place}.{name}");
     let required = raw.require_signed_commits.unwrap_or(false);
-    let path = |typed: Option<String>| typed.map(|path| expand(&path));
+    let file = |name: &str, typed: Option<String>| path(&key(name), typed, around);
     let policy = SignaturePolicy {
-        allowed_signers: path(raw.allowed_signers.take()),
-        revoked_keys: path(raw.revoked_keys.take()),
-        gpg_home: path(raw.gpg_home.take()),
+        allowed_signers: file("allowed_signers", raw.allowed_signers.take())?,
+        revoked_keys: file("revoked_keys", raw.revoked_keys.take())?,
+        gpg_home: file("gpg_home", raw.gpg_home.take())?,
     };
     if required && policy.allowed_signers.is_none() && policy.gpg_home.is_none() {
-        return Err(Diagnostic::new(
+        return Err(Refusal::new(
+            key("require_signed_commits"),
             "`require_signed_commits` is set, and nobody is named who may sign",
         )
         .hint("name a file of SSH keys in `allowed_signers`, or a keyring in `gpg_home`"));
     }
     if !required && policy != SignaturePolicy::default() {
-        return Err(Diagnostic::new(
+        let first = [
+            ("allowed_signers", &policy.allowed_signers),
+            ("revoked_keys", &policy.revoked_keys),
+        ]
+        .into_iter()
+        .find(|(_, file)| file.is_some())
+        .map_or("gpg_home", |(name, _)| name);
+        return Err(Refusal::new(
+            key(first),
             "`allowed_signers`, `revoked_keys` and `gpg_home` do nothing without `require_signed_commits: true`",
         )
         .hint("set it, or remove them"));
@@ -67,11 +81,21 @@ pub(super) fn check(
     let denied = raw.deny_local_exec.unwrap_or(false);
     let plugins = raw.allowed_plugins.take();
     if !denied && plugins.is_some() {
-        return Err(Diagnostic::new(
+        return Err(Refusal::new(
+            key("allowed_plugins"),
             "`allowed_plugins` does nothing without `deny_local_exec: true`",
         )
         .hint("set it, or remove `allowed_plugins`"));
     }
+    let hint = "write where it comes from, as `required_plugins` does: github.com/hashicorp/amazon";
+    let wrong = "what is no plugin";
+    items(
+        &key("allowed_plugins"),
+        plugins.as_deref(),
+        PLUGIN,
+        wrong,
+        hint,
+    )?;
     // Somebody who may push but not sign could still push an old signed commit, with its old holes.
     let rewrite_allowed = raw.allow_rewrite.unwrap_or(!required);
     Ok(TrustConfig {
@@ -97,7 +121,11 @@ mod tests {
 
     fn meant(yaml: &str) -> Result<TrustConfig, String> {
         let mut raw: RawRepository = serde_yaml::from_str(yaml).unwrap();
-        check(&mut raw, |path| PathBuf::from("/etc").join(path)).map_err(|wrong| wrong.message)
+        let around = Surroundings {
+            folder: "/etc".into(),
+            ..Surroundings::default()
+        };
+        check(&mut raw, "repositories[0]", &around).map_err(|refusal| refusal.said.message)
     }
 
     #[test]

@@ -25,11 +25,10 @@ fn explain(path: &str, text: &str, error: &serde_yaml::Error) -> Diagnostic {
         .unwrap_or(&said)
         .trim()
         .to_owned();
-    let shown = said.split(", expected").next().unwrap_or(&said).to_owned();
-    let mut wrong = Diagnostic::new(if said.starts_with("unknown") {
-        shown
-    } else {
-        in_words(&said)
+    let unknown = Unknown::of(&said);
+    let mut wrong = Diagnostic::new(match &unknown {
+        Some(unknown) => unknown.shown(),
+        None => in_words(&said),
     });
     wrong = match error.location() {
         Some(location) => {
@@ -54,8 +53,8 @@ fn explain(path: &str, text: &str, error: &serde_yaml::Error) -> Diagnostic {
         }
         None => wrong.in_file(path),
     };
-    match suggestion(&said) {
-        Some(near) => wrong.hint(format!("did you mean `{near}`?")),
+    match unknown {
+        Some(unknown) => wrong.hint(unknown.hint()),
         None => wrong,
     }
 }
@@ -71,19 +70,47 @@ fn in_words(said: &str) -> String {
         "expected mapping start" => "keys with values are",
         "expected sequence start" => "a list is",
         "invalid u64" | "invalid usize" | "invalid u32" => "a whole number is",
-        "invalid bool" | "invalid boolean" => "true or false is",
+        said if said.starts_with("invalid bool") => "true or false is",
         other => return other.to_owned(),
     };
     format!("{expected} expected here")
 }
 
-/// serde says: unknown field `x`, expected one of a, b (with or without back quotes).
-fn suggestion(said: &str) -> Option<String> {
-    let (wrong, known) = said.strip_prefix("unknown ")?.split_once(", expected ")?;
-    let wrong = wrong.split('`').nth(1)?;
-    let known = known
-        .trim_start_matches("one of ")
-        .split(", ")
-        .map(|name| name.trim_matches('`'));
-    nearest(wrong, known).map(str::to_owned)
+/// A key or a value that is none of those that there are.
+pub(super) struct Unknown<'a> {
+    /// `field`, `variant`.
+    what: &'a str,
+    name: &'a str,
+    known: Vec<&'a str>,
+}
+
+impl<'a> Unknown<'a> {
+    /// serde says: unknown field `x`, expected one of a, b (with or without back quotes); of two it says: `a` or `b`.
+    pub(super) fn of(said: &'a str) -> Option<Self> {
+        let (wrong, known) = said.strip_prefix("unknown ")?.split_once(", expected ")?;
+        let known = known.split(" at line ").next().unwrap_or(known);
+        let known = known
+            .trim_start_matches("one of ")
+            .split(", ")
+            .flat_map(|some| some.split(" or "));
+        Some(Self {
+            what: wrong.split(' ').next()?,
+            name: wrong.split('`').nth(1)?,
+            known: known.map(|name| name.trim_matches('`')).collect(),
+        })
+    }
+
+    /// What happened.
+    pub(super) fn shown(&self) -> String {
+        format!("unknown {} `{}`", self.what, self.name)
+    }
+
+    /// What there is: all of it, and the nearest first.
+    pub(super) fn hint(&self) -> String {
+        let known = format!("there are: {}", self.known.join(", "));
+        match nearest(self.name, self.known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`? {known}"),
+            None => known,
+        }
+    }
 }

@@ -183,7 +183,8 @@ fn is_this_host(url: &str) -> bool {
 }
 
 /// An URL as people may see it: without user and password where these may be secret.
-pub(super) fn without_password(url: &str) -> String {
+#[must_use]
+pub fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();
     };

@@ -34,6 +34,12 @@ pub fn read(path: &str, bytes: &[u8]) -> Result<(WorkflowParams, Vec<Diagnostic>
             )
             .hint("it goes into a Packer filter, which takes text"));
     }
+    for key in SECRETS {
+        match document.values.get(key) {
+            None | Some(Value::Null | Value::String(_)) => {}
+            Some(other) => return Err(document.wrong_type(key, "a string", other)),
+        }
+    }
     let params = WorkflowParams {
         workflow_id: WorkflowId::new(workflow_id),
         profile,

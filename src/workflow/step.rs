@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::diagnostic::Diagnostic;
+use crate::duration;
 use crate::ids::StepId;
 use crate::source::{EntryKind, Files};
 use crate::workflow::jsonc::{Document, nearest};
@@ -177,11 +178,11 @@ fn switches(document: &Document, folder: &str) -> Result<Switches, Diagnostic> {
             ("ignore", value) => switches.ignore = strings(document, &at, value)?,
             _ => {
                 let wrong = document.wrong(&at, format!("`reconciler` has no switch `{key}`"));
-                let hint = nearest(key, SWITCHES.into_iter()).map_or_else(
-                    || format!("there are: {}", SWITCHES.join(", ")),
-                    |near| format!("did you mean `{near}`?"),
-                );
-                return Err(wrong.hint(hint));
+                let known = format!("there are: {}", SWITCHES.join(", "));
+                return Err(match nearest(key, SWITCHES.into_iter()) {
+                    Some(near) => wrong.hint(format!("did you mean `{near}`? {known}")),
+                    None => wrong.hint(known),
+                });
             }
         }
     }
@@ -189,15 +190,11 @@ fn switches(document: &Document, folder: &str) -> Result<Switches, Diagnostic> {
 }
 
 fn timeout(document: &Document, at: &str, text: &str) -> Result<Duration, Diagnostic> {
-    let parsed = text
-        .parse::<jiff::SignedDuration>()
-        .ok()
-        .and_then(|d| Duration::try_from(d).ok());
-    match parsed {
-        Some(duration) if !duration.is_zero() => Ok(duration),
+    match duration::parse(text) {
+        Some(duration) if !duration.is_zero() && duration <= duration::LONGEST => Ok(duration),
         _ => Err(document
             .wrong(at, format!("{text:?} is no duration"))
-            .hint("for instance \"90m\" or \"1h 30m\"")),
+            .hint(format!("write {}", duration::HOW))),
     }
 }
 

@@ -145,7 +145,7 @@ impl Row {
         if self.failpoint.starts_with("lease.renew") {
             let hasty = plot
                 .configuration()
-                .replace("lease_duration: 4s", "lease_duration: 1s");
+                .replace("lease_duration: 4s", "lease_duration: 2s");
             std::fs::write(plot.folder.path().join("reconciler.yaml"), hasty).unwrap();
         }
         plot.repo.commit("first");

@@ -10,7 +10,7 @@ use super::three_steps;
 use crate::harness::fake_packer::FakePacker;
 use crate::harness::farm::Farm;
 
-const QUICK: &str = "lease_duration: 1s\ninterval: 1s\nretry:\n  initial: 1s\n";
+const QUICK: &str = "lease_duration: 2s\ninterval: 1s\nretry:\n  initial: 1s\n";
 
 pub(super) fn one_step(configuration: &str) -> Farm {
     let farm = Farm::new();

@@ -2,6 +2,7 @@
 
 mod apply;
 mod daemon;
+mod habits;
 mod lost_host;
 mod one_name;
 mod patience;

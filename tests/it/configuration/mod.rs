@@ -1,0 +1,3 @@
+//! The configuration as editors and people see it.
+
+mod schema;
