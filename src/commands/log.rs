@@ -26,7 +26,7 @@ impl Observer for Logger {
             Event::Started(attempt) | Event::Resumed(attempt) => {
                 let what = match event {
                     Event::Started(_) => "build started",
-                    _ => "build of an earlier process or another host followed",
+                    _ => "build followed: an earlier process or another host started it",
                 };
                 begun(origin, attempt, what);
             }

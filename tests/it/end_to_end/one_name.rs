@@ -41,7 +41,7 @@ fn a_build_that_has_not_yet_given_a_sign_of_life_is_not_built_beside_by_a_host_o
     farm.child(one).wait().unwrap();
     farm.daemon_at("two", &[NAME], &[]);
     farm.wait_until("the other has taken the build up", |farm| {
-        farm.said_on("two").contains("build started")
+        farm.said_on("two").contains("build followed")
     });
     farm.wait_until("the supervisor stands still", |farm| {
         farm.said_by_supervisors("one")

@@ -93,7 +93,7 @@ fn frozen(configure: fn(&Farm)) {
     });
     farm.signal(one, Signal::STOP);
     farm.wait_until("the other has taken the build up", |farm| {
-        farm.said_on("two").contains("build started")
+        farm.said_on("two").contains("build followed")
     });
     farm.emulator
         .control_post("/_control/pending", &json!({ "seconds": 0 }));
