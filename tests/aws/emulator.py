@@ -13,6 +13,10 @@ or after the effect); truncate (half of the answer); duplicate (the call takes e
 hold-after (the call stands still for the rule's `seconds`, before or after its effect); pending, failed (on what makes an image: it stays
 pending for two seconds, or fails); empty (an answer of EC2 that does not show yet what is there).
 `DescribeImagesByName` is a DescribeImages with a filter by name.
+
+IAM documents, set by POST /_control/policies ([{"documents": […], "from": "packer"}]), are judged by `iam` on what `authorization` says that a
+call asks for; a document that cannot be judged is refused. A key that POST /_control/refuse-keys names ({"AKID…": "expired"}; or "unknown") is
+refused as AWS refuses it. A disabled image is not shown to whoever does not ask for it, and cannot be launched, as at EC2.
 """
 
 import argparse
@@ -30,9 +34,14 @@ from collections import Counter
 from datetime import datetime
 from urllib.parse import parse_qs, urlencode
 
+import authorization
+import iam
+
 os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
 
 from moto.ec2.models import ec2_backends  # noqa: E402
+from moto.ec2.models.amis import AmiBackend  # noqa: E402
+from moto.iam.models import iam_backends  # noqa: E402
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: E402
 from werkzeug.serving import WSGIRequestHandler, make_server  # noqa: E402
 
@@ -57,6 +66,14 @@ class State:
         self.met = Counter()
         self.pending_seconds = 0.0
         self.fail_images = False
+        # Who is held to which documents; nobody as long as there are none.
+        self.policies = []
+        # What IAM refused.
+        self.refusals = []
+        # Keys that are refused, and as what.
+        self.refused_keys = {}
+        # Where the public halves of key pairs go.
+        self.authorized_keys = None
 
     def fault_for(self, name, region, caller, alias=None):
         """The first rule that this call meets. A rule counts the calls it matches: `nth` (from 1) is the first to fail, `times` how many do."""
@@ -74,6 +91,23 @@ class State:
 
 
 STATE = State()
+
+# What the call of this thread wants to see.
+CALL = threading.local()
+
+
+def hide_disabled_images():
+    """EC2 shows a disabled image to those who ask for it; moto knows none."""
+    every = AmiBackend.describe_images
+
+    def shown(self, *arguments, **named):
+        images = every(self, *arguments, **named)
+        return images if getattr(CALL, "sees_disabled", True) else [image for image in images if image.state != "disabled"]
+
+    AmiBackend.describe_images = shown
+
+
+hide_disabled_images()
 
 
 def backend(region):
@@ -127,6 +161,99 @@ ERRORS = {
 def injected(kind, service):
     ec2_code, json_code, message, status = ERRORS[kind]
     return json_error(json_code, message, 400 if status == 503 else status) if service == "dynamodb" else ec2_error(ec2_code, message, status)
+
+
+# A key that AWS refuses, in the words of EC2 and of DynamoDB.
+REFUSED_KEYS = {
+    "expired": ("RequestExpired", "ExpiredTokenException", "The security token included in the request is expired", 400),
+    "unknown": ("AuthFailure", "UnrecognizedClientException", "AWS was not able to validate the provided access credentials", 401),
+}
+
+
+def access_key(environ):
+    return environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")[2].split("/")[0]
+
+
+def refused_key(environ, service):
+    kind = STATE.refused_keys.get(access_key(environ))
+    if kind is None:
+        return None
+    ec2_code, json_code, message, status = REFUSED_KEYS[kind]
+    return json_error(json_code, message, 400) if service == "dynamodb" else ec2_error(ec2_code, message, status)
+
+
+def unauthorized(name, region, caller, form, body):
+    """The answer to a call that the documents do not allow."""
+    held = [one["policies"] for one in STATE.policies if one.get("from", caller) == caller and one.get("region", region) == region]
+    if not held:
+        return None
+    try:
+        asked = authorization.requests(ACCOUNT, region, name, form, body)
+        said = [one for policies in held for request in asked for one in [policies.refusal(*request)] if one]
+    except authorization.Unlisted as unlisted:
+        said = [f"is not known to the emulator: {unlisted}"]
+    if not said:
+        return None
+    with STATE.lock:
+        STATE.refusals += [f"{caller}: {one}" for one in said]
+    message = f"You are not authorized to perform this operation. User: arn:aws:iam::{ACCOUNT}:user/somebody {said[0]}"
+    if name.startswith("dynamodb."):
+        return json_error("AccessDeniedException", message, 400)
+    return ec2_error("UnauthorizedOperation", message, 403)
+
+
+def set_policies(rules):
+    """Holds callers to documents, or says why they cannot be judged."""
+    try:
+        STATE.policies = [{**rule, "policies": iam.Policies(rule["documents"], authorization.known)} for rule in rules or []]
+    except iam.Unjudgeable as why:
+        return {"refused": str(why)}
+    STATE.refusals.clear()
+    return {}
+
+
+def judge(asked):
+    """What the evaluator says of one request by some documents, for its own tests."""
+    try:
+        policies = iam.Policies(asked["documents"], authorization.known)
+    except iam.Unjudgeable as why:
+        return {"refused": str(why)}
+    return {"refusal": policies.refusal(asked["action"], asked["resource"], asked.get("context", {}))}
+
+
+def disable_or_enable(name, region, form):
+    """DisableImage and EnableImage, which moto does not have."""
+    image = backend(region).amis.get(form.get("ImageId", [""])[0])
+    if image is None:
+        return ec2_error("InvalidAMIID.NotFound", f"The image id '[{form.get('ImageId', [''])[0]}]' does not exist", 400)
+    image.state = "disabled" if name == "ec2.DisableImage" else "available"
+    if image.state == "disabled":
+        image.launch_permissions = []
+    operation = name.split(".")[1]
+    return 200, "text/xml", f"<{operation}Response><return>true</return></{operation}Response>".encode()
+
+
+def not_launchable(region, form):
+    """An instance of an image that is there and cannot be launched."""
+    image = backend(region).amis.get(form.get("ImageId", [""])[0])
+    if image is None or image.state == "available":
+        return None
+    return ec2_error("InvalidAMIID.Unavailable", f"The image ID '{image.id}' is not available: it is {image.state}", 400)
+
+
+def authorize_key(name, region, form):
+    """EC2 puts the public half of a key pair on the instance; here the sshd of the tests lets it in."""
+    pair = backend(region).key_pairs.get(form.get("KeyName", [""])[0])
+    if name in ("ec2.CreateKeyPair", "ec2.ImportKeyPair") and pair is not None and STATE.authorized_keys:
+        with STATE.lock, open(STATE.authorized_keys, "a", encoding="utf-8") as file:
+            file.write(pair.public_key.strip() + "\n")
+
+
+def make_profile(name):
+    """An instance profile and the role of the same name in it."""
+    one = iam_backends[ACCOUNT]["aws"]
+    one.create_role(role_name=name, assume_role_policy_document="{}", path="/", permissions_boundary=None, description="", tags=[], max_session_duration="3600")
+    one.create_instance_profile(name=name, path="/", role_names=[name])
 
 
 def duplicate_name(name, region, form):
@@ -252,6 +379,9 @@ def control(path, query, method, body):
     if path == "/_control/met":
         with STATE.lock:
             return dict(STATE.met)
+    if path == "/_control/refusals":
+        with STATE.lock:
+            return list(STATE.refusals)
     if path == "/_control/images":
         return [one for one in list(STATE.images) if region in (None, one["region"])]
     if path == "/_control/created":
@@ -273,8 +403,24 @@ def control(path, query, method, body):
             STATE.pending_seconds = float(value["seconds"])
         elif path == "/_control/fail-images":
             STATE.fail_images = bool(value)
+        elif path == "/_control/policies":
+            return set_policies(value)
+        elif path == "/_control/judge":
+            return judge(value)
+        elif path == "/_control/refuse-keys":
+            STATE.refused_keys = value or {}
+        elif path == "/_control/authorized-keys":
+            STATE.authorized_keys = value
+        elif path == "/_control/instance-profile":
+            make_profile(value)
         elif path == "/_control/base-image":
-            return {"id": seed(value["name"], value.get("id"), value.get("region", "us-east-1"), value.get("owner", ACCOUNT), value.get("created"))}
+            made = seed(value["name"], value.get("id"), value.get("region", "us-east-1"), value.get("owner", ACCOUNT), value.get("created"))
+            image = backend(value.get("region", "us-east-1")).amis[made]
+            image.state = value.get("state", image.state)
+            image.add_tags(value.get("tags", {}))
+            return {"id": made}
+        elif path == "/_control/image-state":
+            backend(value.get("region", "us-east-1")).amis[value["id"]].state = value["state"]
         else:
             return None
     return {}
@@ -327,9 +473,15 @@ class Door:
             return self.send(start_response, (200, "text/xml", b"<Response><return>true</return></Response>"))
         if kind == "hold-before":
             time.sleep(rule["seconds"])
-        refused = duplicate_name(name, region, form)
+        refused = refused_key(environ, name.split(".")[0]) or unauthorized(name, region, caller, form, body)
+        if not refused and name in ("ec2.DisableImage", "ec2.EnableImage"):
+            refused = disable_or_enable(name, region, form)
+        if not refused and name == "ec2.RunInstances":
+            refused = not_launchable(region, form)
+        refused = refused or duplicate_name(name, region, form)
         if refused:
             return self.send(start_response, refused)
+        CALL.sees_disabled = name != "ec2.DescribeImages" or form.get("IncludeDisabled", ["false"])[0] == "true"
         creates = name in ("ec2.CreateImage", "ec2.RegisterImage", "ec2.CopyImage")
         before = {image.id for image in own_images(region)} if creates else set()
         snapshot_tags = {}
@@ -341,6 +493,7 @@ class Door:
             # EC2 knows a repeated launch by its client token, and answers as before.
             if kind == "duplicate" and name != "ec2.RunInstances":
                 answer = duplicate_name(name, region, form) or self.ask(environ, body)
+        authorize_key(name, region, form)
         if creates:
             tag_snapshots(region, before, snapshot_tags)
             age_new_images(region, before, kind)

@@ -58,6 +58,7 @@ UsePAM no
 PasswordAuthentication no
 PermitRootLogin prohibit-password
 PermitUserEnvironment no
+PubkeyAcceptedKeyTypes +ssh-rsa
 MaxSessions 100
 MaxStartups 100
 LogLevel ERROR

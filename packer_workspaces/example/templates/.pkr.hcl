@@ -28,6 +28,7 @@ source "amazon-ebs" "{{ builder.step_param.step_id }}" {
   iam_instance_profile = "{{ builder.workflow_param.ec2_iam_role_name }}"
 {%- endif %}
 
+  # By this name the policies of deploy/iam/ let an instance be started and ended.
   run_tags = { Name = "packer {{ builder.step_param.step_id }}" }
 }
 

@@ -21,6 +21,7 @@ use super::cli::{Cli, Ran};
 use super::emulator::Emulator;
 use super::plot::Running;
 use super::repo::Repo;
+use super::sshd::Sshd;
 
 const BASE: &str = "ami-0123456789abcdef0";
 
@@ -233,7 +234,8 @@ build {
         self.status()[step]["state"].as_str().unwrap().to_owned()
     }
 
-    async fn session(&self) -> Session {
+    /// A way to the emulator for a test that calls AWS itself.
+    pub(crate) async fn session(&self) -> Session {
         let settings = SessionSettings {
             region: Some("us-east-1".to_owned()),
             endpoint_url: Some(self.emulator.endpoint()),
@@ -245,6 +247,22 @@ build {
             ..SessionSettings::default()
         };
         Session::open(&settings).await.unwrap()
+    }
+
+    /// Has builds run their provisioners at an sshd, with the keys that they make, as on an instance.
+    pub(crate) fn provision_at(&self, sshd: &Sshd) -> &Self {
+        self.emulator.control_post(
+            "/_control/authorized-keys",
+            &json!(sshd.authorized_keys().display().to_string()),
+        );
+        let overrides = sshd.overrides().to_string();
+        let more = overrides.trim_start_matches('{').trim_end_matches('}');
+        self.reconfigure(|text| {
+            text.replace(
+                "source_overrides: {",
+                &format!("source_overrides: {{{more},"),
+            )
+        })
     }
 
     /// Takes an image away, as somebody else would.
@@ -453,7 +471,8 @@ impl Drop for Farm {
     }
 }
 
-fn in_runtime<T>(work: impl Future<Output = T>) -> T {
+/// Runs what a test calls of AWS itself.
+pub(crate) fn in_runtime<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

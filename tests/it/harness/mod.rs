@@ -8,3 +8,4 @@ pub(crate) mod farm;
 pub(crate) mod git_http;
 pub(crate) mod plot;
 pub(crate) mod repo;
+pub(crate) mod sshd;

@@ -125,6 +125,13 @@ impl Repo {
         self
     }
 
+    /// Copies a folder of this project into the work tree.
+    pub(crate) fn copy_in(&self, folder: &str, path: &str) -> &Self {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        copy(&source, &self.path().join(path));
+        self
+    }
+
     /// Runs git in it, and gives its output without the last newline.
     pub(crate) fn git(&self, arguments: &[&str]) -> String {
         git(self.path(), arguments)

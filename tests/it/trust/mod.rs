@@ -1,6 +1,7 @@
 //! Whom the reconciler believes: real signatures of real keys, rewritten histories, templates that reach for the build host, and the
 //! permissions that it needs at AWS.
 
+mod evaluator;
 mod keys;
 mod local_exec;
 mod planted;

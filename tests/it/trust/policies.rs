@@ -1,12 +1,16 @@
-//! The policies of `deploy/iam/`: they allow every call that the program makes and a real build makes, and the daemon's no other.
+//! The policies of `deploy/iam/`: they allow every call that the program makes and that Packer makes for the templates to copy from, and neither
+//! an instance that could not be ended nor anything of anybody else. The emulator judges action, resource and conditions (`evaluator`).
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
+use aws_sdk_ec2::error::ProvideErrorMetadata as _;
+use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
+use serde_json::{Value, json};
 
-use crate::harness::farm::Farm;
+use crate::harness::farm::{Farm, in_runtime};
+use crate::harness::sshd::Sshd;
 
 type Actions = BTreeSet<String>;
 
@@ -98,93 +102,299 @@ fn the_daemons_policies_allow_what_its_source_calls_and_nothing_else() {
     assert_eq!(allowed(&["daemon.json", "cleanup.json"]), called_by_source);
 }
 
-#[test]
-fn a_real_build_and_the_look_for_its_leftovers_need_nothing_that_the_policies_lack() {
+const ALL: [&str; 3] = ["daemon.json", "cleanup.json", "packer.json"];
+
+/// Documents as an account has them whose table is the test's.
+fn documents(names: &[&str]) -> Vec<Value> {
+    names
+        .iter()
+        .map(|name| {
+            let text = fs::read_to_string(folder("deploy/iam").join(name)).unwrap();
+            serde_json::from_str(&text.replace("acore_ami_catalog", "images")).unwrap()
+        })
+        .collect()
+}
+
+/// Holds the program and Packer each to its own documents.
+fn hold_each(farm: &Farm, change: impl Fn(Value) -> Value) {
+    let own =
+        |names: &[&str]| -> Vec<Value> { documents(names).into_iter().map(&change).collect() };
+    let packers = own(&["packer.json"]);
+    let ours = own(&["daemon.json", "cleanup.json"]);
+    let answer = farm.emulator.control_post(
+        "/_control/policies",
+        &json!([{ "from": "packer", "documents": packers }, { "from": "reconciler", "documents": ours }]),
+    );
+    assert_eq!(answer, json!({}), "they can be judged");
+}
+
+fn refusals(farm: &Farm) -> Value {
+    farm.emulator.control_get("/_control/refusals")
+}
+
+/// Every template to copy from, as steps of one workflow; its provisioners run at the sshd.
+fn shipped(sshd: &Sshd, edit: impl Fn(String) -> String) -> Farm {
     let farm = Farm::new();
-    farm.step("a", None);
-    farm.repo.commit("first");
-    farm.forget_calls();
-    assert_eq!(farm.run(&["apply"]).code, 0);
-    farm.workflow(&serde_json::json!({ "aws_tags": { "env": "other" } }));
-    assert_eq!(farm.commit_and_apply().code, 0);
-    let all = allowed(&["daemon.json", "cleanup.json", "packer.json"]);
-    let calls = farm.emulator.control_get("/_control/calls");
-    let calls = calls.as_object().unwrap();
-    assert!(calls.contains_key("ec2.RunInstances"), "{calls:?}");
-    for operation in calls.keys() {
-        let (service, name) = operation.split_once('.').unwrap();
-        // Anybody may ask who they are.
-        if operation == "sts.GetCallerIdentity" {
-            continue;
-        }
-        for action in actions(service, name) {
-            assert!(all.contains(&action), "{action} is not in deploy/iam");
-        }
-    }
+    farm.repo.remove("packer_workspaces");
+    farm.repo.copy_in("packer_workspaces", "packer_workspaces");
+    farm.repo
+        .copy_in("packer_workspaces/example", "packer_workspaces/s99-example");
+    let params = "packer_workspaces/workflow_param.json";
+    let text = fs::read_to_string(folder(params)).unwrap();
+    farm.repo.write(params, edit(text));
+    farm.provision_at(sshd);
+    farm.repo.commit("the templates to copy from");
+    farm
+}
+
+/// The default VPC and its subnets under a name by which templates find them.
+fn name_the_network(farm: &Farm, name: &str) {
+    in_runtime(async {
+        let client = farm.session().await.ec2();
+        let vpcs = client.describe_vpcs().send().await.unwrap();
+        let subnets = client.describe_subnets().send().await.unwrap();
+        let vpcs = vpcs.vpcs().iter().filter_map(|vpc| vpc.vpc_id.clone());
+        let subnets = subnets.subnets().iter();
+        let subnets = subnets.filter_map(|subnet| subnet.subnet_id.clone());
+        client
+            .create_tags()
+            .set_resources(Some(vpcs.chain(subnets).collect()))
+            .tags(tag("Name", name))
+            .send()
+            .await
+            .unwrap();
+    });
+}
+
+fn tag(key: &str, value: &str) -> Tag {
+    Tag::builder().key(key).value(value).build()
+}
+
+#[track_caller]
+fn is_built_and_leaves_nothing(farm: &Farm, steps: usize) {
+    let ran = farm.run(&["apply"]);
+    assert_eq!(ran.code, 0, "{}\n{ran:#?}", refusals(farm));
+    assert_eq!(farm.made_images(), steps);
+    assert_eq!(refusals(farm), json!([]));
+    assert_eq!(farm.leftovers(), "");
 }
 
 #[test]
-fn what_takes_away_is_held_to_what_a_build_made() {
-    for name in ["daemon.json", "cleanup.json", "packer.json"] {
+fn every_template_to_copy_from_is_built_under_the_documents_and_leaves_nothing() {
+    let sshd = Sshd::start();
+    let farm = shipped(&sshd, |params| params);
+    hold_each(&farm, |document| document);
+    is_built_and_leaves_nothing(&farm, 6);
+    // Tags that git no longer has are taken off.
+    let params = "packer_workspaces/workflow_param.json";
+    let text = fs::read_to_string(folder(params)).unwrap();
+    farm.repo.write(
+        params,
+        text.replace("\"env\": \"demo\"", "\"stage\": \"demo\""),
+    );
+    assert_eq!(farm.commit_and_apply().code, 0, "{}", refusals(&farm));
+    assert!(farm.calls("ec2.DeleteTags") > 0);
+}
+
+#[test]
+fn so_it_is_in_a_network_of_ones_own_with_a_profile_where_one_region_and_vpc_are_allowed() {
+    let sshd = Sshd::start();
+    let farm = shipped(&sshd, |params| {
+        params
+            .replace(
+                "\"is_default_vpc\": \"true\"",
+                "\"is_default_vpc\": \"false\"",
+            )
+            .replace("\"vpc_name\": \"\"", "\"vpc_name\": \"build\"")
+            .replace("\"subnet_name\": \"\"", "\"subnet_name\": \"build\"")
+            .replace(
+                "\"ec2_iam_role_name\": \"\"",
+                "\"ec2_iam_role_name\": \"packer-build\"",
+            )
+    });
+    name_the_network(&farm, "build");
+    farm.emulator
+        .control_post("/_control/instance-profile", &json!("packer-build"));
+    hold_each(&farm, |document| {
+        narrowed(document, "us-east-1", "arn:aws:ec2:us-east-1:*:vpc/*")
+    });
+    is_built_and_leaves_nothing(&farm, 6);
+    let calls = farm.emulator.control_get("/_control/calls");
+    assert!(calls["iam.GetInstanceProfile"].is_u64(), "{calls}");
+
+    // What deploy/README.md says of one region and one network keeps others out.
+    let elsewhere = |region: &str, vpc: &str| {
+        hold_each(&farm, |document| narrowed(document, region, vpc));
+        let group = json!({ "action": "ec2:DeleteSecurityGroup", "resource": "arn:aws:ec2:us-east-1:123456789012:security-group/sg-1",
+            "context": { "aws:RequestedRegion": "us-east-1", "ec2:Vpc": "arn:aws:ec2:us-east-1:123456789012:vpc/vpc-1" },
+            "documents": documents(&["cleanup.json"]).into_iter().map(|one| narrowed(one, region, vpc)).collect::<Vec<_>>() });
+        let judged = farm.emulator.control_post("/_control/judge", &group);
+        judged["refusal"].is_string()
+    };
+    let here = "arn:aws:ec2:us-east-1:123456789012:vpc/vpc-1";
+    assert!(!elsewhere("us-east-1", here));
+    assert!(elsewhere("us-east-1", &here.replace("vpc-1", "vpc-2")));
+    assert!(elsewhere("eu-west-1", here));
+}
+
+/// As deploy/README.md says: every statement of EC2 to one region, and groups to one network.
+fn narrowed(mut document: Value, region: &str, vpc: &str) -> Value {
+    for statement in document["Statement"].as_array_mut().unwrap() {
+        let actions = texts(&statement["Action"]);
+        if actions.iter().all(|action| action.starts_with("ec2:")) {
+            statement["Condition"]["StringEquals"]["aws:RequestedRegion"] = json!(region);
+        }
+        if actions == ["ec2:DeleteSecurityGroup"] {
+            statement["Condition"]["ArnLike"]["ec2:Vpc"] = json!(vpc);
+        }
+    }
+    document
+}
+
+#[test]
+fn an_instance_that_could_not_be_ended_is_not_started_either() {
+    let farm = Farm::new();
+    farm.step("a", None);
+    let template = "packer_workspaces/a/templates/.pkr.hcl";
+    let text = fs::read_to_string(farm.repo.path().join(template)).unwrap();
+    let named = |name: &str| {
+        let tags = format!("  communicator  = \"none\"\n  run_tags = {{ Name = \"{name}\" }}\n");
+        text.replace("  communicator  = \"none\"\n", &tags)
+    };
+    farm.repo.write(template, named("web"));
+    farm.repo.commit("an instance that bears another name");
+    hold_each(&farm, |document| document);
+    assert_eq!(farm.run(&["apply"]).code, 1);
+    let said = refusals(&farm).to_string();
+    assert!(
+        said.contains("packer: is not authorized to perform: ec2:RunInstances on resource: arn:aws:ec2:us-east-1:123456789012:instance/*"),
+        "{said}"
+    );
+    assert_eq!(farm.calls("ec2.StopInstances"), 0);
+    assert_eq!(farm.leftovers(), "");
+    farm.repo.write(template, named("packer a"));
+    assert_eq!(farm.commit_and_apply().code, 0, "{}", refusals(&farm));
+    assert_eq!(farm.leftovers(), "");
+}
+
+/// What each of these calls comes to for who holds all three documents, as the program and Packer do together.
+#[test]
+fn the_documents_together_take_no_recorded_image_and_nothing_of_anybody_else() {
+    let farm = Farm::new();
+    farm.emulator
+        .control_post("/_control/instance-profile", &json!("admin"));
+    let web = a_persons_instance(&farm);
+    let image = |name: &str, tags: Value| {
+        let asked = json!({ "name": name, "tags": tags });
+        let made = farm.emulator.control_post("/_control/base-image", &asked);
+        made["id"].as_str().unwrap().to_owned()
+    };
+    let recorded = image("recorded", json!({ "reconciler:fingerprint": "1a2b" }));
+    let unfinished = image("unfinished", json!({}));
+    let answer = farm.emulator.control_post(
+        "/_control/policies",
+        &json!([{ "documents": documents(&ALL) }]),
+    );
+    assert_eq!(answer, json!({}));
+    in_runtime(async {
+        let ec2 = farm.session().await.ec2();
+        let name = || tag("Name", "packer a");
+        macro_rules! refused {
+            ($($call:expr),+ $(,)?) => {$(
+                let said = $call.send().await.unwrap_err();
+                assert_eq!(said.code(), Some("UnauthorizedOperation"), "{}", stringify!($call));
+            )+};
+        }
+        refused![
+            ec2.terminate_instances().instance_ids(&web),
+            ec2.stop_instances().instance_ids(&web),
+            ec2.create_image().instance_id(&web).name("stolen"),
+            // By its name an instance could be ended.
+            ec2.create_tags().resources(&web).tags(name()),
+            ec2.delete_tags().resources(&web).tags(name()),
+            ec2.run_instances()
+                .image_id(&recorded)
+                .min_count(1)
+                .max_count(1),
+            ec2.deregister_image().image_id(&recorded),
+            ec2.disable_image().image_id(&recorded),
+            // Without its fingerprint a recorded image could be removed. A call that names no tag takes all of them.
+            ec2.delete_tags().resources(&recorded),
+            ec2.delete_tags()
+                .resources(&recorded)
+                .tags(tag("reconciler:fingerprint", "1a2b")),
+            ec2.delete_tags()
+                .resources(&recorded)
+                .tags(name())
+                .tags(Tag::builder().key("reconciler:fingerprint").build()),
+            ec2.modify_image_attribute()
+                .image_id(&unfinished)
+                .attribute("description"),
+            ec2.delete_key_pair().key_name("ops"),
+            ec2.create_key_pair().key_name("ops"),
+        ];
+        ec2.create_tags()
+            .resources(&recorded)
+            .tags(name())
+            .send()
+            .await
+            .unwrap();
+        ec2.delete_tags()
+            .resources(&recorded)
+            .tags(name())
+            .send()
+            .await
+            .unwrap();
+        ec2.deregister_image()
+            .image_id(&unfinished)
+            .send()
+            .await
+            .unwrap();
+        let tables = farm.session().await.dynamodb(None);
+        let others = tables
+            .query()
+            .table_name("payroll")
+            .key_condition_expression("a = :a");
+        let value = aws_sdk_dynamodb::types::AttributeValue::S("a".to_owned());
+        let said = others
+            .expression_attribute_values(":a", value)
+            .send()
+            .await
+            .unwrap_err();
+        assert_eq!(said.code(), Some("AccessDeniedException"));
+    });
+}
+
+fn a_persons_instance(farm: &Farm) -> String {
+    in_runtime(async {
+        let ec2 = farm.session().await.ec2();
+        let named = TagSpecification::builder()
+            .resource_type(ResourceType::Instance)
+            .tags(tag("Name", "web"));
+        let started = ec2
+            .run_instances()
+            .image_id("ami-0123456789abcdef0")
+            .min_count(1)
+            .max_count(1)
+            .tag_specifications(named.build())
+            .send()
+            .await
+            .unwrap();
+        started.instances()[0].instance_id.clone().unwrap()
+    })
+}
+
+#[test]
+fn no_statement_takes_in_more_than_it_names() {
+    for name in ALL {
         for statement in policy(name) {
             for action in texts(&statement["Action"]) {
                 assert!(!action.contains('*'), "{name}: {action}");
                 let everything = texts(&statement["Resource"]).contains(&"*".to_owned());
                 let looks = action.starts_with("ec2:Describe");
                 assert!(!everything || looks, "{name}: {action} on everything");
-                let condition = statement["Condition"].to_string();
-                match action.as_str() {
-                    "ec2:DeregisterImage" | "ec2:DeleteSnapshot" => {
-                        assert!(
-                            condition.contains("reconciler:fingerprint"),
-                            "{name}: {action}"
-                        );
-                    }
-                    "ec2:TerminateInstances" | "ec2:StopInstances" => {
-                        assert!(condition.contains("Packer Builder"), "{name}: {action}");
-                    }
-                    _ => {}
-                }
             }
         }
-    }
-}
-
-#[test]
-fn the_documents_together_take_no_recorded_image_and_no_instance_of_anybody_else() {
-    let all: Vec<Value> = ["daemon.json", "cleanup.json", "packer.json"]
-        .iter()
-        .flat_map(|name| policy(name))
-        .collect();
-    let of = |action: &str, effect: &str| -> Vec<&Value> {
-        all.iter()
-            .filter(|one| {
-                one["Effect"] == effect && texts(&one["Action"]).contains(&action.to_owned())
-            })
-            .collect()
-    };
-    // Without its fingerprint a recorded image could be removed. A call that names no tag takes all of them.
-    let fingerprint = "reconciler:fingerprint";
-    let denied = of("ec2:DeleteTags", "Deny");
-    assert_eq!(denied.len(), 1);
-    assert_eq!(
-        denied[0]["Condition"]["ForAnyValue:StringEquals"]["aws:TagKeys"],
-        fingerprint
-    );
-    for one in of("ec2:DeleteTags", "Allow") {
-        assert_eq!(one["Condition"]["Null"]["aws:TagKeys"], "false", "{one}");
-        assert_eq!(one["Resource"], denied[0]["Resource"]);
-    }
-    // By its name an instance could be ended.
-    for one in of("ec2:CreateTags", "Allow") {
-        let instances = texts(&one["Resource"])
-            .iter()
-            .any(|of| of.contains("instance/"));
-        let action = &one["Condition"]["StringEquals"]["ec2:CreateAction"];
-        assert!(!instances || *action == "RunInstances", "{one}");
-    }
-    for shares in ["ec2:ModifyImageAttribute", "ec2:ModifySnapshotAttribute"] {
-        assert!(of(shares, "Allow").is_empty(), "{shares}");
     }
 }
 

@@ -1,0 +1,239 @@
+"""What a call asks IAM for: for each action and each resource one request with its context.
+
+After *Actions, resources, and condition keys* for EC2, DynamoDB and IAM in AWS's service authorization reference. What is to be made has `*` for
+its id, as there. Tags that a call puts on what it makes need `CreateTags` as well, with `ec2:CreateAction`. An operation that is not listed here
+asks for what nobody can allow: it is refused, not guessed.
+"""
+
+import json
+import re
+
+from moto.dynamodb.models import dynamodb_backends
+from moto.ec2.models import ec2_backends
+from moto.iam.models import iam_backends
+
+
+class Unlisted(Exception):
+    """An operation of which this file does not know what it asks for."""
+
+
+class Ec2:
+    """One call of EC2."""
+
+    def __init__(self, account, region, operation, form):
+        self.account, self.region, self.operation, self.form = account, region, operation, form
+        self.backend = ec2_backends[account][region]
+        self.requests = []
+
+    def one(self, key):
+        return self.form.get(key, [None])[0]
+
+    def many(self, *names):
+        """`InstanceId.1`, `InstanceId.2`, …"""
+        pattern = re.compile(rf"({'|'.join(map(re.escape, names))})\.\d+")
+        return [values[0] for key, values in self.form.items() if pattern.fullmatch(key)]
+
+    def tags_of(self, prefix):
+        """The tags below `Tag.1.Key`, `Tag.1.Value`, …"""
+        found = {}
+        for key, values in self.form.items():
+            if re.fullmatch(re.escape(prefix) + r"Tag\.\d+\.Key", key):
+                found[values[0]] = self.one(key.removesuffix("Key") + "Value")
+        return found
+
+    def specified_tags(self):
+        """Tags for what the call makes, by the kind of the resource."""
+        kinds = {}
+        for key, values in self.form.items():
+            if re.fullmatch(r"TagSpecification\.\d+\.ResourceType", key):
+                kinds.setdefault(values[0], {}).update(self.tags_of(key.removesuffix("ResourceType")))
+        return kinds
+
+    def arn(self, kind, name):
+        owner = "" if kind in ("image", "snapshot") else self.account
+        return f"arn:aws:ec2:{self.region}:{owner}:{kind}/{name}"
+
+    def existing(self, kind, name):
+        """What EC2 knows of a thing that is there."""
+        context, backend = {}, self.backend
+        found = {
+            "image": lambda: backend.amis.get(name),
+            "snapshot": lambda: backend.snapshots.get(name),
+            "volume": lambda: backend.volumes.get(name),
+            "instance": lambda: next((one for held in backend.reservations.values() for one in held.instances if one.id == name), None),
+            "key-pair": lambda: backend.key_pairs.get(name),
+            "security-group": lambda: backend.get_security_group_from_id(name),
+        }.get(kind, lambda: None)()
+        if found is None:
+            return context
+        for tag in found.get_tags():
+            for prefix in ("aws:ResourceTag/", "ec2:ResourceTag/"):
+                context[prefix + tag["key"]] = tag["value"]
+        if kind == "security-group":
+            context["ec2:Vpc"] = self.arn("vpc", found.vpc_id)
+        if kind == "image":
+            context["ec2:Owner"] = found.owner_id
+        if kind == "instance":
+            context["ec2:InstanceType"] = found.instance_type
+            for held in backend.iam_instance_profile_associations.values():
+                if held.instance.id == name:
+                    context["ec2:InstanceProfile"] = held.iam_instance_profile.arn
+        return context
+
+    def ask(self, kind, name, more=None, action=None):
+        tags = {} if action else self.specified_tags().get(kind, {})
+        context = {"aws:RequestedRegion": self.region, **(self.existing(kind, name) if name != "*" else {}), **requested(tags), **(more or {})}
+        self.requests.append((f"ec2:{action or self.operation}", self.arn(kind, name), context))
+        if tags:
+            more = {"ec2:CreateAction": self.operation, **requested(tags)}
+            self.ask(kind, name, more, "CreateTags")
+
+    def listed(self):
+        name, one = self.operation, self.one
+        if name.startswith("Describe"):
+            self.requests.append((f"ec2:{name}", "*", {"aws:RequestedRegion": self.region}))
+        elif name in ("StartInstances", "StopInstances", "TerminateInstances", "RebootInstances"):
+            for instance in self.many("InstanceId"):
+                self.ask("instance", instance)
+        elif name == "ModifyInstanceAttribute":
+            self.ask("instance", one("InstanceId"))
+        elif name in ("CreateKeyPair", "ImportKeyPair", "DeleteKeyPair"):
+            self.ask("key-pair", one("KeyName"))
+        elif name == "CreateSecurityGroup":
+            self.ask("security-group", "*", {"ec2:Vpc": self.arn("vpc", one("VpcId"))} if one("VpcId") else None)
+            if one("VpcId"):
+                self.ask("vpc", one("VpcId"))
+        elif name in ("DeleteSecurityGroup", "AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress"):
+            self.ask("security-group", one("GroupId") or self.group_named(one("GroupName")))
+        elif name == "CreateImage":
+            for kind, which in (("image", "*"), ("snapshot", "*"), ("instance", one("InstanceId"))):
+                self.ask(kind, which)
+        elif name in ("DeregisterImage", "DisableImage", "EnableImage", "ModifyImageAttribute"):
+            self.ask("image", one("ImageId"))
+        elif name in ("DeleteSnapshot", "ModifySnapshotAttribute"):
+            self.ask("snapshot", one("SnapshotId"))
+        elif name in ("CreateTags", "DeleteTags"):
+            # A call that takes all tags away names none.
+            tags = self.tags_of("")
+            for resource in self.many("ResourceId"):
+                self.ask(KINDS[resource.split("-")[0]], resource, requested(tags), name)
+        elif name == "RunInstances":
+            self.run_instances()
+        else:
+            raise Unlisted(f"ec2:{name}")
+        return self.requests
+
+    def group_named(self, name):
+        return next((group.id for groups in self.backend.groups.values() for group in groups.values() if group.name == name), name)
+
+    def run_instances(self):
+        one = self.one
+        profile = one("IamInstanceProfile.Name")
+        own = {"ec2:InstanceType": one("InstanceType")}
+        if profile:
+            own["ec2:InstanceProfile"] = f"arn:aws:iam::{self.account}:instance-profile/{profile}"
+        self.ask("instance", "*", own)
+        self.ask("network-interface", "*")
+        self.ask("volume", "*")
+        self.ask("image", one("ImageId"))
+        image = self.backend.amis.get(one("ImageId"))
+        if image is not None:
+            self.ask("snapshot", image.ebs_snapshot.id)
+        self.ask("subnet", one("SubnetId") or one("NetworkInterface.1.SubnetId") or "subnet-default")
+        groups = self.many("SecurityGroupId", "NetworkInterface.1.SecurityGroupId") + [self.group_named(name) for name in self.many("SecurityGroup")]
+        for group in groups or ["sg-default"]:
+            self.ask("security-group", group)
+        if one("KeyName"):
+            self.ask("key-pair", one("KeyName"))
+        if profile:
+            found = iam_backends[self.account]["aws"].instance_profiles
+            for role in (role for held in found.values() if held.name == profile for role in held.roles):
+                self.requests.append(("iam:PassRole", role.arn, {"iam:PassedToService": "ec2.amazonaws.com"}))
+
+
+KINDS = {
+    "ami": "image",
+    "snap": "snapshot",
+    "i": "instance",
+    "vol": "volume",
+    "sg": "security-group",
+    "eni": "network-interface",
+    "key": "key-pair",
+    "subnet": "subnet",
+    "vpc": "vpc",
+}
+
+
+def requested(tags):
+    if not tags:
+        return {}
+    values = {f"aws:RequestTag/{key}": value for key, value in tags.items() if value is not None}
+    return {"aws:TagKeys": list(tags), **values}
+
+
+def dynamodb(account, region, operation, body):
+    backend = dynamodb_backends[account][region]
+
+    def request(action, table, key=None, index=None):
+        context = {"aws:RequestedRegion": region}
+        found = backend.tables.get(table)
+        if found is not None and key and found.hash_key_attr in key:
+            context["dynamodb:LeadingKeys"] = list(key[found.hash_key_attr].values())
+        below = f"/index/{index}" if index else ""
+        return f"dynamodb:{action}", f"arn:aws:dynamodb:{region}:{account}:table/{table}{below}", context
+
+    if operation == "TransactWriteItems":
+        kinds = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
+        items = [item for one in body["TransactItems"] for item in one.items()]
+        return [request(kinds[kind], one["TableName"], one.get("Item") or one.get("Key")) for kind, one in items]
+    if operation in ("GetItem", "PutItem", "UpdateItem", "DeleteItem"):
+        return [request(operation, body["TableName"], body.get("Item") or body.get("Key"))]
+    if operation == "Query":
+        return [request(operation, body["TableName"], asked_key(backend, body), body.get("IndexName"))]
+    if operation in ("CreateTable", "DescribeTable", "Scan"):
+        return [request(operation, body["TableName"], index=body.get("IndexName"))]
+    raise Unlisted(f"dynamodb:{operation}")
+
+
+def asked_key(backend, body):
+    """The hash key that a query of the table itself names."""
+    table = backend.tables.get(body["TableName"])
+    found = re.search(r"(#?\w+)\s*=\s*(:\w+)", body.get("KeyConditionExpression", ""))
+    if table is None or found is None or body.get("IndexName"):
+        return None
+    name = body.get("ExpressionAttributeNames", {}).get(found[1], found[1])
+    return {name: body.get("ExpressionAttributeValues", {}).get(found[2], {})}
+
+
+def iam(account, operation, form):
+    if operation == "GetInstanceProfile":
+        name = form.get("InstanceProfileName", ["?"])[0]
+        return [("iam:GetInstanceProfile", f"arn:aws:iam::{account}:instance-profile/{name}", {})]
+    raise Unlisted(f"iam:{operation}")
+
+
+def requests(account, region, name, form, body):
+    """What the call `name` (`ec2.RunInstances`) asks for: (action, resource, context) each."""
+    service, _, operation = name.partition(".")
+    if name == "sts.GetCallerIdentity":
+        # Nobody can be kept from asking who they are.
+        return []
+    if service == "ec2":
+        return Ec2(account, region, operation, form).listed()
+    if service == "dynamodb":
+        return dynamodb(account, region, operation, json.loads(body))
+    if service == "iam":
+        return iam(account, operation, form)
+    raise Unlisted(f"{service}:{operation}")
+
+
+def known(action):
+    """Whether AWS has such an action, of the services that are listed here."""
+    from botocore.session import get_session
+
+    from iam import PERMISSIONS
+
+    service, _, name = action.partition(":")
+    if action in PERMISSIONS:
+        return True
+    return service in ("ec2", "dynamodb", "iam") and name in get_session().get_service_model(service).operation_names
