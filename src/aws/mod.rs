@@ -3,7 +3,10 @@
 //! The only folder that loads AWS configuration; `catalog::ec2` and `inventory::dynamodb` take the clients made here.
 
 pub mod budget;
+mod credentials;
 mod environment;
 pub mod error;
+pub mod profiles;
+pub mod regions;
 pub mod session;
 mod settings;

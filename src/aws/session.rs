@@ -3,27 +3,29 @@
 //! Looked at in this order. Credentials: the workflow's keys; the profile that the workflow or the configuration names; else the
 //! SDK's own chain (environment, `AWS_PROFILE` or the default profile, web identity, container, instance). Region: the workflow's;
 //! that of the named profile; the configuration's; the environment's; the default profile's; the instance's.
+//! Those of this host are read again when they end or are refused (`credentials`).
 //! Opening one asks nobody over the network unless no region is found on this host: a fresh `status` has 30 ms.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::environment::region::EnvironmentVariableRegionProvider;
 use aws_config::imds;
-use aws_config::meta::credentials::CredentialsProviderChain;
 use aws_config::meta::region::ProvideRegion as _;
-use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
-use aws_config::provider_config::ProviderConfig;
-use aws_config::{BehaviorVersion, ConfigLoader, Region as SdkRegion, SdkConfig};
+use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::{BehaviorVersion, Region as SdkRegion, SdkConfig};
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sdk_ec2::config::retry::RetryConfig;
 use aws_sdk_ec2::config::timeout::TimeoutConfig;
-use aws_sdk_ec2::config::{Credentials, ProvideCredentials};
+use aws_sdk_ec2::config::{Credentials, IdentityCache};
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
+use super::credentials::{Refusals, Renewed, Source};
 pub use super::environment::PackerEnvironment;
 use super::environment::Reach;
 use super::error::why_no_credentials;
+use super::profiles::Profiles;
 pub use super::settings::{SessionSettings, StaticKeys};
 use crate::diagnostic::Diagnostic;
 use crate::ids::Region;
@@ -32,9 +34,19 @@ use crate::ids::Region;
 #[derive(Clone)]
 pub struct Session {
     config: SdkConfig,
+    credentials: Access,
     region: Region,
     profile: Option<String>,
     endpoint_url: Option<String>,
+}
+
+/// Whose credentials.
+#[derive(Clone)]
+enum Access {
+    /// Those of the workflow's parameters: another commit brings others.
+    OfWorkflow(Credentials),
+    /// Those of this host, which are read again.
+    Renewed(Arc<Renewed>),
 }
 
 impl Session {
@@ -50,6 +62,10 @@ impl Session {
     pub async fn open(settings: &SessionSettings) -> Result<Self, Diagnostic> {
         let endpoint_url = endpoint(settings);
         let emulated = is_emulated(endpoint_url.as_deref());
+        // An emulator takes any keys: a profile that this host does not have is no reason to stop.
+        if let (Some(name), None, false) = (&settings.profile, &settings.keys, emulated) {
+            Profiles::of_this_host().check(name)?;
+        }
         let region = region(settings, emulated)
             .await
             .ok_or_else(|| no_region(settings))?;
@@ -73,9 +89,23 @@ impl Session {
         if let Some(url) = &settings.endpoint_url {
             loader = loader.endpoint_url(url);
         }
-        loader = credentials(loader, settings, &region, emulated);
+        let credentials = access(settings, &region, emulated);
+        loader = match &credentials {
+            Access::OfWorkflow(keys) => loader.credentials_provider(keys.clone()),
+            // The provider keeps what it has read, and knows when to read again.
+            Access::Renewed(renewed) => {
+                let provider: Arc<dyn ProvideCredentials> = Arc::clone(renewed) as _;
+                loader
+                    .credentials_provider(SharedCredentialsProvider::new(provider))
+                    .identity_cache(IdentityCache::no_cache())
+            }
+        };
+        if let Some(name) = &settings.profile {
+            loader = loader.profile_name(name);
+        }
         Ok(Self {
             config: loader.load().await,
+            credentials,
             region: Region::new(region.as_ref()),
             profile: settings.profile.clone(),
             endpoint_url,
@@ -88,17 +118,31 @@ impl Session {
         &self.region
     }
 
+    /// Where EC2 is asked, for people: the region, and the endpoint where it is not AWS's own.
+    #[must_use]
+    pub fn place(&self, region: &Region) -> String {
+        match &self.endpoint_url {
+            Some(url) => format!("{region}, {url}"),
+            None => region.to_string(),
+        }
+    }
+
     /// A client for EC2.
     #[must_use]
     pub fn ec2(&self) -> aws_sdk_ec2::Client {
-        aws_sdk_ec2::Client::new(&self.config)
+        self.ec2_in(&self.region)
     }
 
     /// A client for EC2 in another region.
     #[must_use]
     pub fn ec2_in(&self, region: &Region) -> aws_sdk_ec2::Client {
-        let config = aws_sdk_ec2::config::Builder::from(&self.config)
+        let mut config = aws_sdk_ec2::config::Builder::from(&self.config)
             .region(SdkRegion::new(region.as_str().to_owned()));
+        if let Some(refusals) = self.refusals() {
+            config = config
+                .interceptor(refusals.clone())
+                .retry_classifier(refusals);
+        }
         aws_sdk_ec2::Client::from_conf(config.build())
     }
 
@@ -109,7 +153,19 @@ impl Session {
         if let Some(region) = region {
             config = config.region(SdkRegion::new(region.to_owned()));
         }
+        if let Some(refusals) = self.refusals() {
+            config = config
+                .interceptor(refusals.clone())
+                .retry_classifier(refusals);
+        }
         aws_sdk_dynamodb::Client::from_conf(config.build())
+    }
+
+    fn refusals(&self) -> Option<Refusals> {
+        match &self.credentials {
+            Access::OfWorkflow(_) => None,
+            Access::Renewed(renewed) => Some(Refusals(Arc::clone(renewed))),
+        }
     }
 
     /// The environment variables by which a build reaches AWS with the same credentials. Secret.
@@ -125,14 +181,13 @@ impl Session {
             }
             Diagnostic::new(format!("no AWS credentials: {detail}")).hint(places)
         };
-        let provider = self
-            .config
-            .credentials_provider()
-            .ok_or_else(|| missing("no source is set up".to_owned()))?;
-        let credentials = provider
-            .provide_credentials()
-            .await
-            .map_err(|error| missing(why_no_credentials(&error)))?;
+        let credentials = match &self.credentials {
+            Access::OfWorkflow(keys) => keys.clone(),
+            Access::Renewed(renewed) => renewed
+                .newest()
+                .await
+                .map_err(|error| missing(why_no_credentials(&error)))?,
+        };
         let reach = Reach {
             credentials: &credentials,
             profile: self.profile.as_deref(),
@@ -168,14 +223,9 @@ fn timeouts() -> TimeoutConfig {
         .build()
 }
 
-fn credentials(
-    loader: ConfigLoader,
-    settings: &SessionSettings,
-    region: &SdkRegion,
-    emulated: bool,
-) -> ConfigLoader {
+fn access(settings: &SessionSettings, region: &SdkRegion, emulated: bool) -> Access {
     if let Some(keys) = &settings.keys {
-        return loader.credentials_provider(Credentials::new(
+        return Access::OfWorkflow(Credentials::new(
             keys.access_key_id.clone(),
             keys.secret_access_key.clone(),
             keys.session_token.clone(),
@@ -183,27 +233,13 @@ fn credentials(
             "workflow_param.json",
         ));
     }
-    // A profile that assumes a role asks STS in this region.
-    let surroundings = ProviderConfig::without_region()
-        .with_region(Some(region.clone()))
-        .with_behavior_version(Some(BehaviorVersion::latest()));
-    let profile = ProfileFileCredentialsProvider::builder().configure(&surroundings);
-    // An emulator takes any keys: a profile that this host does not have is no reason to stop, and no instance gives out a role.
-    let environment = EnvironmentVariableCredentialsProvider::new();
-    match (&settings.profile, emulated) {
-        (None, false) => loader,
-        (None, true) => loader.credentials_provider(
-            CredentialsProviderChain::first_try("Environment", environment)
-                .or_else("Profile", profile.build()),
-        ),
-        (Some(name), false) => loader
-            .profile_name(name)
-            .credentials_provider(profile.profile_name(name).build()),
-        (Some(name), true) => loader.profile_name(name).credentials_provider(
-            CredentialsProviderChain::first_try("Profile", profile.profile_name(name).build())
-                .or_else("Environment", environment),
-        ),
-    }
+    let source = match (settings.profile.clone(), emulated) {
+        (None, false) => Source::Default,
+        (None, true) => Source::EnvironmentOrProfile,
+        (Some(name), false) => Source::Profile(name),
+        (Some(name), true) => Source::ProfileOrEnvironment(name),
+    };
+    Access::Renewed(Arc::new(Renewed::new(source, region.clone())))
 }
 
 async fn region(settings: &SessionSettings, emulated: bool) -> Option<SdkRegion> {

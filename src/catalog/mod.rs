@@ -9,6 +9,7 @@ pub mod name_pattern;
 pub mod tags;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -49,6 +50,18 @@ pub enum ImageState {
     Failed(String),
     /// Any other state that EC2 names (`deregistered`, `disabled`, `error`, `invalid`, `transient`).
     Other(String),
+}
+
+impl fmt::Display for ImageState {
+    /// In EC2's words: `available`, `failed: no space`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pending => f.write_str("pending"),
+            Self::Available => f.write_str("available"),
+            Self::Failed(reason) => write!(f, "failed: {reason}"),
+            Self::Other(state) => f.write_str(state),
+        }
+    }
 }
 
 impl ImageState {
@@ -97,6 +110,13 @@ pub trait ImageCatalog: Send + Sync {
 
     /// The image of this name among our own, in whatever state.
     async fn own_image_named(&self, name: &AmiName) -> Result<Option<Image>, CatalogError>;
+
+    /// The images of these names among our own, in whatever state, without `details`; a name that nobody holds is absent. One call per 200
+    /// names.
+    async fn own_images_named(
+        &self,
+        names: &[AmiName],
+    ) -> Result<BTreeMap<AmiName, Image>, CatalogError>;
 
     /// The newest available image whose name matches `pattern` (EC2's `*` and `?`) and that `owner` (account id or alias
     /// such as `amazon`) owns.

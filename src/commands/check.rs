@@ -7,6 +7,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use reconciler::aws::profiles::Profiles;
+use reconciler::aws::regions::{Judged, judge};
+use reconciler::config::Config;
 use reconciler::desired::hcl;
 use reconciler::desired::inputs::{StepContent, is_template};
 use reconciler::desired::jinja::Engine;
@@ -20,6 +23,7 @@ use reconciler::plan::selection::Selection;
 use reconciler::reconcile::cache::Kept;
 use reconciler::reconcile::checkout::{Checkout, Desired};
 use reconciler::secrets::OpenSecrets;
+use reconciler::source::discover::WORKFLOW_PARAM;
 use reconciler::source::trusted::Purpose;
 use reconciler::workflow::RootBase;
 use serde_json::{Value, json};
@@ -27,6 +31,41 @@ use serde_json::{Value, json};
 use super::open::{config, workflows_of};
 use super::{CommandError, print};
 use crate::cli::{CheckArgs, Output};
+
+/// What is wrong, and what is strange, about the region and the profile, as far as this host can tell without asking AWS.
+fn places_at_aws(
+    checkout: &Checkout,
+    region: Option<&String>,
+    config: &Config,
+    file: &str,
+) -> (Option<Diagnostic>, Vec<Diagnostic>) {
+    let (mut wrong, mut strange) = (None, Vec::new());
+    let in_file = |said: Diagnostic, is_workflows: bool| {
+        if is_workflows {
+            said.in_file(file)
+        } else {
+            said
+        }
+    };
+    match region.map(String::as_str).map(judge) {
+        None | Some(Judged::Known) => {}
+        Some(Judged::Unknown(said)) => {
+            strange.push(in_file(said, checkout.params.region.is_some()));
+        }
+        Some(Judged::Malformed(said)) => {
+            wrong = Some(in_file(said, checkout.params.region.is_some()));
+        }
+    }
+    let profile = checkout.params.profile.as_ref();
+    // Where it is built there may be one.
+    if let Some(name) = profile.or(config.aws.profile.as_ref())
+        && let Err(mut said) = Profiles::of_this_host().check(name)
+    {
+        said.message.push_str(" on this host");
+        strange.push(in_file(said, profile.is_some()));
+    }
+    (wrong, strange)
+}
 
 /// Prints every broken step of what is meant in full.
 pub(crate) fn print_broken(plan: &Plan, selection: Option<&Selection>) {
@@ -47,12 +86,15 @@ pub(crate) fn run(named: Option<&Path>, args: &CheckArgs) -> Result<ExitCode, Co
         for folder in &opened.folders {
             let checkout = Checkout::read(&opened.tree, folder, Kept::default())?
                 .with_local_exec(&opened.site.local_exec);
-            let region = checkout
-                .params
-                .region
-                .clone()
-                .or_else(|| config.aws.region.clone())
-                .unwrap_or_else(|| "us-east-1".to_owned());
+            let region = checkout.params.region.as_ref();
+            let region = region.or(config.aws.region.as_ref());
+            if config.aws.endpoint_url.is_none() {
+                let file = format!("{}/{WORKFLOW_PARAM}", folder.path);
+                let (wrong, strange) = places_at_aws(&checkout, region, &config, &file);
+                found.extend(wrong);
+                warnings.extend(strange);
+            }
+            let region = region.cloned().unwrap_or_else(|| "us-east-1".to_owned());
             steps += checkout.outlines.len() + checkout.broken.len();
             names.push(format!(
                 "{} ({} at {})",

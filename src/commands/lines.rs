@@ -10,8 +10,10 @@ use reconciler::source::{GitSource, GitTree};
 pub(crate) fn counts(source: &dyn GitSource, tree: &dyn GitTree, plan: &Plan) -> LineCounts {
     let mut counts = LineCounts::new();
     for step in &plan.steps {
-        let Decision::Build(build) = &step.decision else {
-            continue;
+        let reasons = match &step.decision {
+            Decision::Build(build) => &build.reasons,
+            Decision::TakeOver(taken) => &taken.reasons,
+            _ => continue,
         };
         let Some(built) = step
             .record
@@ -20,7 +22,7 @@ pub(crate) fn counts(source: &dyn GitSource, tree: &dyn GitTree, plan: &Plan) ->
         else {
             continue;
         };
-        let files = build.reasons.iter().filter_map(|reason| match reason {
+        let files = reasons.iter().filter_map(|reason| match reason {
             Reason::FileChanged {
                 path,
                 change: Change::Changed,

@@ -325,7 +325,10 @@ impl Tally {
         for step in plan.wanted(selection) {
             let to_do = matches!(
                 step.decision,
-                Decision::Build(_) | Decision::Update(_) | Decision::Building(_)
+                Decision::Build(_)
+                    | Decision::TakeOver(_)
+                    | Decision::Update(_)
+                    | Decision::Building(_)
             );
             if to_do {
                 self.done.remove(&place(step));
@@ -349,7 +352,7 @@ impl Tally {
                 if around.wants(&step.id)
                     && matches!(
                         step.decision,
-                        Decision::Broken(_) | Decision::AwaitingManual(_)
+                        Decision::Broken(_) | Decision::AwaitingManual(_) | Decision::NameTaken(_)
                     ) =>
             {
                 let place = (plan.workflow_id.clone(), step.id.clone());

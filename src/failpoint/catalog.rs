@@ -31,6 +31,13 @@ impl ImageCatalog for Failing {
         self.0.own_image_named(name).await
     }
 
+    async fn own_images_named(
+        &self,
+        names: &[AmiName],
+    ) -> Result<BTreeMap<AmiName, Image>, CatalogError> {
+        self.0.own_images_named(names).await
+    }
+
     async fn newest_image(
         &self,
         pattern: &str,

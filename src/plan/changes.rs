@@ -56,6 +56,7 @@ fn is_troubled(decision: &Decision) -> bool {
             | Decision::Quarantined(_)
             | Decision::BackingOff { .. }
             | Decision::AwaitingManual(_)
+            | Decision::NameTaken(_)
             | Decision::Unverified
     )
 }
@@ -76,6 +77,7 @@ mod tests {
             decision,
             desired: None,
             record: None,
+            unasked: Vec::new(),
         };
         Plan {
             workflow_id: WorkflowId::new("w"),

@@ -11,6 +11,7 @@ use crate::desired::step::SourceImage;
 use crate::diagnostic::Diagnostic;
 use crate::ids::{AmiId, AmiName, BuildId, StepId};
 use crate::inventory::journal::Failure;
+use crate::plan::names::Hindrance;
 
 /// What is to be done about one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,10 @@ pub enum Decision {
     InSync,
     /// An image is to be built.
     Build(Build),
+    /// The image that git wants exists, from an earlier build: it is recorded anew.
+    TakeOver(TakeOver),
+    /// An image is to be built, and its name is held by one that cannot be taken for it: a person decides.
+    NameTaken(NameTaken),
     /// The image stays; its tags, its record, or both are brought up to date.
     Update(Update),
     /// A build of it runs.
@@ -53,6 +58,36 @@ pub struct Build {
     pub reasons: Vec<Reason>,
     /// What it starts from.
     pub source: BuildSource,
+}
+
+/// An image to take over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakeOver {
+    /// Why the recorded one is not what git says; at least one.
+    pub reasons: Vec<Reason>,
+    /// What it was built from.
+    pub source: SourceImage,
+    /// The desired state, which it fulfils.
+    pub fingerprint: Fingerprint,
+    /// The image.
+    pub image: AmiId,
+    /// Its name.
+    pub ami_name: AmiName,
+    /// Whether it can be used; none is built on before it can.
+    pub ready: bool,
+    /// How many tries at this fingerprint have failed.
+    pub attempt: u32,
+}
+
+/// A name that a build cannot have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameTaken {
+    /// The name.
+    pub ami_name: AmiName,
+    /// The image that has it.
+    pub image: AmiId,
+    /// Why that image is not taken over.
+    pub why: Hindrance,
 }
 
 /// What a build starts from.

@@ -74,6 +74,27 @@ fn step_json(step: &PlannedStep, around: &Context<'_>) -> Value {
                 }
             }
         }
+        Decision::TakeOver(taken) => {
+            fields.insert("reasons".into(), json!(taken.reasons));
+            let texts = taken.reasons.iter();
+            fields.insert(
+                "reason_texts".into(),
+                texts
+                    .map(|reason| reason_words(step, reason, around.lines))
+                    .collect(),
+            );
+            fields.insert("source_ami".into(), json!(taken.source.id));
+            fields.insert(
+                "takes_over".into(),
+                json!({ "ami_id": taken.image, "ami_name": taken.ami_name, "ready": taken.ready }),
+            );
+        }
+        Decision::NameTaken(taken) => {
+            fields.insert(
+                "taken_by".into(),
+                json!({ "ami_id": taken.image, "ami_name": taken.ami_name }),
+            );
+        }
         Decision::Update(update) => {
             if let Some(tags) = &update.tags {
                 fields.insert(

@@ -5,6 +5,7 @@
 pub mod changes;
 pub mod decision;
 pub mod json;
+pub mod names;
 pub mod outcome;
 pub mod planner;
 pub mod progress;
@@ -81,6 +82,13 @@ impl Plan {
         self.steps
             .iter()
             .filter(|step| matches!(step.decision, Decision::Build(_)))
+    }
+
+    /// Steps whose image exists already, from an earlier build.
+    pub fn to_take_over(&self) -> impl Iterator<Item = &PlannedStep> {
+        self.steps
+            .iter()
+            .filter(|step| matches!(step.decision, Decision::TakeOver(_)))
     }
 
     /// The steps that are meant.

@@ -24,11 +24,14 @@ pub fn left(step: &PlannedStep, selection: Option<&Selection>) -> Left {
             Left::APersonsPart
         }
         Decision::InSync | Decision::Suspended => Left::Nothing,
-        Decision::AwaitingManual(_) | Decision::Unverified => Left::APersonsPart,
+        Decision::AwaitingManual(_) | Decision::Unverified | Decision::NameTaken(_) => {
+            Left::APersonsPart
+        }
         Decision::Blocked(blocked) if blocked.root.waits_for_a_person => Left::APersonsPart,
         // What a command has not built although it could is what it has given up.
         Decision::Blocked(_)
         | Decision::Build(_)
+        | Decision::TakeOver(_)
         | Decision::Update(_)
         | Decision::Building(_)
         | Decision::BackingOff { .. }
@@ -61,6 +64,7 @@ mod tests {
             decision,
             desired: None,
             record: None,
+            unasked: Vec::new(),
         }
     }
 

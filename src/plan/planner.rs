@@ -18,8 +18,9 @@ use crate::ids::{AmiId, AmiName, BuildId, StepId, WorkflowId};
 use crate::inventory::journal::{Attempt, Failure, FailureClass, Progress};
 use crate::inventory::record::{Built, RecordHead};
 use crate::plan::decision::{
-    Blocked, Build, BuildSource, Building, Decision, Obstacle, Reason, Update,
+    Blocked, Build, BuildSource, Building, Decision, NameTaken, Obstacle, Reason, TakeOver, Update,
 };
+use crate::plan::names::{Holder, MOST_NAMES, Names};
 use crate::plan::reasons::reasons;
 use crate::plan::repeats::is_of_a_wrong_clock;
 
@@ -67,6 +68,9 @@ pub trait Desires {
         rebuild: u32,
     ) -> Result<AmiName, Diagnostic>;
 
+    /// What an image of a build that was given up lacks of what the step asks for once an image exists; none if it is whole.
+    fn lacks(&mut self, step: &Outline, source: &SourceImage, image: &Image) -> Option<String>;
+
     /// Which rebuild of the fingerprint a recorded name is.
     fn rebuild_of(
         &mut self,
@@ -103,6 +107,8 @@ pub struct Observation<'a> {
     pub tried: Option<&'a BTreeSet<BuildId>>,
     /// Steps that were built from these inputs more than once already, with the time before which that is not done again.
     pub held: &'a HashMap<StepId, Failure>,
+    /// Who holds the names that builds want, as far as EC2 was asked.
+    pub names: &'a Names,
     /// Now.
     pub now: Timestamp,
 }
@@ -122,6 +128,8 @@ pub struct PlannedStep {
     pub desired: Option<Fingerprint>,
     /// What is recorded.
     pub record: Option<Arc<RecordHead>>,
+    /// Names that the decision hangs on and that EC2 was not asked for.
+    pub unasked: Vec<AmiName>,
 }
 
 /// What a step's children stand on.
@@ -149,6 +157,7 @@ pub fn decide(seen: &Observation<'_>, desires: &mut dyn Desires) -> Vec<PlannedS
             step,
             record: seen.records.get(&step.id).map(Arc::as_ref),
             desires,
+            unasked: Vec::new(),
         };
         let (decision, desired) = one.decide(&source);
         standing.insert(&step.id, one.standing(&decision));
@@ -159,6 +168,7 @@ pub fn decide(seen: &Observation<'_>, desires: &mut dyn Desires) -> Vec<PlannedS
             decision,
             desired,
             record: seen.records.get(&step.id).cloned(),
+            unasked: one.unasked,
         });
     }
     planned.extend(seen.broken.iter().map(|(id, why)| PlannedStep {
@@ -168,6 +178,7 @@ pub fn decide(seen: &Observation<'_>, desires: &mut dyn Desires) -> Vec<PlannedS
         decision: Decision::Broken(why.clone()),
         desired: None,
         record: seen.records.get(id).cloned(),
+        unasked: Vec::new(),
     }));
     planned
 }
@@ -177,6 +188,7 @@ struct Step<'a, 'b> {
     step: &'a Outline,
     record: Option<&'a RecordHead>,
     desires: &'b mut dyn Desires,
+    unasked: Vec<AmiName>,
 }
 
 impl Step<'_, '_> {
@@ -364,52 +376,123 @@ impl Step<'_, '_> {
             return Decision::Broken(vec![why.clone()]);
         }
         let mut attempt = 0;
+        let mut waits = None;
         if let Some(last) = self.seen.attempts.get(&self.step.id)
             && last.intent.fingerprint == fingerprint
             && let Progress::Failed(failure) = &last.progress
         {
             attempt = last.intent.attempt + 1;
             let now = self.seen.now;
-            let waits = failure
+            let is_early = failure
                 .retry_at
                 .is_none_or(|at| at > now && !is_of_a_wrong_clock(last.updated_at, now));
             if let Some(asked) = &last.retry_requested {
                 let by = asked.by.clone();
                 reasons.insert(0, Reason::RetryRequested { by });
-            } else if waits && !self.forced() && !self.may_be_mended(last, failure) {
-                let failure = failure.clone();
-                return match (failure.class, failure.retry_at) {
-                    (FailureClass::Step, _) | (_, None) => Decision::Quarantined(failure),
-                    (_, Some(until)) => Decision::BackingOff {
-                        until,
-                        failure,
-                        repeats: false,
-                    },
-                };
+            } else if is_early && !self.forced() && !self.may_be_mended(last, failure) {
+                waits = Some(put_off(failure.clone()));
             }
         }
-        if let Some(failure) = self.seen.held.get(&self.step.id)
+        if waits.is_none()
+            && let Some(failure) = self.seen.held.get(&self.step.id)
             && let Some(until) = failure.retry_at.filter(|at| *at > self.seen.now)
             && !self.forced()
         {
             let failure = failure.clone();
-            return Decision::BackingOff {
+            waits = Some(Decision::BackingOff {
                 until,
                 failure,
                 repeats: true,
-            };
+            });
         }
-        match self.desires.ami_name(self.step, &fingerprint, rebuild) {
-            Err(why) => Decision::Broken(vec![why]),
-            Ok(ami_name) => {
-                let source = BuildSource::Known {
-                    source: source.clone(),
-                    fingerprint,
-                    ami_name,
-                    attempt,
-                };
-                Decision::Build(Build { reasons, source })
+        // What failed by itself, or was ended by a person, is not looked for.
+        if let Some(quarantined @ Decision::Quarantined(_)) = waits {
+            return quarantined;
+        }
+        let wanted = Wanted {
+            source,
+            fingerprint,
+            reasons,
+            attempt,
+        };
+        let named = self.named(wanted, rebuild);
+        match (named, waits) {
+            (Decision::Build(_), Some(waits)) => waits,
+            (named, _) => named,
+        }
+    }
+
+    /// What comes of the wish for an image by who holds its name. One that is built anew on purpose, because a person asks or the last one
+    /// cannot be used, goes on to the next name that is free.
+    fn named(&mut self, wanted: Wanted<'_>, rebuild: u32) -> Decision {
+        let Wanted {
+            source,
+            fingerprint,
+            reasons,
+            attempt,
+        } = wanted;
+        let seen = self.seen;
+        // What the last try left may hold the name until it is removed.
+        let settled = seen
+            .attempts
+            .get(&self.step.id)
+            .is_none_or(Attempt::is_settled);
+        for number in rebuild..rebuild.saturating_add(MOST_NAMES) {
+            let ami_name = match self.desires.ami_name(self.step, &fingerprint, number) {
+                Ok(name) => name,
+                Err(why) => return Decision::Broken(vec![why]),
+            };
+            match seen.names.holder(&ami_name, &fingerprint) {
+                Holder::Unknown => self.unasked.push(ami_name.clone()),
+                Holder::Wanted { image, ready, lost }
+                    if settled && !self.forced() && !(lost && self.is_part(source, &ami_name)) =>
+                {
+                    return Decision::TakeOver(TakeOver {
+                        reasons,
+                        source: source.clone(),
+                        fingerprint,
+                        image,
+                        ami_name,
+                        ready,
+                        attempt,
+                    });
+                }
+                Holder::Wanted { .. } | Holder::Other { .. }
+                    if settled && (self.forced() || number > 0) =>
+                {
+                    continue;
+                }
+                Holder::Other { image, why } if settled => {
+                    return Decision::NameTaken(NameTaken {
+                        ami_name,
+                        image,
+                        why,
+                    });
+                }
+                Holder::Nobody | Holder::Wanted { .. } | Holder::Other { .. } => {}
             }
+            let source = BuildSource::Known {
+                source: source.clone(),
+                fingerprint,
+                ami_name,
+                attempt,
+            };
+            return Decision::Build(Build { reasons, source });
+        }
+        Decision::Broken(vec![
+            Diagnostic::new(format!(
+                "{MOST_NAMES} images hold the names that the next image of {} could get",
+                self.step.id
+            ))
+            .hint("deregister those that nobody needs"),
+        ])
+    }
+
+    /// Whether the image of a name, which a build that was given up has made, lacks something.
+    fn is_part(&mut self, source: &SourceImage, name: &AmiName) -> bool {
+        match self.seen.names.asked.get(name) {
+            Some(Some(image)) => self.desires.lacks(self.step, source, image).is_some(),
+            _ => false,
         }
     }
 
@@ -431,7 +514,14 @@ impl Step<'_, '_> {
             (Decision::InSync | Decision::Update(_) | Decision::Suspended, Some(image)) => {
                 Standing::Settled(image)
             }
-            (Decision::Build(_) | Decision::Building(_), _) => Standing::WillChange,
+            (Decision::TakeOver(taken), _) if taken.ready => Standing::Settled(SourceImage {
+                id: taken.image.clone(),
+                name: taken.ami_name.clone(),
+            }),
+            (Decision::Build(_) | Decision::Building(_) | Decision::TakeOver(_), _) => {
+                Standing::WillChange
+            }
+            (Decision::NameTaken(_), _) => waits("name-taken", "cannot have the name of its image"),
             (Decision::Suspended, None) => waits("suspended", "is suspended and has no image"),
             (Decision::Blocked(blocked), _) => Standing::InTheWay(blocked.root.clone()),
             (Decision::AwaitingManual(_), _) => {
@@ -455,6 +545,26 @@ fn obstacle(step: &StepId, state: &'static str, why: &'static str) -> Obstacle {
         state,
         why,
         waits_for_a_person: false,
+    }
+}
+
+/// An image that is wanted.
+struct Wanted<'a> {
+    source: &'a SourceImage,
+    fingerprint: Fingerprint,
+    reasons: Vec<Reason>,
+    attempt: u32,
+}
+
+/// What a failure comes to whose time has not come.
+fn put_off(failure: Failure) -> Decision {
+    match (failure.class, failure.retry_at) {
+        (FailureClass::Step, _) | (_, None) => Decision::Quarantined(failure),
+        (_, Some(until)) => Decision::BackingOff {
+            until,
+            failure,
+            repeats: false,
+        },
     }
 }
 

@@ -90,6 +90,7 @@ mod tests {
             decision: Decision::InSync,
             desired: None,
             record: None,
+            unasked: Vec::new(),
         };
         parents.iter().map(of).collect()
     }

@@ -37,9 +37,21 @@ pub fn source_of(plan: &Plan, id: &StepId) -> ShownSource {
             ..known(source.clone())
         };
     }
+    if let Some(Decision::TakeOver(taken)) = step_itself.map(|step| &step.decision) {
+        return ShownSource {
+            next_name: Some(taken.ami_name.clone()),
+            ..known(taken.source.clone())
+        };
+    }
     let Some(parent) = step_itself.and_then(|step| step.parent.as_ref()) else {
         return known(plan.root_base.clone());
     };
+    if let Some(Decision::TakeOver(taken)) = step(parent).map(|step| &step.decision) {
+        return known(SourceImage {
+            id: taken.image.clone(),
+            name: taken.ami_name.clone(),
+        });
+    }
     match step(parent).and_then(|step| step.record.as_ref()) {
         Some(record) => known(SourceImage {
             id: record.ami_id.clone(),

@@ -19,8 +19,8 @@ pub fn style(decision: &Decision) -> Style {
     let colour = match decision {
         Decision::InSync => AnsiColor::Green,
         Decision::Build(_) | Decision::Building(_) => AnsiColor::Yellow,
-        Decision::Update(_) => AnsiColor::Cyan,
-        Decision::Quarantined(_) | Decision::Broken(_) => AnsiColor::Red,
+        Decision::Update(_) | Decision::TakeOver(_) => AnsiColor::Cyan,
+        Decision::Quarantined(_) | Decision::Broken(_) | Decision::NameTaken(_) => AnsiColor::Red,
         Decision::Blocked(_)
         | Decision::AwaitingManual(_)
         | Decision::BackingOff { .. }

@@ -8,7 +8,10 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::ids::StepId;
 use crate::inventory::journal::{Failure, FailureClass};
-use crate::plan::decision::{Build, BuildSource, Building, Change, Decision, Reason, Update};
+use crate::plan::decision::{
+    Build, BuildSource, Building, Change, Decision, NameTaken, Reason, TakeOver, Update,
+};
+use crate::plan::names::Hindrance;
 use crate::plan::planner::PlannedStep;
 use crate::plan::progress::Progress;
 use crate::plan::selection::Selection;
@@ -58,6 +61,8 @@ pub fn state(decision: &Decision) -> &'static str {
     match decision {
         Decision::InSync => "in-sync",
         Decision::Build(_) => "build",
+        Decision::TakeOver(_) => "take-over",
+        Decision::NameTaken(_) => "name-taken",
         Decision::Update(update) if update.tags.is_some() => "retag",
         Decision::Update(_) => "rerecord",
         Decision::Building(_) => "building",
@@ -79,9 +84,10 @@ pub fn mark(step: &PlannedStep) -> char {
         Decision::Build(_) if step.record.is_none() => '+',
         Decision::Build(_) => '~',
         Decision::Update(_) => '*',
+        Decision::TakeOver(_) => '<',
         Decision::Building(_) => '>',
         Decision::Blocked(_) | Decision::AwaitingManual(_) | Decision::BackingOff { .. } => '.',
-        Decision::Quarantined(_) | Decision::Broken(_) => '!',
+        Decision::Quarantined(_) | Decision::Broken(_) | Decision::NameTaken(_) => '!',
         Decision::Suspended => '|',
         Decision::Unverified => '?',
     }
@@ -99,6 +105,8 @@ fn decided(step: &PlannedStep, around: &Context<'_>) -> String {
     match &step.decision {
         Decision::InSync => "in sync".to_owned(),
         Decision::Build(build) => build_sentence(step, build, lines),
+        Decision::TakeOver(taken) => take_over_sentence(step, taken, lines),
+        Decision::NameTaken(taken) => name_taken_sentence(step, taken),
         Decision::Update(update) => update_sentence(update),
         Decision::Building(building) => building_sentence(step, building, around),
         Decision::Blocked(blocked) => {
@@ -260,13 +268,15 @@ pub fn padded(text: &str, width: usize) -> String {
 }
 
 /// Every state with what is said where steps are counted, in the order in which that is said.
-const COUNTED: [(&str, &str); 13] = [
+const COUNTED: [(&str, &str); 15] = [
     ("build", "to build"),
+    ("take-over", "to take over"),
     ("building", "building"),
     ("retag", "to update"),
     ("rerecord", "to update"),
     ("backing-off", "backing off"),
     ("quarantined", "quarantined"),
+    ("name-taken", "without a name"),
     ("broken", "broken"),
     ("blocked", "blocked"),
     ("awaiting-manual", "awaiting a person"),
@@ -321,6 +331,34 @@ fn build_sentence(step: &PlannedStep, build: &Build, lines: Option<&LineCounts>)
             format!("{verb}: {reasons} (after {parent})")
         }
         _ => format!("{verb}: {reasons}"),
+    }
+}
+
+fn take_over_sentence(step: &PlannedStep, taken: &TakeOver, lines: Option<&LineCounts>) -> String {
+    let waits = if taken.ready {
+        ""
+    } else {
+        ", once it is ready"
+    };
+    format!(
+        "take over {} of an earlier build{waits}: {}",
+        taken.image,
+        reason_list(step, &taken.reasons, lines)
+    )
+}
+
+fn name_taken_sentence(step: &PlannedStep, taken: &NameTaken) -> String {
+    let (image, name, id) = (&taken.image, &taken.ami_name, &step.id);
+    match &taken.why {
+        Hindrance::Disabled => format!(
+            "its image {image} of an earlier build is disabled: enable it at EC2 (`aws ec2 enable-image --image-id {image}`), or build another with `reconciler apply --rebuild {id}`"
+        ),
+        Hindrance::Unusable(state) => format!(
+            "the name {name} is taken by {image}, which cannot be used ({state}): deregister it, or build under another name with `reconciler apply --rebuild {id}`"
+        ),
+        Hindrance::OfAnother => format!(
+            "the name {name} is taken by {image}, which was not made for this fingerprint: deregister it, or build under another name with `reconciler apply --rebuild {id}`"
+        ),
     }
 }
 

@@ -6,10 +6,12 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
+use crate::build::verdict::lacks;
+use crate::catalog::Image;
 use crate::desired::ami_name::NameParts;
 use crate::desired::components::{Components, Fingerprint};
 use crate::desired::digest::{Digest, Encoder};
-use crate::desired::hcl::LocalExec;
+use crate::desired::hcl::{Afterwards, LocalExec};
 use crate::desired::inputs::{StepContent, value_digest};
 use crate::desired::jinja::Engine;
 use crate::desired::step::{Desire, DesiredStep, SourceImage};
@@ -659,6 +661,16 @@ impl Desires for Desired<'_> {
         rebuild: u32,
     ) -> Result<AmiName, Diagnostic> {
         self.names(&step.id).with_fingerprint(fingerprint, rebuild)
+    }
+
+    fn lacks(&mut self, step: &Outline, source: &SourceImage, image: &Image) -> Option<String> {
+        let content = self.loaded(&step.id).ok()?.content();
+        let rendered = self.desire().render(content, source, image.name.as_str());
+        match rendered {
+            // What it is compared with is kept nowhere.
+            Ok(rendered) => lacks(image, &Afterwards::of(&rendered, |_| false)),
+            Err(why) => Some(why.one_line()),
+        }
     }
 
     fn rebuild_of(

@@ -84,6 +84,9 @@ impl PassError {
             }
             Self::Inventory(InventoryError::Schema { .. }) => Diagnostic::new(self.to_string())
                 .hint("docs/inventory.md describes what is expected; name another place under `inventory` in the configuration"),
+            Self::Catalog(CatalogError::Unavailable { .. }) => Diagnostic::new(self.to_string()).hint(
+                "look at the network, the region and `aws.endpoint_url`; `plan --offline` and `status --offline` do without EC2",
+            ),
             other => Diagnostic::new(other.to_string()),
         }
     }

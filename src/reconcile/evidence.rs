@@ -233,13 +233,19 @@ pub(super) async fn is_of_a_lost_build(
         return Ok(false);
     }
     let beats = ports.inventory.beats(workflow).await?;
-    Ok(beats.iter().any(|beat| {
-        matches!(&beat.sign, Sign::GivenUp { ami_name, .. } if ami_name == name)
-            && beat
-                .build_id
-                .made_at()
-                .is_some_and(|began| is_no_older(image, began))
-    }))
+    Ok(was_made_by_a_lost_build(&beats, name, image))
+}
+
+/// The same by the signs of life that were read already.
+pub(super) fn was_made_by_a_lost_build(beats: &[Beat], name: &AmiName, image: &Image) -> bool {
+    !image.tags.contains_key("reconciler:build-id")
+        && beats.iter().any(|beat| {
+            matches!(&beat.sign, Sign::GivenUp { ami_name, .. } if ami_name == name)
+                && beat
+                    .build_id
+                    .made_at()
+                    .is_some_and(|began| is_no_older(image, began))
+        })
 }
 
 /// One who waits for a build of another host acts on nothing but the lease, so it looks whether it has it.

@@ -65,6 +65,13 @@ impl ImageCatalog for GuardedCatalog {
         self.inner.own_image_named(name).await
     }
 
+    async fn own_images_named(
+        &self,
+        names: &[AmiName],
+    ) -> Result<BTreeMap<AmiName, Image>, CatalogError> {
+        self.inner.own_images_named(names).await
+    }
+
     async fn newest_image(
         &self,
         pattern: &str,

@@ -15,17 +15,19 @@ use crate::desired::components::Fingerprint;
 use crate::desired::jinja::Engine;
 use crate::desired::step::SourceImage;
 use crate::diagnostic::Diagnostic;
-use crate::ids::{AmiId, BuildId, Revision, StepId, WorkflowId};
-use crate::inventory::journal::Attempt;
+use crate::ids::{AmiId, AmiName, BuildId, Revision, StepId, WorkflowId};
+use crate::inventory::journal::{Attempt, Failure};
 use crate::inventory::record::RecordHead;
 use crate::inventory::{Heads, Inventory, InventoryError};
 use crate::plan::decision::{Build, BuildSource, Decision, Reason};
+use crate::plan::names::Names;
 use crate::plan::planner::{Desires as _, Observation, Outline, PlannedStep, decide};
 use crate::plan::repeats::{self, Wanted};
 use crate::plan::{Orphan, Plan};
 use crate::reconcile::cache::Kept;
 use crate::reconcile::checkout::{Checkout, Desired};
 use crate::reconcile::error::PassError;
+use crate::reconcile::evidence::was_made_by_a_lost_build;
 use crate::reconcile::ports::Ports;
 use crate::secrets::OpenSecrets;
 use crate::workflow::RootBase;
@@ -170,23 +172,40 @@ pub async fn look(
         let sound = outlines.filter(|step| !broken.contains_key(&step.id));
         Cow::Owned(sound.cloned().collect())
     };
-    let free = HashMap::new();
-    let seen = Observation {
-        workflow_id: workflow,
-        steps: &sound,
-        broken: &broken,
-        root_base: &base.image,
-        base_unusable: base.unusable.as_ref(),
-        aws_tags: &checkout.params.aws_tags,
-        records: &records,
-        images: images.as_ref(),
-        attempts: &attempts,
-        forced: request.forced,
-        tried: request.tried,
-        held: &free,
-        now: request.now,
+    let (free, mut names) = (HashMap::new(), Names::default());
+    let plan = |names: &Names, held: &HashMap<StepId, Failure>, desires: &mut Desired<'_>| {
+        let seen = Observation {
+            workflow_id: workflow,
+            steps: &sound,
+            broken: &broken,
+            root_base: &base.image,
+            base_unusable: base.unusable.as_ref(),
+            aws_tags: &checkout.params.aws_tags,
+            records: &records,
+            images: images.as_ref(),
+            attempts: &attempts,
+            forced: request.forced,
+            tried: request.tried,
+            held,
+            names,
+            now: request.now,
+        };
+        decide(&seen, desires)
     };
-    let mut steps = decide(&seen, &mut desires);
+    let mut steps = plan(&names, &free, &mut desires);
+    // What an image's name hangs on may be an image that is found by its name: level by level, and nothing where nothing is to be built.
+    while let Some(catalog) = catalog
+        && ask_for_names(
+            catalog,
+            ports.inventory.as_ref(),
+            workflow,
+            &steps,
+            &mut names,
+        )
+        .await?
+    {
+        steps = plan(&names, &free, &mut desires);
+    }
     // Why a step differs stands on its record, which is long: read for those that differ only, and then decided with it.
     for step in steps.iter().filter(|step| wants_components(step)) {
         if let Some(components) = ports
@@ -225,11 +244,7 @@ pub async fn look(
         }
     }
     if !desires.recorded.is_empty() || !held.is_empty() {
-        let seen = Observation {
-            held: &held,
-            ..seen
-        };
-        steps = decide(&seen, &mut desires);
+        steps = plan(&names, &held, &mut desires);
     }
     let to_keep = desires.to_keep();
     let orphans = orphans(&steps, &records);
@@ -320,9 +335,43 @@ async fn search(
     }))
 }
 
+/// Asks EC2 who holds the names that decisions hang on. False if there is none that was not asked for.
+async fn ask_for_names(
+    catalog: &dyn ImageCatalog,
+    inventory: &dyn Inventory,
+    workflow: &WorkflowId,
+    steps: &[PlannedStep],
+    names: &mut Names,
+) -> Result<bool, PassError> {
+    let unasked: BTreeSet<&AmiName> = steps.iter().flat_map(|step| &step.unasked).collect();
+    if unasked.is_empty() {
+        return Ok(false);
+    }
+    let unasked: Vec<AmiName> = unasked.into_iter().cloned().collect();
+    let mut found = catalog.own_images_named(&unasked).await?;
+    // An image that nobody has tagged may be of a build that was given up.
+    let untagged = |image: &&Image| !image.tags.contains_key("reconciler:fingerprint");
+    if found.values().any(|image| untagged(&image)) {
+        let beats = inventory.beats(workflow).await?;
+        let lost = found
+            .values()
+            .filter(untagged)
+            .filter(|image| was_made_by_a_lost_build(&beats, &image.name, image));
+        names
+            .of_lost_builds
+            .extend(lost.map(|image| image.id.clone()));
+    }
+    for name in unasked {
+        let image = found.remove(&name);
+        names.asked.insert(name, image);
+    }
+    Ok(true)
+}
+
 fn wants_components(step: &PlannedStep) -> bool {
     let reasons = match &step.decision {
         Decision::Build(build) => &build.reasons,
+        Decision::TakeOver(taken) => &taken.reasons,
         Decision::AwaitingManual(reasons) => reasons,
         _ => return false,
     };

@@ -6,8 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::aws::budget::CallBudget;
-use crate::aws::session::{PackerEnvironment, Session, SessionSettings, StaticKeys};
+use crate::aws::session::{PackerEnvironment, Session, SessionSettings};
 use crate::build::ImageBuilder;
 use crate::build::packer::{HeartbeatSettings, PackerBuilder, PackerSettings};
 use crate::build::supervisor::files::InventoryPlace;
@@ -67,7 +66,9 @@ impl Ports {
     pub fn in_region(&self, region: &Region) -> Self {
         match &self.access {
             Some(access) if self.region != *region => Self {
-                catalog: Some(Arc::new(Ec2Catalog::new(access.session.ec2_in(region)))),
+                catalog: Some(Arc::new(
+                    Ec2Catalog::new(access.session.ec2_in(region)).at(access.session.place(region)),
+                )),
                 region: region.clone(),
                 ..self.clone()
             },
@@ -101,17 +102,7 @@ pub async fn connect(
                 .in_file(config.state_dir.display().to_string())
         })?;
     }
-    let settings = SessionSettings {
-        profile: params
-            .profile
-            .clone()
-            .or_else(|| config.aws.profile.clone()),
-        region: params.region.clone(),
-        default_region: config.aws.region.clone(),
-        endpoint_url: config.aws.endpoint_url.clone(),
-        keys: static_keys(params),
-        budget: Some(CallBudget::of_process(config.aws.max_calls_per_second)),
-    };
+    let settings = SessionSettings::of_workflow(params, &config.aws);
     if usage == Use::LookOffline
         && let InventoryConfig::Sqlite { path } = &config.inventory
     {
@@ -138,7 +129,9 @@ pub async fn connect(
     let builder = PackerBuilder::new(settings.clone());
     let catalog: Option<Arc<dyn ImageCatalog>> = match usage {
         Use::LookOffline => None,
-        Use::Look | Use::Ask | Use::Act => Some(Arc::new(Ec2Catalog::new(session.ec2()))),
+        Use::Look | Use::Ask | Use::Act => Some(Arc::new(
+            Ec2Catalog::new(session.ec2()).at(session.place(session.region())),
+        )),
     };
     Ok(failpoint::within(Ports {
         inventory,
@@ -221,20 +214,5 @@ fn open_inventory(
             table.clone(),
             *create,
         )),
-    })
-}
-
-fn static_keys(params: &WorkflowParams) -> Option<StaticKeys> {
-    let text = |key: &str| {
-        params
-            .values
-            .get(key)
-            .and_then(|value| value.as_str())
-            .map(str::to_owned)
-    };
-    Some(StaticKeys {
-        access_key_id: text("aws_access_key_id")?,
-        secret_access_key: text("aws_secret_access_key")?,
-        session_token: text("aws_session_token"),
     })
 }

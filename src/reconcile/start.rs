@@ -9,13 +9,15 @@ use crate::build::verdict::lacks;
 use crate::build::{BuildJob, JobSecrets, LaidFile, RunningBuild, Sighting};
 use crate::catalog::{Image, ImageState, Leftovers};
 use crate::config::Config;
+use crate::desired::components::Fingerprint;
 use crate::desired::hcl::{self, Afterwards};
 use crate::desired::inputs::{sort_files, value_digest};
+use crate::desired::step::{DesiredStep, SourceImage};
 use crate::diagnostic::Diagnostic;
 use crate::ids::{AmiName, BuildId, StepId};
 use crate::inventory::journal::{Attempt, BuildEvent, FailureClass, Intent, Promise, Stage};
 use crate::inventory::{Fence, Write};
-use crate::plan::decision::{Build, BuildSource};
+use crate::plan::decision::{Build, BuildSource, TakeOver};
 use crate::reconcile::checkout::{Desired, LoadedStep, metadata};
 use crate::reconcile::entries::append;
 use crate::reconcile::error::PassError;
@@ -35,6 +37,8 @@ pub enum Started {
     Exists(Box<Attempt>, Box<Image>),
     /// It could not be started; the journal says why.
     Failed(Box<Attempt>),
+    /// What the plan saw at EC2 is another by now: it is to be planned again.
+    Changed,
     /// There was nothing to start.
     Nothing,
 }
@@ -57,11 +61,10 @@ pub async fn start(
     else {
         return Ok(Started::Nothing);
     };
-    let loaded = desired.loaded(step)?;
-    let state = desired.state(step, source)?;
-    if state.fingerprint != *fingerprint {
+    let Some(state) = still_wanted(desired, step, source, fingerprint)? else {
         return Ok(Started::Nothing);
-    }
+    };
+    let loaded = desired.loaded(step)?;
     let rendered = desired
         .desire()
         .render(loaded.content(), source, ami_name.as_str())?;
@@ -70,74 +73,29 @@ pub async fn start(
         Some(catalog) => catalog.own_image_named(ami_name).await?,
         None => None,
     };
-    let lost = match &existing {
-        Some(image) => {
-            let workflow = &desired.checkout.params.workflow_id;
-            is_of_a_lost_build(ports, workflow, ami_name, image).await?
-        }
-        None => false,
-    };
     let timeout = loaded
         .step
         .switches
         .timeout
         .unwrap_or(config.packer.timeout);
-    let metadata = metadata(&loaded.step);
-    let intent = Intent {
-        fingerprint: *fingerprint,
-        ami_name: ami_name.clone(),
-        revision: desired.checkout.revision.clone(),
-        source_ami: source.id.clone(),
-        region: ports.region.clone(),
-        host: host_name(),
-        prepared_by: own_mark_with(&config.state_dir),
-        deadline: Timestamp::now() + timeout + config.packer.grace + Duration::from_mins(1),
-        fence: fence.token,
+    let wanted = Wanted {
+        source,
+        ami_name,
         attempt: *attempt,
-        promise: Some(Box::new(Promise {
-            source_ami_name: source.name.clone(),
-            root_base_ami_id: desired.root_base.id.clone(),
-            root_base_ami_name: desired.root_base.name.clone(),
-            components: state.components,
-            aws_tags: desired.checkout.params.aws_tags.clone(),
-            metadata_digest: value_digest(&metadata),
-            metadata: metadata.to_string(),
-        })),
-        afterwards: Afterwards::of(&rendered, |text| ports.redactor.text(text) != text),
+        timeout,
     };
-    let mut attempt = write_intent(ports, desired, step, intent, fence).await?;
-    if let (Some(image), true) = (&existing, lost)
-        && image.state == ImageState::Available
-        && let Some(cause) = lacks(image, &attempt.intent.afterwards)
-    {
-        let leftovers = Leftovers {
-            images: vec![image.id.clone()],
-            snapshots: image.snapshots.clone(),
-            ..Leftovers::default()
-        };
-        catalog(ports)?.clean(&leftovers).await?;
-        let class = FailureClass::Transient;
-        fail(config, ports, &mut attempt, fence, class, cause, None).await?;
-        return Ok(Started::Failed(Box::new(attempt)));
-    }
+    let intent = intent(
+        config,
+        ports,
+        desired,
+        loaded,
+        (&wanted, state),
+        (&rendered, fence),
+    );
     if let Some(image) = existing {
-        return Ok(match taken(&image, &attempt, lost) {
-            None => Started::Exists(Box::new(attempt), Box::new(image)),
-            Some(cause) => {
-                fail(
-                    config,
-                    ports,
-                    &mut attempt,
-                    fence,
-                    FailureClass::Person,
-                    cause,
-                    None,
-                )
-                .await?;
-                Started::Failed(Box::new(attempt))
-            }
-        });
+        return of_a_lost_build_in_part(config, ports, desired, step, intent, &image, fence).await;
     }
+    let mut attempt = write_intent(ports, desired, step, intent, fence).await?;
     if let Err(why) = hcl::inspect(&rendered) {
         fail(
             config,
@@ -195,22 +153,138 @@ pub async fn start(
     }
 }
 
-/// Why an image of the wanted name cannot be taken over; none if it can: it is this fingerprint's, by its tag or because a build that was
-/// given up has made it after all (`lost`), and whole.
-fn taken(image: &Image, attempt: &Attempt, lost: bool) -> Option<String> {
-    let tagged = image.tags.get("reconciler:fingerprint").map(String::as_str);
-    let ours = lost || tagged == Some(attempt.intent.fingerprint.to_string().as_str());
-    match &image.state {
-        ImageState::Available | ImageState::Pending if ours => None,
-        _ if ours => Some(taken_by(image, "cannot be used")),
-        _ => Some(taken_by(image, "was not made for this fingerprint")),
+/// What is there under the name of an image that was to be built: the plan saw it, if a build that was given up has made it and came no
+/// further, so that it is to be removed first. Whatever else came there since is for the next plan.
+async fn of_a_lost_build_in_part(
+    config: &Config,
+    ports: &Ports,
+    desired: &Desired<'_>,
+    step: &StepId,
+    intent: Intent,
+    image: &Image,
+    fence: &Fence,
+) -> Result<Started, PassError> {
+    let workflow = &desired.checkout.params.workflow_id;
+    let lacking = match lacks(image, &intent.afterwards) {
+        Some(cause)
+            if image.state == ImageState::Available
+                && is_of_a_lost_build(ports, workflow, &intent.ami_name, image).await? =>
+        {
+            cause
+        }
+        _ => return Ok(Started::Changed),
+    };
+    let mut attempt = write_intent(ports, desired, step, intent, fence).await?;
+    let leftovers = Leftovers {
+        images: vec![image.id.clone()],
+        snapshots: image.snapshots.clone(),
+        ..Leftovers::default()
+    };
+    catalog(ports)?.clean(&leftovers).await?;
+    let class = FailureClass::Transient;
+    fail(config, ports, &mut attempt, fence, class, lacking, None).await?;
+    Ok(Started::Failed(Box::new(attempt)))
+}
+
+/// Begins to take over the image that the plan names, if it is still there.
+pub async fn take(
+    config: &Config,
+    ports: &Ports,
+    desired: &Desired<'_>,
+    step: &StepId,
+    taken: &TakeOver,
+    fence: &Fence,
+) -> Result<Started, PassError> {
+    let Some(state) = still_wanted(desired, step, &taken.source, &taken.fingerprint)? else {
+        return Ok(Started::Nothing);
+    };
+    let found = catalog(ports)?.own_image_named(&taken.ami_name).await?;
+    let Some(image) = found.filter(|image| {
+        image.id == taken.image
+            && matches!(image.state, ImageState::Available | ImageState::Pending)
+    }) else {
+        return Ok(Started::Changed);
+    };
+    let loaded = desired.loaded(step)?;
+    let rendered =
+        desired
+            .desire()
+            .render(loaded.content(), &taken.source, taken.ami_name.as_str())?;
+    let wanted = Wanted {
+        source: &taken.source,
+        ami_name: &taken.ami_name,
+        attempt: taken.attempt,
+        timeout: config.packer.timeout,
+    };
+    let intent = intent(
+        config,
+        ports,
+        desired,
+        loaded,
+        (&wanted, state),
+        (&rendered, fence),
+    );
+    let attempt = write_intent(ports, desired, step, intent, fence).await?;
+    Ok(Started::Exists(Box::new(attempt), Box::new(image)))
+}
+
+/// The step's desired state, if it is still what the plan says.
+fn still_wanted(
+    desired: &Desired<'_>,
+    step: &StepId,
+    source: &SourceImage,
+    fingerprint: &Fingerprint,
+) -> Result<Option<DesiredStep>, PassError> {
+    let state = desired.state(step, source)?;
+    Ok((state.fingerprint == *fingerprint).then_some(state))
+}
+
+/// What an intent says beyond what a step's files do.
+struct Wanted<'a> {
+    source: &'a SourceImage,
+    ami_name: &'a AmiName,
+    attempt: u32,
+    timeout: Duration,
+}
+
+fn intent(
+    config: &Config,
+    ports: &Ports,
+    desired: &Desired<'_>,
+    loaded: &LoadedStep,
+    (wanted, state): (&Wanted<'_>, DesiredStep),
+    (rendered, fence): (&BTreeMap<String, String>, &Fence),
+) -> Intent {
+    let metadata = metadata(&loaded.step);
+    let deadline = Timestamp::now() + wanted.timeout + config.packer.grace + Duration::from_mins(1);
+    Intent {
+        fingerprint: state.fingerprint,
+        ami_name: wanted.ami_name.clone(),
+        revision: desired.checkout.revision.clone(),
+        source_ami: wanted.source.id.clone(),
+        region: ports.region.clone(),
+        host: host_name(),
+        prepared_by: own_mark_with(&config.state_dir),
+        deadline,
+        fence: fence.token,
+        attempt: wanted.attempt,
+        promise: Some(Box::new(Promise {
+            source_ami_name: wanted.source.name.clone(),
+            root_base_ami_id: desired.root_base.id.clone(),
+            root_base_ami_name: desired.root_base.name.clone(),
+            components: state.components,
+            aws_tags: desired.checkout.params.aws_tags.clone(),
+            metadata_digest: value_digest(&metadata),
+            metadata: metadata.to_string(),
+        })),
+        afterwards: Afterwards::of(rendered, |text| ports.redactor.text(text) != text),
     }
 }
 
 /// Why an image keeps its name from a build, and what to do.
 pub(super) fn taken_by(image: &Image, why: &str) -> String {
     format!(
-        "the name {} is taken by {} ({:?}), which {why}; deregister that image, or `--rebuild` the step",
+        "the name {} is taken by {} ({}), which {why}; deregister that image, or `--rebuild` the step",
         image.name, image.id, image.state
     )
 }

@@ -1,8 +1,13 @@
 //! Where credentials and region come from, each time in a process with an environment and AWS files of its own.
 
+use std::path::Path;
 use std::process::Command;
 
 use reconciler::aws::session::{Session, SessionSettings};
+use serde_json::json;
+
+use crate::harness::emulator::Emulator;
+use crate::harness::farm::Farm;
 
 const CONFIG: &str = "[default]\nregion = sa-east-1\n[profile ops]\nregion = eu-west-1\n";
 const CREDENTIALS: &str = "[ops]\naws_access_key_id = OPSKEY\naws_secret_access_key = opssecret\n";
@@ -138,9 +143,10 @@ fn a_named_profile_that_is_missing_is_never_replaced_but_on_an_emulator() {
     };
     let error = asked(said);
     assert!(
-        error.starts_with("no AWS credentials: profile `missing` was not defined"),
+        error.starts_with("the AWS profile `missing` does not exist (/"),
         "{error}"
     );
+    assert!(error.ends_with(" have: default, ops)"), "{error}");
     let endpoint_url = Some("http://127.0.0.1:9");
     assert_eq!(
         asked(Said {
@@ -160,4 +166,184 @@ fn no_credentials_at_all_says_where_was_looked() {
         ),
         "{error}"
     );
+}
+
+/// The keys of a profile in a file, or what a program of a profile prints.
+fn keys(id: &str) -> String {
+    format!("aws_access_key_id = {id}\naws_secret_access_key = secret-of-{id}\n")
+}
+
+#[test]
+#[ignore = "run by the test below, in a process of its own"]
+fn rotated_under_it() {
+    let told = |name: &str| std::env::var(name).unwrap();
+    let (emulator, file) = (told("PROBE_ENDPOINT"), told("PROBE_FILE"));
+    let settings = SessionSettings {
+        profile: Some(told("PROBE_PROFILE")).filter(|name| !name.is_empty()),
+        region: Some("us-east-1".to_owned()),
+        endpoint_url: Some(emulator.clone()),
+        ..SessionSettings::default()
+    };
+    let write = |id: &str| {
+        let text = told("PROBE_TEXT")
+            .replace("KEYS", &keys(id))
+            .replace("KEYID", id);
+        std::fs::write(&file, text).unwrap();
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        write("FIRST");
+        let session = Session::open(&settings).await.unwrap();
+        let (ec2, tables) = (session.ec2(), session.dynamodb(None));
+        ec2.describe_images().owners("self").send().await.unwrap();
+        tables.list_tables().send().await.unwrap();
+        println!("probe is ready");
+        for (old, new) in [("FIRST", "SECOND"), ("SECOND", "THIRD")] {
+            write(new);
+            println!("probe wrote: {new} instead of {old}");
+            let mut answer = String::new();
+            std::io::stdin().read_line(&mut answer).unwrap();
+            let images = ec2.describe_images().owners("self").send().await;
+            let listed = tables.list_tables().send().await;
+            let key = session.packer_environment().await.unwrap();
+            let key = key
+                .variables
+                .iter()
+                .find(|(name, _)| name == "AWS_ACCESS_KEY_ID");
+            println!("probe says: {} {} {key:?}", images.is_ok(), listed.is_ok());
+        }
+        // A refusal that reading again does not mend is told as AWS said it, after one more try.
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).unwrap();
+        let error = ec2
+            .describe_images()
+            .owners("self")
+            .send()
+            .await
+            .unwrap_err();
+        println!(
+            "probe says: {:?}",
+            aws_sdk_ec2::error::ProvideErrorMetadata::code(&error)
+        );
+    });
+}
+
+/// What a profile's keys come to that are changed while the process runs and the old ones refused.
+fn rotated(profile: &str, config: &str, file: &str, text: &str) {
+    use std::io::{BufRead as _, Write as _};
+    let emulator = Emulator::start();
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    std::fs::write(
+        place("config"),
+        config.replace("FOLDER", &folder.path().display().to_string()),
+    )
+    .unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "aws_session::rotated_under_it",
+            "--ignored",
+            "--nocapture",
+        ])
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("AWS_CONFIG_FILE", place("config"))
+        .env("AWS_SHARED_CREDENTIALS_FILE", place("credentials"))
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("PROBE_PROFILE", profile)
+        .env("PROBE_ENDPOINT", emulator.endpoint())
+        .env("PROBE_FILE", place(file))
+        .env("PROBE_TEXT", text)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut until = |word: &str| loop {
+        let line = lines.next().expect("the probe goes on").unwrap();
+        if line.contains(word) {
+            return line;
+        }
+    };
+    for (old, new, kind) in [
+        ("FIRST", "SECOND", "expired"),
+        ("SECOND", "THIRD", "unknown"),
+    ] {
+        until("probe wrote");
+        emulator.control_post("/_control/refuse-keys", &json!({ old: kind }));
+        writeln!(stdin).unwrap();
+        let said = until("probe says");
+        let expected = format!("true true Some((\"AWS_ACCESS_KEY_ID\", \"{new}\"))");
+        assert!(said.ends_with(&expected), "{profile} {file} {kind}: {said}");
+    }
+    emulator.control_post("/_control/refuse-keys", &json!({ "THIRD": "expired" }));
+    emulator.control_post("/_control/reset-calls", &json!(null));
+    writeln!(stdin).unwrap();
+    assert!(until("probe says").contains("RequestExpired"));
+    let calls = emulator.control_get("/_control/calls");
+    let tries = calls["ec2.DescribeImages"].as_u64().unwrap();
+    assert!(
+        (2..=4).contains(&tries),
+        "no more often than any call: {calls}"
+    );
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn keys_of_a_file_that_is_changed_are_read_again_at_the_first_refusal() {
+    let default = "[default]\nKEYS";
+    rotated("", "", "credentials", default);
+    rotated("ops", "", "credentials", "[default]\n[ops]\nKEYS");
+    rotated(
+        "ops",
+        "",
+        "config",
+        "[profile ops]\nregion = eu-west-1\nKEYS",
+    );
+    rotated(
+        "ops",
+        "[profile ops]\nsource_profile = ops\n",
+        "credentials",
+        "[ops]\nKEYS",
+    );
+}
+
+#[test]
+fn a_program_that_gives_credentials_is_asked_again_at_the_first_refusal() {
+    let config = "[profile ops]\ncredential_process = cat FOLDER/printed\n";
+    let printed = r#"{ "Version": 1, "AccessKeyId": "KEYID", "SecretAccessKey": "secret" }"#;
+    rotated("ops", config, "printed", printed);
+}
+
+#[test]
+fn a_daemon_goes_on_with_the_keys_that_its_file_is_given() {
+    let mut farm = Farm::new();
+    farm.step("a", None);
+    farm.configure("interval: 1s\nretry:\n  initial: 1s\n  person: 1h\n");
+    farm.repo.commit("one step");
+    let file = farm.configuration().with_file_name("credentials");
+    let write =
+        |id: &str, to: &Path| std::fs::write(to, format!("[default]\n{}", keys(id))).unwrap();
+    write("FIRST", &file);
+    farm.env("AWS_ACCESS_KEY_ID", "")
+        .env("AWS_SECRET_ACCESS_KEY", "")
+        .env("AWS_SHARED_CREDENTIALS_FILE", &file.display().to_string());
+    farm.daemon();
+    farm.wait_until("the first image is recorded", |farm| {
+        farm.state_of("a") == "in-sync"
+    });
+    write("SECOND", &file);
+    farm.emulator
+        .control_post("/_control/refuse-keys", &json!({ "FIRST": "expired" }));
+    farm.repo
+        .write("packer_workspaces/a/install.sh", "echo 2\n");
+    farm.repo.commit("another script");
+    farm.wait_until("the second is recorded", |farm| {
+        farm.made_images() == 2 && farm.state_of("a") == "in-sync"
+    });
 }

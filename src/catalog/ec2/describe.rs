@@ -18,7 +18,7 @@ const ACTION: &str = "ec2:DescribeImages";
 pub(super) const IDS_A_CALL: usize = 1000;
 
 /// How many values one filter takes (EC2 API reference).
-const VALUES_A_FILTER: usize = 200;
+pub(super) const VALUES_A_FILTER: usize = 200;
 
 /// The images of at most [`IDS_A_CALL`] ids; unknown ones are absent. One call if EC2 knows all of them: it answers with the unknown
 /// ids alone, and is asked again without them.

@@ -31,6 +31,8 @@ use wait::Pace;
 pub struct Ec2Catalog {
     client: Client,
     pace: Pace,
+    /// Where it is, for people.
+    place: String,
 }
 
 impl Ec2Catalog {
@@ -44,7 +46,58 @@ impl Ec2Catalog {
         Self {
             client: whole::believing_whole_answers(&client),
             pace: Pace::default(),
+            place: String::new(),
         }
+    }
+
+    /// Said to be there where it does not answer.
+    #[must_use]
+    pub fn at(mut self, place: String) -> Self {
+        self.place = place;
+        self
+    }
+
+    /// An error with the place, where that is what a person asks first.
+    fn placed(&self, error: CatalogError) -> CatalogError {
+        match error {
+            CatalogError::Unavailable { detail } if !self.place.is_empty() => {
+                CatalogError::Unavailable {
+                    detail: format!("{detail} ({})", self.place),
+                }
+            }
+            other => other,
+        }
+    }
+}
+
+impl Ec2Catalog {
+    /// Our own images of these names, of each the one that can be used where there are several.
+    async fn named(
+        &self,
+        names: &[AmiName],
+        with_details: bool,
+    ) -> Result<BTreeMap<AmiName, Image>, CatalogError> {
+        let patterns = names
+            .iter()
+            .map(|name| name_pattern::literal(name.as_str()));
+        let named = Filter::builder()
+            .name("name")
+            .set_values(Some(patterns.collect()))
+            .build();
+        let found = describe::of_owner(&self.client, "self", vec![named], Extent::All).await;
+        let found = found.map_err(|error| self.placed(error))?;
+        let mut images: Vec<_> = found
+            .iter()
+            .map(|image| convert::image(image, with_details))
+            // EC2 shows an image that was just deregistered for a while; its name is free.
+            .filter(|image| names.contains(&image.name) && !image.state.is_gone())
+            .collect();
+        images.sort_by_key(|image| (image.state != ImageState::Available, image.id.clone()));
+        let mut first = BTreeMap::new();
+        for image in images {
+            first.entry(image.name.clone()).or_insert(image);
+        }
+        Ok(first)
     }
 }
 
@@ -53,7 +106,8 @@ impl ImageCatalog for Ec2Catalog {
     async fn images(&self, ids: &[AmiId]) -> Result<BTreeMap<AmiId, Image>, CatalogError> {
         let mut images = BTreeMap::new();
         for ids in ids.chunks(describe::IDS_A_CALL) {
-            for image in describe::by_ids(&self.client, ids).await? {
+            let found = describe::by_ids(&self.client, ids).await;
+            for image in found.map_err(|error| self.placed(error))? {
                 let image = convert::image(&image, false);
                 images.insert(image.id.clone(), image);
             }
@@ -62,24 +116,25 @@ impl ImageCatalog for Ec2Catalog {
     }
 
     async fn image(&self, id: &AmiId) -> Result<Option<Image>, CatalogError> {
-        let found = describe::by_ids(&self.client, std::slice::from_ref(id)).await?;
+        let found = describe::by_ids(&self.client, std::slice::from_ref(id)).await;
+        let found = found.map_err(|error| self.placed(error))?;
         Ok(found.first().map(|image| convert::image(image, true)))
     }
 
     async fn own_image_named(&self, name: &AmiName) -> Result<Option<Image>, CatalogError> {
-        let named = Filter::builder()
-            .name("name")
-            .values(name_pattern::literal(name.as_str()))
-            .build();
-        let found = describe::of_owner(&self.client, "self", vec![named], Extent::All).await?;
-        let mut images: Vec<_> = found
-            .iter()
-            .map(|image| convert::image(image, true))
-            // EC2 shows an image that was just deregistered for a while; its name is free.
-            .filter(|image| image.name == *name && !image.state.is_gone())
-            .collect();
-        images.sort_by_key(|image| (image.state != ImageState::Available, image.id.clone()));
-        Ok(images.into_iter().next())
+        let found = self.named(std::slice::from_ref(name), true).await?;
+        Ok(found.into_values().next())
+    }
+
+    async fn own_images_named(
+        &self,
+        names: &[AmiName],
+    ) -> Result<BTreeMap<AmiName, Image>, CatalogError> {
+        let mut images = BTreeMap::new();
+        for names in names.chunks(describe::VALUES_A_FILTER) {
+            images.extend(self.named(names, false).await?);
+        }
+        Ok(images)
     }
 
     async fn newest_image(
@@ -91,7 +146,7 @@ impl ImageCatalog for Ec2Catalog {
             return Err(CatalogError::Refused {
                 action: "ec2:DescribeImages".to_owned(),
                 detail: format!(
-                    "the pattern {pattern:?} without an owner could match anybody's image"
+                    "the pattern `{pattern}` without an owner could match anybody's image"
                 ),
             });
         }
@@ -99,7 +154,8 @@ impl ImageCatalog for Ec2Catalog {
             Filter::builder().name("name").values(pattern).build(),
             Filter::builder().name("state").values("available").build(),
         ];
-        let found = describe::of_owner(&self.client, owner, filters, Extent::Current).await?;
+        let found = describe::of_owner(&self.client, owner, filters, Extent::Current).await;
+        let found = found.map_err(|error| self.placed(error))?;
         let images = found.iter().map(|image| convert::image(image, true));
         Ok(images.max_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id))))
     }
@@ -145,11 +201,13 @@ impl ImageCatalog for Ec2Catalog {
         name: &AmiName,
         told: &Leftovers,
     ) -> Result<Leftovers, CatalogError> {
-        leftovers::find(&self.client, &belongs::Suspect { build, name, told }).await
+        let found = leftovers::find(&self.client, &belongs::Suspect { build, name, told }).await;
+        found.map_err(|error| self.placed(error))
     }
 
     async fn clean(&self, leftovers: &Leftovers) -> Result<Vec<String>, CatalogError> {
-        clean::remove(&self.client, leftovers).await
+        let removed = clean::remove(&self.client, leftovers).await;
+        removed.map_err(|error| self.placed(error))
     }
 }
 

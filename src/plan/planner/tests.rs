@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::ids::{BuildId, Region, Revision};
 use crate::inventory::journal::{Failure, Intent};
+use crate::plan::names::Hindrance;
 
 /// Fingerprints by step and source image; a step of `wrong` cannot be rendered.
 #[derive(Default)]
@@ -51,6 +52,10 @@ impl Desires for Scripted {
         Ok(AmiName::new(format!("{}-r{rebuild}", step.id)))
     }
 
+    fn lacks(&mut self, _: &Outline, _: &SourceImage, image: &Image) -> Option<String> {
+        image.tags.contains_key("part").then(|| "tags".to_owned())
+    }
+
     fn rebuild_of(&mut self, _: &Outline, _: &Fingerprint, _: &AmiName) -> Option<u32> {
         Some(0)
     }
@@ -67,6 +72,7 @@ struct World {
     forced: BTreeSet<StepId>,
     tried: Option<BTreeSet<BuildId>>,
     desires: Scripted,
+    names: Names,
     aws_tags: BTreeMap<String, String>,
 }
 
@@ -86,6 +92,7 @@ impl World {
             forced: BTreeSet::new(),
             tried: None,
             desires: Scripted::default(),
+            names: Names::default(),
             aws_tags: BTreeMap::new(),
         };
         for number in 0..length {
@@ -217,6 +224,7 @@ impl World {
             forced: &self.forced,
             tried: self.tried.as_ref(),
             held: &HashMap::new(),
+            names: &self.names,
             now: Timestamp::UNIX_EPOCH + Duration::from_secs(100),
         };
         decide(&seen, &mut self.desires)
@@ -412,6 +420,210 @@ fn a_step_that_cannot_be_rendered_is_broken_and_stops_its_descendants_only() {
 impl World {
     fn failed_first(&mut self, class: FailureClass) {
         self.failed("s0", class, None);
+    }
+}
+
+/// An image that bears a name, made for a step's desired state on a source image.
+fn image_for(world: &World, step: &str, source: &str, name: &str, state: ImageState) -> Image {
+    let fingerprint = world.desires.of(&StepId::new(step), source);
+    let tag = ("reconciler:fingerprint".to_owned(), fingerprint.to_string());
+    Image {
+        id: AmiId::new(format!("ami-{name}")),
+        name: AmiName::new(name),
+        state,
+        owner_id: "1".into(),
+        created_at: Timestamp::UNIX_EPOCH,
+        tags: BTreeMap::from([tag]),
+        snapshots: Vec::new(),
+        details: String::new(),
+    }
+}
+
+impl World {
+    /// EC2 was asked for the first three names of every step, and these hold some of them.
+    fn asked(&mut self, found: impl IntoIterator<Item = Image>) {
+        let names = self
+            .steps
+            .iter()
+            .flat_map(|step| (0..3).map(|number| AmiName::new(format!("{}-r{number}", step.id))));
+        self.names.asked = names.map(|name| (name, None)).collect();
+        let found = found
+            .into_iter()
+            .map(|image| (image.name.clone(), Some(image)));
+        self.names.asked.extend(found);
+    }
+}
+
+#[test]
+fn a_wanted_image_that_exists_is_taken_over_and_its_descendants_are_planned_on_it() {
+    let mut world = World::in_sync(3);
+    world.change("s0");
+    let first = image_for(&world, "s0", "ami-base", "s0-r0", ImageState::Available);
+    let second = image_for(&world, "s1", "ami-s0-r0", "s1-r0", ImageState::Available);
+    world.asked([first, second]);
+    let plan = world.plan();
+    for (at, parent) in [(0, "ami-base"), (1, "ami-s0-r0")] {
+        let Decision::TakeOver(taken) = &plan[at] else {
+            panic!("{plan:?}")
+        };
+        assert_eq!(taken.image.as_str(), format!("ami-s{at}-r0"));
+        assert_eq!(taken.source.id.as_str(), parent);
+    }
+    let Decision::Build(Build {
+        source: BuildSource::Known { source, .. },
+        ..
+    }) = &plan[2]
+    else {
+        panic!("{plan:?}")
+    };
+    assert_eq!(
+        source.id.as_str(),
+        "ami-s1-r0",
+        "its source is known already"
+    );
+}
+
+#[test]
+fn every_state_and_every_maker_of_an_image_that_has_the_wanted_name_has_its_decision() {
+    let other = |state: &str| ImageState::Other(state.to_owned());
+    let failed = ImageState::Failed("no space".into());
+    let states = [
+        (ImageState::Available, "take over"),
+        (ImageState::Pending, "take over later"),
+        (other("disabled"), "disabled"),
+        (failed.clone(), "failed: no space"),
+        (other("error"), "error"),
+        (other("invalid"), "invalid"),
+    ];
+    let said = |world: &mut World| match world.plan().remove(0) {
+        Decision::TakeOver(taken) if taken.ready => "take over".to_owned(),
+        Decision::TakeOver(_) => "take over later".to_owned(),
+        Decision::NameTaken(taken) => match taken.why {
+            Hindrance::Disabled => "disabled".to_owned(),
+            Hindrance::Unusable(state) => state,
+            Hindrance::OfAnother => "of another".to_owned(),
+        },
+        Decision::Build(Build {
+            source: BuildSource::Known { ami_name, .. },
+            ..
+        }) => format!("build {ami_name}"),
+        other => format!("{other:?}"),
+    };
+    for (state, expected) in states {
+        let mut world = World::in_sync(1);
+        world.change("s0");
+        let mut image = image_for(&world, "s0", "ami-base", "s0-r0", state.clone());
+        world.asked([image.clone()]);
+        assert_eq!(said(&mut world), expected);
+        // A person who asks for a new image gets one, under a name that is free.
+        world.forced.insert(StepId::new("s0"));
+        assert_eq!(said(&mut world), "build s0-r1", "{state}");
+        let next = image_for(&world, "s0", "ami-base", "s0-r1", other("disabled"));
+        world.asked([image.clone(), next]);
+        assert_eq!(said(&mut world), "build s0-r2", "{state}");
+        world.forced.clear();
+        // Whatever its state, it is somebody else's.
+        for tags in [
+            BTreeMap::new(),
+            BTreeMap::from([("reconciler:fingerprint".to_owned(), "1a2b".to_owned())]),
+        ] {
+            image.tags = tags;
+            world.asked([image.clone()]);
+            assert_eq!(said(&mut world), "of another", "{state}");
+        }
+        // Unless a build made it that was given up, and made it whole.
+        image.tags.clear();
+        world.asked([image.clone()]);
+        world.names.of_lost_builds.push(image.id.clone());
+        assert_eq!(said(&mut world), expected, "of a lost build");
+        image.tags.insert("part".into(), String::new());
+        world.asked([image.clone()]);
+        if matches!(state, ImageState::Available | ImageState::Pending) {
+            assert_eq!(said(&mut world), "build s0-r0", "it is removed first");
+        }
+    }
+}
+
+#[test]
+fn an_unusable_record_goes_on_to_the_next_name_and_takes_over_what_it_finds_there() {
+    let mut world = World::in_sync(1);
+    let disabled = ImageState::Other("disabled".into());
+    world
+        .images
+        .values_mut()
+        .for_each(|image| image.state = disabled.clone());
+    let next = image_for(&world, "s0", "ami-base", "s0-r1", ImageState::Available);
+    world.asked([next]);
+    assert!(
+        matches!(&world.plan()[0], Decision::TakeOver(taken) if taken.ami_name.as_str() == "s0-r1")
+    );
+    let next = image_for(&world, "s0", "ami-base", "s0-r1", disabled);
+    world.asked([next]);
+    assert!(
+        matches!(&world.plan()[0], Decision::Build(Build { source: BuildSource::Known { ami_name, .. }, .. }) if ami_name.as_str() == "s0-r2")
+    );
+}
+
+#[test]
+fn names_are_asked_for_only_where_something_is_to_be_built_and_once() {
+    let unasked = |world: &mut World| -> Vec<String> {
+        let seen = Observation {
+            workflow_id: &world.workflow,
+            steps: &world.steps,
+            broken: &BTreeMap::new(),
+            root_base: &world.base,
+            base_unusable: None,
+            aws_tags: &world.aws_tags,
+            records: &world.records,
+            images: Some(&world.images),
+            attempts: &world.attempts,
+            forced: &world.forced,
+            tried: None,
+            held: &HashMap::new(),
+            names: &world.names,
+            now: Timestamp::UNIX_EPOCH,
+        };
+        let planned = decide(&seen, &mut world.desires);
+        let unasked = planned.iter().flat_map(|step| &step.unasked);
+        unasked.map(ToString::to_string).collect()
+    };
+    let mut world = World::in_sync(3);
+    assert_eq!(unasked(&mut world), Vec::<String>::new());
+    world.change("s1");
+    assert_eq!(unasked(&mut world), ["s1-r0"]);
+    world.asked([]);
+    assert_eq!(unasked(&mut world), Vec::<String>::new());
+}
+
+#[test]
+fn what_waits_for_another_try_is_taken_over_once_its_image_is_there_and_what_is_quarantined_is_not()
+{
+    let later = Some(Timestamp::UNIX_EPOCH + Duration::from_secs(200));
+    for (class, taken) in [
+        (FailureClass::Person, true),
+        (FailureClass::Transient, true),
+        (FailureClass::Step, false),
+        (FailureClass::Cancelled, false),
+    ] {
+        let mut world = World::in_sync(1);
+        world.records.clear();
+        let when = later.filter(|_| class != FailureClass::Cancelled);
+        world.failed("s0", class, when);
+        let image = image_for(&world, "s0", "ami-base", "s0-r0", ImageState::Available);
+        world.asked([]);
+        assert!(!matches!(
+            world.plan()[0],
+            Decision::TakeOver(_) | Decision::Build(_)
+        ));
+        world.asked([image]);
+        let plan = world.plan();
+        assert_eq!(matches!(plan[0], Decision::TakeOver(_)), taken, "{plan:?}");
+        // What a failed build left holds its name until it is removed.
+        world.attempts.get_mut("s0").unwrap().cleaned = false;
+        assert!(!matches!(
+            world.plan()[0],
+            Decision::TakeOver(_) | Decision::NameTaken(_)
+        ));
     }
 }
 

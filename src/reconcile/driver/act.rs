@@ -19,14 +19,14 @@ use crate::ids::StepId;
 use crate::inventory::Fence;
 use crate::inventory::journal::Attempt;
 use crate::plan::Plan;
-use crate::plan::decision::{Build, BuildSource, Building, Decision};
+use crate::plan::decision::{Build, BuildSource, Building, Decision, TakeOver};
 use crate::plan::planner::PlannedStep;
 use crate::reconcile::checkout::{Checkout, Desired};
 use crate::reconcile::error::PassError;
 use crate::reconcile::guard::guarded;
 use crate::reconcile::lease::Mandate;
 use crate::reconcile::ports::Ports;
-use crate::reconcile::start::{Started, start};
+use crate::reconcile::start::{Started, start, take};
 use crate::reconcile::update::update;
 use crate::secrets::OpenSecrets;
 
@@ -43,6 +43,13 @@ pub(super) struct Acting<'a> {
     pub(super) charged: Charged<'a>,
     pub(super) checkout: &'a Checkout,
     pub(super) plan: &'a Plan,
+}
+
+/// What is begun for a step.
+#[derive(Clone, Copy)]
+enum Work<'a> {
+    Build(&'a Build),
+    TakeOver(&'a TakeOver),
 }
 
 impl Driver {
@@ -82,7 +89,14 @@ impl Driver {
                     .end_superseded(key, step, building, &ports)
                     .await
                     .map(|()| false),
-                Decision::Build(build) => self.begin(acting, step, build, (&ports, &mandate)).await,
+                Decision::Build(build) => {
+                    let work = Work::Build(build);
+                    self.begin(acting, step, work, (&ports, &mandate)).await
+                }
+                Decision::TakeOver(taken) => {
+                    let work = Work::TakeOver(taken);
+                    self.begin(acting, step, work, (&ports, &mandate)).await
+                }
                 _ => {
                     self.settle(&matter, &key.origin());
                     Ok(false)
@@ -90,7 +104,7 @@ impl Driver {
             };
             match done {
                 Ok(done) => {
-                    if done && matches!(step.decision, Decision::Build(_)) {
+                    if done && matches!(step.decision, Decision::Build(_) | Decision::TakeOver(_)) {
                         self.settle(&matter, &key.origin());
                     }
                     report.acted |= done;
@@ -120,25 +134,37 @@ impl Driver {
         Ok(())
     }
 
-    /// Starts one build if its source is known and there is room. Returns whether anything was done.
+    /// Starts one build if its source is known and there is room, or takes an image over. Returns whether anything was done.
     async fn begin(
         &mut self,
         acting: &Acting<'_>,
         step: &PlannedStep,
-        build: &Build,
+        work: Work<'_>,
         (ports, mandate): (&Ports, &Mandate),
     ) -> Result<bool, PassError> {
         let Charged { key, fence, .. } = acting.charged;
         let stopping = self.stopping.load(Ordering::Acquire);
-        let full = self.running.len() >= self.config.max_concurrent_builds;
-        let known = matches!(build.source, BuildSource::Known { .. });
+        let (full, known) = match work {
+            Work::Build(build) => (
+                self.running.len() >= self.config.max_concurrent_builds,
+                matches!(build.source, BuildSource::Known { .. }),
+            ),
+            Work::TakeOver(_) => (false, true),
+        };
+        // Its image is this step's source, and not on record yet.
+        let parent = acting
+            .plan
+            .steps
+            .iter()
+            .find(|one| Some(&one.id) == step.parent.as_ref());
+        let early = parent.is_some_and(|parent| matches!(parent.decision, Decision::TakeOver(_)));
         // What an earlier build left would be forgotten with it.
         let before = acting.charged.attempts.get(&step.id);
         let unsettled =
             self.is_settling(key, &step.id) || before.is_some_and(|before| !before.is_settled());
         let state = self.workflows.get(key);
         let sweeping = state.is_some_and(|state| state.sweeping.under_way);
-        if stopping || full || !known || unsettled || sweeping {
+        if stopping || full || !known || early || unsettled || sweeping {
             return Ok(false);
         }
         // A daemon lives for months; credentials may not.
@@ -152,13 +178,23 @@ impl Driver {
                 &acting.plan.root_base,
             )
             .with_secrets(Arc::new(OpenSecrets::read(&self.config.secrets)));
-            start(&self.config, &ports, &desired, &step.id, build, fence).await?
+            let config = &self.config;
+            match work {
+                Work::Build(build) => {
+                    start(config, &ports, &desired, &step.id, build, fence).await?
+                }
+                Work::TakeOver(taken) => {
+                    take(config, &ports, &desired, &step.id, taken, fence).await?
+                }
+            }
         };
-        if !matches!(started, Started::Nothing) {
+        if !matches!(started, Started::Nothing | Started::Changed) {
             self.orders.forced.remove(&step.id);
         }
         match started {
             Started::Nothing => return Ok(false),
+            // Planned again at once.
+            Started::Changed => {}
             Started::Running(attempt, running) => {
                 self.tried.insert(attempt.build_id.clone());
                 self.tell(key, &Event::Started(&attempt));

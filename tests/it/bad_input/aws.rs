@@ -26,6 +26,73 @@ fn no_credentials_and_no_region_say_where_was_looked() {
 }
 
 #[test]
+fn an_ec2_that_does_not_answer_is_named_with_region_endpoint_and_what_does_without_it() {
+    let repo = sound();
+    repo.commit("as it is");
+    Cli::within(repo.path())
+        .emulated("http://127.0.0.1:1")
+        .run(&["plan"])
+        .refuses(&[
+            "EC2 did not answer: ",
+            "onnection refused",
+            "(us-east-1, http://127.0.0.1:1)",
+            "plan --offline",
+        ]);
+}
+
+#[test]
+fn a_profile_that_does_not_exist_is_said_with_those_that_do_and_check_warns_of_it() {
+    let repo = sound();
+    let with = |line: &str| super::WORKFLOW.replace("\"region_name\": \"us-east-1\",", line);
+    repo.write(
+        "packer_workspaces/workflow_param.json",
+        with("\"region_name\": \"us-east-1\", \"profile_name\": \"opps\","),
+    );
+    repo.commit("a profile");
+    repo.write("aws-config", "[default]\n[profile ops]\n");
+    let cli = || Cli::within(repo.path()).env("AWS_CONFIG_FILE", repo.path().join("aws-config"));
+    cli().run(&["plan"]).refuses(&[
+        "the AWS profile `opps` does not exist",
+        "aws-config and ",
+        "have: default, ops",
+    ]);
+    let checked = cli().run(&["check"]);
+    assert_eq!(checked.code, 0, "another host may have it: {checked:#?}");
+    assert!(
+        checked
+            .err
+            .contains("the AWS profile `opps` does not exist on this host"),
+        "{checked:#?}"
+    );
+}
+
+#[test]
+fn check_refuses_what_can_be_no_region_and_warns_of_one_that_it_does_not_know() {
+    let repo = sound();
+    let region = |name: &str| {
+        let line = format!("\"region_name\": \"{name}\",");
+        let text = super::WORKFLOW.replace("\"region_name\": \"us-east-1\",", &line);
+        repo.write("packer_workspaces/workflow_param.json", text);
+        repo.commit(name);
+        Cli::within(repo.path()).run(&["check"])
+    };
+    region("us-east-1a").refuses(&[
+        "`us-east-1a` is an availability zone and no region",
+        "packer_workspaces/workflow_param.json",
+        "its region is `us-east-1`",
+    ]);
+    region("US East").refuses(&["`US East` is no name of an AWS region", "did you mean"]);
+    let unknown = region("us-est-1");
+    assert_eq!(unknown.code, 0, "{unknown:#?}");
+    assert!(
+        unknown.err.contains("did you mean `us-east-1`?"),
+        "{unknown:#?}"
+    );
+    let known = region("eu-west-3");
+    assert_eq!((known.code, known.err.as_str()), (0, ""), "{known:#?}");
+}
+
+#[test]
 fn a_denied_call_names_its_action_and_expired_credentials_are_told() {
     let repo = sound();
     repo.commit("as it is");

@@ -248,8 +248,15 @@ fn an_image_of_the_wanted_name_that_is_anothers_is_not_taken_over() {
     farm.emulator
         .control_post("/_control/base-image", &json!({ "name": name }));
     let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 1, "{ran:#?}");
-    farm.failed("person", "is taken by");
+    assert_eq!(ran.code, 3, "{ran:#?}");
+    assert_eq!(farm.state_of("a"), "name-taken");
+    let why = farm.status()["a"]["reason"].to_string();
+    assert!(
+        why.contains("which was not made for this fingerprint"),
+        "{why}"
+    );
+    assert!(why.contains("apply --rebuild a"), "{why}");
+    assert_eq!(farm.stages("a"), Vec::<String>::new(), "nothing is tried");
     assert_eq!(packer.runs("build"), 0);
     assert_eq!(farm.made_images(), 1, "it is still there");
 }

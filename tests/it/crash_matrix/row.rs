@@ -216,9 +216,11 @@ fn is_left_alone(plot: &Plot) -> Vec<String> {
     if !step["ami_id"].is_null() || step["state"] == "in-sync" {
         broken.push(format!("a person's image is recorded: {step}"));
     }
-    let history = plot.run(&["history", "a"]).out;
-    if !history.contains("is taken by") {
-        broken.push(format!("it does not say why: {history}"));
+    if !step["reason"]
+        .as_str()
+        .is_some_and(|why| why.contains("is taken by"))
+    {
+        broken.push(format!("it does not say why: {step}"));
     }
     broken
 }

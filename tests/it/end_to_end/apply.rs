@@ -1,8 +1,9 @@
 //! `reconciler apply`: builds exactly what differs.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::three_steps;
+use crate::harness::farm::{Farm, in_runtime};
 
 #[test]
 fn every_step_is_built_parents_first_and_a_second_apply_writes_nothing() {
@@ -98,21 +99,156 @@ fn tags_metadata_and_a_readme_rebuild_nothing() {
     assert_eq!(farm.state_of("b"), "in-sync");
 }
 
-#[test]
-fn a_reverted_commit_takes_the_earlier_image_over_without_a_build() {
+/// Two versions of `a`, both built, and the first wanted again.
+fn reverted() -> (Farm, [String; 2]) {
     let farm = three_steps();
-    farm.commit_and_apply();
-    let first = farm.image("c");
+    assert_eq!(farm.commit_and_apply().code, 0);
+    let first = ["a", "b"].map(|step| farm.image(step));
     farm.repo
-        .write("packer_workspaces/c/install.sh", "echo 2\n");
-    farm.commit_and_apply();
-    assert_ne!(farm.image("c"), first);
-    farm.repo
-        .write("packer_workspaces/c/install.sh", "echo 1\n");
-    let ran = farm.commit_and_apply();
+        .write("packer_workspaces/a/install.sh", "echo 2\n");
+    assert_eq!(farm.commit_and_apply().code, 0);
+    assert!(farm.image("a") != first[0] && farm.image("b") != first[1]);
+    assert_eq!(farm.made_images(), 5);
+    farm.repo.git(&["revert", "--no-edit", "HEAD"]);
+    (farm, first)
+}
+
+/// The steps of a plan, by id.
+fn planned(farm: &Farm) -> serde_json::Map<String, Value> {
+    let ran = farm.run(&["plan", "--output", "json"]);
+    let plan: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:#?}"));
+    let steps = plan["plans"][0]["steps"].as_array().unwrap().clone();
+    let by_id = steps
+        .into_iter()
+        .map(|step| (step["step_id"].as_str().unwrap().to_owned(), step));
+    by_id.collect()
+}
+
+#[test]
+fn a_reverted_commit_takes_the_earlier_images_over_as_the_plan_says() {
+    let (farm, first) = reverted();
+    let said = farm.run(&["plan"]).out;
+    for image in &first {
+        let line = format!("take over {image} of an earlier build: ");
+        assert!(said.contains(&line), "{said}");
+    }
+    assert!(said.contains("Plan: 2 to take over, 1 in sync."), "{said}");
+    assert_eq!(farm.state_of("a"), "take-over");
+    let plan = planned(&farm);
+    farm.forget_calls();
+    let ran = farm.run(&["apply"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
     assert!(ran.out.contains("takes over"), "{ran:#?}");
-    assert_eq!(farm.image("c"), first);
-    assert_eq!(farm.made_images(), 4);
+    assert_eq!(farm.calls("ec2.RunInstances"), 0);
+    for (step, image) in ["a", "b"].into_iter().zip(&first) {
+        assert_eq!(plan[step]["takes_over"]["ami_id"], json!(image));
+        assert_eq!(farm.image(step), *image, "what is printed is executed");
+    }
+    assert_eq!(farm.made_images(), 5);
+    // Where nothing is to be built, nobody is asked for a name.
+    farm.forget_calls();
+    assert_eq!(farm.run(&["plan", "--exit-code"]).code, 0);
+    assert_eq!(farm.calls("ec2.DescribeImages"), 1);
+}
+
+#[test]
+fn what_a_plan_prints_is_what_is_built_taken_over_and_left() {
+    let (farm, first) = reverted();
+    farm.deregister(&first[1]);
+    farm.repo
+        .write("packer_workspaces/c/install.sh", "echo 3\n");
+    farm.repo.commit("c is another");
+    let plan = planned(&farm);
+    assert_eq!(plan["a"]["takes_over"]["ami_id"], json!(first[0]));
+    assert_eq!(
+        plan["b"]["source_ami"],
+        json!(first[0]),
+        "its source is known already"
+    );
+    let names = ["b", "c"].map(|step| plan[step]["next_ami_name"].clone());
+    assert_eq!(farm.run(&["apply"]).code, 0);
+    let status = farm.status();
+    assert_eq!(status["a"]["ami_id"], json!(first[0]));
+    for (step, name) in ["b", "c"].into_iter().zip(names) {
+        assert_eq!(status[step]["ami_name"], name);
+    }
+}
+
+#[test]
+fn an_image_that_was_disabled_is_named_and_taken_over_once_it_is_enabled() {
+    let (farm, first) = reverted();
+    in_runtime(async {
+        let ec2 = farm.session().await.ec2();
+        ec2.disable_image()
+            .image_id(&first[0])
+            .send()
+            .await
+            .unwrap();
+    });
+    let hint = format!(
+        "its image {} of an earlier build is disabled: enable it at EC2",
+        first[0]
+    );
+    let said = farm.run(&["plan"]).out;
+    assert!(
+        said.contains(&hint) && said.contains("apply --rebuild a"),
+        "{said}"
+    );
+    assert!(
+        !said.contains('"'),
+        "no form of a programming language: {said}"
+    );
+    assert!(
+        said.contains("blocked: a cannot have the name of its image"),
+        "{said}"
+    );
+    assert_eq!(farm.run(&["apply"]).code, 3, "it is a person's turn");
+    assert_eq!(farm.made_images(), 5);
+    in_runtime(async {
+        let ec2 = farm.session().await.ec2();
+        ec2.enable_image().image_id(&first[0]).send().await.unwrap();
+    });
+    assert_eq!(farm.run(&["apply"]).code, 0);
+    assert_eq!(["a", "b"].map(|step| farm.image(step)), first);
+}
+
+#[test]
+fn a_rebuild_instead_of_a_disabled_image_gets_a_name_that_is_free() {
+    let (farm, first) = reverted();
+    let next = farm.status()["a"]["ami_name"].clone();
+    in_runtime(async {
+        let ec2 = farm.session().await.ec2();
+        ec2.disable_image()
+            .image_id(&first[0])
+            .send()
+            .await
+            .unwrap();
+    });
+    let taken = planned(&farm)["a"]["taken_by"]["ami_name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_ne!(json!(taken), next);
+    // The next name is taken as well, by nobody knows whom, and EC2 does not show it either by itself.
+    let other = json!({ "name": format!("{taken}-r1"), "state": "disabled" });
+    farm.emulator.control_post("/_control/base-image", &other);
+    let ran = farm.run(&["apply", "--rebuild", "a"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert_eq!(farm.status()["a"]["ami_name"], json!(format!("{taken}-r2")));
+    assert_eq!(farm.state_of("b"), "in-sync", "on the new image");
+}
+
+#[test]
+fn an_image_of_the_same_fingerprint_is_taken_over_whoever_recorded_it() {
+    let farm = three_steps();
+    farm.repo.commit("as it is");
+    let plan = planned(&farm);
+    let image = json!({ "name": plan["a"]["next_ami_name"], "tags": { "reconciler:fingerprint": plan["a"]["desired_fingerprint"] } });
+    let made = farm.emulator.control_post("/_control/base-image", &image);
+    assert_eq!(planned(&farm)["a"]["takes_over"]["ami_id"], made["id"]);
+    assert_eq!(farm.run(&["apply"]).code, 0);
+    assert_eq!(json!(farm.image("a")), made["id"]);
+    assert_eq!(farm.made_images(), 3);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What git says in the model: two steps, the second on the first, and one number that every change counts up.
 
+use crate::catalog::Image;
 use crate::desired::components::{Components, Fingerprint};
 use crate::desired::digest::Digest;
 use crate::desired::step::SourceImage;
@@ -43,6 +44,10 @@ impl Desires for Git {
 
     fn ami_name(&mut self, _: &Outline, is: &Fingerprint, _: u32) -> Result<AmiName, Diagnostic> {
         Ok(image_name(is))
+    }
+
+    fn lacks(&mut self, _: &Outline, _: &SourceImage, _: &Image) -> Option<String> {
+        None
     }
 
     fn rebuild_of(&mut self, _: &Outline, _: &Fingerprint, _: &AmiName) -> Option<u32> {

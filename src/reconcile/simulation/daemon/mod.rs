@@ -20,6 +20,7 @@ use crate::config::RetryConfig;
 use crate::ids::{BuildId, StepId};
 use crate::inventory::journal::Attempt;
 use crate::plan::decision::{BuildSource, Decision};
+use crate::plan::names::Names;
 use crate::plan::planner::{Observation, decide};
 use crate::reconcile::driver::patience::{Matter, Patience};
 use clean::sweep;
@@ -132,6 +133,7 @@ async fn pass(
         forced: &forced,
         tried: None,
         held: &free,
+        names: &Names::default(),
         now,
     };
     let plan = decide(&observation, &mut Git(wanted));
