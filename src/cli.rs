@@ -129,6 +129,12 @@ pub(crate) struct CheckArgs {
     #[command(flatten)]
     /// Which workflow.
     pub(crate) which: Which,
+    /// What would be committed instead of a commit; what is meant where git runs this as a hook of a commit.
+    #[arg(long, conflicts_with_all = ["worktree", "rev"])]
+    pub(crate) index: bool,
+    /// The files as they lie there, with those that git does not know yet and without those that it ignores.
+    #[arg(long, conflicts_with = "rev")]
+    pub(crate) worktree: bool,
     /// How the result is printed.
     #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]
     pub(crate) output: Output,

@@ -19,6 +19,7 @@ pub mod duration;
 pub mod failpoint;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod host_cause;
 pub mod ids;
 pub mod inventory;
 #[cfg(test)]

@@ -27,7 +27,7 @@ use reconciler::reconcile::ports::Use;
 use reconciler::secrets::OpenSecrets;
 use reconciler::source::trusted::Purpose;
 
-use super::open::{config, workflows_of};
+use super::open::{config, refuse_shared, shared_ids, workflows_of};
 use super::plan::{Seen, see};
 use super::render::no_such_step;
 use super::teller::waiting;
@@ -43,8 +43,11 @@ pub(crate) async fn run(named: Option<&Path>, args: &AdoptArgs) -> Result<ExitCo
     } else {
         (Use::Act, "adopted")
     };
-    for opened in workflows_of(&config, &args.which, Purpose::Look)? {
+    let all = workflows_of(&config, &args.which, Purpose::Look)?;
+    let shared = shared_ids(&config, &all);
+    for opened in all {
         for folder in &opened.folders {
+            refuse_shared(&shared, &opened, folder)?;
             let seen = see(&config, &opened, folder, &engine, usage).await?;
             let known: Vec<_> = seen
                 .look

@@ -23,7 +23,7 @@ use reconciler::source::trusted::Purpose;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::open::{config, keep_folders_with, sites, workflows_of};
+use super::open::{all_claims, config, keep_folders_with, sites, workflows_of};
 use super::slow::Slow;
 use super::stop::on_signals;
 use super::teller::Teller;
@@ -70,6 +70,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &ApplyArgs) -> Result<ExitCo
     let orders = Orders {
         only: asked_for(args).map(StepId::new).collect(),
         forced: args.rebuild.iter().map(StepId::new).collect(),
+        elsewhere: all_claims(&config),
         once: true,
     };
     let (wake, wakes) = mpsc::channel(4);

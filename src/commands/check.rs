@@ -2,7 +2,7 @@
 //! the stand-in and on every image whose id it names; a branch on anything else that is known only later (a name, a part of an id) is
 //! checked by the plan, when it is known.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -24,11 +24,13 @@ use reconciler::reconcile::cache::Kept;
 use reconciler::reconcile::checkout::{Checkout, Desired};
 use reconciler::secrets::OpenSecrets;
 use reconciler::source::discover::WORKFLOW_PARAM;
+use reconciler::source::repository::LocalRepository;
+use reconciler::source::snapshot::Snapshot;
 use reconciler::source::trusted::Purpose;
 use reconciler::workflow::RootBase;
 use serde_json::{Value, json};
 
-use super::open::{config, workflows_of};
+use super::open::{Opened, Uncommitted, config, shared_ids, snapshots_of, workflows_of};
 use super::{CommandError, print};
 use crate::cli::{CheckArgs, Output};
 
@@ -82,10 +84,15 @@ pub(crate) fn run(named: Option<&Path>, args: &CheckArgs) -> Result<ExitCode, Co
     // No value is read: whether a secret is there is the build host's matter.
     let secrets = Arc::new(OpenSecrets::unread(&config.secrets));
     let (mut steps, mut found, mut warnings, mut names) = (0, Vec::new(), Vec::new(), Vec::new());
-    for opened in workflows_of(&config, &args.which, Purpose::Check)? {
+    let all = opened(&config, args)?;
+    let shared = shared_ids(&config, &all);
+    let mut told = BTreeMap::new();
+    for opened in &all {
         for folder in &opened.folders {
             let checkout = Checkout::read(&opened.tree, folder, Kept::default())?
                 .with_local_exec(&opened.site.local_exec);
+            let id = &checkout.params.workflow_id;
+            told.extend(shared.get(id).map(|why| (id.clone(), why)));
             let region = checkout.params.region.as_ref();
             let region = region.or(config.aws.region.as_ref());
             if config.aws.endpoint_url.is_none() {
@@ -96,11 +103,14 @@ pub(crate) fn run(named: Option<&Path>, args: &CheckArgs) -> Result<ExitCode, Co
             }
             let region = region.cloned().unwrap_or_else(|| "us-east-1".to_owned());
             steps += checkout.outlines.len() + checkout.broken.len();
+            let read = match &opened.snapshot {
+                None => format!(" at {}", checkout.revision.short()),
+                Some(Snapshot::Index(_)) => ", as staged".to_owned(),
+                Some(Snapshot::WorkTree) => ", work tree".to_owned(),
+            };
             names.push(format!(
-                "{} ({} at {})",
-                checkout.params.workflow_id,
-                opened.site.name,
-                checkout.revision.short()
+                "{} ({}{read})",
+                checkout.params.workflow_id, opened.site.name
             ));
             warnings.extend(checkout.warnings.iter().cloned());
             let broken = checkout.broken.values().flatten().cloned();
@@ -113,6 +123,10 @@ pub(crate) fn run(named: Option<&Path>, args: &CheckArgs) -> Result<ExitCode, Co
                 Arc::clone(&secrets),
             ));
         }
+    }
+    found.extend(told.into_values().cloned());
+    for opened in &all {
+        opened.begin_notes(&args.which, usize::MAX).print();
     }
     match args.output {
         Output::Json => print::json(&json!({
@@ -149,6 +163,49 @@ pub(crate) fn run(named: Option<&Path>, args: &CheckArgs) -> Result<ExitCode, Co
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// What is to be checked: commits, or what is not committed yet.
+fn opened(config: &Config, args: &CheckArgs) -> Result<Vec<Opened>, CommandError> {
+    let Some(meant) = uncommitted(args)? else {
+        return workflows_of(config, &args.which, Purpose::Check);
+    };
+    let opened = snapshots_of(config, &args.which, &meant)?;
+    if opened.iter().any(|one| one.snapshot.is_some()) {
+        return Ok(opened);
+    }
+    let nothing = Diagnostic::new(
+        "none of the repositories has a work tree here: nothing but commits can be checked",
+    );
+    if args.index || args.worktree {
+        return Err(nothing
+            .hint("name the folder of the clone as `path` under `repositories`, or run in it without a configuration")
+            .into());
+    }
+    print::warning(&Diagnostic::new(
+        "git runs this as a hook of a repository that is none of the configured ones: what would be committed is not checked",
+    ));
+    Ok(opened)
+}
+
+fn uncommitted(args: &CheckArgs) -> Result<Option<Uncommitted>, CommandError> {
+    let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let here = std::env::current_dir()?;
+    let meant = match named("GIT_INDEX_FILE") {
+        _ if args.which.rev.is_some() => None,
+        _ if args.worktree => Some((Snapshot::WorkTree, None)),
+        // `git commit --all` and `git commit FILE` write an index of their own, and name it to the hook.
+        Some(index) => {
+            let git_dir = match named("GIT_DIR") {
+                Some(folder) => here.join(folder),
+                None => LocalRepository::open(&here, None)?.git_dir().to_owned(),
+            };
+            Some((Snapshot::Index(Some(here.join(index))), Some(git_dir)))
+        }
+        None if args.index => Some((Snapshot::Index(None), None)),
+        None => None,
+    };
+    Ok(meant.map(|(what, only)| Uncommitted { what, only }))
 }
 
 fn check_steps(

@@ -50,11 +50,14 @@ pub(crate) async fn run(named: Option<&Path>, args: &DiffArgs) -> Result<ExitCod
     let id = StepId::new(args.step.clone());
     let mut known = Vec::new();
     for opened in workflows_of(&config, &args.which, Purpose::Look)? {
+        let notes = opened.begin_notes(&args.which, usize::MAX);
         for folder in &opened.folders {
             let seen = see(&config, &opened, folder, &engine, Use::LookOffline).await?;
             known.extend(seen.look.plan.steps.iter().map(|step| step.id.to_string()));
             if let Some(step) = seen.look.plan.steps.iter().find(|step| step.id == id) {
-                return show(&config, &opened, &seen, step, &engine, args);
+                let shown = show(&config, &opened, &seen, step, &engine, args);
+                notes.print();
+                return shown;
             }
         }
     }

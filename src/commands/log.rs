@@ -247,6 +247,24 @@ fn about_the_workflow(origin: &Origin<'_>, event: &Event<'_>) {
             repository,
             workflow, "lease lost: this reconciler acts on the workflow no longer, another may"
         ),
+        Event::GivenBack(cause) => {
+            let status = format!(
+                "{}: lease given back: {cause}",
+                workflow.unwrap_or_default()
+            );
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&status)]);
+            let hint = cause.hint();
+            error!(
+                repository,
+                workflow,
+                hint,
+                "lease given back to other hosts: {cause} on this one, for three lease durations in a row"
+            );
+        }
+        Event::TakenAgain => info!(
+            repository,
+            workflow, "lease taken again: this host can act again"
+        ),
         Event::Recovered { what, times, since } => {
             info!(repository, workflow, times, %since, "{what} works again");
         }

@@ -1,13 +1,13 @@
 //! Opens what every command needs: configuration, repositories, workflows.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use reconciler::config::load::{Surroundings, load};
 use reconciler::config::{Config, RepositoryConfig};
 use reconciler::diagnostic::Diagnostic;
-use reconciler::ids::StepId;
+use reconciler::ids::{Revision, StepId, WorkflowId};
 use reconciler::reconcile::cache::Kept;
 use reconciler::reconcile::checkout::Checkout;
 use reconciler::reconcile::driver::Site;
@@ -15,13 +15,16 @@ use reconciler::reconcile::error::PassError;
 use reconciler::reconcile::host::host_name;
 use reconciler::source::discover::{WorkflowFolder, workflows};
 use reconciler::source::remembered::Remembered;
+use reconciler::source::snapshot::Snapshot;
 use reconciler::source::trusted::Purpose;
+use reconciler::source::watch::common_dir;
 use reconciler::source::{GitTree, open_trusted};
 use reconciler::workflow::jsonc::Document;
+use reconciler::workflow::unique::{Claim, shared};
 
-use super::CommandError;
 use super::render::no_such_step;
 use super::slow::Slow;
+use super::{CommandError, print};
 use crate::cli::Which;
 
 /// Who types: `user@host`.
@@ -189,9 +192,30 @@ pub(crate) struct Opened {
     pub(crate) remembered: Arc<Remembered>,
     /// The workflows that are meant.
     pub(crate) folders: Vec<WorkflowFolder>,
+    /// What all workflows of the repository say to be.
+    claims: Vec<Claim>,
+    /// What is looked at in place of a commit.
+    pub(crate) snapshot: Option<Snapshot>,
 }
 
 impl Opened {
+    /// Begins to look whether what the user sees in front of them is what is read. In a work tree of more files than `most` nobody looks.
+    pub(crate) fn begin_notes(&self, which: &Which, most: usize) -> Notes {
+        let ambiguity = self.site.source.ambiguity(which.rev.as_deref());
+        let (source, tree) = (Arc::clone(&self.site.source), Arc::clone(&self.tree));
+        let (roots, rev) = (self.site.roots.clone(), which.rev.clone());
+        let is_commit = self.snapshot.is_none();
+        let look = move || match rev {
+            None if is_commit => source.uncommitted(tree.as_ref(), &roots, most),
+            _ => Vec::new(),
+        };
+        Notes {
+            ambiguity,
+            revision: self.tree.revision().clone(),
+            changed: std::thread::spawn(look),
+        }
+    }
+
     /// What is followed, for people.
     pub(crate) fn reference(&self) -> String {
         self.site
@@ -201,25 +225,141 @@ impl Opened {
     }
 }
 
-/// Opens every workflow that is meant, at the commit that is meant. A repository that cannot be read stops the command.
-pub(crate) fn workflows_of(
+/// What is told of a repository beside everything else.
+pub(crate) struct Notes {
+    ambiguity: Option<Diagnostic>,
+    revision: Revision,
+    changed: std::thread::JoinHandle<Vec<String>>,
+}
+
+impl Notes {
+    /// Prints them to standard error.
+    pub(crate) fn print(self) {
+        self.ambiguity.iter().for_each(print::warning);
+        // Without an answer there is nothing to say.
+        let changed = self.changed.join().unwrap_or_default();
+        if changed.is_empty() {
+            return;
+        }
+        let folders: Vec<String> = changed
+            .iter()
+            .map(|folder| match folder.trim_matches('/') {
+                "" | "." => "the repository".to_owned(),
+                folder => format!("{folder}/"),
+            })
+            .collect();
+        let has = if changed.len() == 1 { "has" } else { "have" };
+        print::note(&format!(
+            "note: this is {}; {} {has} uncommitted changes that are not in it",
+            self.revision.short(),
+            folders.join(" and ")
+        ));
+    }
+}
+
+/// Opens what is not committed yet of the repositories that have a work tree here; the others at their commits.
+pub(crate) fn snapshots_of(
     config: &Config,
     which: &Which,
-    purpose: Purpose,
+    what: &Uncommitted,
 ) -> Result<Vec<Opened>, CommandError> {
-    let (opened, refused) = workflows_or_refusals(config, which, purpose)?;
+    let (opened, refused) = open_all(config, which, Purpose::Check, Some(what))?;
     match refused.into_iter().next() {
         Some(refusal) => Err(refusal.into()),
         None => Ok(opened),
     }
 }
 
+/// What is looked at in place of commits, and of which repository.
+pub(crate) struct Uncommitted {
+    pub(crate) what: Snapshot,
+    /// The folder that holds `HEAD` of the only repository that is meant; none: of all.
+    pub(crate) only: Option<PathBuf>,
+}
+
+/// Opens every workflow that is meant, at the commit that is meant. A repository that cannot be read stops the command.
+pub(crate) fn workflows_of(
+    config: &Config,
+    which: &Which,
+    purpose: Purpose,
+) -> Result<Vec<Opened>, CommandError> {
+    let (opened, refused) = open_all(config, which, purpose, None)?;
+    match refused.into_iter().next() {
+        Some(refusal) => Err(refusal.into()),
+        None => Ok(opened),
+    }
+}
+
+/// What is said of workflow ids that are given out twice, by id. Repositories that are not meant count as well, as they were fetched last.
+pub(crate) fn shared_ids(config: &Config, opened: &[Opened]) -> BTreeMap<WorkflowId, Diagnostic> {
+    let mut claims: Vec<Claim> = opened.iter().flat_map(|one| one.claims.clone()).collect();
+    let is_open =
+        |repository: &RepositoryConfig| opened.iter().any(|one| one.site.name == repository.name);
+    let others = config.repositories.iter().filter(|one| !is_open(one));
+    claims.extend(others.flat_map(|one| claims_of(config, one).unwrap_or_default()));
+    shared(&claims)
+}
+
+/// What all workflows of all repositories say to be, as far as they can be read.
+pub(crate) fn all_claims(config: &Config) -> Vec<Claim> {
+    let repositories = config.repositories.iter();
+    repositories
+        .flat_map(|one| claims_of(config, one).unwrap_or_default())
+        .collect()
+}
+
+fn claims_of(config: &Config, repository: &RepositoryConfig) -> Result<Vec<Claim>, CommandError> {
+    let site = site(config, repository, &Which::default(), Purpose::Look)?;
+    let tree = site.source.at(&site.source.resolve(None)?)?;
+    let folders = workflows(tree.as_ref(), &site.roots, &site.exclude)?;
+    Ok(site.claims(tree.as_ref(), &folders))
+}
+
+/// The word that a workflow's id is another's as well, if it is.
+pub(crate) fn refuse_shared(
+    shared: &BTreeMap<WorkflowId, Diagnostic>,
+    opened: &Opened,
+    folder: &WorkflowFolder,
+) -> Result<(), CommandError> {
+    let mut claims = opened.claims.iter();
+    let claim = claims.find(|claim| claim.folder == folder.path);
+    match claim.and_then(|claim| shared.get(&claim.id)) {
+        Some(why) => Err(why.clone().into()),
+        None => Ok(()),
+    }
+}
+
 /// As [`workflows_of`], but a repository that cannot be read, or whose commit is not trusted, hides no other; and one that cannot be fetched
-/// is opened at what was fetched last, beside the word that it is so.
+/// is opened at what was fetched last, beside the word that it is so. A workflow whose id is another's as well is refused.
 pub(crate) fn workflows_or_refusals(
     config: &Config,
     which: &Which,
     purpose: Purpose,
+) -> Result<(Vec<Opened>, Vec<PassError>), CommandError> {
+    let (mut opened, mut refused) = open_all(config, which, purpose, None)?;
+    let shared = shared_ids(config, &opened);
+    let mut told = BTreeSet::new();
+    for one in &mut opened {
+        let claims = &one.claims;
+        one.folders.retain(|folder| {
+            let claim = claims.iter().find(|claim| claim.folder == folder.path);
+            let id = claim
+                .map(|claim| &claim.id)
+                .filter(|id| shared.contains_key(*id));
+            told.extend(id.cloned());
+            id.is_none()
+        });
+    }
+    let told = told.into_iter().filter_map(|id| shared.get(&id).cloned());
+    refused.extend(told.map(PassError::Person));
+    Ok((opened, refused))
+}
+
+fn open_all(
+    config: &Config,
+    which: &Which,
+    purpose: Purpose,
+    instead: Option<&Uncommitted>,
 ) -> Result<(Vec<Opened>, Vec<PassError>), CommandError> {
     let mut opened = Vec::new();
     let mut refused = Vec::new();
@@ -228,7 +368,7 @@ pub(crate) fn workflows_or_refusals(
         let slow = Slow::begins(format!("fetching {}", site.source.place()));
         let fetched = site.source.fetch();
         drop(slow);
-        match open(config, site, which, &mut ids) {
+        match open(config, site, which, instead, &mut ids) {
             Ok(one) => opened.push(one),
             Err(error) if fetched.is_ok() => refused.push(error),
             // Without a commit it is the fetch that people want to hear of.
@@ -247,14 +387,37 @@ pub(crate) fn workflows_or_refusals(
     Ok((opened, refused))
 }
 
+/// Whether two folders with a `HEAD` are of one repository: each linked work tree has its own.
+fn same_repository(one: &Path, other: &Path) -> bool {
+    let plain = |path: &Path| {
+        let common = common_dir(path);
+        common.canonicalize().unwrap_or(common)
+    };
+    plain(one) == plain(other)
+}
+
 fn open(
     config: &Config,
     site: Site,
     which: &Which,
+    instead: Option<&Uncommitted>,
     ids: &mut Vec<String>,
 ) -> Result<Opened, PassError> {
-    let revision = site.source.resolve(which.rev.as_deref())?;
-    let tree = site.source.at(&revision)?;
+    let meant = instead.filter(|instead| {
+        let only = instead.only.as_ref();
+        only.is_none_or(|only| same_repository(only, &site.source.git_dir()))
+    });
+    let tree = match meant {
+        Some(instead) => site.source.snapshot(&instead.what)?,
+        None => None,
+    };
+    let snapshot = meant.filter(|_| tree.is_some()).map(|one| one.what.clone());
+    let tree = match tree {
+        Some(tree) => tree,
+        None => site
+            .source
+            .at(&site.source.resolve(which.rev.as_deref())?)?,
+    };
     let scope = site.source.cache_scope();
     let marks = config.secrets.marks.clone();
     let holds_no_secret = move |content: &[u8]| {
@@ -269,6 +432,7 @@ fn open(
     ));
     let tree: Arc<dyn GitTree> = Arc::clone(&remembered) as _;
     let mut folders = workflows(tree.as_ref(), &site.roots, &site.exclude)?;
+    let claims = site.claims(tree.as_ref(), &folders);
     if let Some(wanted) = &which.workflow {
         folders.retain(|folder| {
             let id = reconciler::reconcile::checkout::read_params(tree.as_ref(), folder)
@@ -282,5 +446,7 @@ fn open(
         tree,
         remembered,
         folders,
+        claims,
+        snapshot,
     })
 }

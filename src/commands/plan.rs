@@ -29,6 +29,9 @@ use super::slow::Slow;
 use super::{CommandError, lines, print};
 use crate::cli::{Output, PlanArgs};
 
+/// In a work tree of more files than this a plan does not look for uncommitted changes: it would take longer than the rest of it.
+pub(crate) const MOST_FILES: usize = 2_000;
+
 /// A workflow that was looked at.
 pub(crate) struct Seen {
     /// The plan and what it was made from.
@@ -165,6 +168,7 @@ pub(crate) async fn show(
     let named = args.steps.iter().map(StepId::new).collect();
     errors |= !refused.is_empty();
     for opened in opened {
+        let notes = opened.begin_notes(&args.which, MOST_FILES);
         for folder in &opened.folders {
             // Freeing what ten thousand steps were planned from takes longer than printing them, and this process ends.
             let seen = see_with_holder(&config, &opened, folder, &engine, usage, trial).await?;
@@ -191,6 +195,7 @@ pub(crate) async fn show(
                 }
             }
         }
+        notes.print();
     }
     if args.output == Output::Json {
         print::json(&serde_json::json!({ "schema": json::SCHEMA, "plans": all }))?;

@@ -48,6 +48,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &RenderArgs) -> Result<ExitC
             if seen.checkout.step(&id).is_none() {
                 continue;
             }
+            opened.begin_notes(&args.which, usize::MAX).print();
             let shown = source_of(&seen.look.plan, &id);
             if let Some(parent) = &shown.stands_for {
                 warn_of_stand_in(parent, &shown.image);

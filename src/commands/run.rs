@@ -10,7 +10,7 @@ use reconciler::config::Config;
 use reconciler::diagnostic::Diagnostic;
 use reconciler::plan::outcome::{Left, all_left};
 use reconciler::reconcile::board::Board;
-use reconciler::reconcile::driver::{Driver, Orders, Site, Wake};
+use reconciler::reconcile::driver::{Driver, Fetching, Orders, Site, Wake};
 use reconciler::reconcile::error::PassError;
 use reconciler::source::trusted::Purpose;
 use reconciler::source::watch::RefWatch;
@@ -65,7 +65,11 @@ pub(crate) async fn run(
         },
         Arc::new(Logger),
     );
-    watch(&config, followed, &wake, &driver.board());
+    let hears = Hears {
+        board: driver.board(),
+        fetching: driver.fetching(),
+    };
+    watch(&config, followed, &wake, &hears);
     watchdog();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let report = driver.run(wakes).await;
@@ -121,7 +125,7 @@ async fn fetch(sites: &[Site], wakes: &mut mpsc::Receiver<Wake>) -> Result<bool,
         };
         match fetched {
             // After a start of the host the network may be late; it is fetched again on its interval.
-            Err(error @ SourceError::Transient { .. }) => {
+            Err(error @ (SourceError::Transient { .. } | SourceError::Host { .. })) => {
                 warn!(repository = site.source.place(), "{error}");
             }
             other => other?,
@@ -143,12 +147,19 @@ fn watchdog() {
     });
 }
 
+/// Who hears whether repositories can be fetched: people, and the loop.
+#[derive(Clone)]
+struct Hears {
+    board: Arc<Board>,
+    fetching: Arc<Fetching>,
+}
+
 /// Wakes the loop when references move: a local repository is watched, and polled as well; a remote one is fetched on its interval.
 fn watch(
     config: &Config,
     sources: Vec<Arc<dyn GitSource>>,
     wake: &mpsc::Sender<Wake>,
-    board: &Arc<Board>,
+    hears: &Hears,
 ) {
     for (source, repository) in sources.into_iter().zip(&config.repositories) {
         let (wake, poll) = (wake.clone(), repository.poll_interval);
@@ -167,7 +178,7 @@ fn watch(
                 repository.name.clone(),
                 poll,
                 wake,
-                Arc::clone(board),
+                hears.clone(),
             )),
         };
     }
@@ -179,7 +190,7 @@ async fn fetch_now_and_then(
     repository: String,
     poll: Duration,
     wake: mpsc::Sender<Wake>,
-    board: Arc<Board>,
+    hears: Hears,
 ) {
     let part = format!("fetching {}", source.place());
     let mut failing: Option<(Timestamp, u32)> = None;
@@ -193,7 +204,9 @@ async fn fetch_now_and_then(
                 let now = Timestamp::now();
                 let (since, times) = failing.map_or((now, 1), |(since, times)| (since, times + 1));
                 failing = Some((since, times));
-                let said = PassError::from(error).diagnostic();
+                let error = PassError::from(error);
+                hears.fetching.note(&source.place(), error.host_cause());
+                let said = error.diagnostic();
                 let next_try = now.checked_add(poll).ok();
                 // Once for each cause: the board counts the tries.
                 if told.as_ref() != Some(&said.message) {
@@ -206,7 +219,7 @@ async fn fetch_now_and_then(
                         said.one_line()
                     );
                 }
-                board.show(
+                hears.board.show(
                     &part,
                     vec![Trouble {
                         what: part.clone(),
@@ -220,10 +233,11 @@ async fn fetch_now_and_then(
             }
             Ok(Ok(())) => {
                 told = None;
+                hears.fetching.note(&source.place(), None);
                 if let Some((since, times)) = failing.take() {
                     info!(repository, times, %since, "{part} works again");
                 }
-                board.show(&part, Vec::new());
+                hears.board.show(&part, Vec::new());
             }
             Err(_) => {}
         }

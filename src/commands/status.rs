@@ -22,7 +22,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::open::{config, keep_folders_with, workflows_or_refusals};
-use super::plan::see_with_holder;
+use super::plan::{MOST_FILES, see_with_holder};
 use super::screen::Screen;
 use super::{CommandError, print, slow};
 use crate::cli::{Output, StatusArgs};
@@ -32,7 +32,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(named: Option<&Path>, args: &StatusArgs) -> Result<ExitCode, CommandError> {
     let config = config(named)?;
-    let first = reports(&config, args).await?;
+    let first = reports(&config, args, true).await?;
     if args.watch {
         watch(&config, args, first).await
     } else {
@@ -72,7 +72,7 @@ async fn watch(
     loop {
         let looked = async {
             tokio::time::sleep(LOOK_EVERY).await;
-            reports(config, args).await
+            reports(config, args, false).await
         };
         // Also while AWS does not answer.
         let looked = tokio::select! {
@@ -137,7 +137,7 @@ fn shown(seen: &Seen) -> impl Iterator<Item = String> {
         .chain([troubles])
 }
 
-async fn reports(config: &Config, args: &StatusArgs) -> Result<Seen, CommandError> {
+async fn reports(config: &Config, args: &StatusArgs, is_first: bool) -> Result<Seen, CommandError> {
     let engine = Engine::new();
     let usage = if args.offline {
         Use::LookOffline
@@ -149,10 +149,14 @@ async fn reports(config: &Config, args: &StatusArgs) -> Result<Seen, CommandErro
     keep_folders_with(&mut opened, &args.steps)?;
     let named = args.steps.iter().map(StepId::new).collect();
     for opened in opened {
+        let notes = is_first.then(|| opened.begin_notes(&args.which, MOST_FILES));
         for folder in &opened.folders {
             let (seen, holder) =
                 see_with_holder(config, &opened, folder, &engine, usage, None).await?;
             let plan = &seen.look.plan;
+            if is_first {
+                plan.warnings.iter().for_each(print::warning);
+            }
             let selection = Selection::of(&plan.steps, &named);
             let facts = Facts {
                 attempts: &seen.look.attempts,
@@ -161,6 +165,9 @@ async fn reports(config: &Config, args: &StatusArgs) -> Result<Seen, CommandErro
                 wanted: selection.as_ref(),
             };
             reports.push(report(plan, &facts));
+        }
+        if let Some(notes) = notes {
+            notes.print();
         }
     }
     let refused = refused.iter().map(PassError::diagnostic).collect();

@@ -275,7 +275,12 @@ impl Teller {
                 "the lease of workflow {} is lost: another reconciler may act now\n",
                 workflow_of(origin)
             ),
-            Event::Holding { .. } | Event::Planned { .. } | Event::Failing(_) => return None,
+            // A command that ends gives back what it holds when it ends.
+            Event::GivenBack(_)
+            | Event::TakenAgain
+            | Event::Holding { .. }
+            | Event::Planned { .. }
+            | Event::Failing(_) => return None,
         })
     }
 }

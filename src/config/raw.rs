@@ -72,7 +72,7 @@ pub struct RawRepository {
     /// An URL: file, https or ssh. Either this or `path`.
     #[schemars(regex(pattern = REMOTE))]
     pub url: Option<String>,
-    /// Branch or tag; what HEAD names by default.
+    /// Branch or tag; what HEAD names by default. A name that is both is the branch's.
     #[schemars(regex(pattern = SOMETHING))]
     pub reference: Option<String>,
     /// How often a remote is fetched, and a local one is looked at beside being watched.

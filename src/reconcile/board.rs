@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -18,6 +19,8 @@ use crate::status::trouble::Trouble;
 pub struct Board {
     file: PathBuf,
     shown: Mutex<BTreeMap<String, Vec<Trouble>>>,
+    /// Files that are open for nothing, so that there is room for this one where no more can be opened.
+    reserve: Mutex<Vec<fs::File>>,
 }
 
 /// What stands in the file.
@@ -35,6 +38,7 @@ impl Board {
         Self {
             file: file(state_dir),
             shown: Mutex::default(),
+            reserve: Mutex::new(reserve()),
         }
     }
 
@@ -50,15 +54,30 @@ impl Board {
             by: holder_name(),
             troubles: shown.values().flatten().cloned().collect(),
         };
-        // On a full disk the old sheet stays.
-        let _ = if sheet.troubles.is_empty() {
-            fs::remove_file(&self.file)
-        } else {
-            serde_json::to_vec(&sheet)
-                .map_err(Into::into)
-                .and_then(|bytes| write_atomically(&self.file, &bytes))
-        };
+        if self.put(&sheet).is_err() {
+            let mut kept = self.reserve.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.clear();
+            // On a full disk the old sheet stays.
+            let _ = self.put(&sheet);
+            *kept = reserve();
+        }
     }
+
+    fn put(&self, sheet: &Sheet) -> io::Result<()> {
+        if !sheet.troubles.is_empty() {
+            return write_atomically(&self.file, &serde_json::to_vec(sheet)?);
+        }
+        match fs::remove_file(&self.file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn reserve() -> Vec<fs::File> {
+    const RESERVE: usize = 4;
+    let open = |_| fs::File::open("/dev/null").ok();
+    (0..RESERVE).filter_map(open).collect()
 }
 
 /// A daemon that has ended is troubled by nothing.

@@ -3,7 +3,7 @@
 //! Answers the planner's questions ([`Desires`]) by rendering. Reads git only, through its port.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use crate::build::verdict::lacks;
@@ -24,7 +24,7 @@ use crate::source::discover::{WORKFLOW_PARAM, WorkflowFolder};
 use crate::source::{Entry, EntryKind, Files, GitTree, ObjectId, SourceError, SourceFile};
 use crate::workflow::context::WorkflowContext;
 use crate::workflow::step::Folder;
-use crate::workflow::{BrokenStep, Step, Switches, WorkflowParams, graph, params, step};
+use crate::workflow::{BrokenStep, Step, Switches, WorkflowParams, graph, odd, params, step};
 
 /// A step with its files.
 #[derive(Debug)]
@@ -71,6 +71,8 @@ pub struct Checkout {
     slots: HashMap<StepId, Box<Slot>>,
     /// Sub-folders that are no steps.
     others: Vec<(String, ObjectId)>,
+    /// Folders of which something is told: they are read anew each time.
+    told: BTreeSet<String>,
     /// Whether all of it was known before.
     is_kept: bool,
 }
@@ -124,7 +126,8 @@ impl Checkout {
         folder: &WorkflowFolder,
         kept: Kept,
     ) -> Result<Self, CheckoutError> {
-        let (params, warnings) = read_params(tree.as_ref(), folder)?;
+        let (params, mut warnings) = read_params(tree.as_ref(), folder)?;
+        warnings.extend(folder.odd.iter().cloned());
         let mut reading = Reading::new(tree.as_ref(), folder, kept.rows.len());
         let mut rows = kept.rows.into_iter().peekable();
         for (name, id) in &folder.folders {
@@ -135,6 +138,10 @@ impl Checkout {
             reading.take(name, *id, row)?;
         }
         reading.is_kept &= rows.next().is_none();
+        for entry in &folder.unread {
+            reading.take_unread(entry)?;
+        }
+        warnings.append(&mut reading.odd);
         let Reading {
             ranks,
             steps,
@@ -142,6 +149,7 @@ impl Checkout {
             slots,
             others,
             broken,
+            told,
             mut is_kept,
             ..
         } = reading;
@@ -182,6 +190,7 @@ impl Checkout {
             tree: Arc::clone(tree),
             slots,
             others,
+            told,
             is_kept,
         })
     }
@@ -209,8 +218,8 @@ impl Checkout {
             return Ok(loaded);
         }
         match load(self.tree.as_ref(), &slot.path, slot.tree) {
-            Ok(Some(step)) => Ok(slot.loaded.get_or_init(|| Box::new(step))),
-            Ok(None) => Err(Diagnostic::new("is no step any more").in_file(slot.path.clone())),
+            Ok((Some(step), _)) => Ok(slot.loaded.get_or_init(|| Box::new(step))),
+            Ok((None, _)) => Err(Diagnostic::new("is no step any more").in_file(slot.path.clone())),
             Err(LoadError::Broken(step)) => Err(step
                 .why
                 .into_iter()
@@ -233,6 +242,8 @@ struct Reading<'a> {
     slots: HashMap<StepId, Box<Slot>>,
     others: Vec<(String, ObjectId)>,
     broken: Vec<BrokenStep>,
+    odd: Vec<Diagnostic>,
+    told: BTreeSet<String>,
     is_kept: bool,
 }
 
@@ -248,6 +259,8 @@ impl<'a> Reading<'a> {
             slots: HashMap::with_capacity(most),
             others: Vec::new(),
             broken: Vec::new(),
+            odd: Vec::new(),
+            told: BTreeSet::new(),
             is_kept: true,
         }
     }
@@ -286,7 +299,14 @@ impl<'a> Reading<'a> {
     }
 
     fn load(&mut self, name: &str, path: String, tree: ObjectId) -> Result<(), CheckoutError> {
-        match load(self.tree, &path, tree) {
+        let read = load(self.tree, &path, tree).map(|(loaded, odd)| {
+            if !odd.is_empty() {
+                self.told.insert(name.to_owned());
+            }
+            self.odd.extend(odd);
+            loaded
+        });
+        match read {
             Ok(Some(loaded)) => {
                 self.is_kept = false;
                 let includes = loaded.step.switches.include.clone();
@@ -316,11 +336,63 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
+    /// What stands among the steps and is no folder of this commit. A link to what is a step in its own right is a second name.
+    fn take_unread(&mut self, entry: &Entry) -> Result<(), CheckoutError> {
+        let path = match self.folder {
+            "" => entry.name.clone(),
+            folder => format!("{folder}/{}", entry.name),
+        };
+        let why = if entry.kind == EntryKind::Submodule {
+            Diagnostic::new("is a submodule, whose files are not in this repository")
+        } else {
+            let target = self.tree.blob(entry.id, &path)?;
+            let target = String::from_utf8_lossy(&target).into_owned();
+            let Some(to) = followed(self.folder, &target) else {
+                return Ok(());
+            };
+            let is_step = |folder: &str| -> Result<bool, SourceError> {
+                let names =
+                    ["step_param.json", "param.json"].map(|name| format!("{folder}/{name}"));
+                Ok(self.tree.entry(&names[0])?.is_some() || self.tree.entry(&names[1])?.is_some())
+            };
+            let is_beside = to.rsplit_once('/').map_or("", |(above, _)| above) == self.folder;
+            if is_beside || !is_step(&to)? {
+                return Ok(());
+            }
+            Diagnostic::new(format!("is a symbolic link to {to}, which is not followed"))
+        };
+        self.broken.push(BrokenStep {
+            id: StepId::new(entry.name.clone()),
+            folder: path.clone(),
+            why: vec![
+                why.in_file(path)
+                    .hint("commit the folder itself, or name it under `exclude`"),
+            ],
+        });
+        Ok(())
+    }
+
     fn put(&mut self, step: Option<Step>, outline: Outline, slot: Slot) {
         self.slots.insert(outline.id.clone(), Box::new(slot));
         self.steps.push(step);
         self.outlines.push(outline);
     }
+}
+
+/// Where a link in a folder leads to, within the repository.
+fn followed(folder: &str, target: &str) -> Option<String> {
+    if target.starts_with('/') {
+        return None;
+    }
+    let mut path: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(path.pop()?),
+            part => path.push(part),
+        }
+    }
+    Some(path.join("/"))
 }
 
 /// Whether a folder stands before another in git's order, in which a folder's name ends with a slash.
@@ -385,7 +457,7 @@ fn load(
     tree: &dyn GitTree,
     path: &str,
     id: crate::source::ObjectId,
-) -> Result<Option<LoadedStep>, LoadError> {
+) -> Result<(Option<LoadedStep>, Vec<Diagnostic>), LoadError> {
     let name = path.rsplit('/').next().unwrap_or(path);
     let broken = |id: &str, why| {
         LoadError::Broken(BrokenStep {
@@ -402,14 +474,18 @@ fn load(
     let step = match step::read(path, &files) {
         Folder::Step(step) => *step,
         Folder::Broken(step) => return Err(LoadError::Broken(step)),
-        Folder::NoStep => return Ok(None),
+        Folder::NoStep => return Ok((None, odd::warnings(path, &files, false))),
     };
     match include(tree, &step) {
-        Ok(included) => Ok(Some(LoadedStep {
-            step,
-            files,
-            included,
-        })),
+        Ok(included) => {
+            let odd = odd::warnings(path, &files, true);
+            let loaded = LoadedStep {
+                step,
+                files,
+                included,
+            };
+            Ok((Some(loaded), odd))
+        }
         Err(SourceError::Person(why)) => Err(broken(step.id.as_str(), why)),
         Err(error) => Err(LoadError::Source(error)),
     }
@@ -553,7 +629,10 @@ impl<'a> Desired<'a> {
             tree: *tree,
             step: None,
         });
-        let mut rows: Vec<Row> = steps.chain(others).collect();
+        let rows = steps.chain(others);
+        let mut rows: Vec<Row> = rows
+            .filter(|row| !checkout.told.contains(&row.name))
+            .collect();
         rows.sort_by(|a, b| {
             if precedes(&a.name, &b.name) {
                 Ordering::Less

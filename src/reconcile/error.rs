@@ -3,6 +3,7 @@
 use crate::build::BuildError;
 use crate::catalog::CatalogError;
 use crate::diagnostic::Diagnostic;
+use crate::host_cause::HostCause;
 use crate::inventory::InventoryError;
 use crate::inventory::journal::FailureClass;
 use crate::source::SourceError;
@@ -32,7 +33,7 @@ impl PassError {
     #[must_use]
     pub fn class(&self) -> FailureClass {
         match self {
-            Self::Source(SourceError::Transient { .. })
+            Self::Source(SourceError::Transient { .. } | SourceError::Host { .. })
             | Self::Inventory(
                 InventoryError::Unavailable { .. }
                 | InventoryError::Conflict { .. }
@@ -47,6 +48,17 @@ impl PassError {
             | Self::Build(BuildError::Io { .. } | BuildError::LeaseLost) => FailureClass::Transient,
             Self::Build(BuildError::Step(_)) => FailureClass::Step,
             _ => FailureClass::Person,
+        }
+    }
+
+    /// What this very host lacks, where that is why: another host would not meet with it.
+    #[must_use]
+    pub fn host_cause(&self) -> Option<HostCause> {
+        match self {
+            Self::Source(SourceError::Host { cause, .. }) => Some(*cause),
+            // What a remote says of its own disk is no word about this one.
+            Self::Source(SourceError::Transient { .. }) => None,
+            other => HostCause::of(&other.to_string()),
         }
     }
 
@@ -65,7 +77,7 @@ impl PassError {
     #[must_use]
     pub fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Source(SourceError::Person(diagnostic))
+            Self::Source(SourceError::Person(diagnostic) | SourceError::Damaged(diagnostic))
             | Self::Build(BuildError::Step(diagnostic) | BuildError::Host(diagnostic))
             | Self::Person(diagnostic) => diagnostic.clone(),
             Self::Catalog(CatalogError::Denied { action, .. })

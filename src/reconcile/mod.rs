@@ -20,6 +20,7 @@ pub mod lease;
 pub mod look;
 pub mod observe;
 pub mod ports;
+pub mod probe;
 pub mod recovery;
 pub mod request;
 pub mod sight;

@@ -4,6 +4,7 @@
 
 use crate::diagnostic::Diagnostic;
 use crate::source::{Entry, EntryKind, GitTree, ObjectId, SourceError};
+use crate::workflow::odd::is_near;
 
 /// The file that makes a folder a workflow.
 pub const WORKFLOW_PARAM: &str = "workflow_param.json";
@@ -25,6 +26,10 @@ pub struct WorkflowFolder {
     pub params: ObjectId,
     /// Its sub-folders less the excluded ones: name and tree, in git's order.
     pub folders: Vec<(String, ObjectId)>,
+    /// What else stands among them that is not read: submodules and symbolic links, less the excluded ones.
+    pub unread: Vec<Entry>,
+    /// What is worth a word about folders of the repository that are no workflows; it stands with the first workflow.
+    pub odd: Vec<Diagnostic>,
 }
 
 /// Finds all workflows, in the order of their paths.
@@ -33,23 +38,49 @@ pub fn workflows(
     roots: &[String],
     exclude: &[String],
 ) -> Result<Vec<WorkflowFolder>, SourceError> {
-    let mut found = Vec::new();
+    let mut found = Found::default();
     for root in roots {
         let root = root.trim_matches('/');
         let path = if root == "." { "" } else { root };
-        if let Some(entry) = tree.entry(path)?
-            && entry.kind == EntryKind::Tree
-        {
-            search(tree, path, entry.id, exclude, DEPTH, &mut found)?;
+        match tree.entry(path)? {
+            Some(entry) if entry.kind == EntryKind::Tree => {
+                search(tree, path, entry.id, exclude, DEPTH, &mut found)?;
+            }
+            Some(entry) => found.odd.extend(unread(&entry, path)),
+            None => {}
         }
     }
-    found.sort_by(|a, b| a.path.cmp(&b.path));
-    found.dedup_by(|a, b| a.path == b.path);
-    if found.is_empty() {
-        Err(SourceError::Person(nothing(tree, roots, exclude)?))
-    } else {
-        Ok(found)
+    let Found {
+        mut folders,
+        mut odd,
+    } = found;
+    folders.sort_by(|a, b| a.path.cmp(&b.path));
+    folders.dedup_by(|a, b| a.path == b.path);
+    odd.sort_by_key(Diagnostic::one_line);
+    odd.dedup();
+    match folders.first_mut() {
+        Some(first) => first.odd = odd,
+        None => return Err(SourceError::Person(nothing(tree, roots, exclude, &odd)?)),
     }
+    Ok(folders)
+}
+
+/// What a search has come to so far.
+#[derive(Default)]
+struct Found {
+    folders: Vec<WorkflowFolder>,
+    odd: Vec<Diagnostic>,
+}
+
+/// The word that an entry is not read which may have been meant to be a folder.
+fn unread(entry: &Entry, path: &str) -> Option<Diagnostic> {
+    let what = match entry.kind {
+        EntryKind::Submodule => "a submodule, which is not read",
+        EntryKind::Symlink => "a symbolic link, which is not followed",
+        _ => return None,
+    };
+    let wrong = Diagnostic::new(format!("is {what}")).in_file(path);
+    Some(wrong.hint("commit the folder itself, or name it under `exclude`"))
 }
 
 fn search(
@@ -58,27 +89,47 @@ fn search(
     id: ObjectId,
     exclude: &[String],
     depth: usize,
-    found: &mut Vec<WorkflowFolder>,
+    found: &mut Found,
 ) -> Result<(), SourceError> {
     let entries = tree.list(id)?;
-    let folders = || {
-        entries.iter().filter(|entry| {
-            entry.kind == EntryKind::Tree
-                && !entry.name.starts_with('.')
-                && !exclude.contains(&entry.name)
-        })
+    let counted = || {
+        let entries = entries.iter();
+        entries.filter(|entry| !entry.name.starts_with('.') && !exclude.contains(&entry.name))
     };
+    let folders = || counted().filter(|entry| entry.kind == EntryKind::Tree);
     if let Some(params) = entries.iter().find(|entry| entry.name == WORKFLOW_PARAM) {
         refuse_link(params, &join(path, WORKFLOW_PARAM))?;
-        found.push(WorkflowFolder {
+        let is_unread = |kind| matches!(kind, EntryKind::Submodule | EntryKind::Symlink);
+        found.folders.push(WorkflowFolder {
             path: path.to_owned(),
             tree: id,
             params: params.id,
             folders: folders()
                 .map(|entry| (entry.name.clone(), entry.id))
                 .collect(),
+            unread: counted()
+                .filter(|entry| is_unread(entry.kind))
+                .cloned()
+                .collect(),
+            odd: Vec::new(),
         });
         return Ok(());
+    }
+    for entry in counted() {
+        let path = join(path, &entry.name);
+        // A link to a file is none of a workflow.
+        if entry.kind == EntryKind::Submodule {
+            found.odd.extend(unread(entry, &path));
+        } else if is_near(&entry.name, WORKFLOW_PARAM) && entry.kind != EntryKind::Tree {
+            let wrong = Diagnostic::new(format!(
+                "is not `{WORKFLOW_PARAM}`: its folder is taken for no workflow"
+            ));
+            found.odd.push(
+                wrong
+                    .in_file(path)
+                    .hint("rename it, or name its folder under `exclude`"),
+            );
+        }
     }
     if depth > 0 {
         for Entry { name, id, .. } in folders() {
@@ -116,6 +167,7 @@ fn nothing(
     tree: &dyn GitTree,
     roots: &[String],
     exclude: &[String],
+    odd: &[Diagnostic],
 ) -> Result<Diagnostic, SourceError> {
     let looked = roots
         .iter()
@@ -126,12 +178,16 @@ fn nothing(
         "no workflow found at {}: looked below {looked} for a folder with a {WORKFLOW_PARAM}",
         tree.revision().short()
     ));
+    if let Some(odd) = odd.first() {
+        return Ok(wrong.hint(odd.one_line()));
+    }
     let anywhere = |exclude: &[String]| -> Result<String, SourceError> {
-        let mut found = Vec::new();
+        let mut found = Found::default();
         if let Some(root) = tree.entry("")? {
             search(tree, "", root.id, exclude, DEPTH, &mut found)?;
         }
         let paths = found
+            .folders
             .iter()
             .take(LISTED)
             .map(|one| format!("{}/", one.path));

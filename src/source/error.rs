@@ -8,6 +8,7 @@ use std::path::Path;
 use git2::{ErrorClass, ErrorCode};
 
 use crate::diagnostic::Diagnostic;
+use crate::host_cause::HostCause;
 use crate::source::SourceError;
 
 /// How like two names must be for one to be offered in place of the other (Jaro-Winkler).
@@ -19,6 +20,13 @@ const LISTED: usize = 20;
 /// A repository that could not be opened.
 pub(super) fn refused(place: &str, path: &Path, error: &git2::Error) -> SourceError {
     let said = error.message();
+    if let Some(cause) = HostCause::of(said) {
+        return SourceError::Host {
+            place: place.to_owned(),
+            cause,
+            detail: said.to_owned(),
+        };
+    }
     let wrong = match error.code() {
         ErrorCode::Owner => Diagnostic::new(format!(
             "{place} belongs to another user, so git does not trust it"
@@ -72,8 +80,15 @@ fn may_not_read(place: &str, said: &str) -> Diagnostic {
 /// An object that could not be read. `what` names it for a person (`the tree of packer_workspaces`).
 pub(super) fn unreadable(place: &str, what: &str, error: &git2::Error) -> SourceError {
     let said = error.message();
+    if let Some(cause) = HostCause::of(said) {
+        return SourceError::Host {
+            place: place.to_owned(),
+            cause,
+            detail: said.to_owned(),
+        };
+    }
     match (error.code(), error.class()) {
-        (ErrorCode::NotFound, _) => SourceError::Person(
+        (ErrorCode::NotFound, _) => SourceError::Damaged(
             Diagnostic::new(format!("{what} is missing from {place}: {said}")).hint(
                 "the repository is a partial, shallow or damaged clone: try `git fetch --refetch`, then `git fsck`",
             ),
@@ -83,10 +98,18 @@ pub(super) fn unreadable(place: &str, what: &str, error: &git2::Error) -> Source
             place: place.to_owned(),
             detail: said.to_owned(),
         },
-        _ => SourceError::Person(
+        _ => SourceError::Damaged(
             Diagnostic::new(format!("{what} cannot be read from {place}: {said}"))
                 .hint("the repository is damaged: `git fsck` says where"),
         ),
+    }
+}
+
+/// A commit that a caller names. Where it is not there, nothing is damaged: no reference may lead to it any more.
+pub(super) fn no_commit(place: &str, what: &str, error: &git2::Error) -> SourceError {
+    match unreadable(place, what, error) {
+        wrong if error.code() == ErrorCode::NotFound => wrong.final_word(),
+        wrong => wrong,
     }
 }
 

@@ -1,10 +1,11 @@
-//! One fetch of a remote into its mirror, given up when nothing arrives any more, and what its failures mean.
+//! One fetch of a remote into its mirror, given up when nothing arrives any more.
 //!
-//! libgit2 blocks, and its own time limits cannot be set without `unsafe`: the fetch runs on a thread of its own that is left
+//! A mirror in which something is wrong is fetched anew beside itself and takes its own place (`mirror`): a remote is blamed for what the remote
+//! did only (`refusal`). libgit2 blocks, and its own time limits cannot be set without `unsafe`: the fetch runs on a thread of its own that is left
 //! behind when it hangs, and ends with the process (see `fetcher`).
 
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,13 +13,15 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use git2::{
-    AutotagOption, Direction, ErrorClass, ErrorCode, FetchOptions, FetchPrune, ProxyOptions,
-    Repository,
+    AutotagOption, Direction, ErrorClass, ErrorCode, FetchOptions, ProxyOptions, RemoteCallbacks,
+    RemoteUpdateFlags, Repository, RepositoryInitOptions,
 };
 
 use crate::diagnostic::Diagnostic;
-use crate::source::SourceError;
+use crate::host_cause::HostCause;
 use crate::source::access::{Keys, Offered};
+use crate::source::mirror::{self, Held};
+use crate::source::{SourceError, packs, refusal};
 
 /// Branches and tags only, and always what the remote says, a forced push as well.
 const REFSPECS: [&str; 2] = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
@@ -35,6 +38,8 @@ pub(super) struct Fetch {
     pub(super) keys: Keys,
     /// More bytes than this are not taken.
     pub(super) most_bytes: usize,
+    /// What somebody who read the mirror found to be wrong with it.
+    pub(super) damage: Option<String>,
 }
 
 /// How far a fetch has come, for the one who waits.
@@ -61,11 +66,19 @@ impl Progress {
 
 impl Fetch {
     /// Fetches; an error when nothing arrives for `patience`.
-    pub(super) fn run(self, patience: Duration) -> Result<(), SourceError> {
+    pub(super) fn run(self, patience: Duration) -> Result<Fetched, SourceError> {
         let place = self.place.clone();
         let transient = |detail: String| SourceError::Transient {
             place: place.clone(),
             detail,
+        };
+        let held = match mirror::hold(&self.mirror, patience) {
+            Ok(Some(held)) => held,
+            Ok(None) => {
+                let detail = "another process of this host is fetching it".to_owned();
+                return Err(transient(detail));
+            }
+            Err(error) => return Err(self.not_kept(&error.to_string())),
         };
         let progress = Arc::new(Progress {
             start: Instant::now(),
@@ -78,7 +91,7 @@ impl Fetch {
         std::thread::Builder::new()
             .name("git-fetch".to_owned())
             .spawn(move || {
-                let _ = done.send(self.work(&seen));
+                let _ = done.send(self.work(&held, &seen));
             })
             .map_err(|error| transient(format!("no thread for the fetch: {error}")))?;
         loop {
@@ -97,35 +110,103 @@ impl Fetch {
         }
     }
 
-    fn work(&self, progress: &Arc<Progress>) -> Result<(), SourceError> {
-        let offered = Rc::default();
-        self.transfer(progress, &offered).map_err(|error| {
-            if progress.too_much.load(Ordering::Relaxed) {
-                return SourceError::Person(
-                    Diagnostic::new(format!(
-                        "{} sends more than {} MiB; the fetch was ended, and nothing of it is kept",
-                        self.place,
-                        self.most_bytes >> 20
-                    ))
-                    .hint("find out who pushed what; large files belong into S3"),
-                );
+    fn work(&self, held: &Held, progress: &Arc<Progress>) -> Result<Fetched, SourceError> {
+        held.tidy();
+        let known = self.damage.clone().or_else(|| {
+            mirror::exists(held.mirror())
+                .then(|| mirror::damage(held.mirror()))
+                .flatten()
+        });
+        let wrong = match known {
+            Some(wrong) => Some(wrong),
+            None if mirror::exists(held.mirror()) => {
+                match self.update(held.mirror(), held, progress) {
+                    Ok(()) => return Ok(Fetched::Updated),
+                    Err(failed) if !Self::is_in_the_mirror(&failed, progress) => {
+                        return Err(self.told(&failed, progress));
+                    }
+                    Err(failed) => Some(failed.error.message().to_owned()),
+                }
             }
-            self.failed(&error, &offered.borrow())
+            None => None,
+        };
+        self.anew(held, progress)
+            .map_err(|failed| self.told(&failed, progress))?;
+        Ok(wrong.map_or(Fetched::Updated, Fetched::Anew))
+    }
+
+    /// Fetches into a new mirror, which then takes the place of whatever is there.
+    fn anew(&self, held: &Held, progress: &Arc<Progress>) -> Result<(), Failed> {
+        let folder = held.new_folder();
+        let mut options = RepositoryInitOptions::new();
+        options.bare(true).mkpath(true).external_template(false);
+        Repository::init_opts(&folder, &options).map_err(Failed::here)?;
+        let made = self.update(&folder, held, progress).and_then(|()| {
+            let replaced = held.replace();
+            replaced.map_err(|error| Failed::here(packs::said(&error)))
+        });
+        mirror::remove(&folder);
+        made
+    }
+
+    fn update(&self, folder: &Path, held: &Held, progress: &Arc<Progress>) -> Result<(), Failed> {
+        let offered = Rc::default();
+        self.transfer(folder, progress, &offered)
+            .map_err(|failed| Failed {
+                offered: offered.take(),
+                ..failed
+            })?;
+        packs::join(folder, &held.joining_folder(), &|| {
+            progress.arrived();
         })
+        .map_err(Failed::here)
     }
 
     fn transfer(
         &self,
+        folder: &Path,
         progress: &Arc<Progress>,
         offered: &Rc<RefCell<Offered>>,
-    ) -> Result<(), git2::Error> {
-        let repository = Repository::open_bare(&self.mirror)?;
-        let mut remote = repository.remote_anonymous(self.url.as_str())?;
+    ) -> Result<(), Failed> {
+        let repository = Repository::open_bare(folder).map_err(Failed::here)?;
+        let mut remote = repository
+            .remote_anonymous(self.url.as_str())
+            .map_err(Failed::there)?;
         let callbacks = self.keys.callbacks(offered);
-        let mut connection =
-            remote.connect_auth(Direction::Fetch, Some(callbacks), Some(proxy()))?;
+        let mut connection = remote
+            .connect_auth(Direction::Fetch, Some(callbacks), Some(proxy()))
+            .map_err(Failed::there)?;
         progress.arrived();
         let head = connection.default_branch().ok();
+        let mut options = FetchOptions::new();
+        options
+            .remote_callbacks(self.watched(progress, offered))
+            .proxy_options(proxy())
+            .download_tags(AutotagOption::None);
+        let remote = connection.remote();
+        remote
+            .download(&REFSPECS, Some(&mut options))
+            .map_err(Failed::between)?;
+        // As git does: what is gone first, or a branch `a` that is gone would be in the way of a new one `a/b`.
+        remote.prune(None).map_err(Failed::here)?;
+        let flags = RemoteUpdateFlags::UPDATE_FETCHHEAD;
+        remote
+            .update_tips(None, flags, AutotagOption::None, None)
+            .map_err(Failed::here)?;
+        if let Some(head) = head
+            && let Ok(branch) = std::str::from_utf8(&head)
+        {
+            repository.set_head(branch).map_err(Failed::here)?;
+        }
+        Ok(())
+    }
+
+    /// Callbacks that note what arrives, and end the transfer when it is too much or was given up.
+    fn watched(
+        &self,
+        progress: &Arc<Progress>,
+        offered: &Rc<RefCell<Offered>>,
+    ) -> RemoteCallbacks<'static> {
         let mut callbacks = self.keys.callbacks(offered);
         let (text, objects) = (Arc::clone(progress), Arc::clone(progress));
         callbacks.sideband_progress(move |_| text.arrived());
@@ -136,90 +217,126 @@ impl Fetch {
             }
             objects.arrived() && !objects.too_much.load(Ordering::Relaxed)
         });
-        let mut options = FetchOptions::new();
-        options
-            .remote_callbacks(callbacks)
-            .proxy_options(proxy())
-            .prune(FetchPrune::On)
-            .download_tags(AutotagOption::None);
-        connection
-            .remote()
-            .fetch(&REFSPECS, Some(&mut options), None)?;
-        if let Some(head) = head
-            && let Ok(branch) = std::str::from_utf8(&head)
-        {
-            repository.set_head(branch)?;
-        }
-        Ok(())
+        callbacks
     }
 
-    fn failed(&self, error: &git2::Error, offered: &Offered) -> SourceError {
-        let place = &self.place;
-        // The URL, with its password, is part of some messages.
-        let said = error.message().replace(&self.url, place);
-        let is = |parts: &[&str]| parts.iter().any(|part| said.contains(part));
-        let local = !self.url.contains("://") || self.url.starts_with("file://");
-        let told = if error.code() == ErrorCode::Auth
-            || is(&[
-                "status code: 401",
-                "status code: 403",
-                "uthentication",
-                "authenticat",
-            ]) {
-            refused(place, offered)
-        } else if error.code() == ErrorCode::Certificate
-            || (error.class() == ErrorClass::Ssl && is(&["certificate"]))
-        {
-            self.not_trusted(&said)
-        } else if is(&[
-            "status code: 404",
-            "epository not found",
-            "does not appear to be a git repo",
-            "failed to resolve path",
-            "could not find repository",
-        ]) || (local && error.code() == ErrorCode::NotFound)
-        {
-            Diagnostic::new(format!("{place} was not found"))
-                .hint("check the URL; many servers say so as well to who may not read a private repository")
-        } else if error.code() == ErrorCode::Owner {
-            Diagnostic::new(format!(
-                "{place} belongs to another user, so git does not trust it"
-            ))
-            .hint("if you do: git config --global --add safe.directory, and its path")
-        } else if is(&["object format", "objectformat", "oid type"]) {
-            Diagnostic::new(format!(
-                "{place} names its objects by SHA-256, which is not supported"
-            ))
-            .hint("push it to a repository made with `git init --object-format=sha1`")
-        } else if error.class() == ErrorClass::Invalid
-            || is(&["unsupported URL protocol", "malformed", "invalid URL"])
-        {
-            Diagnostic::new(format!("{place} is not an URL of a git repository: {said}"))
-                .hint("it starts with https://, ssh:// or file://, or looks like git@host:path")
-        } else {
-            return SourceError::Transient {
-                place: place.clone(),
-                detail: said,
-            };
-        };
-        SourceError::Person(told)
+    fn is_in_the_mirror(failed: &Failed, progress: &Progress) -> bool {
+        !progress.too_much.load(Ordering::Relaxed) && may_be_mended(failed.stage, &failed.error)
     }
 
-    fn not_trusted(&self, said: &str) -> Diagnostic {
-        let place = &self.place;
-        if self.url.starts_with("http") {
-            return Diagnostic::new(format!("the certificate of {place} is not trusted: {said}"))
-                .hint("add its authority to the system's, or name a file of authorities in SSL_CERT_FILE");
+    fn told(&self, failed: &Failed, progress: &Progress) -> SourceError {
+        if progress.too_much.load(Ordering::Relaxed) {
+            return SourceError::Person(
+                Diagnostic::new(format!(
+                    "{} sends more than {} MiB; the fetch was ended, and nothing of it is kept",
+                    self.place,
+                    self.most_bytes >> 20
+                ))
+                .hint("find out who pushed what; large files belong into S3"),
+            );
         }
-        let (host, port) = ssh_host(place);
-        let port = port.map_or_else(String::new, |port| format!("-p {port} "));
-        Diagnostic::new(format!(
-            "the host key of {host} is unknown, or is not the one in known_hosts"
-        ))
-        .hint(format!(
-            "as the user that the reconciler runs as: ssh-keyscan {port}{host} >> ~/.ssh/known_hosts, and compare with what its owner publishes"
-        ))
+        match failed.stage {
+            Stage::Here => self.not_kept(failed.error.message()),
+            // What libgit2 says of files while it fetches, it says of this host's.
+            Stage::Between if failed.error.class() == ErrorClass::Os => {
+                self.not_kept(failed.error.message())
+            }
+            stage => refusal::told(
+                &self.url,
+                &self.place,
+                &failed.error,
+                &failed.offered,
+                stage == Stage::Between,
+            ),
+        }
     }
+
+    fn not_kept(&self, said: &str) -> SourceError {
+        let place = self.place.clone();
+        let mirror = self.mirror.display();
+        let detail = format!("the copy of it in {mirror} cannot be written: {said}");
+        match HostCause::of(said) {
+            Some(cause) => SourceError::Host {
+                place,
+                cause,
+                detail,
+            },
+            None => SourceError::Transient { place, detail },
+        }
+    }
+}
+
+/// What became of a fetch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fetched {
+    /// The mirror says what the remote says.
+    Updated,
+    /// The same, but something was wrong with the mirror, so all of it was fetched again.
+    Anew(String),
+}
+
+/// Where a fetch failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// At the remote.
+    There,
+    /// While the remote was asked by what is here.
+    Between,
+    /// In the mirror.
+    Here,
+}
+
+struct Failed {
+    error: git2::Error,
+    stage: Stage,
+    offered: Offered,
+}
+
+impl Failed {
+    fn at(stage: Stage, error: git2::Error) -> Self {
+        Self {
+            error,
+            stage,
+            offered: Offered::Nothing,
+        }
+    }
+
+    fn there(error: git2::Error) -> Self {
+        Self::at(Stage::There, error)
+    }
+
+    fn between(error: git2::Error) -> Self {
+        Self::at(Stage::Between, error)
+    }
+
+    fn here(error: git2::Error) -> Self {
+        Self::at(Stage::Here, error)
+    }
+}
+
+/// Whether a fetch into a new mirror may work where this one failed: not if the network, the remote or this host kept it from working.
+fn may_be_mended(stage: Stage, error: &git2::Error) -> bool {
+    let said = error.message();
+    let is_host = HostCause::of(said).is_some() || said.contains("ermission denied");
+    let of_objects = matches!(
+        error.class(),
+        ErrorClass::Odb
+            | ErrorClass::Reference
+            | ErrorClass::Object
+            | ErrorClass::Indexer
+            | ErrorClass::Zlib
+            | ErrorClass::Config
+            | ErrorClass::Repository
+            | ErrorClass::Tree
+            | ErrorClass::Tag
+            | ErrorClass::Os
+    );
+    !is_host
+        && match stage {
+            Stage::There => false,
+            Stage::Between => of_objects && error.code() != ErrorCode::Auth,
+            Stage::Here => true,
+        }
 }
 
 /// The proxy that git would use: of its configuration, or `https_proxy` and `no_proxy` of the environment.
@@ -229,127 +346,22 @@ fn proxy() -> ProxyOptions<'static> {
     proxy
 }
 
-fn refused(place: &str, offered: &Offered) -> Diagnostic {
-    match offered {
-        Offered::Nothing => Diagnostic::new(format!("{place} asks for a login and none is configured"))
-            .hint("name the environment variable of a token in `token_env`, or use an ssh URL"),
-        Offered::Token(variable) => Diagnostic::new(format!("{place} refused {offered}"))
-            .hint(format!("put a token that may read the repository into {variable}; it may be expired")),
-        Offered::Key(_) => Diagnostic::new(format!("{place} refused {offered}"))
-            .hint("register its public half at the server; a key with a passphrase must be in the ssh agent"),
-        Offered::Agent => Diagnostic::new(format!("{place} refused {offered}"))
-            .hint("add a key with ssh-add (SSH_AUTH_SOCK must be set), or name a file in `ssh_key`"),
-    }
-}
-
-/// Host and port of `ssh://user@host:port/path` or `user@host:path`.
-fn ssh_host(url: &str) -> (&str, Option<&str>) {
-    let (rest, has_port) = match url.split_once("://") {
-        Some((_, rest)) => (rest, true),
-        None => (url, false),
-    };
-    let authority = rest.split('/').next().unwrap_or(rest);
-    let host = authority.rsplit('@').next().unwrap_or(authority);
-    match host.split_once(':') {
-        Some((host, port)) => (host, Some(port).filter(|_| has_port)),
-        None => (host, None),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::access::Access;
-
-    fn told(
-        url: &str,
-        code: ErrorCode,
-        class: ErrorClass,
-        said: &str,
-        offered: &Offered,
-    ) -> String {
-        let fetch = Fetch {
-            mirror: PathBuf::new(),
-            url: url.to_owned(),
-            place: url.to_owned(),
-            keys: Keys::find(&Access::default(), url).unwrap(),
-            most_bytes: usize::MAX,
-        };
-        match fetch.failed(&git2::Error::new(code, class, said), offered) {
-            SourceError::Person(told) => {
-                format!("{told}; {}", told.hint.as_deref().unwrap_or_default())
-            }
-            SourceError::Transient { detail, .. } => format!("transient: {detail}"),
-        }
-    }
 
     #[test]
-    fn an_unknown_ssh_host_and_an_untrusted_certificate_are_told_apart() {
-        let said = "invalid or unknown remote ssh hostkey";
-        let ssh = told(
-            "git@host:a",
-            ErrorCode::Certificate,
-            ErrorClass::Ssh,
-            said,
-            &Offered::Nothing,
-        );
-        assert!(ssh.contains("host key of host is unknown"), "{ssh}");
-        assert!(
-            ssh.contains("ssh-keyscan host >> ~/.ssh/known_hosts"),
-            "{ssh}"
-        );
-        let said = "the SSL certificate is invalid";
-        let tls = told(
-            "https://host/a",
-            ErrorCode::GenericError,
-            ErrorClass::Ssl,
-            said,
-            &Offered::Nothing,
-        );
-        assert!(
-            tls.contains("certificate of https://host/a is not trusted"),
-            "{tls}"
-        );
-    }
-
-    #[test]
-    fn a_refused_key_and_a_refused_agent_say_what_to_do() {
-        let refused = |offered| {
-            told(
-                "git@host:a",
-                ErrorCode::Auth,
-                ErrorClass::Ssh,
-                "no",
-                &offered,
-            )
-        };
-        let key = refused(Offered::Key("/k".into()));
-        assert!(
-            key.contains("refused the key /k; register its public half"),
-            "{key}"
-        );
-        let agent = refused(Offered::Agent);
-        assert!(agent.contains("ssh-add"), "{agent}");
-    }
-
-    #[test]
-    fn the_network_may_work_later() {
-        let said = "failed to resolve address for host: Name or service not known";
-        let text = told(
-            "https://host/a",
-            ErrorCode::GenericError,
-            ErrorClass::Net,
-            said,
-            &Offered::Nothing,
-        );
-        assert_eq!(text, format!("transient: {said}"));
-    }
-
-    #[test]
-    fn the_host_of_an_ssh_url_is_found() {
-        assert_eq!(ssh_host("ssh://git@host:2222/a"), ("host", Some("2222")));
-        for url in ["git@host:a/b", "ssh://host/a@b"] {
-            assert_eq!(ssh_host(url), ("host", None));
-        }
+    fn a_new_mirror_is_made_for_what_is_wrong_here_and_not_for_what_the_remote_or_this_host_did() {
+        let error = |class, said: &str| git2::Error::new(ErrorCode::GenericError, class, said);
+        let odb = || error(ErrorClass::Odb, "object not found");
+        assert!(may_be_mended(Stage::Here, &odb()));
+        assert!(may_be_mended(Stage::Between, &odb()));
+        assert!(!may_be_mended(Stage::There, &odb()));
+        let net = || error(ErrorClass::Net, "early EOF");
+        assert!(!may_be_mended(Stage::Between, &net()));
+        let full = || error(ErrorClass::Os, "could not write: No space left on device");
+        assert!(!may_be_mended(Stage::Here, &full()));
+        let denied = || error(ErrorClass::Os, "failed to open: Permission denied");
+        assert!(!may_be_mended(Stage::Here, &denied()));
     }
 }

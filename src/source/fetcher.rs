@@ -12,9 +12,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::Diagnostic;
+use crate::host_cause::HostCause;
 use crate::source::SourceError;
 use crate::source::access::Keys;
-use crate::source::fetch::Fetch;
+use crate::source::fetch::{Fetch, Fetched};
+use crate::source::mirror::tidy_up;
 
 /// The hidden command that makes this program a fetcher.
 pub const COMMAND: &str = "fetch";
@@ -28,12 +30,26 @@ struct Job {
     keys: Keys,
     most_bytes: usize,
     patience_millis: u64,
+    /// What is wrong with the mirror, if something is.
+    #[serde(default)]
+    damage: Option<String>,
+    /// Whether whoever asks understands all answers: after an upgrade in place it may be of another version.
+    #[serde(default)]
+    knows_all_answers: bool,
 }
 
 /// What it answers.
 #[derive(Serialize, Deserialize)]
 enum Answer {
     Done,
+    /// Something was wrong with the mirror, so all of it was fetched again.
+    Anew {
+        wrong: String,
+    },
+    Host {
+        cause: HostCause,
+        detail: String,
+    },
     Person {
         message: String,
         hint: Option<String>,
@@ -44,13 +60,30 @@ enum Answer {
 }
 
 /// Fetches in a process of its own.
-pub(super) fn run(program: &Path, fetch: Fetch, patience: Duration) -> Result<(), SourceError> {
-    let place = fetch.place.clone();
-    let answer = ask(program, fetch, patience).unwrap_or_else(|error| Answer::Transient {
-        detail: format!("{} could not fetch: {error}", program.display()),
+pub(super) fn run(
+    program: &Path,
+    fetch: Fetch,
+    patience: Duration,
+) -> Result<Fetched, SourceError> {
+    let (place, mirror) = (fetch.place.clone(), fetch.mirror.clone());
+    let answer = ask(program, fetch, patience).unwrap_or_else(|error| {
+        let detail = format!("{} could not fetch: {error}", program.display());
+        match HostCause::of(&detail) {
+            Some(cause) => Answer::Host { cause, detail },
+            None => Answer::Transient { detail },
+        }
     });
+    if !matches!(answer, Answer::Done | Answer::Anew { .. }) {
+        tidy_up(&mirror);
+    }
     match answer {
-        Answer::Done => Ok(()),
+        Answer::Done => Ok(Fetched::Updated),
+        Answer::Anew { wrong } => Ok(Fetched::Anew(wrong)),
+        Answer::Host { cause, detail } => Err(SourceError::Host {
+            place,
+            cause,
+            detail,
+        }),
         Answer::Person { message, hint } => Err(SourceError::Person(Diagnostic {
             message,
             place: None,
@@ -68,6 +101,8 @@ fn ask(program: &Path, fetch: Fetch, patience: Duration) -> std::io::Result<Answ
         keys: fetch.keys,
         most_bytes: fetch.most_bytes,
         patience_millis: u64::try_from(patience.as_millis()).unwrap_or(u64::MAX),
+        damage: fetch.damage,
+        knows_all_answers: true,
     })?;
     let mut child = Command::new(program)
         .arg(COMMAND)
@@ -104,13 +139,21 @@ pub fn serve() -> std::io::Result<()> {
         place: job.place,
         keys: job.keys,
         most_bytes: job.most_bytes,
+        damage: job.damage,
     };
     let answer = match fetch.run(Duration::from_millis(job.patience_millis)) {
-        Ok(()) => Answer::Done,
-        Err(SourceError::Person(Diagnostic { message, hint, .. })) => {
-            Answer::Person { message, hint }
+        Ok(Fetched::Anew(wrong)) if job.knows_all_answers => Answer::Anew { wrong },
+        Ok(_) => Answer::Done,
+        Err(
+            SourceError::Person(Diagnostic { message, hint, .. })
+            | SourceError::Damaged(Diagnostic { message, hint, .. }),
+        ) => Answer::Person { message, hint },
+        Err(SourceError::Host { cause, detail, .. }) if job.knows_all_answers => {
+            Answer::Host { cause, detail }
         }
-        Err(SourceError::Transient { detail, .. }) => Answer::Transient { detail },
+        Err(SourceError::Host { detail, .. } | SourceError::Transient { detail, .. }) => {
+            Answer::Transient { detail }
+        }
     };
     let mut out = std::io::stdout().lock();
     out.write_all(&serde_json::to_vec(&answer)?)?;

@@ -12,15 +12,20 @@ mod error;
 mod fetch;
 pub mod fetcher;
 pub(crate) mod fuzz;
+mod mirror;
 pub mod named;
+mod packs;
 mod plain;
+mod refusal;
 pub mod remembered;
 pub mod remote;
 pub mod repository;
 pub mod signature;
+pub mod snapshot;
 mod store;
 mod tree;
 pub mod trusted;
+mod uncommitted;
 pub mod watch;
 
 use std::collections::BTreeMap;
@@ -31,10 +36,12 @@ use access::Access;
 use named::Named;
 use remote::RemoteRepository;
 use repository::LocalRepository;
+use snapshot::Snapshot;
 use trusted::{Purpose, TrustedSource};
 
 use crate::config::{Location, RepositoryConfig};
 use crate::diagnostic::Diagnostic;
+use crate::host_cause::HostCause;
 use crate::ids::Revision;
 
 /// The id of a git object: 20 bytes of SHA-1.
@@ -153,6 +160,22 @@ pub trait GitSource: Send + Sync {
     /// The folder on this host that holds the objects and `HEAD`.
     fn git_dir(&self) -> PathBuf;
 
+    /// What is not committed yet, as if it were a commit; none if the repository has no work tree of this host.
+    fn snapshot(&self, _what: &Snapshot) -> Result<Option<Box<dyn GitTree>>, SourceError> {
+        Ok(None)
+    }
+
+    /// Of these folders those of the work tree that hold what `tree` does not, where there is a work tree of at most so many files and `tree` is
+    /// what is checked out.
+    fn uncommitted(&self, _tree: &dyn GitTree, _roots: &[String], _most: usize) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The word that what is followed, or `rev`, is the name of a branch and of a tag.
+    fn ambiguity(&self, _rev: Option<&str>) -> Option<Diagnostic> {
+        None
+    }
+
     /// The folder to give to a [`watch`] on this host; none for a repository that has to be fetched.
     fn watched(&self) -> Option<&Path> {
         None
@@ -173,6 +196,29 @@ pub enum SourceError {
         /// What libgit2 said.
         detail: String,
     },
+    /// This host keeps it from being read; another host may read it.
+    #[error("{place} cannot be read on this host, for {cause}: {detail}")]
+    Host {
+        /// Which repository.
+        place: String,
+        /// What this host lacks.
+        cause: HostCause,
+        /// What libgit2 said.
+        detail: String,
+    },
+    /// Something that the repository names is not in it, or cannot be read from it.
+    #[error("{0}")]
+    Damaged(Diagnostic),
+}
+
+impl SourceError {
+    /// As an error for a person, where nobody else can mend what is damaged.
+    fn final_word(self) -> Self {
+        match self {
+            Self::Damaged(why) => Self::Person(why),
+            other => other,
+        }
+    }
 }
 
 /// Opens a repository of the configuration; mirrors of remote ones are kept below `state_dir`. Fetches nothing.
@@ -193,7 +239,7 @@ pub fn open(
                 token_env: config.token_env.clone(),
                 ..Access::default()
             },
-        )?),
+        )),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use git2::{ObjectType, Oid, Repository};
 
+use crate::diagnostic::Diagnostic;
 use crate::ids::Revision;
 use crate::source::SourceError;
 use crate::source::error::unreadable;
@@ -64,7 +65,7 @@ impl Store {
         rev: Option<&str>,
     ) -> Result<(Oid, Option<String>), git2::Error> {
         let (object, reference) = match (rev, self.followed_name()) {
-            (Some(rev), _) => repository.revparse_ext(rev)?,
+            (Some(rev), _) => repository.revparse_ext(&meant(repository, rev))?,
             (None, None) => return Ok((repository.head()?.peel_to_commit()?.id(), None)),
             (None, Some(name)) => {
                 let reference = full_names(name)
@@ -84,6 +85,16 @@ impl Store {
     }
 }
 
+/// A revision that a person names. Git takes a tag for it before a branch of the same name; what is followed is taken the other way round, and
+/// so is this.
+pub(super) fn meant(repository: &Repository, rev: &str) -> String {
+    if is_ambiguous(repository, rev) {
+        format!("refs/heads/{rev}")
+    } else {
+        rev.to_owned()
+    }
+}
+
 /// Where a followed name is looked for. One that is written out is what it says: whoever may push could make a branch `refs/tags/v1`.
 pub(super) fn full_names(name: &str) -> Vec<String> {
     if name.starts_with("refs/") {
@@ -92,6 +103,22 @@ pub(super) fn full_names(name: &str) -> Vec<String> {
     ["refs/heads/", "refs/tags/", ""]
         .map(|folder| format!("{folder}{name}"))
         .to_vec()
+}
+
+impl Store {
+    /// The word that a name is a branch's and a tag's at once, and which of them it is taken for.
+    pub(super) fn ambiguity(&self, name: &str) -> Option<Diagnostic> {
+        let found = self.with(|repository| Ok(is_ambiguous(repository, name)));
+        found.is_ok_and(|is_ambiguous| is_ambiguous).then(|| {
+            Diagnostic::new(format!(
+                "`{name}` is a branch and a tag of {}; the branch is taken",
+                self.place()
+            ))
+            .hint(format!(
+                "write refs/tags/{name} for the tag, or refs/heads/{name} for the branch"
+            ))
+        })
+    }
 }
 
 fn is_ambiguous(repository: &Repository, name: &str) -> bool {

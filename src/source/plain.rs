@@ -79,6 +79,18 @@ impl PlainRepository {
     }
 }
 
+impl PlainRepository {
+    /// Whether a tag of this name may be there. None is for sure where this is false.
+    pub(super) fn may_have_tag(&self, name: &str) -> bool {
+        let name = format!("refs/tags/{name}");
+        fs::symlink_metadata(self.git_dir.join(&name)).is_ok()
+            || match fs::read_to_string(self.git_dir.join("packed-refs")) {
+                Ok(packed) => packed.contains(&name),
+                Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+            }
+    }
+}
+
 fn holds_git(folder: &Path) -> bool {
     folder.join("HEAD").is_file() && folder.join("objects").is_dir() && folder.join("refs").is_dir()
 }

@@ -1,72 +1,136 @@
 //! A repository behind an URL, followed through a bare mirror in the state directory.
 //!
-//! `fetch` brings the mirror up to date; everything else reads the mirror, so a plan never waits for the network. Several processes may use
-//! one mirror: git's own locks keep them apart.
+//! `fetch` brings the mirror up to date; everything else reads the mirror, so a plan does not wait for the network. Only where the mirror turns out
+//! to be damaged is it fetched anew at once: it is derived. Several processes may use one mirror (see `mirror`). What must not be lost with it,
+//! the last applied commit, is kept elsewhere (`applied`).
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use git2::{Repository, RepositoryInitOptions};
+use git2::Repository;
 use sha2::{Digest, Sha256};
 
 use crate::diagnostic::Diagnostic;
 use crate::ids::Revision;
 use crate::source::access::{Access, Keys, without_password};
-use crate::source::error::refused;
-use crate::source::fetch::Fetch;
+use crate::source::fetch::{Fetch, Fetched};
 use crate::source::named::Named;
 use crate::source::store::{LazyStore, Store};
 use crate::source::tree::CommitTree;
-use crate::source::{CommitFacts, GitSource, GitTree, SourceError, fetcher};
+use crate::source::{CommitFacts, GitSource, GitTree, SourceError, fetcher, mirror};
+
+/// A damaged mirror is fetched anew at most once in this time: where that does not help, the remote is damaged.
+const ANEW_AGAIN: Duration = Duration::from_mins(10);
 
 /// A repository behind an URL.
 pub struct RemoteRepository {
     store: Arc<Store>,
+    remote: Arc<Remote>,
+}
+
+/// The remote, and where its mirror is.
+struct Remote {
     url: String,
+    place: String,
+    mirror: PathBuf,
     access: Access,
+    /// When the mirror was last fetched anew for what a reader found.
+    renewed: Mutex<Option<Instant>>,
+}
+
+impl Remote {
+    fn fetch(&self, damage: Option<String>) -> Result<(), SourceError> {
+        let keys = Keys::find(&self.access, &self.url).map_err(SourceError::Person)?;
+        let fetch = Fetch {
+            mirror: self.mirror.clone(),
+            url: self.url.clone(),
+            place: self.place.clone(),
+            keys,
+            most_bytes: self.access.most_bytes,
+            damage,
+        };
+        let fetched = fetcher::run(&self.access.program, fetch, self.access.timeout)?;
+        if let Fetched::Anew(wrong) = fetched {
+            tracing::warn!(
+                repository = self.place,
+                mirror = %self.mirror.display(),
+                "the copy that is kept here was damaged ({wrong}) and was fetched anew"
+            );
+        }
+        Ok(())
+    }
+
+    /// Fetches all of it again, for something in the mirror is damaged.
+    fn renew(&self, why: &Diagnostic) -> Result<(), SourceError> {
+        let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        if renewed.is_some_and(|at| at.elapsed() < ANEW_AGAIN) {
+            return Ok(());
+        }
+        *renewed = Some(Instant::now());
+        let told = |error: SourceError| match error {
+            SourceError::Transient { place, detail } => SourceError::Transient {
+                place,
+                detail: format!(
+                    "the copy that is kept here is damaged ({}), and it cannot be fetched anew: {detail}",
+                    why.message
+                ),
+            },
+            other => other,
+        };
+        self.fetch(Some(why.message.clone())).map_err(told)
+    }
 }
 
 impl RemoteRepository {
-    /// Opens the mirror of `url` below `folder`, and makes it if it is not there. Fetches nothing. `name` is for people who look
-    /// into the folder; the mirror's name holds a hash of the URL as well.
+    /// The mirror of `url` below `folder`. Touches and fetches nothing. `name` is for people who look into the folder; the mirror's name
+    /// holds a hash of the URL as well.
+    #[must_use]
     pub fn open(
         url: &str,
         name: &str,
         reference: Option<String>,
         folder: &Path,
         access: Access,
-    ) -> Result<Self, SourceError> {
+    ) -> Self {
         let place = without_password(url);
-        let mirror = folder.join(mirror_name(name, &place));
-        let repository = Repository::open_bare(&mirror)
-            .or_else(|_| {
-                let mut options = RepositoryInitOptions::new();
-                options.bare(true).mkpath(true).external_template(false);
-                Repository::init_opts(&mirror, &options)
-            })
-            .map_err(|error| refused(&mirror.display().to_string(), &mirror, &error))?;
-        let open: fn(&Path) -> _ = |mirror| Repository::open_bare(mirror);
-        Ok(Self {
-            store: Arc::new(Store::new(repository, open, place, reference)),
+        let remote = Arc::new(Remote {
             url: url.to_owned(),
+            mirror: folder.join(mirror_name(name, &place)),
+            place,
             access,
-        })
+            renewed: Mutex::default(),
+        });
+        let open: fn(&Path) -> _ = |mirror| Repository::open_bare(mirror);
+        let derived = Arc::clone(&remote);
+        let store = Store::derived(
+            remote.mirror.clone(),
+            open,
+            remote.place.clone(),
+            reference,
+            Box::new(move |why| derived.renew(why)),
+        );
+        Self {
+            store: Arc::new(store),
+            remote,
+        }
     }
 
     /// The mirror's folder.
     #[must_use]
     pub fn mirror(&self) -> PathBuf {
-        self.store.git_dir().to_owned()
+        self.remote.mirror.clone()
     }
 
     fn was_fetched(&self) -> bool {
-        self.store.git_dir().join("FETCH_HEAD").exists() || !self.store.is_empty()
+        let mirror = &self.remote.mirror;
+        mirror::exists(mirror) && (mirror.join("FETCH_HEAD").exists() || !self.store.is_empty())
     }
 }
 
 impl GitSource for RemoteRepository {
     fn place(&self) -> String {
-        self.store.place().to_owned()
+        self.remote.place.clone()
     }
 
     fn resolve(&self, rev: Option<&str>) -> Result<Revision, SourceError> {
@@ -74,7 +138,7 @@ impl GitSource for RemoteRepository {
             return self.store.resolve(rev);
         }
         Err(SourceError::Person(
-            Diagnostic::new(format!("{} has not been fetched yet", self.store.place()))
+            Diagnostic::new(format!("{} has not been fetched yet", self.remote.place))
                 .hint("the daemon fetches it, and so do `reconciler plan` and `reconciler apply`"),
         ))
     }
@@ -91,15 +155,7 @@ impl GitSource for RemoteRepository {
     }
 
     fn fetch(&self) -> Result<(), SourceError> {
-        let keys = Keys::find(&self.access, &self.url).map_err(SourceError::Person)?;
-        let fetch = Fetch {
-            mirror: self.mirror(),
-            url: self.url.clone(),
-            place: self.place(),
-            keys,
-            most_bytes: self.access.most_bytes,
-        };
-        fetcher::run(&self.access.program, fetch, self.access.timeout)
+        self.remote.fetch(None)
     }
 
     fn descends(&self, new: &Revision, old: &Revision) -> Result<bool, SourceError> {
@@ -115,8 +171,13 @@ impl GitSource for RemoteRepository {
         self.store.named(rev)
     }
 
+    fn ambiguity(&self, rev: Option<&str>) -> Option<Diagnostic> {
+        let name = rev.or(self.store.followed_name())?;
+        self.store.ambiguity(name)
+    }
+
     fn git_dir(&self) -> PathBuf {
-        self.store.git_dir().to_owned()
+        self.mirror()
     }
 }
 

@@ -8,13 +8,16 @@ use std::sync::Arc;
 
 use git2::{Repository, RepositoryOpenFlags};
 
+use crate::diagnostic::Diagnostic;
 use crate::ids::Revision;
 use crate::source::error::{reftable, refused};
 use crate::source::named::Named;
 use crate::source::plain::PlainRepository;
+use crate::source::snapshot::Snapshot;
 use crate::source::store::{LazyStore, Store};
 use crate::source::tree::CommitTree;
-use crate::source::{CommitFacts, GitSource, GitTree, SourceError};
+use crate::source::uncommitted::{Glance, compared, glance};
+use crate::source::{CommitFacts, GitSource, GitTree, SourceError, snapshot};
 
 /// A repository of this host.
 pub struct LocalRepository {
@@ -72,7 +75,19 @@ fn opened(path: &Path, reference: Option<String>) -> Result<Store, SourceError> 
     if repository.commondir().join("reftable").is_dir() {
         return Err(SourceError::Person(reftable(&place)));
     }
+    let repository = with_quarantine(repository);
     Ok(Store::new(repository, again, place, reference))
+}
+
+/// While git runs a hook that may refuse a push, what was pushed is kept apart from the repository's own objects.
+fn with_quarantine(repository: Repository) -> Repository {
+    if let Some(folder) = std::env::var_os("GIT_QUARANTINE_PATH").filter(|path| !path.is_empty())
+        && let (Ok(odb), Some(folder)) = (repository.odb(), folder.to_str())
+    {
+        // Without it the pushed commit is not found, which is told.
+        let _ = odb.add_disk_alternate(folder);
+    }
+    repository
 }
 
 impl GitSource for LocalRepository {
@@ -132,6 +147,38 @@ impl GitSource for LocalRepository {
         self.git_dir.clone()
     }
 
+    fn snapshot(&self, what: &Snapshot) -> Result<Option<Box<dyn GitTree>>, SourceError> {
+        snapshot::read(&self.git_dir, &self.place, what)
+    }
+
+    fn uncommitted(&self, tree: &dyn GitTree, roots: &[String], most: usize) -> Vec<String> {
+        if let Some(plain) = &self.plain {
+            let is_bare = plain.folder == plain.git_dir;
+            if is_bare || glance(plain, tree, roots, most) != Glance::Unsure {
+                return Vec::new();
+            }
+        }
+        let store = self.store.get();
+        let found = store.and_then(|store| {
+            store.with(|repository| {
+                if repository.is_bare() {
+                    return Ok(Vec::new());
+                }
+                // What cannot be compared is no reason to say nothing else.
+                Ok(compared(repository, roots).unwrap_or_default())
+            })
+        });
+        found.unwrap_or_default()
+    }
+
+    fn ambiguity(&self, rev: Option<&str>) -> Option<Diagnostic> {
+        let name = rev.or(self.reference.as_deref())?;
+        match &self.plain {
+            Some(plain) if !plain.may_have_tag(name) => None,
+            _ => self.store.get().ok()?.ambiguity(name),
+        }
+    }
+
     fn watched(&self) -> Option<&Path> {
         Some(&self.git_dir)
     }
@@ -139,5 +186,5 @@ impl GitSource for LocalRepository {
 
 fn again(git_dir: &Path) -> Result<Repository, git2::Error> {
     let nothing: [&Path; 0] = [];
-    Repository::open_ext(git_dir, RepositoryOpenFlags::NO_SEARCH, nothing)
+    Repository::open_ext(git_dir, RepositoryOpenFlags::NO_SEARCH, nothing).map(with_quarantine)
 }

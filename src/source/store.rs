@@ -1,19 +1,22 @@
 //! One repository on this host, opened: its references and objects. A local repository and a remote's mirror are both read through it.
 //!
 //! A `git2::Repository` may move between threads but not be shared, so readers borrow handles from a pool: one reader never
-//! waits for another, and as many handles exist as ever read at once. It writes nothing.
+//! waits for another, and as many handles exist as ever read at once. A handle keeps a file open for each pack that it has read from, also when
+//! git has long removed it, so it is let go when packs come or go, and after a minute in any case. It writes nothing.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use git2::{ErrorCode, ObjectType, Oid, Repository};
 
 use crate::diagnostic::Diagnostic;
 use crate::ids::Revision;
-use crate::source::error::{listed, no_such, refused, unreadable};
-use crate::source::named::full_names;
+use crate::source::error::{listed, no_commit, no_such, refused, unreadable};
+use crate::source::named::{full_names, meant};
 use crate::source::{CommitFacts, SourceError};
 
 /// A store that is opened when it is first needed.
@@ -55,13 +58,49 @@ impl LazyStore {
 /// How further handles are opened.
 pub(super) type Open = fn(&Path) -> Result<Repository, git2::Error>;
 
+/// Makes anew what is damaged, so that it can be read again; an error if that cannot be done.
+pub(super) type Renew = Box<dyn Fn(&Diagnostic) -> Result<(), SourceError> + Send + Sync>;
+
+/// A handle is let go at this age.
+const OLDEST: Duration = Duration::from_mins(1);
+
 /// A repository's references and objects.
 pub(super) struct Store {
     git_dir: PathBuf,
     place: String,
     reference: Option<String>,
     open: Open,
-    idle: Mutex<Vec<Repository>>,
+    renew: Option<Renew>,
+    idle: Mutex<Vec<Handle>>,
+}
+
+/// An open repository.
+struct Handle {
+    repository: Repository,
+    opened: Instant,
+    packs: Option<PackFolder>,
+}
+
+/// The folder of packs, as it was: which it is, and when something came or went.
+type PackFolder = (u64, Option<SystemTime>);
+
+impl Handle {
+    fn new(repository: Repository) -> Self {
+        Self {
+            packs: pack_folder(&repository),
+            opened: Instant::now(),
+            repository,
+        }
+    }
+
+    fn is_current(&self) -> bool {
+        self.opened.elapsed() < OLDEST && self.packs == pack_folder(&self.repository)
+    }
+}
+
+fn pack_folder(repository: &Repository) -> Option<PackFolder> {
+    let found = std::fs::metadata(repository.commondir().join("objects/pack")).ok()?;
+    Some((found.ino(), found.modified().ok()))
 }
 
 impl Store {
@@ -78,7 +117,27 @@ impl Store {
             place,
             reference,
             open,
-            idle: Mutex::new(vec![repository]),
+            renew: None,
+            idle: Mutex::new(vec![Handle::new(repository)]),
+        }
+    }
+
+    /// A repository in this folder that is opened when it is read, and made anew when it is damaged.
+    pub(super) fn derived(
+        git_dir: PathBuf,
+        open: Open,
+        place: String,
+        reference: Option<String>,
+        renew: Renew,
+    ) -> Self {
+        trust_the_object_database();
+        Self {
+            git_dir,
+            place,
+            reference,
+            open,
+            renew: Some(renew),
+            idle: Mutex::default(),
         }
     }
 
@@ -92,27 +151,50 @@ impl Store {
         &self.place
     }
 
-    /// Reads with a handle of the pool.
+    /// Reads with a handle of the pool. What is damaged and derived is made anew, once, and read again.
     pub(super) fn with<T>(
         &self,
-        read: impl FnOnce(&Repository) -> Result<T, SourceError>,
+        mut read: impl FnMut(&Repository) -> Result<T, SourceError>,
+    ) -> Result<T, SourceError> {
+        let result = match (self.read(&mut read), &self.renew) {
+            (Err(SourceError::Damaged(why)), Some(renew)) => {
+                renew(&why)?;
+                self.read(&mut read)
+            }
+            (result, _) => result,
+        };
+        result.map_err(SourceError::final_word)
+    }
+
+    fn read<T>(
+        &self,
+        read: &mut impl FnMut(&Repository) -> Result<T, SourceError>,
     ) -> Result<T, SourceError> {
         let idle = self.lock().pop();
-        let repository = match idle {
-            Some(repository) => repository,
+        let handle = match idle.filter(Handle::is_current) {
+            Some(handle) => handle,
             None => self.reopen()?,
         };
-        let result = read(&repository);
-        self.lock().push(repository);
+        let result = read(&handle.repository);
+        // One that has met with something odd may hold on to it.
+        if result.is_ok() {
+            self.lock().push(handle);
+        }
         result
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Repository>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Handle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn reopen(&self) -> Result<Repository, SourceError> {
-        (self.open)(&self.git_dir).map_err(|error| refused(&self.place, &self.git_dir, &error))
+    fn reopen(&self) -> Result<Handle, SourceError> {
+        let opened = (self.open)(&self.git_dir);
+        opened
+            .map(Handle::new)
+            .map_err(|error| match refused(&self.place, &self.git_dir, &error) {
+                SourceError::Person(why) if self.renew.is_some() => SourceError::Damaged(why),
+                other => other,
+            })
     }
 
     /// The branch or tag that is followed; none: what `HEAD` names.
@@ -210,7 +292,7 @@ impl Store {
     fn any(&self, repository: &Repository, rev: &str) -> Result<Oid, SourceError> {
         let place = &self.place;
         let object = repository
-            .revparse_single(rev)
+            .revparse_single(&meant(repository, rev))
             .map_err(|error| match error.code() {
                 ErrorCode::NotFound => {
                     let names = reference_names(repository);
@@ -275,7 +357,7 @@ impl Store {
             let commit = Oid::from_str(revision.as_str())
                 .and_then(|id| repository.find_commit(id))
                 .map_err(|error| {
-                    unreadable(&self.place, &format!("commit {}", revision.short()), &error)
+                    no_commit(&self.place, &format!("commit {}", revision.short()), &error)
                 })?;
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
             let message = text(commit.message_bytes());

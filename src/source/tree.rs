@@ -8,7 +8,7 @@ use git2::{ObjectType, Odb, Oid, Repository, Tree};
 
 use crate::diagnostic::Diagnostic;
 use crate::ids::Revision;
-use crate::source::error::unreadable;
+use crate::source::error::{no_commit, unreadable};
 use crate::source::store::LazyStore;
 use crate::source::{
     Entry, EntryKind, Files, GitTree, MAX_FILE_BYTES, ObjectId, SourceError, SourceFile,
@@ -42,7 +42,7 @@ impl CommitTree {
                 .and_then(|id| repository.find_commit(id))
                 .map(|commit| commit.tree_id())
                 .map_err(|error| {
-                    unreadable(
+                    no_commit(
                         store.place(),
                         &format!("commit {}", revision.short()),
                         &error,
@@ -54,7 +54,7 @@ impl CommitTree {
 
     fn read<T>(
         &self,
-        read: impl FnOnce(&Reader<'_>) -> Result<T, SourceError>,
+        mut read: impl FnMut(&Reader<'_>) -> Result<T, SourceError>,
     ) -> Result<T, SourceError> {
         let store = self.store.get()?;
         let place = store.place();
@@ -68,28 +68,12 @@ impl GitTree for CommitTree {
     }
 
     fn entry(&self, path: &str) -> Result<Option<Entry>, SourceError> {
-        let mut here = Entry {
+        let root = Entry {
             name: String::new(),
             kind: EntryKind::Tree,
             id: id(self.look()?),
         };
-        self.read(|reader| {
-            for name in path.split('/').filter(|name| !name.is_empty()) {
-                if here.kind != EntryKind::Tree || is_no_name(name) {
-                    return Ok(None);
-                }
-                let tree = reader.tree(oid(here.id), path)?;
-                let Some(entry) = tree.get_name(name) else {
-                    return Ok(None);
-                };
-                here = Entry {
-                    name: name.to_owned(),
-                    kind: kind(entry.filemode()),
-                    id: id(entry.id()),
-                };
-            }
-            Ok(Some(here))
-        })
+        self.read(|reader| child(reader, &root, path))
     }
 
     fn list(&self, tree: ObjectId) -> Result<Vec<Entry>, SourceError> {
@@ -105,6 +89,30 @@ impl GitTree for CommitTree {
         self.read(|reader| reader.walk(oid(tree), path, &mut files))?;
         Ok(files)
     }
+}
+
+/// The entry at a path below another.
+pub(super) fn child(
+    reader: &Reader<'_>,
+    root: &Entry,
+    path: &str,
+) -> Result<Option<Entry>, SourceError> {
+    let mut here = root.clone();
+    for name in path.split('/').filter(|name| !name.is_empty()) {
+        if here.kind != EntryKind::Tree || is_no_name(name) {
+            return Ok(None);
+        }
+        let tree = reader.tree(oid(here.id), path)?;
+        let Some(entry) = tree.get_name(name) else {
+            return Ok(None);
+        };
+        here = Entry {
+            name: name.to_owned(),
+            kind: kind(entry.filemode()),
+            id: id(entry.id()),
+        };
+    }
+    Ok(Some(here))
 }
 
 /// The object database under one handle, for as long as one question takes.
@@ -138,7 +146,7 @@ impl<'r> Reader<'r> {
         })
     }
 
-    fn entries(&self, tree: Oid, folder: &str) -> Result<Vec<Entry>, SourceError> {
+    pub(super) fn entries(&self, tree: Oid, folder: &str) -> Result<Vec<Entry>, SourceError> {
         let tree = self.tree(tree, folder)?;
         tree.iter()
             .map(|entry| {
@@ -173,7 +181,7 @@ impl<'r> Reader<'r> {
         Ok(size as u64)
     }
 
-    fn blob(&self, blob: Oid, path: &str) -> Result<Arc<[u8]>, SourceError> {
+    pub(super) fn blob(&self, blob: Oid, path: &str) -> Result<Arc<[u8]>, SourceError> {
         self.size(blob, path)?;
         let failed = |error: git2::Error| {
             let what = if path.is_empty() { "a file" } else { path };
@@ -295,13 +303,13 @@ fn too_large(size: usize, path: &str) -> SourceError {
     )
 }
 
-fn id(oid: Oid) -> ObjectId {
+pub(super) fn id(oid: Oid) -> ObjectId {
     let mut bytes = [0; 20];
     bytes.copy_from_slice(&oid.as_bytes()[..20]);
     ObjectId(bytes)
 }
 
-fn oid(id: ObjectId) -> Oid {
+pub(super) fn oid(id: ObjectId) -> Oid {
     Oid::from_bytes(&id.0).unwrap_or(Oid::ZERO_SHA1)
 }
 

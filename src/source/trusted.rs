@@ -11,6 +11,7 @@ use crate::ids::Revision;
 use crate::source::applied::LastApplied;
 use crate::source::named::Named;
 use crate::source::signature;
+use crate::source::snapshot::Snapshot;
 use crate::source::store::verify_the_object_database;
 use crate::source::{CommitFacts, GitSource, GitTree, SourceError};
 
@@ -169,6 +170,18 @@ impl GitSource for TrustedSource {
 
     fn git_dir(&self) -> PathBuf {
         self.inner.git_dir()
+    }
+
+    fn snapshot(&self, what: &Snapshot) -> Result<Option<Box<dyn GitTree>>, SourceError> {
+        self.inner.snapshot(what)
+    }
+
+    fn uncommitted(&self, tree: &dyn GitTree, roots: &[String], most: usize) -> Vec<String> {
+        self.inner.uncommitted(tree, roots, most)
+    }
+
+    fn ambiguity(&self, rev: Option<&str>) -> Option<Diagnostic> {
+        self.inner.ambiguity(rev)
     }
 
     fn watched(&self) -> Option<&Path> {

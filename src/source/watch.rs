@@ -140,7 +140,8 @@ impl Folder {
 }
 
 /// A linked work tree keeps its own `HEAD`, and names the folder with everything else in a file `commondir`.
-fn common_dir(git_dir: &Path) -> PathBuf {
+#[must_use]
+pub fn common_dir(git_dir: &Path) -> PathBuf {
     match std::fs::read_to_string(git_dir.join("commondir")) {
         Ok(common) => git_dir.join(common.trim()),
         Err(_) => git_dir.to_owned(),

@@ -5,8 +5,10 @@
 pub mod context;
 pub mod graph;
 pub mod jsonc;
+pub mod odd;
 pub mod params;
 pub mod step;
+pub mod unique;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -10,7 +10,7 @@ use crate::duration;
 use crate::ids::StepId;
 use crate::source::{EntryKind, Files};
 use crate::workflow::jsonc::{Document, nearest};
-use crate::workflow::{BrokenStep, Step, Switches, Written};
+use crate::workflow::{BrokenStep, Step, Switches, Written, odd};
 
 /// What a sub-folder of a workflow is.
 #[derive(Clone, Debug)]
@@ -51,7 +51,10 @@ pub fn read(folder: &str, files: &Files) -> Folder {
                 .in_file(folder)
                 .hint("add a step_param.json with `step_id` and `previous_step_id`, or name the folder under `exclude`"),
         ),
-        [] => Folder::NoStep,
+        [] => match odd::misnamed_parameters(folder, files) {
+            Some(why) => broken(name, why),
+            None => Folder::NoStep,
+        },
         [param, ..] => {
             let path = format!("{folder}/{param}");
             match parse(folder, &path, files, param, has_templates) {
@@ -60,6 +63,13 @@ pub fn read(folder: &str, files: &Files) -> Folder {
             }
         }
     }
+}
+
+/// Whether a step has templates.
+enum Templates {
+    Here,
+    /// It has none; what may have been meant to be some.
+    None(Option<Diagnostic>),
 }
 
 type Wrong = (Option<String>, Diagnostic);
@@ -90,7 +100,12 @@ fn parse(
     }
     let mut document = Document::parse(path, &file.content).map_err(|why| (None, why))?;
     let id = document.string("step_id").map_err(|why| (None, why))?;
-    let step = fields(&mut document, &id, folder, has_templates);
+    let templates = if has_templates {
+        Templates::Here
+    } else {
+        Templates::None(odd::misnamed_templates(folder, files))
+    };
+    let step = fields(&mut document, &id, folder, templates);
     step.map_err(|why| (Some(id), why))
 }
 
@@ -98,7 +113,7 @@ fn fields(
     document: &mut Document,
     id: &str,
     folder: &str,
-    has_templates: bool,
+    templates: Templates,
 ) -> Result<Step, Diagnostic> {
     if !id
         .chars()
@@ -134,7 +149,12 @@ fn fields(
         return Err(document.wrong_type("metadata", "an object", metadata));
     }
     let mut switches = switches(document, folder)?;
-    switches.manual |= !has_templates;
+    if let Templates::None(misnamed) = templates {
+        if let (false, Some(why)) = (switches.manual, misnamed) {
+            return Err(why);
+        }
+        switches.manual = true;
+    }
     document.values.shift_remove("reconciler");
     let values = std::mem::take(&mut document.values);
     let written = Written {

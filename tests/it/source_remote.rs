@@ -28,7 +28,7 @@ fn follow(url: &str, reference: Option<&str>, access: Access) -> Mirror {
         program: env!("CARGO_BIN_EXE_reconciler").into(),
         ..access
     };
-    let source = RemoteRepository::open(url, "amis", reference, folder.path(), access).unwrap();
+    let source = RemoteRepository::open(url, "amis", reference, folder.path(), access);
     Mirror {
         source,
         _folder: folder,
@@ -292,7 +292,7 @@ fn a_program_that_cannot_fetch_is_no_fault_of_the_repository() {
             ..Access::default()
         };
         let url = url(repo.path());
-        let source = RemoteRepository::open(&url, "amis", None, folder.path(), access).unwrap();
+        let source = RemoteRepository::open(&url, "amis", None, folder.path(), access);
         match source.fetch() {
             Err(SourceError::Transient { detail, .. }) => assert_says(&detail, &[says]),
             other => panic!("{program}: {other:?}"),

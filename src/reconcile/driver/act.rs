@@ -71,10 +71,12 @@ impl Driver {
             let now = Timestamp::now();
             if let Some(until) = self.patience.holds(&matter, revision, now) {
                 if !matches!(step.decision, Decision::InSync) {
+                    report.verdict.is_partial = true;
                     report.try_again(until, &self.orders);
                 }
                 continue;
             }
+            report.verdict.note(self.still_lacking(&step.decision));
             let done = match &step.decision {
                 Decision::Update(change) => {
                     // What is brought up to date and differs again at once is not mended by doing it faster.
@@ -112,6 +114,7 @@ impl Driver {
                 Err(error) if error.is_fenced() => return Err(error),
                 Err(error) => {
                     let until = self.put_off(&matter, &key.origin(), revision, &error);
+                    report.verdict.note(self.verdict_of(&error).lacks);
                     report.try_again(until, &self.orders);
                     report.errors += 1;
                 }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::host_cause::HostCause;
 use crate::ids::{BuildId, Revision, StepId, WorkflowId};
 use crate::inventory::Lease;
 use crate::inventory::journal::Attempt;
@@ -66,6 +67,10 @@ pub enum Event<'a> {
     },
     /// This reconciler acts on the workflow no longer: its lease ran out, or is another's.
     Lost,
+    /// The lease was given back, for this host could do nothing with it for long; another host may.
+    GivenBack(HostCause),
+    /// This host can act again on a workflow whose lease it gave back.
+    TakenAgain,
     /// Something does not work, or for another cause than before.
     Failing(&'a Failing<'a>),
     /// What did not work does.

@@ -8,6 +8,7 @@ use super::act::Charged;
 use super::event::Event;
 use super::patience::Matter;
 use super::pause::MOST_TRIES;
+use super::usefulness::Verdict;
 use super::workflow::WorkflowKey;
 use super::{Driver, PassReport};
 use crate::build::{ImageBuilder, RunningBuild, Sighting};
@@ -84,6 +85,14 @@ impl Driver {
             }
             Err(error) => {
                 self.put_off(&matter, &workflow.origin(), None, error);
+                let lacks = self.verdict_of(error).lacks;
+                if lacks.is_some() {
+                    let verdict = Verdict {
+                        lacks,
+                        is_partial: true,
+                    };
+                    self.judge(workflow, verdict);
+                }
             }
         }
     }
@@ -108,6 +117,7 @@ impl Driver {
                 continue;
             }
             if let Some(until) = self.patience.holds(&matter, None, Timestamp::now()) {
+                report.verdict.is_partial = true;
                 report.wake_at(until);
                 continue;
             }

@@ -4,6 +4,7 @@
 
 mod act;
 mod charge;
+mod claims;
 mod event;
 mod follow;
 mod orders;
@@ -15,6 +16,8 @@ mod site;
 mod sweeping;
 mod tell;
 mod tend;
+mod usefulness;
+mod useless;
 mod workflow;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -27,7 +30,8 @@ use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::desired::jinja::Engine;
-use crate::ids::{BuildId, Revision};
+use crate::diagnostic::Diagnostic;
+use crate::ids::{BuildId, Revision, WorkflowId};
 use crate::plan::Plan;
 use crate::reconcile::board::Board;
 use crate::reconcile::checkout::read_params;
@@ -35,6 +39,7 @@ use crate::reconcile::error::PassError;
 use crate::reconcile::housekeeping::Housekeeping;
 use crate::source::GitTree;
 use crate::source::discover::WorkflowFolder;
+use crate::workflow::unique::Claim;
 use charge::Charges;
 pub use event::{Event, Failing, Observer, Origin};
 use follow::{Followed, News};
@@ -43,7 +48,9 @@ use patience::{Matter, Patience};
 use pause::{Waiting, earliest, pause};
 use round::Round;
 pub use site::Site;
-use site::open;
+use site::{Opened, open};
+use usefulness::{Usefulness, Verdict};
+pub use useless::Fetching;
 use workflow::{Place, WorkflowKey, WorkflowState, journal_moved};
 
 /// How long a pass that is under way may go on after a request to end: enough to write down what it just did.
@@ -67,6 +74,10 @@ pub struct Driver {
     observer: Arc<dyn Observer>,
     workflows: BTreeMap<WorkflowKey, WorkflowState>,
     heads: HashMap<String, Revision>,
+    /// What each repository's folders say to be, as they were last read.
+    claims: BTreeMap<String, Vec<Claim>>,
+    /// Ids that are given out twice.
+    shared: BTreeMap<WorkflowId, Diagnostic>,
     charges: Charges,
     round: Round,
     running: HashMap<BuildId, Followed>,
@@ -77,6 +88,10 @@ pub struct Driver {
     news: (mpsc::UnboundedSender<News>, mpsc::UnboundedReceiver<News>),
     housekeeping: Housekeeping,
     board: Arc<Board>,
+    useful: Usefulness,
+    /// When leases were given back.
+    left: BTreeMap<WorkflowKey, Timestamp>,
+    fetching: Arc<Fetching>,
 }
 
 /// What a pass over everything came to.
@@ -90,6 +105,8 @@ pub struct PassReport {
     pub next_try: Option<Timestamp>,
     /// Whether this pass started or changed anything.
     pub acted: bool,
+    /// What it came to, as far as this host matters; of one workflow.
+    verdict: Verdict,
 }
 
 impl PassReport {
@@ -133,6 +150,8 @@ impl Driver {
             observer,
             workflows: BTreeMap::new(),
             heads: HashMap::new(),
+            claims: BTreeMap::new(),
+            shared: BTreeMap::new(),
             charges,
             round: Round::default(),
             running: HashMap::new(),
@@ -142,7 +161,16 @@ impl Driver {
             news: mpsc::unbounded_channel(),
             housekeeping,
             board,
+            useful: Usefulness::default(),
+            left: BTreeMap::new(),
+            fetching: Arc::default(),
         }
+    }
+
+    /// Where it hears whether repositories can be fetched on this host.
+    #[must_use]
+    pub fn fetching(&self) -> Arc<Fetching> {
+        Arc::clone(&self.fetching)
     }
 
     /// Where it shows what does not work; others may show what keeps them from working there as well.
@@ -252,7 +280,14 @@ impl Driver {
             }
         }
         self.round = Round::default();
-        for index in 0..self.sites.len() {
+        // All of them first: whether an id is given out twice is seen by all together.
+        let opened: Vec<_> = self
+            .sites
+            .iter()
+            .map(|site| tokio::task::block_in_place(|| open(site)))
+            .collect();
+        self.note_claims(&opened);
+        for (index, opened) in opened.into_iter().enumerate() {
             let name = self.sites[index].name.clone();
             let matter = Matter::Site(name.clone());
             let origin = Origin {
@@ -260,8 +295,13 @@ impl Driver {
                 folder: None,
                 workflow: None,
             };
-            if let Err(error) = self.pass_site(index, &mut report).await {
+            let passed = match opened {
+                Ok(opened) => self.pass_site(index, opened, &mut report).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = passed {
                 self.put_off(&matter, &origin, None, &error);
+                self.blame_site(index, &error);
                 report.errors += 1;
             } else {
                 self.settle(&matter, &origin);
@@ -270,16 +310,21 @@ impl Driver {
         // A command answers for what it was asked; a daemon for all that it began.
         if !self.orders.once {
             self.tend(&mut report).await;
+            self.give_back_what_does_not_work_here().await;
             self.board
                 .show("passes", self.patience.troubles(Timestamp::now()));
         }
         report
     }
 
-    async fn pass_site(&mut self, index: usize, report: &mut PassReport) -> Result<(), PassError> {
-        let site = &self.sites[index];
-        let name = site.name.clone();
-        let (tree, folders) = tokio::task::block_in_place(|| open(site))?;
+    async fn pass_site(
+        &mut self,
+        index: usize,
+        opened: Opened,
+        report: &mut PassReport,
+    ) -> Result<(), PassError> {
+        let name = self.sites[index].name.clone();
+        let Opened { tree, folders, .. } = opened;
         let revision = tree.revision().clone();
         let places = folders.iter().map(|folder| Place {
             site: name.clone(),
@@ -292,6 +337,10 @@ impl Driver {
                 site: name.clone(),
                 folder: folder.path.clone(),
             };
+            if self.is_shared(index, &tree, &folder, &place) {
+                report.errors += 1;
+                continue;
+            }
             let matter = Matter::Workflow(place);
             let origin = Origin {
                 repository: &name,
@@ -327,10 +376,15 @@ impl Driver {
         self.round.seen(&key);
         let passed = self.pass_workflow(index, &key, tree, folder, &params, report);
         let passed = passed.await;
-        if let Err(error) = &passed {
-            self.lose(&key, error);
+        match &passed {
+            Err(error) => {
+                self.lose(&key, error);
+                let verdict = self.verdict_of(error);
+                self.judge(&key, verdict);
+            }
+            Ok(verdict) => self.judge(&key, *verdict),
         }
-        passed
+        passed.map(|_| ())
     }
 
     /// A lease that another has taken is not ours, whatever its time says.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::ids::StepId;
 use crate::plan::Plan;
 use crate::plan::selection::Selection;
+use crate::workflow::unique::Claim;
 
 /// What the loop is to do.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +14,8 @@ pub struct Orders {
     pub only: BTreeSet<StepId>,
     /// Steps to build whatever their state.
     pub forced: BTreeSet<StepId>,
+    /// Workflows that are not to be looked at here, of whose ids those that are must differ.
+    pub elsewhere: Vec<Claim>,
     /// Whether to end when nothing is left to do, and to insist on the lease.
     pub once: bool,
 }

@@ -24,6 +24,8 @@ const LONGEST: Duration = Duration::from_mins(5);
 pub(in crate::reconcile) enum Matter {
     /// A pass over a workflow.
     Workflow(Place),
+    /// A folder's workflow id, which is another's as well. It is looked at at every pass.
+    SharedId(Place),
     /// Looking after the builds of a workflow that a pass could not act on.
     Tending(WorkflowKey),
     /// Something about a step that is no build.
@@ -40,7 +42,9 @@ impl Matter {
     /// What is tried, for people.
     pub(super) fn words(&self) -> String {
         match self {
-            Self::Workflow(place) => format!("workflow {} of {}", place.folder, place.site),
+            Self::Workflow(place) | Self::SharedId(place) => {
+                format!("workflow {} of {}", place.folder, place.site)
+            }
             Self::Tending(key) => format!("looking after the builds of workflow {}", key.id),
             Self::Step(key, step) => format!("step {step} of workflow {}", key.id),
             Self::Build(build) => format!("settling build {build}"),
@@ -150,7 +154,8 @@ impl Patience {
                 hint: cause.hint.clone(),
                 times: tried.times,
                 since: tried.since,
-                next_try: (!matches!(matter, Matter::Site(_))).then_some(tried.until),
+                next_try: (!matches!(matter, Matter::Site(_) | Matter::SharedId(_)))
+                    .then_some(tried.until),
             })
         };
         let mut troubles: Vec<_> = self.tried.iter().filter_map(of).collect();

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use crate::desired::hcl::LocalExec;
+use crate::reconcile::checkout::read_params;
 use crate::reconcile::error::PassError;
 use crate::source::discover::{WorkflowFolder, workflows};
 use crate::source::{GitSource, GitTree};
+use crate::workflow::unique::Claim;
 
 /// A repository that is followed.
 pub struct Site {
@@ -23,10 +25,40 @@ pub struct Site {
     pub local_exec: LocalExec,
 }
 
+/// A repository at the commit that is meant.
+pub(super) struct Opened {
+    pub(super) tree: Arc<dyn GitTree>,
+    /// The workflows in it.
+    pub(super) folders: Vec<WorkflowFolder>,
+    /// What they say to be, as far as that can be read.
+    pub(super) claims: Vec<Claim>,
+}
+
 /// The commit that is meant, and the workflows in it.
-pub(super) fn open(site: &Site) -> Result<(Arc<dyn GitTree>, Vec<WorkflowFolder>), PassError> {
+pub(super) fn open(site: &Site) -> Result<Opened, PassError> {
     let revision = site.source.resolve(site.revision.as_deref())?;
     let tree = site.source.at(&revision)?;
     let folders = workflows(tree.as_ref(), &site.roots, &site.exclude)?;
-    Ok((Arc::from(tree), folders))
+    Ok(Opened {
+        claims: site.claims(tree.as_ref(), &folders),
+        tree: Arc::from(tree),
+        folders,
+    })
+}
+
+impl Site {
+    /// The ids of these folders, as far as they can be read.
+    #[must_use]
+    pub fn claims(&self, tree: &dyn GitTree, folders: &[WorkflowFolder]) -> Vec<Claim> {
+        let read = |folder: &WorkflowFolder| {
+            let (params, _) = read_params(tree, folder).ok()?;
+            Some(Claim {
+                id: params.workflow_id,
+                repository: self.name.clone(),
+                place: self.source.place(),
+                folder: folder.path.clone(),
+            })
+        };
+        folders.iter().filter_map(read).collect()
+    }
 }

@@ -7,8 +7,9 @@ use super::act::Charged;
 use super::charge::Charge;
 use super::patience::Matter;
 use super::round::Standing;
+use super::usefulness::Verdict;
 use super::workflow::{WorkflowKey, WorkflowState};
-use super::{Driver, PassReport};
+use super::{Driver, PassReport, Site};
 use crate::inventory::journal::Attempt;
 use crate::reconcile::checkout::read_params;
 use crate::reconcile::error::PassError;
@@ -41,9 +42,17 @@ impl Driver {
                 continue;
             }
             match self.tend_one(index, &key, &charge, standing, report).await {
-                Ok(()) => self.settle(&matter, &key.origin()),
+                Ok(()) => {
+                    self.settle(&matter, &key.origin());
+                    if standing == Standing::Gone {
+                        self.judge(&key, Verdict::default());
+                    }
+                }
                 Err(error) => {
                     self.lose(&key, &error);
+                    let mut verdict = self.verdict_of(&error);
+                    verdict.is_partial = true;
+                    self.judge(&key, verdict);
                     report.errors += 1;
                     report.wake_at(self.put_off(&matter, &key.origin(), None, &error));
                 }
@@ -51,9 +60,18 @@ impl Driver {
         }
     }
 
+    /// The repository of a workflow; of two names of one repository the one that looks where the workflow was.
     fn site_of(&self, charge: &Charge) -> Option<usize> {
-        let mut sites = self.sites.iter();
-        sites.position(|site| site.source.place() == charge.repository)
+        let sites = || {
+            let sites = self.sites.iter().enumerate();
+            sites.filter(|(_, site)| site.source.place() == charge.repository)
+        };
+        let looks_there =
+            |site: &Site| site.roots.iter().any(|root| is_below(root, &charge.folder));
+        let found = sites()
+            .find(|(_, site)| looks_there(site))
+            .or_else(|| sites().next());
+        found.map(|(index, _)| index)
     }
 
     async fn tend_one(
@@ -157,5 +175,27 @@ impl Driver {
     fn is_following(&self, key: &WorkflowKey) -> bool {
         let mut followed = self.running.values();
         followed.any(|one| one.workflow == *key)
+    }
+}
+
+/// Whether a folder is a root, or below it.
+fn is_below(root: &str, folder: &str) -> bool {
+    let root = root.trim_matches('/');
+    let rest = folder.strip_prefix(root);
+    matches!(root, "" | ".") || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_below;
+
+    #[test]
+    fn a_folder_is_below_its_roots_and_not_below_their_neighbours() {
+        for root in ["", ".", "a", "/a/", "a/b", "a/b/c"] {
+            assert!(is_below(root, "a/b/c"), "{root}");
+        }
+        for root in ["a/b/c/d", "b", "a/bb", "a/b/"] {
+            assert_eq!(is_below(root, "a/b/c"), root == "a/b/", "{root}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use super::charge::Charge;
 use super::event::Event;
 use super::pause::{most_tries, next_try};
 use super::sweeping::Sweeping;
+use super::usefulness::Verdict;
 use super::{Driver, PassReport};
 use crate::catalog::base_image::BaseSearch;
 use crate::config::{Config, InventoryConfig};
@@ -101,6 +102,12 @@ impl WorkflowState {
         self.lease.as_ref().map_or(0, Held::journal_seq)
     }
 
+    /// Gives up the lease and what was known under it.
+    pub(super) fn let_go(&mut self) -> Option<Held> {
+        self.attempts = None;
+        self.lease.take()
+    }
+
     /// The ports to look after a build of this region through: a workflow may be moved to another one.
     pub(super) fn to_act_in(&self, region: &Region) -> Option<Ports> {
         let mandate = self.lease.as_ref()?.mandate();
@@ -140,11 +147,11 @@ impl Driver {
         folder: &WorkflowFolder,
         params: &WorkflowParams,
         report: &mut PassReport,
-    ) -> Result<(), PassError> {
+    ) -> Result<Verdict, PassError> {
         self.connect(key, params, index, tree.revision()).await?;
         let Some(fence) = self.lease(key).await? else {
             self.round.served(key);
-            return Ok(());
+            return Ok(Verdict::default());
         };
         let cache = self.workflows.get(key).map(|state| &state.cache);
         let checkout = tokio::task::block_in_place(|| {
@@ -157,7 +164,7 @@ impl Driver {
             .clone()
             .unwrap_or_else(|| site.source.reference());
         let Some(state) = self.workflows.get_mut(key) else {
-            return Ok(());
+            return Ok(Verdict::default());
         };
         let searched = state.searched.take();
         let request = Request {
@@ -215,12 +222,13 @@ impl Driver {
                 state.cache.store(kept);
             }
         }
+        let verdict = own.verdict;
         report.add(own);
         if let Some(at) = next_try(&seen.plan, &self.orders, self.tries()) {
             report.wake_at(at);
         }
         report.plans.push(seen.plan);
-        acted
+        acted.map(|()| verdict)
     }
 
     fn tries(&self) -> u32 {
@@ -286,7 +294,9 @@ impl Driver {
 
     pub(super) async fn lease(&mut self, key: &WorkflowKey) -> Result<Option<Fence>, PassError> {
         let unheld = |state: &WorkflowState| state.lease.is_none();
-        if self.workflows.get(key).is_some_and(unheld) && self.is_charged_elsewhere(key) {
+        if self.workflows.get(key).is_some_and(unheld)
+            && (self.is_charged_elsewhere(key) || self.is_left_to_others(key))
+        {
             return Ok(None);
         }
         let Some(state) = self.workflows.get_mut(key) else {
@@ -329,6 +339,7 @@ impl Driver {
         observer.notice(&origin, &Event::Holding { after });
         let fence = held.fence();
         state.lease = Some(held);
+        self.note_taken_again(key);
         Ok(fence)
     }
 }

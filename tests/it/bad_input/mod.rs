@@ -2,6 +2,7 @@
 
 mod aws;
 mod configuration;
+mod odd_trees;
 mod packer;
 mod parameters;
 mod repository;

@@ -8,10 +8,12 @@ mod one_name;
 mod patience;
 mod requests;
 mod said;
+mod shared_id;
 mod shutdown;
 mod told;
 mod two_daemons;
 mod unread;
+mod useless;
 
 use crate::harness::fake_packer::FakePacker;
 use crate::harness::farm::Farm;

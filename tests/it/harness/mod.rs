@@ -6,6 +6,7 @@ pub(crate) mod emulator;
 pub(crate) mod fake_packer;
 pub(crate) mod farm;
 pub(crate) mod git_http;
+pub(crate) mod mounts;
 pub(crate) mod plot;
 pub(crate) mod repo;
 pub(crate) mod sshd;

@@ -3,10 +3,11 @@
 //! The disk is a small one in a mount namespace of the daemon's own; where the machine allows none, the test says so and ends.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::Child;
 
 use super::{says, wait_for};
+use crate::harness::mounts::may_mount;
 use crate::harness::plot::{Plot, Store};
 
 struct Daemon(Child);
@@ -16,16 +17,6 @@ impl Drop for Daemon {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// Whether a process of ours may have a mount of its own.
-fn may_mount(folder: &Path) -> bool {
-    let mounts = Command::new("unshare")
-        .args(["-rm", "mount", "-t", "tmpfs", "-o", "size=1m", "disk"])
-        .arg(folder)
-        .stderr(Stdio::null())
-        .status();
-    mounts.is_ok_and(|status| status.success())
 }
 
 #[test]

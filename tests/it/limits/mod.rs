@@ -3,6 +3,7 @@
 mod disk;
 mod log;
 mod moody;
+mod pushes;
 mod time;
 
 use std::time::{Duration, Instant};
