@@ -71,6 +71,9 @@ pub(crate) async fn run(
                     "folder": folder.path,
                     "builds": told,
                 })),
+                Output::Text if told.is_empty() && !events.is_empty() => {
+                    print::text(&format!("{}\nno such build\n", params.workflow_id))?;
+                }
                 Output::Text if step.is_some() && told.is_empty() => {}
                 Output::Text => {
                     let workflow = params.workflow_id.to_string();

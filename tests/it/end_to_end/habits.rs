@@ -65,6 +65,11 @@ fn the_end_of_a_log_and_some_of_the_history_are_shown_on_request() {
         builds(&["a", "--since", "2026-01-01T00:00:00Z", "-n", "1"]),
         ["failed"]
     );
+    let none = farm.run(&["history", "--since", "2199-01-01"]);
+    assert_eq!(
+        none.out, "wf-1\nno such build\n",
+        "there are builds, but none of these"
+    );
     let wrong = farm.run(&["history", "--since", "yesterday"]);
     assert_eq!(wrong.code, 64, "{wrong:#?}");
     assert!(wrong.err.contains("w (weeks), d (days)"), "{}", wrong.err);
