@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::harness::emulator::python;
 
 /// The same weather in every `make test`; `make soak` draws its own, with real Packer.
-const SEED: &str = "35";
+const SEED: &str = "291";
 
 fn run(program: &str, arguments: &[&str]) {
     let ran = Command::new(python())

@@ -134,12 +134,15 @@ def read_sqlite(path: Path) -> Tables:
     return tables
 
 
-def environment(emulator: Emulator, configuration: Path) -> dict[str, str]:
-    """What a program of a host gets, and nothing else of this process."""
+def credentials(key: str) -> str:
+    """A credentials file with this key."""
+    return f"[default]\naws_access_key_id = {key}\naws_secret_access_key = secret-of-{key}\naws_session_token = token-of-{key}\n"
+
+
+def environment(configuration: Path) -> dict[str, str]:
+    """What a program of a host gets, and nothing else of this process. Its credentials stand in a file of its home."""
     given = {
         "PATH": os.environ["PATH"],
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test-secret-value",
         "AWS_EC2_METADATA_DISABLED": "true",
         "RECONCILER_CONFIG": str(configuration),
         "RECONCILER_LOG_FORMAT": "text",

@@ -27,6 +27,7 @@ def do(farm: "Farm", event: Event) -> None:
         "state folder removed": remove_state_folder,
         "stop and start": stop_and_start,
         "faults": faults,
+        "credentials rotated": rotate_credentials,
         "command": command,
     }
     deeds[event.kind](farm, **event.of)
@@ -85,6 +86,11 @@ def stop_and_start(farm: "Farm", host: int, dark: float) -> None:
     farm.figures.add("stops")
     time.sleep(dark)
     at.start_daemon()
+
+
+def rotate_credentials(farm: "Farm") -> None:
+    farm.rotate_credentials()
+    farm.figures.add("rotations of credentials")
 
 
 def command(farm: "Farm", host: int, what: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import deeds
-from aws import ROOT, TABLE, Emulator, environment, read_dynamodb, read_sqlite
+from aws import ROOT, TABLE, Emulator, credentials, environment, read_dynamodb, read_sqlite
 from git import GitServer, Repository
 from hosts import Host, wait_for
 from oracle import MOST_FILES, MOST_MEMORY_MIB, MOST_PACKS, Look, Loss, Oracle, wait_for_rest
@@ -108,6 +108,7 @@ class Farm:
         self.emulator.tell("pending", {"seconds": self.dice.choice([0.0, 0.0, 1.0, 3.0])})
         self.disturbed = False
         self.to_retry: set[str] = set()
+        self.rotations = 0
         self.tell(f"{seed}: {shape}, {self.policy}, {'hosts of one name' if self.one_name else 'hosts of their own names'}")
         for host in self.hosts:
             host.start_daemon()
@@ -122,7 +123,8 @@ class Farm:
     def _host(self, name: str, binary: Path, namespaced: bool) -> Host:
         folder = self.folder / name
         configuration = folder / "reconciler.yaml"
-        host = Host(name, folder, environment(self.emulator, configuration), binary, namespaced)
+        host = Host(name, folder, environment(configuration), binary, namespaced)
+        host.write_credentials(credentials("key-0"))
         configuration.write_text(json.dumps(self._configuration(host), indent=1))
         if self.shape.store == "sqlite" and self.shape.hosts == 1:
             host.inventory = self.inventory
@@ -226,6 +228,14 @@ class Farm:
         self.disturbed = True
         host.power_loss(disk, self.dice)
         self.oracle.losses.append(Loss(time.time(), host.name, disk != "kept"))
+
+    def rotate_credentials(self) -> None:
+        """New ones in every home, and the old ones have expired."""
+        self.disturbed = True
+        self.rotations += 1
+        for host in self.hosts:
+            host.write_credentials(credentials(f"key-{self.rotations}"))
+        self.emulator.tell("refuse-keys", {f"key-{number}": "expired" for number in range(self.rotations)})
 
     def _wait(self, survivor: Host, seconds: float) -> tuple[bool, Look]:
         def look() -> Look:

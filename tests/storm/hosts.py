@@ -63,11 +63,11 @@ def words_of(pid: int) -> list[str]:
         return []
 
 
-def kind_of(words: list[str], parent: list[str]) -> str:
+def kind_of(words: list[str], parent: list[str], binary: Path) -> str:
     """daemon, supervisor, command; wrapper, inner, plugin of a Packer; other."""
     for at, word in enumerate(words[:4]):
         rest = words[at + 1 :] or [""]
-        if word.endswith("/reconciler"):
+        if word == str(binary):
             return {"run": "daemon", "supervise": "supervisor", "fetch": "fetcher"}.get(rest[0], "command")
         if word.endswith("/packer"):
             if rest[0] in ("plugin", "start", "execute"):
@@ -97,7 +97,7 @@ class Host:
         self.commands = 0
         # What else lies on its disk, and has to outlive a loss of the state folder.
         self.inventory: Path | None = None
-        (folder / "home").mkdir(parents=True)
+        (folder / "home/.aws").mkdir(parents=True)
         self.state.mkdir()
 
     # Power
@@ -181,6 +181,12 @@ class Host:
             else:
                 os.truncate(path, 0)
 
+    def write_credentials(self, text: str) -> None:
+        """As a tool does that rotates them: another file under the same name."""
+        beside = self.folder / "home/.aws/credentials.new"
+        beside.write_text(text)
+        beside.rename(self.folder / "home/.aws/credentials")
+
     # What runs on it
 
     def start(self, *arguments: str, log: str = "daemon.log") -> str:
@@ -226,7 +232,7 @@ class Host:
                 continue
             known = stat(pid) if mine else None
             if known is not None:
-                yield Process(pid, known[2], kind_of(words_of(pid), words_of(known[1])))
+                yield Process(pid, known[2], kind_of(words_of(pid), words_of(known[1]), self.binary))
 
     def find(self, kind: str) -> Process | None:
         return next((process for process in self.processes() if process.kind == kind), None)

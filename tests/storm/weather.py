@@ -107,7 +107,9 @@ def events(dice: random.Random, hosts: int, *, real_packer: bool, may_lose_disk:
             found.append(Event(pause, "power loss", {"host": dice.randrange(hosts), "disk": disk, "dark": dice.choice([0.0, 1.0, 4.0, 99.0])}))
         elif drawn < 0.81 and may_lose_disk:
             found.append(Event(pause, "state folder removed", {"host": dice.randrange(hosts)}))
-        elif drawn < 0.88:
+        elif drawn < 0.84:
+            found.append(Event(pause, "credentials rotated"))
+        elif drawn < 0.9:
             found.append(Event(pause, "stop and start", {"host": dice.randrange(hosts), "dark": dice.choice([0.0, 0.5, 5.0])}))
         else:
             found.append(Event(pause, "command", {"host": dice.randrange(hosts), "what": weighted(dice, COMMANDS)}))
