@@ -103,15 +103,7 @@ pub(crate) fn run(named: Option<&Path>, args: &CheckArgs) -> Result<ExitCode, Co
             }
             let region = region.cloned().unwrap_or_else(|| "us-east-1".to_owned());
             steps += checkout.outlines.len() + checkout.broken.len();
-            let read = match &opened.snapshot {
-                None => format!(" at {}", checkout.revision.short()),
-                Some(Snapshot::Index(_)) => ", as staged".to_owned(),
-                Some(Snapshot::WorkTree) => ", work tree".to_owned(),
-            };
-            names.push(format!(
-                "{} ({}{read})",
-                checkout.params.workflow_id, opened.site.name
-            ));
+            names.push(name_of(opened, &checkout));
             warnings.extend(checkout.warnings.iter().cloned());
             let broken = checkout.broken.values().flatten().cloned();
             found.extend(broken.map(|why| config.secrets.marks.blotted(why)));
@@ -128,41 +120,62 @@ pub(crate) fn run(named: Option<&Path>, args: &CheckArgs) -> Result<ExitCode, Co
     for opened in &all {
         opened.begin_notes(&args.which, usize::MAX).print();
     }
-    match args.output {
-        Output::Json => print::json(&json!({
-            "schema": "reconciler.check/1",
-            "workflows": names,
-            "steps": steps,
-            "errors": found.iter().map(diagnostic_json).collect::<Vec<_>>(),
-            "warnings": warnings.iter().map(diagnostic_json).collect::<Vec<_>>(),
-        }))?,
-        Output::Text => {
-            warnings.iter().for_each(print::warning);
-            found.iter().for_each(print::diagnostic);
-            let plural = |n: usize, what: &str| {
-                if n == 1 {
-                    format!("1 {what}")
-                } else {
-                    format!("{n} {what}s")
-                }
-            };
-            let result = if found.is_empty() {
-                "sound".to_owned()
-            } else {
-                plural(found.len(), "error")
-            };
-            print::text(&format!(
-                "{}: {}, {result}\n",
-                names.join(", "),
-                plural(steps, "step")
-            ))?;
-        }
-    }
+    show(args.output, &names, steps, &found, &warnings)?;
     Ok(if found.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// What was read of a workflow, for people.
+fn name_of(opened: &Opened, checkout: &Checkout) -> String {
+    let read = match &opened.snapshot {
+        None => format!(" at {}", checkout.revision.short()),
+        Some(Snapshot::Index(_)) => ", as staged".to_owned(),
+        Some(Snapshot::WorkTree) => ", work tree".to_owned(),
+    };
+    format!(
+        "{} ({}{read})",
+        checkout.params.workflow_id, opened.site.name
+    )
+}
+
+fn show(
+    output: Output,
+    names: &[String],
+    steps: usize,
+    found: &[Diagnostic],
+    warnings: &[Diagnostic],
+) -> Result<(), CommandError> {
+    if output == Output::Json {
+        return print::json(&json!({
+            "schema": "reconciler.check/1",
+            "workflows": names,
+            "steps": steps,
+            "errors": found.iter().map(diagnostic_json).collect::<Vec<_>>(),
+            "warnings": warnings.iter().map(diagnostic_json).collect::<Vec<_>>(),
+        }));
+    }
+    warnings.iter().for_each(print::warning);
+    found.iter().for_each(print::diagnostic);
+    let plural = |n: usize, what: &str| {
+        if n == 1 {
+            format!("1 {what}")
+        } else {
+            format!("{n} {what}s")
+        }
+    };
+    let result = if found.is_empty() {
+        "sound".to_owned()
+    } else {
+        plural(found.len(), "error")
+    };
+    print::text(&format!(
+        "{}: {}, {result}\n",
+        names.join(", "),
+        plural(steps, "step")
+    ))
 }
 
 /// What is to be checked: commits, or what is not committed yet.
