@@ -172,8 +172,8 @@ pub(super) fn why_no_credentials(error: &CredentialsError) -> String {
     if !matches!(error, CredentialsError::CredentialsNotLoaded(_)) {
         return causes(error);
     }
-    match std::error::Error::source(error).map(causes) {
-        Some(said) if !said.contains('\n') => said,
+    match std::error::Error::source(error) {
+        Some(cause) if !cause.to_string().contains('\n') => causes(cause),
         _ => "none were found".to_owned(),
     }
 }
@@ -254,6 +254,13 @@ mod tests {
             said.starts_with("no providers") && said.contains("AWS_ACCESS_KEY_ID"),
             "{said}"
         );
+
+        let places = "no credentials found in chain. Attempted:\n  Environment: no\n  Profile: no";
+        let missing = CredentialsError::not_loaded(places);
+        let AwsFailure::Credentials(said) = classify(&before_sending(missing)) else {
+            panic!("not taken for credentials");
+        };
+        assert!(said.starts_with("none were found (looked at"), "{said}");
 
         let late = CredentialsError::provider_timed_out(std::time::Duration::from_secs(5));
         assert!(matches!(
