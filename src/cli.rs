@@ -283,6 +283,9 @@ pub(crate) struct LogsArgs {
 pub(crate) struct HistoryArgs {
     /// Only this step, in git or not.
     pub(crate) step: Option<String>,
+    /// Only this build: its id, or how it begins.
+    #[arg(long, value_name = "BUILD")]
+    pub(crate) build: Option<String>,
     /// At most so many builds of each workflow.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
     pub(crate) limit: usize,

@@ -13,6 +13,8 @@ own takes `[build]`. Each line of a section is one act, and a section that ends 
                               remove it again; what EC2 refuses is said as an error, as Packer does
     image [NAME]              make the image of the name that the step's files ask for, or of another; `in REGION` elsewhere
     tag KEY=VALUE             tag it
+    volume                    make a volume, as `amazon-ebsvolume` does, and tell it as an artifact
+    finished                  the last word of a Packer that comes to its end
     say TEXT, error TEXT      a line for people
     failure TEXT              what ended the build of a source, in Packer's words
     artifact [TEXT]           an artifact line; by default `{region}:{image}`
@@ -195,6 +197,13 @@ class Run:
             self.call("CreateTags", **{"ResourceId.1": self.words["image"], "Tag.1.Key": key, "Tag.1.Value": value})
         except Refused as refused:
             self.say(f"Error adding tags to AMI ({self.words['image']}): {refused}", "error")
+
+    def do_volume(self, _):
+        answer = self.call("CreateVolume", AvailabilityZone=self.words["region"] + "a", Size=1, VolumeType="gp2")
+        self.line("artifact", "0", "id", f"{self.words['region']}:{first(answer, '<volumeId>(.*?)</volumeId>')}", target=self.target)
+
+    def do_finished(self, _):
+        self.line("ui", "say", "\n==> Builds finished. The artifacts of successful builds are:")
 
     def do_say(self, rest):
         self.say(rest)

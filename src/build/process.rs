@@ -22,7 +22,7 @@ impl ProcessId {
     /// The process that has this id now; none if there is none, or if it has ended and only waits to be reaped.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
-        stat(pid).map(|(process, _)| process)
+        stat(pid).map(|stat| stat.process)
     }
 
     /// This process.
@@ -82,17 +82,18 @@ impl ProcessId {
 }
 
 /// A process that has not ended.
+#[derive(Clone, Copy, Debug)]
 struct Stat {
     process: ProcessId,
+    parent: u32,
+    group: u32,
     session: u32,
     /// Whether a signal or a debugger keeps it from running.
     stopped: bool,
 }
 
-/// A process that has not ended, and its session.
-fn stat(pid: u32) -> Option<(ProcessId, u32)> {
-    let stat = parse(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)?;
-    Some((stat.process, stat.session))
+fn stat(pid: u32) -> Option<Stat> {
+    parse(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// `/proc/PID/stat`; none of a process that has ended.
@@ -104,12 +105,40 @@ fn parse(pid: u32, stat: &[u8]) -> Option<Stat> {
     if matches!(state, "Z" | "X") {
         return None;
     }
-    let start = fields.get(19)?.parse().ok()?;
+    let number = |at: usize| fields.get(at)?.parse().ok();
     Some(Stat {
-        process: ProcessId { pid, start },
-        session: fields.get(3)?.parse().ok()?,
+        process: ProcessId {
+            pid,
+            start: fields.get(19)?.parse().ok()?,
+        },
+        parent: number(1)?,
+        group: number(2)?,
+        session: number(3)?,
         stopped: matches!(state, "T" | "t"),
     })
+}
+
+/// One of the processes that a supervisor started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Which.
+    pub process: ProcessId,
+    parent: u32,
+    group: u32,
+}
+
+impl Member {
+    /// Whether it is the one that was started: it leads its group, which those below it are in.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.process.pid == self.group
+    }
+
+    /// Whether the other one started it, and still runs.
+    #[must_use]
+    pub fn is_child_of(&self, other: &Self) -> bool {
+        self.parent == other.process.pid
+    }
 }
 
 /// The processes that a supervisor started, whether it still lives or not.
@@ -133,20 +162,31 @@ impl Session {
     /// Those that run now, without the supervisor.
     #[must_use]
     pub fn processes(&self) -> Vec<ProcessId> {
+        let members = self.members().into_iter();
+        members.map(|member| member.process).collect()
+    }
+
+    /// The same, with their places in the tree.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
         let mark = format!("TMPDIR={}", self.temporary.display());
         let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
         pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
             .filter_map(stat)
-            .filter(|(process, session)| {
-                *session == self.leader.pid
-                    && process.pid != self.leader.pid
-                    && process.start >= self.leader.start
-                    && fs::read(format!("/proc/{}/environ", process.pid)).is_ok_and(|all| {
+            .filter(|stat| {
+                stat.session == self.leader.pid
+                    && stat.process.pid != self.leader.pid
+                    && stat.process.start >= self.leader.start
+                    && fs::read(format!("/proc/{}/environ", stat.process.pid)).is_ok_and(|all| {
                         all.split(|byte| *byte == 0)
                             .any(|one| one == mark.as_bytes())
                     })
             })
-            .map(|(process, _)| process)
+            .map(|stat| Member {
+                process: stat.process,
+                parent: stat.parent,
+                group: stat.group,
+            })
             .collect()
     }
 
@@ -166,7 +206,7 @@ pub fn signal_group(group: u32, signal: Signal) {
     }
 }
 
-fn raw(pid: u32) -> Option<Pid> {
+pub(super) fn raw(pid: u32) -> Option<Pid> {
     i32::try_from(pid)
         .ok()
         .filter(|pid| *pid > 1)
@@ -184,7 +224,9 @@ mod tests {
             .env("TMPDIR", "/one/tmp")
             .spawn()
             .unwrap();
-        let (process, session) = stat(child.id()).unwrap();
+        let Stat {
+            process, session, ..
+        } = stat(child.id()).unwrap();
         let leader = ProcessId {
             pid: session,
             start: 0,

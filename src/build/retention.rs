@@ -238,6 +238,7 @@ mod tests {
             exit: crate::build::Exit::Code(0),
             started_at: now,
             ended_at: now,
+            lost: None,
         };
         fs::write(ended.join(files::ENDED), serde_json::to_vec(&said).unwrap()).unwrap();
         assert!(over("ended", now) && !over("silent", now));

@@ -3,7 +3,8 @@
 //! Exit 0 is no success and another exit is not nothing: a build has succeeded when EC2 shows one image under its unique name and
 //! Packer did not say that it failed before the image was whole.
 
-use crate::build::blame::{cause_line, class_of, missing_plugin};
+use crate::build::blame::{Turn, class_of, turn};
+use crate::build::cause::{Told, all_said, is_targeted, told};
 use crate::build::{BuildOutcome, Exit};
 use crate::catalog::{Image, ImageState};
 use crate::desired::hcl::Afterwards;
@@ -16,12 +17,49 @@ pub enum Verdict {
     /// The image is to be verified, tagged and recorded.
     Made(AmiId),
     /// There is nothing to record; what was left is to be cleaned up.
-    Failed {
-        /// Its consequence.
-        class: FailureClass,
-        /// One line a person can act on.
-        cause: String,
-    },
+    Failed(Fault),
+}
+
+/// Why a build has failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Its consequence.
+    pub class: FailureClass,
+    /// Its consequence once it has stayed for a few tries; none: the same.
+    pub at_last: Option<FailureClass>,
+    /// One line a person can act on.
+    pub cause: String,
+    /// More of it, for whoever looks closer; empty if the line says all.
+    pub details: String,
+}
+
+impl Fault {
+    /// One that is told in a line.
+    #[must_use]
+    pub fn new(class: FailureClass, cause: String) -> Self {
+        Self {
+            class,
+            at_last: None,
+            cause,
+            details: String::new(),
+        }
+    }
+
+    fn told(turn: Turn, told: Told) -> Self {
+        let (class, at_last) = turn.classes();
+        Self {
+            class,
+            at_last,
+            cause: told.line,
+            details: told.details,
+        }
+    }
+}
+
+impl From<Fault> for Verdict {
+    fn from(fault: Fault) -> Self {
+        Self::Failed(fault)
+    }
 }
 
 /// What the build was to make.
@@ -31,6 +69,8 @@ pub struct Wanted<'a> {
     pub region: &'a Region,
     /// Under this name.
     pub name: &'a AmiName,
+    /// From this image.
+    pub source: &'a AmiId,
     /// What is done to it once it exists.
     pub afterwards: &'a Afterwards,
 }
@@ -47,23 +87,50 @@ pub fn artifacts_in<'a>(
     there.map(|(_, id)| id)
 }
 
-/// Says in the cause of a failure which copies stay in other regions, where nothing is cleaned up.
+/// Says in the cause of a failure what stays: all in other regions, where nothing is cleaned up, and volumes, which nobody may remove here.
 fn with_what_stays(verdict: Verdict, outcome: &BuildOutcome, region: &Region) -> Verdict {
-    let elsewhere = outcome
+    let images = outcome
         .artifacts
         .iter()
-        .filter(|(place, _)| place != region);
-    let copies: Vec<_> = elsewhere
+        .map(|(place, id)| (place, id.as_str()));
+    let others = outcome
+        .others
+        .iter()
+        .map(|(place, id)| (place, id.as_str()));
+    let elsewhere: Vec<_> = images
+        .chain(others)
+        .filter(|(place, id)| *place != region || id.starts_with("vol-"))
         .map(|(place, id)| format!("{id} in {place}"))
         .collect();
     match verdict {
-        Verdict::Failed { class, cause } if !copies.is_empty() => Verdict::Failed {
-            class,
-            cause: format!(
-                "{cause}; {} stays and is to be deregistered by hand",
-                copies.join(", ")
-            ),
-        },
+        Verdict::Failed(mut fault) if !elsewhere.is_empty() => {
+            fault.cause = format!(
+                "{}; {} stays and is to be removed by hand",
+                fault.cause,
+                elsewhere.join(", ")
+            );
+            Verdict::Failed(fault)
+        }
+        verdict => verdict,
+    }
+}
+
+/// A build that started from another image than was planned has not made what its record would say, and would not if it were repeated.
+fn with_its_source(verdict: Verdict, outcome: &BuildOutcome, wanted: Wanted<'_>) -> Verdict {
+    let is_planned = outcome.sources.is_empty() || outcome.sources.contains(wanted.source);
+    match verdict {
+        Verdict::Made(_)
+        | Verdict::Failed(Fault {
+            class: FailureClass::Transient | FailureClass::Person,
+            ..
+        }) if !is_planned => {
+            let used: Vec<_> = outcome.sources.iter().map(ToString::to_string).collect();
+            step(format!(
+                "Packer started from {}, where git says {}: the template names a source of its own; use `builder.source_ami_id` as `source_ami`",
+                used.join(", "),
+                wanted.source
+            ))
+        }
         verdict => verdict,
     }
 }
@@ -73,6 +140,7 @@ fn with_what_stays(verdict: Verdict, outcome: &BuildOutcome, region: &Region) ->
 #[must_use]
 pub fn judge(outcome: &BuildOutcome, wanted: Wanted<'_>, image: Option<&Image>) -> Verdict {
     let verdict = of_its_region(outcome, wanted, image);
+    let verdict = with_its_source(verdict, outcome, wanted);
     with_what_stays(verdict, outcome, wanted.region)
 }
 
@@ -87,18 +155,21 @@ fn of_its_region(outcome: &BuildOutcome, wanted: Wanted<'_>, image: Option<&Imag
             ids.join(", ")
         ));
     }
-    match (&outcome.exit, image) {
+    match (&known_exit(outcome), image) {
         (Exit::Code(0), Some(image)) if image.name != *wanted.name => step(format!(
             "Packer made {}, but not under the name that it was given; use `builder.output_ami_name` as `ami_name`",
             image.id
         )),
-        (Exit::Code(0), None) if !here.is_empty() => Verdict::Failed {
-            class: FailureClass::Transient,
-            cause: format!(
-                "Packer made {}, and EC2 does not know it: it may have been deregistered before it was recorded",
-                here[0]
-            ),
-        },
+        (Exit::Code(0), None) if !here.is_empty() => Verdict::Failed(Fault {
+            at_last: Some(FailureClass::Step),
+            ..Fault::new(
+                FailureClass::Transient,
+                format!(
+                    "Packer made {}, and EC2 does not know it: something in the template, or somebody, deregistered it before it was recorded",
+                    here[0]
+                ),
+            )
+        }),
         (Exit::Code(0), None) if !outcome.artifacts.is_empty() => {
             let places: Vec<_> = outcome
                 .artifacts
@@ -110,11 +181,12 @@ fn of_its_region(outcome: &BuildOutcome, wanted: Wanted<'_>, image: Option<&Imag
                 places.join(", ")
             ))
         }
-        (Exit::Code(0), None) => Verdict::Failed {
-            class: FailureClass::Transient,
-            cause: "Packer ended without an error and without an image: it may have been killed"
-                .to_owned(),
-        },
+        (Exit::Code(0), None) if outcome.finished => step(made_no_image(outcome)),
+        (Exit::Code(0), None) => Fault::new(
+            FailureClass::Transient,
+            "Packer ended without its last word: it was killed".to_owned(),
+        )
+        .into(),
         (Exit::Code(0), Some(image)) => made(image),
         // An image under the unique name is complete if EC2 says so, whatever became of Packer afterwards; but not after a failed
         // post-processor or provisioner, which says that the image is not what was wanted.
@@ -139,11 +211,50 @@ fn of_its_region(outcome: &BuildOutcome, wanted: Wanted<'_>, image: Option<&Imag
     }
 }
 
+/// How Packer ended: where its exit status is lost, by its last word, if that tells of no failure.
+fn known_exit(outcome: &BuildOutcome) -> Exit {
+    match &outcome.exit {
+        Exit::Unknown | Exit::Signal(_)
+            if outcome.finished
+                && outcome.failures.is_empty()
+                && outcome.errors.iter().all(|said| is_targeted(said)) =>
+        {
+            Exit::Code(0)
+        }
+        exit => exit.clone(),
+    }
+}
+
+/// Why a build that came to its end has made no image of ours, and would not if it were repeated.
+fn made_no_image(outcome: &BuildOutcome) -> String {
+    let listed = |ids: Vec<&str>| ids.join(", ");
+    let others: Vec<_> = outcome.others.iter().map(|(_, id)| id.as_str()).collect();
+    let gone: Vec<_> = outcome
+        .traces
+        .told_images
+        .iter()
+        .map(AmiId::as_str)
+        .collect();
+    if !others.is_empty() {
+        return format!(
+            "the template makes no image: Packer made {} and came to its end; use a builder that makes an AMI, such as `amazon-ebs`",
+            listed(others)
+        );
+    }
+    if !gone.is_empty() {
+        return format!(
+            "Packer made {}, and came to its end without it: a post-processor took it away; let it keep its input (`keep_input_artifact = true`), or leave it out",
+            listed(gone)
+        );
+    }
+    "the template makes no image: Packer came to its end without one; use a builder that makes an AMI, such as `amazon-ebs`, without `skip_create_ami`".to_owned()
+}
+
 /// An image whose Packer did not come to its end.
 fn adopted(image: &Image, wanted: Wanted<'_>, class: FailureClass) -> Verdict {
     match lacks(image, wanted.afterwards) {
         None => made(image),
-        Some(cause) => Verdict::Failed { class, cause },
+        Some(cause) => Fault::new(class, cause).into(),
     }
 }
 
@@ -190,64 +301,71 @@ fn only_cancelled(errors: &[String]) -> bool {
 fn made(image: &Image) -> Verdict {
     match &image.state {
         ImageState::Available | ImageState::Pending => Verdict::Made(image.id.clone()),
-        ImageState::Failed(reason) | ImageState::Other(reason) => Verdict::Failed {
-            class: FailureClass::Transient,
-            cause: format!("EC2 could not finish {}: {reason}", image.id),
-        },
+        ImageState::Failed(reason) | ImageState::Other(reason) => Fault::new(
+            FailureClass::Transient,
+            format!("EC2 could not finish {}: {reason}", image.id),
+        )
+        .into(),
     }
 }
 
 fn step(cause: String) -> Verdict {
-    Verdict::Failed {
-        class: FailureClass::Step,
-        cause,
-    }
+    Fault::new(FailureClass::Step, cause).into()
 }
 
 fn failed(outcome: &BuildOutcome, exit: &Exit) -> Verdict {
-    // What ended the build is without the words of provisioners; where Packer did not come to say it, all that it complained of.
-    let said = match outcome.failures.as_slice() {
-        [] => outcome.errors.join("\n"),
-        failures => failures.join("\n"),
-    };
-    let (class, cause) = match exit {
-        Exit::TimedOut => (
+    let passes = |cause: &str| Fault::new(FailureClass::Transient, cause.to_owned());
+    let fault = match exit {
+        Exit::Cancelled => Fault::new(FailureClass::Cancelled, "cancelled".to_owned()),
+        Exit::TooLate => passes(
+            "Packer was not started: the lease of the reconciler that had decided the build ended first",
+        ),
+        // Its limit says nothing of the step where Packer could not come to its end.
+        Exit::TimedOut if outcome.lost.is_none() => Fault::new(
             FailureClass::Step,
             "took longer than its timeout and was ended".to_owned(),
         ),
-        Exit::Cancelled => (FailureClass::Cancelled, "cancelled".to_owned()),
+        Exit::TimedOut => passes("it was ended"),
         // Only its exit status is lost: it had said how it went.
-        Exit::Unknown if has_failed(outcome) => (
-            class_of(&said, outcome.stage),
-            missing_plugin(&said)
-                .or_else(|| cause_line(&outcome.failures))
-                .unwrap_or_else(|| said.clone()),
+        Exit::Unknown if has_failed(outcome) => by_its_words(outcome, "Packer failed"),
+        Exit::Unknown => passes("Packer and its supervisor were killed"),
+        Exit::Signal(signal) => passes(&format!("Packer was killed by signal {signal}")),
+        Exit::Code(_) if only_cancelled(&outcome.errors) => passes(
+            "Packer was ended from outside (SIGTERM), neither by its time limit nor on request",
         ),
-        Exit::Unknown => (
-            FailureClass::Transient,
-            "Packer and its supervisor were killed".to_owned(),
+        Exit::Code(code) => by_its_words(
+            outcome,
+            &format!("Packer exited with status {code} and said nothing"),
         ),
-        Exit::TooLate => (
-            FailureClass::Transient,
-            "Packer was not started: the lease of the reconciler that had decided the build ended first".to_owned(),
-        ),
-        Exit::Signal(signal) => (
-            FailureClass::Transient,
-            format!("Packer was killed by signal {signal}"),
-        ),
-        Exit::Code(_) if only_cancelled(&outcome.errors) => (
-            FailureClass::Transient,
-            "Packer was ended from outside (SIGTERM), neither by its time limit nor on request"
-                .to_owned(),
-        ),
-        Exit::Code(code) => {
-            let cause = missing_plugin(&said)
-                .or_else(|| cause_line(&outcome.errors))
-                .unwrap_or_else(|| format!("Packer exited with status {code} and said nothing"));
-            (class_of(&said, outcome.stage), cause)
-        }
     };
-    Verdict::Failed { class, cause }
+    with_what_was_lost(fault, outcome).into()
+}
+
+/// What Packer said of its failure, and whose turn that makes it.
+fn by_its_words(outcome: &BuildOutcome, otherwise: &str) -> Fault {
+    let told = told(outcome).unwrap_or_else(|| Told {
+        line: otherwise.to_owned(),
+        details: String::new(),
+    });
+    Fault::told(turn(&all_said(outcome), outcome.stage), told)
+}
+
+/// What a build lost on its host is never the step's doing, and explains what Packer said after that; but a script that had failed had failed.
+fn with_what_was_lost(fault: Fault, outcome: &BuildOutcome) -> Fault {
+    let Some(lost) = &outcome.lost else {
+        return fault;
+    };
+    let said = all_said(outcome);
+    let of_a_script = fault.class == FailureClass::Step && said.contains("exit status");
+    if of_a_script || fault.class == FailureClass::Cancelled {
+        return fault;
+    }
+    Fault {
+        class: FailureClass::Transient,
+        at_last: Some(FailureClass::Person),
+        cause: format!("{lost}: {}", fault.cause),
+        details: fault.details,
+    }
 }
 
 #[cfg(test)]
@@ -273,6 +391,11 @@ mod tests {
             failures: vec![],
             errors: errors.iter().map(|&e| e.to_owned()).collect(),
             traces: Leftovers::default(),
+            sources: vec![],
+            others: vec![],
+            finished: false,
+            last_words: vec![],
+            lost: None,
             duration: Duration::ZERO,
             log: "packer.log".into(),
         }
@@ -282,6 +405,7 @@ mod tests {
         let wanted = Wanted {
             region: &Region::new("r"),
             name: &AmiName::new("n"),
+            source: &AmiId::new("ami-0"),
             afterwards: &Afterwards::default(),
         };
         judge(outcome, wanted, image)
@@ -291,6 +415,7 @@ mod tests {
         let wanted = Wanted {
             region: &Region::new("r"),
             name: &AmiName::new("n"),
+            source: &AmiId::new("ami-0"),
             afterwards: &Afterwards {
                 steps: ["ami_users".to_owned()].into(),
                 tags: [("team".to_owned(), "ops".to_owned())].into(),
@@ -329,9 +454,9 @@ mod tests {
             );
             let class = match asking(&ended, &image) {
                 Verdict::Made(_) => None,
-                Verdict::Failed { class, cause } => {
-                    assert!(cause.contains("ami_users, tags"), "{cause}");
-                    Some(class)
+                Verdict::Failed(fault) => {
+                    assert!(fault.cause.contains("ami_users, tags"), "{fault:?}");
+                    Some(fault.class)
                 }
             };
             assert_eq!(class, expected, "{:?}", ended.exit);
@@ -364,11 +489,11 @@ mod tests {
                 true
             )));
             let asking = asking(&ended(LATE, true), &image);
-            assert!(matches!(asking, Verdict::Failed { .. }), "{asking:?}");
+            assert!(matches!(asking, Verdict::Failed(_)), "{asking:?}");
         }
         let failed = image(ImageState::Failed("disk".into()));
         let verdict = judged(&ended(LATE, true), Some(&failed));
-        assert!(matches!(verdict, Verdict::Failed { .. }));
+        assert!(matches!(verdict, Verdict::Failed(_)));
     }
 
     fn image(state: ImageState) -> Image {
@@ -386,7 +511,7 @@ mod tests {
 
     fn class(outcome: &BuildOutcome, image: Option<&Image>) -> FailureClass {
         match judged(outcome, image) {
-            Verdict::Failed { class, .. } => class,
+            Verdict::Failed(fault) => fault.class,
             made @ Verdict::Made(_) => panic!("{made:?}"),
         }
     }
@@ -463,7 +588,7 @@ mod tests {
                 });
                 let class = match judged {
                     Verdict::Made(_) => None,
-                    Verdict::Failed { class, .. } => Some(class),
+                    Verdict::Failed(fault) => Some(fault.class),
                 };
                 assert_eq!(class, expected, "{exit:?} {said:?}");
             }
@@ -496,7 +621,7 @@ mod tests {
             &["Post-processor failed: x"],
         );
         failed.artifacts[1].0 = Region::new("elsewhere");
-        let Verdict::Failed { cause, .. } = judged(&failed, None) else {
+        let Verdict::Failed(Fault { cause, .. }) = judged(&failed, None) else {
             panic!("it has failed");
         };
         assert!(cause.contains("ami-2 in elsewhere stays"), "{cause}");
@@ -508,5 +633,104 @@ mod tests {
         let mut elsewhere = outcome(Exit::Code(0), &["ami-1"], &[]);
         elsewhere.artifacts[0].0 = Region::new("elsewhere");
         assert_eq!(class(&elsewhere, None), FailureClass::Step);
+    }
+
+    fn fault(outcome: &BuildOutcome, image: Option<&Image>) -> Fault {
+        match judged(outcome, image) {
+            Verdict::Failed(fault) => fault,
+            made @ Verdict::Made(_) => panic!("{made:?}"),
+        }
+    }
+
+    #[test]
+    fn an_orderly_end_without_an_image_is_the_steps_own_and_a_killed_one_is_not() {
+        for exit in [Exit::Code(0), Exit::Unknown, Exit::Signal(9)] {
+            let mut ended = outcome(exit, &[], &[]);
+            assert_eq!(class(&ended, None), FailureClass::Transient);
+            ended.finished = true;
+            assert_eq!(class(&ended, None), FailureClass::Step);
+        }
+    }
+
+    #[test]
+    fn what_came_of_a_build_without_an_image_is_said_with_what_to_do() {
+        let mut ended = outcome(Exit::Code(0), &[], &[]);
+        ended.finished = true;
+        let said = |ended: &BuildOutcome| fault(ended, None).cause;
+        assert!(said(&ended).contains("skip_create_ami"));
+        ended.traces.told_images = vec![AmiId::new("ami-7")];
+        assert!(
+            said(&ended).contains("made ami-7") && said(&ended).contains("keep_input_artifact")
+        );
+        ended.others = vec![
+            (Region::new("r"), "vol-1".to_owned()),
+            (Region::new("elsewhere"), "vol-2".to_owned()),
+        ];
+        assert!(said(&ended).contains("made vol-1, vol-2") && said(&ended).contains("amazon-ebs"));
+        let stays = "; vol-1 in r, vol-2 in elsewhere stays and is to be removed by hand";
+        assert!(said(&ended).ends_with(stays), "{}", said(&ended));
+    }
+
+    #[test]
+    fn an_image_that_is_told_and_gone_each_time_is_the_steps_own_in_the_end() {
+        let fault = fault(&outcome(Exit::Code(0), &["ami-1"], &[]), None);
+        assert_eq!(fault.class, FailureClass::Transient);
+        assert_eq!(fault.at_last, Some(FailureClass::Step));
+    }
+
+    #[test]
+    fn a_build_on_another_source_than_planned_is_recorded_by_nobody() {
+        let image = image(ImageState::Available);
+        let mut ended = outcome(Exit::Code(0), &["ami-1"], &[]);
+        ended.sources = vec![AmiId::new("ami-0")];
+        assert_eq!(
+            judged(&ended, Some(&image)),
+            Verdict::Made(image.id.clone())
+        );
+        ended.sources = vec![AmiId::new("ami-9")];
+        let fault_of_made = fault(&ended, Some(&image));
+        assert_eq!(fault_of_made.class, FailureClass::Step);
+        assert!(
+            fault_of_made
+                .cause
+                .contains("started from ami-9, where git says ami-0")
+                && fault_of_made.cause.contains("builder.source_ami_id"),
+            "{fault_of_made:?}"
+        );
+        // It would start from there again, whatever became of it this time.
+        ended.exit = Exit::Signal(9);
+        assert_eq!(fault(&ended, None).class, FailureClass::Step);
+        ended.exit = Exit::Cancelled;
+        assert_eq!(fault(&ended, None).class, FailureClass::Cancelled);
+    }
+
+    #[test]
+    fn what_was_lost_on_the_host_is_never_the_steps_fault_but_a_script_that_failed_is() {
+        let lost = Some("a process of Packer's was killed (packer-plugin-amazon)".to_owned());
+        let table = [
+            (
+                Exit::Code(1),
+                "something that nobody has ever read",
+                FailureClass::Transient,
+            ),
+            (
+                Exit::Code(1),
+                "msgpack encode error: broken pipe",
+                FailureClass::Transient,
+            ),
+            (
+                Exit::Code(1),
+                "Script exited with non-zero exit status: 7",
+                FailureClass::Step,
+            ),
+            (Exit::TimedOut, "", FailureClass::Transient),
+            (Exit::Cancelled, "", FailureClass::Cancelled),
+        ];
+        for (exit, said, class) in table {
+            let mut ended = outcome(exit, &[], &[]);
+            ended.failures = vec![said.to_owned()];
+            ended.lost.clone_from(&lost);
+            assert_eq!(fault(&ended, None).class, class, "{said}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use reconciler::diagnostic::Diagnostic;
 use reconciler::ids::StepId;
 use reconciler::reconcile::checkout::read_params;
 use reconciler::reconcile::error::PassError;
@@ -29,6 +30,10 @@ const MOST_ENTRIES: usize = 100_000;
 fn is_meant(build: &BuildStory, args: &HistoryArgs) -> bool {
     args.since.is_none_or(|since| build.started_at >= since)
         && (!args.failed || build.failure.is_some())
+        && args
+            .build
+            .as_ref()
+            .is_none_or(|begin| build.build_id.as_str().starts_with(begin))
 }
 
 pub(crate) async fn run(
@@ -43,7 +48,7 @@ pub(crate) async fn run(
     for opened in &opened {
         for folder in &opened.folders {
             let (params, _) = read_params(opened.tree.as_ref(), folder)?;
-            let entries = if args.failed || args.since.is_some() {
+            let entries = if args.failed || args.since.is_some() || args.build.is_some() {
                 MOST_ENTRIES
             } else {
                 args.limit.saturating_mul(ENTRIES_A_BUILD)
@@ -71,6 +76,7 @@ pub(crate) async fn run(
                     "folder": folder.path,
                     "builds": told,
                 })),
+                Output::Text if args.build.is_some() && told.is_empty() => {}
                 Output::Text if told.is_empty() && !events.is_empty() => {
                     print::text(&format!("{}\nno such build\n", params.workflow_id))?;
                 }
@@ -82,6 +88,15 @@ pub(crate) async fn run(
                 }
             }
         }
+    }
+    if let Some(build) = &args.build
+        && known == 0
+    {
+        return Err(
+            Diagnostic::new(format!("no build whose id begins with `{build}` is known"))
+                .hint("`reconciler history` shows the builds and their ids")
+                .into(),
+        );
     }
     if let Some(step) = &step
         && known == 0

@@ -177,6 +177,7 @@ fn failed(origin: &Origin<'_>, attempt: &Attempt, failure: &Failure) {
         revision = attempt.intent.revision.as_str(),
         class = failure.class.name(),
         cause = &*printable(&failure.cause),
+        details = (!failure.details.is_empty()).then_some(failure.details.as_str()),
         next_try = failure.retry_at.map(tracing::field::display),
         log = failure.log.as_deref(),
         hint,

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use reconciler::build::packer::silence;
+use reconciler::build::supervisor::files;
 use reconciler::config::Config;
 use reconciler::desired::jinja::Engine;
 use reconciler::diagnostic::Diagnostic;
@@ -164,7 +166,11 @@ async fn reports(config: &Config, args: &StatusArgs, is_first: bool) -> Result<S
                 sights: &holder.sights,
                 wanted: selection.as_ref(),
             };
-            reports.push(report(plan, &facts));
+            let now = Timestamp::now();
+            reports.push(report(plan, &facts).with_silences(|build| {
+                let folder = config.state_dir.join("builds").join(build.as_str());
+                silence::of_log(&folder.join(files::LOG), now)
+            }));
         }
         if let Some(notes) = notes {
             notes.print();

@@ -223,9 +223,10 @@ impl Teller {
                 }
                 let name = tally.name(&place(&attempt.step_id));
                 format!(
-                    "{} {name} {}\n",
+                    "{} {name} {}\n{}",
                     tally.count(),
-                    ending(attempt, Timestamp::now())
+                    ending(attempt, Timestamp::now()),
+                    details(attempt)
                 )
             }
             Event::TakenOver(attempt) => {
@@ -441,6 +442,17 @@ fn ended(workflow: &WorkflowId, attempt: &Attempt, event: &Event<'_>) -> Value {
         "ami_id": attempt.ami_id,
         "ami_name": attempt.intent.ami_name,
         "failure": failure,
+    })
+}
+
+/// What a failure says beside its line, for whoever looks closer.
+fn details(attempt: &Attempt) -> String {
+    let Progress::Failed(failure) = &attempt.progress else {
+        return String::new();
+    };
+    let lines = failure.details.lines();
+    lines.fold(String::new(), |said, line| {
+        said + "  | " + &printable(line) + "\n"
     })
 }
 

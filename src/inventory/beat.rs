@@ -106,23 +106,30 @@ mod tests {
             "instances": ["i-1"], "key_pairs": ["packer_1"], "security_groups": ["packer_2"], "images": ["ami-1"], "snapshots": ["snap-1"]
         }"#;
         let running = format!(r#"{{ "running": {{ "traces": {traces} }} }}"#);
-        let over = format!(
-            r#"{{ "over": {{ "outcome": {{
-                "stage": "build", "exit": {{ "code": 0 }}, "artifacts": [["us-east-1", "ami-1"]], "failures": ["x"], "errors": ["y"],
-                "traces": {traces}, "duration": {{ "secs": 60, "nanos": 5 }}, "log": "/s/builds/1/packer.log"
-            }} }} }}"#
-        );
+        let over = |more: &str| {
+            format!(
+                r#"{{ "over": {{ "outcome": {{
+                    "stage": "build", "exit": {{ "code": 0 }}, "artifacts": [["us-east-1", "ami-1"]], "failures": ["x"], "errors": ["y"],
+                    "traces": {traces}, {more} "duration": {{ "secs": 60, "nanos": 5 }}, "log": "/s/builds/1/packer.log"
+                }} }} }}"#
+            )
+        };
+        let told = r#""sources": ["ami-0"], "others": [["us-east-1", "vol-1"]], "finished": true, "last_words": ["z"], "lost": "a plugin","#;
         let given_up = format!(
             r#"{{ "given_up": {{ "ami_name": "base/wf/a/01234567", "traces": {traces}, "until": "2026-11-25T02:00:00Z" }} }}"#
         );
-        for sign in [running, over, given_up] {
-            let beat = format!(
+        let beat = |sign: &str| {
+            format!(
                 r#"{{
                     "workflow_id": "wf", "step_id": "a", "build_id": "1", "host": "one", "version": "v", "silence_seconds": 120,
                     "at": "2026-11-25T00:00:00Z", "sign": {sign}
                 }}"#
-            );
-            stays_readable::<Beat>(&[], &beat);
+            )
+        };
+        for sign in [running, given_up] {
+            stays_readable::<Beat>(&[], &beat(&sign));
         }
+        // Before it was told what a build started from, and whether Packer came to its end.
+        stays_readable::<Beat>(&[&beat(&over(""))], &beat(&over(told)));
     }
 }

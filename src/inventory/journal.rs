@@ -156,6 +156,9 @@ pub struct Failure {
     pub class: FailureClass,
     /// One line a person can act on.
     pub cause: String,
+    /// More of it, for whoever looks closer; empty if the line says all.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub details: String,
     /// The kept log, if one was written.
     pub log: Option<String>,
     /// When the next try may start; none: not by itself.
@@ -412,6 +415,7 @@ mod tests {
             r#"{ "failed": { "class": "step", "cause": "x", "log": null, "retry_at": null } }"#,
             r#"{ "failed": { "class": "person", "cause": "x", "log": null, "retry_at": null } }"#,
             r#"{ "failed": { "class": "cancelled", "cause": "x", "log": null, "retry_at": null } }"#,
+            r#"{ "failed": { "class": "step", "cause": "x", "details": "y\nz", "log": null, "retry_at": null } }"#,
             r#"{ "cleaned": { "removed": ["i-1"] } }"#,
             r#"{ "retry_requested": { "by": "ada@one" } }"#,
             r#"{ "cancel_requested": { "by": "ada@one" } }"#,

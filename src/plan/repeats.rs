@@ -134,6 +134,7 @@ pub fn held(past: &[Past], wanted: Wanted<'_>, unit: Duration, now: Timestamp) -
             "built {times} times from the same commit and source image, and it differs again: find out what removes the image or changes \
              the inputs"
         ),
+        details: String::new(),
         log: None,
         retry_at: Some(until),
     })

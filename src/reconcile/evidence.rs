@@ -50,7 +50,17 @@ pub(super) async fn await_end(
     sighting: Sighting,
 ) -> Result<End, PassError> {
     if let Sighting::Here(running) = &sighting {
-        let outcome = ports.builder.wait(running).await?;
+        let mut outcome = ports.builder.wait(running).await?;
+        // Where its folder went, or its disk is full, its supervisor has told the inventory what it could not write down.
+        if outcome.exit == Exit::Unknown
+            && let Some(beat) = ports
+                .inventory
+                .last_beat(&fence.workflow_id, &attempt.build_id)
+                .await?
+            && let Sign::Over { outcome: over } = beat.sign
+        {
+            outcome = *over;
+        }
         return told(ports, attempt, outcome).await;
     }
     let mut watch = Watch {

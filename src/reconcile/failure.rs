@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::build::verdict::Fault;
 use crate::config::RetryConfig;
 use crate::inventory::journal::FailureClass;
 
@@ -66,13 +67,13 @@ pub struct Consequence {
 /// cancelled whatever came first: the request or the failure.
 #[must_use]
 pub fn consequence(
-    (class, cause): (FailureClass, &str),
+    fault: &Fault,
     cancelled_by: Option<&str>,
     attempt: u32,
     policy: &RetryConfig,
     (now, jitter): (Timestamp, f64),
 ) -> Consequence {
-    let class = in_view_of(attempt, class, cause);
+    let (class, cause) = (in_view_of(attempt, fault), fault.cause.as_str());
     let (class, cause, retry_at) = match (class, cancelled_by) {
         (FailureClass::Cancelled, Some(by)) => (class, format!("cancelled by {by}"), None),
         (FailureClass::Transient | FailureClass::Person, Some(by)) => (
@@ -102,21 +103,13 @@ pub fn consequence(
 const DOUBTFUL_TRIES: u32 = 3;
 
 /// What a failure counts as, in view of the tries before it: a machine that cannot be reached, or is lost on the way, is tried again
-/// a few times; after that it is the step's own doing (a wrong user name, a closed port, a reboot), and each try costs an instance.
+/// a few times; after that it is the step's own doing (a wrong user name, a closed port, a reboot), and each try costs an instance. What
+/// nobody knows of AWS is a person's turn then.
 #[must_use]
-pub fn in_view_of(attempt: u32, class: FailureClass, cause: &str) -> FailureClass {
-    const DOUBTFUL: [&str; 5] = [
-        "Timeout waiting for SSH",
-        "Timeout waiting for WinRM",
-        "disconnected unexpectedly",
-        "failed waiting for successful resource state",
-        "unexpected state",
-    ];
-    let doubtful = DOUBTFUL.iter().any(|words| cause.contains(words));
-    if class == FailureClass::Transient && doubtful && attempt + 1 >= DOUBTFUL_TRIES {
-        FailureClass::Step
-    } else {
-        class
+pub fn in_view_of(attempt: u32, fault: &Fault) -> FailureClass {
+    match fault.at_last {
+        Some(at_last) if attempt + 1 >= DOUBTFUL_TRIES => at_last,
+        _ => fault.class,
     }
 }
 
@@ -154,20 +147,17 @@ mod tests {
 
     #[test]
     fn a_machine_that_is_never_reached_is_the_steps_own_doing_in_the_end() {
-        let cause = "Timeout waiting for SSH.";
-        let of = |attempt| in_view_of(attempt, FailureClass::Transient, cause);
+        let mut fault = Fault::new(FailureClass::Transient, "it passes".to_owned());
+        assert_eq!(in_view_of(9, &fault), FailureClass::Transient);
+        fault.at_last = Some(FailureClass::Step);
         assert_eq!(
-            [0, 1, 2].map(of),
+            [0, 1, 2, 3].map(|attempt| in_view_of(attempt, &fault)),
             [
                 FailureClass::Transient,
                 FailureClass::Transient,
+                FailureClass::Step,
                 FailureClass::Step
             ]
-        );
-        let capacity = "InsufficientInstanceCapacity";
-        assert_eq!(
-            in_view_of(9, FailureClass::Transient, capacity),
-            FailureClass::Transient
         );
     }
 
@@ -175,7 +165,8 @@ mod tests {
     fn what_a_person_asked_to_end_is_not_tried_again_by_itself_whatever_ended_it() {
         let of = |class, by| {
             let now = (Timestamp::UNIX_EPOCH, 1.0);
-            consequence((class, "no capacity"), by, 0, &POLICY, now)
+            let fault = Fault::new(class, "no capacity".to_owned());
+            consequence(&fault, by, 0, &POLICY, now)
         };
         for class in [FailureClass::Transient, FailureClass::Person] {
             let asked = of(class, Some("ann"));

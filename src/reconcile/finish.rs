@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::build::verdict::{Verdict, Wanted, artifacts_in, judge, lacks};
+use crate::build::verdict::{Fault, Verdict, Wanted, artifacts_in, judge, lacks};
 use crate::build::{BuildOutcome, Sighting};
 use crate::catalog::console_url::aws_console_url;
 use crate::catalog::tags::{ImageTags, tag_change};
@@ -49,12 +49,12 @@ pub async fn carry(
         Verdict::Made(id) => {
             record(ports, fence, &mut attempt, &id, seconds).await?;
         }
-        Verdict::Failed { class, cause } => {
+        Verdict::Failed(fault) => {
             let log = end
                 .outcome
                 .as_ref()
                 .map(|outcome| outcome.log.display().to_string());
-            fail(config, ports, &mut attempt, fence, class, cause, log).await?;
+            fail(config, ports, &mut attempt, fence, &fault, log).await?;
         }
     }
     clean(ports, fence, &mut attempt, &end).await?;
@@ -74,11 +74,12 @@ async fn verdict(
     let wanted = Wanted {
         region: &attempt.intent.region,
         name: &attempt.intent.ami_name,
+        source: &attempt.intent.source_ami,
         afterwards: &attempt.intent.afterwards,
     };
     let judged = judge(outcome, wanted, end.image.as_ref());
     // A build that was given up has made the image meanwhile, under the same unique name: this one could not.
-    if let (Verdict::Failed { .. }, Some(image)) = (&judged, &end.image)
+    if let (Verdict::Failed(_), Some(image)) = (&judged, &end.image)
         && image.state == ImageState::Available
         && lacks(image, &attempt.intent.afterwards).is_none()
         && !outcome.artifacts.iter().any(|(_, id)| *id == image.id)
@@ -106,29 +107,18 @@ async fn without_outcome(
         let was_judged = is_ours(image, attempt, Ran::Never);
         let lacking = lacks(image, &attempt.intent.afterwards).filter(|_| !was_judged);
         return Ok(if let (true, Some(cause)) = (ours, lacking) {
-            Verdict::Failed {
-                class: FailureClass::Transient,
-                cause,
-            }
+            Fault::new(FailureClass::Transient, cause).into()
         } else if ours {
             Verdict::Made(image.id.clone())
         } else {
-            Verdict::Failed {
-                class: FailureClass::Person,
-                cause: taken_by(image, "was not made for this fingerprint"),
-            }
+            let cause = taken_by(image, "was not made for this fingerprint");
+            Fault::new(FailureClass::Person, cause).into()
         });
     }
     Ok(if attempt.cancel_requested.is_some() {
-        Verdict::Failed {
-            class: FailureClass::Cancelled,
-            cause: "cancelled".to_owned(),
-        }
+        Fault::new(FailureClass::Cancelled, "cancelled".to_owned()).into()
     } else {
-        Verdict::Failed {
-            class: FailureClass::Transient,
-            cause: end.why.clone(),
-        }
+        Fault::new(FailureClass::Transient, end.why.clone()).into()
     })
 }
 
@@ -335,8 +325,7 @@ pub(super) async fn fail(
     ports: &Ports,
     attempt: &mut Attempt,
     fence: &Fence,
-    class: FailureClass,
-    cause: String,
+    fault: &Fault,
     log: Option<String>,
 ) -> Result<(), PassError> {
     let dice = f64::from(
@@ -348,10 +337,11 @@ pub(super) async fn fail(
     let stage = |attempt: &Attempt| {
         let asked = attempt.cancel_requested.as_ref();
         let by = asked.map(|asked| asked.by.as_str());
-        let came_to = consequence((class, &cause), by, tries, &config.retry, (now, dice));
+        let came_to = consequence(fault, by, tries, &config.retry, (now, dice));
         Stage::Failed(Failure {
             class: came_to.class,
             cause: ports.redactor.text(&came_to.cause),
+            details: ports.redactor.text(&fault.details),
             log: log.clone(),
             retry_at: came_to.retry_at,
         })
@@ -373,6 +363,12 @@ async fn clean(
         // Those of another name too: nobody asks for them any more.
         let here = artifacts_in(outcome, &attempt.intent.region);
         told.images.extend(here.cloned());
+        // Volumes stay, and the cause names them: these credentials cannot remove any, for IAM could not tell those from a person's.
+        let others = outcome
+            .others
+            .iter()
+            .filter(|(region, id)| *region == attempt.intent.region && id.starts_with("snap-"));
+        told.snapshots.extend(others.map(|(_, id)| id.clone()));
     }
     let mut leftovers = catalog
         .find_leftovers(&attempt.build_id, &attempt.intent.ami_name, &told)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::build::verdict::lacks;
+use crate::build::verdict::{Fault, lacks};
 use crate::build::{BuildJob, JobSecrets, LaidFile, RunningBuild, Sighting};
 use crate::catalog::{Image, ImageState, Leftovers};
 use crate::config::Config;
@@ -97,16 +97,8 @@ pub async fn start(
     }
     let mut attempt = write_intent(ports, desired, step, intent, fence).await?;
     if let Err(why) = hcl::inspect(&rendered) {
-        fail(
-            config,
-            ports,
-            &mut attempt,
-            fence,
-            FailureClass::Step,
-            why.one_line(),
-            None,
-        )
-        .await?;
+        let fault = Fault::new(FailureClass::Step, why.one_line());
+        fail(config, ports, &mut attempt, fence, &fault, None).await?;
         return Ok(Started::Failed(Box::new(attempt)));
     }
     let job = job(
@@ -138,16 +130,8 @@ pub async fn start(
                 Some(hint) => format!("{}; {hint}", told.one_line()),
                 None => told.one_line(),
             };
-            fail(
-                config,
-                ports,
-                &mut attempt,
-                fence,
-                error.class(),
-                cause,
-                None,
-            )
-            .await?;
+            let fault = Fault::new(error.class(), cause);
+            fail(config, ports, &mut attempt, fence, &fault, None).await?;
             Ok(Started::Failed(Box::new(attempt)))
         }
     }
@@ -181,8 +165,8 @@ async fn of_a_lost_build_in_part(
         ..Leftovers::default()
     };
     catalog(ports)?.clean(&leftovers).await?;
-    let class = FailureClass::Transient;
-    fail(config, ports, &mut attempt, fence, class, lacking, None).await?;
+    let fault = Fault::new(FailureClass::Transient, lacking);
+    fail(config, ports, &mut attempt, fence, &fault, None).await?;
     Ok(Started::Failed(Box::new(attempt)))
 }
 

@@ -225,6 +225,7 @@ mod tests {
         Stage::Failed(Failure {
             class: FailureClass::Transient,
             cause: "gone".into(),
+            details: String::new(),
             log: None,
             retry_at: None,
         })

@@ -197,6 +197,7 @@ pub(super) mod tests {
             Stage::Failed(Failure {
                 class: FailureClass::Step,
                 cause: "Script exited with non-zero exit status: 7".into(),
+                details: "Reading package lists...\nE: no such package".into(),
                 log: Some("/var/lib/reconciler/builds/2/packer.log".into()),
                 retry_at: None,
             }),

@@ -71,6 +71,13 @@ fn one(out: &mut String, build: &BuildStory, now: Timestamp, zone: &TimeZone) {
             time_words(stage.at, zone),
             words(stage, zone)
         );
+        if let ("failed", Some(Value::String(details))) =
+            (stage.stage.as_str(), stage.details.get("details"))
+        {
+            for line in details.lines() {
+                let _ = writeln!(out, "      | {line}");
+            }
+        }
     }
     if let Some(log) = build
         .failure
@@ -153,6 +160,7 @@ mod tests {
             "2023-11-14 23:13:20 +01  decided",
             "a  failed  -  1h ago, took 2m00s",
             "failed (step): Script exited with non-zero exit status: 7",
+            "      | Reading package lists...\n      | E: no such package\n",
             "log: /var/lib/reconciler/builds/2/packer.log (on builder-1)",
             "cleaned up: i-1",
             "retry requested by alice@desk",

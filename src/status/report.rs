@@ -128,6 +128,9 @@ pub struct BuildReport {
     pub ended_at: Option<Timestamp>,
     /// When its supervisor gave its last sign of life, of a build on another host and by that host's clock.
     pub last_sign_at: Option<Timestamp>,
+    /// What Packer does without a word, where its log on this host tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silence: Option<String>,
 }
 
 /// What a report is made from beside the plan.
@@ -276,6 +279,7 @@ fn build_report(
         seen: sight.seen,
         ended_at: sight.ended_at,
         last_sign_at: sight.last_sign_at,
+        silence: None,
     }
 }
 
@@ -300,6 +304,22 @@ impl BuildReport {
 }
 
 impl Report {
+    /// Adds to running builds what Packer does without a word: `silence` tells it of a build.
+    #[must_use]
+    pub fn with_silences(mut self, silence: impl Fn(&BuildId) -> Option<String>) -> Self {
+        for step in &mut self.steps {
+            if let Some(build) = &mut step.build
+                && matches!(build.seen, BuildSeen::Runs | BuildSeen::Unsupervised)
+            {
+                build.silence = silence(&build.build_id);
+                if let Some(said) = &build.silence {
+                    step.reason = format!("{}; {said}", step.reason);
+                }
+            }
+        }
+        self
+    }
+
     /// How many steps are in each state, in words.
     #[must_use]
     pub fn totals(&self) -> String {

@@ -8,10 +8,10 @@ A fault is a rule, set by POST /_control/faults (a list that replaces all rules)
     {"operation": "CreateImage", "kind": "drop-after", "nth": 2, "times": 1, "region": "us-east-1", "from": "packer"}
 
 `operation` is with or without its service, or "*"; `region` and `from` ("packer" or "reconciler", by the user agent) may be left out.
-Kinds: throttle, internal, denied, expired, capacity (an error instead of the effect); drop-before, drop-after (the connection is cut, before
-or after the effect); truncate (half of the answer); duplicate (the call takes effect twice, as a repeated request does); hold-before,
-hold-after (the call stands still for the rule's `seconds`, before or after its effect); pending, failed (on what makes an image: it stays
-pending for two seconds, or fails); empty (an answer of EC2 that does not show yet what is there).
+Kinds: throttle, internal, denied, expired, capacity, unheard-of, copies, not-running (an error instead of the effect); drop-before,
+drop-after (the connection is cut, before or after the effect); truncate (half of the answer); duplicate (the call takes effect twice, as a
+repeated request does); hold-before, hold-after (the call stands still for the rule's `seconds`, before or after its effect); pending, failed
+(on what makes an image: it stays pending for two seconds, or fails); empty (an answer of EC2 that does not show yet what is there).
 `DescribeImagesByName` is a DescribeImages with a filter by name.
 
 IAM documents, set by POST /_control/policies ([{"documents": […], "from": "packer"}]), are judged by `iam` on what `authorization` says that a
@@ -154,6 +154,9 @@ ERRORS = {
     "internal": ("InternalError", "InternalServerError", "An internal error has occurred.", 500),
     "denied": ("UnauthorizedOperation", "AccessDeniedException", "You are not authorized to perform this operation.", 403),
     "expired": ("RequestExpired", "ExpiredTokenException", "The security token included in the request is expired.", 400),
+    "unheard-of": ("FluxCapacitorNotCharged", "InternalServerError", "Nobody has ever heard of this.", 400),
+    "copies": ("ResourceLimitExceeded", "InternalServerError", "Too many snapshot copies in progress. The limit is 20 for this destination region.", 400),
+    "not-running": ("IncorrectState", "InternalServerError", "Instance is not in state 'running' or 'stopped'", 400),
     "capacity": ("InsufficientInstanceCapacity", "InternalServerError", "We currently do not have sufficient capacity.", 500),
 }
 

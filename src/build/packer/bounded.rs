@@ -192,11 +192,13 @@ fn data_after(path: &Path, at: u64) -> io::Result<u64> {
 fn is_telling(bytes: &[u8]) -> bool {
     let said = line(bytes.trim_ascii_end());
     match &said {
-        Line::Artifact(_) | Line::Failure(_) => true,
+        Line::Artifact(_) | Line::OtherArtifact(_) | Line::Failure(_) => true,
         Line::Ui(..) => {
             let mut reading = Reading::default();
             reading.take(said);
-            reading.traces != crate::catalog::Leftovers::default()
+            reading.finished
+                || !reading.sources.is_empty()
+                || reading.traces != crate::catalog::Leftovers::default()
         }
         Line::Other | Line::Plain(_) => false,
     }

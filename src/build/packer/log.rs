@@ -25,7 +25,7 @@ pub fn text(bytes: &[u8]) -> Option<String> {
             Some(format!("artifact: {}", images.join(", ")))
         }
         // Packer says it for people as well.
-        Line::Failure(_) | Line::Other => None,
+        Line::OtherArtifact(_) | Line::Failure(_) | Line::Other => None,
     }
 }
 

@@ -11,6 +11,7 @@ pub(super) mod outcome;
 pub mod output;
 pub mod redact;
 mod said;
+pub mod silence;
 pub mod version;
 
 use std::collections::BTreeMap;

@@ -5,16 +5,19 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::Signal;
 
+use super::output::Reading;
 use super::{layout, output, redact, said};
-use crate::build::process::{ProcessId, Session};
+use crate::build::process::{Member, ProcessId, Session};
 use crate::build::supervisor::files::{self, Ended, Job, write_atomically};
+use crate::build::tree::{Watcher, lost};
 use crate::build::{BuildOutcome, Exit, PackerStage, RunningBuild};
+use crate::secrets::Redactor;
 
 /// The longest pause between two looks.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
@@ -59,12 +62,13 @@ async fn over(build: &RunningBuild) -> Ended {
         tokio::time::sleep(pause).await;
         pause = (pause * 5 / 4).min(LONGEST_PAUSE);
     }
-    let exit = follow_orphans(build).await;
+    let (exit, lost) = follow_orphans(build).await;
     let ended = Ended {
         stage: PackerStage::Build,
         exit,
         started_at: build.started_at,
         ended_at: Timestamp::now(),
+        lost,
     };
     if let Ok(bytes) = serde_json::to_vec(&ended) {
         // For the next one who asks; who asks now has the answer.
@@ -94,45 +98,80 @@ fn supervisor(build: &RunningBuild) -> ProcessId {
     }
 }
 
-async fn follow_orphans(build: &RunningBuild) -> Exit {
+/// What is left of a build whose supervisor was killed: how it ended, and what of it ended before its time.
+async fn follow_orphans(build: &RunningBuild) -> (Exit, Option<String>) {
     let cancelled = || build.folder.join(files::CANCEL).exists();
     let Some(job) = files::read::<Job>(&build.folder, files::JOB) else {
-        return Exit::Unknown;
+        return (Exit::Unknown, None);
     };
     let session = Session::of(supervisor(build), &job.temporary);
     let limit = Duration::from_secs(job.timeout_seconds);
+    let grace = Duration::from_secs(job.grace_seconds);
     let mut logs = job.logs(&build.folder);
-    let exit = loop {
+    let mut watched: Option<(ProcessId, Watcher)> = None;
+    let partly_gone = lost("the one that was started");
+    let (exit, gone) = loop {
         for log in &mut logs {
             // Tried again at the next look.
             let _ = log.trim();
         }
-        if session.processes().is_empty() {
-            return if cancelled() {
+        let members = session.members();
+        if members.is_empty() {
+            let exit = if cancelled() {
                 Exit::Cancelled
             } else {
                 Exit::Unknown
             };
+            return (exit, watched.and_then(|(_, watcher)| watcher.lost()));
         }
         if cancelled() {
-            break Exit::Cancelled;
+            break (Exit::Cancelled, None);
+        }
+        let Some(wrapper) = members.iter().find(|member| member.leads()) else {
+            // Nothing that these still do reaches anybody: they write into a pipe that nobody reads, or wait for one who is gone.
+            break (Exit::Unknown, Some(partly_gone));
+        };
+        if watched
+            .as_ref()
+            .is_none_or(|(process, _)| *process != wrapper.process)
+        {
+            let log = build.folder.join(files::LOG);
+            watched = Some((wrapper.process, Watcher::start(wrapper.process, &log)));
+        }
+        let partly = watched
+            .as_ref()
+            .and_then(|(_, watcher)| watcher.partly_gone_for());
+        if partly.is_some_and(|since| since > grace) {
+            break (Exit::Unknown, Some(lost("a plugin")));
         }
         if supervisor(build).age() >= limit {
-            break Exit::TimedOut;
+            break (Exit::TimedOut, None);
         }
         tokio::time::sleep(LONGEST_PAUSE).await;
     };
     session.signal(Signal::TERM);
-    if !all_gone(&session, Duration::from_secs(job.grace_seconds)).await {
+    if !all_gone(&session, grace).await {
         session.signal(Signal::KILL);
         all_gone(&session, AFTER_KILL).await;
     }
-    exit
+    (exit, gone)
 }
 
+/// Waits until they are gone; those that nothing leads any more are killed: they wait for one who is gone.
 async fn all_gone(session: &Session, limit: Duration) -> bool {
     let looking = async {
-        while !session.processes().is_empty() {
+        loop {
+            let members = session.members();
+            if members.is_empty() {
+                return;
+            }
+            let is_led = |member: &Member| members.iter().any(|other| member.is_child_of(other));
+            if !members
+                .iter()
+                .any(|member| member.leads() || is_led(member))
+            {
+                session.signal(Signal::KILL);
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -166,25 +205,63 @@ pub(in crate::build) fn tell(folder: &Path, ended: Ended) -> io::Result<BuildOut
     if let Some(made) = said::read(folder) {
         said.artifacts = made.artifacts;
         said.traces = made.traces;
+        said.sources = made.sources;
+        said.others = made.others;
+        said.finished |= made.finished;
     }
-    // Only for what went wrong: an image is made by what standard output says.
-    let mut errors = reading(&folder.join(files::ERRORS))?.errors;
-    errors.extend(said.errors);
+    let mut errors = reading(&folder.join(files::ERRORS))?;
     if matches!(ended.exit, Exit::Unknown) {
-        errors.extend(supervisor_words(folder));
+        errors.errors.extend(supervisor_words(folder));
     }
+    Ok(told(said, errors, ended, log))
+}
+
+/// What logs say that were open when their folder went. Nothing of it was redacted where it lies, so it is here.
+pub(in crate::build) fn tell_of_open(
+    logs: Option<[File; 2]>,
+    ended: Ended,
+    log: PathBuf,
+    secrets: &Redactor,
+) -> io::Result<BuildOutcome> {
+    let read = |file: File| output::read(&mut BufReader::new(file));
+    let [said, errors] = match logs {
+        Some([said, errors]) => [read(said)?, read(errors)?],
+        None => Default::default(),
+    };
+    let mut outcome = told(said, errors, ended, log);
+    for texts in [
+        &mut outcome.failures,
+        &mut outcome.errors,
+        &mut outcome.last_words,
+    ] {
+        for text in texts {
+            *text = secrets.text(text);
+        }
+    }
+    Ok(outcome)
+}
+
+fn told(said: Reading, standard_error: Reading, ended: Ended, log: PathBuf) -> BuildOutcome {
+    // Only for what went wrong: an image is made by what standard output says.
+    let mut errors = standard_error.errors;
+    errors.extend(said.errors);
     let duration = ended.ended_at.duration_since(ended.started_at);
-    Ok(BuildOutcome {
+    BuildOutcome {
         stage: ended.stage,
         exit: ended.exit,
         artifacts: said.artifacts,
         failures: said.failures,
         errors,
         traces: said.traces,
+        sources: said.sources,
+        others: said.others,
+        finished: said.finished,
+        last_words: said.last_words,
+        lost: ended.lost,
         // A clock that was set back meanwhile says nothing.
         duration: duration.max(SignedDuration::ZERO).unsigned_abs(),
         log,
-    })
+    }
 }
 
 fn reading(path: &Path) -> io::Result<output::Reading> {

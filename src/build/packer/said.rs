@@ -18,6 +18,15 @@ pub(super) struct Said {
     pub(super) artifacts: Vec<(Region, AmiId)>,
     /// What else was made at AWS.
     pub(super) traces: Leftovers,
+    /// What the builds started from.
+    #[serde(default)]
+    pub(super) sources: Vec<AmiId>,
+    /// What was made instead of images.
+    #[serde(default)]
+    pub(super) others: Vec<(Region, String)>,
+    /// Whether Packer came to its last word.
+    #[serde(default)]
+    pub(super) finished: bool,
 }
 
 /// Keeps what the log of a build that is over says, unless that was done before.
@@ -40,6 +49,9 @@ pub(super) fn keep(folder: &Path) -> io::Result<()> {
     let said = Said {
         artifacts: reading.artifacts,
         traces: reading.traces,
+        sources: reading.sources,
+        others: reading.others,
+        finished: reading.finished,
     };
     write_atomically(&folder.join(files::SAID), &serde_json::to_vec(&said)?)
 }
@@ -57,14 +69,20 @@ mod tests {
     /// See `kept`: a literal is never changed, another one is added.
     #[test]
     fn what_an_earlier_version_kept_of_a_log_is_read() {
+        let traces = r#"{
+            "instances": ["i-1"], "key_pairs": ["packer_1"], "security_groups": ["packer_2"], "images": ["ami-2"], "snapshots": ["snap-1"]
+        }"#;
         stays_readable::<Said>(
-            &[],
-            r#"{
-                "artifacts": [["us-east-1", "ami-1"]],
-                "traces": {
-                    "instances": ["i-1"], "key_pairs": ["packer_1"], "security_groups": ["packer_2"], "images": ["ami-2"], "snapshots": ["snap-1"]
-                }
-            }"#,
+            // Before it was kept what a build started from, and whether Packer came to its end.
+            &[&format!(
+                r#"{{ "artifacts": [["us-east-1", "ami-1"]], "traces": {traces} }}"#
+            )],
+            &format!(
+                r#"{{
+                    "artifacts": [["us-east-1", "ami-1"]], "traces": {traces},
+                    "sources": ["ami-0"], "others": [["us-east-1", "vol-1"]], "finished": true
+                }}"#
+            ),
         );
     }
 }

@@ -150,6 +150,9 @@ pub struct Ended {
     pub started_at: Timestamp,
     /// When the last command ended.
     pub ended_at: Timestamp,
+    /// What was lost meanwhile on this host, in words: a process of Packer's, or the folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<String>,
 }
 
 /// Reads one of the files; none if it is not there or not whole.
@@ -267,6 +270,13 @@ mod tests {
             );
             stays_readable::<Ended>(&[], &ended);
         }
+        stays_readable::<Ended>(
+            &[],
+            r#"{
+                "stage": "build", "exit": { "code": 1 }, "started_at": "2026-11-25T00:00:00Z", "ended_at": "2026-11-25T01:00:00Z",
+                "lost": "a process of Packer's"
+            }"#,
+        );
         stays_readable::<Vec<crate::secrets::SecretText>>(&[], r#"["hunter2"]"#);
     }
 

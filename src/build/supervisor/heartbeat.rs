@@ -37,11 +37,16 @@ const MOST: u64 = 8 * 1024 * 1024;
 /// A line longer than this is cut: nothing that counts is longer.
 const LONGEST_LINE: u64 = 1024 * 1024;
 
-/// Beats until the outcome has been told, or until nobody will send one.
+/// For so long is tried to tell how a build went that could not be written down where it ran.
+const LAST_TRIES: Duration = Duration::from_hours(1);
+
+/// Beats until the outcome has been told, or until nobody will send one. `written` says whether the end stands in the build's folder too:
+/// if not, the last sign of life is the only word of it, and is tried again until it is heard.
 pub(super) async fn beat(
     folder: PathBuf,
     job: Heartbeat,
     mut over: oneshot::Receiver<BuildOutcome>,
+    written: oneshot::Receiver<bool>,
 ) {
     let mut log = GrowingLog::new(folder.join(files::LOG));
     let mut heart = Heart {
@@ -68,21 +73,13 @@ pub(super) async fn beat(
             continue;
         }
         due = Instant::now() + pause;
-        let last = outcome.is_some();
-        let sign = match outcome {
-            Some(outcome) => Sign::Over {
-                outcome: Box::new(brief(outcome)),
-            },
-            None => Sign::Running {
-                traces: log.reading.traces.clone(),
-            },
-        };
-        let named = log.reading.traces.clone();
-        let answer = heart.give(sign).await;
-        if last {
-            return;
+        if let Some(outcome) = outcome {
+            let outcome = Box::new(brief(outcome));
+            return heart.give_last(Sign::Over { outcome }, written).await;
         }
-        match answer {
+        let named = log.reading.traces.clone();
+        let traces = named.clone();
+        match heart.give(Sign::Running { traces }).await {
             Some(Answer::GoOn) => told = named,
             None => {}
             Some(Answer::Cancel) => {
@@ -152,6 +149,22 @@ impl Heart {
         }
     }
 
+    /// Tells how it went: once, if it can be read in the build's folder, else until it is heard.
+    async fn give_last(&mut self, sign: Sign, written: oneshot::Receiver<bool>) {
+        if self.give(sign.clone()).await.is_some() || written.await == Ok(true) {
+            return;
+        }
+        let since = Instant::now();
+        while since.elapsed() < LAST_TRIES {
+            tokio::time::sleep(self.pause().min(Duration::from_secs(15))).await;
+            // Whatever kept it from being heard may be in the connection.
+            self.connection = None;
+            if self.give(sign.clone()).await.is_some() {
+                return;
+            }
+        }
+    }
+
     async fn try_to_give(&mut self, sign: Sign) -> Result<Answer, String> {
         let connection = match &self.connection {
             Some(connection) => connection,
@@ -216,6 +229,8 @@ fn brief(mut outcome: BuildOutcome) -> BuildOutcome {
         }
     }
     outcome.artifacts.truncate(20);
+    outcome.others.truncate(20);
+    outcome.sources.truncate(20);
     outcome
 }
 
@@ -229,6 +244,8 @@ pub(super) fn note(folder: &Path, text: &str) {
 /// A log that is being written.
 struct GrowingLog {
     path: PathBuf,
+    /// Kept open: what is written can be read here though the folder is gone.
+    file: Option<File>,
     offset: u64,
     reading: Reading,
 }
@@ -237,6 +254,7 @@ impl GrowingLog {
     fn new(path: PathBuf) -> Self {
         Self {
             path,
+            file: None,
             offset: 0,
             reading: Reading::default(),
         }
@@ -251,7 +269,10 @@ impl GrowingLog {
     }
 
     fn read_on(&mut self) -> io::Result<()> {
-        let mut file = File::open(&self.path)?;
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(File::open(&self.path)?),
+        };
         file.seek(SeekFrom::Start(self.offset))?;
         let mut reader = BufReader::new(file.take(MOST));
         let mut line = Vec::new();
@@ -294,6 +315,11 @@ mod tests {
                 .map(|n| format!("{n} {}", "x".repeat(5000)))
                 .collect(),
             traces: Leftovers::default(),
+            sources: vec![],
+            others: vec![],
+            finished: true,
+            last_words: vec![],
+            lost: None,
             duration: Duration::from_secs(3),
             log: "packer.log".into(),
         }
@@ -350,7 +376,13 @@ mod tests {
         let last = || inventory.last_beat(&job.workflow_id, &job.build_id);
         let (end, over) = oneshot::channel();
         keyed(&folder.path().join(files::LOG));
-        let beating = tokio::spawn(beat(folder.path().to_owned(), job.clone(), over));
+        let (_written, is_written) = oneshot::channel();
+        let beating = tokio::spawn(beat(
+            folder.path().to_owned(),
+            job.clone(),
+            over,
+            is_written,
+        ));
         let first = loop {
             if let Some(beat) = last().await.unwrap() {
                 break beat;
@@ -378,13 +410,37 @@ mod tests {
         let job = heartbeat(folder.path().join("packer.log/inventory.sqlite"));
         fs::write(&log, "").unwrap();
         let (end, over) = oneshot::channel();
-        let beating = tokio::spawn(beat(folder.path().to_owned(), job, over));
+        let (written, is_written) = oneshot::channel();
+        let beating = tokio::spawn(beat(folder.path().to_owned(), job, over, is_written));
         while fs::read_to_string(&log).unwrap().is_empty() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         end.send(outcome()).unwrap();
+        written.send(true).unwrap();
         beating.await.unwrap();
         let said = fs::read_to_string(&log).unwrap();
         assert_eq!(said.matches("no sign of life").count(), 1, "{said}");
+    }
+
+    #[tokio::test]
+    async fn an_end_that_could_not_be_written_down_is_told_until_it_is_heard() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("later/inventory.sqlite");
+        fs::write(folder.path().join("later"), "in its way").unwrap();
+        let job = heartbeat(place.clone());
+        let (end, over) = oneshot::channel();
+        let (written, is_written) = oneshot::channel();
+        let gone = folder.path().join("gone");
+        let beating = tokio::spawn(beat(gone, job.clone(), over, is_written));
+        end.send(outcome()).unwrap();
+        written.send(false).unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(!beating.is_finished());
+        fs::remove_file(folder.path().join("later")).unwrap();
+        fs::create_dir(folder.path().join("later")).unwrap();
+        let inventory = SqliteInventory::open(&place).unwrap();
+        beating.await.unwrap();
+        let last = inventory.last_beat(&job.workflow_id, &job.build_id).await;
+        assert!(matches!(last.unwrap().unwrap().sign, Sign::Over { .. }));
     }
 }

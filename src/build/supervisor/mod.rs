@@ -3,14 +3,16 @@
 //! It leads a session of its own, runs `init`, `validate` and `build` one after the other with output to files, ends them at the
 //! time limit or on request, takes secrets out of the logs and writes how it went to `exit.json`. Its environment is the build's;
 //! no secret is in an argument list. It reads the build's folder and needs nothing else: no configuration and no daemon.
-//! Its signs of life go to the inventory (`heartbeat`), if they can; the build never waits for that.
+//! Its signs of life go to the inventory (`heartbeat`), if they can; the build never waits for that. How it went is told there before it is
+//! written down here: its folder may be gone.
 
 pub mod files;
 mod heartbeat;
 
+use std::fs::File;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -23,9 +25,11 @@ use tokio::time::Instant;
 
 use crate::build::packer::{outcome, redact};
 use crate::build::process::{ProcessId, Session, signal_group};
+use crate::build::tree::Watcher;
 use crate::build::{BuildOutcome, Exit, PackerStage};
 use crate::clock;
 use crate::failpoint::reach;
+use crate::secrets::Redactor;
 use files::{Ended, Job, JobCommand, Supervisor, append, write_atomically};
 
 /// How often a request to end is looked for, beside SIGTERM, which may come before it can be heard; and whether a log has grown too long.
@@ -71,68 +75,142 @@ pub fn run(folder: &Path) -> io::Result<()> {
 }
 
 /// Runs the job, and keeps what is to be known of it: redacted logs first, then how it ended.
-async fn supervise(watch: Watch<'_>, started_at: Timestamp) -> io::Result<()> {
+async fn supervise(mut watch: Watch<'_>, started_at: Timestamp) -> io::Result<()> {
     let (folder, job) = (watch.folder, watch.job);
     if watch.is_too_late() {
         watch.note("reconciler: Packer was not started: the lease under which the build was decided has ended");
         // Whoever holds it now decides anew; nobody waits for a sign of life.
-        let never = (PackerStage::Validate, Exit::TooLate);
-        return finish(folder, job, never, started_at).await.map(drop);
+        let never = Ran::new(PackerStage::Validate, Exit::TooLate);
+        let keep = Keep::of(folder, job);
+        let (ended, outcome) = keep.prepare(never, started_at).await?;
+        write_down(folder, &ended, &mut watch.terminate).await?;
+        return outcome.map(drop);
     }
-    let (over, ended) = oneshot::channel();
-    let heart = match &job.heartbeat {
-        Some(heartbeat) => heartbeat::beat(folder.to_owned(), heartbeat.clone(), ended),
-        None => {
-            return finish(folder, job, watch.run(None).await, started_at)
-                .await
-                .map(drop);
-        }
+    let keep = Keep::of(folder, job);
+    let Some(heartbeat) = &job.heartbeat else {
+        let ran = watch.run(None).await;
+        let (ended, outcome) = keep.prepare(ran, started_at).await?;
+        write_down(folder, &ended, &mut watch.terminate).await?;
+        return outcome.map(drop);
     };
+    let (over, ended) = oneshot::channel();
+    let (written, is_written) = oneshot::channel();
+    let heart = heartbeat::beat(folder.to_owned(), heartbeat.clone(), ended, is_written);
     let (begun, running) = oneshot::channel::<()>();
-    let heart = tokio::spawn(async move {
+    let mut heart = tokio::spawn(async move {
         // Packer comes first: connecting takes a while.
         let _ = running.await;
         heart.await;
     });
-    let end = watch.run(Some(begun)).await;
-    let outcome = finish(folder, job, end, started_at).await;
-    if let Ok(Some(outcome)) = &outcome {
+    let ran = watch.run(Some(begun)).await;
+    let (ended, outcome) = keep.prepare(ran, started_at).await?;
+    let is_known = outcome.is_ok();
+    if let Ok(outcome) = &outcome {
         let _ = over.send(outcome.clone());
-        // It gives up by itself; whoever waits for the build has its end already.
-        let _ = heart.await;
+    } else {
+        drop(over);
     }
-    outcome.map(drop)
+    let kept = write_down(folder, &ended, &mut watch.terminate).await;
+    let _ = written.send(kept.is_ok());
+    match (is_known, &kept) {
+        (false, _) => {}
+        // It gives up by itself; whoever waits for the build has its end already.
+        (true, Ok(())) => drop(heart.await),
+        // This is the only word of it.
+        (true, Err(_)) => tokio::select! {
+            _ = &mut heart => {}
+            _ = watch.terminate.recv() => {}
+        },
+    }
+    outcome.and(kept)
 }
 
-/// Signs of life go on meanwhile: a log may have gigabytes, and a full disk is waited for.
-async fn finish(
-    folder: &Path,
-    job: &Job,
-    (stage, exit): (PackerStage, Exit),
-    started_at: Timestamp,
-) -> io::Result<Option<BuildOutcome>> {
-    let ended = Ended {
-        stage,
-        exit,
-        started_at,
-        ended_at: Timestamp::now(),
-    };
-    reach("supervisor.exit:before").map_err(io::Error::other)?;
-    let (folder, job) = (folder.to_owned(), job.clone());
-    let written = tokio::task::spawn_blocking(move || {
-        for log in job.logs(&folder) {
+/// How the commands of a job went.
+struct Ran {
+    stage: PackerStage,
+    exit: Exit,
+    /// What was lost meanwhile on this host, in words.
+    lost: Option<String>,
+}
+
+impl Ran {
+    fn new(stage: PackerStage, exit: Exit) -> Self {
+        Self {
+            stage,
+            exit,
+            lost: None,
+        }
+    }
+}
+
+/// What it takes to tell how a build went, though its folder be gone by then.
+struct Keep {
+    folder: PathBuf,
+    job: Job,
+    logs: Option<[File; 2]>,
+    secrets: io::Result<Redactor>,
+}
+
+impl Keep {
+    fn of(folder: &Path, job: &Job) -> Self {
+        let open = |name: &str| {
+            let path = folder.join(name);
+            append(&path).and_then(|_| File::open(&path)).ok()
+        };
+        Self {
+            folder: folder.to_owned(),
+            job: job.clone(),
+            logs: open(files::LOG).zip(open(files::ERRORS)).map(Into::into),
+            secrets: redact::of_build(folder, job, environment()),
+        }
+    }
+
+    /// Takes the secrets out of what is kept, and tells how it went: nothing, if they could not be taken out. Signs of life go on
+    /// meanwhile: a log may have gigabytes.
+    async fn prepare(
+        self,
+        ran: Ran,
+        started_at: Timestamp,
+    ) -> io::Result<(Ended, io::Result<BuildOutcome>)> {
+        let mut ended = Ended {
+            stage: ran.stage,
+            exit: ran.exit,
+            started_at,
+            ended_at: Timestamp::now(),
+            lost: ran.lost,
+        };
+        reach("supervisor.exit:before").map_err(io::Error::other)?;
+        let told = tokio::task::spawn_blocking(move || {
+            let outcome = if self.folder.join(files::JOB).exists() {
+                self.clean()
+                    .and_then(|()| outcome::tell(&self.folder, ended.clone()))
+            } else {
+                let folder = self.folder.display();
+                ended.lost = Some(format!(
+                    "the folder of the build ({folder}) was removed while Packer ran"
+                ));
+                self.tell_of_open(&ended)
+            };
+            (ended, outcome)
+        });
+        told.await.map_err(io::Error::other)
+    }
+
+    fn clean(&self) -> io::Result<()> {
+        for log in self.job.logs(&self.folder) {
             // On a full disk it stays as it is; whoever reads it tries again.
             let _ = log.close();
         }
-        let redacted = redact::of_build(&folder, &job, environment())
-            .and_then(|secrets| redact::build(&folder, &job, &secrets));
-        let written = write_when_possible(&folder.join(files::ENDED), &serde_json::to_vec(&ended)?);
-        reach("supervisor.exit:after").map_err(io::Error::other)?;
-        redacted.and(written)?;
-        // Only for other hosts.
-        Ok(outcome::tell(&folder, ended).ok())
-    });
-    written.await.map_err(io::Error::other)?
+        let secrets = redact::of_build(&self.folder, &self.job, environment())?;
+        redact::build(&self.folder, &self.job, &secrets)
+    }
+
+    /// What Packer wrote into files that nobody can open any more.
+    fn tell_of_open(self, ended: &Ended) -> io::Result<BuildOutcome> {
+        let secrets = self.secrets?;
+        let log = self.folder.join(files::LOG);
+        outcome::tell_of_open(self.logs, ended.clone(), log, &secrets)
+    }
 }
 
 struct Watch<'a> {
@@ -151,10 +229,10 @@ impl Watch<'_> {
     }
 
     /// Says through `begun` when Packer runs.
-    async fn run(mut self, mut begun: Option<oneshot::Sender<()>>) -> (PackerStage, Exit) {
-        let mut last = (PackerStage::Validate, Exit::Unknown);
+    async fn run(&mut self, mut begun: Option<oneshot::Sender<()>>) -> Ran {
+        let mut last = Ran::new(PackerStage::Validate, Exit::Unknown);
         for command in &self.job.commands {
-            let exit = match self.start(command) {
+            let (exit, lost) = match self.start(command) {
                 Ok(child) => {
                     begun.take().map(|begun| begun.send(()));
                     self.follow(child).await
@@ -162,14 +240,18 @@ impl Watch<'_> {
                 Err(error) => {
                     let packer = self.job.packer.display();
                     self.note(&format!("Error: cannot start {packer}: {error}"));
-                    NOT_STARTED
+                    (NOT_STARTED, None)
                 }
             };
             // What Packer left behind is of no use to anybody.
             Session::of(self.own, &self.job.temporary).signal(Signal::KILL);
             let passed = exit == Exit::Code(0);
-            last = (command.stage, exit);
-            match (command.stage, &last.1) {
+            last = Ran {
+                stage: command.stage,
+                exit,
+                lost,
+            };
+            match (command.stage, &last.exit) {
                 (PackerStage::Init, Exit::Code(code)) if !passed => self.note(&format!(
                     "reconciler: warning: `packer init` failed with status {code}; `packer validate` will tell whether it matters"
                 )),
@@ -198,18 +280,28 @@ impl Watch<'_> {
         Ok(child)
     }
 
-    async fn follow(&mut self, mut child: Child) -> Exit {
+    /// Until it has ended, by itself or not; and what of it ended before its time.
+    async fn follow(&mut self, mut child: Child) -> (Exit, Option<String>) {
+        let log = self.folder.join(files::LOG);
+        let wrapper = child.id().and_then(ProcessId::of);
+        let watcher = wrapper.map(|wrapper| Watcher::start(wrapper, &log));
+        let exit = self.until_it_ends(&mut child, watcher.as_ref()).await;
+        (exit, watcher.and_then(|watcher| watcher.lost()))
+    }
+
+    async fn until_it_ends(&mut self, child: &mut Child, watcher: Option<&Watcher>) -> Exit {
         let mut look = tokio::time::interval(LOOK);
         let mut logs = self.job.logs(self.folder);
+        let grace = Duration::from_secs(self.job.grace_seconds);
         loop {
             tokio::select! {
                 status = child.wait() => return status.map_or(Exit::Unknown, exit_of),
                 () = tokio::time::sleep_until(self.deadline) => {
-                    return self.end(&mut child, Exit::TimedOut).await;
+                    return self.end(child, Exit::TimedOut).await;
                 }
                 _ = self.terminate.recv() => {
                     let exit = self.asked();
-                    return self.end(&mut child, exit).await;
+                    return self.end(child, exit).await;
                 }
                 _ = look.tick() => {
                     for log in &mut logs {
@@ -217,10 +309,15 @@ impl Watch<'_> {
                         let _ = log.trim();
                     }
                     if self.folder.join(files::KILL).exists() {
-                        return self.kill(&mut child).await;
+                        return self.kill(child).await;
                     }
                     if self.folder.join(files::CANCEL).exists() {
-                        return self.end(&mut child, Exit::Cancelled).await;
+                        return self.end(child, Exit::Cancelled).await;
+                    }
+                    // It cleans up and ends by itself, if it can.
+                    if watcher.and_then(Watcher::partly_gone_for).is_some_and(|since| since > grace) {
+                        self.note("reconciler: a process of Packer's is gone, and Packer does not end");
+                        return self.end(child, Exit::Signal(Signal::KILL.as_raw())).await;
                     }
                 }
             }
@@ -278,13 +375,104 @@ fn exit_of(status: ExitStatus) -> Exit {
     }
 }
 
-/// A full disk must not lose how a build ended: tries again for an hour.
-fn write_when_possible(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    for _ in 0..3600 {
-        if write_atomically(path, bytes).is_ok() {
-            return Ok(());
+/// Writes down how it went. A full disk must not lose that: it is tried again for an hour, or until SIGTERM comes. What cannot pass, such as
+/// a folder that is gone, is not waited for.
+async fn write_down(folder: &Path, ended: &Ended, terminate: &mut Signals) -> io::Result<()> {
+    let bytes = serde_json::to_vec(ended)?;
+    let path = folder.join(files::ENDED);
+    let mut tries = 0;
+    loop {
+        let written = write_atomically(&path, &bytes);
+        match &written {
+            Err(error) if passes(error) && tries < LONGEST_TRIES => tries += 1,
+            _ => {
+                reach("supervisor.exit:after").map_err(io::Error::other)?;
+                return written;
+            }
         }
-        std::thread::sleep(Duration::from_secs(1));
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            _ = terminate.recv() => return written,
+        }
     }
-    write_atomically(path, bytes)
+}
+
+/// For so many seconds is tried again what may pass.
+const LONGEST_TRIES: u32 = 3600;
+
+/// Whether what kept a file from being written may pass by itself: a disk or a quota that is full, and what the system is short of.
+fn passes(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        Interrupted, OutOfMemory, QuotaExceeded, ResourceBusy, StorageFull, TimedOut, WouldBlock,
+    };
+    let files = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE];
+    let too_many = files.map(rustix::io::Errno::raw_os_error);
+    matches!(
+        error.kind(),
+        StorageFull
+            | QuotaExceeded
+            | Interrupted
+            | OutOfMemory
+            | ResourceBusy
+            | TimedOut
+            | WouldBlock
+    ) || error
+        .raw_os_error()
+        .is_some_and(|code| too_many.contains(&code))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    fn ended() -> Ended {
+        Ended {
+            stage: PackerStage::Build,
+            exit: Exit::Code(0),
+            started_at: Timestamp::UNIX_EPOCH,
+            ended_at: Timestamp::UNIX_EPOCH,
+            lost: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_end_is_not_written_again_and_again_into_a_folder_that_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut terminate = signal(SignalKind::user_defined1()).unwrap();
+        write_down(folder.path(), &ended(), &mut terminate)
+            .await
+            .unwrap();
+        assert!(folder.path().join(files::ENDED).exists());
+        let gone = folder.path().join("gone");
+        let ended = ended();
+        let tried = write_down(&gone, &ended, &mut terminate);
+        let written = tokio::time::timeout(Duration::from_millis(900), tried).await;
+        let error = written.expect("it does not wait").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn what_may_pass_is_told_from_what_stays() {
+        let of = |errno: Errno| passes(&io::Error::from(errno));
+        for errno in [
+            Errno::NOSPC,
+            Errno::DQUOT,
+            Errno::MFILE,
+            Errno::INTR,
+            Errno::NOMEM,
+        ] {
+            assert!(of(errno), "{errno}");
+        }
+        for errno in [
+            Errno::NOENT,
+            Errno::NOTDIR,
+            Errno::ACCESS,
+            Errno::ROFS,
+            Errno::PERM,
+        ] {
+            assert!(!of(errno), "{errno}");
+        }
+    }
 }

@@ -84,8 +84,13 @@ impl Suspect<'_> {
             sight
                 .snapshots
                 .iter()
-                .filter(|snapshot| !snapshot.tagged && self.is_recent(snapshot.started))
-                .filter(|snapshot| made_for(&snapshot.description).is_some_and(|id| !kept(id)))
+                .filter(|snapshot| self.is_recent(snapshot.started))
+                .filter(|snapshot| {
+                    let is_of_an_image =
+                        made_for(&snapshot.description).is_some_and(|id| !kept(id));
+                    self.told.snapshots.contains(&snapshot.id)
+                        || (is_of_an_image && !snapshot.tagged)
+                })
                 .map(|snapshot| snapshot.id.clone()),
         );
         let instances: BTreeSet<String> = sight

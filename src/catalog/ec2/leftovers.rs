@@ -159,24 +159,29 @@ async fn look_for_snapshots(
         .chain(&told.images)
         .map(|id| format!("Created by CreateImage(*) for {id}*"));
     let descriptions: Vec<String> = by_instance.chain(by_image).collect();
-    if descriptions.is_empty() {
-        return Ok(());
-    }
-    let mut pages = client
-        .describe_snapshots()
-        .owner_ids("self")
-        .filters(filter("description", &descriptions))
-        .into_paginator()
-        .items()
-        .send();
-    while let Some(snapshot) = pages.next().await {
-        let snapshot = snapshot.map_err(|error| fail("ec2:DescribeSnapshots", &error))?;
-        sight.snapshots.push(Snapshot {
-            tagged: !snapshot.tags().is_empty(),
-            started: snapshot.start_time.as_ref().and_then(time),
-            id: snapshot.snapshot_id.unwrap_or_default(),
-            description: snapshot.description.unwrap_or_default(),
-        });
+    for (by, values) in [
+        ("description", &descriptions),
+        ("snapshot-id", &told.snapshots),
+    ] {
+        if values.is_empty() {
+            continue;
+        }
+        let mut pages = client
+            .describe_snapshots()
+            .owner_ids("self")
+            .filters(filter(by, values))
+            .into_paginator()
+            .items()
+            .send();
+        while let Some(snapshot) = pages.next().await {
+            let snapshot = snapshot.map_err(|error| fail("ec2:DescribeSnapshots", &error))?;
+            sight.snapshots.push(Snapshot {
+                tagged: !snapshot.tags().is_empty(),
+                started: snapshot.start_time.as_ref().and_then(time),
+                id: snapshot.snapshot_id.unwrap_or_default(),
+                description: snapshot.description.unwrap_or_default(),
+            });
+        }
     }
     let owners: Vec<String> = sight
         .snapshots

@@ -173,6 +173,7 @@ impl World {
         let failure = Failure {
             class,
             cause: "it broke".into(),
+            details: String::new(),
             log: None,
             retry_at,
         };

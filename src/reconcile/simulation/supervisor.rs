@@ -150,6 +150,11 @@ fn told(outcome: Outcome) -> BuildOutcome {
         failures: vec![],
         errors: vec![],
         traces: Leftovers::default(),
+        sources: vec![],
+        others: vec![],
+        finished: false,
+        last_words: vec![],
+        lost: None,
         duration: Duration::ZERO,
         log: "log".into(),
     }

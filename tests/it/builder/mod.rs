@@ -6,6 +6,7 @@ mod leftovers;
 mod real;
 mod supervised;
 mod surroundings;
+mod without_image;
 
 use std::path::PathBuf;
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use reconciler::build::process::{Member, ProcessId};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -113,4 +114,56 @@ fn a_packer_that_somebody_else_ended_is_built_again() {
     farm.settles("a");
     assert_eq!(farm.leftovers(), "");
     assert_eq!(farm.made_images(), 1);
+}
+
+/// The processes of the only build's Packer whose command line holds this word.
+fn processes_of(farm: &Farm, word: &str) -> Vec<ProcessId> {
+    let all = farm.packer_processes().processes().into_iter();
+    all.filter(|process| {
+        let line = std::fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
+        let mut words = line.split(|byte| *byte == 0);
+        words.nth(1) == Some(word.as_bytes())
+    })
+    .collect()
+}
+
+#[test]
+fn a_packer_one_of_whose_plugins_was_killed_is_built_again() {
+    let signs = tempfile::tempdir().unwrap();
+    let mut farm = running(&waiting(signs.path()));
+    farm.daemon();
+    farm.wait_until("Packer runs", |_| signs.path().join("running").exists());
+    let plugins = ["plugin", "start"].map(|word| processes_of(&farm, word));
+    let [plugin, ..] = plugins.concat()[..] else {
+        panic!("a plugin runs");
+    };
+    plugin.signal(Signal::KILL);
+    farm.wait_until("it has failed", |farm| {
+        farm.stages("a").contains(&"failed".to_owned())
+    });
+    farm.failed("transient", "");
+    std::fs::write(signs.path().join("go"), "").unwrap();
+    farm.settles("a");
+    assert_eq!((farm.leftovers(), farm.made_images()), (String::new(), 1));
+}
+
+#[test]
+fn a_packer_without_its_supervisor_and_its_wrapper_is_ended_at_once() {
+    let signs = tempfile::tempdir().unwrap();
+    let mut farm = running(&waiting(signs.path()));
+    farm.daemon();
+    farm.wait_until("Packer runs", |_| signs.path().join("running").exists());
+    let session = farm.packer_processes();
+    let mut members = session.members().into_iter();
+    let wrapper = members.find(Member::leads).unwrap().process;
+    farm.supervisor().signal(Signal::KILL);
+    wrapper.signal(Signal::KILL);
+    farm.wait_until("it has failed", |farm| {
+        farm.stages("a").contains(&"failed".to_owned())
+    });
+    farm.failed("transient", "");
+    assert_eq!(session.processes(), [], "nothing of it runs on");
+    std::fs::write(signs.path().join("go"), "").unwrap();
+    farm.settles("a");
+    assert_eq!((farm.leftovers(), farm.made_images()), (String::new(), 1));
 }

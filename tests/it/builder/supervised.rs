@@ -30,6 +30,56 @@ fn a_build_whose_daemon_and_supervisor_were_killed_is_adopted_and_built_once() {
 }
 
 #[test]
+fn a_build_whose_state_folder_goes_while_packer_runs_is_recorded_all_the_same() {
+    let (mut farm, packer) = one_step(&format!(
+        "[build]\nkey\nwrite running\nwait go\ngroup\ninstance\nimage\nterminate\nungroup\nunkey\nartifact\nfinished\n[build 2]\n{WHOLE}"
+    ));
+    farm.daemon();
+    farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
+    let supervisor = farm.supervisor();
+    std::fs::remove_dir_all(farm.state()).unwrap();
+    packer.let_go("go");
+    farm.settles("a");
+    farm.wait_until("its supervisor has ended", |_| !supervisor.is_alive());
+    assert_eq!(farm.stages("a"), RECORDED);
+    assert_eq!((packer.runs("build"), farm.made_images()), (1, 1));
+    assert_eq!(farm.leftovers(), "");
+}
+
+#[test]
+fn a_build_that_fails_because_its_folder_went_is_no_fault_of_the_step() {
+    let (mut farm, packer) = one_step(&format!(
+        "[build]\nkey\nwrite running\nwait go\nunkey\nfailure open install.sh: no such file or directory\nfinished\nexit 1\n[build 2]\n{WHOLE}"
+    ));
+    farm.daemon();
+    farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
+    std::fs::remove_dir_all(farm.state().join("builds")).unwrap();
+    packer.let_go("go");
+    farm.settles("a");
+    farm.failed("transient", "was removed while Packer ran");
+    assert_eq!((packer.runs("build"), farm.made_images()), (2, 1));
+}
+
+#[test]
+fn a_lost_answer_that_packer_asks_again_for_is_said_while_it_lasts() {
+    let (mut farm, packer) = one_step(&format!(
+        "[build]\nraw 1000000000,,ui,say,==> amazon-ebs.x: Creating temporary keypair: packer_00000000-0000-0000-0000-000000000000\n\
+         write running\nwait go\n{WHOLE}"
+    ));
+    farm.daemon();
+    farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
+    let status = farm.run(&["status"]).out;
+    assert!(
+        status.contains("again and again for its key pair"),
+        "{status}"
+    );
+    let build = farm.status()["a"]["build"].clone();
+    assert!(build["silence"].is_string(), "{build}");
+    packer.let_go("go");
+    farm.settles("a");
+}
+
+#[test]
 fn a_packer_that_was_killed_after_its_image_was_whole_has_made_it() {
     let (farm, packer) = one_step("[build]\nkey\ngroup\ninstance\nimage\nsignal 9\n");
     let ran = farm.run(&["apply"]);

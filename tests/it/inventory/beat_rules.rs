@@ -69,6 +69,11 @@ pub(crate) async fn a_beat_takes_the_place_of_the_one_before_and_needs_no_lease(
         failures: vec!["Script exited with 7".to_owned()],
         errors: vec!["größer".to_owned()],
         traces: traces(),
+        sources: vec![],
+        others: vec![],
+        finished: false,
+        last_words: vec![],
+        lost: None,
         duration: Duration::from_millis(1_500),
         log: "/state/builds/x/packer.log".into(),
     };

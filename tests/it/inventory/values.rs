@@ -135,6 +135,7 @@ pub(crate) fn failed() -> Stage {
     Stage::Failed(Failure {
         class: FailureClass::Step,
         cause: "provisioner 2 exited with 1".to_owned(),
+        details: String::new(),
         log: Some("/var/log/b1.log".to_owned()),
         retry_at: None,
     })

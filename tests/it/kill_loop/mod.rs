@@ -211,9 +211,8 @@ impl Farm {
 
     /// Whether no build runs and nothing waits to be cleaned up: clean-up comes after the record.
     fn is_settled(&self) -> bool {
-        let running = self.plot.builds().iter().any(|build| {
-            !build.join("exit.json").exists() && build.join("supervisor.json").exists()
-        });
+        // By its processes: a build that was given up before its supervisor began has a claim and never an end.
+        let running = self.plot.builds().iter().any(|build| victim::runs(build));
         let resources = self.plot.ask("resources");
         let alive = resources["instances"]
             .as_array()

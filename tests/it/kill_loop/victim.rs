@@ -37,23 +37,36 @@ impl Victim {
     }
 
     fn of_build(self, build: &Path) -> Option<ProcessId> {
-        let known: Value =
-            serde_json::from_slice(&std::fs::read(build.join("supervisor.json")).ok()?).ok()?;
-        let job: Value =
-            serde_json::from_slice(&std::fs::read(build.join("job.json")).ok()?).ok()?;
-        let supervisor = ProcessId {
-            pid: u32::try_from(known["pid"].as_u64()?).ok()?,
-            start: known["pid_start"].as_u64()?,
-        };
+        let (supervisor, session) = of(build)?;
         if self == Self::Supervisor {
             return supervisor.is_alive().then_some(supervisor);
         }
-        let temporary = PathBuf::from(job["temporary"].as_str()?);
-        let processes = Session::of(supervisor, &temporary).processes();
+        let processes = session.processes();
         processes
             .into_iter()
             .find(|process| kind(process.pid, supervisor.pid) == Some(self))
     }
+}
+
+/// A build's supervisor, and what that started.
+fn of(build: &Path) -> Option<(ProcessId, Session)> {
+    let read = |name: &str| -> Option<Value> {
+        serde_json::from_slice(&std::fs::read(build.join(name)).ok()?).ok()
+    };
+    let (known, job) = (read("supervisor.json")?, read("job.json")?);
+    let supervisor = ProcessId {
+        pid: u32::try_from(known["pid"].as_u64()?).ok()?,
+        start: known["pid_start"].as_u64()?,
+    };
+    let temporary = PathBuf::from(job["temporary"].as_str()?);
+    Some((supervisor, Session::of(supervisor, &temporary)))
+}
+
+/// Whether anything of a build runs.
+pub(super) fn runs(build: &Path) -> bool {
+    of(build).is_some_and(|(supervisor, session)| {
+        supervisor.is_alive() || !session.processes().is_empty()
+    })
 }
 
 /// What a process of a build is.

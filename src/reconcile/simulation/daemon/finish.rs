@@ -69,6 +69,7 @@ pub(super) async fn fail(
     let failure = Failure {
         class,
         cause: attempt.build_id.to_string(),
+        details: String::new(),
         log: None,
         retry_at: retry_at(class, attempt.intent.attempt.min(1), &RETRY, now, 0.5),
     };
