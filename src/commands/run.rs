@@ -1,5 +1,6 @@
 //! `reconciler run`: the daemon. Wakes by reference changes, timers, finished builds and SIGHUP; SIGTERM and Ctrl-C end it in order.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use tracing::{info, warn};
 use super::apply::exit_code;
 use super::log::Logger;
 use super::open::{config, sites};
-use super::stop::on_signals;
+use super::stop::{Asked, on_signals};
 use super::{CommandError, print};
 use crate::cli::{Loudness, RunArgs, Which};
 use crate::telemetry;
@@ -51,10 +52,10 @@ pub(crate) async fn run(
         "started"
     );
     let (wake, mut wakes) = mpsc::channel(16);
-    on_signals(wake.clone())?;
-    if !fetch(&sites, &mut wakes).await? {
-        return Ok(ExitCode::SUCCESS);
-    }
+    let asked = on_signals(wake.clone())?;
+    let Some(unfetched) = fetch(&sites, &mut wakes).await? else {
+        return Ok(ended(args, &asked));
+    };
     let followed: Vec<_> = sites.iter().map(|site| Arc::clone(&site.source)).collect();
     let mut driver = Driver::new(
         Arc::clone(&config),
@@ -68,6 +69,7 @@ pub(crate) async fn run(
     let hears = Hears {
         board: driver.board(),
         fetching: driver.fetching(),
+        unfetched: Arc::new(unfetched),
     };
     watch(&config, followed, &wake, &hears);
     watchdog();
@@ -78,12 +80,20 @@ pub(crate) async fn run(
         building = driver.is_building(),
         "ended; running builds go on under their supervisors"
     );
-    if !args.once {
-        return Ok(ExitCode::SUCCESS);
+    if !args.once || asked.code().is_some() {
+        return Ok(ended(args, &asked));
     }
     let left = report.plans.iter().map(|plan| all_left(plan, None)).max();
     let is_wrong = report.errors > 0 || driver.is_building();
     Ok(exit_code(left.unwrap_or(Left::Nothing), is_wrong))
+}
+
+/// A daemon that is told to end has done what it was told; a command that was to end by itself has not.
+fn ended(args: &RunArgs, asked: &Asked) -> ExitCode {
+    match asked.code() {
+        Some(code) if args.once => ExitCode::from(code),
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 /// As in `sysexits.h`. The unit does not start such a daemon again: it would come to the same.
@@ -110,8 +120,15 @@ fn no_repository(error: &CommandError) -> Result<Diagnostic, CommandError> {
     ))
 }
 
-/// Fetches what is followed. False if the daemon was told to end meanwhile: an answer that does not come holds nobody up.
-async fn fetch(sites: &[Site], wakes: &mut mpsc::Receiver<Wake>) -> Result<bool, CommandError> {
+/// Repositories that could not be fetched at the start, by name: since when, and why.
+type Unfetched = BTreeMap<String, (Timestamp, String)>;
+
+/// Fetches what is followed. None if the daemon was told to end meanwhile: an answer that does not come holds nobody up.
+async fn fetch(
+    sites: &[Site],
+    wakes: &mut mpsc::Receiver<Wake>,
+) -> Result<Option<Unfetched>, CommandError> {
+    let mut unfetched = Unfetched::new();
     for site in sites {
         let source = Arc::clone(&site.source);
         let mut fetching = tokio::task::spawn_blocking(move || source.fetch());
@@ -119,19 +136,27 @@ async fn fetch(sites: &[Site], wakes: &mut mpsc::Receiver<Wake>) -> Result<bool,
             tokio::select! {
                 fetched = &mut fetching => break fetched.map_err(std::io::Error::other)?,
                 wake = wakes.recv() => if !matches!(wake, Some(Wake::Look)) {
-                    return Ok(false);
+                    return Ok(None);
                 },
             }
         };
         match fetched {
             // After a start of the host the network may be late; it is fetched again on its interval.
             Err(error @ (SourceError::Transient { .. } | SourceError::Host { .. })) => {
-                warn!(repository = site.source.place(), "{error}");
+                let cause = PassError::from(error).diagnostic();
+                warn!(
+                    repository = site.name,
+                    hint = cause.hint.as_deref(),
+                    "fetching {} does not work: {}",
+                    site.source.place(),
+                    cause.one_line()
+                );
+                unfetched.insert(site.name.clone(), (Timestamp::now(), cause.message));
             }
             other => other?,
         }
     }
-    Ok(true)
+    Ok(Some(unfetched))
 }
 
 /// Tells systemd that the process lives, twice in each interval that the unit asks for.
@@ -152,6 +177,7 @@ fn watchdog() {
 struct Hears {
     board: Arc<Board>,
     fetching: Arc<Fetching>,
+    unfetched: Arc<Unfetched>,
 }
 
 /// Wakes the loop when references move: a local repository is watched, and polled as well; a remote one is fetched on its interval.
@@ -193,8 +219,9 @@ async fn fetch_now_and_then(
     hears: Hears,
 ) {
     let part = format!("fetching {}", source.place());
-    let mut failing: Option<(Timestamp, u32)> = None;
-    let mut told: Option<String> = None;
+    let at_start = hears.unfetched.get(&repository);
+    let mut failing: Option<(Timestamp, u32)> = at_start.map(|(since, _)| (*since, 1));
+    let mut told: Option<String> = at_start.map(|(_, cause)| cause.clone());
     loop {
         tokio::time::sleep(poll).await;
         let fetching = Arc::clone(&source);

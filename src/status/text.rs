@@ -14,8 +14,8 @@ fn style(state: &str) -> Style {
     let colour = match state {
         "in-sync" => AnsiColor::Green,
         "build" | "building" => AnsiColor::Yellow,
-        "retag" | "rerecord" => AnsiColor::Cyan,
-        "quarantined" | "broken" => AnsiColor::Red,
+        "retag" | "rerecord" | "take-over" => AnsiColor::Cyan,
+        "quarantined" | "broken" | "name-taken" => AnsiColor::Red,
         _ => AnsiColor::Magenta,
     };
     Style::new().fg_color(Some(colour.into()))
@@ -80,9 +80,9 @@ struct Line {
 fn rank(state: &str) -> u8 {
     match state {
         "building" => 0,
-        "broken" | "quarantined" => 1,
+        "broken" | "quarantined" | "name-taken" => 1,
         "backing-off" | "awaiting-manual" | "unverified" => 2,
-        "build" | "retag" | "rerecord" => 3,
+        "build" | "take-over" | "retag" | "rerecord" => 3,
         "in-sync" => 5,
         _ => 4,
     }

@@ -205,6 +205,7 @@ impl Driver {
                 self.follow(key, &ports, fence, *attempt, errand);
             }
             Started::Exists(attempt, image) => {
+                self.tried.insert(attempt.build_id.clone());
                 self.follow(key, &ports, fence, *attempt, Errand::TakeOver(image));
             }
             Started::Failed(attempt) => {
