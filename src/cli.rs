@@ -14,7 +14,7 @@ use reconciler::duration;
     name = "reconciler",
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 nothing to do, or done; 1 an error, or something has failed; 2 work or drift (plan and status with --exit-code); 3 only a person's part is left (apply); 64 bad usage; 130 Ctrl-C, 143 SIGTERM."
+    after_help = "Exit codes: 0 nothing to do, or done; 1 an error, or something has failed; 2 work, drift or a difference (plan, status and diff with --exit-code); 3 only a person's part is left (apply); 64 bad usage; 78 a configuration that run cannot use; 130 Ctrl-C, 143 SIGTERM."
 )]
 pub(crate) struct Cli {
     /// The configuration file.
@@ -289,7 +289,7 @@ pub(crate) struct HistoryArgs {
     /// At most so many builds of each workflow.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
     pub(crate) limit: usize,
-    /// Only builds that began since then: 7d ago, or 2026-11-24, or 2026-11-24T09:30:00Z.
+    /// Only builds that began since then: 2026-11-24, 2026-11-24T09:30:00Z, or how long ago that is, such as 7d.
     #[arg(long, value_name = "TIME", value_parser = since)]
     pub(crate) since: Option<Timestamp>,
     /// Only builds that failed.
