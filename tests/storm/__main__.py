@@ -114,7 +114,7 @@ def main() -> int:
     print(f"seed {chosen.seed}; {'hosts are PID namespaces' if storm.namespaced else 'no PID namespaces here: hosts are groups of processes'}", flush=True)
     begin = time.monotonic()
     which = range(chosen.farms) if chosen.only is None else [chosen.only]
-    threads = [threading.Thread(target=storm.play, args=(at,)) for at in which]
+    threads = [threading.Thread(target=storm.play, args=(at,), daemon=True) for at in which]
     for thread in threads:
         thread.start()
     for thread in threads:

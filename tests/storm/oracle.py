@@ -14,7 +14,7 @@ from git import BASE, Model, Workflow
 UNTOLD_SECONDS = 5.0
 
 # A daemon stays below these.
-MOST_FILES, MOST_PACKS, MOST_MEMORY_MIB = 160, 64, 400
+MOST_FILES, MOST_PACKS, MOST_MEMORY_MIB = 64, 40, 200
 
 
 @dataclass(frozen=True)
