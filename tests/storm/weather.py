@@ -40,9 +40,11 @@ COMMANDS = {"apply": 3, "apply step": 2, "retry": 2, "cancel": 2, "status": 1, "
 
 # Calls that a build makes, by who makes them. A lost answer of CreateKeyPair costs two and three quarter minutes of Packer's own tries, and
 # is the fault table's.
-OURS = ["DescribeImages", "CreateTags", "DescribeInstances", "DescribeKeyPairs", "DescribeSecurityGroups", "DescribeSnapshots", "TransactWriteItems", "UpdateItem", "PutItem", "GetItem", "Query"]
+OURS = """DescribeImages CreateTags DescribeInstances DescribeKeyPairs DescribeSecurityGroups DescribeSnapshots
+    TransactWriteItems UpdateItem PutItem GetItem Query""".split()
 OURS_REMOVING = ["TerminateInstances", "DeregisterImage", "DeleteKeyPair", "DeleteSecurityGroup", "DeleteSnapshot"]
-PACKERS = ["DescribeImages", "CreateSecurityGroup", "RunInstances", "DescribeInstances", "StopInstances", "CreateImage", "TerminateInstances", "DeleteSecurityGroup", "DeleteKeyPair"]
+PACKERS = """DescribeImages CreateSecurityGroup RunInstances DescribeInstances StopInstances CreateImage TerminateInstances
+    DeleteSecurityGroup DeleteKeyPair""".split()
 KINDS = ["throttle", "internal", "drop-before", "drop-after", "truncate", "denied", "expired"]
 
 
