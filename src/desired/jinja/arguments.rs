@@ -27,10 +27,16 @@ pub(super) fn add_filter<const N: usize>(
     parameters: [&'static str; N],
     filter: fn([Option<Value>; N]) -> Result<Value, Error>,
 ) {
-    environment.add_filter(name, move |arguments: Rest<ValueOrKwargs>| {
+    let bound = move |arguments: Rest<ValueOrKwargs>| {
         let arguments: Vec<Value> = arguments.0.into_iter().map(Value::from).collect();
         filter(bind(&arguments, parameters)?)
-    });
+    };
+    // The one that an undefined value is for.
+    if matches!(name, "default" | "d") {
+        environment.add_filter(name, bound);
+    } else {
+        super::guard::filter(environment, name, bound);
+    }
 }
 
 /// What each parameter got; an error for one too many and for a name that is none.

@@ -4,6 +4,7 @@ use minijinja::value::{Rest, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 
 use super::arguments::{add_filter, bounded, flag, needed, text, width};
+use super::guard::{self, undefined};
 use super::json::to_json;
 use super::markup::{escape, striptags, urlencode, xmlattr};
 use super::numbers::{filesizeformat, int, number, plain_number, round};
@@ -12,7 +13,7 @@ use super::sequences::listed;
 
 /// Puts all of them into an environment, over those of the same name.
 pub(super) fn add(environment: &mut Environment<'static>) {
-    environment.add_filter("string", |value: Value| python_str(&value));
+    guard::filter(environment, "string", |value: Value| python_str(&value));
     add_filter(environment, "join", ["value", "d", "attribute"], join);
     add_filter(
         environment,
@@ -37,9 +38,6 @@ pub(super) fn add(environment: &mut Environment<'static>) {
         ["value", "default"],
         |[value, otherwise]| {
             let value = needed(value)?;
-            if value.is_undefined() {
-                return Err(undefined());
-            }
             Ok(number(&value).map_or_else(
                 || otherwise.unwrap_or_else(|| Value::from(0.0)),
                 Value::from,
@@ -55,12 +53,16 @@ pub(super) fn add(environment: &mut Environment<'static>) {
         ["value", "precision", "method"],
         round,
     );
-    environment.add_filter("wordcount", |value: Value| -> Result<usize, Error> {
-        Ok(python_str(&value)?
-            .split(|c: char| !(c.is_alphanumeric() || c == '_'))
-            .filter(|word| !word.is_empty())
-            .count())
-    });
+    guard::filter(
+        environment,
+        "wordcount",
+        |value: Value| -> Result<usize, Error> {
+            Ok(python_str(&value)?
+                .split(|c: char| !(c.is_alphanumeric() || c == '_'))
+                .filter(|word| !word.is_empty())
+                .count())
+        },
+    );
     add_filter(
         environment,
         "center",
@@ -99,13 +101,13 @@ pub(super) fn add(environment: &mut Environment<'static>) {
             super::strings::replace(&python_str(&needed(value)?)?, &old, &new, count)
         },
     );
-    environment.add_filter("upper", |value: Value| {
+    guard::filter(environment, "upper", |value: Value| {
         python_str(&value).map(|text| text.to_uppercase())
     });
-    environment.add_filter("lower", |value: Value| {
+    guard::filter(environment, "lower", |value: Value| {
         python_str(&value).map(|text| text.to_lowercase())
     });
-    environment.add_filter("striptags", |value: Value| {
+    guard::filter(environment, "striptags", |value: Value| {
         python_str(&value).map(|text| striptags(&text))
     });
     add_filter(
@@ -114,11 +116,12 @@ pub(super) fn add(environment: &mut Environment<'static>) {
         ["value", "binary"],
         filesizeformat,
     );
-    environment.add_filter("pprint", |value: Value| {
+    guard::filter(environment, "pprint", |value: Value| {
         // Written out first, which refuses what is nested too deeply or would be too long.
         python_repr(&value).and_then(|_| python_repr(&sorted_maps(&value)))
     });
-    environment.add_filter(
+    guard::filter(
+        environment,
         "format",
         |state: &mut State<'_, '_>, text: &Value, arguments: Rest<ValueOrKwargs>| {
             let values = arguments.0.iter().cloned().map(Value::from);
@@ -130,9 +133,9 @@ pub(super) fn add(environment: &mut Environment<'static>) {
         },
     );
     add_filter(environment, "xmlattr", ["value", "autospace"], xmlattr);
-    environment.add_filter("urlencode", |value: Value| urlencode(&value));
+    guard::filter(environment, "urlencode", |value: Value| urlencode(&value));
     for name in ["escape", "e"] {
-        environment.add_filter(name, |value: Value| -> Result<Value, Error> {
+        guard::filter(environment, name, |value: Value| -> Result<Value, Error> {
             Ok(if value.is_safe() {
                 value
             } else {
@@ -140,22 +143,24 @@ pub(super) fn add(environment: &mut Environment<'static>) {
             })
         });
     }
-    environment.add_filter("forceescape", |value: Value| {
+    guard::filter(environment, "forceescape", |value: Value| {
         python_str(&value).map(|text| Value::from_safe_string(escape(&text)))
     });
-    environment.add_filter("title", |value: Value| {
+    guard::filter(environment, "title", |value: Value| {
         python_str(&value).map(|text| super::strings::filter_title(&text))
     });
-    environment.add_test("sequence", |value: &Value| {
+    guard::test(environment, "sequence", |value: &Value| {
         matches!(
             value.kind(),
             ValueKind::Seq | ValueKind::Map | ValueKind::String
         )
     });
-    environment.add_test("iterable", |value: &Value| {
+    guard::test(environment, "iterable", |value: &Value| {
         !value.is_none() && value.try_iter().is_ok()
     });
-    environment.add_test("callable", |value: &Value| value.kind() == ValueKind::Plain);
+    guard::test(environment, "callable", |value: &Value| {
+        value.kind() == ValueKind::Plain
+    });
 }
 
 /// The same value with the keys of every dict in order, as Python's `pprint` shows them.
@@ -177,17 +182,10 @@ fn sorted_maps(value: &Value) -> Value {
     }
 }
 
-pub(super) fn undefined() -> Error {
-    Error::from(ErrorKind::UndefinedError)
-}
-
 fn join([value, separator, attribute]: [Option<Value>; 3]) -> Result<Value, Error> {
     let value = needed(value)?;
     let text = |value: Option<Value>| value.as_ref().map(python_str).transpose();
     let (separator, attribute) = (text(separator)?.unwrap_or_default(), text(attribute)?);
-    if value.is_undefined() {
-        return Err(undefined());
-    }
     let (mut parts, mut bytes) = (Vec::new(), 0);
     for item in listed(&value)? {
         let item = match &attribute {
@@ -201,7 +199,8 @@ fn join([value, separator, attribute]: [Option<Value>; 3]) -> Result<Value, Erro
             }
         };
         if item.is_undefined() {
-            return Err(undefined());
+            let name = attribute.map(Value::from);
+            return Err(guard::missing(&item, name.as_ref()));
         }
         let part = python_str(&item)?;
         bytes += part.len() + separator.len();
@@ -214,6 +213,9 @@ fn join([value, separator, attribute]: [Option<Value>; 3]) -> Result<Value, Erro
 fn default([value, fallback, boolean]: [Option<Value>; 3]) -> Result<Value, Error> {
     let value = needed(value)?;
     let fallback = fallback.unwrap_or_else(|| Value::from(""));
+    if let Some(boolean) = boolean.as_ref().filter(|boolean| boolean.is_undefined()) {
+        return Err(undefined(boolean));
+    }
     let boolean = flag(boolean, false);
     Ok(if value.is_undefined() || (boolean && !value.is_true()) {
         fallback

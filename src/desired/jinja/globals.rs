@@ -3,30 +3,49 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use minijinja::value::{Object, Rest, from_args};
-use minijinja::{Environment, Error, ErrorKind, State, Value};
+use minijinja::value::{Object, Rest, ValueOrKwargs, from_args};
+use minijinja::{Environment, Error, ErrorKind, State, Value, functions};
 
+use super::guard::refuse_undefined;
+use super::repr::python_str;
 use super::sequences::Range;
 
 /// Puts them into an environment.
 pub(super) fn add(environment: &mut Environment<'static>) {
-    environment.add_function(
-        "range",
-        |first: i64, second: Option<i64>, step: Option<i64>| {
-            Range::new(first, second, step).map(Value::from_object)
-        },
-    );
+    environment.add_function("range", |state: &State<'_, '_>, arguments: Rest<Value>| {
+        // An undefined limit would be none.
+        refuse_undefined(state, &arguments)?;
+        let (first, second, step): (i64, Option<i64>, Option<i64>) = from_args(&arguments)?;
+        Range::new(first, second, step).map(Value::from_object)
+    });
+    for (name, function) in [
+        ("dict", Value::from_function(functions::dict)),
+        ("namespace", Value::from_function(functions::namespace)),
+    ] {
+        environment.add_function(
+            name,
+            move |state: &mut State<'_, '_>, arguments: Rest<ValueOrKwargs>| {
+                let arguments: Vec<Value> = arguments.0.into_iter().map(Value::from).collect();
+                let first = arguments.first().filter(|first| !first.is_kwargs());
+                refuse_undefined(state, first.map_or(&[], std::slice::from_ref))?;
+                function.call(state, &arguments)
+            },
+        );
+    }
     environment.add_function("cycler", |items: Rest<Value>| {
         Value::from_object(Cycler {
             items: items.0,
             at: AtomicUsize::new(0),
         })
     });
-    environment.add_function("joiner", |separator: Option<String>| {
-        Value::from_object(Joiner {
+    environment.add_function("joiner", |state: &State<'_, '_>, arguments: Rest<Value>| {
+        refuse_undefined(state, &arguments)?;
+        let (separator,): (Option<Value>,) = from_args(&arguments)?;
+        let separator = separator.as_ref().map(python_str).transpose()?;
+        Ok::<_, Error>(Value::from_object(Joiner {
             separator: separator.unwrap_or_else(|| ", ".to_owned()),
             used: AtomicBool::new(false),
-        })
+        }))
     });
 }
 

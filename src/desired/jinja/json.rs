@@ -23,6 +23,7 @@ fn write(
     refuse_depth(depth)?;
     bounded(out.len(), "tojson")?;
     match value.kind() {
+        ValueKind::Undefined => return Err(super::guard::undefined(value)),
         ValueKind::None => out.push_str("null"),
         ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
         ValueKind::Number if value.is_integer() => out.push_str(&value.to_string()),
@@ -63,7 +64,6 @@ fn write(
                 write(out, &value.get_item(key)?, indent, depth + 1)
             })?;
         }
-        ValueKind::Undefined => return Err(Error::from(ErrorKind::UndefinedError)),
         other => {
             return Err(Error::new(
                 ErrorKind::InvalidOperation,

@@ -19,6 +19,12 @@ pub(super) fn call(
     method: &str,
     args: &[Value],
 ) -> Result<Value, Error> {
+    // `dict.get(key, otherwise)` hands on what it is given.
+    let checked = match (value.kind(), method) {
+        (ValueKind::Map, "get") => &args[..args.len().min(1)],
+        _ => args,
+    };
+    super::guard::refuse_undefined(state, checked)?;
     let ours = match value.kind() {
         ValueKind::String => string(value.as_str().unwrap_or_default(), method, args)?,
         ValueKind::Seq => sequence(value, method, args)?,
@@ -41,6 +47,16 @@ fn failed(what: &str) -> Error {
 fn dict(value: &Value, method: &str, args: &[Value]) -> Result<Option<Value>, Error> {
     let (name, part): (_, fn(Value, Value) -> Value) = match method {
         "copy" => return Ok(Some(value.clone())),
+        "get" => {
+            let [key, otherwise] = bind(args, ["key", "default"])?;
+            let found = value.get_item(&arguments::needed(key)?)?;
+            let otherwise = || otherwise.unwrap_or(Value::from(()));
+            return Ok(Some(if found.is_undefined() {
+                otherwise()
+            } else {
+                found
+            }));
+        }
         "items" => ("dict_items", |key, item| tuple(vec![key, item])),
         "keys" => ("dict_keys", |key, _| key),
         "values" => ("dict_values", |_, item| item),

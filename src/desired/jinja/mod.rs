@@ -3,16 +3,20 @@
 //! Pure: values in, text out. An undefined name is an error here, where Python would render nothing.
 
 mod arguments;
+mod escapes;
 mod explain;
 mod filters;
 mod globals;
+mod guard;
 mod json;
 mod markup;
 mod methods;
 mod numbers;
+mod packers;
 mod repr;
 pub mod secret;
 mod sequences;
+mod source;
 mod stack;
 mod strings;
 mod wrap;
@@ -85,6 +89,7 @@ impl Engine {
             Ok(())
         });
         environment.set_unknown_method_callback(methods::call);
+        guard::add(&mut environment);
         filters::add(&mut environment);
         sequences::add(&mut environment);
         globals::add(&mut environment);
@@ -97,15 +102,20 @@ impl Engine {
         template: &TemplateSource<'_>,
         context: &Value,
     ) -> Result<String, RenderError> {
-        let text = if template.text.contains('\r') {
-            std::borrow::Cow::Owned(template.text.replace("\r\n", "\n").replace('\r', "\n"))
-        } else {
-            std::borrow::Cow::Borrowed(template.text)
-        };
-        stack::with_room(&text, || {
+        let source = source::Source::new(template.text);
+        stack::with_room(&source.text, || {
+            // What the engine would read otherwise than Python is no text for it.
+            if let Some((message, place)) = &source.bad {
+                return Err(RenderError {
+                    message: (*message).to_owned(),
+                    line: None,
+                    span: Some(source.original(place)),
+                    hint: None,
+                });
+            }
             self.environment
-                .render_named_str(template.path, &text, context)
-                .map_err(|error| explain::explain(&error, &text, template.text, context))
+                .render_named_str(template.path, &source.text, context)
+                .map_err(|error| explain::explain(&error, &source, context))
         })
     }
 }

@@ -4,7 +4,7 @@ use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Value};
 
 use super::arguments::{flag, needed, text};
-use super::filters::undefined;
+use super::guard::undefined;
 use super::repr::float;
 
 /// `True` and `False` count as numbers in Python.
@@ -72,7 +72,7 @@ pub(super) fn number(value: &Value) -> Option<f64> {
 pub(super) fn int([value, fallback, base]: [Option<Value>; 3]) -> Result<Value, Error> {
     let value = needed(value)?;
     if value.is_undefined() {
-        return Err(undefined());
+        return Err(undefined(&value));
     }
     let fallback = fallback.unwrap_or_else(|| Value::from(0));
     let base = base.map_or(Ok(10), u32::try_from)?;

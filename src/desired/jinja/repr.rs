@@ -24,6 +24,8 @@ pub(super) fn refuse_depth(depth: usize) -> Result<(), Error> {
 pub(super) fn python_str(value: &Value) -> Result<String, Error> {
     match value.as_str() {
         Some(text) => Ok(text.to_owned()),
+        // What an inline `if` without `else` gives.
+        None if value.is_undefined() => Ok(String::new()),
         None => python_repr(value),
     }
 }
@@ -39,6 +41,7 @@ fn write(out: &mut String, value: &Value, depth: usize) -> Result<(), Error> {
     refuse_depth(depth)?;
     bounded(out.len(), "printing a value")?;
     match value.kind() {
+        ValueKind::Undefined => return Err(super::guard::undefined(value)),
         ValueKind::None => out.push_str("None"),
         ValueKind::Bool => out.push_str(if value.is_true() { "True" } else { "False" }),
         ValueKind::Number if value.is_integer() => out.push_str(&value.to_string()),

@@ -46,6 +46,9 @@ pub(super) fn add(environment: &mut Environment<'static>) {
             let mut kept = Vec::new();
             for item in listed(&needed(value)?)? {
                 let key = folded(attribute_of(&item, attribute.as_ref()), case_sensitive);
+                if key.is_undefined() {
+                    return Err(super::guard::missing(&key, attribute.as_ref()));
+                }
                 if matches!(key.kind(), ValueKind::Seq | ValueKind::Map) && !key.is_tuple() {
                     return Err(refused("a list or dict cannot be looked for by its value"));
                 }
@@ -62,7 +65,7 @@ pub(super) fn add(environment: &mut Environment<'static>) {
         ["value", "attribute", "default", "case_sensitive"],
         groupby,
     );
-    environment.add_filter("map", map);
+    super::guard::filter(environment, "map", map);
     add_filter(environment, "list", ["value"], |[value]| {
         Ok(listed(&needed(value)?)?.into())
     });
@@ -70,8 +73,9 @@ pub(super) fn add(environment: &mut Environment<'static>) {
 
 /// The items of a value, written out: two lists that were added up are a list that is never written out, so it may be long without end.
 pub(super) fn listed(value: &Value) -> Result<Vec<Value>, Error> {
+    // What an inline `if` gives; of an undefined name nobody asks this.
     if value.is_undefined() {
-        return Err(Error::from(ErrorKind::UndefinedError));
+        return Ok(Vec::new());
     }
     if value.is_none() {
         return Err(refused("None is no list"));
@@ -88,7 +92,7 @@ fn refused(what: &'static str) -> Error {
 }
 
 /// `a.b.0` of an item, or the item itself; undefined where it has none.
-fn attribute_of(item: &Value, attribute: Option<&Value>) -> Value {
+pub(super) fn attribute_of(item: &Value, attribute: Option<&Value>) -> Value {
     let Some(attribute) = attribute.filter(|attribute| !attribute.is_none()) else {
         return item.clone();
     };
@@ -115,7 +119,7 @@ fn sort_key(item: &Value, attribute: Option<&Value>, case_sensitive: bool) -> Re
     let key = |attribute: Option<&Value>| {
         let key = attribute_of(item, attribute);
         if key.is_undefined() {
-            return Err(Error::from(ErrorKind::UndefinedError));
+            return Err(super::guard::missing(&key, attribute));
         }
         Ok(folded(key, case_sensitive))
     };
@@ -181,7 +185,7 @@ fn groupby(
         if key.is_undefined() {
             key = default
                 .clone()
-                .ok_or_else(|| Error::from(ErrorKind::UndefinedError))?;
+                .ok_or_else(|| super::guard::missing(&key, attribute.as_ref()))?;
         }
         keyed.push((
             folded(key.clone(), case_sensitive),

@@ -14,7 +14,7 @@ fn with(text: impl AsRef<[u8]>) -> Ran {
 #[test]
 fn a_syntax_error_is_shown_at_its_place() {
     with("{% if x %}\n")
-        .refuses(&["template syntax"])
+        .refuses(&["`{% if %}` is never closed", "{% endif %}"])
         .points_at(FILE);
     with("a\n{{ builder. }}\n")
         .refuses(&["template syntax"])
