@@ -31,7 +31,7 @@ pub struct Document {
 }
 
 const STRICT: ParseOptions = ParseOptions {
-    allow_comments: true,
+    allow_comments: false,
     allow_loose_object_property_names: false,
     allow_trailing_commas: false,
     allow_missing_commas: false,
@@ -61,13 +61,8 @@ impl Document {
         let wrong = |message: String, span: Range<usize>| {
             Diagnostic::new(message).at(path, Arc::clone(&shown), span)
         };
-        let blanked = blank_hash_comments(text).map_err(|at| {
-            wrong(
-                "a comment of more than one line is not known here".to_owned(),
-                at..at + 2,
-            )
-            .hint("start each line of the comment with // or #")
-        })?;
+        let blanked = without_comments(text)
+            .map_err(|Unreadable(message, place, hint)| wrong(message, place).hint(hint))?;
         let options = CollectOptions::default();
         let parsed = parse_to_ast(&blanked, &options, &STRICT).map_err(|error| {
             let range = error.range();
@@ -198,49 +193,91 @@ fn without_secrets(text: &str) -> String {
     shown
 }
 
-/// `#` comments as spaces of the same length, so that every offset stays. What begins with `/*` is refused, with its place.
-fn blank_hash_comments(text: &str) -> Result<String, usize> {
+/// Where the Python library ends a line, and a comment with it (`str.splitlines`).
+const LINE_ENDS: [char; 10] = [
+    '\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}',
+];
+
+/// What is no JSON whatever stands around it: the message, its place, what to do.
+struct Unreadable(String, Range<usize>, &'static str);
+
+/// The text without comments: strict JSON, if it is any. Comments and line ends are spaces of the same length, so that every offset stays.
+///
+/// This alone decides what is a string and what is a comment: a string ends on its line, so nothing that comes later can see it otherwise.
+fn without_comments(text: &str) -> Result<String, Unreadable> {
     let mut out = String::with_capacity(text.len());
-    let (mut in_string, mut escaped, mut comment, mut slash) = (false, false, Comment::None, false);
-    for (at, c) in text.char_indices() {
-        let mut shown = c;
-        match (&comment, in_string) {
-            (Comment::Hash, _) if c != '\n' => {
-                (0..c.len_utf8()).for_each(|_| out.push(' '));
-                continue;
+    let mut chars = text.char_indices().peekable();
+    let mut in_comment = false;
+    while let Some((at, c)) = chars.next() {
+        let is_end = LINE_ENDS.contains(&c);
+        in_comment &= !is_end;
+        match c {
+            '\n' => out.push('\n'),
+            _ if in_comment || is_end => out.extend(std::iter::repeat_n(' ', c.len_utf8())),
+            '#' => {
+                in_comment = true;
+                out.push(' ');
             }
-            (Comment::Hash | Comment::Slashes, _) => {
-                if c == '\n' {
-                    comment = Comment::None;
-                }
+            '/' if chars.peek().is_some_and(|(_, next)| *next == '/') => {
+                in_comment = true;
+                out.push(' ');
             }
-            (Comment::None, true) => match c {
-                _ if escaped => escaped = false,
-                '\\' => escaped = true,
-                '"' | '\n' => in_string = false,
-                _ => {}
-            },
-            (Comment::None, false) => match c {
-                '"' => in_string = true,
-                '#' => {
-                    comment = Comment::Hash;
-                    shown = ' ';
-                }
-                '/' if slash => comment = Comment::Slashes,
-                '*' if slash => return Err(at - 1),
-                _ => {}
-            },
+            '/' if chars.peek().is_some_and(|(_, next)| *next == '*') => {
+                return Err(Unreadable(
+                    "a comment of more than one line is not known here".to_owned(),
+                    at..at + 2,
+                    "start each line of the comment with // or #",
+                ));
+            }
+            '"' => {
+                let end = end_of_string(text, at)?;
+                out.push_str(&text[at..end]);
+                while chars.next_if(|(at, _)| *at < end).is_some() {}
+            }
+            c if !c.is_ascii() => {
+                return Err(Unreadable(
+                    format!(
+                        "the character U+{:04X} stands outside of a string",
+                        u32::from(c)
+                    ),
+                    at..at + c.len_utf8(),
+                    "put it into double quotes, or remove it: it may look like a space, or like nothing",
+                ));
+            }
+            c => out.push(c),
         }
-        slash = c == '/' && !in_string && !slash;
-        out.push(shown);
     }
     Ok(out)
 }
 
-enum Comment {
-    None,
-    Hash,
-    Slashes,
+/// Where the string ends that begins at `start`; the end of the text where it never does.
+fn end_of_string(text: &str, start: usize) -> Result<usize, Unreadable> {
+    let mut escaped = false;
+    for (at, c) in text[start + 1..].char_indices() {
+        let at = start + 1 + at;
+        match c {
+            '\n' | '\r' => {
+                return Err(Unreadable(
+                    "a string ends on the line on which it begins".to_owned(),
+                    start..at,
+                    "write \\n for a line feed; or is the closing quote missing?",
+                ));
+            }
+            c if c < ' ' || LINE_ENDS.contains(&c) => {
+                return Err(Unreadable(
+                    format!(
+                        "a string holds the control character U+{:04X}",
+                        u32::from(c)
+                    ),
+                    at..at + c.len_utf8(),
+                    "write it as an escape: \\t for a tab, \\u and four digits for any other",
+                ));
+            }
+            '"' if !escaped => return Ok(at + 1),
+            c => escaped = !escaped && c == '\\',
+        }
+    }
+    Ok(text.len())
 }
 
 /// What is wrong in the tree: the message, its place, and for a key that is there twice its first place.
@@ -359,6 +396,25 @@ mod tests {
         assert_eq!(
             Value::Object(document.values).to_string(),
             r#"{"a":"x # y // z","b":[1,2.50]}"#
+        );
+    }
+
+    #[test]
+    fn a_string_with_a_raw_line_end_or_control_character_is_refused_at_its_place() {
+        let long = wrong("{\"motd\": \"welcome\n# not a comment\nbye\"}");
+        assert_eq!(
+            long,
+            "s01/step_param.json:1:10: a string ends on the line on which it begins"
+        );
+        for odd in ['\t', '\u{1}', '\u{1f}', '\u{b}', '\u{85}', '\u{2028}'] {
+            let text = format!("{{\"a\": \"x{odd}y\"}}");
+            assert!(wrong(&text).contains("U+"), "{odd:?}: {}", wrong(&text));
+        }
+        let text = "{\"a\": \"\\\\\", # \"b\u{b}\"c\": \"\u{7f}\\\"#\" // d\r}";
+        let document = Document::parse("p", text.as_bytes()).unwrap();
+        assert_eq!(
+            (&document.values["a"], &document.values["c"]),
+            (&"\\".into(), &"\u{7f}\"#".into())
         );
     }
 
