@@ -135,6 +135,9 @@ pub(crate) struct CheckArgs {
     /// The files as they lie there, with those that git does not know yet and without those that it ignores.
     #[arg(long, conflicts_with = "rev")]
     pub(crate) worktree: bool,
+    /// Run `packer validate` on every step as well.
+    #[arg(long)]
+    pub(crate) packer: bool,
     /// How the result is printed.
     #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]
     pub(crate) output: Output,

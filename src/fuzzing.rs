@@ -14,7 +14,7 @@ use crate::config::meant::check;
 use crate::config::yaml::parse;
 use crate::desired::components::Components;
 use crate::desired::digest::Digest;
-use crate::desired::hcl::{LocalExec, StepFiles, inspect, refuse_shown, sensitive};
+use crate::desired::hcl::{LocalExec, StepFiles, Wanted, inspect, refuse_shown, sensitive};
 use crate::ids::AmiId;
 use crate::source::{EntryKind, Files, ObjectId, SourceFile};
 use crate::workflow::step::Folder;
@@ -156,7 +156,7 @@ pub fn hcl(bytes: &[u8]) {
         return;
     };
     let rendered = BTreeMap::from([("x.pkr.hcl".to_owned(), text.to_owned())]);
-    let _ = (inspect(&rendered), sensitive(&rendered));
+    let _ = (inspect(&rendered, &Wanted::default()), sensitive(&rendered));
     let _ = refuse_shown(&rendered, &|text| text.contains("secret"));
     let denied = LocalExec::Denied {
         plugins: Vec::new(),

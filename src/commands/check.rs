@@ -2,32 +2,30 @@
 //! the stand-in and on every image whose id it names; a branch on anything else that is known only later (a name, a part of an id) is
 //! checked by the plan, when it is known.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod steps;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use reconciler::aws::profiles::Profiles;
 use reconciler::aws::regions::{Judged, judge};
+use reconciler::build::packer::validate::{self, Validator};
 use reconciler::config::Config;
-use reconciler::desired::hcl;
-use reconciler::desired::inputs::{StepContent, is_template};
 use reconciler::desired::jinja::Engine;
-use reconciler::desired::step::SourceImage;
 use reconciler::diagnostic::Diagnostic;
-use reconciler::ids::{AmiId, AmiName, Region};
 use reconciler::plan::Plan;
 use reconciler::plan::decision::Decision;
-use reconciler::plan::planner::Outline;
 use reconciler::plan::selection::Selection;
 use reconciler::reconcile::cache::Kept;
-use reconciler::reconcile::checkout::{Checkout, Desired};
+use reconciler::reconcile::checkout::Checkout;
+use reconciler::reconcile::error::PassError;
 use reconciler::secrets::OpenSecrets;
 use reconciler::source::discover::WORKFLOW_PARAM;
 use reconciler::source::repository::LocalRepository;
 use reconciler::source::snapshot::Snapshot;
 use reconciler::source::trusted::Purpose;
-use reconciler::workflow::RootBase;
 use serde_json::{Value, json};
 
 use super::open::{Opened, Uncommitted, config, shared_ids, snapshots_of, workflows_of};
@@ -78,7 +76,7 @@ pub(crate) fn print_broken(plan: &Plan, selection: Option<&Selection>) {
     }
 }
 
-pub(crate) fn run(named: Option<&Path>, args: &CheckArgs) -> Result<ExitCode, CommandError> {
+pub(crate) async fn run(named: Option<&Path>, args: &CheckArgs) -> Result<ExitCode, CommandError> {
     let config = config(named)?;
     let engine = Engine::new();
     // No value is read: whether a secret is there is the build host's matter.
@@ -101,19 +99,17 @@ pub(crate) fn run(named: Option<&Path>, args: &CheckArgs) -> Result<ExitCode, Co
                 found.extend(wrong);
                 warnings.extend(strange);
             }
-            let region = region.cloned().unwrap_or_else(|| "us-east-1".to_owned());
             steps += checkout.outlines.len() + checkout.broken.len();
             names.push(name_of(opened, &checkout));
             warnings.extend(checkout.warnings.iter().cloned());
             let broken = checkout.broken.values().flatten().cloned();
             found.extend(broken.map(|why| config.secrets.marks.blotted(why)));
-            found.extend(check_steps(
-                &checkout,
-                &engine,
-                &Region::new(region),
-                &config.ami_name,
-                Arc::clone(&secrets),
-            ));
+            let steps = steps::check(&checkout, &engine, &config, &secrets);
+            found.extend(steps.errors);
+            warnings.extend(steps.warnings);
+            if args.packer {
+                found.extend(validated(&config, &steps.sound).await?);
+            }
         }
     }
     found.extend(told.into_values().cloned());
@@ -221,98 +217,31 @@ fn uncommitted(args: &CheckArgs) -> Result<Option<Uncommitted>, CommandError> {
     Ok(meant.map(|(what, only)| Uncommitted { what, only }))
 }
 
-fn check_steps(
-    checkout: &Checkout,
-    engine: &Engine,
-    region: &Region,
-    name_template: &str,
-    secrets: Arc<OpenSecrets>,
-) -> Vec<Diagnostic> {
-    let base = match &checkout.params.root_base {
-        RootBase::Image { id, name } => SourceImage {
-            id: id.clone(),
-            name: AmiName::new(name.clone()),
-        },
-        RootBase::Pattern { pattern, .. } => SourceImage {
-            id: AmiId::new("ami-00000000000000000"),
-            name: AmiName::new(pattern.replace(['*', '?'], "0")),
-        },
-    };
-    let desired =
-        Desired::new(checkout, engine, region, name_template, &base).with_secrets(secrets);
-    checkout
-        .outlines
-        .iter()
-        .filter_map(|step| check_step(&desired, step, &base).err())
-        .collect()
-}
-
-fn check_step(
-    desired: &Desired<'_>,
-    step: &Outline,
-    source: &SourceImage,
-) -> Result<(), Diagnostic> {
-    let state = desired.state(&step.id, source)?;
-    if step.manual {
-        return Ok(());
-    }
-    let content = desired.loaded(&step.id)?.content();
-    let name = desired
-        .desire()
-        .name_parts(content)
-        .with_fingerprint(&state.fingerprint, 0)
-        .map_err(|wrong| wrong.in_file(step.folder.clone()))?;
-    check_rendered(desired, step, source, name.as_str())?;
-    // A template that names an image may branch on it: it has to be sound on that image as well.
-    for id in named_images(content) {
-        let named = SourceImage {
-            id: AmiId::new(&id),
-            name: source.name.clone(),
-        };
-        check_rendered(desired, step, &named, name.as_str()).map_err(|mut wrong| {
-            wrong.message = format!("{} (where the step starts from {id})", wrong.message);
-            wrong
-        })?;
-    }
-    Ok(())
-}
-
-fn check_rendered(
-    desired: &Desired<'_>,
-    step: &Outline,
-    source: &SourceImage,
-    name: &str,
-) -> Result<(), Diagnostic> {
-    let content = desired.loaded(&step.id)?.content();
-    let rendered = desired.desire().render(content, source, name)?;
-    hcl::inspect(&rendered).map(|_| ()).map_err(|wrong| {
-        let mut wrong = desired
-            .desire()
-            .blotted(content, hcl::blotted(&rendered, wrong));
-        match &mut wrong.place {
-            Some(place) => place.path = format!("{}/{} (rendered)", step.folder, place.path),
-            None => wrong = wrong.in_file(step.folder.clone()),
-        }
-        wrong
-    })
-}
-
-/// The ids of images that stand in a step's templates.
-fn named_images(content: StepContent<'_>) -> BTreeSet<String> {
-    const MOST: usize = 16;
-    let templates = content.files.iter().filter(|(path, _)| is_template(path));
-    let mut found = BTreeSet::new();
-    for (_, file) in templates {
-        let text = String::from_utf8_lossy(&file.content);
-        for (at, prefix) in text.match_indices("ami-") {
-            let digits = &text[at + prefix.len()..];
-            let length = digits.bytes().take_while(u8::is_ascii_hexdigit).count();
-            if [8, 17].contains(&length) && found.len() < MOST {
-                found.insert(format!("{prefix}{}", &digits[..length]));
-            }
+/// What this host's Packer has to say against the steps, some at once.
+async fn validated(
+    config: &Config,
+    steps: &[validate::Step],
+) -> Result<Vec<Diagnostic>, CommandError> {
+    const AT_ONCE: usize = 4;
+    let packer = Validator::find(&config.packer)
+        .await
+        .map_err(PassError::from)?;
+    let mut found = Vec::new();
+    for some in steps.chunks(AT_ONCE) {
+        let running: Vec<_> = some
+            .iter()
+            .map(|step| {
+                let (packer, step) = (packer.clone(), step.clone());
+                tokio::spawn(async move { packer.validate(&step).await })
+            })
+            .collect();
+        for one in running {
+            let said = one.await.map_err(std::io::Error::other)?;
+            let said = said.map_err(PassError::from)?.into_iter();
+            found.extend(said.map(|why| config.secrets.marks.blotted(why)));
         }
     }
-    found
+    Ok(found)
 }
 
 fn diagnostic_json(diagnostic: &Diagnostic) -> Value {

@@ -73,7 +73,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         telemetry::start_for_a_command(loudness)?;
     }
     match cli.command {
-        Command::Check(args) => check::run(config, &args),
+        Command::Check(args) => check::run(config, &args).await,
         Command::Plan(args) => plan::run(config, &args).await,
         Command::Diff(args) => diff::run(config, &args).await,
         Command::Render(args) => render::run(config, &args).await,

@@ -96,7 +96,12 @@ pub async fn start(
         return of_a_lost_build_in_part(config, ports, desired, step, intent, &image, fence).await;
     }
     let mut attempt = write_intent(ports, desired, step, intent, fence).await?;
-    if let Err(why) = hcl::inspect(&rendered) {
+    let image = hcl::Wanted {
+        ami_name: Some(ami_name.as_str()),
+        source_ami: Some(source.id.as_str()),
+        region: Some(ports.region.as_str()),
+    };
+    if let Err(why) = hcl::inspect(&rendered, &image) {
         let fault = Fault::new(FailureClass::Step, why.one_line());
         fail(config, ports, &mut attempt, fence, &fault, None).await?;
         return Ok(Started::Failed(Box::new(attempt)));

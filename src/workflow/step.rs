@@ -115,9 +115,14 @@ fn fields(
     folder: &str,
     templates: Templates,
 ) -> Result<Step, Diagnostic> {
+    if id.contains(' ') {
+        return Err(document
+            .wrong("step_id", format!("`step_id` {id:?} has a space"))
+            .hint("it stands on command lines, in file names and in lists of names: write `-` or `_` for the space; a step of the new id is built anew"));
+    }
     if !id
         .chars()
-        .all(|c| c.is_ascii_alphanumeric() || "_-.@ ".contains(c))
+        .all(|c| c.is_ascii_alphanumeric() || "_-.@".contains(c))
         || id.starts_with('.')
     {
         return Err(document

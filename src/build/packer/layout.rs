@@ -11,9 +11,9 @@ use crate::build::packer::HeartbeatSettings;
 use crate::build::packer::adapt::{Host, adapt};
 use crate::build::packer::version::PackerVersion;
 use crate::build::supervisor::files::{self, Heartbeat, Job, JobCommand, write_atomically};
-use crate::build::{BuildError, BuildJob, PackerStage};
+use crate::build::{BuildError, BuildJob, LaidFile, PackerStage};
 use crate::desired::digest::Digest;
-use crate::desired::hcl;
+use crate::desired::hcl::{self, Wanted};
 use crate::diagnostic::Diagnostic;
 use crate::secrets::fill::fill;
 
@@ -38,7 +38,12 @@ pub(super) struct Layout {
 impl Layout {
     /// Lays out everything that the supervisor needs; the job comes last.
     pub(super) fn lay_out(&self, job: &BuildJob) -> Result<(), BuildError> {
-        let inspection = hcl::inspect(&job.rendered).map_err(BuildError::Step)?;
+        let wanted = Wanted {
+            ami_name: Some(job.ami_name.as_str()),
+            source_ami: Some(job.source_ami.as_str()),
+            region: Some(job.region.as_str()),
+        };
+        let inspection = hcl::inspect(&job.rendered, &wanted).map_err(BuildError::Step)?;
         if let Some(asked) = &inspection.required_version
             && self.version.satisfies(asked) == Some(false)
         {
@@ -79,6 +84,8 @@ impl Layout {
             let text = fill(name, &text, &job.secrets.asked).map_err(BuildError::Step)?;
             create(&step.join(inside(name)?), false, text.as_bytes())?;
         }
+        let warnings = inspection.warnings.iter();
+        notes.extend(warnings.map(|warning| format!("warning: {}", warning.one_line())));
         notes.extend(unnamed(job));
         let notes = notes.into_iter().fold(String::new(), |all, note| {
             all + "reconciler: " + &note + "\n"
@@ -133,7 +140,7 @@ fn unnamed(job: &BuildJob) -> Option<String> {
 }
 
 /// A path of the repository, which must not lead out of the folder.
-fn inside(path: &str) -> Result<&Path, BuildError> {
+pub(super) fn inside(path: &str) -> Result<&Path, BuildError> {
     let checked = Path::new(path);
     if checked
         .components()
@@ -147,21 +154,7 @@ fn inside(path: &str) -> Result<&Path, BuildError> {
 }
 
 fn commands(job: &BuildJob, init: bool) -> Vec<JobCommand> {
-    let folder = format!("{}/", job.step_folder);
-    let written = job
-        .files
-        .keys()
-        .filter_map(|path| path.strip_prefix(&folder));
-    // In the order of their names, as Packer takes `*.auto.pkrvars.hcl`: a later one wins.
-    let values: BTreeSet<_> = written
-        .filter(|name| !name.contains('/'))
-        .chain(job.rendered.keys().map(String::as_str))
-        .filter(|name| name.ends_with(".pkrvars.hcl") && !name.ends_with(".auto.pkrvars.hcl"))
-        .collect();
-    let values: Vec<String> = values
-        .into_iter()
-        .map(|name| format!("-var-file={name}"))
-        .collect();
+    let values = variable_files(&job.step_folder, &job.files, &job.rendered);
     let with = |first: &[&str], values: &[String]| {
         let mut arguments: Vec<String> = first.iter().map(|&word| word.to_owned()).collect();
         arguments.extend(values.iter().cloned());
@@ -184,6 +177,24 @@ fn commands(job: &BuildJob, init: bool) -> Vec<JobCommand> {
         arguments: with(&["build", "-machine-readable", "-color=false"], &values),
     });
     commands
+}
+
+/// What Packer is handed with the values of a step's variables.
+pub(super) fn variable_files(
+    step_folder: &str,
+    files: &BTreeMap<String, LaidFile>,
+    rendered: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let folder = format!("{step_folder}/");
+    let written = files.keys().filter_map(|path| path.strip_prefix(&folder));
+    // In the order of their names, as Packer takes `*.auto.pkrvars.hcl`: a later one wins.
+    let values: BTreeSet<_> = written
+        .filter(|name| !name.contains('/'))
+        .chain(rendered.keys().map(String::as_str))
+        .filter(|name| name.ends_with(".pkrvars.hcl") && !name.ends_with(".auto.pkrvars.hcl"))
+        .collect();
+    let values = values.into_iter();
+    values.map(|name| format!("-var-file={name}")).collect()
 }
 
 /// Where the build keeps its temporary files: below its own folder, or, where that is too long for a socket, below the system's. There its
@@ -218,7 +229,7 @@ fn make_own_folder(path: &Path) -> Result<(), BuildError> {
     }
 }
 
-fn make_folder(path: &Path) -> Result<(), BuildError> {
+pub(super) fn make_folder(path: &Path) -> Result<(), BuildError> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -227,7 +238,7 @@ fn make_folder(path: &Path) -> Result<(), BuildError> {
 }
 
 /// Creates a file for this user only; executable if git says so.
-fn create(path: &Path, executable: bool, content: &[u8]) -> Result<(), BuildError> {
+pub(super) fn create(path: &Path, executable: bool, content: &[u8]) -> Result<(), BuildError> {
     if let Some(parent) = path.parent() {
         make_folder(parent)?;
     }

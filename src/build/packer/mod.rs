@@ -12,6 +12,7 @@ pub mod output;
 pub mod redact;
 mod said;
 pub mod silence;
+pub mod validate;
 pub mod version;
 
 use std::collections::BTreeMap;

@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hcl_edit::expr::{Expression, ObjectKey};
 use hcl_edit::structure::{Block, Body};
 use serde::{Deserialize, Serialize};
 
+use super::known::{Flag, Known, Value};
 use crate::desired::hcl::parse;
 
 /// What Packer's amazon builders do after `CreateImage`: share, copy, encrypt, mark and tag.
-const AFTERWARDS: [&str; 19] = [
+const AFTERWARDS: [&str; 18] = [
     "ami_users",
     "ami_groups",
     "ami_org_arns",
@@ -29,7 +29,6 @@ const AFTERWARDS: [&str; 19] = [
     "imds_support",
     "fast_launch",
     "tag",
-    "dynamic",
 ];
 
 /// What has to be done to an image after it exists.
@@ -48,24 +47,31 @@ impl Afterwards {
     #[must_use]
     pub fn of(rendered: &BTreeMap<String, String>, is_secret: impl Fn(&str) -> bool) -> Self {
         let mut found = Self::default();
-        for (name, text) in rendered {
-            let Ok(body) = parse(name, text) else {
-                continue;
-            };
-            if !name.ends_with("pkr.hcl") {
-                continue;
-            }
+        let bodies: Vec<_> = rendered
+            .iter()
+            .filter_map(|(name, text)| Some((name.as_str(), parse(name, text).ok()?)))
+            .collect();
+        let known = Known::of(bodies.iter().map(|(name, body)| (*name, body)));
+        let mut asks = Asks {
+            known: &known,
+            is_secret: &is_secret,
+            found: &mut found,
+        };
+        for (_, body) in bodies.iter().filter(|(name, _)| name.ends_with(".pkr.hcl")) {
             for block in body.get_blocks("source") {
-                found.source(&block.body, &is_secret);
+                asks.source(&block.body);
             }
             for build in body.get_blocks("build") {
                 build
                     .body
                     .get_blocks("source")
-                    .for_each(|block| found.source(&block.body, &is_secret));
-                let last = ["post-processor", "post-processors"];
-                let asked = last.into_iter().filter(|kind| build.body.has_blocks(kind));
-                found.steps.extend(asked.map(str::to_owned));
+                    .for_each(|block| asks.source(&block.body));
+                for block in build.body.blocks() {
+                    let made = made(block);
+                    if made.starts_with("post-processor") && asks.may_be(block) {
+                        asks.found.steps.insert(made.to_owned());
+                    }
+                }
             }
         }
         found
@@ -87,68 +93,86 @@ impl Afterwards {
         let steps = self.steps.iter().map(String::as_str);
         steps.chain(untagged.then_some("tags")).collect()
     }
+}
 
-    fn source(&mut self, body: &Body, is_secret: &impl Fn(&str) -> bool) {
+/// Goes through the sources of a template.
+struct Asks<'a> {
+    known: &'a Known<'a>,
+    is_secret: &'a dyn Fn(&str) -> bool,
+    found: &'a mut Afterwards,
+}
+
+impl Asks<'_> {
+    fn source(&mut self, body: &Body) {
         for name in AFTERWARDS {
             let asked = body
                 .get_attribute(name)
-                .is_some_and(|attribute| is_something(&attribute.value));
-            if asked || body.get_blocks(name).any(is_asked) {
-                self.steps.insert(name.to_owned());
+                .is_some_and(|attribute| is_something(&self.known.value(&attribute.value)));
+            if asked {
+                self.found.steps.insert(name.to_owned());
+            }
+        }
+        for block in body.blocks() {
+            let made = made(block);
+            if AFTERWARDS.contains(&made) && self.may_be(block) {
+                self.found.steps.insert(made.to_owned());
             }
         }
         let Some(tags) = body.get_attribute("tags") else {
             return;
         };
-        match plain(&tags.value) {
-            Some(tags) if !tags.values().any(|value| is_secret(value)) => self.tags.extend(tags),
+        match plain(self.known.value(&tags.value)) {
+            Some(tags) if !tags.values().any(|value| (self.is_secret)(value)) => {
+                self.found.tags.extend(tags);
+            }
             _ => {
-                self.steps.insert("tags".to_owned());
+                self.found.steps.insert("tags".to_owned());
             }
         }
     }
+
+    /// A dynamic block makes none if it goes through nothing.
+    fn may_be(&self, block: &Block) -> bool {
+        block.ident.as_str() != "dynamic"
+            || block
+                .body
+                .get_attribute("for_each")
+                .is_none_or(|each| is_something(&self.known.value(&each.value)))
+    }
 }
 
-/// A dynamic block may be one of tags, and of anything else.
-fn is_asked(block: &Block) -> bool {
-    let labels = ["tag", "snapshot_tag"];
-    block.ident.as_str() != "dynamic"
-        || block
-            .labels
-            .iter()
-            .any(|label| labels.contains(&label.as_str()))
+/// What a block is, or what a dynamic one makes.
+fn made(block: &Block) -> &str {
+    match block.ident.as_str() {
+        "dynamic" => block.labels.first().map_or("", |label| label.as_str()),
+        ident => ident,
+    }
 }
 
-fn is_something(value: &Expression) -> bool {
+/// Whether this asks for anything; what only Packer can tell may.
+fn is_something(value: &Value) -> bool {
     match value {
-        Expression::Null(_) => false,
-        Expression::Bool(flag) => *flag.value(),
-        Expression::Array(array) => !array.is_empty(),
-        Expression::Object(object) => !object.is_empty(),
-        Expression::String(text) => !text.is_empty(),
-        _ => true,
+        Value::List(items) => !items.is_empty(),
+        Value::Map(map) => !map.is_empty(),
+        Value::Text(text) if text.is_empty() => false,
+        value => value.flag() != Flag::Off,
     }
 }
 
 /// Tags without a word that Packer fills in.
-fn plain(tags: &Expression) -> Option<BTreeMap<String, String>> {
-    let Expression::Object(tags) = tags else {
-        return None;
+fn plain(tags: Value) -> Option<BTreeMap<String, String>> {
+    let tags = match tags {
+        Value::Map(tags) => tags,
+        Value::Null => return Some(BTreeMap::new()),
+        _ => return None,
     };
-    let text = |expression: &Expression| match expression {
-        Expression::String(text)
-            if !text.contains("{{") && !text.contains("[reconciler-secret") =>
-        {
-            Some(text.value().clone())
-        }
-        _ => None,
-    };
-    let pairs = tags.iter().map(|(key, value)| {
-        let key = match key {
-            ObjectKey::Ident(ident) => ident.as_str().to_owned(),
-            ObjectKey::Expression(expression) => text(expression)?,
-        };
-        Some((key, text(value.expr())?))
+    let pairs = tags.into_iter().map(|(key, value)| {
+        let is_plain = |text: &str| !text.contains("{{") && !text.contains("[reconciler-secret");
+        let text = value
+            .text()
+            .filter(|text| is_plain(text) && is_plain(&key))?;
+        let text = text.to_owned();
+        Some((key, text))
     });
     pairs.collect()
 }
@@ -159,7 +183,8 @@ mod tests {
 
     fn of(source: &str, build: &str) -> Afterwards {
         let text = format!(
-            "source \"amazon-ebs\" \"x\" {{\n{source}\n}}\nbuild {{\n  sources = [\"source.amazon-ebs.x\"]\n{build}\n}}\n"
+            "variable \"none\" {{\n  default = []\n}}\nvariable \"off\" {{\n  default = false\n}}\nvariable \"unset\" {{\n  default = null\n}}\n\
+            variable \"tags\" {{\n  default = {{ team = \"ops\", \"a b\" = \"1\" }}\n}}\nsource \"amazon-ebs\" \"x\" {{\n{source}\n}}\nbuild {{\n  sources = [\"source.amazon-ebs.x\"]\n{build}\n}}\n"
         );
         let rendered = BTreeMap::from([("x.pkr.hcl".to_owned(), text)]);
         Afterwards::of(&rendered, |text| text == "hush")
@@ -182,7 +207,27 @@ mod tests {
             ("tags = { a = \"{{ .SourceAMI }}\" }", "", &["tags"]),
             ("tags = { a = \"hush\" }", "", &["tags"]),
             ("tag {\n  key = \"a\"\n  value = \"1\"\n}", "", &["tag"]),
-            ("dynamic \"tag\" {\n  for_each = var.x\n}", "", &["dynamic"]),
+            ("dynamic \"tag\" {\n  for_each = var.x\n}", "", &["tag"]),
+            ("dynamic \"tag\" {\n  for_each = var.none\n}", "", &[]),
+            (
+                "dynamic \"fast_launch\" {\n  for_each = [1]\n}",
+                "",
+                &["fast_launch"],
+            ),
+            ("dynamic \"run_tag\" {\n  for_each = [1]\n}", "", &[]),
+            (
+                "ami_users = var.none\nencrypt_boot = var.off\ntags = var.unset",
+                "",
+                &[],
+            ),
+            ("encrypt_boot = !var.off", "", &["encrypt_boot"]),
+            ("encrypt_boot = \"false\"\nkms_key_id = \"\"", "", &[]),
+            (
+                "",
+                "dynamic \"post-processor\" {\n  for_each = var.x\n}",
+                &["post-processor"],
+            ),
+            ("", "post-processors {\n}", &["post-processors"]),
             ("", "post-processor \"manifest\" {}", &["post-processor"]),
             (
                 "",
@@ -201,6 +246,7 @@ mod tests {
     #[test]
     fn plain_tags_can_be_told_from_the_image() {
         let asked = of("tags = { team = \"ops\", \"a b\" = \"1\" }", "");
+        assert_eq!(asked, of("tags = var.tags", ""));
         assert!(asked.steps.is_empty());
         let mut tags = asked.tags.clone();
         assert_eq!(tags.len(), 2);

@@ -4,10 +4,14 @@
 mod afterwards;
 mod agreed;
 mod inspect;
+mod known;
 mod local_exec;
+mod makes;
 mod origins;
+mod review;
 mod sensitive;
 mod shown;
+mod wanted;
 
 use std::collections::BTreeMap;
 
@@ -18,14 +22,22 @@ use crate::diagnostic::Diagnostic;
 pub use afterwards::Afterwards;
 pub use inspect::{Inspection, inspect};
 pub use local_exec::{LocalExec, StepFiles};
+pub use review::{Surroundings, review};
 pub use sensitive::{Sensitive, sensitive};
 pub use shown::refuse_shown;
+pub use wanted::Wanted;
 
 /// A message about rendered files, without the values of `sensitive` variables in the lines that it shows. A file that is no HCL cannot
 /// say where these are, so whatever is given to a name that may be one is blotted out.
 #[must_use]
 pub fn blotted(rendered: &BTreeMap<String, String>, mut diagnostic: Diagnostic) -> Diagnostic {
     let declared = sensitive(rendered);
+    for value in &declared.values {
+        // A shorter one is a part of too many words.
+        if value.len() >= 4 {
+            diagnostic.message = diagnostic.message.replace(value.as_str(), "***");
+        }
+    }
     let Some(text) = diagnostic
         .place
         .as_mut()
@@ -89,7 +101,10 @@ mod tests {
                 "open = 1\ntoken = \"hush\n".to_owned(),
             ),
         ]);
-        let wrong = blotted(&rendered, inspect(&rendered).unwrap_err());
+        let wrong = blotted(
+            &rendered,
+            inspect(&rendered, &Wanted::default()).unwrap_err(),
+        );
         let shown = wrong.render(false);
         assert!(!shown.contains("hush"), "{shown}");
         assert!(shown.contains("token = ***"), "{shown}");
