@@ -68,7 +68,9 @@ pub struct StaticKeys {
 }
 
 impl StaticKeys {
-    fn of_workflow(params: &WorkflowParams) -> Option<Self> {
+    /// Those of a workflow's parameters, if there are any.
+    #[must_use]
+    pub fn of_workflow(params: &WorkflowParams) -> Option<Self> {
         let text = |key: &str| match params.values.get(key) {
             Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
             _ => None,

@@ -215,6 +215,13 @@ pub trait ImageBuilder: Send + Sync {
     /// Waits until it is over.
     async fn wait(&self, build: &RunningBuild) -> Result<BuildOutcome, BuildError>;
 
+    /// The builds of a workflow that are over and stand in this host's folders, whose account nobody of this host has taken yet: another may
+    /// have given them up, and not know what they made last.
+    async fn unaccounted(&self, workflow: &WorkflowId) -> Result<Vec<RunningBuild>, BuildError>;
+
+    /// Notes that what a build of this host left is known to be gone.
+    async fn account_for(&self, build: &BuildId) -> Result<(), BuildError>;
+
     /// Asks it to end (SIGTERM to its group, grace, SIGKILL); `wait` tells when it has.
     async fn cancel(&self, build: &RunningBuild) -> Result<(), BuildError>;
 }

@@ -23,7 +23,7 @@ use reconciler::source::trusted::Purpose;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::open::{all_claims, config, keep_folders_with, sites, workflows_of};
+use super::open::{all_claims, config_to_act, keep_folders_with, sites, workflows_of};
 use super::slow::Slow;
 use super::stop::on_signals;
 use super::teller::Teller;
@@ -59,7 +59,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &ApplyArgs) -> Result<ExitCo
     if args.dry_run {
         return dry_run(named, args).await;
     }
-    let config = Arc::new(config(named)?);
+    let config = Arc::new(config_to_act(named)?);
     let mut sites = sites(&config, &args.which, Purpose::Act)?;
     // What is applied is what git says now, not what was fetched some other day.
     for site in &sites {

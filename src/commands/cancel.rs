@@ -23,7 +23,7 @@ use reconciler::reconcile::request::request;
 use reconciler::source::trusted::Purpose;
 use tokio::time::Instant;
 
-use super::open::{config, no_build_of, unless_unknown, who, workflows_of};
+use super::open::{config, no_build_of, nothing_found, unless_unknown, who, workflows_of};
 use super::slow::Slow;
 use super::teller::ending;
 use super::{CommandError, print};
@@ -77,19 +77,29 @@ pub(crate) async fn run(named: Option<&Path>, args: &CancelArgs) -> Result<ExitC
 
 async fn find(config: &Config, args: &CancelArgs, step: &StepId) -> Result<Found, CommandError> {
     let (mut running, mut known) = (Vec::new(), false);
+    let mut nothing_in = Vec::new();
     let all = workflows_of(config, &args.which, Purpose::Look)?;
     for opened in &all {
         for folder in &opened.folders {
             let (params, _) = read_params(opened.tree.as_ref(), folder)?;
             let _slow = Slow::begins(format!("asking for the builds of {}", params.workflow_id));
+            // A look first: to ask for something does not begin an inventory.
             let asked = async {
-                let ports = connect(config, &params, Use::Act).await?;
+                let ports = connect(config, &params, Use::LookOffline).await?;
                 let attempts = ports.inventory.attempts(&params.workflow_id).await?;
                 Ok::<_, PassError>((ports, attempts))
             };
-            let (ports, attempts) = asked
+            let (seen, attempts) = asked
                 .await
                 .map_err(|error| unless_unknown(error, opened, folder, step))?;
+            if let Some(wrong) = attempts.malformed_of(step) {
+                return Err(wrong.clone().error(&seen.inventory.place()).into());
+            }
+            if !attempts.iter().any(|one| one.step_id == *step) {
+                nothing_in.push(nothing_found(&seen, &params.workflow_id).await?);
+                continue;
+            }
+            let ports = connect(config, &params, Use::Act).await?;
             for attempt in attempts.into_iter().filter(|one| one.step_id == *step) {
                 known = true;
                 if !attempt.is_over() {
@@ -115,7 +125,7 @@ async fn find(config: &Config, args: &CancelArgs, step: &StepId) -> Result<Found
         if known {
             not_running(step).into()
         } else {
-            no_build_of(step, &all).into()
+            no_build_of(step, &all, &nothing_in).into()
         }
     })
 }

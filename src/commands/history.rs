@@ -16,7 +16,7 @@ use reconciler::status::history::{BuildStory, SCHEMA, builds};
 use reconciler::status::history_text::text;
 use serde_json::json;
 
-use super::open::{config, no_build_of, step_ids, unless_unknown, workflows_of};
+use super::open::{config, no_build_of, nothing_found, step_ids, unless_unknown, workflows_of};
 use super::slow::Slow;
 use super::{CommandError, print};
 use crate::cli::{HistoryArgs, Output};
@@ -26,6 +26,9 @@ const ENTRIES_A_BUILD: usize = 16;
 
 /// So far back is looked for builds of a kind: some years.
 const MOST_ENTRIES: usize = 100_000;
+
+/// How many builds may come between two whose ids sort the other way round.
+const CLOCKS_APART: usize = 8;
 
 fn is_meant(build: &BuildStory, args: &HistoryArgs) -> bool {
     args.since.is_none_or(|since| build.started_at >= since)
@@ -42,7 +45,7 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, CommandError> {
     let config = config(named)?;
     let step = args.step.as_ref().map(StepId::new);
-    let mut all = Vec::new();
+    let (mut all, mut nothing_in) = (Vec::new(), Vec::new());
     let mut known = 0;
     let opened = workflows_of(&config, &args.which, Purpose::Look)?;
     for opened in &opened {
@@ -51,16 +54,19 @@ pub(crate) async fn run(
             let entries = if args.failed || args.since.is_some() || args.build.is_some() {
                 MOST_ENTRIES
             } else {
-                args.limit.saturating_mul(ENTRIES_A_BUILD)
+                // Ids follow the clocks of hosts: a few more are read, and ordered as the journal has them.
+                let limit = args.limit.saturating_add(CLOCKS_APART);
+                limit.saturating_mul(ENTRIES_A_BUILD)
             };
             let _slow = Slow::begins(format!("asking for the builds of {}", params.workflow_id));
             let asked = async {
                 let ports = connect(&config, &params, Use::LookOffline).await?;
-                let inventory = ports.inventory;
+                let inventory = &ports.inventory;
                 let events = inventory.events(&params.workflow_id, step.as_ref(), entries);
-                Ok::<_, PassError>(events.await?)
+                let events = events.await?;
+                Ok::<_, PassError>((ports, events))
             };
-            let events = asked.await.map_err(|error| match &step {
+            let (ports, events) = asked.await.map_err(|error| match &step {
                 Some(step) => unless_unknown(error, opened, folder, step),
                 None => error,
             })?;
@@ -69,6 +75,14 @@ pub(crate) async fn run(
             told.retain(|build| is_meant(build, args));
             told.truncate(args.limit);
             known += told.len();
+            let place = ports.inventory.place();
+            if events.is_empty() {
+                nothing_in.push(nothing_found(&ports, &params.workflow_id).await?);
+            }
+            for wrong in &events.malformed {
+                let told = wrong.clone().error(&place).to_string();
+                print::warning(&Diagnostic::new(told));
+            }
             match args.output {
                 Output::Json => all.push(json!({
                     "workflow_id": params.workflow_id,
@@ -85,6 +99,9 @@ pub(crate) async fn run(
                     let workflow = params.workflow_id.to_string();
                     let zone = TimeZone::system();
                     print::text(&text(&workflow, &told, Timestamp::now(), &zone))?;
+                    for nothing in nothing_in.drain(..) {
+                        print::text(&format!("{nothing}\n"))?;
+                    }
                 }
             }
         }
@@ -103,7 +120,7 @@ pub(crate) async fn run(
         && !args.failed
         && args.since.is_none()
     {
-        return Err(no_build_of(step, &opened).into());
+        return Err(no_build_of(step, &opened, &nothing_in).into());
     }
     if args.output == Output::Json {
         print::json(&json!({ "schema": SCHEMA, "workflows": all }))?;

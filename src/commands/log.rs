@@ -225,6 +225,16 @@ fn about_the_workflow(origin: &Origin<'_>, event: &Event<'_>) {
             let step = step.as_str();
             info!(repository, workflow, step, by, "build is ended on request");
         }
+        Event::Unknown { step, build } => {
+            let (step, build) = (step.as_str(), build.as_str());
+            warn!(
+                repository,
+                workflow,
+                step,
+                build,
+                "build is ended: the inventory that took the place of another knows nothing of it"
+            );
+        }
         Event::Standby(lease) | Event::Waiting(lease) => {
             let holder = holder_words(lease.holder.as_deref().unwrap_or_default());
             info!(

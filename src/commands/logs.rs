@@ -11,14 +11,14 @@ use reconciler::build::supervisor::files::{self, Job};
 use reconciler::config::Config;
 use reconciler::diagnostic::Diagnostic;
 use reconciler::ids::{BuildId, StepId};
-use reconciler::inventory::journal::Stage;
+use reconciler::inventory::journal::{Stage, newest_first};
 use reconciler::reconcile::checkout::read_params;
 use reconciler::reconcile::error::PassError;
 use reconciler::reconcile::ports::{Use, connect};
 use reconciler::secrets::Redactor;
 use reconciler::source::trusted::Purpose;
 
-use super::open::{Opened, config, no_build_of, unless_unknown, workflows_of};
+use super::open::{Opened, config, no_build_of, nothing_found, unless_unknown, workflows_of};
 use super::pick::pick;
 use super::slow::Slow;
 use super::{CommandError, print};
@@ -105,10 +105,10 @@ struct Known {
 
 async fn find(config: &Config, args: &LogsArgs) -> Result<PathBuf, CommandError> {
     let opened = workflows_of(config, &args.which, Purpose::Look)?;
-    let known = known(config, args, &opened).await?;
+    let (known, nothing_in) = known(config, args, &opened).await?;
     if known.is_empty() {
         let step = StepId::new(&args.step);
-        return Err(no_build_of(&step, &opened).into());
+        return Err(no_build_of(&step, &opened, &nothing_in).into());
     }
     let place = |build: &BuildId| config.state_dir.join("builds").join(build.as_str());
     let is_here = |known: &&Known| place(&known.build).join(files::LOG).is_file();
@@ -136,13 +136,14 @@ async fn find(config: &Config, args: &LogsArgs) -> Result<PathBuf, CommandError>
     .into())
 }
 
-/// Every build of the step that the journal tells of, newest first.
+/// Every build of the step that the journal tells of, newest first; and which inventories know of none.
 async fn known(
     config: &Config,
     args: &LogsArgs,
     opened: &[Opened],
-) -> Result<Vec<Known>, CommandError> {
+) -> Result<(Vec<Known>, Vec<String>), CommandError> {
     let step = StepId::new(args.step.clone());
+    let mut nothing_in = Vec::new();
     let mut known: Vec<Known> = Vec::new();
     for opened in opened {
         for folder in &opened.folders {
@@ -150,14 +151,19 @@ async fn known(
             let _slow = Slow::begins(format!("asking for the builds of {step}"));
             let asked = async {
                 let ports = connect(config, &params, Use::LookOffline).await?;
-                let inventory = ports.inventory;
+                let inventory = &ports.inventory;
                 let events = inventory.events(&params.workflow_id, Some(&step), 10_000);
-                Ok::<_, PassError>(events.await?)
+                let events = events.await?;
+                Ok::<_, PassError>((ports, events))
             };
-            let events = asked
+            let (ports, events) = asked
                 .await
                 .map_err(|error| unless_unknown(error, opened, folder, &step))?;
-            for event in events {
+            if events.is_empty() {
+                nothing_in.push(nothing_found(&ports, &params.workflow_id).await?);
+            }
+            // As the journal has them: ids follow the clocks of hosts.
+            for event in newest_first(&events).into_iter().flatten().cloned() {
                 let no_log = match &event.stage {
                     Stage::Failed(failure) if failure.log.is_none() => Some(failure.cause.clone()),
                     _ => None,
@@ -172,7 +178,5 @@ async fn known(
             }
         }
     }
-    // Those of one workflow come newest first; of several, their ids tell the order.
-    known.sort_by(|a, b| b.build.cmp(&a.build));
-    Ok(known)
+    Ok((known, nothing_in))
 }

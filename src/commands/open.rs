@@ -8,11 +8,14 @@ use reconciler::config::load::{Surroundings, load};
 use reconciler::config::{Config, RepositoryConfig};
 use reconciler::diagnostic::Diagnostic;
 use reconciler::ids::{Revision, StepId, WorkflowId};
+use reconciler::plan::{RecordsFrom, Standing};
 use reconciler::reconcile::cache::Kept;
 use reconciler::reconcile::checkout::Checkout;
 use reconciler::reconcile::driver::Site;
 use reconciler::reconcile::error::PassError;
 use reconciler::reconcile::host::host_name;
+use reconciler::reconcile::ports::Ports;
+use reconciler::reconcile::state_folder;
 use reconciler::source::discover::{WorkflowFolder, workflows};
 use reconciler::source::remembered::Remembered;
 use reconciler::source::snapshot::Snapshot;
@@ -34,6 +37,23 @@ pub(crate) fn who() -> String {
         .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
         .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
     format!("{user}@{}", host_name())
+}
+
+/// What a command says of an inventory in which it found nothing of a workflow: another one may have been meant.
+pub(crate) async fn nothing_found(
+    ports: &Ports,
+    workflow: &WorkflowId,
+) -> Result<String, CommandError> {
+    let standing = if ports.inventory.heads(workflow).await?.missing {
+        Standing::NoInventory
+    } else {
+        Standing::Nothing
+    };
+    let place = ports.inventory.place();
+    Ok(match standing {
+        Standing::NoInventory => RecordsFrom { place, standing }.words().unwrap_or_default(),
+        _ => format!("Looked in {place}."),
+    })
 }
 
 /// The steps of a workflow in git, as far as they can be read.
@@ -81,8 +101,8 @@ pub(crate) fn keep_folders_with(
     }
 }
 
-/// That no build of a step is known; and that there is no such step, where git has none of this name either.
-pub(crate) fn no_build_of(step: &StepId, opened: &[Opened]) -> Diagnostic {
+/// That no build of a step is known, and in which inventories it was looked for; and that there is no such step, where git has none of this name either.
+pub(crate) fn no_build_of(step: &StepId, opened: &[Opened], nothing_in: &[String]) -> Diagnostic {
     let folders = opened
         .iter()
         .flat_map(|one| one.folders.iter().map(move |folder| (one, folder)));
@@ -90,7 +110,11 @@ pub(crate) fn no_build_of(step: &StepId, opened: &[Opened]) -> Diagnostic {
         .flat_map(|(one, folder)| step_ids(one, folder))
         .collect();
     if known.contains(step) {
-        return Diagnostic::new(format!("no build of step `{step}` is known"))
+        let mut places = nothing_in.to_vec();
+        places.dedup();
+        let places = places.join(" ");
+        let places = places.trim_end_matches('.');
+        return Diagnostic::new(format!("no build of step `{step}` is known. {places}"))
             .hint("`reconciler history` shows every build, `reconciler status` every step");
     }
     let known: Vec<_> = known.iter().map(ToString::to_string).collect();
@@ -129,6 +153,13 @@ pub(crate) fn config(named: Option<&Path>) -> Result<Config, CommandError> {
         folder: std::env::current_dir()?,
     };
     Ok(load(named, &around)?)
+}
+
+/// As [`config`], for a command that acts: the place of the state has to be one.
+pub(crate) fn config_to_act(named: Option<&Path>) -> Result<Config, CommandError> {
+    let config = config(named)?;
+    state_folder::check(&config)?;
+    Ok(config)
 }
 
 /// Opens the repositories that are meant.

@@ -79,7 +79,7 @@ pub(crate) async fn see_with_holder(
     let (seen, lease) = see_and_ask(config, opened, folder, engine, usage, trial, holder).await?;
     let inventory = seen.ports.inventory.as_ref();
     let workflow = &seen.look.plan.workflow_id;
-    let attempts = &seen.look.attempts;
+    let attempts = &seen.look.newest.attempts;
     let sights = sights(
         &config.state_dir,
         inventory,
@@ -112,7 +112,10 @@ async fn see_and_ask<T>(
     // Records come from elsewhere and take their time: git is read meanwhile.
     let (inventory, workflow) = (Arc::clone(&ports.inventory), params.workflow_id);
     let asked = ask(Arc::clone(&inventory), workflow.clone());
-    let recorded = tokio::spawn(async move { recorded(&*inventory, &workflow, None).await });
+    let recorded = tokio::spawn(async move {
+        let recorded = recorded(&*inventory, &workflow, None);
+        Ok::<_, InventoryError>(tokio::try_join!(recorded, inventory.examine())?.0)
+    });
     // On a runtime of one thread this is where it starts.
     tokio::task::yield_now().await;
     let checkout = Checkout::read(&opened.tree, folder, cache.load())?
@@ -163,7 +166,7 @@ pub(crate) async fn show(
     };
     let mut all = Vec::new();
     let (mut work, mut errors) = (false, false);
-    let (mut opened, refused) = workflows_or_refusals(&config, &args.which, Purpose::Look)?;
+    let (mut opened, mut refused) = workflows_or_refusals(&config, &args.which, Purpose::Look)?;
     keep_folders_with(&mut opened, &args.steps)?;
     let named = args.steps.iter().map(StepId::new).collect();
     errors |= !refused.is_empty();
@@ -171,8 +174,18 @@ pub(crate) async fn show(
         let notes = opened.begin_notes(&args.which, MOST_FILES);
         for folder in &opened.folders {
             // Freeing what ten thousand steps were planned from takes longer than printing them, and this process ends.
-            let seen = see_with_holder(&config, &opened, folder, &engine, usage, trial).await?;
-            let (seen, holder) = &*ManuallyDrop::new(seen);
+            // One workflow that cannot be looked at hides no other.
+            let looked = see_with_holder(&config, &opened, folder, &engine, usage, trial).await;
+            let seen = match looked {
+                Ok(seen) => ManuallyDrop::new(seen),
+                Err(CommandError::Pass(error)) if error.concerns_one_workflow() => {
+                    refused.push(error);
+                    errors = true;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let (seen, holder) = &*seen;
             let plan = &seen.look.plan;
             let counts = lines::counts(opened.site.source.as_ref(), opened.tree.as_ref(), plan);
             let selection = Selection::of(&plan.steps, &named);

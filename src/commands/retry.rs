@@ -74,6 +74,9 @@ async fn ask(seen: &Seen, step: &StepId) -> Result<ExitCode, CommandError> {
     let inventory = seen.ports.inventory.as_ref();
     let workflow = &seen.look.plan.workflow_id;
     let attempts = inventory.attempts(workflow).await?;
+    if let Some(wrong) = attempts.malformed_of(step) {
+        return Err(wrong.clone().error(&inventory.place()).into());
+    }
     let newest = attempts.into_iter().find(|one| one.step_id == *step);
     let Some(newest) = newest else {
         return Err(Diagnostic::new(format!("no build of {step} is known")).into());

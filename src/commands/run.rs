@@ -22,7 +22,7 @@ use tracing::{info, warn};
 
 use super::apply::exit_code;
 use super::log::Logger;
-use super::open::{config, sites};
+use super::open::{config_to_act, sites};
 use super::stop::{Asked, on_signals};
 use super::{CommandError, print};
 use crate::cli::{Loudness, RunArgs, Which};
@@ -33,7 +33,7 @@ pub(crate) async fn run(
     args: &RunArgs,
     loudness: Loudness,
 ) -> Result<ExitCode, CommandError> {
-    let config = match config(named) {
+    let config = match config_to_act(named) {
         Ok(config) => Arc::new(config),
         Err(error) => return Ok(misconfigured(&error)),
     };

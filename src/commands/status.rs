@@ -147,21 +147,29 @@ async fn reports(config: &Config, args: &StatusArgs, is_first: bool) -> Result<S
         Use::Look
     };
     let mut reports = Vec::new();
-    let (mut opened, refused) = workflows_or_refusals(config, &args.which, Purpose::Look)?;
+    let (mut opened, mut refused) = workflows_or_refusals(config, &args.which, Purpose::Look)?;
     keep_folders_with(&mut opened, &args.steps)?;
     let named = args.steps.iter().map(StepId::new).collect();
     for opened in opened {
         let notes = is_first.then(|| opened.begin_notes(&args.which, MOST_FILES));
         for folder in &opened.folders {
-            let (seen, holder) =
-                see_with_holder(config, &opened, folder, &engine, usage, None).await?;
+            // One workflow that cannot be looked at hides no other.
+            let looked = see_with_holder(config, &opened, folder, &engine, usage, None).await;
+            let (seen, holder) = match looked {
+                Ok(seen) => seen,
+                Err(CommandError::Pass(error)) if error.concerns_one_workflow() => {
+                    refused.push(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let plan = &seen.look.plan;
             if is_first {
                 plan.warnings.iter().for_each(print::warning);
             }
             let selection = Selection::of(&plan.steps, &named);
             let facts = Facts {
-                attempts: &seen.look.attempts,
+                attempts: &seen.look.newest.attempts,
                 lease: holder.lease.as_ref(),
                 sights: &holder.sights,
                 wanted: selection.as_ref(),

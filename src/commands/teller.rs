@@ -258,6 +258,11 @@ impl Teller {
                 tally.count(),
                 tally.name(&place(step))
             ),
+            Event::Unknown { step, build } => format!(
+                "{} {} build {build} is ended: the inventory knows nothing of it\n",
+                tally.count(),
+                tally.name(&place(step))
+            ),
             Event::Rewritten { old, new } => format!(
                 "{}: history was rewritten: {} does not descend from {}\n",
                 origin.repository,

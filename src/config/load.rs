@@ -10,6 +10,7 @@ use crate::config::environment::overridden;
 use crate::config::meant::meant;
 use crate::config::place::{Source, placed};
 use crate::config::raw::RawConfig;
+use crate::config::state::from_the_files_folder;
 use crate::config::yaml::parse;
 use crate::diagnostic::Diagnostic;
 
@@ -31,7 +32,8 @@ pub fn load(named: Option<&Path>, around: &Surroundings) -> Result<Config, Diagn
     let text = std::fs::read_to_string(&path).map_err(|error| {
         Diagnostic::new(format!("cannot be read: {error}")).in_file(path.display().to_string())
     })?;
-    let raw = overridden(parse(&path.display().to_string(), &text)?, around)?;
+    let raw = parse(&path.display().to_string(), &text)?;
+    let raw = overridden(from_the_files_folder(raw, &path, around), around)?;
     let source = Source {
         path: &path,
         text: &text,

@@ -1,7 +1,7 @@
 //! From what is typed to what is meant: checks, and fills in defaults. Single values are held against what can work by `values`; here is
 //! what has to fit together.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::build::retention::Retention;
@@ -13,6 +13,7 @@ use crate::config::raw::{
 };
 use crate::config::refusal::Refusal;
 use crate::config::repository::repositories;
+use crate::config::state::{StateFolder, named, state_folder};
 use crate::config::values::{A_SECOND, Least, count, duration, items, path, something, text};
 use crate::config::{
     AwsConfig, BaseAmiPolicy, Config, InventoryConfig, LogFormat, OnShutdown, OnSuperseded,
@@ -46,7 +47,10 @@ pub(crate) fn check(raw: RawConfig, around: &Surroundings) -> Result<Config, Dia
 
 /// From what is typed to what is meant.
 pub(super) fn meant(raw: RawConfig, around: &Surroundings) -> Result<Config, Refusal> {
-    let state_dir = state_dir(raw.state_dir, around)?;
+    let StateFolder {
+        path: state_dir,
+        above: state_above,
+    } = state_folder(raw.state_dir, around)?;
     let lease_duration = duration(
         "lease_duration",
         raw.lease_duration.as_deref(),
@@ -92,29 +96,8 @@ pub(super) fn meant(raw: RawConfig, around: &Surroundings) -> Result<Config, Ref
             Some(RawLogFormat::Journald) => LogFormat::Journald,
         },
         state_dir,
+        state_above,
     })
-}
-
-fn state_dir(typed: Option<String>, around: &Surroundings) -> Result<PathBuf, Refusal> {
-    let env = |name: &str| around.env.get(name).filter(|value| !value.is_empty());
-    if let Some(path) = path("state_dir", typed, around)? {
-        return Ok(path);
-    }
-    if let Some(path) = env("STATE_DIRECTORY") {
-        return Ok(PathBuf::from(path));
-    }
-    if let Some(path) = env("XDG_STATE_HOME") {
-        return Ok(Path::new(path).join("reconciler"));
-    }
-    env("HOME")
-        .map(|home| Path::new(home).join(".local/state/reconciler"))
-        .ok_or_else(|| {
-            Refusal::new(
-                "state_dir",
-                "no folder for the state is known: HOME is not set",
-            )
-            .hint("set `state_dir` in the configuration, or RECONCILER_STATE_DIR")
-        })
 }
 
 fn ami_name(typed: Option<String>) -> Result<String, Refusal> {
@@ -153,7 +136,7 @@ fn inventory(
         hint,
     )?;
     let region = region("inventory.region", raw.region)?;
-    let file = path("inventory.path", raw.path, around)?;
+    let file = named("inventory.path", raw.path, around)?;
     let alone = |key: &str| {
         Refusal::new(
             format!("inventory.{key}"),

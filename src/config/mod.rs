@@ -12,6 +12,7 @@ mod refusal;
 mod repository;
 pub mod schema;
 mod secrets;
+mod state;
 mod trust;
 mod values;
 pub mod yaml;
@@ -29,6 +30,8 @@ pub use trust::{LocalExec, Rewrite, SignaturePolicy, TrustConfig};
 pub struct Config {
     /// Where this program keeps its own files: embedded inventory, build folders, logs, fetched repositories, caches.
     pub state_dir: PathBuf,
+    /// The folder that has to be there for that; what is missing below it is made.
+    pub state_above: PathBuf,
     /// The repositories that are followed; at least one.
     pub repositories: Vec<RepositoryConfig>,
     /// Whether the configuration names them. If not, the current folder is taken for one.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::around;
 use crate::build::{BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild, Sighting};
-use crate::ids::BuildId;
+use crate::ids::{BuildId, WorkflowId};
 
 pub(super) struct Failing(pub(super) Arc<dyn ImageBuilder>);
 
@@ -30,6 +30,14 @@ impl ImageBuilder for Failing {
 
     async fn wait(&self, build: &RunningBuild) -> Result<BuildOutcome, BuildError> {
         around("build.wait", self.0.wait(build), error).await
+    }
+
+    async fn unaccounted(&self, workflow: &WorkflowId) -> Result<Vec<RunningBuild>, BuildError> {
+        self.0.unaccounted(workflow).await
+    }
+
+    async fn account_for(&self, build: &BuildId) -> Result<(), BuildError> {
+        self.0.account_for(build).await
     }
 
     async fn cancel(&self, build: &RunningBuild) -> Result<(), BuildError> {

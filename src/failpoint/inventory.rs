@@ -11,7 +11,7 @@ use crate::ids::{BuildId, StepId, WorkflowId};
 use crate::inventory::beat::{Answer, Beat};
 use crate::inventory::journal::{Attempt, BuildEvent, Stage};
 use crate::inventory::record::Record;
-use crate::inventory::{Fence, Heads, Inventory, InventoryError, Lease, Write};
+use crate::inventory::{Fence, Heads, Inventory, InventoryError, Lease, Many, OpenWorkflow, Write};
 
 pub(super) struct Failing(pub(super) Arc<dyn Inventory>);
 
@@ -47,6 +47,18 @@ impl Inventory for Failing {
         around("prepare", self.0.prepare(), error).await
     }
 
+    async fn examine(&self) -> Result<(), InventoryError> {
+        self.0.examine().await
+    }
+
+    fn is_in_place(&self) -> bool {
+        self.0.is_in_place()
+    }
+
+    async fn open_workflows(&self) -> Result<Vec<OpenWorkflow>, InventoryError> {
+        self.0.open_workflows().await
+    }
+
     async fn heads(&self, workflow: &WorkflowId) -> Result<Heads, InventoryError> {
         self.0.heads(workflow).await
     }
@@ -59,14 +71,14 @@ impl Inventory for Failing {
         self.0.record(workflow, step).await
     }
 
-    async fn records_of_step(&self, step: &StepId) -> Result<Vec<Record>, InventoryError> {
+    async fn records_of_step(&self, step: &StepId) -> Result<Many<Record>, InventoryError> {
         self.0.records_of_step(step).await
     }
 
     async fn records_of_workflow(
         &self,
         workflow: &WorkflowId,
-    ) -> Result<Vec<Record>, InventoryError> {
+    ) -> Result<Many<Record>, InventoryError> {
         self.0.records_of_workflow(workflow).await
     }
 
@@ -74,14 +86,14 @@ impl Inventory for Failing {
         around(name(&write), self.0.write(write.clone(), fence), error).await
     }
 
-    async fn attempts(&self, workflow: &WorkflowId) -> Result<Vec<Attempt>, InventoryError> {
+    async fn attempts(&self, workflow: &WorkflowId) -> Result<Many<Attempt>, InventoryError> {
         self.0.attempts(workflow).await
     }
 
     async fn unrecorded_attempts(
         &self,
         workflow: &WorkflowId,
-    ) -> Result<Vec<Attempt>, InventoryError> {
+    ) -> Result<Many<Attempt>, InventoryError> {
         self.0.unrecorded_attempts(workflow).await
     }
 
@@ -90,7 +102,7 @@ impl Inventory for Failing {
         workflow: &WorkflowId,
         step: Option<&StepId>,
         limit: usize,
-    ) -> Result<Vec<BuildEvent>, InventoryError> {
+    ) -> Result<Many<BuildEvent>, InventoryError> {
         self.0.events(workflow, step, limit).await
     }
 
@@ -98,7 +110,7 @@ impl Inventory for Failing {
         &self,
         workflow: &WorkflowId,
         build: &BuildId,
-    ) -> Result<Vec<BuildEvent>, InventoryError> {
+    ) -> Result<Many<BuildEvent>, InventoryError> {
         self.0.events_of_build(workflow, build).await
     }
 
@@ -107,7 +119,7 @@ impl Inventory for Failing {
         workflow: &WorkflowId,
         step: &StepId,
         since: Timestamp,
-    ) -> Result<Vec<BuildEvent>, InventoryError> {
+    ) -> Result<Many<BuildEvent>, InventoryError> {
         self.0.events_since(workflow, step, since).await
     }
 
@@ -149,7 +161,7 @@ impl Inventory for Failing {
         self.0.last_beat(workflow, build).await
     }
 
-    async fn beats(&self, workflow: &WorkflowId) -> Result<Vec<Beat>, InventoryError> {
+    async fn beats(&self, workflow: &WorkflowId) -> Result<Many<Beat>, InventoryError> {
         self.0.beats(workflow).await
     }
 

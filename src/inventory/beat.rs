@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::build::BuildOutcome;
 use crate::catalog::Leftovers;
-use crate::ids::{AmiName, BuildId, StepId, WorkflowId};
+use crate::ids::{AmiName, BuildId, Region, StepId, WorkflowId};
+use crate::inventory::journal::Reach;
 
 /// The newest sign of life of one build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +58,12 @@ pub enum Sign {
         traces: Leftovers,
         /// When even a supervisor that nobody can reach has ended its build.
         until: Timestamp,
+        /// Where the build is; none on what an earlier version gave up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        region: Option<Region>,
+        /// How AWS is reached for it; none as well.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reach: Option<Reach>,
     },
 }
 
@@ -118,6 +125,12 @@ mod tests {
         let given_up = format!(
             r#"{{ "given_up": {{ "ami_name": "base/wf/a/01234567", "traces": {traces}, "until": "2026-11-25T02:00:00Z" }} }}"#
         );
+        let with_reach = format!(
+            r#"{{ "given_up": {{
+                "ami_name": "base/wf/a/01234567", "traces": {traces}, "until": "2026-11-25T02:00:00Z", "region": "us-east-1",
+                "reach": {{ "profile": "ci", "region": null, "own_keys": false, "hides": false }}
+            }} }}"#
+        );
         let beat = |sign: &str| {
             format!(
                 r#"{{
@@ -126,7 +139,7 @@ mod tests {
                 }}"#
             )
         };
-        for sign in [running, given_up] {
+        for sign in [running, given_up, with_reach] {
             stays_readable::<Beat>(&[], &beat(&sign));
         }
         // Before it was told what a build started from, and whether Packer came to its end.

@@ -58,9 +58,28 @@ pub struct Intent {
     /// What the record will say. With it a build can be carried to its record whatever has become of the commit; dropped
     /// once the build is over.
     pub promise: Option<Box<Promise>>,
+    /// How AWS is reached for it. None on what an earlier version decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reach: Option<Reach>,
     /// What the template asks Packer to do once the image exists: without it an image is not what git says.
     #[serde(default, skip_serializing_if = "Afterwards::is_empty")]
     pub afterwards: Afterwards,
+}
+
+/// How AWS was reached when a build was decided, without any secret: enough to settle it though git says nothing of its workflow any more,
+/// or the commit is gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Reach {
+    /// The profile that the workflow names.
+    pub profile: Option<String>,
+    /// The region that it names.
+    pub region: Option<String>,
+    /// Whether it was reached with keys that stand in the commit: without that nobody has them.
+    #[serde(default)]
+    pub own_keys: bool,
+    /// Whether some parameters of the workflow are secret: without the commit nobody knows what to take out of what EC2 says.
+    #[serde(default)]
+    pub hides: bool,
 }
 
 /// All that a record will need and that is known before the build.
@@ -147,6 +166,24 @@ pub struct Asked {
     pub by: String,
     /// When, by the clock of the host where it was asked.
     pub at: Timestamp,
+}
+
+/// The builds of one workflow's or one step's events, each with its own, newest first as the journal has them: by the fencing token under which
+/// each was decided, for two hosts' clocks differ and ids follow their host's clock; under one token one process made the ids. `events` come
+/// as the port gives them. A build whose intent is not among them was cut off, and comes last.
+#[must_use]
+pub fn newest_first(events: &[BuildEvent]) -> Vec<&[BuildEvent]> {
+    let mut builds: Vec<_> = events
+        .chunk_by(|one, other| one.build_id == other.build_id)
+        .collect();
+    builds.sort_by_cached_key(|build| {
+        let fence = build.last().and_then(|event| match &event.stage {
+            Stage::Intent(intent) => Some(intent.fence),
+            _ => None,
+        });
+        std::cmp::Reverse((fence, build[0].build_id.clone()))
+    });
+    builds
 }
 
 /// Why a build failed and what that means for the next try.
@@ -366,6 +403,21 @@ mod tests {
     const INTENT: &str = r#"{
         "fingerprint": "DIGEST", "ami_name": "base/wf/a/01234567", "revision": "4f2c1e9", "source_ami": "ami-0", "region": "us-east-1",
         "host": "one", "prepared_by": "0123456789abcdef", "deadline": "2026-11-25T02:00:00Z", "fence": 7, "attempt": 1,
+        "reach": { "profile": "ci", "region": null, "own_keys": false, "hides": true },
+        "promise": {
+            "source_ami_name": "base", "root_base_ami_id": "ami-0", "root_base_ami_name": "base",
+            "components": {
+                "identity": "DIGEST", "params": { "size": "DIGEST" }, "templates": { "a.pkr.hcl": "DIGEST" },
+                "files": { "wf/a/install.sh": "DIGEST" }, "source_ami": "ami-0", "secrets": { "db": "DIGEST" }
+            },
+            "aws_tags": { "env": "test" }, "metadata": "{}", "metadata_digest": "DIGEST"
+        }
+    }"#;
+
+    /// Before it said how AWS is reached.
+    const WITHOUT_REACH: &str = r#"{
+        "fingerprint": "DIGEST", "ami_name": "base/wf/a/01234567", "revision": "4f2c1e9", "source_ami": "ami-0", "region": "us-east-1",
+        "host": "one", "prepared_by": "0123456789abcdef", "deadline": "2026-11-25T02:00:00Z", "fence": 7, "attempt": 1,
         "promise": {
             "source_ami_name": "base", "root_base_ami_id": "ami-0", "root_base_ami_name": "base",
             "components": {
@@ -403,8 +455,9 @@ mod tests {
             ))
         };
         let earlier = event(&format!(r#"{{ "intent": {EARLIER} }}"#));
+        let later = event(&format!(r#"{{ "intent": {WITHOUT_REACH} }}"#));
         let today = event(&format!(r#"{{ "intent": {INTENT} }}"#));
-        stays_readable::<BuildEvent>(&[&earlier], &today);
+        stays_readable::<BuildEvent>(&[&earlier, &later], &today);
         for stage in [
             r#"{ "started": { "pid": 4242 } }"#,
             r#"{ "image_seen": { "ami_id": "ami-1" } }"#,
@@ -450,6 +503,7 @@ mod tests {
                     // Before a person could ask for anything.
                     &attempt(EARLIER, progress, ""),
                     &attempt(EARLIER, progress, asked),
+                    &attempt(WITHOUT_REACH, progress, asked),
                 ],
                 &attempt(INTENT, progress, asked),
             );

@@ -11,6 +11,7 @@
 pub mod beat;
 pub mod dynamodb;
 pub mod journal;
+mod many;
 pub mod record;
 pub mod sqlite;
 pub mod tags;
@@ -20,7 +21,8 @@ use jiff::Timestamp;
 
 use crate::ids::{AmiId, BuildId, StepId, WorkflowId};
 use beat::{Answer, Beat};
-use journal::{Attempt, BuildEvent};
+use journal::{Attempt, BuildEvent, Reach};
+pub use many::{Malformed, Many};
 use record::{Record, RecordHead};
 
 /// Proof of holding a workflow's lease: a number that grows with every holder.
@@ -69,6 +71,17 @@ pub struct Heads {
     pub records: Vec<RecordHead>,
     /// The others, each with what is wrong with it.
     pub malformed: Vec<(StepId, String)>,
+    /// Whether there is no inventory at its place yet: no file, no table.
+    pub missing: bool,
+}
+
+/// A workflow of which something is open: a build that is not settled, or one that was given up and is still looked after.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OpenWorkflow {
+    /// The workflow.
+    pub workflow_id: WorkflowId,
+    /// How AWS is reached for it; none: decided by an earlier version.
+    pub reach: Option<Reach>,
 }
 
 /// One atomic write: a record, a journal event, or both.
@@ -90,6 +103,18 @@ pub trait Inventory: Send + Sync {
     /// missing table as empty.
     async fn prepare(&self) -> Result<(), InventoryError>;
 
+    /// Refuses what [`Self::prepare`] would refuse, for whoever is not going to write; what is missing is fine, and so is a schema that this
+    /// user may not look at.
+    async fn examine(&self) -> Result<(), InventoryError>;
+
+    /// Whether what was opened is still what stands at its place: a file can be replaced. Looked at before each effect at AWS.
+    fn is_in_place(&self) -> bool {
+        true
+    }
+
+    /// The workflows of which something is open, whoever began it.
+    async fn open_workflows(&self) -> Result<Vec<OpenWorkflow>, InventoryError>;
+
     /// All records of a workflow without the long texts: one query, in step id order.
     async fn heads(&self, workflow: &WorkflowId) -> Result<Heads, InventoryError>;
 
@@ -101,29 +126,31 @@ pub trait Inventory: Send + Sync {
     ) -> Result<Option<Record>, InventoryError>;
 
     /// All records of a step over workflows, newest image first.
-    async fn records_of_step(&self, step: &StepId) -> Result<Vec<Record>, InventoryError>;
+    async fn records_of_step(&self, step: &StepId) -> Result<Many<Record>, InventoryError>;
 
     /// All records of a workflow, newest image first.
     async fn records_of_workflow(
         &self,
         workflow: &WorkflowId,
-    ) -> Result<Vec<Record>, InventoryError>;
+    ) -> Result<Many<Record>, InventoryError>;
 
     /// Writes, on the condition that `fence` is the newest of its workflow (without one: unconditionally, for the
     /// commands of a person that hold no lease, such as `retry`).
     async fn write(&self, write: Write, fence: Option<&Fence>) -> Result<(), InventoryError>;
 
     /// The newest attempt at each step of a workflow.
-    async fn attempts(&self, workflow: &WorkflowId) -> Result<Vec<Attempt>, InventoryError>;
+    async fn attempts(&self, workflow: &WorkflowId) -> Result<Many<Attempt>, InventoryError>;
 
     /// Those of them that did not end in a record and a clean account: running, failed, or with leftovers that are not known to be gone.
     /// All that a pass asks for, and none of it where all is well.
     async fn unrecorded_attempts(
         &self,
         workflow: &WorkflowId,
-    ) -> Result<Vec<Attempt>, InventoryError> {
+    ) -> Result<Many<Attempt>, InventoryError> {
         let mut attempts = self.attempts(workflow).await?;
-        attempts.retain(|attempt| !(attempt.is_recorded() && attempt.cleaned));
+        attempts
+            .sound
+            .retain(|attempt| !(attempt.is_recorded() && attempt.cleaned));
         Ok(attempts)
     }
 
@@ -134,14 +161,14 @@ pub trait Inventory: Send + Sync {
         workflow: &WorkflowId,
         step: Option<&StepId>,
         limit: usize,
-    ) -> Result<Vec<BuildEvent>, InventoryError>;
+    ) -> Result<Many<BuildEvent>, InventoryError>;
 
     /// The journal of one build, newest event first.
     async fn events_of_build(
         &self,
         workflow: &WorkflowId,
         build: &BuildId,
-    ) -> Result<Vec<BuildEvent>, InventoryError>;
+    ) -> Result<Many<BuildEvent>, InventoryError>;
 
     /// The journal of a step's builds that began after a time, in the order of [`Self::events`].
     async fn events_since(
@@ -149,7 +176,7 @@ pub trait Inventory: Send + Sync {
         workflow: &WorkflowId,
         step: &StepId,
         since: Timestamp,
-    ) -> Result<Vec<BuildEvent>, InventoryError>;
+    ) -> Result<Many<BuildEvent>, InventoryError>;
 
     /// The lease as it stands; none if there never was one.
     async fn lease(&self, workflow: &WorkflowId) -> Result<Option<Lease>, InventoryError>;
@@ -184,7 +211,7 @@ pub trait Inventory: Send + Sync {
     ) -> Result<Option<Beat>, InventoryError>;
 
     /// The newest beats of a workflow's builds, those given up included, in the order of their ids.
-    async fn beats(&self, workflow: &WorkflowId) -> Result<Vec<Beat>, InventoryError>;
+    async fn beats(&self, workflow: &WorkflowId) -> Result<Many<Beat>, InventoryError>;
 
     /// Gives a build up, by a beat that says so, in the place of the beat of the version `seen` (none: of no beat).
     /// [`InventoryError::Conflict`] if the build has given a sign of life since.
@@ -231,6 +258,14 @@ pub enum InventoryError {
         key: String,
         /// What is wrong with it.
         detail: String,
+    },
+    /// What was opened is not what stands at its place by now.
+    #[error(
+        "{place} was deleted or replaced while it was in use: nothing more is done by what stood there"
+    )]
+    Replaced {
+        /// Which file.
+        place: String,
     },
     /// No permission; names the action.
     #[error("access denied: {action} on {place}")]

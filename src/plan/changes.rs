@@ -96,6 +96,10 @@ mod tests {
             warnings: Vec::new(),
             at: jiff::Timestamp::UNIX_EPOCH,
             looked_at_ec2: true,
+            records_from: crate::plan::RecordsFrom {
+                place: "SQLite /s/inventory.sqlite".into(),
+                standing: crate::plan::Standing::Recorded,
+            },
         }
     }
 

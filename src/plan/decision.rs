@@ -160,6 +160,8 @@ pub struct Obstacle {
 pub enum Reason {
     /// No image was ever recorded.
     NeverBuilt,
+    /// There is no inventory yet that could say.
+    NoInventory,
     /// EC2 no longer has the recorded image.
     ImageGone {
         /// Its id.

@@ -22,6 +22,7 @@ pub fn json(plan: &Plan, around: &Context<'_>) -> Value {
         "region": plan.region,
         "at": plan.at,
         "looked_at_ec2": plan.looked_at_ec2,
+        "records_from": plan.records_from,
         "root_base": { "ami_id": plan.root_base.id, "ami_name": plan.root_base.name },
         "newer_base": plan.newer_base.as_ref().map(|base| json!({ "ami_id": base.id, "ami_name": base.name })),
         "steps": plan.steps.iter().map(|step| step_json(step, around)).collect::<Vec<_>>(),

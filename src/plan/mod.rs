@@ -19,6 +19,7 @@ pub mod tree;
 pub mod words;
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use crate::desired::step::SourceImage;
 use crate::diagnostic::Diagnostic;
@@ -56,6 +57,47 @@ pub struct Plan {
     pub at: Timestamp,
     /// Whether EC2 was asked.
     pub looked_at_ec2: bool,
+    /// Which inventory it was made from.
+    pub records_from: RecordsFrom,
+}
+
+/// Which inventory was read, and whether anything of the workflow stands there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RecordsFrom {
+    /// Where it is, for people.
+    pub place: String,
+    /// What was found.
+    pub standing: Standing,
+}
+
+/// What was found in an inventory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// Records of the workflow.
+    Recorded,
+    /// None.
+    Nothing,
+    /// The inventory itself is not there yet: another one may have been meant.
+    NoInventory,
+}
+
+impl RecordsFrom {
+    /// What is worth a line: two processes that mean one inventory may look at two.
+    #[must_use]
+    pub fn words(&self) -> Option<String> {
+        match self.standing {
+            Standing::Recorded => None,
+            Standing::Nothing => Some(format!(
+                "Nothing of this workflow is recorded in {}.",
+                self.place
+            )),
+            Standing::NoInventory => Some(format!(
+                "No inventory at {} yet: if there should be one, another place is meant (`state_dir`, `inventory`).",
+                self.place
+            )),
+        }
+    }
 }
 
 /// A recorded image whose step is not in git: reported, never deleted by itself.

@@ -14,8 +14,10 @@ use jiff::Timestamp;
 
 use crate::desired::components::Fingerprint;
 use crate::desired::digest::Digest;
-use crate::ids::{AmiId, BuildId, Revision};
-use crate::inventory::journal::{Attempt, BuildEvent, Failure, FailureClass, Progress};
+use crate::ids::{AmiId, Revision};
+use crate::inventory::journal::{
+    Attempt, BuildEvent, Failure, FailureClass, Progress, newest_first,
+};
 
 /// Builds that ended longer ago do not count.
 const MEMORY: Duration = Duration::from_hours(24 * 7);
@@ -71,15 +73,8 @@ pub fn is_of_a_wrong_clock(at: Timestamp, now: Timestamp) -> bool {
 #[must_use]
 pub fn past(events: &[BuildEvent]) -> Vec<Past> {
     let mut past = Vec::new();
-    let mut at = 0;
-    while at < events.len() {
-        let build: &BuildId = &events[at].build_id;
-        let end = events[at..]
-            .iter()
-            .position(|event| event.build_id != *build)
-            .map_or(events.len(), |count| at + count);
-        let mut oldest_first = events[at..end].iter().rev();
-        at = end;
+    for build in newest_first(events) {
+        let mut oldest_first = build.iter().rev();
         let Some(mut attempt) = oldest_first.next().and_then(Attempt::begin) else {
             continue;
         };

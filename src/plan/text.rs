@@ -96,6 +96,9 @@ pub fn text(plan: &Plan, around: &Context<'_>, medium: Medium) -> String {
             newer.id, newer.name, plan.root_base.id
         );
     }
+    if let Some(words) = plan.records_from.words() {
+        let _ = writeln!(out, "{words}");
+    }
     if !plan.looked_at_ec2 {
         let _ = writeln!(
             out,

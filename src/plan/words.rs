@@ -405,6 +405,7 @@ fn shorten(parts: &[String]) -> String {
 pub fn reason_words(step: &PlannedStep, reason: &Reason, lines: Option<&LineCounts>) -> String {
     match reason {
         Reason::NeverBuilt => "no image yet".to_owned(),
+        Reason::NoInventory => "no inventory yet".to_owned(),
         Reason::ImageGone { ami_id } => format!("{ami_id} is gone from EC2"),
         Reason::ImageUnusable { ami_id, state } => format!("{ami_id} cannot be used: {state}"),
         Reason::SourceImageChanged { from, to } => format!("source image changed: {from} -> {to}"),

@@ -84,7 +84,8 @@ pub(super) async fn take_in_requests(
     let events = ports
         .inventory
         .events_of_build(&fence.workflow_id, &attempt.build_id)
-        .await?;
+        .await?
+        .whole(&ports.inventory.place())?;
     let mut newer: Vec<_> = events
         .into_iter()
         .filter(|event| event.seq > attempt.seq)

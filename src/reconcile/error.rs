@@ -73,6 +73,21 @@ impl PassError {
         )
     }
 
+    /// Whether the inventory that was opened stands no more at its place.
+    #[must_use]
+    pub fn is_replaced(&self) -> bool {
+        matches!(self, Self::Inventory(InventoryError::Replaced { .. }))
+    }
+
+    /// Whether it is about what stands in one workflow's records or files, and not about how all of them are reached.
+    #[must_use]
+    pub fn concerns_one_workflow(&self) -> bool {
+        matches!(
+            self,
+            Self::Inventory(InventoryError::Malformed { .. }) | Self::Source(_)
+        )
+    }
+
     /// For people: what happened, where, what to do.
     #[must_use]
     pub fn diagnostic(&self) -> Diagnostic {
@@ -94,11 +109,16 @@ impl PassError {
                     "set AWS_PROFILE or AWS_ACCESS_KEY_ID, or give this host a role; `check` and `plan --offline` need none"
                 })
             }
+            Self::Inventory(InventoryError::Replaced { .. }) => Diagnostic::new(self.to_string()).hint(
+                "leases that stood there are held no longer; what stands at the place now is opened at the next try",
+            ),
             Self::Inventory(InventoryError::Schema { .. }) => Diagnostic::new(self.to_string())
                 .hint("docs/inventory.md describes what is expected; name another place under `inventory` in the configuration"),
             Self::Catalog(CatalogError::Unavailable { .. }) => Diagnostic::new(self.to_string()).hint(
                 "look at the network, the region and `aws.endpoint_url`; `plan --offline` and `status --offline` do without EC2",
             ),
+            Self::Inventory(InventoryError::Malformed { .. }) => Diagnostic::new(self.to_string())
+                .hint("restore that item from a backup; docs/inventory.md says what each holds"),
             other => Diagnostic::new(other.to_string()),
         }
     }

@@ -63,11 +63,7 @@ pub(super) async fn await_end(
         }
         return told(ports, attempt, outcome).await;
     }
-    let mut watch = Watch {
-        silence: silence(config),
-        since: clock::now(),
-        still: None,
-    };
+    let mut watch = Watch::begin(silence(config));
     let here = here(
         &sighting,
         attempt.intent.prepared_by.as_ref(),
@@ -112,7 +108,11 @@ pub(super) async fn await_end(
 
 /// What this host knows of a build that it does not run. A claim in its own folder keeps every supervisor from starting it here. Without
 /// one, only who prepared it knows that nobody did: another host may bear this one's name.
-fn here(sighting: &Sighting, prepared_by: Option<&HostMark>, own: Option<&HostMark>) -> Here {
+pub(super) fn here(
+    sighting: &Sighting,
+    prepared_by: Option<&HostMark>,
+    own: Option<&HostMark>,
+) -> Here {
     match sighting {
         Sighting::Here(_) => Here::Found,
         Sighting::NeverRan => Here::NeverStarted,
@@ -207,6 +207,8 @@ async fn gone(
                     .max(Timestamp::now())
                     .saturating_add(AFTERWARDS)
                     .unwrap_or(Timestamp::MAX),
+                region: Some(attempt.intent.region.clone()),
+                reach: attempt.intent.reach.clone(),
             },
         };
         let stood = beat.as_ref().map(|beat| beat.version.as_str());
@@ -269,14 +271,24 @@ async fn still_ours(ports: &Ports, fence: &Fence) -> Result<(), PassError> {
 }
 
 /// The signs of life of one build, as this process has seen them.
-struct Watch {
+pub(super) struct Watch {
     silence: Duration,
     since: Moment,
     still: Option<Stillness>,
 }
 
 impl Watch {
-    fn life(&mut self, beat: Option<&Beat>, asked: Moment, answered: Moment) -> Life {
+    /// Nothing was seen yet.
+    pub(super) fn begin(silence: Duration) -> Self {
+        Self {
+            silence,
+            since: clock::now(),
+            still: None,
+        }
+    }
+
+    /// What a look at its newest beat, asked for and answered at these times, says of it.
+    pub(super) fn life(&mut self, beat: Option<&Beat>, asked: Moment, answered: Moment) -> Life {
         let Some(beat) = beat else {
             return Life::None {
                 watched: asked.saturating_sub(self.since),

@@ -172,6 +172,8 @@ async fn forget(ports: &Ports, fence: &Fence, attempt: &Attempt) -> Result<(), P
         .inventory
         .last_beat(&fence.workflow_id, &attempt.build_id)
         .await?;
+    // On a full disk, say: it is looked into once more by a later sweep.
+    let _ = ports.builder.account_for(&attempt.build_id).await;
     let asked = attempt.cancel_requested.is_some() && beat.is_none();
     if asked || beat.is_some_and(|beat| !beat.sign.is_given_up()) {
         ports
@@ -216,24 +218,23 @@ async fn record(
     seconds: u64,
 ) -> Result<(), PassError> {
     let catalog = catalog(ports)?;
-    append(
-        ports,
-        attempt,
-        fence,
-        Stage::ImageSeen { ami_id: id.clone() },
-    )
-    .await?;
+    let seen = Stage::ImageSeen { ami_id: id.clone() };
+    append_once(ports, attempt, fence, seen).await?;
     let image = catalog
         .wait_available(id, Timestamp::now() + LONGEST_WAIT)
         .await?;
-    append(ports, attempt, fence, Stage::Available).await?;
+    append_once(ports, attempt, fence, Stage::Available).await?;
     let Some(promise) = attempt.intent.promise.clone() else {
         return Ok(());
     };
     let mut record = describe(fence, attempt, &promise, &image, seconds);
     let image = tag_and_read_back(catalog, &record, image).await?;
-    record.details = ports.redactor.text(&image.details);
-    append(ports, attempt, fence, Stage::Tagged).await?;
+    record.details = if ports.knows_secrets {
+        ports.redactor.text(&image.details)
+    } else {
+        "{}".to_owned()
+    };
+    append_once(ports, attempt, fence, Stage::Tagged).await?;
     let expected = match ports
         .inventory
         .record(&fence.workflow_id, &attempt.step_id)
@@ -247,6 +248,37 @@ async fn record(
         build_seconds: seconds,
     };
     append_with(ports, attempt, fence, stage, Some((record, Some(expected)))).await
+}
+
+/// Appends a stage on the way to a record, unless an earlier try came as far with the same image: what is tried for days is written once.
+async fn append_once(
+    ports: &Ports,
+    attempt: &mut Attempt,
+    fence: &Fence,
+    stage: Stage,
+) -> Result<(), PassError> {
+    if is_written(attempt, &stage) {
+        return Ok(());
+    }
+    append(ports, attempt, fence, stage).await
+}
+
+/// Whether the journal says it of the build already. What comes after another image was seen is said anew.
+fn is_written(attempt: &Attempt, stage: &Stage) -> bool {
+    let reached = |progress: &Progress| match progress {
+        Progress::ImageSeen => 1,
+        Progress::Available => 2,
+        Progress::Tagged => 3,
+        _ => 0,
+    };
+    match stage {
+        Stage::ImageSeen { ami_id } => {
+            attempt.ami_id.as_ref() == Some(ami_id) && reached(&attempt.progress) >= 1
+        }
+        Stage::Available => reached(&attempt.progress) >= 2,
+        Stage::Tagged => reached(&attempt.progress) >= 3,
+        _ => false,
+    }
 }
 
 fn describe(

@@ -14,7 +14,7 @@ use crate::build::{
     BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild, Sighting, StartBefore,
 };
 use crate::catalog::{CatalogError, Image, ImageCatalog, Leftovers, TagChange};
-use crate::ids::{AmiId, AmiName, BuildId};
+use crate::ids::{AmiId, AmiName, BuildId, Region, WorkflowId};
 use crate::reconcile::lease::Mandate;
 use crate::reconcile::ports::Ports;
 
@@ -33,6 +33,36 @@ pub fn guarded(ports: &Ports, mandate: &Mandate) -> Ports {
         mandate: mandate.clone(),
     });
     guarded
+}
+
+/// Ports to act through under one mandate, in whatever region a build is.
+#[derive(Clone)]
+pub struct Everywhere {
+    ports: Ports,
+    mandate: Mandate,
+}
+
+impl Everywhere {
+    /// Through these ports, which are not guarded yet.
+    #[must_use]
+    pub fn new(ports: Ports, mandate: Mandate) -> Self {
+        Self { ports, mandate }
+    }
+
+    /// In the region of the ports.
+    #[must_use]
+    pub fn here(&self) -> Ports {
+        guarded(&self.ports, &self.mandate)
+    }
+
+    /// In another region; none: it is not known, and is taken for the same.
+    #[must_use]
+    pub fn in_region(&self, region: Option<&Region>) -> Ports {
+        match region {
+            Some(region) => guarded(&self.ports.in_region(region), &self.mandate),
+            None => self.here(),
+        }
+    }
 }
 
 struct GuardedCatalog {
@@ -168,6 +198,14 @@ impl ImageBuilder for GuardedBuilder {
 
     async fn wait(&self, build: &RunningBuild) -> Result<BuildOutcome, BuildError> {
         self.inner.wait(build).await
+    }
+
+    async fn unaccounted(&self, workflow: &WorkflowId) -> Result<Vec<RunningBuild>, BuildError> {
+        self.inner.unaccounted(workflow).await
+    }
+
+    async fn account_for(&self, build: &BuildId) -> Result<(), BuildError> {
+        self.inner.account_for(build).await
     }
 
     async fn cancel(&self, build: &RunningBuild) -> Result<(), BuildError> {

@@ -33,6 +33,7 @@ pub struct Held {
 struct Shared {
     held: Mutex<(Lease, Tenure)>,
     lost: AtomicBool,
+    inventory: Arc<dyn Inventory>,
 }
 
 impl Shared {
@@ -45,7 +46,10 @@ impl Shared {
 
     fn until(&self) -> Option<Moment> {
         let tenure = self.held().1;
-        let holds = !self.lost.load(Ordering::Acquire) && tenure.holds(clock::now());
+        // In a file that was replaced nobody else sees the lease.
+        let holds = !self.lost.load(Ordering::Acquire)
+            && self.inventory.is_in_place()
+            && tenure.holds(clock::now());
         holds.then(|| tenure.until())
     }
 }
@@ -202,6 +206,7 @@ fn hold(inventory: &Arc<dyn Inventory>, lease: Lease, tenure: Tenure) -> Held {
     let shared = Arc::new(Shared {
         held: Mutex::new((lease, tenure)),
         lost: AtomicBool::new(false),
+        inventory: Arc::clone(inventory),
     });
     let heartbeat = tokio::spawn(beat(Arc::clone(inventory), Arc::clone(&shared)));
     Held {
@@ -226,7 +231,12 @@ async fn beat(inventory: Arc<dyn Inventory>, shared: Arc<Shared>) {
                     (lease, Tenure::renewed(asked, duration));
                 pause = duration / 3;
             }
-            Ok(Err(InventoryError::Fenced { .. })) => break,
+            // Another's, or nobody's: what was opened is not what stands there, or means something else by now.
+            Ok(Err(
+                InventoryError::Fenced { .. }
+                | InventoryError::Replaced { .. }
+                | InventoryError::Schema { .. },
+            )) => break,
             _ if !tenure.holds(clock::now()) => break,
             _ => pause = duration / 20,
         }

@@ -23,7 +23,7 @@ use crate::plan::decision::{Build, BuildSource, Decision, Reason};
 use crate::plan::names::Names;
 use crate::plan::planner::{Desires as _, Observation, Outline, PlannedStep, decide};
 use crate::plan::repeats::{self, Wanted};
-use crate::plan::{Orphan, Plan};
+use crate::plan::{Orphan, Plan, RecordsFrom, Standing};
 use crate::reconcile::cache::Kept;
 use crate::reconcile::checkout::{Checkout, Desired};
 use crate::reconcile::error::PassError;
@@ -53,47 +53,71 @@ pub struct Look {
     /// What is to be done.
     pub plan: Plan,
     /// The newest attempt at each step.
-    pub attempts: HashMap<StepId, Attempt>,
+    pub newest: Newest,
     /// What EC2 has last said of the base image's pattern, to be handed to the next look.
     pub searched: Option<BaseSearch>,
     /// What the cache is to keep; none if it knows all of it.
     pub to_keep: Option<Kept>,
 }
 
+/// The newest attempt at each step, as far as it did not end in a record and a clean account.
+#[derive(Clone, Debug, Default)]
+pub struct Newest {
+    /// Those that can be read.
+    pub attempts: HashMap<StepId, Attempt>,
+    /// Steps of which it cannot: nobody knows whether a build of theirs runs.
+    pub unread: Vec<(StepId, String)>,
+}
+
+impl Newest {
+    /// Whether nothing more will happen to any of them.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.unread.is_empty() && self.attempts.values().all(Attempt::is_settled)
+    }
+}
+
 /// What is on record of a workflow.
 pub struct Recorded {
     /// The records.
     pub heads: Heads,
-    /// The newest attempt at each step, as far as it did not end in a record.
-    pub attempts: HashMap<StepId, Attempt>,
+    /// What was tried.
+    pub newest: Newest,
 }
 
 /// Reads the records and the journal; not the journal where the caller knows the attempts to be current.
 pub async fn recorded(
     inventory: &dyn Inventory,
     workflow: &WorkflowId,
-    attempts: Option<HashMap<StepId, Attempt>>,
+    newest: Option<Newest>,
 ) -> Result<Recorded, InventoryError> {
-    if let Some(attempts) = attempts {
+    if let Some(newest) = newest {
         let heads = inventory.heads(workflow).await?;
-        return Ok(Recorded { heads, attempts });
+        return Ok(Recorded { heads, newest });
     }
-    let (heads, attempts) = tokio::try_join!(
+    let (heads, newest) = tokio::try_join!(
         inventory.heads(workflow),
         newest_attempts(inventory, workflow)
     )?;
-    Ok(Recorded { heads, attempts })
+    Ok(Recorded { heads, newest })
 }
 
-/// The newest attempt at each step, as far as it did not end in a record and a clean account.
+/// Reads them.
 pub(super) async fn newest_attempts(
     inventory: &dyn Inventory,
     workflow: &WorkflowId,
-) -> Result<HashMap<StepId, Attempt>, InventoryError> {
-    let attempts = inventory.unrecorded_attempts(workflow).await?.into_iter();
-    Ok(attempts
-        .map(|attempt| (attempt.step_id.clone(), attempt))
-        .collect())
+) -> Result<Newest, InventoryError> {
+    let found = inventory.unrecorded_attempts(workflow).await?;
+    let unread = found.malformed.iter();
+    let unread = unread.filter_map(|wrong| Some((wrong.step.clone()?, wrong.detail.clone())));
+    let unread = unread.collect();
+    let attempts = found.into_iter();
+    Ok(Newest {
+        attempts: attempts
+            .map(|attempt| (attempt.step_id.clone(), attempt))
+            .collect(),
+        unread,
+    })
 }
 
 /// Looks at one workflow, of which this is on record.
@@ -106,7 +130,19 @@ pub async fn look(
     recorded: Recorded,
 ) -> Result<Look, PassError> {
     let workflow = &checkout.params.workflow_id;
-    let Recorded { heads, attempts } = recorded;
+    let Recorded { heads, newest } = recorded;
+    let attempts = &newest.attempts;
+    let standing = if heads.missing {
+        Standing::NoInventory
+    } else if heads.records.is_empty() && heads.malformed.is_empty() {
+        Standing::Nothing
+    } else {
+        Standing::Recorded
+    };
+    let records_from = RecordsFrom {
+        place: ports.inventory.place(),
+        standing,
+    };
     let records: HashMap<StepId, Arc<RecordHead>> = heads
         .records
         .into_iter()
@@ -165,6 +201,17 @@ pub async fn look(
                 "the record of {step} in {place} cannot be read: {detail}"
             )));
     }
+    for (step, detail) in &newest.unread {
+        let place = ports.inventory.place();
+        broken.entry(step.clone()).or_default().push(
+            Diagnostic::new(format!(
+                "what the journal in {place} says last of {step} cannot be read: {detail}"
+            ))
+            .hint(
+                "whether a build of it runs is not known, so none is begun: restore that item, or remove it once no build of the step runs",
+            ),
+        );
+    }
     let sound: Cow<'_, [Outline]> = if broken.is_empty() {
         Cow::Borrowed(&checkout.outlines)
     } else {
@@ -183,7 +230,7 @@ pub async fn look(
             aws_tags: &checkout.params.aws_tags,
             records: &records,
             images: images.as_ref(),
-            attempts: &attempts,
+            attempts,
             forced: request.forced,
             tried: request.tried,
             held,
@@ -219,7 +266,7 @@ pub async fn look(
     }
     let mut held = HashMap::new();
     for step in &steps {
-        if let Some((fingerprint, source)) = repeated(step, &checkout.revision, &attempts)
+        if let Some((fingerprint, source)) = repeated(step, &checkout.revision, attempts)
             && !request.forced.contains(&step.id)
         {
             let outline = sound.iter().find(|outline| outline.id == step.id);
@@ -246,6 +293,9 @@ pub async fn look(
     if !desires.recorded.is_empty() || !held.is_empty() {
         steps = plan(&names, &held, &mut desires);
     }
+    if standing == Standing::NoInventory {
+        steps.iter_mut().for_each(without_inventory);
+    }
     let to_keep = desires.to_keep();
     let orphans = orphans(&steps, &records);
     let plan = Plan {
@@ -267,10 +317,11 @@ pub async fn look(
             .collect(),
         at: request.now,
         looked_at_ec2: images.is_some(),
+        records_from,
     };
     Ok(Look {
         plan,
-        attempts,
+        newest,
         searched,
         to_keep,
     })
@@ -366,6 +417,20 @@ async fn ask_for_names(
         names.asked.insert(name, image);
     }
     Ok(true)
+}
+
+/// Where there is no inventory nobody can say that a step was never built.
+fn without_inventory(step: &mut PlannedStep) {
+    let reasons = match &mut step.decision {
+        Decision::Build(build) => &mut build.reasons,
+        Decision::AwaitingManual(reasons) => reasons,
+        _ => return,
+    };
+    for reason in reasons {
+        if *reason == Reason::NeverBuilt {
+            *reason = Reason::NoInventory;
+        }
+    }
 }
 
 fn wants_components(step: &PlannedStep) -> bool {

@@ -27,5 +27,6 @@ pub mod sight;
 #[cfg(test)]
 mod simulation;
 pub mod start;
+pub mod state_folder;
 mod sweep;
 pub mod update;

@@ -6,21 +6,26 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::aws::session::{PackerEnvironment, Session, SessionSettings};
+use serde_json::{Map, Value};
+
+use crate::aws::session::{PackerEnvironment, Session, SessionSettings, StaticKeys};
 use crate::build::ImageBuilder;
 use crate::build::packer::{HeartbeatSettings, PackerBuilder, PackerSettings};
 use crate::build::supervisor::files::InventoryPlace;
 use crate::catalog::ImageCatalog;
 use crate::catalog::ec2::Ec2Catalog;
 use crate::config::{Config, InventoryConfig};
+use crate::desired::digest::{Digest, Encoder};
 use crate::diagnostic::Diagnostic;
 use crate::failpoint;
 use crate::ids::Region;
 use crate::inventory::Inventory;
 use crate::inventory::dynamodb::DynamoDbInventory;
+use crate::inventory::journal::Reach;
 use crate::inventory::sqlite::SqliteInventory;
 use crate::reconcile::error::PassError;
 use crate::reconcile::host::host_name;
+use crate::reconcile::state_folder;
 use crate::secrets::CurrentSecrets;
 use crate::source::fetcher::this_program;
 use crate::workflow::WorkflowParams;
@@ -38,6 +43,8 @@ pub struct Ports {
     pub region: Region,
     /// Takes secrets out of what is recorded.
     pub redactor: CurrentSecrets,
+    /// Whether it knows all that there are: not where the commit cannot be read that they stand in.
+    pub knows_secrets: bool,
     access: Option<Arc<Access>>,
 }
 
@@ -90,19 +97,96 @@ pub enum Use {
     Act,
 }
 
+/// For whom AWS is reached: what decides it, of a workflow as git has it or of a build as the journal has it.
+pub struct Who<'a> {
+    profile: Option<&'a String>,
+    region: Option<&'a String>,
+    keys: Option<StaticKeys>,
+    /// None: what is secret among the parameters is not known.
+    values: Option<&'a Map<String, Value>>,
+    hides: bool,
+}
+
+impl<'a> Who<'a> {
+    /// A workflow as git has it.
+    #[must_use]
+    pub fn of(params: &'a WorkflowParams) -> Self {
+        Self {
+            profile: params.profile.as_ref(),
+            region: params.region.as_ref(),
+            keys: StaticKeys::of_workflow(params),
+            values: Some(&params.values),
+            hides: false,
+        }
+    }
+
+    /// A workflow as it was when something was begun for it. The keys that stood in its parameters are not known any more.
+    #[must_use]
+    pub fn by(reach: &'a Reach) -> Self {
+        Self {
+            profile: reach.profile.as_ref(),
+            region: reach.region.as_ref(),
+            keys: None,
+            values: None,
+            hides: reach.hides,
+        }
+    }
+
+    /// What else than the profile decides how AWS is reached: a digest, for there may be a secret among it.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let mut all = Encoder::new("reach");
+        let keys = self.keys.as_ref();
+        let parts = [
+            keys.map(|keys| &keys.access_key_id),
+            keys.map(|keys| &keys.secret_access_key),
+            keys.and_then(|keys| keys.session_token.as_ref()),
+            self.region,
+        ];
+        for part in parts {
+            all.field(part.is_some().to_string().as_bytes());
+            all.field(part.map_or(&[], |part| part.as_bytes()));
+        }
+        all.finish()
+    }
+}
+
+/// How AWS is reached for a workflow, without any secret: what a build's intent keeps of it.
+#[must_use]
+pub fn reach(config: &Config, params: &WorkflowParams) -> Reach {
+    Reach {
+        profile: params.profile.clone(),
+        region: params.region.clone(),
+        own_keys: StaticKeys::of_workflow(params).is_some(),
+        hides: !config.secrets.marks.values_of(&params.values).is_empty(),
+    }
+}
+
 /// Opens the ports of a workflow.
 pub async fn connect(
     config: &Config,
     params: &WorkflowParams,
     usage: Use,
 ) -> Result<Ports, PassError> {
+    connect_for(config, &Who::of(params), usage).await
+}
+
+/// Opens ports.
+pub async fn connect_for(config: &Config, who: &Who<'_>, usage: Use) -> Result<Ports, PassError> {
+    let redactor = CurrentSecrets::new(&config.secrets, who.values.unwrap_or(&Map::new()));
+    state_folder::check(config)?;
     if usage == Use::Act {
         make_private(&config.state_dir).map_err(|error| {
             Diagnostic::new(format!("cannot be made this user's own: {error}"))
                 .in_file(config.state_dir.display().to_string())
         })?;
     }
-    let settings = SessionSettings::of_workflow(params, &config.aws);
+    let settings = SessionSettings {
+        profile: who.profile.or(config.aws.profile.as_ref()).cloned(),
+        region: who.region.cloned(),
+        keys: who.keys.clone(),
+        ..SessionSettings::of_config(&config.aws)
+    };
     if usage == Use::LookOffline
         && let InventoryConfig::Sqlite { path } = &config.inventory
     {
@@ -114,7 +198,8 @@ pub async fn connect(
                 PackerEnvironment::default(),
             ))),
             region: Session::region_of(&settings).await?,
-            redactor: CurrentSecrets::new(&config.secrets, &params.values),
+            redactor,
+            knows_secrets: !who.hides,
             access: None,
         });
     }
@@ -138,7 +223,8 @@ pub async fn connect(
         catalog,
         builder: Arc::new(builder),
         region: session.region().clone(),
-        redactor: CurrentSecrets::new(&config.secrets, &params.values),
+        redactor,
+        knows_secrets: !who.hides,
         access: (usage == Use::Act).then(|| Arc::new(Access { session, settings })),
     }))
 }
@@ -201,8 +287,12 @@ fn open_inventory(
     usage: Use,
 ) -> Result<Arc<dyn Inventory>, PassError> {
     Ok(match &config.inventory {
-        InventoryConfig::Sqlite { path } if matches!(usage, Use::Ask | Use::Act) => {
+        InventoryConfig::Sqlite { path } if usage == Use::Act => {
             Arc::new(SqliteInventory::open(path)?)
+        }
+        // What a person asks for needs something to be asked of.
+        InventoryConfig::Sqlite { path } if usage == Use::Ask && path.exists() => {
+            Arc::new(SqliteInventory::open_existing(path)?)
         }
         InventoryConfig::Sqlite { path } => Arc::new(SqliteInventory::open_read_only(path)?),
         InventoryConfig::DynamoDb {

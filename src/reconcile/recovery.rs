@@ -320,6 +320,7 @@ mod tests {
             region: Region::new("us-east-1"),
             host: "one".into(),
             prepared_by: None,
+            reach: None,
             afterwards: crate::desired::hcl::Afterwards::default(),
             deadline: time(120),
             fence: 1,

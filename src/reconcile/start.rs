@@ -24,7 +24,7 @@ use crate::reconcile::error::PassError;
 use crate::reconcile::evidence::is_of_a_lost_build;
 use crate::reconcile::finish::{catalog, fail};
 use crate::reconcile::host::{host_name, own_mark_with};
-use crate::reconcile::ports::Ports;
+use crate::reconcile::ports::{Ports, reach};
 use crate::secrets::{SecretText, placeholder};
 use crate::source::EntryKind;
 
@@ -254,6 +254,7 @@ fn intent(
         region: ports.region.clone(),
         host: host_name(),
         prepared_by: own_mark_with(&config.state_dir),
+        reach: Some(reach(config, &desired.checkout.params)),
         deadline,
         fence: fence.token,
         attempt: wanted.attempt,

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
+use crate::build::RunningBuild;
 use crate::catalog::{CatalogError, ImageCatalog, Leftovers};
 use crate::ids::{AmiId, AmiName, BuildId, StepId, WorkflowId};
 use crate::inventory::Fence;
@@ -15,6 +16,7 @@ use crate::inventory::beat::{Beat, Sign};
 use crate::inventory::journal::{Attempt, BuildEvent, Stage};
 use crate::reconcile::error::PassError;
 use crate::reconcile::finish::catalog;
+use crate::reconcile::guard::Everywhere;
 use crate::reconcile::ports::Ports;
 
 /// How much of a step's journal is read for images that were recorded: more than builds of months.
@@ -64,50 +66,168 @@ pub(super) fn care(beat: &Beat, attempts: &HashMap<StepId, Attempt>, now: Timest
     }
 }
 
-/// What is to be done about a workflow's beats.
+/// What is to be looked after.
+pub(super) struct Due {
+    beats: Vec<(Beat, Care)>,
+    own: Vec<RunningBuild>,
+    attempts: HashMap<StepId, Attempt>,
+}
+
+impl Due {
+    /// Whether it is nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.beats.is_empty() && self.own.is_empty()
+    }
+}
+
+/// What is to be looked after in a workflow: its beats, and the folders of this host that nobody has looked into since their builds ended.
+/// A beat that cannot be read keeps no other from being looked after.
 pub(super) async fn due(
     ports: &Ports,
     workflow: &WorkflowId,
     attempts: &HashMap<StepId, Attempt>,
-) -> Result<Vec<(Beat, Care)>, PassError> {
+) -> Result<Due, PassError> {
     let now = Timestamp::now();
     let beats = ports.inventory.beats(workflow).await?.into_iter();
     let due = beats.map(|beat| {
         let care = care(&beat, attempts, now);
         (beat, care)
     });
-    Ok(due.filter(|(_, care)| *care != Care::Leave).collect())
+    let mut own = ports.builder.unaccounted(workflow).await?;
+    own.retain(|build| !is_open(&build.build_id, attempts));
+    Ok(Due {
+        beats: due.filter(|(_, care)| *care != Care::Leave).collect(),
+        own,
+        attempts: attempts.clone(),
+    })
 }
 
-/// Does it.
-pub(super) async fn sweep(
-    ports: &Ports,
+/// Whether whoever carries a build looks into its folder.
+fn is_open(build: &BuildId, attempts: &HashMap<StepId, Attempt>) -> bool {
+    let mut attempts = attempts.values();
+    attempts.any(|attempt| attempt.build_id == *build && !attempt.is_settled())
+}
+
+/// Does it. What cannot be done for one build keeps it from no other.
+pub(super) async fn sweep(at: &Everywhere, fence: &Fence, due: Due) -> Result<(), PassError> {
+    let mut failure = None;
+    for (beat, care) in &due.beats {
+        note(&mut failure, sweep_one(at, fence, beat, *care).await)?;
+    }
+    for build in &due.own {
+        note(
+            &mut failure,
+            account_for(at, fence, build, &due.attempts).await,
+        )?;
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+/// Keeps the first failure; an error if the lease is lost.
+fn note(failure: &mut Option<PassError>, done: Result<(), PassError>) -> Result<(), PassError> {
+    match done {
+        Err(error) if error.is_fenced() => Err(error),
+        Err(error) => {
+            failure.get_or_insert(error);
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+async fn sweep_one(
+    at: &Everywhere,
     fence: &Fence,
-    due: Vec<(Beat, Care)>,
+    beat: &Beat,
+    care: Care,
 ) -> Result<(), PassError> {
-    for (beat, care) in due {
-        match care {
-            Care::Leave => {}
-            Care::Forget => ports.inventory.forget_beat(&beat.build_id, fence).await?,
-            Care::LookFor { image, last } => {
-                if let Sign::GivenUp {
-                    ami_name, traces, ..
-                } = &beat.sign
-                {
-                    let images = if image {
-                        Images::ButRecorded(recorded(ports, fence, &beat.step_id).await?)
-                    } else {
-                        Images::None
-                    };
-                    remove(catalog(ports)?, &beat.build_id, ami_name, traces, &images).await?;
-                }
-                if last {
-                    ports.inventory.forget_beat(&beat.build_id, fence).await?;
-                }
+    let ports = at.here();
+    match care {
+        Care::Leave => {}
+        Care::Forget => ports.inventory.forget_beat(&beat.build_id, fence).await?,
+        Care::LookFor { image, last } => {
+            if let Sign::GivenUp {
+                ami_name,
+                traces,
+                region,
+                ..
+            } = &beat.sign
+            {
+                let images = if image {
+                    Images::ButRecorded(recorded(&ports, fence, &beat.step_id).await?)
+                } else {
+                    Images::None
+                };
+                let there = at.in_region(region.as_ref());
+                remove(catalog(&there)?, &beat.build_id, ami_name, traces, &images).await?;
+            }
+            if last {
+                ports.inventory.forget_beat(&beat.build_id, fence).await?;
             }
         }
     }
     Ok(())
+}
+
+/// Removes what a build of this host left that its log names and nobody was told of: another host has given it up meanwhile, or the inventory
+/// that knew of it is another now.
+async fn account_for(
+    at: &Everywhere,
+    fence: &Fence,
+    build: &RunningBuild,
+    attempts: &HashMap<StepId, Attempt>,
+) -> Result<(), PassError> {
+    let ports = at.here();
+    let (workflow, id) = (&fence.workflow_id, &build.build_id);
+    let events = ports.inventory.events_of_build(workflow, id).await?;
+    let events = events.whole(&ports.inventory.place())?;
+    let attempt = folded(&events);
+    let traces = ports.builder.wait(build).await?.traces;
+    let there = at.in_region(attempt.as_ref().map(|attempt| &attempt.intent.region));
+    // No image bears the name of a build.
+    let unknown = AmiName::new(id.as_str());
+    let name = attempt
+        .as_ref()
+        .map_or(&unknown, |one| &one.intent.ami_name);
+    let images = match &attempt {
+        Some(attempt)
+            if images_may_go(attempt, attempts) && !is_given_up(&ports, workflow, id).await? =>
+        {
+            Images::ButRecorded(recorded(&ports, fence, &attempt.step_id).await?)
+        }
+        _ => Images::None,
+    };
+    remove(catalog(&there)?, id, name, &traces, &images).await?;
+    ports.builder.account_for(id).await?;
+    Ok(())
+}
+
+/// One that is given up is looked after by its beat: git may want its image still.
+async fn is_given_up(
+    ports: &Ports,
+    workflow: &WorkflowId,
+    build: &BuildId,
+) -> Result<bool, PassError> {
+    let beat = ports.inventory.last_beat(workflow, build).await?;
+    Ok(beat.is_some_and(|beat| beat.sign.is_given_up()))
+}
+
+/// Whether an image of a build of this host can be nobody's: it is over without a record, and no other build of its name runs.
+fn images_may_go(attempt: &Attempt, attempts: &HashMap<StepId, Attempt>) -> bool {
+    let newest = attempts.get(&attempt.step_id);
+    let runs = newest.is_some_and(|newest| {
+        !newest.is_over() && newest.intent.ami_name == attempt.intent.ami_name
+    });
+    attempt.is_over() && !attempt.is_recorded() && !runs
+}
+
+/// A build from its events, newest first; none if the journal does not know it.
+fn folded(newest_first: &[BuildEvent]) -> Option<Attempt> {
+    let mut attempt = Attempt::begin(newest_first.last()?)?;
+    for event in newest_first.iter().rev().skip(1) {
+        attempt.apply(event);
+    }
+    Some(attempt)
 }
 
 /// Which images may go.
@@ -126,6 +246,8 @@ async fn recorded(
 ) -> Result<BTreeSet<AmiId>, PassError> {
     let workflow = &fence.workflow_id;
     let events = ports.inventory.events(workflow, Some(step), NEWEST).await?;
+    // One that cannot be read may tell of an image that was recorded.
+    let events = events.whole(&ports.inventory.place())?;
     let record = ports.inventory.record(workflow, step).await?;
     let now = record.map(|record| record.head.ami_id);
     Ok(told_by(&events).chain(now).collect())
@@ -208,6 +330,7 @@ mod tests {
             region: Region::new("us-east-1"),
             host: "one".into(),
             prepared_by: None,
+            reach: None,
             afterwards: crate::desired::hcl::Afterwards::default(),
             deadline: time(60),
             fence: 1,
@@ -249,6 +372,8 @@ mod tests {
                     ami_name: AmiName::new("n"),
                     traces: Leftovers::default(),
                     until: time(75),
+                    region: None,
+                    reach: None,
                 }
             } else {
                 Sign::Running {
@@ -337,6 +462,38 @@ mod tests {
     async fn a_recorded_image_stays_whatever_ec2_shows_of_its_tags_and_its_snapshots_too() {
         assert_eq!(removed(&["ami-1"]).await, [""; 0]);
         assert_eq!(removed(&[]).await, ["DeregisterImage", "DeleteSnapshot"]);
+    }
+
+    /// A host may stop between its look and what it does then. Another host builds and records an image of that name meanwhile.
+    #[tokio::test]
+    async fn what_is_removed_is_what_was_seen_and_not_what_bears_its_name_by_then() {
+        let looked = std::sync::atomic::AtomicBool::new(false);
+        let ec2 = Ec2::answering(move |call| match call.action() {
+            "DescribeImages" if looked.load(std::sync::atomic::Ordering::SeqCst) => {
+                Answer::images([image_xml("ami-2", "n", "available")])
+            }
+            "DescribeImages" => {
+                Answer::images([image_xml("ami-1", "n", "available").replace("2026-01", "2099-01")])
+            }
+            "DescribeSnapshots" => {
+                looked.store(true, std::sync::atomic::Ordering::SeqCst);
+                Answer::ok("<snapshotSet/>")
+            }
+            "DeregisterImage" => Answer::error("InvalidAMIID.Unavailable", "it is gone"),
+            _ => Answer::ok(""),
+        });
+        let catalog = Ec2Catalog::new(ec2.client());
+        let images = Images::ButRecorded(BTreeSet::new());
+        let (build, told) = (BuildId::generate(), Leftovers::default());
+        remove(&catalog, &build, &AmiName::new("n"), &told, &images)
+            .await
+            .unwrap();
+        let calls = ec2.calls();
+        let removed = calls
+            .iter()
+            .filter(|call| call.action() == "DeregisterImage");
+        let removed: Vec<_> = removed.filter_map(|call| call.get("ImageId")).collect();
+        assert_eq!(removed, ["ami-1"]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::desired::components::Fingerprint;
 use crate::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId};
-use crate::inventory::journal::{Attempt, BuildEvent, Failure, Progress, Stage};
+use crate::inventory::journal::{Attempt, BuildEvent, Failure, Progress, Stage, newest_first};
 
 /// The version of the JSON form.
 pub const SCHEMA: &str = "reconciler.history/1";
@@ -80,8 +80,8 @@ pub fn builds(
     limit: usize,
     in_git: impl Fn(&StepId) -> bool,
 ) -> Vec<BuildStory> {
-    events
-        .chunk_by(|one, other| one.build_id == other.build_id)
+    newest_first(events)
+        .into_iter()
         .filter_map(|build| story(build, &in_git))
         .take(limit)
         .collect()
@@ -169,6 +169,7 @@ pub(super) mod tests {
             region: Region::new("us-east-1"),
             host: "builder-1".into(),
             prepared_by: None,
+            reach: None,
             afterwards: crate::desired::hcl::Afterwards::default(),
             deadline: at(start + 7200),
             fence: 3,
@@ -225,6 +226,23 @@ pub(super) mod tests {
             },
             Stage::Cleaned { removed: vec![] },
         ]
+    }
+
+    #[test]
+    fn builds_of_two_hosts_whose_clocks_differ_come_as_the_journal_has_them() {
+        let under = |id: &str, token: u64| {
+            let mut events = build(id, "a", 0, vec![]);
+            if let Some(Stage::Intent(intent)) = events.last_mut().map(|event| &mut event.stage) {
+                intent.fence = token;
+            }
+            events
+        };
+        // The clock of the host that held the lease last is 200 s behind: its id sorts first.
+        let (newest, older, oldest) = (under("1", 9), under("3", 8), under("2", 8));
+        let by_id = [older, oldest, newest].concat();
+        let told = builds(&by_id, 2, |_| true);
+        let ids: Vec<_> = told.iter().map(|one| one.build_id.as_str()).collect();
+        assert_eq!(ids, ["1", "3"]);
     }
 
     #[test]

@@ -10,7 +10,6 @@ use serde::Serialize;
 use crate::ids::{AmiId, AmiName, BuildId, Revision, StepId, WorkflowId};
 use crate::inventory::Lease;
 use crate::inventory::journal::{Attempt, Progress as Stage};
-use crate::plan::Plan;
 use crate::plan::decision::Decision;
 use crate::plan::planner::PlannedStep;
 use crate::plan::progress::{Progress, seconds};
@@ -18,6 +17,7 @@ use crate::plan::selection::Selection;
 use crate::plan::sight::{Attended, BuildSeen, BuildSight, Process, Sights};
 use crate::plan::tree::branches;
 use crate::plan::words::{Context, sentence, state, totals};
+use crate::plan::{Plan, RecordsFrom};
 
 /// The version of the JSON form.
 pub const SCHEMA: &str = "reconciler.status/1";
@@ -43,6 +43,8 @@ pub struct Report {
     pub lease: Option<LeaseReport>,
     /// Whether EC2 was asked.
     pub looked_at_ec2: bool,
+    /// Which inventory was read.
+    pub records_from: RecordsFrom,
     /// Every step, in the order of the tree.
     pub steps: Vec<StepReport>,
 }
@@ -197,6 +199,7 @@ pub fn report(plan: &Plan, facts: &Facts<'_>) -> Report {
             .lease
             .and_then(|lease| lease_report(lease, facts.sights.holder, plan.at)),
         looked_at_ec2: plan.looked_at_ec2,
+        records_from: plan.records_from.clone(),
         steps,
     }
 }

@@ -29,6 +29,9 @@ pub fn text(report: &Report, medium: Medium) -> String {
     for line in lines(report, &report.wanted().collect::<Vec<_>>(), medium) {
         let _ = writeln!(out, "{}", line.text);
     }
+    if let Some(words) = report.records_from.words() {
+        let _ = writeln!(out, "{words}");
+    }
     if !report.looked_at_ec2 {
         let _ = writeln!(
             out,
@@ -206,6 +209,10 @@ mod tests {
             held_by: None,
             lease: None,
             looked_at_ec2: true,
+            records_from: crate::plan::RecordsFrom {
+                place: "SQLite /s/inventory.sqlite".into(),
+                standing: crate::plan::Standing::Recorded,
+            },
             steps,
         }
     }

@@ -25,13 +25,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::aws::session::PackerEnvironment;
-use crate::build::process::ProcessId;
-use crate::build::supervisor::files::{self, InventoryPlace, Supervisor};
+use crate::build::process::{ProcessId, Session};
+use crate::build::supervisor::files::{self, InventoryPlace, Job, Supervisor};
 use crate::build::{BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild, Sighting};
 use crate::config::PackerConfig;
 use crate::desired::hcl::sensitive;
 use crate::failpoint;
-use crate::ids::BuildId;
+use crate::ids::{BuildId, WorkflowId};
 use crate::secrets::marks::is_telling;
 use layout::Layout;
 
@@ -272,9 +272,63 @@ impl ImageBuilder for PackerBuilder {
             .map_err(io("reading the build's log"))
     }
 
+    async fn unaccounted(&self, workflow: &WorkflowId) -> Result<Vec<RunningBuild>, BuildError> {
+        let (builds_dir, workflow) = (self.settings.builds_dir.clone(), workflow.clone());
+        tokio::task::spawn_blocking(move || unaccounted(&builds_dir, &workflow))
+            .await
+            .map_err(|died| BuildError::Io {
+                what: "reading the folders of builds".to_owned(),
+                source: std::io::Error::other(died),
+            })
+    }
+
+    async fn account_for(&self, build: &BuildId) -> Result<(), BuildError> {
+        let folder = self.folder(build);
+        if !folder.is_dir() {
+            return Ok(());
+        }
+        files::append(&folder.join(files::ACCOUNTED))
+            .map(drop)
+            .map_err(io("noting that a build is accounted for"))
+    }
+
     async fn cancel(&self, build: &RunningBuild) -> Result<(), BuildError> {
         outcome::cancel(build).map_err(io("asking the build to end"))
     }
+}
+
+/// Reads what is there; a folder that cannot be read is another's to tell.
+fn unaccounted(builds_dir: &Path, workflow: &WorkflowId) -> Vec<RunningBuild> {
+    let entries = fs::read_dir(builds_dir).into_iter().flatten().flatten();
+    let folders = entries.map(|entry| entry.path());
+    let mut builds: Vec<_> = folders
+        .filter_map(|folder| {
+            if folder.join(files::ACCOUNTED).exists() {
+                return None;
+            }
+            let job: Job = files::read(&folder, files::JOB)?;
+            let heartbeat = job
+                .heartbeat
+                .filter(|heartbeat| heartbeat.workflow_id == *workflow)?;
+            let supervisor: Supervisor = files::read(&folder, files::SUPERVISOR)?;
+            let process = ProcessId {
+                pid: supervisor.pid,
+                start: supervisor.pid_start,
+            };
+            let over = folder.join(files::ENDED).exists()
+                || (!process.is_alive()
+                    && Session::of(process, &job.temporary).processes().is_empty());
+            (over && supervisor.pid != 0).then_some(RunningBuild {
+                build_id: heartbeat.build_id,
+                folder,
+                pid: supervisor.pid,
+                pid_start: supervisor.pid_start,
+                started_at: supervisor.started_at,
+            })
+        })
+        .collect();
+    builds.sort_by(|one, other| one.build_id.cmp(&other.build_id));
+    builds
 }
 
 fn make_private(folder: &Path) -> std::io::Result<()> {

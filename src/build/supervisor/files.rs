@@ -34,6 +34,8 @@ pub const ERRORS: &str = "packer.err";
 pub const SECRETS: &str = "secrets.json";
 /// What the log says was made.
 pub const SAID: &str = "made.json";
+/// There once what the build left at AWS is known to be gone: nobody has to look into the folder for that any more.
+pub const ACCOUNTED: &str = "accounted";
 /// What the supervisor itself could not do.
 pub const SUPERVISOR_LOG: &str = "supervisor.log";
 

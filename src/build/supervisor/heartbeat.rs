@@ -17,10 +17,10 @@ use crate::aws::session::{Session, SessionSettings};
 use crate::build::BuildOutcome;
 use crate::build::packer::output::{self, Reading};
 use crate::catalog::Leftovers;
-use crate::inventory::Inventory;
 use crate::inventory::beat::{Answer, Beat, Sign, new_version};
 use crate::inventory::dynamodb::DynamoDbInventory;
 use crate::inventory::sqlite::SqliteInventory;
+use crate::inventory::{Inventory, InventoryError};
 
 /// How often the log is looked at: what it names is told at once, for it is all that is known where the host is lost.
 const LOOK: Duration = Duration::from_secs(1);
@@ -180,10 +180,16 @@ impl Heart {
             at: Timestamp::now(),
             sign,
         };
-        connection
-            .beat(&beat)
-            .await
-            .map_err(|error| error.to_string())
+        match connection.beat(&beat).await {
+            Ok(answer) => Ok(answer),
+            Err(error) => {
+                if matches!(error, InventoryError::Replaced { .. }) {
+                    // What stands there now is opened at the next beat.
+                    self.connection = None;
+                }
+                Err(error.to_string())
+            }
+        }
     }
 
     /// Asks the supervisor to end Packer, in the way that everybody does.
@@ -198,7 +204,9 @@ async fn connect(place: &InventoryPlace) -> Result<Box<dyn Inventory>, String> {
     match place {
         InventoryPlace::Sqlite { path } => {
             let path = path.clone();
-            let opened = tokio::task::spawn_blocking(move || SqliteInventory::open(path)).await;
+            // Where it is gone nobody would look into a new one.
+            let opened =
+                tokio::task::spawn_blocking(move || SqliteInventory::open_existing(path)).await;
             let inventory = opened
                 .map_err(|died| died.to_string())?
                 .map_err(|error| error.to_string())?;

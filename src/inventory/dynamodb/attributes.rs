@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -78,13 +80,25 @@ pub(super) fn python_time(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S.%6f+0000").to_string()
 }
 
-/// A time as the Python library writes it. Digits beyond its six, which only somebody else can have written, do not count: they would be
-/// lost where the record is written again, and the record would differ.
+/// A time as the Python library writes it, or in another form of ISO 8601 that Python knows; without a zone it is UTC, as all of the
+/// library's. Digits beyond its six, which only somebody else can have written, do not count: they would be lost where the record is written
+/// again, and the record would differ.
 pub(super) fn read_python_time(item: &Item, name: &str) -> Result<Timestamp, String> {
     let text = text(item, name)?;
-    Timestamp::strptime("%Y-%m-%dT%H:%M:%S%.f%z", text)
+    let librarys = Timestamp::strptime("%Y-%m-%dT%H:%M:%S%.f%z", text);
+    librarys
+        .or_else(|wrong| iso_8601(text).ok_or(wrong))
         .and_then(|time| Timestamp::from_microsecond(time.as_microsecond()))
         .map_err(|wrong| format!("attribute `{name}`: {text:?} is not a time: {wrong}"))
+}
+
+fn iso_8601(text: &str) -> Option<Timestamp> {
+    let without_zone = || {
+        TimeZone::UTC
+            .to_timestamp(text.parse::<DateTime>().ok()?)
+            .ok()
+    };
+    text.parse().ok().or_else(without_zone)
 }
 
 /// The size of an item as DynamoDB counts it, in bytes, near enough: names and values.

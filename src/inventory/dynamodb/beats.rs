@@ -8,10 +8,11 @@ use aws_sdk_dynamodb::types::{
 
 use super::attributes::{Item, json, json_value, number_value, text, text_value};
 use super::error::{is_refused, told};
-use super::{DynamoDbInventory, builds};
+use super::{DynamoDbInventory, builds, malformed, open};
 use crate::ids::{BuildId, WorkflowId};
-use crate::inventory::beat::{Answer, Beat};
-use crate::inventory::{Fence, InventoryError};
+use crate::inventory::OpenWorkflow;
+use crate::inventory::beat::{Answer, Beat, Sign};
+use crate::inventory::{Fence, InventoryError, Many};
 
 /// Stands on the item of a build that was given up.
 const GIVEN_UP: &str = "given_up";
@@ -45,12 +46,15 @@ impl DynamoDbInventory {
             .expression_attribute_values(":version", text_value(&beat.version))
             .expression_attribute_names("#given_up", GIVEN_UP)
             .expression_attribute_values(":beat", text)
-            .return_values(ReturnValue::AllNew)
+            .return_values(ReturnValue::AllOld)
             .send()
             .await;
         match sent {
             Ok(answer) => {
                 let item = answer.attributes.unwrap_or_default();
+                if !item.contains_key(BEAT) {
+                    self.count_first_beat(&beat.workflow_id).await;
+                }
                 Ok(if item.contains_key(CANCEL) {
                     Answer::Cancel
                 } else {
@@ -60,6 +64,21 @@ impl DynamoDbInventory {
             Err(error) if is_refused(&error) => Ok(Answer::GivenUp),
             Err(error) => Err(told(&error, "dynamodb:UpdateItem", &self.builds_place())),
         }
+    }
+
+    /// The first beat of a build counts as an event: whoever holds the lease looks whether anybody needs it, for it may come late, of a build
+    /// that is settled. Where it cannot be counted it is found the next time that all are looked at.
+    async fn count_first_beat(&self, workflow: &WorkflowId) {
+        let _ = self
+            .client
+            .update_item()
+            .table_name(&self.builds)
+            .set_key(Some(builds::key(workflow, builds::LEASE)))
+            .update_expression("ADD #journal_seq :one")
+            .expression_attribute_names("#journal_seq", "journal_seq")
+            .expression_attribute_values(":one", number_value(1))
+            .send()
+            .await;
     }
 
     pub(super) async fn read_beat(
@@ -77,7 +96,7 @@ impl DynamoDbInventory {
     pub(super) async fn read_beats(
         &self,
         workflow: &WorkflowId,
-    ) -> Result<Vec<Beat>, InventoryError> {
+    ) -> Result<Many<Beat>, InventoryError> {
         let query = self
             .query(&self.builds, "workflow_id", workflow.as_str())
             .key_condition_expression("#key = :key AND begins_with(#item, :prefix)")
@@ -85,11 +104,10 @@ impl DynamoDbInventory {
             .expression_attribute_values(":prefix", text_value(builds::BEAT))
             .consistent_read(true);
         let items = self.collect(query, usize::MAX, self.builds_place()).await?;
-        items
-            .iter()
-            .filter(|item| item.contains_key(BEAT))
-            .map(|item| self.parse_beat(workflow, item))
-            .collect()
+        let read =
+            |item: &Item| json(item, BEAT).map_err(|detail| malformed(workflow, item, detail));
+        let told = items.iter().filter(|item| item.contains_key(BEAT));
+        Ok(told.map(read).collect())
     }
 
     pub(super) async fn bury(
@@ -116,7 +134,21 @@ impl DynamoDbInventory {
         let put = put
             .build()
             .map(|put| TransactWriteItem::builder().put(put).build());
-        match self.under_fence(put, fence).await {
+        let reach = match &beat.sign {
+            Sign::GivenUp { reach, .. } => reach.clone(),
+            _ => None,
+        };
+        let entry = OpenWorkflow {
+            workflow_id: beat.workflow_id.clone(),
+            reach,
+        };
+        let opened = open::put(
+            &self.builds,
+            &entry,
+            &open::of_given_up(&beat.workflow_id, &beat.build_id),
+        )
+        .map_err(|detail| self.unwritable_beat(beat, &detail))?;
+        match self.under_fence([put, Ok(opened)], fence).await {
             Err(conflict @ InventoryError::Conflict { .. }) => {
                 // A call whose answer was lost has done it.
                 match self.read_beat(&beat.workflow_id, &beat.build_id).await? {
@@ -138,13 +170,14 @@ impl DynamoDbInventory {
             .set_key(Some(builds::key(&fence.workflow_id, &beat_key(build))))
             .build()
             .map(|delete| TransactWriteItem::builder().delete(delete).build());
-        self.under_fence(delete, fence).await
+        let closed = open::remove(&self.builds, &open::of_given_up(&fence.workflow_id, build));
+        self.under_fence([delete, closed], fence).await
     }
 
-    /// One change while the fence is the newest and held; doing it twice is as doing it once.
+    /// Changes while the fence is the newest and held; doing it twice is as doing it once.
     async fn under_fence(
         &self,
-        change: Result<TransactWriteItem, BuildError>,
+        changes: [Result<TransactWriteItem, BuildError>; 2],
         fence: &Fence,
     ) -> Result<(), InventoryError> {
         let failed = |wrong: BuildError| InventoryError::Failed {
@@ -160,11 +193,14 @@ impl DynamoDbInventory {
             .expression_attribute_values(":token", number_value(fence.token))
             .build()
             .map_err(failed)?;
+        let mut items = vec![TransactWriteItem::builder().condition_check(held).build()];
+        for change in changes {
+            items.push(change.map_err(failed)?);
+        }
         let sent = self
             .client
             .transact_write_items()
-            .transact_items(TransactWriteItem::builder().condition_check(held).build())
-            .transact_items(change.map_err(failed)?)
+            .set_transact_items(Some(items))
             .send()
             .await;
         let Err(error) = sent else {
@@ -179,7 +215,7 @@ impl DynamoDbInventory {
                 &self.builds_place(),
             ));
         };
-        // The lease comes first, the change second.
+        // The lease comes first, the changes after it.
         let refused = cancelled
             .cancellation_reasons()
             .iter()

@@ -5,7 +5,9 @@
 //! | `{build_id}#{seq:06}` | one event, never changed |
 //! | `@step/{step_id}` | the newest attempt at a step, folded; changed in the transaction of each event |
 //! | `@beat/{build_id}` | the newest sign of life of a build; never part of a transaction with events but when a person cancels |
-//! | `@lease` | the lease of the workflow, and how many events it has |
+//! | `@lease` | the lease of the workflow, and how many events it has; the first beat of a build counts as one |
+//!
+//! Beside the partitions of workflows there is one of what is open (`open`).
 //!
 //! A build id begins with a digit, so that all events sort before all items with an `@`.
 

@@ -132,19 +132,16 @@ fn built(item: &Item) -> Result<Built, String> {
     })
 }
 
-/// The whole record, or what is wrong with it. The long texts may be missing: nobody decides by them.
+/// The whole record, or what is wrong with it. The long texts may be missing or unreadable: nobody decides by them.
 pub(super) fn record(item: &Item) -> Result<Record, String> {
+    let long = |name| optional_text(item, name).ok().flatten();
     Ok(Record {
         head: head(item)?,
-        aws_console_url: optional_text(item, "aws_console_url")?
-            .unwrap_or_default()
-            .to_owned(),
-        details: optional_text(item, "details")?.unwrap_or("{}").to_owned(),
-        metadata: optional_text(item, "metadata")?.unwrap_or("{}").to_owned(),
-        components: match item.get("reconciler_components") {
-            None => None,
-            Some(_) => Some(json(item, "reconciler_components")?),
-        },
+        aws_console_url: long("aws_console_url").unwrap_or_default().to_owned(),
+        details: long("details").unwrap_or("{}").to_owned(),
+        metadata: long("metadata").unwrap_or("{}").to_owned(),
+        // They say why a step differs, in words.
+        components: json(item, "reconciler_components").ok(),
     })
 }
 
@@ -236,6 +233,18 @@ mod tests {
                 "2024-06-13T12:00:00.12345678+0000",
                 "2024-06-13T12:00:00.123456Z",
             ),
+            // What else is ISO 8601 and comes from Python: `isoformat()`, `str()`, a time without a zone, which is UTC as all of these.
+            ("2024-06-13T12:00:00Z", "2024-06-13T12:00:00Z"),
+            ("2024-06-13T12:00:00.5Z", "2024-06-13T12:00:00.5Z"),
+            ("2024-06-13T12:00:00+00:00", "2024-06-13T12:00:00Z"),
+            ("2024-06-13T14:00:00.25+02:00", "2024-06-13T12:00:00.25Z"),
+            ("2024-06-13 12:00:00+00:00", "2024-06-13T12:00:00Z"),
+            ("2024-06-13 12:00:00.000000", "2024-06-13T12:00:00Z"),
+            ("2024-06-13T12:00:00", "2024-06-13T12:00:00Z"),
+            ("2024-06-13T12:00", "2024-06-13T12:00:00Z"),
+            ("2024-06-13", "2024-06-13T00:00:00Z"),
+            ("20240613T120000Z", "2024-06-13T12:00:00Z"),
+            ("2024-06-13T12:00:00-00:00", "2024-06-13T12:00:00Z"),
         ] {
             item.insert("create_at".to_owned(), text_value(text));
             assert_eq!(head(&item).unwrap().create_at, wanted.parse().unwrap());
@@ -271,12 +280,21 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_may_be_missing_or_null() {
+    fn long_texts_may_be_missing_null_or_unreadable() {
         let mut item = python_item();
         item.remove("metadata");
         item.insert("details".to_owned(), AttributeValue::Null(true));
-        let record = record(&item).unwrap();
-        assert_eq!((&*record.metadata, &*record.details), ("{}", "{}"));
+        for components in [
+            text_value("{"),
+            text_value(r#"{"identity": 7}"#),
+            number_value(7),
+        ] {
+            item.insert("aws_console_url".to_owned(), number_value(7));
+            item.insert("reconciler_components".to_owned(), components);
+            let record = record(&item).unwrap();
+            assert_eq!((&*record.metadata, &*record.details), ("{}", "{}"));
+            assert_eq!((&*record.aws_console_url, record.components), ("", None));
+        }
     }
 
     #[test]

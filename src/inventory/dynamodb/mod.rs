@@ -16,6 +16,7 @@ mod error;
 pub(crate) mod fuzz;
 mod item;
 mod leases;
+mod open;
 mod schema;
 mod transaction;
 
@@ -28,7 +29,9 @@ use crate::ids::{BuildId, StepId, WorkflowId};
 use crate::inventory::beat::{Answer, Beat};
 use crate::inventory::journal::{Attempt, BuildEvent};
 use crate::inventory::record::Record;
-use crate::inventory::{Fence, Heads, Inventory, InventoryError, Lease, Write};
+use crate::inventory::{
+    Fence, Heads, Inventory, InventoryError, Lease, Malformed, Many, OpenWorkflow, Write,
+};
 use attributes::{Item, text, text_value};
 use error::{is_missing, told};
 use schema::Missing;
@@ -91,6 +94,17 @@ impl DynamoDbInventory {
         enough: usize,
         place: String,
     ) -> Result<Vec<Item>, InventoryError> {
+        let found = self.collect_if_there(query, enough, place).await?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// As [`Self::collect`]; none if the table is missing.
+    async fn collect_if_there(
+        &self,
+        query: QueryFluentBuilder,
+        enough: usize,
+        place: String,
+    ) -> Result<Option<Vec<Item>>, InventoryError> {
         let mut items = Vec::new();
         let mut start = None;
         loop {
@@ -101,14 +115,14 @@ impl DynamoDbInventory {
                 .await;
             let page = match page {
                 Ok(page) => page,
-                Err(error) if is_missing(&error) => return Ok(Vec::new()),
+                Err(error) if is_missing(&error) => return Ok(None),
                 Err(error) => return Err(told(&error, "dynamodb:Query", &place)),
             };
             items.extend(page.items.unwrap_or_default());
             start = page.last_evaluated_key.filter(|key| !key.is_empty());
             if start.is_none() || items.len() >= enough {
                 items.truncate(enough);
-                return Ok(items);
+                return Ok(Some(items));
             }
         }
     }
@@ -119,15 +133,15 @@ impl DynamoDbInventory {
         query: QueryFluentBuilder,
         enough: usize,
         workflow: &WorkflowId,
-    ) -> Result<Vec<BuildEvent>, InventoryError> {
+    ) -> Result<Many<BuildEvent>, InventoryError> {
         let items = self.collect(query, enough, self.builds_place()).await?;
         let read = |item: &Item| {
-            builds::event(item).map_err(|detail| {
-                let key = text(item, "item").unwrap_or("?");
-                self.malformed(format!("{workflow}: {key}"), detail)
+            builds::event(item).map_err(|detail| Malformed {
+                step: text(item, "step_id").ok().map(StepId::new),
+                ..malformed(workflow, item, detail)
             })
         };
-        items.iter().map(read).collect()
+        Ok(items.iter().map(read).collect())
     }
 
     /// One item of the second table; none as well if there is no table.
@@ -150,14 +164,11 @@ impl DynamoDbInventory {
     }
 
     /// Whole records, newest image first.
-    async fn whole(&self, query: QueryFluentBuilder) -> Result<Vec<Record>, InventoryError> {
+    async fn whole(&self, query: QueryFluentBuilder) -> Result<Many<Record>, InventoryError> {
         let items = self
             .collect(query, usize::MAX, self.records_place())
             .await?;
-        let mut records = items
-            .iter()
-            .map(|item| self.read_record(item))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut records: Many<Record> = items.iter().map(read_record).collect();
         let order = |record: &Record| {
             let head = &record.head;
             (
@@ -166,29 +177,53 @@ impl DynamoDbInventory {
                 head.step_id.clone(),
             )
         };
-        records.sort_by_cached_key(|record| std::cmp::Reverse(order(record)));
+        records
+            .sound
+            .sort_by_cached_key(|record| std::cmp::Reverse(order(record)));
         Ok(records)
     }
+}
 
-    fn read_record(&self, item: &Item) -> Result<Record, InventoryError> {
-        item::record(item).map_err(|detail| InventoryError::Malformed {
-            place: self.records_place(),
-            key: ["workflow_id", "step_id"]
-                .map(|name| text(item, name).unwrap_or("?"))
-                .join("/"),
-            detail,
-        })
+fn read_record(item: &Item) -> Result<Record, Malformed> {
+    item::record(item).map_err(|detail| Malformed {
+        step: text(item, "step_id").ok().map(StepId::new),
+        key: ["workflow_id", "step_id"]
+            .map(|name| text(item, name).unwrap_or("?"))
+            .join("/"),
+        detail,
+    })
+}
+
+/// What is wrong with an item of the second table.
+fn malformed(workflow: &WorkflowId, item: &Item, detail: String) -> Malformed {
+    let key = text(item, "item").unwrap_or("?");
+    Malformed {
+        step: key.strip_prefix(builds::STEP).map(StepId::new),
+        key: format!("{workflow}: {key}"),
+        detail,
     }
 }
 
 #[async_trait]
 impl Inventory for DynamoDbInventory {
     fn place(&self) -> String {
-        self.records_place()
+        // Of one name there may be a table in each region.
+        match self.client.config().region() {
+            Some(region) => format!("{} in {region}", self.records_place()),
+            None => self.records_place(),
+        }
     }
 
     async fn prepare(&self) -> Result<(), InventoryError> {
         schema::prepare(&self.client, &self.records, &self.builds, self.missing).await
+    }
+
+    async fn examine(&self) -> Result<(), InventoryError> {
+        schema::examine(&self.client, &self.records, &self.builds).await
+    }
+
+    async fn open_workflows(&self) -> Result<Vec<OpenWorkflow>, InventoryError> {
+        self.read_open_workflows().await
     }
 
     async fn heads(&self, workflow: &WorkflowId) -> Result<Heads, InventoryError> {
@@ -201,10 +236,11 @@ impl Inventory for DynamoDbInventory {
         }
         let query = query.projection_expression(aliases.join(", "));
         let mut heads = Heads::default();
-        for item in self
-            .collect(query, usize::MAX, self.records_place())
-            .await?
-        {
+        let found = self
+            .collect_if_there(query, usize::MAX, self.records_place())
+            .await?;
+        heads.missing = found.is_none();
+        for item in found.unwrap_or_default() {
             match item::head(&item) {
                 Ok(head) => heads.records.push(head),
                 Err(detail) => {
@@ -229,13 +265,16 @@ impl Inventory for DynamoDbInventory {
             .key("step_id", text_value(step.as_str()))
             .consistent_read(true);
         match request.send().await {
-            Ok(answer) => answer.item.map(|item| self.read_record(&item)).transpose(),
+            Ok(answer) => {
+                let read = answer.item.map(|item| read_record(&item)).transpose();
+                read.map_err(|wrong| wrong.error(&self.records_place()))
+            }
             Err(error) if is_missing(&error) => Ok(None),
             Err(error) => Err(told(&error, "dynamodb:GetItem", &self.records_place())),
         }
     }
 
-    async fn records_of_step(&self, step: &StepId) -> Result<Vec<Record>, InventoryError> {
+    async fn records_of_step(&self, step: &StepId) -> Result<Many<Record>, InventoryError> {
         let query = self
             .query(&self.records, "step_id", step.as_str())
             .index_name(schema::STEP_INDEX)
@@ -246,7 +285,7 @@ impl Inventory for DynamoDbInventory {
     async fn records_of_workflow(
         &self,
         workflow: &WorkflowId,
-    ) -> Result<Vec<Record>, InventoryError> {
+    ) -> Result<Many<Record>, InventoryError> {
         let query = self
             .query(&self.records, "workflow_id", workflow.as_str())
             .consistent_read(true);
@@ -257,7 +296,7 @@ impl Inventory for DynamoDbInventory {
         self.transact(&write, fence).await
     }
 
-    async fn attempts(&self, workflow: &WorkflowId) -> Result<Vec<Attempt>, InventoryError> {
+    async fn attempts(&self, workflow: &WorkflowId) -> Result<Many<Attempt>, InventoryError> {
         let query = self
             .query(&self.builds, "workflow_id", workflow.as_str())
             .key_condition_expression("#key = :key AND begins_with(#item, :prefix)")
@@ -265,15 +304,9 @@ impl Inventory for DynamoDbInventory {
             .expression_attribute_values(":prefix", text_value(builds::STEP))
             .consistent_read(true);
         let items = self.collect(query, usize::MAX, self.builds_place()).await?;
-        items
-            .iter()
-            .map(|item| {
-                builds::attempt(item).map_err(|detail| {
-                    let key = text(item, "item").unwrap_or("?");
-                    self.malformed(format!("{workflow}: {key}"), detail)
-                })
-            })
-            .collect()
+        let read =
+            |item: &Item| builds::attempt(item).map_err(|detail| malformed(workflow, item, detail));
+        Ok(items.iter().map(read).collect())
     }
 
     async fn events(
@@ -281,7 +314,7 @@ impl Inventory for DynamoDbInventory {
         workflow: &WorkflowId,
         step: Option<&StepId>,
         limit: usize,
-    ) -> Result<Vec<BuildEvent>, InventoryError> {
+    ) -> Result<Many<BuildEvent>, InventoryError> {
         let mut query = self
             .query(&self.builds, "workflow_id", workflow.as_str())
             .key_condition_expression("#key = :key AND #item < :after")
@@ -304,7 +337,7 @@ impl Inventory for DynamoDbInventory {
         &self,
         workflow: &WorkflowId,
         build: &BuildId,
-    ) -> Result<Vec<BuildEvent>, InventoryError> {
+    ) -> Result<Many<BuildEvent>, InventoryError> {
         let query = self
             .query(&self.builds, "workflow_id", workflow.as_str())
             .key_condition_expression("#key = :key AND begins_with(#item, :build)")
@@ -320,7 +353,7 @@ impl Inventory for DynamoDbInventory {
         workflow: &WorkflowId,
         step: &StepId,
         since: Timestamp,
-    ) -> Result<Vec<BuildEvent>, InventoryError> {
+    ) -> Result<Many<BuildEvent>, InventoryError> {
         let query = self
             .query(&self.builds, "workflow_id", workflow.as_str())
             .key_condition_expression("#key = :key AND #item BETWEEN :since AND :after")
@@ -371,7 +404,7 @@ impl Inventory for DynamoDbInventory {
         self.read_beat(workflow, build).await
     }
 
-    async fn beats(&self, workflow: &WorkflowId) -> Result<Vec<Beat>, InventoryError> {
+    async fn beats(&self, workflow: &WorkflowId) -> Result<Many<Beat>, InventoryError> {
         self.read_beats(workflow).await
     }
 

@@ -81,13 +81,36 @@ pub(super) async fn prepare(
             looks += 1;
             standing = describe(client, table).await?;
         };
-        let differences = differences(&description, &schema);
-        if !differences.is_empty() {
-            let detail = format!("{}; name another table", differences.join(", "));
-            return Err(wrong(table, &detail));
-        }
+        refuse_differences(table, &description, &schema)?;
     }
     Ok(())
+}
+
+/// As [`prepare`], for whoever only reads: nothing is made or waited for, and a table that may not be described is believed.
+pub(super) async fn examine(
+    client: &Client,
+    records: &str,
+    builds: &str,
+) -> Result<(), InventoryError> {
+    let look = async |table, schema| match describe(client, table).await {
+        Ok(Some(description)) => refuse_differences(table, &description, schema),
+        Ok(None) | Err(InventoryError::Denied { .. }) => Ok(()),
+        Err(error) => Err(error),
+    };
+    tokio::try_join!(look(records, &RECORDS), look(builds, &BUILDS)).map(drop)
+}
+
+fn refuse_differences(
+    table: &str,
+    description: &TableDescription,
+    schema: &Schema,
+) -> Result<(), InventoryError> {
+    let differences = differences(description, schema);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let detail = format!("{}; name another table", differences.join(", "));
+    Err(wrong(table, &detail))
 }
 
 fn place(table: &str) -> String {

@@ -13,9 +13,9 @@ use aws_sdk_dynamodb::types::{
 
 use super::attributes::{Item, largest, number_value, size, text_value};
 use super::error::told;
-use super::{DynamoDbInventory, beats, builds, item};
+use super::{DynamoDbInventory, beats, builds, item, open};
 use crate::inventory::journal::{Attempt, BuildEvent, Stage};
-use crate::inventory::{Expected, Fence, InventoryError, Write};
+use crate::inventory::{Expected, Fence, InventoryError, OpenWorkflow, Write};
 
 /// How often a write is tried while others write the same items.
 const TRIES: u32 = 8;
@@ -30,6 +30,7 @@ enum Part {
     Record,
     Event,
     Beat,
+    Open,
     Attempt,
 }
 
@@ -273,12 +274,33 @@ impl DynamoDbInventory {
             None => None,
         };
         if let Some(attempt) = Attempt::after(current.as_ref(), event) {
+            parts.push((
+                Part::Open,
+                self.open_part(event, &attempt).map_err(unwritable)?,
+            ));
             let item = builds::attempt_item(&event.workflow_id, &attempt).map_err(unwritable)?;
             let put = attempt_put(&self.builds, item, current.as_ref())
                 .map_err(|wrong| self.unbuilt(&wrong))?;
             parts.push((Part::Attempt, put));
         }
         Ok(())
+    }
+
+    /// Keeps the list of workflows that have something open in step with the attempt.
+    fn open_part(
+        &self,
+        event: &BuildEvent,
+        attempt: &Attempt,
+    ) -> Result<TransactWriteItem, String> {
+        let key = open::of_step(&event.workflow_id, &event.step_id);
+        if attempt.is_settled() {
+            return open::remove(&self.builds, &key).map_err(|wrong| wrong.to_string());
+        }
+        let entry = OpenWorkflow {
+            workflow_id: event.workflow_id.clone(),
+            reach: attempt.intent.reach.clone(),
+        };
+        open::put(&self.builds, &entry, &key)
     }
 
     /// Has the next beat of the build answered with the request to end.

@@ -3,12 +3,23 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::error::Fault;
-use super::records::json;
+use super::leases;
+use super::records::{column, json, lossy};
 use crate::ids::{BuildId, WorkflowId};
-use crate::inventory::beat::{Answer, Beat};
+use crate::inventory::beat::{Answer, Beat, Sign};
+use crate::inventory::{Malformed, Many, OpenWorkflow};
 
-/// Puts a supervisor's beat, unless the build was given up.
+/// Puts a supervisor's beat, unless the build was given up. The first one counts as an event: whoever holds the lease looks whether anybody
+/// needs it, for it may come late, of a build that is settled.
 pub(super) fn put(db: &Connection, beat: &Beat) -> Result<Answer, Fault> {
+    let is_first = !db
+        .prepare_cached(
+            "SELECT 1 FROM beat WHERE workflow_id = ? AND build_id = ? AND beat IS NOT NULL",
+        )?
+        .exists([beat.workflow_id.as_str(), beat.build_id.as_str()])?;
+    if is_first {
+        leases::count_event(db, &beat.workflow_id)?;
+    }
     let stands: Option<(bool, bool)> = db
         .prepare_cached(
             "INSERT INTO beat (workflow_id, build_id, beat) VALUES (?1, ?2, ?3) \
@@ -36,34 +47,63 @@ pub(super) fn read(
     db: &Connection,
     workflow: &WorkflowId,
     build: Option<&BuildId>,
-) -> Result<Vec<Beat>, Fault> {
-    // A file of an earlier program that no writer has opened since has no such table.
-    let there = db
-        .prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = 'beat'")?
-        .exists([])?;
-    if !there {
-        return Ok(Vec::new());
+) -> Result<Many<Beat>, Fault> {
+    if !is_there(db)? {
+        return Ok(Many::default());
     }
     let mut statement = db.prepare_cached(
         "SELECT build_id, beat FROM beat WHERE workflow_id = ?1 AND (?2 IS NULL OR build_id = ?2) \
          AND beat IS NOT NULL ORDER BY build_id",
     )?;
     let mut rows = statement.query(params![workflow.as_str(), build.map(BuildId::as_str)])?;
-    let mut beats = Vec::new();
+    let mut beats = Many::default();
     while let Some(row) = rows.next()? {
-        let (build, text): (String, String) = (row.get(0)?, row.get(1)?);
-        let beat = serde_json::from_str(&text).map_err(|wrong| Fault::Malformed {
-            key: format!("{workflow}: the beat of {build}"),
-            detail: wrong.to_string(),
-        })?;
-        beats.push(beat);
+        let read = column::<&str>(row, 1)
+            .and_then(|text| serde_json::from_str(text).map_err(|wrong| wrong.to_string()));
+        beats.add(read.map_err(|detail| Malformed {
+            step: None,
+            key: format!("{workflow}: the beat of {}", lossy(row, 0)),
+            detail,
+        }));
     }
     Ok(beats)
 }
 
+/// A file of an earlier program that no writer has opened since has no such table.
+fn is_there(db: &Connection) -> Result<bool, Fault> {
+    let mut statement = db.prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = 'beat'")?;
+    Ok(statement.exists([])?)
+}
+
+/// The workflows with a build that was given up and is still looked after.
+pub(super) fn open_workflows(db: &Connection) -> Result<Vec<OpenWorkflow>, Fault> {
+    if !is_there(db)? {
+        return Ok(Vec::new());
+    }
+    let mut statement = db.prepare_cached("SELECT beat FROM beat WHERE given_up")?;
+    let mut rows = statement.query([])?;
+    let mut open = Vec::new();
+    while let Some(row) = rows.next()? {
+        let beat = column::<&str>(row, 0).ok();
+        let beat = beat.and_then(|text| serde_json::from_str::<Beat>(text).ok());
+        if let Some(Beat {
+            workflow_id,
+            sign: Sign::GivenUp { reach, .. },
+            ..
+        }) = beat
+        {
+            open.push(OpenWorkflow { workflow_id, reach });
+        }
+    }
+    Ok(open)
+}
+
 /// Puts a beat that says that its build was given up, where the beat of the version `seen` stands.
 pub(super) fn bury(db: &Connection, beat: &Beat, seen: Option<&str>) -> Result<(), Fault> {
-    let stands = read(db, &beat.workflow_id, Some(&beat.build_id))?;
+    let mut stands = read(db, &beat.workflow_id, Some(&beat.build_id))?;
+    if let Some(Malformed { key, detail, .. }) = stands.malformed.pop() {
+        return Err(Fault::Malformed { key, detail });
+    }
     let stands = stands.first();
     if stands.map(|stands| stands.version.as_str()) != seen && stands != Some(beat) {
         return Err(Fault::Conflict(format!("the beat of {}", beat.build_id)));

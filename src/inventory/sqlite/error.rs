@@ -24,6 +24,9 @@ pub(super) enum Fault {
     /// A write through a reader.
     #[error("it was opened for reading only")]
     ReadOnly,
+    /// See [`InventoryError::Replaced`].
+    #[error("it was deleted or replaced")]
+    Replaced,
     /// See [`InventoryError::Schema`].
     #[error("{0}")]
     Schema(String),
@@ -50,6 +53,7 @@ impl Fault {
         match self {
             Self::Sqlite(error) => sqlite(&error, place),
             Self::File { action, source } => file(action, &source, place),
+            Self::Replaced => InventoryError::Replaced { place },
             Self::Schema(detail) => InventoryError::Schema { place, detail },
             Self::Conflict(what) => InventoryError::Conflict { what },
             Self::Fenced(workflow) => InventoryError::Fenced { workflow },

@@ -6,7 +6,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -104,9 +104,43 @@ CREATE TRIGGER IF NOT EXISTS event_is_never_removed BEFORE DELETE ON event
 BEGIN SELECT RAISE(ABORT, 'the journal is never changed'); END;
 ";
 
-/// Makes what is missing, opens the file and settles its schema.
-pub(super) fn open_writer(path: &Path) -> Result<Connection, Fault> {
-    make_file(path)?;
+/// Which file it is: another one of the same name is another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    /// Of what stands at a place now; none if nothing does, or it cannot be told.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let found = fs::metadata(path).ok()?;
+        Some(Self {
+            device: found.dev(),
+            inode: found.ino(),
+        })
+    }
+}
+
+/// What a missing file leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    Make,
+    Refuse,
+}
+
+/// Opens the file and settles its schema; what is missing is made, if that is wanted.
+pub(super) fn open_writer(
+    path: &Path,
+    missing: Missing,
+) -> Result<(Connection, Option<Identity>), Fault> {
+    if missing == Missing::Make {
+        make_file(path)?;
+    } else if !path.exists() {
+        return Err(Fault::Schema("there is no such file".to_owned()));
+    }
+    // Before it is opened: one that takes its place meanwhile is noticed.
+    let identity = Identity::of(path);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
@@ -115,7 +149,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, Fault> {
     switch_to_wal(&connection)?;
     connection.pragma_update(None, "synchronous", "full")?;
     prepare(&mut connection)?;
-    Ok(connection)
+    Ok((connection, identity))
 }
 
 /// `SQLite` does not wait here as it does elsewhere: of two that open a new file at once, one is told that it is locked.
@@ -165,7 +199,7 @@ fn has_all(connection: &Connection) -> Result<bool, Fault> {
 }
 
 /// Whether the tables are there; an error if they are somebody else's.
-fn is_ours(connection: &Connection) -> Result<bool, Fault> {
+pub(super) fn is_ours(connection: &Connection) -> Result<bool, Fault> {
     let version: i64 = connection.pragma_query_value(None, "user_version", |value| value.get(0))?;
     match version {
         SCHEMA_VERSION => Ok(true),
@@ -217,8 +251,8 @@ fn make_file(path: &Path) -> Result<(), Fault> {
 pub(super) enum Reader {
     /// No file, or one without tables: empty.
     Nothing,
-    /// Follows what a writer does.
-    Following(Connection),
+    /// Follows what a writer does, in the file that stood there when it was opened.
+    Following(Connection, Option<Identity>),
     /// A snapshot of this one call.
     Immutable(Connection),
 }
@@ -226,9 +260,10 @@ pub(super) enum Reader {
 impl Reader {
     /// Looks for the file.
     pub(super) fn open(path: &Path) -> Result<Self, Fault> {
+        let identity = Identity::of(path);
         if let Err(source) = fs::File::open(path) {
             return match source.kind() {
-                ErrorKind::NotFound | ErrorKind::NotADirectory => Ok(Self::Nothing),
+                ErrorKind::NotFound => Ok(Self::Nothing),
                 _ => Err(Fault::File {
                     action: "read the file",
                     source,
@@ -237,7 +272,7 @@ impl Reader {
         }
         let connection = connect(path, "")?;
         match is_ours(&connection) {
-            Ok(true) => Ok(Self::Following(connection)),
+            Ok(true) => Ok(Self::Following(connection, identity)),
             Ok(false) => Ok(Self::Nothing),
             Err(Fault::Sqlite(error)) if needs_a_shm_file(&error) => {
                 let connection = connect(path, "&immutable=1")?;
@@ -253,12 +288,13 @@ impl Reader {
 
     /// The connection to read on now; none if there is nothing to read.
     pub(super) fn connection(&mut self, path: &Path) -> Result<Option<&Connection>, Fault> {
-        if !matches!(self, Self::Following(_)) {
+        // A file that another has taken the place of tells nothing any more.
+        if !matches!(self, Self::Following(_, identity) if *identity == Identity::of(path)) {
             *self = Self::open(path)?;
         }
         Ok(match self {
             Self::Nothing => None,
-            Self::Following(connection) | Self::Immutable(connection) => Some(connection),
+            Self::Following(connection, _) | Self::Immutable(connection) => Some(connection),
         })
     }
 }

@@ -4,9 +4,10 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::error::Fault;
-use super::records::{column, json, nanoseconds, timestamp};
+use super::records::{column, json, lossy, nanoseconds, timestamp};
 use crate::ids::{BuildId, StepId, WorkflowId};
-use crate::inventory::journal::{Attempt, BuildEvent};
+use crate::inventory::journal::{Attempt, BuildEvent, Reach};
+use crate::inventory::{Malformed, Many, OpenWorkflow};
 
 /// Appends an event and folds it into the newest attempt at its step.
 pub(super) fn append(db: &Connection, event: &BuildEvent) -> Result<(), Fault> {
@@ -76,7 +77,7 @@ pub(super) fn attempts(
     db: &Connection,
     workflow: &WorkflowId,
     which: Which,
-) -> Result<Vec<Attempt>, Fault> {
+) -> Result<Many<Attempt>, Fault> {
     let mut statement = db.prepare_cached(match which {
         Which::All => "SELECT step_id, attempt FROM attempt WHERE workflow_id = ? ORDER BY step_id",
         Which::Unrecorded => {
@@ -85,14 +86,44 @@ pub(super) fn attempts(
         }
     })?;
     let mut rows = statement.query([workflow.as_str()])?;
-    let mut attempts = Vec::new();
+    let mut attempts = Many::default();
     while let Some(row) = rows.next()? {
-        let key = |detail| malformed(workflow, "an attempt", detail);
-        let step: &str = column(row, 0).map_err(key)?;
-        let text: &str = column(row, 1).map_err(key)?;
-        attempts.push(parse(workflow, step, text)?);
+        let read = column::<&str>(row, 1).and_then(|text| {
+            serde_json::from_str::<Attempt>(text).map_err(|wrong| wrong.to_string())
+        });
+        attempts.add(read.map_err(|detail| {
+            let step = lossy(row, 0);
+            Malformed {
+                key: format!("{workflow}: attempt at {step}"),
+                step: Some(StepId::new(step)),
+                detail,
+            }
+        }));
     }
     Ok(attempts)
+}
+
+/// The workflows with an attempt that is not settled. One that cannot be read is its own workflow's to tell.
+pub(super) fn open_workflows(db: &Connection) -> Result<Vec<OpenWorkflow>, Fault> {
+    let mut statement = db.prepare_cached(
+        "SELECT workflow_id, attempt FROM attempt INDEXED BY attempt_unrecorded WHERE recorded = 0",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut open = Vec::new();
+    while let Some(row) = rows.next()? {
+        let Ok(text) = column::<&str>(row, 1) else {
+            continue;
+        };
+        let reach: Option<Reach> = match serde_json::from_str::<Attempt>(text) {
+            Ok(attempt) if !attempt.is_settled() => attempt.intent.reach,
+            _ => continue,
+        };
+        open.push(OpenWorkflow {
+            workflow_id: WorkflowId::new(lossy(row, 0)),
+            reach,
+        });
+    }
+    Ok(open)
 }
 
 fn parse(workflow: &WorkflowId, step: &str, text: &str) -> Result<Attempt, Fault> {
@@ -113,7 +144,7 @@ pub(super) fn events(
     workflow: &WorkflowId,
     step: Option<&StepId>,
     limit: usize,
-) -> Result<Vec<BuildEvent>, Fault> {
+) -> Result<Many<BuildEvent>, Fault> {
     let which = if step.is_some() {
         "AND step_id = ?3"
     } else {
@@ -136,7 +167,7 @@ pub(super) fn events_of_build(
     db: &Connection,
     workflow: &WorkflowId,
     build: &BuildId,
-) -> Result<Vec<BuildEvent>, Fault> {
+) -> Result<Many<BuildEvent>, Fault> {
     let mut statement = db.prepare_cached(
         "SELECT build_id, seq, step_id, at, stage FROM event WHERE workflow_id = ?1 AND build_id = ?2 ORDER BY seq DESC",
     )?;
@@ -150,7 +181,7 @@ pub(super) fn events_since(
     workflow: &WorkflowId,
     step: &StepId,
     since: Timestamp,
-) -> Result<Vec<BuildEvent>, Fault> {
+) -> Result<Many<BuildEvent>, Fault> {
     let mut statement = db.prepare_cached(
         "SELECT build_id, seq, step_id, at, stage FROM event WHERE workflow_id = ?1 AND build_id >= ?2 AND step_id = ?3 \
          ORDER BY build_id DESC, seq DESC",
@@ -160,11 +191,18 @@ pub(super) fn events_since(
     collect(rows, workflow)
 }
 
-fn collect(mut rows: rusqlite::Rows<'_>, workflow: &WorkflowId) -> Result<Vec<BuildEvent>, Fault> {
-    let mut events = Vec::new();
+fn collect(mut rows: rusqlite::Rows<'_>, workflow: &WorkflowId) -> Result<Many<BuildEvent>, Fault> {
+    let mut events = Many::default();
     while let Some(row) = rows.next()? {
-        events
-            .push(event(row, workflow).map_err(|detail| malformed(workflow, "an event", detail))?);
+        events.add(event(row, workflow).map_err(|detail| Malformed {
+            step: Some(StepId::new(lossy(row, 2))),
+            key: format!(
+                "{workflow}: event {} of build {}",
+                lossy(row, 1),
+                lossy(row, 0)
+            ),
+            detail,
+        }));
     }
     Ok(events)
 }

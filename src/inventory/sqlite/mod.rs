@@ -29,9 +29,9 @@ use crate::ids::{BuildId, StepId, WorkflowId};
 use crate::inventory::beat::{Answer, Beat};
 use crate::inventory::journal::{Attempt, BuildEvent, Stage};
 use crate::inventory::record::Record;
-use crate::inventory::{Fence, Heads, Inventory, InventoryError, Lease, Write};
+use crate::inventory::{Fence, Heads, Inventory, InventoryError, Lease, Many, OpenWorkflow, Write};
 use error::Fault;
-use file::Reader;
+use file::{Identity, Missing, Reader};
 
 /// Records, journal and leases in one file.
 pub struct SqliteInventory {
@@ -40,6 +40,8 @@ pub struct SqliteInventory {
 
 struct Store {
     path: PathBuf,
+    /// What a writer has opened; a reader opens anew whatever stands there.
+    opened: Option<Identity>,
     connection: Mutex<Access>,
 }
 
@@ -53,22 +55,32 @@ impl SqliteInventory {
     /// Opens the file for reading and writing; it and its folders are made where they are missing, the file for its
     /// owner alone.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, InventoryError> {
-        let path = path.into();
-        let connection = file::open_writer(&path).map_err(|fault| fault.told(&path))?;
-        Ok(Self::over(path, Access::Writer(connection)))
+        Self::open_or(path.into(), Missing::Make)
+    }
+
+    /// Opens a file that is there for reading and writing.
+    pub fn open_existing(path: impl Into<PathBuf>) -> Result<Self, InventoryError> {
+        Self::open_or(path.into(), Missing::Refuse)
+    }
+
+    fn open_or(path: PathBuf, missing: Missing) -> Result<Self, InventoryError> {
+        let (connection, opened) =
+            file::open_writer(&path, missing).map_err(|fault| fault.told(&path))?;
+        Ok(Self::over(path, opened, Access::Writer(connection)))
     }
 
     /// Opens the file for reading. A missing file is an empty inventory, and is looked for again at the next call.
     pub fn open_read_only(path: impl Into<PathBuf>) -> Result<Self, InventoryError> {
         let path = path.into();
         let reader = Reader::open(&path).map_err(|fault| fault.told(&path))?;
-        Ok(Self::over(path, Access::Reader(reader)))
+        Ok(Self::over(path, None, Access::Reader(reader)))
     }
 
-    fn over(path: PathBuf, access: Access) -> Self {
+    fn over(path: PathBuf, opened: Option<Identity>, access: Access) -> Self {
         Self {
             store: Arc::new(Store {
                 path,
+                opened,
                 connection: Mutex::new(access),
             }),
         }
@@ -93,14 +105,22 @@ impl SqliteInventory {
         &self,
         query: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, InventoryError> {
+        Ok(self.read_if_there(query).await?.unwrap_or_default())
+    }
+
+    /// Reads; none if the inventory does not exist yet.
+    async fn read_if_there<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<Option<T>, InventoryError> {
         self.run(move |store| {
             let mut access = store.lock();
             match &mut *access {
-                Access::Writer(connection) => query(connection),
-                Access::Reader(reader) => match reader.connection(&store.path)? {
-                    Some(connection) => query(connection),
-                    None => Ok(T::default()),
-                },
+                Access::Writer(connection) => {
+                    store.is_still_ours(connection)?;
+                    query(connection).map(Some)
+                }
+                Access::Reader(reader) => reader.connection(&store.path)?.map(query).transpose(),
             }
         })
         .await
@@ -118,6 +138,7 @@ impl SqliteInventory {
             };
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            store.is_still_ours(&transaction)?;
             let done = change(&transaction)?;
             transaction.commit()?;
             Ok(done)
@@ -133,6 +154,23 @@ impl Store {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// A file that was deleted or replaced can be written to as before, and nobody else would see it: two would hold one lease. And a newer
+    /// program may have changed what the tables mean.
+    fn is_still_ours(&self, connection: &Connection) -> Result<(), Fault> {
+        if !self.is_in_place() {
+            return Err(Fault::Replaced);
+        }
+        if file::is_ours(connection)? {
+            Ok(())
+        } else {
+            Err(Fault::Replaced)
+        }
+    }
+
+    fn is_in_place(&self) -> bool {
+        self.opened.is_none() || self.opened == Identity::of(&self.path)
+    }
 }
 
 fn place(path: &Path) -> String {
@@ -147,15 +185,44 @@ impl Inventory for SqliteInventory {
 
     async fn prepare(&self) -> Result<(), InventoryError> {
         self.run(|store| match &mut *store.lock() {
+            Access::Writer(_) if !store.is_in_place() => Err(Fault::Replaced),
             Access::Writer(connection) => file::prepare(connection),
             Access::Reader(_) => Err(Fault::ReadOnly),
         })
         .await
     }
 
+    /// The schema was looked at when the file was opened.
+    async fn examine(&self) -> Result<(), InventoryError> {
+        self.read(|_| Ok(())).await
+    }
+
+    fn is_in_place(&self) -> bool {
+        self.store.is_in_place()
+    }
+
+    async fn open_workflows(&self) -> Result<Vec<OpenWorkflow>, InventoryError> {
+        let mut open = self
+            .read(|db| {
+                let mut open = journal::open_workflows(db)?;
+                open.extend(beats::open_workflows(db)?);
+                Ok(open)
+            })
+            .await?;
+        open.sort();
+        open.dedup();
+        Ok(open)
+    }
+
     async fn heads(&self, workflow: &WorkflowId) -> Result<Heads, InventoryError> {
         let workflow = workflow.clone();
-        self.read(move |db| records::heads(db, &workflow)).await
+        let heads = self
+            .read_if_there(move |db| records::heads(db, &workflow))
+            .await?;
+        Ok(heads.unwrap_or_else(|| Heads {
+            missing: true,
+            ..Heads::default()
+        }))
     }
 
     async fn record(
@@ -168,7 +235,7 @@ impl Inventory for SqliteInventory {
             .await
     }
 
-    async fn records_of_step(&self, step: &StepId) -> Result<Vec<Record>, InventoryError> {
+    async fn records_of_step(&self, step: &StepId) -> Result<Many<Record>, InventoryError> {
         let step = step.clone();
         self.read(move |db| records::of_step(db, &step)).await
     }
@@ -176,7 +243,7 @@ impl Inventory for SqliteInventory {
     async fn records_of_workflow(
         &self,
         workflow: &WorkflowId,
-    ) -> Result<Vec<Record>, InventoryError> {
+    ) -> Result<Many<Record>, InventoryError> {
         let workflow = workflow.clone();
         self.read(move |db| records::of_workflow(db, &workflow))
             .await
@@ -208,7 +275,7 @@ impl Inventory for SqliteInventory {
         .await
     }
 
-    async fn attempts(&self, workflow: &WorkflowId) -> Result<Vec<Attempt>, InventoryError> {
+    async fn attempts(&self, workflow: &WorkflowId) -> Result<Many<Attempt>, InventoryError> {
         let workflow = workflow.clone();
         self.read(move |db| journal::attempts(db, &workflow, journal::Which::All))
             .await
@@ -217,7 +284,7 @@ impl Inventory for SqliteInventory {
     async fn unrecorded_attempts(
         &self,
         workflow: &WorkflowId,
-    ) -> Result<Vec<Attempt>, InventoryError> {
+    ) -> Result<Many<Attempt>, InventoryError> {
         let workflow = workflow.clone();
         self.read(move |db| journal::attempts(db, &workflow, journal::Which::Unrecorded))
             .await
@@ -228,7 +295,7 @@ impl Inventory for SqliteInventory {
         workflow: &WorkflowId,
         step: Option<&StepId>,
         limit: usize,
-    ) -> Result<Vec<BuildEvent>, InventoryError> {
+    ) -> Result<Many<BuildEvent>, InventoryError> {
         let (workflow, step) = (workflow.clone(), step.cloned());
         self.read(move |db| journal::events(db, &workflow, step.as_ref(), limit))
             .await
@@ -238,7 +305,7 @@ impl Inventory for SqliteInventory {
         &self,
         workflow: &WorkflowId,
         build: &BuildId,
-    ) -> Result<Vec<BuildEvent>, InventoryError> {
+    ) -> Result<Many<BuildEvent>, InventoryError> {
         let (workflow, build) = (workflow.clone(), build.clone());
         self.read(move |db| journal::events_of_build(db, &workflow, &build))
             .await
@@ -249,7 +316,7 @@ impl Inventory for SqliteInventory {
         workflow: &WorkflowId,
         step: &StepId,
         since: Timestamp,
-    ) -> Result<Vec<BuildEvent>, InventoryError> {
+    ) -> Result<Many<BuildEvent>, InventoryError> {
         let (workflow, step) = (workflow.clone(), step.clone());
         self.read(move |db| journal::events_since(db, &workflow, &step, since))
             .await
@@ -298,11 +365,12 @@ impl Inventory for SqliteInventory {
         let (workflow, build) = (workflow.clone(), build.clone());
         let found = self
             .read(move |db| beats::read(db, &workflow, Some(&build)))
-            .await?;
+            .await?
+            .whole(&self.place())?;
         Ok(found.into_iter().next())
     }
 
-    async fn beats(&self, workflow: &WorkflowId) -> Result<Vec<Beat>, InventoryError> {
+    async fn beats(&self, workflow: &WorkflowId) -> Result<Many<Beat>, InventoryError> {
         let workflow = workflow.clone();
         self.read(move |db| beats::read(db, &workflow, None)).await
     }

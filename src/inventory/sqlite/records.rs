@@ -11,7 +11,7 @@ use crate::desired::digest::Digest;
 use crate::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId, WorkflowId};
 use crate::inventory::record::{Built, Record, RecordHead};
 use crate::inventory::tags::Tags;
-use crate::inventory::{Expected, Heads};
+use crate::inventory::{Expected, Heads, Malformed, Many};
 
 /// Columns 0 to 17.
 const HEAD: &str = "r.workflow_id, r.step_id, r.ami_id, r.ami_name, r.create_at, r.base_ami_id, r.base_ami_name, \
@@ -31,7 +31,7 @@ pub(super) fn heads(db: &Connection, workflow: &WorkflowId) -> Result<Heads, Fau
     while let Some(row) = rows.next()? {
         match head(row, &mut last) {
             Ok(head) => heads.records.push(head),
-            Err(detail) => heads.malformed.push((StepId::new(text(row, 1)?), detail)),
+            Err(detail) => heads.malformed.push((StepId::new(lossy(row, 1)), detail)),
         }
     }
     Ok(heads)
@@ -42,15 +42,18 @@ pub(super) fn one(
     workflow: &WorkflowId,
     step: &StepId,
 ) -> Result<Option<Record>, Fault> {
-    let found = whole(
+    let mut found = whole(
         db,
         "r.workflow_id = ?1 AND r.step_id = ?2",
         &[workflow.as_str(), step.as_str()],
     )?;
-    Ok(found.into_iter().next())
+    match found.malformed.pop() {
+        Some(Malformed { key, detail, .. }) => Err(Fault::Malformed { key, detail }),
+        None => Ok(found.sound.pop()),
+    }
 }
 
-pub(super) fn of_step(db: &Connection, step: &StepId) -> Result<Vec<Record>, Fault> {
+pub(super) fn of_step(db: &Connection, step: &StepId) -> Result<Many<Record>, Fault> {
     whole(
         db,
         "r.step_id = ?1 ORDER BY r.create_at DESC, r.workflow_id DESC",
@@ -58,7 +61,7 @@ pub(super) fn of_step(db: &Connection, step: &StepId) -> Result<Vec<Record>, Fau
     )
 }
 
-pub(super) fn of_workflow(db: &Connection, workflow: &WorkflowId) -> Result<Vec<Record>, Fault> {
+pub(super) fn of_workflow(db: &Connection, workflow: &WorkflowId) -> Result<Many<Record>, Fault> {
     whole(
         db,
         "r.workflow_id = ?1 ORDER BY r.create_at DESC, r.step_id DESC",
@@ -66,22 +69,19 @@ pub(super) fn of_workflow(db: &Connection, workflow: &WorkflowId) -> Result<Vec<
     )
 }
 
-fn whole(db: &Connection, which: &str, values: &[&str]) -> Result<Vec<Record>, Fault> {
+/// The long texts may be missing: nobody decides by them.
+fn whole(db: &Connection, which: &str, values: &[&str]) -> Result<Many<Record>, Fault> {
     let mut statement = db.prepare_cached(&format!(
-        "SELECT {HEAD}, {TEXTS} FROM record r JOIN record_text t USING (workflow_id, step_id) WHERE {which}"
+        "SELECT {HEAD}, {TEXTS} FROM record r LEFT JOIN record_text t USING (workflow_id, step_id) WHERE {which}"
     ))?;
     let mut rows = statement.query(rusqlite::params_from_iter(values))?;
-    let mut records = Vec::new();
+    let mut records = Many::default();
     while let Some(row) = rows.next()? {
-        let record = record(row).map_err(|detail| Fault::Malformed {
-            key: format!(
-                "{}/{}",
-                text(row, 0).unwrap_or_default(),
-                text(row, 1).unwrap_or_default()
-            ),
+        records.add(record(row).map_err(|detail| Malformed {
+            step: Some(StepId::new(lossy(row, 1))),
+            key: format!("{}/{}", lossy(row, 0), lossy(row, 1)),
             detail,
-        })?;
-        records.push(record);
+        }));
     }
     Ok(records)
 }
@@ -153,16 +153,14 @@ fn put_head(db: &Connection, head: &RecordHead) -> Result<(), Fault> {
 }
 
 fn record(row: &Row<'_>) -> Result<Record, String> {
-    let components: Option<&str> = column(row, 21)?;
+    let long = |at: usize| column::<Option<&str>>(row, at).ok().flatten();
     Ok(Record {
         head: head(row, &mut Last::default())?,
-        aws_console_url: column(row, 18)?,
-        details: column(row, 19)?,
-        metadata: column(row, 20)?,
-        components: components
-            .map(serde_json::from_str)
-            .transpose()
-            .map_err(|wrong| format!("components: {wrong}"))?,
+        aws_console_url: long(18).unwrap_or_default().to_owned(),
+        details: long(19).unwrap_or("{}").to_owned(),
+        metadata: long(20).unwrap_or("{}").to_owned(),
+        // They say why a step differs, in words.
+        components: long(21).and_then(|text| serde_json::from_str(text).ok()),
     })
 }
 
@@ -274,8 +272,16 @@ impl<'row, T: FromColumn<'row>> FromColumn<'row> for Option<T> {
     }
 }
 
-fn text(row: &Row<'_>, at: usize) -> Result<String, Fault> {
-    Ok(row.get(at)?)
+/// A column's value for people, whatever its type.
+pub(super) fn lossy(row: &Row<'_>, at: usize) -> String {
+    match row.get_ref(at) {
+        Ok(ValueRef::Text(bytes) | ValueRef::Blob(bytes)) => {
+            String::from_utf8_lossy(bytes).into_owned()
+        }
+        Ok(ValueRef::Integer(number)) => number.to_string(),
+        Ok(ValueRef::Real(number)) => number.to_string(),
+        _ => "?".to_owned(),
+    }
 }
 
 /// Nanoseconds since 1970, which 64 bits hold until the year 2262; a time beyond is held at the end.

@@ -185,6 +185,7 @@ impl World {
             region: Region::new("us-east-1"),
             host: "h".into(),
             prepared_by: None,
+            reach: None,
             afterwards: crate::desired::hcl::Afterwards::default(),
             deadline: Timestamp::UNIX_EPOCH,
             fence: 1,

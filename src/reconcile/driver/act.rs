@@ -69,11 +69,14 @@ impl Driver {
             let matter = Matter::Step(key.clone(), step.id.clone());
             let revision = Some(&acting.plan.revision);
             let now = Timestamp::now();
+            if !asks_for_action(&step.decision) {
+                // All is well with it, or it is somebody else's turn. How often it was tried is remembered for a while.
+                self.absolve(&matter, &key.origin(), revision, now);
+                continue;
+            }
             if let Some(until) = self.patience.holds(&matter, revision, now) {
-                if !matches!(step.decision, Decision::InSync) {
-                    report.verdict.is_partial = true;
-                    report.try_again(until, &self.orders);
-                }
+                report.verdict.is_partial = true;
+                report.try_again(until, &self.orders);
                 continue;
             }
             report.verdict.note(self.still_lacking(&step.decision));
@@ -82,6 +85,10 @@ impl Driver {
                     // What is brought up to date and differs again at once is not mended by doing it faster.
                     self.patience.note(matter.clone(), revision, now, dice());
                     let done = update(&ports, acting.checkout, step, change, fence).await;
+                    if done.is_ok() {
+                        let past = self.patience.exonerate(&matter);
+                        self.tell_of_past(&matter, &key.origin(), past);
+                    }
                     done.map(|()| {
                         self.tell(key, &Event::Updated(step));
                         true
@@ -99,10 +106,7 @@ impl Driver {
                     let work = Work::TakeOver(taken);
                     self.begin(acting, step, work, (&ports, &mandate)).await
                 }
-                _ => {
-                    self.settle(&matter, &key.origin());
-                    Ok(false)
-                }
+                _ => Ok(false),
             };
             match done {
                 Ok(done) => {
@@ -262,4 +266,12 @@ impl Driver {
         }
         Ok(())
     }
+}
+
+/// Whether there is something to be done about a step now.
+fn asks_for_action(decision: &Decision) -> bool {
+    matches!(
+        decision,
+        Decision::Update(_) | Decision::Building(_) | Decision::Build(_) | Decision::TakeOver(_)
+    )
 }

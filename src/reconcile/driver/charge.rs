@@ -1,7 +1,7 @@
 //! The workflows that this host has taken charge of, kept in files of the state directory, so that what was begun is carried to its end even
 //! when git says nothing of its workflow any more: its head is refused or broken, its folder is gone, its id is another.
 //!
-//! A file names a commit to read the parameters from, never the parameters: there may be secrets in them.
+//! A file says how AWS is reached, and names the commit for those parameters that are secret; these it never holds.
 
 use std::fs;
 use std::io;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::build::supervisor::files::write_atomically;
 use crate::desired::digest::Encoder;
 use crate::ids::{Revision, WorkflowId};
+use crate::inventory::journal::Reach;
 
 /// One workflow, and where it was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +30,9 @@ pub(super) struct Charge {
     pub(super) region: Option<String>,
     /// The commit at which it was read.
     pub(super) revision: Revision,
+    /// How AWS is reached for it: what was begun is settled though the commit is gone. None of what an earlier version kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) reach: Option<Reach>,
 }
 
 /// All of them.
@@ -95,13 +99,20 @@ mod tests {
     #[test]
     fn what_an_earlier_version_had_in_charge_stays_so() {
         stays_readable::<Charge>(
-            &[r#"{
-                "repository": "/srv/x.git", "folder": "packer_workspaces", "workflow_id": "wf", "profile": null,
-                "revision": "4f2c1e9000000000000000000000000000000000"
-            }"#],
+            &[
+                r#"{
+                    "repository": "/srv/x.git", "folder": "packer_workspaces", "workflow_id": "wf", "profile": null,
+                    "revision": "4f2c1e9000000000000000000000000000000000"
+                }"#,
+                r#"{
+                    "repository": "/srv/x.git", "folder": "packer_workspaces", "workflow_id": "wf", "profile": null,
+                    "region": null, "revision": "4f2c1e9000000000000000000000000000000000"
+                }"#,
+            ],
             r#"{
                 "repository": "/srv/x.git", "folder": "packer_workspaces", "workflow_id": "wf", "profile": null,
-                "region": null, "revision": "4f2c1e9000000000000000000000000000000000"
+                "region": null, "revision": "4f2c1e9000000000000000000000000000000000",
+                "reach": { "profile": null, "region": "us-east-1", "own_keys": false, "hides": false }
             }"#,
         );
     }
@@ -118,6 +129,7 @@ mod tests {
             profile: None,
             region: None,
             revision: Revision::new(revision.repeat(40)),
+            reach: None,
         };
         charges.keep(&charge("a", "1")).unwrap();
         charges.keep(&charge("b", "1")).unwrap();

@@ -56,6 +56,13 @@ pub enum Event<'a> {
         /// Who asked.
         by: &'a str,
     },
+    /// A running build is ended, for the inventory that took the place of another knows nothing of it.
+    Unknown {
+        /// The step.
+        step: &'a StepId,
+        /// The build.
+        build: &'a BuildId,
+    },
     /// A command waits for the lease that another holds.
     Waiting(&'a Lease),
     /// Another reconciler acts on this workflow, and this one stands by.

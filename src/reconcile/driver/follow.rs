@@ -71,7 +71,7 @@ impl Driver {
         };
         let was_over = self.running.remove(build_id).is_some_and(|one| one.over);
         if let Some(state) = self.workflows.get_mut(workflow) {
-            state.attempts = None;
+            state.newest = None;
         }
         let matter = Matter::Build(build_id.clone());
         match result {

@@ -10,9 +10,11 @@ mod follow;
 mod orders;
 pub(in crate::reconcile) mod patience;
 mod pause;
+mod replaced;
 mod round;
 mod shutdown;
 mod site;
+mod strangers;
 mod sweeping;
 mod tell;
 mod tend;
@@ -49,6 +51,7 @@ use pause::{Waiting, earliest, pause};
 use round::Round;
 pub use site::Site;
 use site::{Opened, open};
+use strangers::Strangers;
 use usefulness::{Usefulness, Verdict};
 pub use useless::Fetching;
 use workflow::{Place, WorkflowKey, WorkflowState, journal_moved};
@@ -92,6 +95,9 @@ pub struct Driver {
     /// When leases were given back.
     left: BTreeMap<WorkflowKey, Timestamp>,
     fetching: Arc<Fetching>,
+    strangers: Strangers,
+    /// The inventory was replaced under this process: it is opened anew, but not begun anew.
+    replaced: bool,
 }
 
 /// What a pass over everything came to.
@@ -164,6 +170,8 @@ impl Driver {
             useful: Usefulness::default(),
             left: BTreeMap::new(),
             fetching: Arc::default(),
+            strangers: Strangers::default(),
+            replaced: false,
         }
     }
 
@@ -228,15 +236,15 @@ impl Driver {
             || self
                 .workflows
                 .values()
-                .any(|state| state.lease.is_none() || state.attempts.is_none());
+                .any(|state| state.lease.is_none() || state.newest.is_none());
         if blind || !self.housekeeping.is_due() {
             return;
         }
         let attempts = self
             .workflows
             .values()
-            .filter_map(|state| state.attempts.as_ref())
-            .flat_map(|(_, attempts)| attempts.values())
+            .filter_map(|state| state.newest.as_ref())
+            .flat_map(|(_, newest)| newest.attempts.values())
             .map(|attempt| attempt.build_id.clone());
         let needed = attempts.chain(self.running.keys().cloned()).collect();
         self.housekeeping.begin(needed);
@@ -280,6 +288,7 @@ impl Driver {
             }
         }
         self.round = Round::default();
+        self.patience.begin_pass();
         // All of them first: whether an id is given out twice is seen by all together.
         let opened: Vec<_> = self
             .sites
@@ -310,7 +319,14 @@ impl Driver {
         // A command answers for what it was asked; a daemon for all that it began.
         if !self.orders.once {
             self.tend(&mut report).await;
+            Box::pin(self.look_after_strangers(&mut report)).await;
             self.give_back_what_does_not_work_here().await;
+            let running = &self.running;
+            self.patience.end_pass(|matter| match matter {
+                Matter::Build(build) => running.contains_key(build),
+                Matter::Strangers | Matter::Sweeping(_) => true,
+                _ => false,
+            });
             self.board
                 .show("passes", self.patience.troubles(Timestamp::now()));
         }
@@ -389,10 +405,14 @@ impl Driver {
 
     /// A lease that another has taken is not ours, whatever its time says.
     fn lose(&mut self, key: &WorkflowKey, error: &PassError) {
-        if error.is_fenced()
+        if error.is_replaced() {
+            // What was opened is nothing any more; the next pass opens what stands there.
+            self.workflows.remove(key);
+            self.replaced = true;
+        } else if error.is_fenced()
             && let Some(state) = self.workflows.get_mut(key)
         {
-            state.attempts = None;
+            state.newest = None;
             if state.lease.take().is_some() {
                 self.tell(key, &Event::Lost);
             }

@@ -32,6 +32,8 @@ pub(in crate::reconcile) enum Matter {
     Step(WorkflowKey, StepId),
     /// Carrying a build that is over to its record or its failure.
     Build(BuildId),
+    /// Looking for builds that nobody looks after.
+    Strangers,
     /// Reading what a repository says. It is tried at every pass.
     Site(String),
     /// Looking after builds that were given up.
@@ -48,6 +50,7 @@ impl Matter {
             Self::Tending(key) => format!("looking after the builds of workflow {}", key.id),
             Self::Step(key, step) => format!("step {step} of workflow {}", key.id),
             Self::Build(build) => format!("settling build {build}"),
+            Self::Strangers => "looking for builds that nobody looks after".to_owned(),
             Self::Site(name) => format!("repository {name}"),
             Self::Sweeping(key) => {
                 format!("looking after given-up builds of workflow {}", key.id)
@@ -63,6 +66,7 @@ const STALE: SignedDuration = SignedDuration::from_mins(10);
 #[derive(Clone, Debug, Default)]
 pub(in crate::reconcile) struct Patience {
     tried: HashMap<Matter, Tried>,
+    pass: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -74,6 +78,8 @@ struct Tried {
     until: Timestamp,
     revision: Option<Revision>,
     cause: Option<Diagnostic>,
+    /// The last pass that came to it.
+    pass: u64,
 }
 
 /// What did not work, once it does.
@@ -119,7 +125,9 @@ impl Patience {
             until: now,
             revision: None,
             cause: None,
+            pass: 0,
         });
+        tried.pass = self.pass;
         if tried.revision.as_ref() != revision {
             tried.times = 0;
             tried.since = now;
@@ -141,6 +149,42 @@ impl Patience {
         let is_news = before.is_none_or(|before| before != gist(&cause));
         tried.cause = Some(cause);
         is_news
+    }
+
+    /// There is nothing to be tried any more. How often it was tried counts until the time of the next try has come, for what differs again at
+    /// once is not mended by doing it faster.
+    pub(in crate::reconcile) fn absolve(
+        &mut self,
+        matter: &Matter,
+        revision: Option<&Revision>,
+        now: Timestamp,
+    ) -> Option<Past> {
+        match self.holds(matter, revision, now) {
+            Some(_) => self.exonerate(matter),
+            None => self.forget(matter),
+        }
+    }
+
+    /// It did work this time. Returns what did not, if that was told.
+    pub(super) fn exonerate(&mut self, matter: &Matter) -> Option<Past> {
+        let tried = self.tried.get_mut(matter)?;
+        tried.cause.take()?;
+        Some(Past {
+            times: tried.times,
+            since: tried.since,
+        })
+    }
+
+    /// A pass over everything begins: what nobody comes to until it ends is nobody's concern any more.
+    pub(super) fn begin_pass(&mut self) {
+        self.pass += 1;
+    }
+
+    /// The pass has ended: what was neither tried nor found to wait, and what nobody is at, is forgotten.
+    pub(super) fn end_pass(&mut self, is_under_way: impl Fn(&Matter) -> bool) {
+        let pass = self.pass;
+        self.tried
+            .retain(|matter, tried| tried.pass == pass || is_under_way(matter));
     }
 
     /// What does not work, and why.
@@ -176,12 +220,13 @@ impl Patience {
     /// Until when it is left alone; none: it may be tried. Another commit is another matter. Where the clock was set back behind the last
     /// try, nobody knows how long ago that was: it may be tried, so a wait is never longer than it was meant to be.
     pub(in crate::reconcile) fn holds(
-        &self,
+        &mut self,
         matter: &Matter,
         revision: Option<&Revision>,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        let tried = self.tried.get(matter)?;
+        let tried = self.tried.get_mut(matter)?;
+        tried.pass = self.pass;
         let waits = tried.last <= now && now < tried.until;
         (tried.revision.as_ref() == revision && waits).then_some(tried.until)
     }
@@ -287,6 +332,40 @@ mod tests {
         assert_eq!((past.times, past.since), (5, at(0)));
         patience.note(matter.clone(), None, at(0), 1.0);
         assert_eq!(patience.forget(&matter), None, "it was never in vain");
+    }
+
+    #[test]
+    fn a_trouble_that_has_passed_is_told_no_more_and_counts_until_its_wait_is_over() {
+        let mut patience = Patience::default();
+        let matter = Matter::Build(BuildId::new("1"));
+        let until = patience.note(matter.clone(), None, at(0), 1.0);
+        patience.blame(&matter, Diagnostic::new("throttled"));
+        patience.absolve(&matter, None, at(1));
+        assert_eq!(patience.troubles(at(1)), []);
+        assert_eq!(
+            patience.times(&matter),
+            1,
+            "what differs again at once waits"
+        );
+        patience.absolve(&matter, None, until);
+        assert_eq!(patience.times(&matter), 0);
+    }
+
+    #[test]
+    fn what_a_pass_does_not_come_to_is_nobodys_concern_any_more() {
+        let mut patience = Patience::default();
+        let [gone, waits, tried, under_way] =
+            ["1", "2", "3", "4"].map(|id| Matter::Build(BuildId::new(id)));
+        for matter in [&gone, &waits, &tried, &under_way] {
+            patience.note(matter.clone(), None, at(0), 1.0);
+            patience.blame(matter, Diagnostic::new("no"));
+        }
+        patience.begin_pass();
+        assert!(patience.holds(&waits, None, at(1)).is_some());
+        patience.note(tried.clone(), None, at(1), 1.0);
+        patience.end_pass(|matter| *matter == under_way);
+        let times = [&gone, &waits, &tried, &under_way].map(|matter| patience.times(matter));
+        assert_eq!(times, [0, 1, 2, 1]);
     }
 
     #[test]

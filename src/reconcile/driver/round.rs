@@ -39,6 +39,11 @@ impl Round {
         self.seen.insert(key.clone());
     }
 
+    /// Whether git has this workflow.
+    pub(super) fn has(&self, key: &WorkflowKey) -> bool {
+        self.seen.iter().any(|seen| seen.has_records_of(key))
+    }
+
     /// A workflow's builds were looked after.
     pub(super) fn served(&mut self, key: &WorkflowKey) {
         self.served.insert(key.clone());

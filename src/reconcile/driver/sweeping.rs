@@ -9,6 +9,7 @@ use super::patience::Matter;
 use super::workflow::WorkflowKey;
 use crate::clock::{self, Moment};
 use crate::reconcile::error::PassError;
+use crate::reconcile::guard::Everywhere;
 use crate::reconcile::ports::Ports;
 use crate::reconcile::sweep::{due, sweep};
 
@@ -18,34 +19,61 @@ const PAUSE: Duration = Duration::from_mins(10);
 /// What is known of it for one workflow.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sweeping {
-    /// Under which token, and when, it was done last.
-    last: Option<(u64, Moment)>,
+    /// When it was done last, and what was so then.
+    last: Option<Last>,
     /// Whether it is under way: no build of the workflow starts then, for it may take an image over that is about to go.
     pub(super) under_way: bool,
 }
 
+/// When, under which token, and how many events the journal had: a sign of life that comes late counts as one.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    at: Moment,
+    token: u64,
+    journal_seq: u64,
+}
+
+impl Last {
+    fn is_fresh(self, now: Moment, token: u64, journal_seq: u64) -> bool {
+        self.token == token
+            && self.journal_seq == journal_seq
+            && now.saturating_sub(self.at) < PAUSE
+    }
+}
+
 impl Driver {
-    /// Begins it, at the first pass under each lease and now and then. It stops nothing else.
+    /// Begins it, at the first pass under each lease, whenever the journal has moved, and now and then. It stops nothing else.
     pub(super) async fn sweep(&mut self, charged: &Charged<'_>, ports: &Ports) {
         let Some(state) = self.workflows.get_mut(charged.key) else {
             return;
         };
-        let (now, token) = (clock::now(), charged.fence.token);
-        let fresh = |(of, at): (u64, Moment)| of == token && now.saturating_sub(at) < PAUSE;
-        if state.sweeping.under_way || state.sweeping.last.is_some_and(fresh) {
+        let Some(lease) = &state.lease else {
+            return;
+        };
+        let (now, token, seq) = (clock::now(), charged.fence.token, lease.journal_seq());
+        let last = state.sweeping.last;
+        if state.sweeping.under_way || last.is_some_and(|last| last.is_fresh(now, token, seq)) {
             return;
         }
-        state.sweeping.last = Some((token, now));
+        state.sweeping.last = Some(Last {
+            at: now,
+            token,
+            journal_seq: seq,
+        });
+        let everywhere = Everywhere::new(state.ports.clone(), lease.mandate());
         let due = match due(ports, &charged.key.id, charged.attempts).await {
             Ok(due) if due.is_empty() => return,
             Ok(due) => due,
             Err(error) => return self.note_swept(charged.key, &Err(error)),
         };
+        let Some(state) = self.workflows.get_mut(charged.key) else {
+            return;
+        };
         state.sweeping.under_way = true;
-        let (key, ports, fence) = (charged.key.clone(), ports.clone(), charged.fence.clone());
+        let (key, fence) = (charged.key.clone(), charged.fence.clone());
         let news = self.news.0.clone();
         tokio::spawn(async move {
-            let result = sweep(&ports, &fence, due).await;
+            let result = sweep(&everywhere, &fence, due).await;
             // The loop has ended if nobody listens; the next process sweeps anew.
             let _ = news.send(News::Swept(key, result));
         });
@@ -69,5 +97,24 @@ impl Driver {
     pub(super) fn is_sweeping(&self) -> bool {
         let mut states = self.workflows.values();
         states.any(|state| state.sweeping.under_way)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_done_again_when_the_journal_moves_the_lease_changes_hands_or_time_has_passed() {
+        let at = clock::now();
+        let last = Last {
+            at,
+            token: 3,
+            journal_seq: 9,
+        };
+        assert!(last.is_fresh(at, 3, 9));
+        assert!(!last.is_fresh(at, 3, 10), "a late sign of life");
+        assert!(!last.is_fresh(at, 4, 9));
+        assert!(!last.is_fresh(at + PAUSE, 3, 9));
     }
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::Driver;
 use super::event::{Event, Failing, Origin};
-use super::patience::{Matter, dice};
+use super::patience::{Matter, Past, dice};
 use super::workflow::WorkflowKey;
 use crate::ids::Revision;
 use crate::reconcile::error::PassError;
@@ -60,7 +60,25 @@ impl Driver {
 
     /// All is well with it; told where it was not.
     pub(super) fn settle(&mut self, matter: &Matter, origin: &Origin<'_>) {
-        if let Some(past) = self.patience.forget(matter) {
+        let past = self.patience.forget(matter);
+        self.tell_of_past(matter, origin, past);
+    }
+
+    /// There is nothing to be tried any more; told where something was not well.
+    pub(super) fn absolve(
+        &mut self,
+        matter: &Matter,
+        origin: &Origin<'_>,
+        revision: Option<&Revision>,
+        now: Timestamp,
+    ) {
+        let past = self.patience.absolve(matter, revision, now);
+        self.tell_of_past(matter, origin, past);
+    }
+
+    /// Tells that something works again that did not.
+    pub(super) fn tell_of_past(&self, matter: &Matter, origin: &Origin<'_>, past: Option<Past>) {
+        if let Some(past) = past {
             let event = Event::Recovered {
                 what: &matter.words(),
                 times: past.times,

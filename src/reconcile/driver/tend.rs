@@ -8,12 +8,13 @@ use super::charge::Charge;
 use super::patience::Matter;
 use super::round::Standing;
 use super::usefulness::Verdict;
-use super::workflow::{WorkflowKey, WorkflowState};
+use super::workflow::{Home, WorkflowKey, WorkflowState};
 use super::{Driver, PassReport, Site};
-use crate::inventory::journal::Attempt;
+use crate::diagnostic::Diagnostic;
 use crate::reconcile::checkout::read_params;
 use crate::reconcile::error::PassError;
 use crate::reconcile::look::newest_attempts;
+use crate::reconcile::ports::{Who, reach};
 use crate::source::discover::workflows;
 use crate::workflow::WorkflowParams;
 
@@ -61,7 +62,7 @@ impl Driver {
     }
 
     /// The repository of a workflow; of two names of one repository the one that looks where the workflow was.
-    fn site_of(&self, charge: &Charge) -> Option<usize> {
+    pub(super) fn site_of(&self, charge: &Charge) -> Option<usize> {
         let sites = || {
             let sites = self.sites.iter().enumerate();
             sites.filter(|(_, site)| site.source.place() == charge.repository)
@@ -82,24 +83,8 @@ impl Driver {
         standing: Standing,
         report: &mut PassReport,
     ) -> Result<(), PassError> {
-        if !self.workflows.contains_key(key) {
-            let site = &self.sites[index];
-            let params = tokio::task::block_in_place(|| -> Result<_, PassError> {
-                let tree = site.source.at(&charge.revision)?;
-                let mut folders = workflows(tree.as_ref(), &site.roots, &site.exclude)?.into_iter();
-                let folder = folders.find(|folder| folder.path == charge.folder);
-                Ok(match folder {
-                    Some(folder) => Some(read_params(tree.as_ref(), &folder)?.0),
-                    None => None,
-                })
-            })?;
-            let same = |params: &WorkflowParams| {
-                WorkflowKey::new(&key.site, &key.folder, params, &self.config) == *key
-            };
-            let Some(params) = params.filter(same) else {
-                return Ok(());
-            };
-            self.connect(key, &params, index, &charge.revision).await?;
+        if !self.workflows.contains_key(key) && !self.connect_again(index, key, charge).await? {
+            return Ok(());
         }
         let Some(fence) = self.lease(key).await? else {
             return Ok(());
@@ -109,13 +94,13 @@ impl Driver {
         };
         let seq = state.journal_seq();
         state.looked_at = seq;
-        let attempts = match state.attempts.take().filter(|(at, _)| *at == seq) {
-            Some((_, attempts)) => attempts,
+        let newest = match state.newest.take().filter(|(at, _)| *at == seq) {
+            Some((_, newest)) => newest,
             None => newest_attempts(state.ports.inventory.as_ref(), &key.id).await?,
         };
         let charged = Charged {
             key,
-            attempts: &attempts,
+            attempts: &newest.attempts,
             fence: &fence,
         };
         let mut own = PassReport::default();
@@ -123,7 +108,7 @@ impl Driver {
             return Ok(());
         };
         self.look_after(&charged, &ports, &mut own).await?;
-        let idle = attempts.values().all(Attempt::is_settled) && !self.is_following(key);
+        let idle = newest.is_settled() && !self.is_following(key);
         if standing == Standing::Gone
             && idle
             && ports.inventory.beats(&key.id).await?.is_empty()
@@ -136,13 +121,77 @@ impl Driver {
         } else if let Some(state) = self.workflows.get_mut(key)
             && !own.acted
         {
-            state.attempts = Some((seq, attempts));
+            state.newest = Some((seq, newest));
         }
         report.add(own);
         Ok(())
     }
 
-    fn key_of(&self, index: usize, charge: &Charge) -> WorkflowKey {
+    /// Opens the ports of a workflow as it was. Git is asked only for what was secret then. False if the commit holds another workflow.
+    async fn connect_again(
+        &mut self,
+        index: usize,
+        key: &WorkflowKey,
+        charge: &Charge,
+    ) -> Result<bool, PassError> {
+        let known = charge.reach.as_ref().filter(|reach| !reach.own_keys);
+        let read = match known {
+            Some(reach) if !reach.hides => Ok(None),
+            _ => tokio::task::block_in_place(|| self.params_at(index, charge)),
+        };
+        let home = |reach| {
+            Some(Home {
+                index,
+                revision: &charge.revision,
+                reach,
+            })
+        };
+        let same = |params: &WorkflowParams| {
+            WorkflowKey::new(&key.site, &key.folder, params, &self.config) == *key
+        };
+        match (read, known) {
+            (Ok(Some(params)), _) if same(&params) => {
+                let reach = reach(&self.config, &params);
+                self.connect(key, &Who::of(&params), home(reach)).await?;
+            }
+            (_, Some(known)) => {
+                let who = Who::by(known);
+                self.connect(key, &who, home(known.clone())).await?;
+            }
+            (Ok(_), None) => return Ok(false),
+            (Err(error), None) => {
+                let why = error.diagnostic();
+                return Err(PassError::Person(
+                    Diagnostic::new(format!(
+                        "what was begun for workflow {} cannot be settled: how AWS was reached stands in commit {}, which cannot be read: {}",
+                        key.id,
+                        charge.revision.short(),
+                        why.one_line()
+                    ))
+                    .hint("put the commit back, for instance under a tag"),
+                ));
+            }
+        }
+        Ok(true)
+    }
+
+    /// The parameters of a workflow at the commit at which it was read.
+    fn params_at(
+        &self,
+        index: usize,
+        charge: &Charge,
+    ) -> Result<Option<WorkflowParams>, PassError> {
+        let site = &self.sites[index];
+        let tree = site.source.at(&charge.revision)?;
+        let mut folders = workflows(tree.as_ref(), &site.roots, &site.exclude)?.into_iter();
+        let folder = folders.find(|folder| folder.path == charge.folder);
+        Ok(match folder {
+            Some(folder) => Some(read_params(tree.as_ref(), &folder)?.0),
+            None => None,
+        })
+    }
+
+    pub(super) fn key_of(&self, index: usize, charge: &Charge) -> WorkflowKey {
         WorkflowKey {
             site: self.sites[index].name.clone(),
             folder: charge.folder.clone(),
@@ -172,7 +221,7 @@ impl Driver {
         held || (!self.orders.once && self.charges.all().iter().any(open))
     }
 
-    fn is_following(&self, key: &WorkflowKey) -> bool {
+    pub(super) fn is_following(&self, key: &WorkflowKey) -> bool {
         let mut followed = self.running.values();
         followed.any(|one| one.workflow == *key)
     }

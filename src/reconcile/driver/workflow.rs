@@ -1,6 +1,6 @@
 //! What the loop keeps of one workflow from pass to pass, and its part of a pass: connect, hold the lease, look, act.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use super::usefulness::Verdict;
 use super::{Driver, PassReport};
 use crate::catalog::base_image::BaseSearch;
 use crate::config::{Config, InventoryConfig};
-use crate::desired::digest::{Digest, Encoder};
-use crate::ids::{Region, Revision, StepId, WorkflowId};
-use crate::inventory::journal::Attempt;
+use crate::desired::digest::Digest;
+use crate::ids::{Region, Revision, WorkflowId};
+use crate::inventory::journal::Reach;
 use crate::inventory::{Fence, Lease};
 use crate::plan::Plan;
 use crate::reconcile::cache::StepCache;
@@ -25,8 +25,8 @@ use crate::reconcile::checkout::Checkout;
 use crate::reconcile::error::PassError;
 use crate::reconcile::guard::guarded;
 use crate::reconcile::lease::{Asked, Held, Mandate, Watched, ask, ask_patiently};
-use crate::reconcile::look::{Request, look, recorded};
-use crate::reconcile::ports::{Ports, Use, connect};
+use crate::reconcile::look::{Newest, Request, look, recorded};
+use crate::reconcile::ports::{Ports, Use, Who, connect_for, reach};
 use crate::source::GitTree;
 use crate::source::discover::WorkflowFolder;
 use crate::workflow::WorkflowParams;
@@ -66,6 +66,21 @@ impl WorkflowKey {
         }
     }
 
+    /// A workflow that git says nothing of.
+    pub(super) fn of_stranger(id: WorkflowId, reach: &Reach, config: &Config) -> Self {
+        let follows = matches!(
+            &config.inventory,
+            InventoryConfig::DynamoDb { region: None, .. }
+        );
+        Self {
+            site: String::new(),
+            folder: String::new(),
+            id,
+            profile: reach.profile.clone(),
+            region: reach.region.clone().filter(|_| follows),
+        }
+    }
+
     /// Whether they are one workflow in the inventory, in whatever folders.
     pub(super) fn has_records_of(&self, other: &Self) -> bool {
         self.id == other.id && self.profile == other.profile && self.region == other.region
@@ -87,7 +102,7 @@ pub(super) struct WorkflowState {
     pub(super) watched: Option<Watched>,
     /// Who acts in this process's stead.
     pub(super) standing_by: Option<String>,
-    pub(super) attempts: Option<(u64, HashMap<StepId, Attempt>)>,
+    pub(super) newest: Option<(u64, Newest)>,
     /// The journal's counter at the last look.
     pub(super) looked_at: u64,
     pub(super) searched: Option<BaseSearch>,
@@ -104,7 +119,7 @@ impl WorkflowState {
 
     /// Gives up the lease and what was known under it.
     pub(super) fn let_go(&mut self) -> Option<Held> {
-        self.attempts = None;
+        self.newest = None;
         self.lease.take()
     }
 
@@ -121,20 +136,14 @@ impl WorkflowState {
     }
 }
 
-/// What else of the parameters decides how AWS is reached: a digest, for there may be a secret among it.
-fn reach(params: &WorkflowParams) -> Digest {
-    let mut all = Encoder::new("reach");
-    let keys = [
-        "aws_access_key_id",
-        "aws_secret_access_key",
-        "aws_session_token",
-    ];
-    let keys = keys.map(|key| params.values.get(key).map(ToString::to_string));
-    for part in keys.into_iter().chain([params.region.clone()]) {
-        all.field(part.is_some().to_string().as_bytes());
-        all.field(part.unwrap_or_default().as_bytes());
-    }
-    all.finish()
+/// Where git had a workflow.
+pub(super) struct Home<'a> {
+    /// The repository's place among those that are followed.
+    pub(super) index: usize,
+    /// The commit.
+    pub(super) revision: &'a Revision,
+    /// How AWS is reached for what is begun now.
+    pub(super) reach: Reach,
 }
 
 impl Driver {
@@ -148,7 +157,12 @@ impl Driver {
         params: &WorkflowParams,
         report: &mut PassReport,
     ) -> Result<Verdict, PassError> {
-        self.connect(key, params, index, tree.revision()).await?;
+        let home = Home {
+            index,
+            revision: tree.revision(),
+            reach: reach(&self.config, params),
+        };
+        self.connect(key, &Who::of(params), Some(home)).await?;
         let Some(fence) = self.lease(key).await? else {
             self.round.served(key);
             return Ok(Verdict::default());
@@ -178,10 +192,10 @@ impl Driver {
         let seq = state.journal_seq();
         state.looked_at = seq;
         let known = state
-            .attempts
+            .newest
             .take()
             .filter(|(at, _)| *at == seq)
-            .map(|(_, attempts)| attempts);
+            .map(|(_, newest)| newest);
         let recorded = recorded(state.ports.inventory.as_ref(), &params.workflow_id, known).await?;
         let seen = look(
             &self.config,
@@ -207,7 +221,7 @@ impl Driver {
         let acting = Acting {
             charged: Charged {
                 key,
-                attempts: &seen.attempts,
+                attempts: &seen.newest.attempts,
                 fence: &fence,
             },
             checkout: &checkout,
@@ -216,7 +230,7 @@ impl Driver {
         let acted = self.act(&acting, &mut own).await;
         if let Some(state) = self.workflows.get_mut(key) {
             let unchanged = acted.is_ok() && !own.acted && own.errors == 0;
-            state.attempts = unchanged.then_some((seq, seen.attempts));
+            state.newest = unchanged.then_some((seq, seen.newest));
             state.last_plan = Some(seen.plan.clone());
             if let Some(kept) = &seen.to_keep {
                 state.cache.store(kept);
@@ -235,18 +249,18 @@ impl Driver {
         let attempts = self
             .workflows
             .values()
-            .filter_map(|state| state.attempts.as_ref());
-        most_tries(attempts.flat_map(|(_, attempts)| attempts.values()))
+            .filter_map(|state| state.newest.as_ref());
+        most_tries(attempts.flat_map(|(_, newest)| newest.attempts.values()))
     }
 
+    /// Opens the ports of a workflow where they are not open, and takes charge of it if git has or had it.
     pub(super) async fn connect(
         &mut self,
         key: &WorkflowKey,
-        params: &WorkflowParams,
-        index: usize,
-        revision: &Revision,
+        who: &Who<'_>,
+        home: Option<Home<'_>>,
     ) -> Result<(), PassError> {
-        let reach = reach(params);
+        let reach = who.digest();
         if self
             .workflows
             .get(key)
@@ -254,19 +268,26 @@ impl Driver {
         {
             return Ok(());
         }
-        let ports = connect(&self.config, params, Use::Act).await?;
+        self.refuse_to_begin_anew()?;
+        let ports = connect_for(&self.config, who, Use::Act).await?;
         ports.inventory.prepare().await?;
-        let charge = Charge {
-            repository: self.sites[index].source.place(),
-            folder: key.folder.clone(),
-            workflow_id: key.id.clone(),
-            profile: key.profile.clone(),
-            region: key.region.clone(),
-            revision: revision.clone(),
-        };
-        if let Err(error) = self.charges.keep(&charge) {
-            // On a full disk, say: what was begun is settled all the same, unless git stops saying anything of it.
-            tracing::warn!(workflow = %key.id, "what this host takes charge of cannot be kept: {error}");
+        let mut scope = (String::new(), String::new());
+        if let Some(home) = home {
+            let source = &self.sites[home.index].source;
+            scope = (source.cache_scope(), key.folder.clone());
+            let charge = Charge {
+                repository: source.place(),
+                folder: key.folder.clone(),
+                workflow_id: key.id.clone(),
+                profile: key.profile.clone(),
+                region: key.region.clone(),
+                revision: home.revision.clone(),
+                reach: Some(home.reach),
+            };
+            if let Err(error) = self.charges.keep(&charge) {
+                // On a full disk, say: what was begun is settled all the same, unless git stops saying anything of it.
+                tracing::warn!(workflow = %key.id, "what this host takes charge of cannot be kept: {error}");
+            }
         }
         let state = WorkflowState {
             reach,
@@ -274,22 +295,18 @@ impl Driver {
             lease: None,
             watched: None,
             standing_by: None,
-            attempts: None,
+            newest: None,
             looked_at: 0,
             sweeping: Sweeping::default(),
             searched: None,
             last_plan: None,
-            cache: StepCache::of(
-                &self.config.state_dir,
-                &self.sites[index].source.cache_scope(),
-                &key.folder,
-            ),
+            cache: StepCache::of(&self.config.state_dir, &scope.0, &scope.1),
         };
         let before = self.workflows.insert(key.clone(), state);
         if let Some(lease) = before.and_then(|before| before.lease) {
             lease.release().await;
         }
-        Ok(())
+        self.end_what_is_unknown(key).await
     }
 
     pub(super) async fn lease(&mut self, key: &WorkflowKey) -> Result<Option<Fence>, PassError> {
@@ -309,7 +326,7 @@ impl Driver {
             if let Some(lost) = state.lease.take() {
                 lost.release().await;
             }
-            state.attempts = None;
+            state.newest = None;
             self.observer.notice(&key.origin(), &Event::Lost);
         }
         let duration = self.config.lease_duration;

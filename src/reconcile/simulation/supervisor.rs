@@ -81,8 +81,9 @@ async fn packer(at: &Handle, id: &BuildId) -> Outcome {
     }
     // Packer removes an image that it has seen to be whole; one that is on its way it leaves.
     let whole = |image: &ModelImage| image.by.as_ref() == Some(id) && image.ready_at <= now;
-    if world.images.get(&name).is_some_and(whole) {
-        world.remove_image(&name, "Packer");
+    let own = world.images.get(&name).filter(|image| whole(image));
+    if let Some(own) = own.map(|image| image.id.clone()) {
+        world.remove_image(&name, &own, "Packer");
     }
     Outcome::Failed
 }

@@ -2,10 +2,12 @@
 
 mod apply;
 mod daemon;
+mod forsaken;
 mod habits;
 mod lost_host;
 mod one_name;
 mod patience;
+mod places;
 mod requests;
 mod said;
 mod shared_id;

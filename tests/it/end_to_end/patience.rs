@@ -37,6 +37,57 @@ fn a_build_that_cannot_be_recorded_is_settled_more_and_more_rarely_and_built_onc
 }
 
 #[test]
+fn each_stage_of_a_build_that_cannot_be_recorded_is_written_once() {
+    let (mut farm, packer) = one_step(&format!("[build]\n{WHOLE}"));
+    farm.configure("interval: 1s\nlease_duration: 1h\n");
+    // All up to the tags is written, and the record is not.
+    let faults = denied("dynamodb.TransactWriteItems", 6);
+    farm.emulator.control_post("/_control/faults", &faults);
+    farm.daemon();
+    farm.wait_until("it was tried a few times", |farm| {
+        farm.calls("dynamodb.TransactWriteItems") >= 8
+    });
+    farm.emulator.control_post("/_control/faults", &json!([]));
+    farm.wait_until("it is recorded", |farm| farm.state_of("a") == "in-sync");
+    farm.wait_until("it is settled", |farm| {
+        farm.stages("a")
+            .last()
+            .is_some_and(|stage| stage == "cleaned")
+    });
+    let stages = [
+        "intent",
+        "started",
+        "image_seen",
+        "available",
+        "tagged",
+        "recorded",
+        "cleaned",
+    ];
+    assert_eq!(farm.stages("a"), stages);
+    assert_eq!(packer.runs("build"), 1);
+}
+
+#[test]
+fn a_trouble_that_has_passed_is_told_no_more_though_no_pass_is_due_for_long() {
+    let (mut farm, _packer) = one_step(&format!("[build]\n{WHOLE}"));
+    farm.configure("interval: 1h\nlease_duration: 1h\n");
+    farm.daemon();
+    farm.wait_until("it is built", |farm| farm.state_of("a") == "in-sync");
+    farm.emulator
+        .control_post("/_control/faults", &denied("ec2.CreateTags", 1));
+    farm.workflow(&json!({ "aws_tags": { "env": "other" } }));
+    farm.repo.commit("other tags");
+    farm.wait_until("the trouble is told", |farm| {
+        farm.run(&["status"]).out.contains("ec2:CreateTags")
+    });
+    farm.emulator.control_post("/_control/faults", &json!([]));
+    farm.wait_until("it has passed", |farm| farm.state_of("a") == "in-sync");
+    farm.wait_until("nothing is said to be amiss", |farm| {
+        !farm.run(&["status"]).out.contains("does not work")
+    });
+}
+
+#[test]
 fn nothing_new_is_built_while_what_the_last_build_left_cannot_be_removed_and_then_both_are_done() {
     // Packer fails and leaves its instance.
     let (mut farm, packer) = one_step("[build]\nkey\ngroup\ninstance\nfailure no luck\nexit 1\n");

@@ -67,6 +67,25 @@ fn a_build_is_carried_on_though_the_parameters_of_the_workflow_are_broken() {
     is_carried_to_its_record(&farm, &packer);
 }
 
+#[test]
+fn a_build_is_carried_on_though_its_commit_is_pruned_and_git_has_another_workflow() {
+    let (mut farm, packer) = killed_in_the_middle_of_a_build("");
+    let old = farm.repo.git(&["rev-parse", "HEAD"]);
+    let params = "packer_workspaces/workflow_param.json";
+    let text = std::fs::read_to_string(farm.repo.path().join(params)).unwrap();
+    farm.repo.write(params, text.replace("wf-1", "wf-2"));
+    farm.repo.write("packer_workspaces/a/step_param.json", "{");
+    let repo = &farm.repo;
+    repo.git(&["add", "--all"]);
+    repo.git(&["commit", "-q", "--amend", "-m", "forced"]);
+    repo.git(&["reflog", "expire", "--expire=now", "--all"]);
+    repo.git(&["gc", "-q", "--prune=now"]);
+    let gone = repo.git(&["cat-file", "--batch-check", "--batch-all-objects"]);
+    assert!(!gone.contains(old.trim()), "{gone}");
+    farm.daemon();
+    is_carried_to_its_record(&farm, &packer);
+}
+
 /// The workflow's folder moves.
 fn move_away(farm: &Farm) {
     let repo = &farm.repo;

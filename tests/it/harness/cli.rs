@@ -137,6 +137,16 @@ impl Ran {
         self
     }
 
+    /// Exit code 0, and all of these words on standard output.
+    #[track_caller]
+    pub(crate) fn shows(&self, words: &[&str]) -> &Self {
+        assert_eq!(self.code, 0, "exit code 0\n{self:#?}");
+        for word in words {
+            assert!(self.out.contains(word), "{word:?} is shown:\n{self:#?}");
+        }
+        self
+    }
+
     /// A place with a caret.
     #[track_caller]
     pub(crate) fn points_at(&self, place: &str) -> &Self {

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use reconciler::aws::session::{Session, SessionSettings, StaticKeys};
 use reconciler::build::process::ProcessId;
 use reconciler::ids::{StepId, WorkflowId};
-use reconciler::inventory::Inventory as _;
 use reconciler::inventory::dynamodb::DynamoDbInventory;
 use reconciler::inventory::journal::BuildEvent;
+use reconciler::inventory::{Inventory as _, Lease};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -276,15 +276,25 @@ build {
 
     /// The journal of a step, oldest event first.
     pub(crate) fn events(&self, step: &str) -> Vec<BuildEvent> {
-        let mut events = in_runtime(async {
+        let events = in_runtime(async {
             let client = self.session().await.dynamodb(None);
             let inventory = DynamoDbInventory::new(client, "images".to_owned(), false);
             let (workflow, step) = (WorkflowId::new("wf-1"), StepId::new(step));
             inventory.events(&workflow, Some(&step), 1000).await
         });
-        let events = events.as_mut().unwrap();
+        let mut events = events.unwrap().sound;
         events.reverse();
-        std::mem::take(events)
+        events
+    }
+
+    /// The lease of a workflow.
+    pub(crate) fn lease_of(&self, workflow: &str) -> Option<Lease> {
+        in_runtime(async {
+            let client = self.session().await.dynamodb(None);
+            let inventory = DynamoDbInventory::new(client, "images".to_owned(), false);
+            inventory.lease(&WorkflowId::new(workflow)).await
+        })
+        .unwrap()
     }
 
     /// The stages of a step's builds in the journal, oldest first, by name.

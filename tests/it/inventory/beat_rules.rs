@@ -8,9 +8,9 @@ use reconciler::catalog::Leftovers;
 use reconciler::ids::{AmiName, BuildId, WorkflowId};
 use reconciler::inventory::beat::{Answer, Beat, Sign, new_version};
 use reconciler::inventory::journal::Stage;
-use reconciler::inventory::{Fence, Inventory, InventoryError};
+use reconciler::inventory::{Fence, Inventory, InventoryError, OpenWorkflow};
 
-use super::values::{Build, hold, minute, of_event, step, workflow};
+use super::values::{Build, hold, minute, of_event, reach, step, workflow};
 
 type Empty = Arc<dyn Inventory>;
 
@@ -41,6 +41,8 @@ fn given_up(build: &BuildId) -> Beat {
             ami_name: AmiName::new("ubuntu/acore/pyenv/01234567"),
             traces: traces(),
             until: minute(300),
+            region: None,
+            reach: None,
         },
         ..beat(build)
     }
@@ -211,4 +213,52 @@ pub(crate) async fn a_build_that_has_given_a_sign_since_is_not_given_up(inventor
         "{late:?}"
     );
     assert_eq!(inventory.beat(&beat(&build)).await.unwrap(), Answer::GoOn);
+}
+
+pub(crate) async fn a_workflow_is_listed_as_open_while_a_build_that_was_given_up_is_looked_after(
+    inventory: Empty,
+) {
+    let lease = hold(&*inventory, "a/1").await;
+    let build = BuildId::generate();
+    let buried = Beat {
+        sign: Sign::GivenUp {
+            ami_name: AmiName::new("ubuntu/acore/pyenv/01234567"),
+            traces: traces(),
+            until: minute(300),
+            region: None,
+            reach: Some(reach()),
+        },
+        ..beat(&build)
+    };
+    let fence = fence(lease.token);
+    inventory.give_up(&buried, None, &fence).await.unwrap();
+    let open = OpenWorkflow {
+        workflow_id: workflow(),
+        reach: Some(reach()),
+    };
+    assert_eq!(inventory.open_workflows().await.unwrap(), [open]);
+    for _ in 0..2 {
+        inventory.forget_beat(&build, &fence).await.unwrap();
+        assert_eq!(inventory.open_workflows().await.unwrap(), []);
+    }
+}
+
+/// Whoever holds the lease looks then whether anybody needs it: it may come late.
+pub(crate) async fn the_first_sign_of_life_of_a_build_counts_as_an_event(inventory: Empty) {
+    let lease = hold(&*inventory, "a/1").await;
+    let build = BuildId::generate();
+    let mut counts = Vec::new();
+    for _ in 0..3 {
+        inventory.beat(&beat(&build)).await.unwrap();
+        let lease = inventory.renew_lease(&lease, minute(2)).await.unwrap();
+        counts.push(lease.journal_seq);
+    }
+    inventory
+        .forget_beat(&build, &fence(lease.token))
+        .await
+        .unwrap();
+    inventory.beat(&beat(&build)).await.unwrap();
+    let late = inventory.renew_lease(&lease, minute(3)).await.unwrap();
+    counts.push(late.journal_seq);
+    assert_eq!(counts, [1, 1, 1, 2]);
 }

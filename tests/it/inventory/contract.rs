@@ -44,6 +44,7 @@ contract! {
     attempts_are_the_newest_build_of_each_step_folded,
     a_request_takes_the_next_place_without_a_lease_and_the_attempt_says_whose_it_is,
     attempts_without_a_record_are_those_that_run_failed_or_left_something,
+    a_workflow_is_listed_as_open_until_its_last_build_is_settled,
     a_stale_token_writes_neither_record_nor_event,
     without_a_lease_no_token_writes,
     a_lease_given_back_writes_no_more_and_is_taken_anew,
@@ -57,7 +58,9 @@ contract! {
     a_build_that_was_given_up_is_told_so_and_stays_so,
     only_the_holder_of_the_lease_gives_a_build_up_or_forgets_it,
     who_asks_for_a_build_to_end_is_heard_by_its_supervisor,
-    a_build_that_has_given_a_sign_since_is_not_given_up;
+    a_build_that_has_given_a_sign_since_is_not_given_up,
+    a_workflow_is_listed_as_open_while_a_build_that_was_given_up_is_looked_after,
+    the_first_sign_of_life_of_a_build_counts_as_an_event;
 }
 
 fn over_sqlite<R: Future<Output = ()>>(rule: impl FnOnce(Arc<dyn Inventory>) -> R) {

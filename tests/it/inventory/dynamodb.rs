@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{
 use reconciler::inventory::{Inventory, InventoryError};
 
 use super::tables::{Tables, runtime};
-use super::values::{Build, minute, of_event, of_record, record, step, workflow};
+use super::values::{Build, failed, minute, of_event, of_record, record, step, workflow};
 use crate::harness::emulator::Emulator;
 
 /// Runs a test on tables of its own that do not exist yet.
@@ -341,5 +341,118 @@ fn an_idle_look_at_the_records_is_one_query() {
         });
         assert_eq!(made.values().sum::<u64>(), 1, "{made:?}");
         assert!(made.keys().all(|name| name.contains("Query")), "{made:?}");
+    });
+}
+
+/// Puts something else into an attribute, as somebody in the console would.
+async fn spoil(
+    tables: &Tables,
+    table: &str,
+    key: [(&str, &str); 2],
+    name: &str,
+    value: AttributeValue,
+) {
+    let key = key.map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned())));
+    tables
+        .client
+        .update_item()
+        .table_name(table)
+        .set_key(Some(HashMap::from(key)))
+        .update_expression("SET #name = :value")
+        .condition_expression("attribute_exists(workflow_id)")
+        .expression_attribute_names("#name", name)
+        .expression_attribute_values(":value", value)
+        .send()
+        .await
+        .unwrap();
+}
+
+#[test]
+fn an_item_that_cannot_be_read_hides_no_other_and_long_texts_hide_nothing() {
+    on_tables(|tables| async move {
+        let inventory = tables.inventory(true);
+        inventory.prepare().await.unwrap();
+        for name in ["bad", "good"] {
+            let put = of_record(record(name, "ami-1", minute(0)));
+            inventory.write(put, None).await.unwrap();
+            let mut build = Build::of(name);
+            for event in [build.intent(), build.next(failed())] {
+                inventory.write(of_event(event), None).await.unwrap();
+            }
+        }
+        let (records, builds) = (tables.name.clone(), format!("{}_builds", tables.name));
+        let (id, workflow) = (workflow().to_string(), workflow());
+        let of_workflow = ("workflow_id", id.as_str());
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let bad = [of_workflow, ("step_id", "bad")];
+        spoil(&tables, &records, bad, "reconciler_components", text("[7]")).await;
+        spoil(
+            &tables,
+            &records,
+            bad,
+            "metadata",
+            AttributeValue::N("7".into()),
+        )
+        .await;
+        let item = [of_workflow, ("item", "@step/bad")];
+        spoil(&tables, &builds, item, "attempt", text("{")).await;
+        let good = [of_workflow, ("step_id", "good")];
+        spoil(&tables, &records, good, "create_at", text("yesterday")).await;
+
+        let attempts = inventory.attempts(&workflow).await.unwrap();
+        assert_eq!(attempts.len(), 1);
+        assert!(
+            attempts.malformed_of(&step("bad")).is_some(),
+            "{attempts:?}"
+        );
+        let read = inventory.record(&workflow, &step("bad")).await.unwrap();
+        let read = read.unwrap();
+        assert_eq!((&*read.metadata, read.components), ("{}", None));
+        let all = inventory.records_of_workflow(&workflow).await.unwrap();
+        assert_eq!((all.len(), all.malformed.len()), (1, 1));
+        assert_eq!(all.malformed[0].step, Some(step("good")));
+        tables
+    });
+}
+
+#[test]
+fn a_reader_refuses_a_table_of_another_schema_as_a_writer_does_and_a_missing_one_is_told() {
+    on_tables(|tables| async move {
+        let inventory = tables.inventory(true);
+        inventory.examine().await.unwrap();
+        assert!(inventory.heads(&workflow()).await.unwrap().missing);
+        let attribute = |name: &str| {
+            AttributeDefinition::builder()
+                .attribute_name(name)
+                .attribute_type(ScalarAttributeType::S)
+                .build()
+                .unwrap()
+        };
+        let key = |name: &str, kind| {
+            let key = KeySchemaElement::builder().attribute_name(name);
+            key.key_type(kind).build().unwrap()
+        };
+        // The keys are right, and a Query finds nothing; the index is missing.
+        tables
+            .client
+            .create_table()
+            .table_name(&tables.name)
+            .billing_mode(BillingMode::PayPerRequest)
+            .attribute_definitions(attribute("workflow_id"))
+            .attribute_definitions(attribute("step_id"))
+            .key_schema(key("workflow_id", KeyType::Hash))
+            .key_schema(key("step_id", KeyType::Range))
+            .send()
+            .await
+            .unwrap();
+        let heads = inventory.heads(&workflow()).await.unwrap();
+        assert!(heads.records.is_empty() && !heads.missing);
+        let examined = inventory.examine().await.unwrap_err().to_string();
+        assert_eq!(examined, inventory.prepare().await.unwrap_err().to_string());
+        assert!(
+            examined.contains("no global index step_id_index"),
+            "{examined}"
+        );
+        tables
     });
 }

@@ -8,9 +8,11 @@ use reconciler::ids::{AmiId, AmiName, WorkflowId};
 use reconciler::inventory::journal::{Asked, Progress, Stage};
 use reconciler::inventory::record::Record;
 use reconciler::inventory::tags::Tags;
-use reconciler::inventory::{Expected, Fence, Inventory, InventoryError, Write};
+use reconciler::inventory::{Expected, Fence, Inventory, InventoryError, OpenWorkflow, Write};
 
-use super::values::{Build, failed, hold, minute, of_event, of_record, record, step, workflow};
+use super::values::{
+    Build, failed, hold, minute, of_event, of_record, reach, record, step, workflow,
+};
 
 type Empty = Arc<dyn Inventory>;
 
@@ -427,6 +429,43 @@ pub(crate) async fn attempts_without_a_record_are_those_that_run_failed_or_left_
     inventory.write(write, None).await.unwrap();
     let attempts = inventory.unrecorded_attempts(&workflow()).await.unwrap();
     assert_eq!(attempts.len(), 4);
+}
+
+pub(crate) async fn a_workflow_is_listed_as_open_until_its_last_build_is_settled(inventory: Empty) {
+    assert_eq!(inventory.open_workflows().await.unwrap(), []);
+    let open = OpenWorkflow {
+        workflow_id: workflow(),
+        reach: Some(reach()),
+    };
+    let (mut one, mut two) = (Build::of("pyenv"), Build::of("mysql"));
+    for event in [
+        one.intent(),
+        two.intent(),
+        one.next(Stage::Started { pid: 7 }),
+    ] {
+        inventory.write(of_event(event), None).await.unwrap();
+        let listed = inventory.open_workflows().await.unwrap();
+        assert_eq!(
+            listed,
+            std::slice::from_ref(&open),
+            "once, with the way to AWS"
+        );
+    }
+    let cleaned = || Stage::Cleaned { removed: vec![] };
+    for event in [one.next(failed()), one.next(cleaned()), two.next(failed())] {
+        inventory.write(of_event(event), None).await.unwrap();
+        assert_eq!(
+            inventory.open_workflows().await.unwrap(),
+            std::slice::from_ref(&open)
+        );
+    }
+    let last = of_event(two.next(cleaned()));
+    inventory.write(last, None).await.unwrap();
+    assert_eq!(inventory.open_workflows().await.unwrap(), []);
+    // Another try opens it again.
+    let again = of_event(Build::of("pyenv").intent());
+    inventory.write(again, None).await.unwrap();
+    assert_eq!(inventory.open_workflows().await.unwrap(), [open]);
 }
 
 pub(crate) async fn a_stale_token_writes_neither_record_nor_event(inventory: Empty) {

@@ -9,7 +9,7 @@ use reconciler::inventory::{Inventory, InventoryError};
 use rusqlite::Connection;
 
 use super::tables::runtime;
-use super::values::{Build, minute, of_event, of_record, record, step, workflow};
+use super::values::{Build, failed, minute, of_event, of_record, record, step, workflow};
 
 fn file(folder: &tempfile::TempDir) -> PathBuf {
     folder.path().join("state/deep/inventory.sqlite")
@@ -279,4 +279,124 @@ fn an_entry_of_the_journal_is_neither_changed_nor_removed() {
         let refused = by_hand.execute_batch(change).unwrap_err().to_string();
         assert!(refused.contains("never changed"), "{change}: {refused}");
     }
+}
+
+/// Puts something else into a column, as somebody with an editor would.
+fn spoil(folder: &tempfile::TempDir, change: &str) {
+    let db = Connection::open(file(folder)).unwrap();
+    assert!(db.execute(change, []).unwrap() > 0, "{change}");
+}
+
+#[test]
+fn a_row_that_cannot_be_read_hides_no_other_and_long_texts_hide_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = SqliteInventory::open(file(&folder)).unwrap();
+    let mut ids = Vec::new();
+    for name in ["bad", "good"] {
+        put(&inventory, name);
+        let mut build = Build::of(name);
+        ids.push(build.id().clone());
+        for event in [build.intent(), build.next(failed())] {
+            runtime()
+                .block_on(inventory.write(of_event(event), None))
+                .unwrap();
+        }
+    }
+    for change in [
+        "UPDATE attempt SET attempt = '{' WHERE step_id = 'bad'",
+        "UPDATE record_text SET components = '[7]', metadata = x'00ff', details = 7 WHERE step_id = 'bad'",
+        "DROP TRIGGER event_is_never_changed",
+        "UPDATE event SET stage = '\"unheard-of\"' WHERE step_id = 'bad' AND seq = 1",
+        "UPDATE record SET fingerprint = 'x' WHERE step_id = 'good'",
+    ] {
+        if change.starts_with("DROP") {
+            Connection::open(file(&folder))
+                .unwrap()
+                .execute(change, [])
+                .unwrap();
+        } else {
+            spoil(&folder, change);
+        }
+    }
+    let workflow = workflow();
+    let attempts = runtime().block_on(inventory.attempts(&workflow)).unwrap();
+    assert_eq!(attempts.len(), 1);
+    assert!(
+        attempts.malformed_of(&step("bad")).is_some(),
+        "{attempts:?}"
+    );
+    let events = runtime()
+        .block_on(inventory.events(&workflow, None, 9))
+        .unwrap();
+    assert_eq!((events.len(), events.malformed.len()), (3, 1));
+    assert!(
+        events.malformed[0].key.contains(ids[0].as_str()),
+        "{events:?}"
+    );
+    let read = runtime()
+        .block_on(inventory.record(&workflow, &step("bad")))
+        .unwrap();
+    let read = read.unwrap();
+    assert_eq!(
+        (&*read.metadata, &*read.details, read.components),
+        ("{}", "7", None)
+    );
+    let heads = runtime().block_on(inventory.heads(&workflow)).unwrap();
+    assert_eq!((heads.records.len(), heads.malformed.len()), (1, 1));
+    let all = runtime()
+        .block_on(inventory.records_of_workflow(&workflow))
+        .unwrap();
+    assert_eq!((all.len(), all.malformed.len()), (1, 1));
+}
+
+#[test]
+fn a_file_that_is_deleted_or_replaced_is_noticed_by_writers_and_followed_by_readers() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (file(&folder), folder.path().join("two.sqlite"));
+    let writer = SqliteInventory::open(&one).unwrap();
+    put(&writer, "pyenv");
+    let reader = SqliteInventory::open_read_only(&one).unwrap();
+    assert_eq!(steps(&reader), ["pyenv"]);
+    let other = SqliteInventory::open(&two).unwrap();
+    put(&other, "mysql");
+    drop(other);
+    assert!(writer.is_in_place());
+    for replace in [None, Some(&two)] {
+        for end in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{end}", one.display()));
+        }
+        if let Some(other) = replace {
+            std::fs::rename(other, &one).unwrap();
+        }
+        assert!(!writer.is_in_place());
+        let write = of_record(record("late", "ami-1", minute(0)));
+        for refused in [
+            runtime().block_on(writer.write(write, None)).err(),
+            runtime().block_on(writer.lease(&workflow())).err(),
+            runtime().block_on(writer.prepare()).err(),
+        ] {
+            let replaced = matches!(refused, Some(InventoryError::Replaced { .. }));
+            assert!(replaced, "{refused:?}");
+        }
+    }
+    assert_eq!(steps(&reader), ["mysql"], "what stands there now");
+    assert!(SqliteInventory::open_existing(folder.path().join("none")).is_err());
+}
+
+#[test]
+fn what_another_version_made_of_the_file_meanwhile_is_refused_from_then_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = SqliteInventory::open(file(&folder)).unwrap();
+    put(&inventory, "pyenv");
+    let db = Connection::open(file(&folder)).unwrap();
+    db.pragma_update(None, "user_version", 2).unwrap();
+    let refused = runtime()
+        .block_on(inventory.heads(&workflow()))
+        .unwrap_err();
+    assert!(
+        matches!(refused, InventoryError::Schema { .. }),
+        "{refused:?}"
+    );
+    let write = of_record(record("late", "ami-1", minute(0)));
+    assert!(runtime().block_on(inventory.write(write, None)).is_err());
 }

@@ -6,7 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use reconciler::desired::components::Components;
 use reconciler::desired::digest::Digest;
 use reconciler::ids::{AmiId, AmiName, BuildId, HostMark, Region, Revision, StepId, WorkflowId};
-use reconciler::inventory::journal::{BuildEvent, Failure, FailureClass, Intent, Promise, Stage};
+use reconciler::inventory::journal::{
+    BuildEvent, Failure, FailureClass, Intent, Promise, Reach, Stage,
+};
 use reconciler::inventory::record::{Built, Record, RecordHead};
 use reconciler::inventory::tags::Tags;
 use reconciler::inventory::{Inventory, Lease, Write};
@@ -114,6 +116,7 @@ impl Build {
             host: "builder-1".to_owned(),
             afterwards: reconciler::desired::hcl::Afterwards::default(),
             prepared_by: Some(HostMark::new("0123456789abcdef")),
+            reach: Some(reach()),
             deadline: minute(120),
             fence: 1,
             attempt: 3,
@@ -128,6 +131,16 @@ impl Build {
             })),
         };
         self.next(Stage::Intent(intent))
+    }
+}
+
+/// How AWS is reached for the builds here.
+pub(crate) fn reach() -> Reach {
+    Reach {
+        profile: Some("größe".to_owned()),
+        region: None,
+        own_keys: false,
+        hides: true,
     }
 }
 

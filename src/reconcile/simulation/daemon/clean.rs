@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::Stopped;
 use super::journal::append;
 use super::lease::Held;
-use crate::ids::{BuildId, StepId};
+use crate::ids::{AmiId, AmiName, BuildId, StepId};
 use crate::inventory::beat::Beat;
 use crate::inventory::journal::{Attempt, Stage};
 use crate::reconcile::simulation::clockwork::Handle;
@@ -14,35 +14,61 @@ use crate::reconcile::sweep::{Care, care};
 
 /// Removes what a build left and its host, or its beats, told of.
 pub(super) async fn clean(at: &Handle, held: &Held, attempt: &mut Attempt) -> Result<(), Stopped> {
+    let (id, host, failed) = (attempt.build_id.clone(), at.host, !attempt.is_recorded());
+    // Looked up before anything is removed, and removed by its id: what bears the name by then may be another's.
+    let (name, own) = (attempt.intent.ami_name.clone(), id.clone());
+    let image = at
+        .call(move |world| {
+            world
+                .images
+                .get(&name)
+                .cloned()
+                .map(|image| (name, image, own))
+        })
+        .await?
+        .filter(|(_, image, own)| !image.tagged || image.by.as_ref() == Some(own))
+        .map(|(name, image, _)| (name, image.id));
     if !held.may_act(at) {
         return Err(Stopped);
     }
-    let (id, host, failed) = (attempt.build_id.clone(), at.host, !attempt.is_recorded());
-    let name = attempt.intent.ami_name.clone();
-    at.call(move |world| {
-        if world.has(Bug::LeavesThings) {
-            return Ok(());
-        }
-        let Some(build) = world.builds.get(&id).cloned() else {
-            if failed && world.has(Bug::RemovesWhatHasTheName) {
-                world.remove_image(&name, "a clean-up");
+    let removes = at
+        .call(move |world| {
+            if world.has(Bug::LeavesThings) {
+                return Ok(false);
             }
-            return Ok(());
-        };
-        if build.told || build.host == host {
-            world.terminate(&id)?;
-        }
-        // A failed build's own image; one that a lost build makes meanwhile is another's.
-        if failed && build.outcome == Some(Outcome::Failed) && !build.given_up {
-            world.remove_image(&name, "a clean-up");
-        }
-        Ok(())
-    })
-    .await?
-    .map_err(|Denied| Stopped)?;
+            let Some(build) = world.builds.get(&id).cloned() else {
+                return Ok(failed && world.has(Bug::RemovesWhatHasTheName));
+            };
+            if build.told || build.host == host {
+                world.terminate(&id)?;
+            }
+            // A failed build's own image; one that a lost build makes meanwhile is another's.
+            Ok(failed && build.outcome == Some(Outcome::Failed) && !build.given_up)
+        })
+        .await?
+        .map_err(|Denied| Stopped)?;
+    if let (Some((name, id)), true) = (image, removes) {
+        remove(at, held, name, id, "a clean-up").await?;
+    }
     append(at, held, attempt, Stage::Cleaned { removed: vec![] }).await?;
     let (id, token) = (attempt.build_id.clone(), held.token);
     at.call(move |world| forget(world, &id, token, false))
+        .await?;
+    Ok(())
+}
+
+/// Removes one image, with a look at the lease right before, as `reconcile::guard` does.
+async fn remove(
+    at: &Handle,
+    held: &Held,
+    name: AmiName,
+    id: AmiId,
+    who: &'static str,
+) -> Result<(), Stopped> {
+    if !held.may_act(at) {
+        return Err(Stopped);
+    }
+    at.call(move |world| world.remove_image(&name, &id, who))
         .await?;
     Ok(())
 }
@@ -76,30 +102,36 @@ pub(super) async fn sweep(
                 if !held.may_act(at) {
                     return Err(Stopped);
                 }
+                let build = id.clone();
+                let found = at
+                    .call(move |world| look_for_image(world, &build, image))
+                    .await?;
+                let build = id.clone();
                 at.call(move |world| {
-                    if world.builds.get(&id).is_some_and(|build| build.told) {
-                        world.terminate(&id)?;
-                    }
-                    look_for_image(world, &id, image);
-                    if last {
-                        forget(world, &id, token, true);
+                    if world.builds.get(&build).is_some_and(|build| build.told) {
+                        world.terminate(&build)?;
                     }
                     Ok(())
                 })
                 .await?
                 .map_err(|Denied| Stopped)?;
+                if let Some((name, image)) = found {
+                    remove(at, held, name, image, "the sweep").await?;
+                }
+                if last {
+                    at.call(move |world| forget(world, &id, token, true))
+                        .await?;
+                }
             }
         }
     }
     Ok(())
 }
 
-fn look_for_image(world: &mut World, id: &BuildId, may_go: bool) {
-    let Some(name) = world.builds.get(id).map(|build| build.name.clone()) else {
-        return;
-    };
-    let tagged = world.images.get(&name).is_some_and(|image| image.tagged);
-    if may_go && (!tagged || world.has(Bug::SweepsRecordedImages)) {
-        world.remove_image(&name, "the sweep");
-    }
+/// The image that may go, by its id: as it is seen, an image that bears a tag was recorded.
+fn look_for_image(world: &mut World, id: &BuildId, may_go: bool) -> Option<(AmiName, AmiId)> {
+    let name = world.builds.get(id)?.name.clone();
+    let image = world.images.get(&name)?;
+    let goes = may_go && (!image.tagged || world.has(Bug::SweepsRecordedImages));
+    goes.then(|| (name, image.id.clone()))
 }

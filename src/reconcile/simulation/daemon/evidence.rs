@@ -117,6 +117,8 @@ async fn give_up(
             ami_name: attempt.intent.ami_name.clone(),
             traces: Leftovers::default(),
             until: attempt.intent.deadline + Duration::from_mins(15),
+            region: None,
+            reach: None,
         },
     };
     let token = held.token;

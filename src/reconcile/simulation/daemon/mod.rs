@@ -183,7 +183,11 @@ fn resume<'a>(
     for attempt in attempts.filter(|attempt| !attempt.is_settled()) {
         let key = (attempt.step_id.clone(), attempt.build_id.clone());
         let matter = Matter::Build(attempt.build_id.clone());
-        let waits = daemon.patience.borrow().holds(&matter, None, now).is_some();
+        let waits = daemon
+            .patience
+            .borrow_mut()
+            .holds(&matter, None, now)
+            .is_some();
         if waits || !daemon.running.borrow_mut().insert(key.clone()) {
             continue;
         }

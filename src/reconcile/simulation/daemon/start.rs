@@ -37,6 +37,7 @@ pub(super) fn intent(
         region: Region::new("us-east-1"),
         host: "localhost".to_owned(),
         prepared_by: Some(mark),
+        reach: None,
         deadline: now + LIMIT,
         fence: held.token,
         attempt,

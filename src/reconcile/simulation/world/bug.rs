@@ -46,7 +46,7 @@ impl Bug {
         (Self::NoFence, 0),
         (Self::NeverWaits, 0),
         (Self::Impatient, 0),
-        (Self::GivesUpBlindly, 2_450),
+        (Self::GivesUpBlindly, 12_900),
         (Self::NeverTold, 250),
         (Self::RecordsBeforeTags, 0),
         (Self::TrustsTheExit, 0),

@@ -165,7 +165,16 @@ impl World {
         }
     }
 
-    pub(in crate::reconcile::simulation) fn remove_image(&mut self, name: &AmiName, who: &str) {
+    /// Removes an image by its id; another one of that name is another.
+    pub(in crate::reconcile::simulation) fn remove_image(
+        &mut self,
+        name: &AmiName,
+        id: &AmiId,
+        who: &str,
+    ) {
+        if self.images.get(name).is_none_or(|image| image.id != *id) {
+            return;
+        }
         let Some(image) = self.images.remove(name) else {
             return;
         };
