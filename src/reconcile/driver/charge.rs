@@ -3,6 +3,7 @@
 //!
 //! A file says how AWS is reached, and names the commit for those parameters that are secret; these it never holds.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -39,6 +40,8 @@ pub(super) struct Charge {
 #[derive(Clone, Debug)]
 pub(super) struct Charges {
     folder: PathBuf,
+    /// Those that this process took, by their files: a state folder can be removed, or be full, while what was begun goes on.
+    taken: BTreeMap<PathBuf, Charge>,
 }
 
 impl Charges {
@@ -46,36 +49,43 @@ impl Charges {
     pub(super) fn of(state_dir: &Path) -> Self {
         Self {
             folder: state_dir.join("workflows"),
+            taken: BTreeMap::new(),
         }
     }
 
-    /// What is kept. A file that cannot be read says nothing; the commit that is read next says it again.
+    /// What is kept, by this process or in a file. A file that cannot be read says nothing; the commit that is read next says it again.
     pub(super) fn all(&self) -> Vec<Charge> {
-        let Ok(entries) = fs::read_dir(&self.folder) else {
-            return Vec::new();
-        };
-        let files = entries.flatten().map(|entry| entry.path());
+        let files = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let files = files.map(|entry| entry.path());
         let files = files.filter(|path| path.extension().is_some_and(|end| end == "json"));
-        let mut all: Vec<Charge> = files
-            .filter_map(|path| serde_json::from_slice(&fs::read(path).ok()?).ok())
-            .collect();
+        let kept = files.filter_map(|path| {
+            let charge = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+            Some((path, charge))
+        });
+        let mut all: BTreeMap<PathBuf, Charge> = kept.collect();
+        all.extend(self.taken.clone());
+        let mut all: Vec<Charge> = all.into_values().collect();
         all.sort_by(|a, b| (&a.folder, &a.workflow_id).cmp(&(&b.folder, &b.workflow_id)));
         all
     }
 
-    /// Keeps one, before anything is begun for it.
-    pub(super) fn keep(&self, charge: &Charge) -> io::Result<()> {
+    /// Keeps one, before anything is begun for it. This process knows it whether or not it can be written.
+    pub(super) fn keep(&mut self, charge: &Charge) -> io::Result<()> {
+        let file = self.file(charge);
+        self.taken.insert(file.clone(), charge.clone());
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&self.folder)?;
-        write_atomically(&self.file(charge), &serde_json::to_vec(charge)?)
+        write_atomically(&file, &serde_json::to_vec(charge)?)
     }
 
     /// Nothing of it is open, and git has it no more.
-    pub(super) fn forget(&self, charge: &Charge) {
+    pub(super) fn forget(&mut self, charge: &Charge) {
+        let file = self.file(charge);
+        self.taken.remove(&file);
         // One that stays is looked at once more by the next process.
-        let _ = fs::remove_file(self.file(charge));
+        let _ = fs::remove_file(file);
     }
 
     fn file(&self, charge: &Charge) -> PathBuf {
@@ -120,7 +130,7 @@ mod tests {
     #[test]
     fn each_id_of_a_folder_is_kept_until_it_is_forgotten() {
         let state = tempfile::tempdir().unwrap();
-        let charges = Charges::of(state.path());
+        let mut charges = Charges::of(state.path());
         assert_eq!(charges.all(), []);
         let charge = |id: &str, revision: &str| Charge {
             repository: "/srv/x.git".into(),
@@ -138,5 +148,26 @@ mod tests {
         fs::write(state.path().join("workflows/x.json"), "{").unwrap();
         charges.forget(&charge("a", "3"));
         assert_eq!(charges.all(), [charge("b", "1")]);
+    }
+
+    /// Whoever forgets an old place of a workflow with its file never lets its lease go, and never acts at the new place.
+    #[test]
+    fn what_this_process_took_charge_of_stays_so_though_the_state_folder_goes() {
+        let state = tempfile::tempdir().unwrap();
+        let mut charges = Charges::of(state.path());
+        let charge = Charge {
+            repository: "/srv/x.git".into(),
+            folder: "packer_workspaces".into(),
+            workflow_id: WorkflowId::new("a"),
+            profile: None,
+            region: None,
+            revision: Revision::new("1".repeat(40)),
+            reach: None,
+        };
+        charges.keep(&charge).unwrap();
+        fs::remove_dir_all(state.path()).unwrap();
+        assert_eq!(charges.all(), std::slice::from_ref(&charge));
+        charges.forget(&charge);
+        assert_eq!(charges.all(), []);
     }
 }

@@ -325,7 +325,7 @@ fn a_broken_step_stops_itself_and_its_descendants_only() {
         ran.out
     );
     assert!(line("b").contains("blocked: a is broken"), "{}", ran.out);
-    assert!(line("c").contains("build: no image yet"), "{}", ran.out);
+    assert!(line("c").contains("build: no inventory yet"), "{}", ran.out);
     let status = Cli::within(repo.path()).run(&["status", "--offline"]);
     let states: Vec<_> = status
         .out

@@ -62,7 +62,8 @@ fn edited(edit: impl FnOnce(String) -> String) -> Farm {
 #[test]
 fn packer_whose_post_processor_takes_the_image_away_is_run_once() {
     let farm = edited(|text| {
-        let consuming = "sources = [\"source.amazon-ebs.x\"]\n  post-processor \"artifice\" {\n    files               = [\"install.sh\"]\n    keep_input_artifact = false\n  }";
+        // What is written plainly is refused before a build.
+        let consuming = "sources = [\"source.amazon-ebs.x\"]\n  post-processor \"artifice\" {\n    files               = [\"install.sh\"]\n    keep_input_artifact = 1 > 2\n  }";
         text.replace("sources = [\"source.amazon-ebs.x\"]", consuming)
     });
     let ran = farm.run(&["apply"]);

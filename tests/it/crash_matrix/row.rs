@@ -32,7 +32,7 @@ pub(super) enum Scene {
     Retag,
     /// Take an image over that an earlier commit had made.
     TakeOver,
-    /// Build a step whose image's name a person's image holds.
+    /// Build a step whose image's name a person's image takes after the last look before the start.
     Taken,
 }
 
@@ -185,6 +185,10 @@ impl Row {
                         "created": "2026-01-01T00:00:00.000Z",
                     }),
                 );
+                // The plan looks, and the start looks again.
+                plot.faults(&[json!({
+                    "operation": "DescribeImagesByName", "kind": "empty", "from": "reconciler", "times": 2,
+                })]);
                 Ok(1)
             }
         }
