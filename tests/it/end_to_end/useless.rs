@@ -50,27 +50,35 @@ fn a_daemon_without_files_leaves_its_workflow_to_another_and_takes_it_again_when
     farm.repo
         .write("packer_workspaces/c/install.sh", "echo 4\n");
     farm.repo.commit("a change");
-    farm.wait_until("the lease is given back", |farm| {
-        farm.said_on("one").contains("lease given back")
+    // Where not even the connection for renewals can be opened again, it is lost before it is given back.
+    let is_lost = |said: &str| said.contains("lease lost");
+    farm.wait_until("the lease is let go", |farm| {
+        let said = farm.said_on("one");
+        is_lost(&said) || said.contains("lease given back")
     });
     farm.wait_until("the other has built the change", |farm| {
         farm.made_images() == 4 && in_sync(farm)
     });
     let said = farm.said_on("one");
-    assert!(said.contains("no more files can be opened"), "{said}");
-    assert!(said.contains("LimitNOFILE"), "{said}");
     let state = farm.state_of_host("one");
-    let troubles = reconciler::reconcile::board::read(&state);
-    assert!(
-        troubles.iter().any(|one| one.cause.contains("given back")),
-        "{troubles:?}"
-    );
+    if is_lost(&said) {
+        assert!(said.contains("Too many open files"), "{said}");
+    } else {
+        assert!(said.contains("no more files can be opened"), "{said}");
+        assert!(said.contains("LimitNOFILE"), "{said}");
+        let troubles = reconciler::reconcile::board::read(&state);
+        assert!(
+            troubles.iter().any(|one| one.cause.contains("given back")),
+            "{troubles:?}"
+        );
+    }
 
     limit_files(&mut farm, one, false);
     farm.child(two).kill().unwrap();
     farm.child(two).wait().unwrap();
     farm.wait_until("the lease is taken again", |farm| {
-        farm.said_on("one").contains("lease taken again")
+        let said = farm.said_on("one");
+        said.contains("lease taken again") || said.contains("lease taken over")
     });
     farm.repo
         .write("packer_workspaces/c/install.sh", "echo 5\n");
