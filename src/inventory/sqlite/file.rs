@@ -200,20 +200,18 @@ fn has_all(connection: &Connection) -> Result<bool, Fault> {
 
 /// Whether the tables are there; an error if they are somebody else's.
 pub(super) fn is_ours(connection: &Connection) -> Result<bool, Fault> {
-    let version: i64 = connection.pragma_query_value(None, "user_version", |value| value.get(0))?;
+    // In one statement, which sees one moment: another process may be creating them.
+    let (version, tables): (i64, i64) = connection.query_row(
+        "SELECT (SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_schema)",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
     match version {
         SCHEMA_VERSION => Ok(true),
-        0 => {
-            let tables: i64 =
-                connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-            if tables == 0 {
-                Ok(false)
-            } else {
-                Err(Fault::Schema(
-                    "it holds tables of another program; name another file".to_owned(),
-                ))
-            }
-        }
+        0 if tables == 0 => Ok(false),
+        0 => Err(Fault::Schema(
+            "it holds tables of another program; name another file".to_owned(),
+        )),
         newer => Err(Fault::Schema(format!(
             "its version is {newer}, this program knows {SCHEMA_VERSION}; use the reconciler that wrote it, or a newer one"
         ))),

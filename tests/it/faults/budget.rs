@@ -96,7 +96,8 @@ fn builds(workflows: &[&str], steps: &[&str], pending_seconds: u32) -> (i32, i32
 
 #[test]
 fn no_more_builds_run_at_once_than_allowed_over_all_workflows() {
-    let (all, most) = builds(&["one", "two", "three"], &["a", "b", "c"], 0);
+    // Images that are pending for a moment let two builds overlap on a busy machine too.
+    let (all, most) = builds(&["one", "two", "three"], &["a", "b", "c"], 2);
     assert_eq!(all, 9, "every step is built");
     assert_eq!(most, 2);
 }
