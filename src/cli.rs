@@ -276,6 +276,9 @@ pub(crate) struct LogsArgs {
     /// Only so many lines of what is there: the last ones.
     #[arg(long, short = 'n', value_name = "N")]
     pub(crate) tail: Option<usize>,
+    /// Only what was said since then: 2026-11-24T09:30:00Z, 2026-11-24, or how long ago that is, such as 10m.
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub(crate) since: Option<Timestamp>,
     #[command(flatten)]
     /// Which workflow.
     pub(crate) which: Which,

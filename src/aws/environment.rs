@@ -22,17 +22,25 @@ const SOURCES: [&str; 9] = [
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
 ];
 
+/// Variables that say where profiles stand. Who is given lasting keys beside them, as a build is, takes the keys.
+const FILES: [&str; 2] = ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"];
+
 /// Environment variables of a build. Shows nothing of their values.
 #[derive(Clone, Default)]
 pub struct PackerEnvironment {
     /// Name and value.
     pub variables: Vec<(String, String)>,
+    /// The profile from which lasting keys among them were read: it may have other ones before the build is over. None: they stand in the
+    /// workflow's parameters, or in the environment of this process, and are never others; or there are none.
+    pub profile: Option<String>,
 }
 
 /// What the variables are made of.
 pub(super) struct Reach<'a> {
     pub(super) credentials: &'a Credentials,
     pub(super) profile: Option<&'a str>,
+    /// Whether the credentials are this host's, not the workflow's own.
+    pub(super) is_of_host: bool,
     pub(super) region: &'a Region,
     pub(super) endpoint_url: Option<&'a str>,
 }
@@ -41,6 +49,7 @@ impl PackerEnvironment {
     /// `own` reads a variable of this process.
     pub(super) fn new(reach: &Reach<'_>, own: impl Fn(&str) -> Option<String>) -> Self {
         let mut variables = Vec::new();
+        let mut read_from = None;
         let mut put = |name: &str, value: &str| variables.push((name.to_owned(), value.to_owned()));
         if reach.credentials.expiry().is_some() {
             for name in SOURCES {
@@ -50,6 +59,20 @@ impl PackerEnvironment {
                 }
             }
         } else {
+            read_from = match reach.profile {
+                _ if !reach.is_of_host => None,
+                Some(profile) => Some(profile.to_owned()),
+                // As the SDK does: the environment comes before the default profile.
+                None if own("AWS_ACCESS_KEY_ID").is_some() => None,
+                None => Some(own("AWS_PROFILE").unwrap_or_else(|| "default".to_owned())),
+            };
+            if read_from.is_some() {
+                for name in FILES {
+                    if let Some(value) = own(name) {
+                        put(name, &value);
+                    }
+                }
+            }
             put("AWS_ACCESS_KEY_ID", reach.credentials.access_key_id());
             put(
                 "AWS_SECRET_ACCESS_KEY",
@@ -64,7 +87,10 @@ impl PackerEnvironment {
         if let Some(url) = reach.endpoint_url {
             put("AWS_ENDPOINT_URL", url);
         }
-        Self { variables }
+        Self {
+            variables,
+            profile: read_from,
+        }
     }
 
     /// The values that must not appear in a kept log.
@@ -104,6 +130,7 @@ mod tests {
         let reach = Reach {
             credentials: &credentials,
             profile,
+            is_of_host: true,
             region: &region,
             endpoint_url: None,
         };
@@ -126,6 +153,7 @@ mod tests {
         assert_eq!(
             names(&environment),
             [
+                "AWS_CONFIG_FILE",
                 "AWS_ACCESS_KEY_ID",
                 "AWS_SECRET_ACCESS_KEY",
                 "AWS_SESSION_TOKEN",
@@ -135,6 +163,47 @@ mod tests {
         );
         assert_eq!(environment.secrets(), ["AKID", "s3cr3t", "t0ken"]);
         assert!(!format!("{environment:?}").contains("s3cr3t"));
+    }
+
+    #[test]
+    fn lasting_keys_of_a_profile_tell_which_it_was_for_whoever_outlives_them() {
+        let credentials = Credentials::new("AKID", "s3cr3t", None, None, "test");
+        let region = Region::new("us-east-1");
+        let read_from = |profile, is_of_host, own: &[(&str, &str)]| {
+            let reach = Reach {
+                credentials: &credentials,
+                profile,
+                is_of_host,
+                region: &region,
+                endpoint_url: None,
+            };
+            let own = |name: &str| own.iter().find(|(key, _)| *key == name);
+            PackerEnvironment::new(&reach, |name| {
+                own(name).map(|(_, value)| (*value).to_owned())
+            })
+            .profile
+        };
+        let table: [(_, _, &[_], _); 6] = [
+            (Some("ops"), true, &[], Some("ops")),
+            (
+                Some("ops"),
+                true,
+                &[("AWS_ACCESS_KEY_ID", "A")],
+                Some("ops"),
+            ),
+            (None, true, &[], Some("default")),
+            (None, true, &[("AWS_PROFILE", "ci")], Some("ci")),
+            (None, true, &[("AWS_ACCESS_KEY_ID", "A")], None),
+            (Some("ops"), false, &[], None),
+        ];
+        for (profile, is_of_host, own, expected) in table {
+            let told = read_from(profile, is_of_host, own);
+            assert_eq!(
+                told.as_deref(),
+                expected,
+                "{profile:?} {is_of_host} {own:?}"
+            );
+        }
     }
 
     #[test]

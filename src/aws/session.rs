@@ -63,7 +63,8 @@ impl Session {
         let endpoint_url = endpoint(settings);
         let emulated = is_emulated(endpoint_url.as_deref());
         // An emulator takes any keys: a profile that this host does not have is no reason to stop.
-        if let (Some(name), None, false) = (&settings.profile, &settings.keys, emulated) {
+        let is_free = emulated || settings.or_environment;
+        if let (Some(name), None, false) = (&settings.profile, &settings.keys, is_free) {
             Profiles::of_this_host().check(name)?;
         }
         let region = region(settings, emulated)
@@ -188,9 +189,11 @@ impl Session {
                 .await
                 .map_err(|error| missing(why_no_credentials(&error)))?,
         };
+        let is_of_host = matches!(self.credentials, Access::Renewed(_));
         let reach = Reach {
             credentials: &credentials,
             profile: self.profile.as_deref(),
+            is_of_host,
             region: &self.region,
             endpoint_url: self.endpoint_url.as_deref(),
         };
@@ -233,9 +236,10 @@ fn access(settings: &SessionSettings, region: &SdkRegion, emulated: bool) -> Acc
             "workflow_param.json",
         ));
     }
-    let source = match (settings.profile.clone(), emulated) {
-        (None, false) => Source::Default,
-        (None, true) => Source::EnvironmentOrProfile,
+    let free = emulated || settings.or_environment;
+    let source = match (settings.profile.clone(), free) {
+        (None, _) if emulated => Source::EnvironmentOrProfile,
+        (None, _) => Source::Default,
         (Some(name), false) => Source::Profile(name),
         (Some(name), true) => Source::ProfileOrEnvironment(name),
     };

@@ -25,6 +25,8 @@ pub struct SessionSettings {
     pub default_region: Option<String>,
     /// An emulator for every service.
     pub endpoint_url: Option<String>,
+    /// Whether the environment's keys serve where the profile gives none: a build's supervisor has those that were read from it.
+    pub or_environment: bool,
     /// How many calls may be made; none: as many as there are.
     pub budget: Option<Arc<CallBudget>>,
 }
@@ -39,6 +41,7 @@ impl SessionSettings {
             region: params.region.clone(),
             default_region: config.region.clone(),
             endpoint_url: config.endpoint_url.clone(),
+            or_environment: false,
             budget: Some(CallBudget::of_process(config.max_calls_per_second)),
         }
     }

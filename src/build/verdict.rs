@@ -115,20 +115,27 @@ fn with_what_stays(verdict: Verdict, outcome: &BuildOutcome, region: &Region) ->
     }
 }
 
+/// Whether a build started from the image that was planned, as far as its log says.
+#[must_use]
+pub fn is_planned_source(sources: &[AmiId], planned: &AmiId) -> bool {
+    sources.is_empty() || sources.contains(planned)
+}
+
 /// A build that started from another image than was planned has not made what its record would say, and would not if it were repeated.
-fn with_its_source(verdict: Verdict, outcome: &BuildOutcome, wanted: Wanted<'_>) -> Verdict {
-    let is_planned = outcome.sources.is_empty() || outcome.sources.contains(wanted.source);
+#[must_use]
+pub fn with_its_source(verdict: Verdict, sources: &[AmiId], planned: &AmiId) -> Verdict {
+    let is_planned = is_planned_source(sources, planned);
     match verdict {
         Verdict::Made(_)
         | Verdict::Failed(Fault {
             class: FailureClass::Transient | FailureClass::Person,
             ..
         }) if !is_planned => {
-            let used: Vec<_> = outcome.sources.iter().map(ToString::to_string).collect();
+            let used: Vec<_> = sources.iter().map(ToString::to_string).collect();
             step(format!(
                 "Packer started from {}, where git says {}: the template names a source of its own; use `builder.source_ami_id` as `source_ami`",
                 used.join(", "),
-                wanted.source
+                planned
             ))
         }
         verdict => verdict,
@@ -140,7 +147,7 @@ fn with_its_source(verdict: Verdict, outcome: &BuildOutcome, wanted: Wanted<'_>)
 #[must_use]
 pub fn judge(outcome: &BuildOutcome, wanted: Wanted<'_>, image: Option<&Image>) -> Verdict {
     let verdict = of_its_region(outcome, wanted, image);
-    let verdict = with_its_source(verdict, outcome, wanted);
+    let verdict = with_its_source(verdict, &outcome.sources, wanted.source);
     with_what_stays(verdict, outcome, wanted.region)
 }
 

@@ -27,7 +27,7 @@ use crate::cli::LogsArgs;
 pub(crate) async fn run(named: Option<&Path>, args: &LogsArgs) -> Result<ExitCode, CommandError> {
     let config = config(named)?;
     let folder = find(&config, args).await?;
-    let mut follower = Follower::new(&folder.join(files::LOG), secrets(&folder)?);
+    let mut follower = Follower::new(&folder.join(files::LOG), secrets(&folder)?).since(args.since);
     let mut first = Shown::new(args.tail);
     loop {
         let over = folder.join(files::ENDED).is_file();
@@ -38,7 +38,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &LogsArgs) -> Result<ExitCod
         };
         follower.read(last, |line| first.line(line))?;
         let at_end = over || !args.follow;
-        if at_end {
+        if at_end && follower.is_within() {
             Follower::new(&folder.join(files::ERRORS), secrets(&folder)?)
                 .read(LastLine::IsWhole, |line| first.line(line))?;
         }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::build::BuildOutcome;
 use crate::catalog::Leftovers;
-use crate::ids::{AmiName, BuildId, Region, StepId, WorkflowId};
+use crate::ids::{AmiId, AmiName, BuildId, Region, StepId, WorkflowId};
 use crate::inventory::journal::Reach;
 
 /// The newest sign of life of one build.
@@ -43,6 +43,9 @@ pub enum Sign {
     Running {
         /// What its log names so far.
         traces: Leftovers,
+        /// The images that it says it starts from.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        sources: Vec<AmiId>,
     },
     /// Packer has ended.
     Over {
@@ -56,6 +59,9 @@ pub enum Sign {
         ami_name: AmiName,
         /// What its log named.
         traces: Leftovers,
+        /// The images that its log said it started from, if the planned one is not among them: its image is nobody's then.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unplanned_sources: Vec<AmiId>,
         /// When even a supervisor that nobody can reach has ended its build.
         until: Timestamp,
         /// Where the build is; none on what an earlier version gave up.
@@ -72,8 +78,21 @@ impl Sign {
     #[must_use]
     pub fn traces(&self) -> &Leftovers {
         match self {
-            Self::Running { traces } | Self::GivenUp { traces, .. } => traces,
+            Self::Running { traces, .. } | Self::GivenUp { traces, .. } => traces,
             Self::Over { outcome } => &outcome.traces,
+        }
+    }
+
+    /// The images that the build's log says it started from; none: it says nothing of that. Of one that was given up, only those that were
+    /// not planned.
+    #[must_use]
+    pub fn sources(&self) -> &[AmiId] {
+        match self {
+            Self::Running { sources, .. } => sources,
+            Self::GivenUp {
+                unplanned_sources, ..
+            } => unplanned_sources,
+            Self::Over { outcome } => &outcome.sources,
         }
     }
 
@@ -122,12 +141,15 @@ mod tests {
             )
         };
         let told = r#""sources": ["ami-0"], "others": [["us-east-1", "vol-1"]], "finished": true, "last_words": ["z"], "lost": "a plugin","#;
+        let running_from =
+            format!(r#"{{ "running": {{ "traces": {traces}, "sources": ["ami-0"] }} }}"#);
         let given_up = format!(
             r#"{{ "given_up": {{ "ami_name": "base/wf/a/01234567", "traces": {traces}, "until": "2026-11-25T02:00:00Z" }} }}"#
         );
         let with_reach = format!(
             r#"{{ "given_up": {{
-                "ami_name": "base/wf/a/01234567", "traces": {traces}, "until": "2026-11-25T02:00:00Z", "region": "us-east-1",
+                "ami_name": "base/wf/a/01234567", "traces": {traces}, "unplanned_sources": ["ami-9"], "until": "2026-11-25T02:00:00Z",
+                "region": "us-east-1",
                 "reach": {{ "profile": "ci", "region": null, "own_keys": false, "hides": false }}
             }} }}"#
         );
@@ -139,7 +161,7 @@ mod tests {
                 }}"#
             )
         };
-        for sign in [running, given_up, with_reach] {
+        for sign in [running, running_from, given_up, with_reach] {
             stays_readable::<Beat>(&[], &beat(&sign));
         }
         // Before it was told what a build started from, and whether Packer came to its end.

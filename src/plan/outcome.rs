@@ -24,9 +24,7 @@ pub fn left(step: &PlannedStep, selection: Option<&Selection>) -> Left {
             Left::APersonsPart
         }
         Decision::InSync | Decision::Suspended => Left::Nothing,
-        Decision::AwaitingManual(_) | Decision::Unverified | Decision::NameTaken(_) => {
-            Left::APersonsPart
-        }
+        Decision::AwaitingManual(_) | Decision::Unverified => Left::APersonsPart,
         Decision::Blocked(blocked) if blocked.root.waits_for_a_person => Left::APersonsPart,
         // What a command has not built although it could is what it has given up.
         Decision::Blocked(_)
@@ -36,6 +34,7 @@ pub fn left(step: &PlannedStep, selection: Option<&Selection>) -> Left {
         | Decision::Building(_)
         | Decision::BackingOff { .. }
         | Decision::Quarantined(_)
+        | Decision::NameTaken(_)
         | Decision::Broken(_) => Left::AFailure,
     }
 }

@@ -521,7 +521,9 @@ impl Step<'_, '_> {
             (Decision::Build(_) | Decision::Building(_) | Decision::TakeOver(_), _) => {
                 Standing::WillChange
             }
-            (Decision::NameTaken(_), _) => waits("name-taken", "cannot have the name of its image"),
+            (Decision::NameTaken(_), _) => {
+                in_the_way("name-taken", "cannot have the name of its image")
+            }
             (Decision::Suspended, None) => waits("suspended", "is suspended and has no image"),
             (Decision::Blocked(blocked), _) => Standing::InTheWay(blocked.root.clone()),
             (Decision::AwaitingManual(_), _) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::build::verdict::artifacts_in;
+use crate::build::verdict::{artifacts_in, is_planned_source};
 use crate::build::{BuildOutcome, Exit, Sighting};
 use crate::catalog::{Image, ImageCatalog, Leftovers};
 use crate::clock::{self, Moment};
@@ -33,6 +33,8 @@ pub(super) struct End {
     pub(super) outcome: Option<BuildOutcome>,
     /// What it left, as far as its log told somebody.
     pub(super) traces: Leftovers,
+    /// The images that it says it started from, as far as its log told somebody.
+    pub(super) sources: Vec<AmiId>,
     /// The image of its name.
     pub(super) image: Option<Image>,
     /// Whether it may have made something.
@@ -133,6 +135,7 @@ async fn told(ports: &Ports, attempt: &Attempt, outcome: BuildOutcome) -> Result
     };
     Ok(End {
         traces: outcome.traces.clone(),
+        sources: outcome.sources.clone(),
         outcome: Some(outcome),
         image,
         ran: Ran::Perhaps,
@@ -174,6 +177,10 @@ async fn gone(
         .as_ref()
         .map(|beat| beat.sign.traces().clone())
         .unwrap_or_default();
+    let sources = beat
+        .as_ref()
+        .map(|beat| beat.sign.sources().to_vec())
+        .unwrap_or_default();
     let why = match seen.life {
         Life::None { .. } if !seen.told_started => {
             format!("the build was decided on {host} and never started")
@@ -201,6 +208,11 @@ async fn gone(
             sign: Sign::GivenUp {
                 ami_name: attempt.intent.ami_name.clone(),
                 traces: traces.clone(),
+                unplanned_sources: if is_planned_source(&sources, &attempt.intent.source_ami) {
+                    Vec::new()
+                } else {
+                    sources.clone()
+                },
                 until: attempt
                     .intent
                     .deadline
@@ -224,6 +236,7 @@ async fn gone(
     Ok(End {
         outcome: None,
         traces,
+        sources,
         image,
         ran: if never_started {
             Ran::Never
@@ -234,7 +247,8 @@ async fn gone(
     })
 }
 
-/// Whether an image was made by a build that was given up: it has that build's unique name, is younger than it, and carries nobody's tag.
+/// Whether an image was made by a build that was given up: it has that build's unique name, is younger than it, was made
+/// from the image that was planned as far as anybody heard, and carries nobody's tag.
 pub(super) async fn is_of_a_lost_build(
     ports: &Ports,
     workflow: &WorkflowId,
@@ -252,11 +266,14 @@ pub(super) async fn is_of_a_lost_build(
 pub(super) fn was_made_by_a_lost_build(beats: &[Beat], name: &AmiName, image: &Image) -> bool {
     !image.tags.contains_key("reconciler:build-id")
         && beats.iter().any(|beat| {
-            matches!(&beat.sign, Sign::GivenUp { ami_name, .. } if ami_name == name)
-                && beat
-                    .build_id
-                    .made_at()
-                    .is_some_and(|began| is_no_older(image, began))
+            matches!(
+                &beat.sign,
+                Sign::GivenUp { ami_name, unplanned_sources, .. }
+                    if ami_name == name && unplanned_sources.is_empty()
+            ) && beat
+                .build_id
+                .made_at()
+                .is_some_and(|began| is_no_older(image, began))
         })
 }
 

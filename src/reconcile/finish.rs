@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::build::verdict::{Fault, Verdict, Wanted, artifacts_in, judge, lacks};
+use crate::build::verdict::{Fault, Verdict, Wanted, artifacts_in, judge, lacks, with_its_source};
 use crate::build::{BuildOutcome, Sighting};
 use crate::catalog::console_url::aws_console_url;
 use crate::catalog::tags::{ImageTags, tag_change};
@@ -69,7 +69,9 @@ async fn verdict(
     end: &End,
 ) -> Result<Verdict, PassError> {
     let Some(outcome) = &end.outcome else {
-        return without_outcome(ports, fence, attempt, end).await;
+        let verdict = without_outcome(ports, fence, attempt, end).await?;
+        let planned = &attempt.intent.source_ami;
+        return Ok(with_its_source(verdict, &end.sources, planned));
     };
     let wanted = Wanted {
         region: &attempt.intent.region,
@@ -157,6 +159,8 @@ async fn clean_later(
     let end = End {
         outcome,
         traces,
+        // It is judged already.
+        sources: Vec::new(),
         image,
         ran,
         why: String::new(),

@@ -14,7 +14,7 @@ use crate::desired::hcl::{self, Afterwards};
 use crate::desired::inputs::{sort_files, value_digest};
 use crate::desired::step::{DesiredStep, SourceImage};
 use crate::diagnostic::Diagnostic;
-use crate::ids::{AmiName, BuildId, StepId};
+use crate::ids::{AmiName, BuildId, StepId, WorkflowId};
 use crate::inventory::journal::{Attempt, BuildEvent, FailureClass, Intent, Promise, Stage};
 use crate::inventory::{Fence, Write};
 use crate::plan::decision::{Build, BuildSource, TakeOver};
@@ -27,6 +27,12 @@ use crate::reconcile::host::{host_name, own_mark_with};
 use crate::reconcile::ports::{Ports, reach};
 use crate::secrets::{SecretText, placeholder};
 use crate::source::EntryKind;
+
+/// How long the first sign of life of a build is waited for: its supervisor gives it as soon as Packer runs.
+const FIRST_SIGN: Duration = Duration::from_secs(5);
+
+/// How often it is looked for.
+const FIRST_SIGN_LOOK: Duration = Duration::from_millis(50);
 
 /// What became of a start.
 #[derive(Debug)]
@@ -119,6 +125,7 @@ pub async fn start(
     };
     match started {
         Ok(running) => {
+            await_first_sign(ports, &fence.workflow_id, &attempt.build_id).await;
             append(
                 ports,
                 &mut attempt,
@@ -138,6 +145,20 @@ pub async fn start(
             let fault = Fault::new(error.class(), cause);
             fail(config, ports, &mut attempt, fence, &fault, None).await?;
             Ok(Started::Failed(Box::new(attempt)))
+        }
+    }
+}
+
+/// Waits for a moment until the build has given a sign of life: the journal says that it runs only then, so that one of a host that is lost
+/// with its disk right after it is given up after a silence, and not at its time limit. A build whose signs do not reach the inventory is
+/// said to run all the same, and is waited for.
+async fn await_first_sign(ports: &Ports, workflow: &WorkflowId, build: &BuildId) {
+    let looks = FIRST_SIGN.as_millis() / FIRST_SIGN_LOOK.as_millis();
+    for _ in 0..looks {
+        // Where the inventory does not answer, the next write will tell.
+        match ports.inventory.last_beat(workflow, build).await {
+            Ok(Some(_)) | Err(_) => return,
+            Ok(None) => tokio::time::sleep(FIRST_SIGN_LOOK).await,
         }
     }
 }

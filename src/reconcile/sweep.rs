@@ -371,6 +371,7 @@ mod tests {
                 Sign::GivenUp {
                     ami_name: AmiName::new("n"),
                     traces: Leftovers::default(),
+                    unplanned_sources: vec![],
                     until: time(75),
                     region: None,
                     reach: None,
@@ -378,6 +379,7 @@ mod tests {
             } else {
                 Sign::Running {
                     traces: Leftovers::default(),
+                    sources: vec![],
                 }
             },
         }

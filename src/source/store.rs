@@ -240,7 +240,9 @@ impl Store {
         head.map(|commit| commit.id()).map_err(|error| {
             let names = reference_names(repository);
             let place = &self.place;
-            SourceError::Person(if names.is_empty() {
+            // One that is there and cannot be opened, on a host that is short of files, says nothing of what it holds.
+            let known = matches!(error.code(), ErrorCode::UnbornBranch | ErrorCode::NotFound);
+            SourceError::Person(if names.is_empty() && known {
                 Diagnostic::new(format!("{place} has no commit yet"))
                     .hint("commit something, then try again")
             } else if error.code() == ErrorCode::UnbornBranch {

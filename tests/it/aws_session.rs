@@ -7,6 +7,7 @@ use reconciler::aws::session::{Session, SessionSettings};
 use serde_json::json;
 
 use crate::harness::emulator::Emulator;
+use crate::harness::fake_packer::FakePacker;
 use crate::harness::farm::Farm;
 
 const CONFIG: &str = "[default]\nregion = sa-east-1\n[profile ops]\nregion = eu-west-1\n";
@@ -73,6 +74,7 @@ fn probe() {
         region: told("PROBE_REGION"),
         default_region: told("PROBE_DEFAULT_REGION"),
         endpoint_url: told("PROBE_ENDPOINT"),
+        or_environment: false,
         budget: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -318,6 +320,32 @@ fn a_program_that_gives_credentials_is_asked_again_at_the_first_refusal() {
     let config = "[profile ops]\ncredential_process = cat FOLDER/printed\n";
     let printed = r#"{ "Version": 1, "AccessKeyId": "KEYID", "SecretAccessKey": "secret" }"#;
     rotated("ops", config, "printed", printed);
+}
+
+#[test]
+fn a_build_gives_signs_of_life_with_the_keys_that_its_file_is_given_meanwhile() {
+    let packer = FakePacker::new("[build]\nhang\n");
+    let mut farm = Farm::with_packer(&packer.binary());
+    farm.step("a", None)
+        .configure("interval: 1s\nlease_duration: 2s\n");
+    farm.repo.commit("one step");
+    let file = farm.configuration().with_file_name("credentials");
+    let write = |id: &str| std::fs::write(&file, format!("[default]\n{}", keys(id))).unwrap();
+    write("FIRST");
+    farm.env("AWS_ACCESS_KEY_ID", "")
+        .env("AWS_SECRET_ACCESS_KEY", "")
+        .env("AWS_SHARED_CREDENTIALS_FILE", &file.display().to_string());
+    farm.daemon();
+    farm.wait_until("it gives signs of life", |farm| {
+        farm.last_beat("a").is_some()
+    });
+    write("SECOND");
+    farm.emulator
+        .control_post("/_control/refuse-keys", &json!({ "FIRST": "expired" }));
+    let last = farm.last_beat("a").unwrap().version;
+    farm.wait_until("another one with the new keys", |farm| {
+        farm.last_beat("a").unwrap().version != last
+    });
 }
 
 #[test]

@@ -26,8 +26,7 @@ fn run(program: &str, arguments: &[&str]) {
 
 #[test]
 fn a_small_storm_loses_nothing_builds_nothing_twice_and_leaves_nothing() {
-    // A host that is lost with its disk between a build's start and its first sign of life is waited for until the build's limit.
-    let small = ["--farms", "2", "--rounds", "2", "--fake", "--disks-stay"];
+    let small = ["--farms", "2", "--rounds", "2", "--fake"];
     run("tests/storm", &[&small[..], &["--seed", SEED]].concat());
 }
 

@@ -54,7 +54,7 @@ class Storm:
         number = 0
         while number < self.chosen.rounds and time.monotonic() < self.end:
             seed = f"{self.chosen.seed}/{at}/{number}"
-            farm = Farm(shape(at, self.packer, self.chosen), seed, self.binary, self.namespaced, self.chosen.longest, disks_stay=self.chosen.disks_stay)
+            farm = Farm(shape(at, self.packer, self.chosen), seed, self.binary, self.namespaced, self.chosen.longest)
             broken = None
             try:
                 for _ in range(10):
@@ -107,7 +107,6 @@ def main() -> int:
     arguments.add_argument("--origin", choices=["path", "file", "http"], help="how every farm reaches its repository")
     arguments.add_argument("--only", type=int, help="only this farm")
     arguments.add_argument("--longest", type=float, default=240, help="seconds that a round may take to come to rest")
-    arguments.add_argument("--disks-stay", action="store_true", help="no host is lost with its disk: a build without a sign of life is waited for longer than a test may last")
     chosen = arguments.parse_args()
     if chosen.seed is None:
         chosen.seed = random.SystemRandom().randrange(1_000_000)

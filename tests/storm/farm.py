@@ -83,8 +83,8 @@ class Broken(Exception):
 class Farm:
     """A farm. The file `story` in its folder tells what happened, so that a round can be understood."""
 
-    def __init__(self, shape: Shape, seed: str, binary: Path, namespaced: bool, longest: float, *, disks_stay: bool = False):
-        self.shape, self.seed, self.longest, self.disks_stay = shape, seed, longest, disks_stay
+    def __init__(self, shape: Shape, seed: str, binary: Path, namespaced: bool, longest: float):
+        self.shape, self.seed, self.longest = shape, seed, longest
         self.dice = random.Random(seed)
         # What an administrator may have chosen.
         self.policy = {
@@ -172,7 +172,7 @@ class Farm:
         self.dice = random.Random(f"{self.seed} round {number}")
         # Where builds are cancelled by themselves, what they have made may go.
         self.disturbed, self.to_retry = "cancel" in self.policy.values(), set()
-        may_lose_disk = self.shape.store == "dynamodb" and not self.disks_stay
+        may_lose_disk = self.shape.store == "dynamodb"
         real = self.shape.packer is not None
         for event in events(self.dice, len(self.hosts), real_packer=real, may_lose_disk=may_lose_disk, first=number == 0):
             time.sleep(event.pause)

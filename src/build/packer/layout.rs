@@ -32,6 +32,8 @@ pub(super) struct Layout {
     pub(super) grace: Duration,
     pub(super) secret_variables: Vec<String>,
     pub(super) heartbeat: Option<HeartbeatSettings>,
+    /// The profile that the build's keys were read from.
+    pub(super) profile: Option<String>,
     pub(super) log_limit: u64,
 }
 
@@ -118,6 +120,7 @@ impl Layout {
                 build_id: job.build_id.clone(),
                 host: settings.host,
                 silence_seconds: settings.silence.as_secs().max(1),
+                profile: self.profile.clone(),
             }),
             start_before: start_before
                 .map(|moment| u64::try_from(moment.as_millis()).unwrap_or(u64::MAX)),
@@ -310,6 +313,7 @@ mod tests {
             grace: Duration::from_secs(1),
             secret_variables: vec![],
             heartbeat: None,
+            profile: None,
             log_limit: 1 << 20,
         }
     }

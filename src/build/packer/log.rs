@@ -5,6 +5,8 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::output::{Line, line};
 use crate::secrets::Redactor;
 
@@ -29,6 +31,14 @@ pub fn text(bytes: &[u8]) -> Option<String> {
     }
 }
 
+/// When a line was said: Packer's machine-readable output begins with seconds since 1970.
+fn time(line: &[u8]) -> Option<Timestamp> {
+    let (seconds, _) = std::str::from_utf8(line).ok()?.split_once(',')?;
+    // The moment is somewhere in that second.
+    let second = Timestamp::from_second(seconds.parse().ok()?).ok()?;
+    second.checked_add(SignedDuration::from_millis(999)).ok()
+}
+
 /// What a last line without a line feed is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LastLine {
@@ -46,6 +56,9 @@ pub struct Follower {
     inode: u64,
     offset: u64,
     lines: u64,
+    since: Option<Timestamp>,
+    /// Whether the last line that tells its time was said since then.
+    is_within: bool,
 }
 
 impl Follower {
@@ -58,7 +71,23 @@ impl Follower {
             inode: 0,
             offset: 0,
             lines: 0,
+            since: None,
+            is_within: true,
         }
+    }
+
+    /// Only what was said since then. A line that tells no time was said when the one before it was.
+    #[must_use]
+    pub fn since(mut self, time: Option<Timestamp>) -> Self {
+        self.since = time;
+        self.is_within = time.is_none();
+        self
+    }
+
+    /// Whether what comes next, if it tells no time, is shown.
+    #[must_use]
+    pub fn is_within(&self) -> bool {
+        self.is_within
     }
 
     /// Hands each line that has come since the last call to `show`, as text. A log that is not there yet has none.
@@ -94,7 +123,12 @@ impl Follower {
             while matches!(line.last(), Some(b'\n' | b'\r')) {
                 line.pop();
             }
-            if let Some(text) = text(&line) {
+            if let (Some(since), Some(said)) = (self.since, time(&line)) {
+                self.is_within = said >= since;
+            }
+            if self.is_within
+                && let Some(text) = text(&line)
+            {
                 show(&self.secrets.text(&text))?;
             }
         }
@@ -122,6 +156,34 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn what_was_said_since_a_time_is_shown_with_the_lines_that_tell_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("packer.log");
+        fs::write(
+            &path,
+            "reconciler: begin\n10,,ui,say,a\n10,,version,x\nof a\n20,,ui,say,b\nof b\n30,,ui,say,c\n",
+        )
+        .unwrap();
+        let shown = |since: Option<&str>| {
+            let since = since.map(|time| time.parse().unwrap());
+            let mut follower = Follower::new(&path, Redactor::default()).since(since);
+            let mut lines = Vec::new();
+            let read = follower.read(LastLine::IsWhole, |line| {
+                lines.push(line.to_owned());
+                Ok::<_, io::Error>(())
+            });
+            read.unwrap();
+            (lines.join(" "), follower.is_within())
+        };
+        let all = "reconciler: begin a of a b of b c".to_owned();
+        assert_eq!(shown(None), (all, true));
+        let late = ("b of b c".to_owned(), true);
+        assert_eq!(shown(Some("1970-01-01T00:00:11Z")), late);
+        assert_eq!(shown(Some("1970-01-01T00:00:20.5Z")), late);
+        assert_eq!(shown(Some("1970-01-01T00:00:31Z")), (String::new(), false));
+    }
 
     #[test]
     fn a_log_is_followed_by_whole_lines_though_another_file_takes_its_place() {

@@ -173,6 +173,7 @@ impl ImageBuilder for PackerBuilder {
             grace: self.settings.packer.grace,
             secret_variables: self.secret_variables(),
             heartbeat: self.settings.heartbeat.clone(),
+            profile: self.settings.environment.profile.clone(),
             log_limit: self.settings.packer.log_limit,
         };
         let laid = {

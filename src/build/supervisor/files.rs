@@ -86,7 +86,8 @@ impl Job {
     }
 }
 
-/// How signs of life reach the inventory. Credentials, and the endpoint of an emulator, are in the environment only.
+/// How signs of life reach the inventory. Credentials, and the endpoint of an emulator, are in the environment only; of lasting keys it is
+/// told where they were read, for these may be replaced there before the build is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// Where it is.
@@ -101,6 +102,9 @@ pub struct Heartbeat {
     pub host: String,
     /// How long the build may be silent before another host takes it for dead.
     pub silence_seconds: u64,
+    /// The profile that the environment's keys were read from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
 }
 
 /// Where an inventory is.
@@ -244,7 +248,7 @@ mod tests {
                 "timeout_seconds": 7200, "grace_seconds": 300, "secret_variables": ["AWS_SECRET_ACCESS_KEY"],
                 "heartbeat": {
                     "inventory": { "dynamo_db": { "table": "images", "region": null } },
-                    "workflow_id": "wf", "step_id": "a", "build_id": "1", "host": "one", "silence_seconds": 120
+                    "workflow_id": "wf", "step_id": "a", "build_id": "1", "host": "one", "silence_seconds": 120, "profile": "ops"
                 },
                 "start_before": 123456, "log_limit": 1048576
             }"#,

@@ -78,8 +78,11 @@ pub(super) async fn beat(
             return heart.give_last(Sign::Over { outcome }, written).await;
         }
         let named = log.reading.traces.clone();
-        let traces = named.clone();
-        match heart.give(Sign::Running { traces }).await {
+        let sign = Sign::Running {
+            traces: named.clone(),
+            sources: log.reading.sources.clone(),
+        };
+        match heart.give(sign).await {
             Some(Answer::GoOn) => told = named,
             None => {}
             Some(Answer::Cancel) => {
@@ -168,7 +171,7 @@ impl Heart {
     async fn try_to_give(&mut self, sign: Sign) -> Result<Answer, String> {
         let connection = match &self.connection {
             Some(connection) => connection,
-            None => self.connection.insert(connect(&self.job.inventory).await?),
+            None => self.connection.insert(connect(&self.job).await?),
         };
         let beat = Beat {
             workflow_id: self.job.workflow_id.clone(),
@@ -200,8 +203,8 @@ impl Heart {
     }
 }
 
-async fn connect(place: &InventoryPlace) -> Result<Box<dyn Inventory>, String> {
-    match place {
+async fn connect(job: &Heartbeat) -> Result<Box<dyn Inventory>, String> {
+    match &job.inventory {
         InventoryPlace::Sqlite { path } => {
             let path = path.clone();
             // Where it is gone nobody would look into a new one.
@@ -213,8 +216,15 @@ async fn connect(place: &InventoryPlace) -> Result<Box<dyn Inventory>, String> {
             Ok(Box::new(inventory))
         }
         InventoryPlace::DynamoDb { table, region } => {
-            // Region, endpoint and credentials are in the environment of the build.
-            let session = Session::open(&SessionSettings::default())
+            // Region, endpoint and credentials are in the environment of the build; keys that do not end may be replaced where they were
+            // read, and the build outlives them.
+            let settings = SessionSettings {
+                profile: job.profile.clone(),
+                or_environment: true,
+                region: std::env::var("AWS_REGION").ok(),
+                ..SessionSettings::default()
+            };
+            let session = Session::open(&settings)
                 .await
                 .map_err(|wrong| wrong.one_line())?;
             let client = session.dynamodb(region.as_deref());
@@ -270,10 +280,10 @@ impl GrowingLog {
 
     /// Reads on. Returns whether the log names more than before.
     fn read(&mut self) -> bool {
-        let before = self.reading.traces.clone();
+        let before = (self.reading.traces.clone(), self.reading.sources.len());
         // What cannot be read now is read at the next look.
         let _ = self.read_on();
-        before != self.reading.traces
+        (&before.0, before.1) != (&self.reading.traces, self.reading.sources.len())
     }
 
     fn read_on(&mut self) -> io::Result<()> {
@@ -341,6 +351,7 @@ mod tests {
             build_id: BuildId::generate(),
             host: "builder-1".to_owned(),
             silence_seconds: 1,
+            profile: None,
         }
     }
 

@@ -343,7 +343,7 @@ impl Watch<'_> {
     }
 
     async fn end(&self, child: &mut Child, exit: Exit) -> Exit {
-        self.note(&format!("reconciler: ending Packer: {exit:?}"));
+        self.note(&format!("reconciler: ending Packer: {}", why_ended(&exit)));
         // The child is not reaped yet, so its id, which is its group's, belongs to nobody else.
         let group = child.id().unwrap_or(0);
         signal_group(group, Signal::TERM);
@@ -365,6 +365,16 @@ impl Watch<'_> {
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// Why Packer is ended before it has ended by itself, for the build's log.
+fn why_ended(exit: &Exit) -> &'static str {
+    match exit {
+        Exit::TimedOut => "its time limit has passed",
+        Exit::Cancelled => "the build was cancelled",
+        Exit::Signal(_) => "the supervisor was told to end, or a process of Packer's is gone",
+        Exit::Code(_) | Exit::TooLate | Exit::Unknown => "nobody waits for it",
+    }
 }
 
 fn exit_of(status: ExitStatus) -> Exit {

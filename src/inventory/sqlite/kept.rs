@@ -142,11 +142,9 @@ async fn is_read_and_written_to(sql: &[&str], beats: usize) {
     );
     let found = inventory.beats(&workflow).await.unwrap();
     assert_eq!(found.len(), beats);
-    assert!(
-        found.iter().all(
-            |beat| matches!(&beat.sign, Sign::Running { traces } if traces.instances == ["i-1"])
-        )
-    );
+    assert!(found.iter().all(
+        |beat| matches!(&beat.sign, Sign::Running { traces, .. } if traces.instances == ["i-1"])
+    ));
 
     let mut event = events[0].clone();
     (event.seq, event.stage) = (2, Stage::Available);

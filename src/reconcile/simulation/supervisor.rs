@@ -94,6 +94,7 @@ async fn beat(at: Handle, id: BuildId, step: StepId) {
         let sign = match outcome {
             None => Sign::Running {
                 traces: Leftovers::default(),
+                sources: vec![],
             },
             Some(outcome) => Sign::Over {
                 outcome: Box::new(told(outcome)),

@@ -248,7 +248,7 @@ fn an_image_of_the_wanted_name_that_is_anothers_is_not_taken_over() {
     farm.emulator
         .control_post("/_control/base-image", &json!({ "name": name }));
     let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 3, "{ran:#?}");
+    assert_eq!(ran.code, 1, "{ran:#?}");
     assert_eq!(farm.state_of("a"), "name-taken");
     let why = farm.status()["a"]["reason"].to_string();
     assert!(

@@ -121,6 +121,22 @@ fn its_build_is_cleaned_up_and_built_again_and_when_it_is_back_it_changes_nothin
 }
 
 #[test]
+fn a_build_is_said_to_run_once_it_has_given_a_sign_of_life() {
+    let packer = FakePacker::new("[build]\nhang\n");
+    let mut farm = Farm::with_packer(&packer.binary());
+    // The next beat would come in 40 seconds.
+    farm.step("a", None).configure("lease_duration: 60s\n");
+    farm.repo.commit("one step");
+    farm.daemon_on("one");
+    farm.wait_until("it is said to run", |farm| {
+        farm.stages("a").contains(&"started".to_owned())
+    });
+    let first = farm.last_beat("a").expect("it has given one");
+    let said = farm.events("a").last().unwrap().at;
+    assert!(first.at <= said, "{} is after {said}", first.at);
+}
+
+#[test]
 fn its_image_is_recorded_if_it_was_on_its_way() {
     let mut farm = one_step(QUICK);
     farm.emulator

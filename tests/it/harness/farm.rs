@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use reconciler::aws::session::{Session, SessionSettings, StaticKeys};
 use reconciler::build::process::ProcessId;
 use reconciler::ids::{StepId, WorkflowId};
+use reconciler::inventory::beat::Beat;
 use reconciler::inventory::dynamodb::DynamoDbInventory;
 use reconciler::inventory::journal::BuildEvent;
 use reconciler::inventory::{Inventory as _, Lease};
@@ -285,6 +286,18 @@ build {
         let mut events = events.unwrap().sound;
         events.reverse();
         events
+    }
+
+    /// The newest sign of life of a step's newest build.
+    pub(crate) fn last_beat(&self, step: &str) -> Option<Beat> {
+        let build = self.events(step).last()?.build_id.clone();
+        in_runtime(async {
+            let client = self.session().await.dynamodb(None);
+            let inventory = DynamoDbInventory::new(client, "images".to_owned(), false);
+            let workflow = WorkflowId::new("wf-1");
+            inventory.last_beat(&workflow, &build).await
+        })
+        .unwrap()
     }
 
     /// The lease of a workflow.

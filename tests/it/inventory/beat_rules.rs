@@ -31,7 +31,10 @@ fn beat(build: &BuildId) -> Beat {
         version: new_version(),
         silence_seconds: 120,
         at: minute(1),
-        sign: Sign::Running { traces: traces() },
+        sign: Sign::Running {
+            traces: traces(),
+            sources: vec![],
+        },
     }
 }
 
@@ -40,6 +43,7 @@ fn given_up(build: &BuildId) -> Beat {
         sign: Sign::GivenUp {
             ami_name: AmiName::new("ubuntu/acore/pyenv/01234567"),
             traces: traces(),
+            unplanned_sources: vec![],
             until: minute(300),
             region: None,
             reach: None,
@@ -224,6 +228,7 @@ pub(crate) async fn a_workflow_is_listed_as_open_while_a_build_that_was_given_up
         sign: Sign::GivenUp {
             ami_name: AmiName::new("ubuntu/acore/pyenv/01234567"),
             traces: traces(),
+            unplanned_sources: vec![],
             until: minute(300),
             region: None,
             reach: Some(reach()),

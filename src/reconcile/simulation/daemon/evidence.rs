@@ -116,6 +116,7 @@ async fn give_up(
         sign: Sign::GivenUp {
             ami_name: attempt.intent.ami_name.clone(),
             traces: Leftovers::default(),
+            unplanned_sources: vec![],
             until: attempt.intent.deadline + Duration::from_mins(15),
             region: None,
             reach: None,
