@@ -1,6 +1,8 @@
-//! Marks the program with what its fingerprints are worked out by, so that the step cache of another build is never believed.
+//! Marks the program with what its fingerprints are worked out by, so that the step cache of
+//! another build is never believed.
 //!
-//! The version alone would not do: two commits of one version may render or hash differently. Nothing outside of the package is read.
+//! The version alone would not do: two commits of one version may render or hash differently.
+//! Nothing outside of the package is read.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
@@ -8,13 +10,8 @@ use std::path::Path;
 use std::{fs, io};
 
 /// Everything between a commit and a fingerprint; the lock file names the template engine.
-const SOURCES: [&str; 5] = [
-    "Cargo.lock",
-    "src/desired",
-    "src/reconcile",
-    "src/source",
-    "src/workflow",
-];
+const SOURCES: [&str; 5] =
+    ["Cargo.lock", "src/desired", "src/reconcile", "src/source", "src/workflow"];
 
 fn main() -> io::Result<()> {
     let mut hasher = DefaultHasher::new();

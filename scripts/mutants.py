@@ -1,7 +1,8 @@
 """Seeded bugs that the tests must catch: `make mutants`; with --check it only looks whether the list is still true.
 
 Each file tests/mutants/NAME.mutant is one bug: a sentence that says what is wrong, the tests that must catch it, and what is replaced by what.
-In the replacement, MUTANT is true while this bug is at work. So all of them are compiled once, into a copy of the project below target/,
+The place is a comment in the code, `// Seeded bug: NAME` (or `NAME (2)`, where a bug has several places), whatever file it stands in: what is
+replaced is the first code after it that reads so, however it is wrapped. In the replacement, MUTANT is true while this bug is at work. So all of them are compiled once, into a copy of the project below target/,
 and tried one after the other. A bug is caught if one of its tests fails; it is an error if none does, or if one fails without any bug.
 
     mutants.py [--check] [NAME…]
@@ -19,6 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LIST = ROOT / "tests/mutants"
 COPY = ROOT / "target/mutants"
+# How far behind its marker the code of a bug may begin and end.
+REACH = 3000
 # Which bug is at work is asked of a file, for builds run in processes whose environment is cleared.
 SWITCH = '''//! Which seeded bug is at work: scripts/mutants.py.
 
@@ -30,42 +33,97 @@ pub fn is(name: &str) -> bool {
 '''
 
 
+MARKER = re.compile(r"// Seeded bug: [^\n]+")
+# Names, numbers, texts, lifetimes; whatever else, sign by sign.
+TOKEN = re.compile(r"""\w+|"(?:\\.|[^"\\])*"|//[^\n]*|\S""")
+GAP = r"(?:\s|//[^\n]*\n)*"
+
+
+def sources():
+    """Where the program's code stands."""
+    return [*(ROOT / "src").rglob("*.rs"), *(ROOT / "crates").rglob("*.rs")]
+
+
+def marked():
+    """The files that hold each marker."""
+    places = {}
+    for path in sources():
+        for marker in MARKER.findall(path.read_text(encoding="utf-8")):
+            places.setdefault(marker.removeprefix("// Seeded bug: "), []).append(path.relative_to(ROOT))
+    return places
+
+
+MARKED = marked()
+
+
+class Edit:
+    """What is replaced by what, behind a marker."""
+
+    def __init__(self, marker, search, replace):
+        self.marker, self.search, self.replace = marker, search, replace
+        parts = []
+        for token in TOKEN.findall(search):
+            if token in ")]}":
+                # A list that is broken over lines ends in a comma.
+                if parts and parts[-1] == ",":
+                    parts.pop()
+                parts.append(",?" + GAP + re.escape(token))
+            else:
+                parts.append(token if token == "," else re.escape(token))
+        self.pattern = re.compile(GAP.join(parts))
+
+    def file(self):
+        return str(MARKED[self.marker][0])
+
+    def find(self, text):
+        at = re.search(rf"// Seeded bug: {re.escape(self.marker)}\n", text)
+        return at and self.pattern.search(text, at.end(), at.end() + REACH)
+
+    def wrong(self):
+        places = MARKED.get(self.marker, [])
+        if len(places) != 1:
+            yield f"the marker `// Seeded bug: {self.marker}` stands {len(places)} times in the code"
+        elif not self.find((ROOT / places[0]).read_text(encoding="utf-8")):
+            yield f"behind its marker in {places[0]} does not stand:\n{self.search}"
+        if "MUTANT" not in self.replace:
+            yield f"MUTANT does not stand in what comes instead at {self.marker}"
+
+
 class Mutant:
     """One seeded bug, as its file tells it."""
 
     def __init__(self, path):
         self.name = path.stem
-        head, *parts = path.read_text(encoding="utf-8").split("\nfile: ")
+        head, *parts = path.read_text(encoding="utf-8").split("\nat: ")
         lines = head.splitlines()
         self.sentence = " ".join(line for line in lines if not line.startswith("caught by: "))
         self.tests = [line.removeprefix("caught by: ") for line in lines if line.startswith("caught by: ")]
         self.edits = []
         for part in parts:
-            edit = re.fullmatch(r"(\S+)\n<<<<<<<\n(.+?)\n=======\n(.+?)\n>>>>>>>\n*", part, re.DOTALL)
+            edit = re.fullmatch(r"(.+?)\n<<<<<<<\n(.+?)\n=======\n(.+?)\n>>>>>>>\n*", part, re.DOTALL)
             if not edit:
-                sys.exit(f"{path}: an edit is a file, <<<<<<<, what is there, =======, what comes instead, >>>>>>>")
-            self.edits.append(edit.groups())
+                sys.exit(f"{path}: an edit is a marker, <<<<<<<, what is there, =======, what comes instead, >>>>>>>")
+            self.edits.append(Edit(*edit.groups()))
 
     def wrong(self):
         """Why this file is no longer true."""
         if not self.tests or not self.edits:
             yield "names no test that catches it, or no edit"
-        for file, search, replace in self.edits:
-            path = ROOT / file
-            count = path.read_text(encoding="utf-8").count(search) if path.exists() else 0
-            if count != 1:
-                yield f"what it replaces stands {count} times in {file}:\n{search}"
-            if "MUTANT" not in replace:
-                yield f"MUTANT does not stand in what comes instead in {file}"
+        for edit in self.edits:
+            yield from edit.wrong()
         yield from (f"there is no test {test}" for test in self.tests if not exists(test))
 
     def apply(self):
-        for file, search, replace in self.edits:
-            path = COPY / file
+        for edit in self.edits:
+            path = COPY / edit.file()
             text = path.read_text(encoding="utf-8")
-            if text.count(search) != 1:
-                sys.exit(f"mutants: {self.name} replaces what another bug replaces in {file}")
-            put(path, text.replace(search, re.sub(r"\bMUTANT\b", f'crate::mutant::is("{self.name}")', replace)))
+            found = edit.find(text)
+            if not found:
+                sys.exit(f"mutants: {self.name} replaces what another bug replaces in {edit.file()}")
+            # Markers of other bugs stand in front of what is replaced, and stay.
+            markers = "".join(marker + "\n" for marker in MARKER.findall(found.group()))
+            mutant = re.sub(r"\bMUTANT\b", f'crate::mutant::is("{self.name}")', edit.replace)
+            put(path, text[: found.start()] + markers + mutant + text[found.end() :])
 
 
 def exists(test):
@@ -96,7 +154,7 @@ def copy(mutants):
     """The project as it stands, committed or not, with all bugs asleep."""
     names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     names = {name for name in names.split("\0") if name and (ROOT / name).is_file()}
-    changed = {file for mutant in mutants for file, _, _ in mutant.edits} | {"src/lib.rs"}
+    changed = {edit.file() for mutant in mutants for edit in mutant.edits} | {"src/lib.rs"}
     before = {file: (COPY / file).read_bytes() for file in changed if (COPY / file).exists()}
     times = {file: (COPY / file).stat().st_mtime_ns for file in before}
     for name in names:
@@ -155,6 +213,8 @@ def main():
     names = [name for name in sys.argv[1:] if not name.startswith("-")]
     every = [Mutant(path) for path in sorted(LIST.glob("*.mutant"))]
     stale = [f"{mutant.name}: {why}" for mutant in every for why in mutant.wrong()]
+    known = {edit.marker for mutant in every for edit in mutant.edits}
+    stale += [f"no bug has the marker `{marker}` of {', '.join(map(str, files))}" for marker, files in MARKED.items() if marker not in known]
     if stale:
         sys.exit("mutants: no longer true:\n" + "\n".join(stale))
     if "--check" in sys.argv:

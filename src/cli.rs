@@ -66,7 +66,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// What would be built, and why, step by step.
     Plan(PlanArgs),
-    /// What changed since the recorded image: parameters, rendered files, scripts, as a unified diff.
+    /// What changed since the recorded image: parameters, rendered files, scripts, as a unified
+    /// diff.
     Diff(DiffArgs),
     /// The rendered files of a step, as Packer reads them.
     Render(RenderArgs),
@@ -76,7 +77,8 @@ pub(crate) enum Command {
     Apply(ApplyArgs),
     /// Take over records that the Python library wrote, without a rebuild.
     Adopt(AdoptArgs),
-    /// Accept a commit that does not descend from the last applied one, where rewritten history is refused.
+    /// Accept a commit that does not descend from the last applied one, where rewritten history is
+    /// refused.
     AllowRewrite(AllowRewriteArgs),
     /// What Packer said, of this build or an earlier one.
     Logs(LogsArgs),
@@ -129,10 +131,12 @@ pub(crate) struct CheckArgs {
     #[command(flatten)]
     /// Which workflow.
     pub(crate) which: Which,
-    /// What would be committed instead of a commit; what is meant where git runs this as a hook of a commit.
+    /// What would be committed instead of a commit; what is meant where git runs this as a hook of
+    /// a commit.
     #[arg(long, conflicts_with_all = ["worktree", "rev"])]
     pub(crate) index: bool,
-    /// The files as they lie there, with those that git does not know yet and without those that it ignores.
+    /// The files as they lie there, with those that git does not know yet and without those that it
+    /// ignores.
     #[arg(long, conflicts_with = "rev")]
     pub(crate) worktree: bool,
     /// Run `packer validate` on every step as well.
@@ -204,7 +208,8 @@ pub(crate) struct StatusArgs {
     #[command(flatten)]
     /// Which workflow.
     pub(crate) which: Which,
-    /// Until Ctrl-C: drawn in place on a terminal, printed again elsewhere whenever something has changed.
+    /// Until Ctrl-C: drawn in place on a terminal, printed again elsewhere whenever something has
+    /// changed.
     #[arg(long)]
     pub(crate) watch: bool,
     /// Do not ask EC2: trust the records.
@@ -233,7 +238,8 @@ pub(crate) struct ApplyArgs {
     #[command(flatten)]
     /// Which workflow.
     pub(crate) which: Which,
-    /// How the result is printed; as JSON at the end, with what happens meanwhile on standard error.
+    /// How the result is printed; as JSON at the end, with what happens meanwhile on standard
+    /// error.
     #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]
     pub(crate) output: Output,
 }
@@ -276,7 +282,8 @@ pub(crate) struct LogsArgs {
     /// Only so many lines of what is there: the last ones.
     #[arg(long, short = 'n', value_name = "N")]
     pub(crate) tail: Option<usize>,
-    /// Only what was said since then: 2026-11-24T09:30:00Z, 2026-11-24, or how long ago that is, such as 10m.
+    /// Only what was said since then: 2026-11-24T09:30:00Z, 2026-11-24, or how long ago that is,
+    /// such as 10m.
     #[arg(long, value_name = "TIME", value_parser = since)]
     pub(crate) since: Option<Timestamp>,
     #[command(flatten)]
@@ -295,7 +302,8 @@ pub(crate) struct HistoryArgs {
     /// At most so many builds of each workflow.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
     pub(crate) limit: usize,
-    /// Only builds that began since then: 2026-11-24, 2026-11-24T09:30:00Z, or how long ago that is, such as 7d.
+    /// Only builds that began since then: 2026-11-24, 2026-11-24T09:30:00Z, or how long ago that
+    /// is, such as 7d.
     #[arg(long, value_name = "TIME", value_parser = since)]
     pub(crate) since: Option<Timestamp>,
     /// Only builds that failed.
@@ -314,10 +322,7 @@ fn since(text: &str) -> Result<Timestamp, String> {
     if let Some(ago) = duration::parse(text) {
         let ago = SignedDuration::try_from(ago.min(duration::LONGEST));
         let now = Timestamp::now();
-        return Ok(ago
-            .ok()
-            .and_then(|ago| now.checked_sub(ago).ok())
-            .unwrap_or(now));
+        return Ok(ago.ok().and_then(|ago| now.checked_sub(ago).ok()).unwrap_or(now));
     }
     if let Ok(moment) = text.parse::<Timestamp>() {
         return Ok(moment);

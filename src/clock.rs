@@ -1,4 +1,5 @@
-//! The time since boot, which goes on while a process is stopped and while the machine sleeps, and which nobody sets.
+//! The time since boot, which goes on while a process is stopped and while the machine sleeps, and
+//! which nobody sets.
 //!
 //! Leases and signs of life are judged by it. It says nothing between hosts.
 

@@ -1,7 +1,8 @@
-//! What a person is told when something in their files is wrong: what happened, where, and what to do.
+//! What a person is told when something in their files is wrong: what happened, where, and what to
+//! do.
 //!
-//! Every stage turns its own errors into this one shape; only `commands` prints it. It never reads a file: the text
-//! that a caret points into is handed in.
+//! Every stage turns its own errors into this one shape; only `commands` prints it. It never reads
+//! a file: the text that a caret points into is handed in.
 
 use std::fmt::{self, Write as _};
 use std::ops::Range;
@@ -36,22 +37,13 @@ pub struct Place {
 impl Diagnostic {
     /// A message without a place.
     pub fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            place: None,
-            hint: None,
-        }
+        Self { message: message.into(), place: None, hint: None }
     }
 
     /// Names the file that is meant.
     #[must_use]
     pub fn in_file(mut self, path: impl Into<String>) -> Self {
-        self.place = Some(Place {
-            path: path.into(),
-            text: None,
-            span: None,
-            label: None,
-        });
+        self.place = Some(Place { path: path.into(), text: None, span: None, label: None });
         self
     }
 
@@ -72,8 +64,8 @@ impl Diagnostic {
         self
     }
 
-    /// Points at the first byte that is not UTF-8. `text` is the file with the replacement character for each such byte, `at` how
-    /// many bytes before it are sound.
+    /// Points at the first byte that is not UTF-8. `text` is the file with the replacement
+    /// character for each such byte, `at` how many bytes before it are sound.
     #[must_use]
     pub fn not_utf8(path: impl Into<String>, text: impl Into<Arc<str>>, at: usize) -> Self {
         let wrong = Self::new(format!("is not UTF-8: the byte at {at} is wrong"));
@@ -102,10 +94,7 @@ impl Diagnostic {
         let place = self.place.as_ref()?;
         let before = place.text.as_ref()?.get(..place.span.as_ref()?.start)?;
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        Some((
-            before.matches('\n').count() + 1,
-            before[line_start..].chars().count() + 1,
-        ))
+        Some((before.matches('\n').count() + 1, before[line_start..].chars().count() + 1))
     }
 
     /// The one-line form: `path:line:column: message`.
@@ -126,34 +115,21 @@ impl Diagnostic {
     /// The full form, with the source line, a caret and the hint; coloured if `colour` says so.
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
-        let renderer = if colour {
-            Renderer::styled()
-        } else {
-            Renderer::plain()
-        };
+        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
         let title = Level::ERROR.primary_title(self.message.as_str());
         let hint = |group: Group<'_>| match &self.hint {
             Some(hint) => renderer.render(&[group.element(Level::HELP.message(hint.as_str()))]),
             None => renderer.render(&[group]),
         };
         match &self.place {
-            Some(Place {
-                path,
-                text: Some(text),
-                span: Some(span),
-                label,
-            }) => {
+            Some(Place { path, text: Some(text), span: Some(span), label }) => {
                 let end = span.end.min(text.len()).max(span.start.min(text.len()));
                 let annotation = AnnotationKind::Primary
                     .span(span.start.min(text.len())..end)
                     .label(label.as_deref());
-                hint(
-                    title.element(
-                        Snippet::source(text.as_ref())
-                            .path(path.as_str())
-                            .annotation(annotation),
-                    ),
-                )
+                hint(title.element(
+                    Snippet::source(text.as_ref()).path(path.as_str()).annotation(annotation),
+                ))
             }
             Some(Place { path, .. }) => {
                 hint(title.element(annotate_snippets::Origin::path(path.as_str())))
@@ -181,10 +157,7 @@ mod tests {
         let wrong = Diagnostic::new("`step_id` must be a string")
             .at("s01/step_param.json", text, 15..16)
             .hint("write \"7\"");
-        assert_eq!(
-            wrong.one_line(),
-            "s01/step_param.json:2:14: `step_id` must be a string"
-        );
+        assert_eq!(wrong.one_line(), "s01/step_param.json:2:14: `step_id` must be a string");
         let full = wrong.render(false);
         assert!(full.contains("--> s01/step_param.json:2:14"), "{full}");
         assert!(full.contains('^'), "{full}");

@@ -1,4 +1,5 @@
-//! Durations as people write them: `30s`, `5m`, `1h 30m`, `90d`. One grammar for the configuration, the parameters and the command line. Pure.
+//! Durations as people write them: `30s`, `5m`, `1h 30m`, `90d`. One grammar for the configuration,
+//! the parameters and the command line. Pure.
 
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ const UNITS: [(&[&str], u64); 5] = [
     (&["s", "sec", "secs", "second", "seconds"], 1),
 ];
 
-/// Reads a duration; none if the text is not one. What is longer than a number can say is the longest that one can.
+/// Reads a duration; none if the text is not one. What is longer than a number can say is the
+/// longest that one can.
 #[must_use]
 pub fn parse(text: &str) -> Option<Duration> {
     let (mut rest, mut units, mut seconds) = (text, UNITS.as_slice(), 0_u64);

@@ -1,8 +1,8 @@
-//! What is fuzzed: everything that reads bytes of somebody else's making. Each body takes any bytes and must come back, and says what must
-//! hold if it does.
+//! What is fuzzed: everything that reads bytes of somebody else's making. Each body takes any bytes
+//! and must come back, and says what must hold if it does.
 //!
-//! Two things call them: the targets of `fuzz/`, which search by coverage (`make fuzz`), and a test here, which replays the kept corpus
-//! and a second of mutations of it at each run of the suite.
+//! Two things call them: the targets of `fuzz/`, which search by coverage (`make fuzz`), and a test
+//! here, which replays the kept corpus and a second of mutations of it at each run of the suite.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -51,12 +51,7 @@ pub fn machine_output(bytes: &[u8]) {
     if part.last() == Some(&b'\n')
         && let Ok(begun) = output::read(&mut part)
     {
-        assert!(
-            begun
-                .artifacts
-                .iter()
-                .all(|image| reading.artifacts.contains(image))
-        );
+        assert!(begun.artifacts.iter().all(|image| reading.artifacts.contains(image)));
     }
 }
 
@@ -69,11 +64,8 @@ pub fn parameters(bytes: &[u8]) {
         Ok((params, _)) => assert!(!params.workflow_id.as_str().is_empty()),
         Err(wrong) => drop(wrong.render(false)),
     }
-    let file = SourceFile {
-        kind: EntryKind::File,
-        id: ObjectId([0; 20]),
-        content: Arc::from(bytes),
-    };
+    let file =
+        SourceFile { kind: EntryKind::File, id: ObjectId([0; 20]), content: Arc::from(bytes) };
     let files = Files::from([("step_param.json".to_owned(), file)]);
     match step::read("ws/s01", &files) {
         Folder::Step(step) => assert!(!step.id.as_str().is_empty()),
@@ -110,7 +102,8 @@ pub fn git_objects(bytes: &[u8]) {
     crate::source::fuzz::objects(bytes);
 }
 
-/// Two inputs have one fingerprint only if they are the same: the second takes the very bytes of the first apart elsewhere.
+/// Two inputs have one fingerprint only if they are the same: the second takes the very bytes of
+/// the first apart elsewhere.
 pub fn fingerprint(bytes: &[u8]) {
     let [first, second, rest @ ..] = bytes else {
         return;
@@ -124,12 +117,8 @@ fn components(bytes: &[u8], cuts: u8) -> Components {
     let text = String::from_utf8_lossy(bytes);
     let text = text.as_ref();
     let width = usize::from(cuts % 7) + 1;
-    let parts: Vec<String> = text
-        .chars()
-        .collect::<Vec<_>>()
-        .chunks(width)
-        .map(|part| part.iter().collect())
-        .collect();
+    let parts: Vec<String> =
+        text.chars().collect::<Vec<_>>().chunks(width).map(|part| part.iter().collect()).collect();
     let mut maps: [BTreeMap<String, Digest>; 4] = Default::default();
     for (at, pair) in parts.chunks(2).enumerate() {
         let (name, content) = (pair[0].clone(), pair.get(1).cloned().unwrap_or_default());
@@ -158,15 +147,9 @@ pub fn hcl(bytes: &[u8]) {
     let rendered = BTreeMap::from([("x.pkr.hcl".to_owned(), text.to_owned())]);
     let _ = (inspect(&rendered, &Wanted::default()), sensitive(&rendered));
     let _ = refuse_shown(&rendered, &|text| text.contains("secret"));
-    let denied = LocalExec::Denied {
-        plugins: Vec::new(),
-    };
+    let denied = LocalExec::Denied { plugins: Vec::new() };
     let others = BTreeMap::from([("ws/s/t".to_owned(), bytes)]);
-    let step = StepFiles {
-        folder: "ws/s",
-        rendered: &rendered,
-        others: &others,
-    };
+    let step = StepFiles { folder: "ws/s", rendered: &rendered, others: &others };
     if let Err(wrong) = denied.check(&step) {
         drop(wrong.render(false));
     }

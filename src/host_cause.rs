@@ -1,7 +1,8 @@
 //! What on this very host keeps something from working: files, the disk, memory. Pure.
 //!
-//! Another host would not have it, so another host should have the work. It is told by the words of the system, of `SQLite` and libgit2, which reach us
-//! as texts; all of them are C's and the same in every language of the user.
+//! Another host would not have it, so another host should have the work. It is told by the words of
+//! the system, of `SQLite` and libgit2, which reach us as texts; all of them are C's and the same
+//! in every language of the user.
 
 use std::fmt;
 
@@ -19,7 +20,8 @@ pub enum HostCause {
     Memory,
 }
 
-/// What the system says (errno: EMFILE and ENFILE; ENOSPC, EDQUOT, EROFS, EIO; ENOMEM), and what `SQLite` makes of the same.
+/// What the system says (errno: EMFILE and ENFILE; ENOSPC, EDQUOT, EROFS, EIO; ENOMEM), and what
+/// `SQLite` makes of the same.
 const WORDS: [(&str, HostCause); 10] = [
     ("Too many open files", HostCause::Files),
     ("No space left on device", HostCause::Disk),
@@ -41,9 +43,7 @@ impl HostCause {
     #[must_use]
     pub fn of(said: &str) -> Option<Self> {
         let mut words = WORDS.iter();
-        words
-            .find(|(words, _)| said.contains(words))
-            .map(|(_, cause)| *cause)
+        words.find(|(words, _)| said.contains(words)).map(|(_, cause)| *cause)
     }
 
     /// What a person can do about it.

@@ -1,7 +1,8 @@
-//! The nouns that every stage passes on, each a type of its own so that a step id cannot be handed in for an image id.
+//! The nouns that every stage passes on, each a type of its own so that a step id cannot be handed
+//! in for an image id.
 //!
-//! They carry no rules beyond what their text may look like; rules live in the stage that reads the text. A copy shares the text: a plan
-//! passes ten thousand of each through every stage.
+//! They carry no rules beyond what their text may look like; rules live in the stage that reads the
+//! text. A copy shares the text: a plan passes ten thousand of each through every stage.
 
 use std::fmt;
 use std::sync::Arc;
@@ -111,14 +112,12 @@ impl BuildId {
     /// When it was made, by the clock of its host; none for an id of another kind.
     #[must_use]
     pub fn made_at(&self) -> Option<Timestamp> {
-        let (seconds, nanos) = uuid::Uuid::parse_str(&self.0)
-            .ok()?
-            .get_timestamp()?
-            .to_unix();
+        let (seconds, nanos) = uuid::Uuid::parse_str(&self.0).ok()?.get_timestamp()?.to_unix();
         Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanos).ok()?).ok()
     }
 
-    /// A text before which all ids sort that were made earlier (RFC 9562, version 7: milliseconds since 1970 come first).
+    /// A text before which all ids sort that were made earlier (RFC 9562, version 7: milliseconds
+    /// since 1970 come first).
     #[must_use]
     pub fn earliest(made_at: Timestamp) -> String {
         let millis = u64::try_from(made_at.as_millisecond()).unwrap_or(0);

@@ -1,8 +1,9 @@
 //! For tests: that what an earlier version has written is still read, whole.
 //!
-//! Files and items outlive a process, and an upgrade comes in the middle of a build. So for each of them a test holds, word for word, what this
-//! version writes. Such a literal is never changed: whoever adds a field writes the new text beside it, as the one that is written today, and
-//! leaves the old one among the earlier ones.
+//! Files and items outlive a process, and an upgrade comes in the middle of a build. So for each of
+//! them a test holds, word for word, what this version writes. Such a literal is never changed:
+//! whoever adds a field writes the new text beside it, as the one that is written today, and leaves
+//! the old one among the earlier ones.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -1,4 +1,5 @@
-//! git says which machine images should exist; the reconciler builds exactly those that do not, and never builds one twice.
+//! git says which machine images should exist; the reconciler builds exactly those that do not, and
+//! never builds one twice.
 //!
 //! The modules stand in the order in which data flows through one pass:
 //!

@@ -1,4 +1,5 @@
-//! Parses the command line, starts the asynchronous runtime, and turns the result into an exit code.
+//! Parses the command line, starts the asynchronous runtime, and turns the result into an exit
+//! code.
 
 mod cli;
 mod commands;
@@ -16,22 +17,16 @@ use crate::cli::{Cli, Command};
 const USAGE: u8 = 64;
 
 fn main() -> ExitCode {
-    // Whatever this program or one that it starts writes is for this user only: databases, logs, fetched repositories.
+    // Whatever this program or one that it starts writes is for this user only: databases, logs,
+    // fetched repositories.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             // A closed standard error is no reason to fail differently.
             let _ = error.print();
-            let help = matches!(
-                error.kind(),
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-            );
-            return if help {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::from(USAGE)
-            };
+            let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return if help { ExitCode::SUCCESS } else { ExitCode::from(USAGE) };
         }
     };
     match &cli.command {
@@ -58,7 +53,8 @@ fn main() -> ExitCode {
     code
 }
 
-/// Whoever builds reads git while builds are followed, which takes threads; to look needs none, and is over sooner without.
+/// Whoever builds reads git while builds are followed, which takes threads; to look needs none, and
+/// is over sooner without.
 fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
     let mut builder = match command {
         Command::Plan(_) | Command::Status(_) | Command::Check(_) => {

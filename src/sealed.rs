@@ -1,7 +1,9 @@
-//! Files of derived values that are believed only if they are whole and were written under the key that the reader expects.
+//! Files of derived values that are believed only if they are whole and were written under the key
+//! that the reader expects.
 //!
-//! They may be deleted, damaged or written by another program at any time: then they say nothing. Whoever writes one needs no lock: a file
-//! appears whole or not at all. It is no protection against somebody who forges one; they are private to their user.
+//! They may be deleted, damaged or written by another program at any time: then they say nothing.
+//! Whoever writes one needs no lock: a file appears whole or not at all. It is no protection
+//! against somebody who forges one; they are private to their user.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hasher as _};
@@ -27,7 +29,8 @@ impl Sealer {
         self.0.extend(bytes);
     }
 
-    /// A count. None of ours comes near four thousand millions; one that did would be read back as damage.
+    /// A count. None of ours comes near four thousand millions; one that did would be read back as
+    /// damage.
     pub(crate) fn number(&mut self, number: usize) {
         self.bytes(&u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes());
     }
@@ -71,7 +74,8 @@ impl Sealer {
     }
 }
 
-/// The values of a file: bytes between its key and its check sum. None if they are not whole or stand under another key.
+/// The values of a file: bytes between its key and its check sum. None if they are not whole or
+/// stand under another key.
 pub(crate) fn unseal<'a>(file: &'a [u8], key: &Digest) -> Option<Reader<'a>> {
     let (body, end) = file.split_last_chunk::<8>()?;
     let values = body.strip_prefix(key.as_bytes())?;
@@ -100,7 +104,8 @@ impl<'a> Reader<'a> {
         self.chunk::<1>().map(|[byte]| *byte)
     }
 
-    /// A count; at most as much as there are bytes, so that no memory is taken for what is not there.
+    /// A count; at most as much as there are bytes, so that no memory is taken for what is not
+    /// there.
     pub(crate) fn number(&mut self) -> Option<usize> {
         let number = usize::try_from(u32::from_le_bytes(*self.chunk()?)).ok()?;
         (number <= self.0.len()).then_some(number)

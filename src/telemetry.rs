@@ -1,4 +1,5 @@
-//! How the daemon writes its log: text on a terminal, the journal's own protocol under systemd, one JSON object a line elsewhere.
+//! How the daemon writes its log: text on a terminal, the journal's own protocol under systemd, one
+//! JSON object a line elsewhere.
 
 use std::io::IsTerminal as _;
 
@@ -12,7 +13,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Parts of the SDK that log access keys, or what credentials are made of, in detail; and all of their modules and kin.
+/// Parts of the SDK that log access keys, or what credentials are made of, in detail; and all of
+/// their modules and kin.
 const QUIET: [&str; 6] = [
     "aws_config",
     "aws_credential_types",
@@ -22,8 +24,8 @@ const QUIET: [&str; 6] = [
     "aws_smithy_runtime",
 ];
 
-/// Whether something may be logged, whatever is asked for: credentials and whole answers are not. A directive of a filter would not do,
-/// since a more specific one wins over it.
+/// Whether something may be logged, whatever is asked for: credentials and whole answers are not. A
+/// directive of a filter would not do, since a more specific one wins over it.
 fn is_fit_to_log(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     *metadata.level() <= Level::INFO || !QUIET.iter().any(|quiet| target.starts_with(quiet))
@@ -40,7 +42,8 @@ pub(crate) fn start_for_a_command(loudness: Loudness) -> Result<(), Diagnostic> 
 /// The variable that says what is logged.
 const FILTER: &str = "RECONCILER_LOG";
 
-/// Starts logging; `RECONCILER_LOG` takes a filter such as `debug` or `reconciler=debug`, and one that cannot be read is refused.
+/// Starts logging; `RECONCILER_LOG` takes a filter such as `debug` or `reconciler=debug`, and one
+/// that cannot be read is refused.
 pub(crate) fn start(format: LogFormat, loudness: Loudness) -> Result<(), Diagnostic> {
     let asked = std::env::var(FILTER).unwrap_or_default();
     let filter = match asked.trim() {
@@ -85,9 +88,7 @@ pub(crate) fn start(format: LogFormat, loudness: Loudness) -> Result<(), Diagnos
 }
 
 fn filtered(asked: EnvFilter) -> impl Subscriber + for<'a> LookupSpan<'a> + Send + Sync {
-    tracing_subscriber::registry()
-        .with(asked)
-        .with(filter_fn(is_fit_to_log))
+    tracing_subscriber::registry().with(asked).with(filter_fn(is_fit_to_log))
 }
 
 fn resolved(format: LogFormat) -> LogFormat {
@@ -137,9 +138,6 @@ mod tests {
         });
         let said = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
         assert!(!said.contains("AKIA"), "{said}");
-        assert!(
-            said.contains("is shown\n") && said.contains("is shown too\n"),
-            "{said}"
-        );
+        assert!(said.contains("is shown\n") && said.contains("is shown too\n"), "{said}");
     }
 }

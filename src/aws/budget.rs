@@ -1,10 +1,11 @@
-//! How many calls this program makes of AWS in one second, at most: AWS limits them by account and region, and whoever uses them up stops
-//! everybody else there.
+//! How many calls this program makes of AWS in one second, at most: AWS limits them by account and
+//! region, and whoever uses them up stops everybody else there.
 //!
 //! # Guarantees
 //!
-//! Every try of every call counts, of whatever service, retries too, over all workflows of the process: in no second do more begin than the
-//! budget. A call beyond it waits its turn; none is refused. Packer is a program of its own, whose calls are not counted.
+//! Every try of every call counts, of whatever service, retries too, over all workflows of the
+//! process: in no second do more begin than the budget. A call beyond it waits its turn; none is
+//! refused. Packer is a program of its own, whose calls are not counted.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -33,10 +34,7 @@ impl CallBudget {
     /// So many calls a second; at least one.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self {
-            most: most.max(1),
-            begun: Mutex::new(VecDeque::new()),
-        }
+        Self { most: most.max(1), begun: Mutex::new(VecDeque::new()) }
     }
 
     /// The one budget of this process. Who asks first settles how large it is.
@@ -49,10 +47,7 @@ impl CallBudget {
     /// The same transport within the budget.
     #[must_use]
     pub fn limit(self: &Arc<Self>, inner: SharedHttpClient) -> SharedHttpClient {
-        SharedHttpClient::new(Limited {
-            inner,
-            budget: Arc::clone(self),
-        })
+        SharedHttpClient::new(Limited { inner, budget: Arc::clone(self) })
     }
 
     /// Takes the next place; when the call may begin.
@@ -116,9 +111,8 @@ mod tests {
         // A call that comes after a pause finds the budget whole again.
         places.extend((0..7).map(|_| budget.reserve(begin + Duration::from_mins(1))));
         for first in &places {
-            let within = places
-                .iter()
-                .filter(|at| **at >= *first && **at < *first + Duration::from_secs(1));
+            let within =
+                places.iter().filter(|at| **at >= *first && **at < *first + Duration::from_secs(1));
             assert!(within.count() <= 5);
         }
         assert_eq!(places[4], begin);

@@ -1,12 +1,16 @@
-//! Credentials that are read again: the SDK's own providers read a file once, and a daemon lives longer than what stands in it.
+//! Credentials that are read again: the SDK's own providers read a file once, and a daemon lives
+//! longer than what stands in it.
 //!
 //! # Guarantees
 //!
-//! What has a known end is read again before it; what has none is believed for a minute, since reading two files costs nothing. After a call
-//! that AWS refused for its credentials, the next try reads them again whatever their age, and the refused call itself is tried once more if
-//! that may help. What cannot be read while what is held is still good, such as a file that is just being written, changes nothing.
+//! What has a known end is read again before it; what has none is believed for a minute, since
+//! reading two files costs nothing. After a call that AWS refused for its credentials, the next try
+//! reads them again whatever their age, and the refused call itself is tried once more if that may
+//! help. What cannot be read while what is held is still good, such as a file that is just being
+//! written, changes nothing.
 //!
-//! What is read is the same as the SDK would: it is asked anew each time, from the files of a profile to the role of an instance.
+//! What is read is the same as the SDK would: it is asked anew each time, from the files of a
+//! profile to the role of an instance.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,7 +43,8 @@ const BELIEVED: Duration = Duration::from_mins(1);
 /// How long before their end credentials are read again, if they last that long.
 const BEFORE_THEIR_END: Duration = Duration::from_mins(5);
 
-/// How long it is remembered that reading again brought nothing new: so long a refused call is not tried once more.
+/// How long it is remembered that reading again brought nothing new: so long a refused call is not
+/// tried once more.
 const IN_VAIN: Duration = Duration::from_secs(10);
 
 /// Where credentials come from, in words of the SDK.
@@ -49,7 +54,8 @@ pub(super) enum Source {
     Default,
     /// A profile, and nothing else.
     Profile(String),
-    /// On an emulator, which takes any keys: a profile that this host may not have, then the environment.
+    /// On an emulator, which takes any keys: a profile that this host may not have, then the
+    /// environment.
     ProfileOrEnvironment(String),
     /// On an emulator: the environment, then the default profile. No instance gives out a role.
     EnvironmentOrProfile,
@@ -120,25 +126,18 @@ impl Held {
 
     /// Other ones came a moment ago: a refusal that is heard now was of the old ones.
     fn is_new(&self, now: Instant) -> bool {
-        self.changed_at
-            .is_some_and(|at| now.saturating_duration_since(at) < IN_VAIN)
+        self.changed_at.is_some_and(|at| now.saturating_duration_since(at) < IN_VAIN)
     }
 
     fn may_help(&self, now: Instant) -> bool {
-        self.in_vain
-            .is_none_or(|at| now.saturating_duration_since(at) >= IN_VAIN)
+        self.in_vain.is_none_or(|at| now.saturating_duration_since(at) >= IN_VAIN)
     }
 }
 
 impl Renewed {
     /// A profile that assumes a role asks STS in this region.
     pub(super) fn new(source: Source, region: SdkRegion) -> Self {
-        Self {
-            source,
-            region,
-            held: Mutex::default(),
-            reading: tokio::sync::Mutex::default(),
-        }
+        Self { source, region, held: Mutex::default(), reading: tokio::sync::Mutex::default() }
     }
 
     fn held(&self) -> std::sync::MutexGuard<'_, Held> {
@@ -266,7 +265,8 @@ impl ClassifyRetry for Refusals {
     }
 }
 
-/// Whether an answer says that the credentials are not (or no longer) good: `<Code>RequestExpired</Code>`, `…#ExpiredTokenException"`.
+/// Whether an answer says that the credentials are not (or no longer) good:
+/// `<Code>RequestExpired</Code>`, `…#ExpiredTokenException"`.
 fn is_refusal(response: &HttpResponse) -> bool {
     if !response.status().is_client_error() {
         return false;
@@ -296,16 +296,8 @@ mod tests {
     fn what_has_no_end_is_believed_for_a_minute_and_what_has_one_until_shortly_before() {
         let (now, clock) = (Instant::now(), SystemTime::now());
         let lasting = held(&keys("A", None), now);
-        assert!(
-            lasting
-                .fresh(now + Duration::from_secs(59), clock)
-                .is_some()
-        );
-        assert!(
-            lasting
-                .fresh(now + Duration::from_secs(61), clock)
-                .is_none()
-        );
+        assert!(lasting.fresh(now + Duration::from_secs(59), clock).is_some());
+        assert!(lasting.fresh(now + Duration::from_secs(61), clock).is_none());
         let ending = held(&keys("A", Some(clock + Duration::from_hours(1))), now);
         let after = |minutes: u64| {
             let passed = Duration::from_mins(minutes);
@@ -333,10 +325,7 @@ mod tests {
         let later = |seconds: u64| now + Duration::from_secs(seconds);
         let mut one = held(&keys("OLD", None), now);
         one.refused = true;
-        assert!(
-            one.fresh(now, SystemTime::now()).is_none(),
-            "whatever its age"
-        );
+        assert!(one.fresh(now, SystemTime::now()).is_none(), "whatever its age");
         assert!(one.may_help(later(60)));
         one.take(&keys("OLD", None), later(60));
         assert!(!one.may_help(later(61)), "it brought the same");

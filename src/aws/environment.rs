@@ -1,7 +1,8 @@
 //! The environment variables by which a build reaches AWS as this program does.
 //!
-//! Keys that end at a known time (a role's, of SSO, of an instance) are not handed on: a build outlives them, and clean-up comes last.
-//! Packer is then told where they come from, and renews them itself.
+//! Keys that end at a known time (a role's, of SSO, of an instance) are not handed on: a build
+//! outlives them, and clean-up comes last. Packer is then told where they come from, and renews
+//! them itself.
 
 use std::fmt;
 
@@ -22,7 +23,8 @@ const SOURCES: [&str; 9] = [
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
 ];
 
-/// Variables that say where profiles stand. Who is given lasting keys beside them, as a build is, takes the keys.
+/// Variables that say where profiles stand. Who is given lasting keys beside them, as a build is,
+/// takes the keys.
 const FILES: [&str; 2] = ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"];
 
 /// Environment variables of a build. Shows nothing of their values.
@@ -30,8 +32,9 @@ const FILES: [&str; 2] = ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"];
 pub struct PackerEnvironment {
     /// Name and value.
     pub variables: Vec<(String, String)>,
-    /// The profile from which lasting keys among them were read: it may have other ones before the build is over. None: they stand in the
-    /// workflow's parameters, or in the environment of this process, and are never others; or there are none.
+    /// The profile from which lasting keys among them were read: it may have other ones before the
+    /// build is over. None: they stand in the workflow's parameters, or in the environment of this
+    /// process, and are never others; or there are none.
     pub profile: Option<String>,
 }
 
@@ -74,10 +77,7 @@ impl PackerEnvironment {
                 }
             }
             put("AWS_ACCESS_KEY_ID", reach.credentials.access_key_id());
-            put(
-                "AWS_SECRET_ACCESS_KEY",
-                reach.credentials.secret_access_key(),
-            );
+            put("AWS_SECRET_ACCESS_KEY", reach.credentials.secret_access_key());
             if let Some(token) = reach.credentials.session_token() {
                 put("AWS_SESSION_TOKEN", token);
             }
@@ -87,20 +87,14 @@ impl PackerEnvironment {
         if let Some(url) = reach.endpoint_url {
             put("AWS_ENDPOINT_URL", url);
         }
-        Self {
-            variables,
-            profile: read_from,
-        }
+        Self { variables, profile: read_from }
     }
 
     /// The values that must not appear in a kept log.
     #[must_use]
     pub fn secrets(&self) -> Vec<String> {
         let secret = |name: &str| {
-            matches!(
-                name,
-                "AWS_SECRET_ACCESS_KEY" | "AWS_SESSION_TOKEN" | "AWS_ACCESS_KEY_ID"
-            )
+            matches!(name, "AWS_SECRET_ACCESS_KEY" | "AWS_SESSION_TOKEN" | "AWS_ACCESS_KEY_ID")
         };
         self.variables
             .iter()
@@ -112,9 +106,7 @@ impl PackerEnvironment {
 
 impl fmt::Debug for PackerEnvironment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list()
-            .entries(self.variables.iter().map(|(name, _)| name))
-            .finish()
+        f.debug_list().entries(self.variables.iter().map(|(name, _)| name)).finish()
     }
 }
 
@@ -140,11 +132,7 @@ mod tests {
     }
 
     fn names(environment: &PackerEnvironment) -> Vec<&str> {
-        environment
-            .variables
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect()
+        environment.variables.iter().map(|(name, _)| name.as_str()).collect()
     }
 
     #[test]
@@ -178,19 +166,12 @@ mod tests {
                 endpoint_url: None,
             };
             let own = |name: &str| own.iter().find(|(key, _)| *key == name);
-            PackerEnvironment::new(&reach, |name| {
-                own(name).map(|(_, value)| (*value).to_owned())
-            })
-            .profile
+            PackerEnvironment::new(&reach, |name| own(name).map(|(_, value)| (*value).to_owned()))
+                .profile
         };
         let table: [(_, _, &[_], _); 6] = [
             (Some("ops"), true, &[], Some("ops")),
-            (
-                Some("ops"),
-                true,
-                &[("AWS_ACCESS_KEY_ID", "A")],
-                Some("ops"),
-            ),
+            (Some("ops"), true, &[("AWS_ACCESS_KEY_ID", "A")], Some("ops")),
             (None, true, &[], Some("default")),
             (None, true, &[("AWS_PROFILE", "ci")], Some("ci")),
             (None, true, &[("AWS_ACCESS_KEY_ID", "A")], None),
@@ -198,11 +179,7 @@ mod tests {
         ];
         for (profile, is_of_host, own, expected) in table {
             let told = read_from(profile, is_of_host, own);
-            assert_eq!(
-                told.as_deref(),
-                expected,
-                "{profile:?} {is_of_host} {own:?}"
-            );
+            assert_eq!(told.as_deref(), expected, "{profile:?} {is_of_host} {own:?}");
         }
     }
 
@@ -212,12 +189,7 @@ mod tests {
         let environment = environment(Some(soon), Some("ops"));
         assert_eq!(
             names(&environment),
-            [
-                "AWS_PROFILE",
-                "AWS_CONFIG_FILE",
-                "AWS_REGION",
-                "AWS_DEFAULT_REGION"
-            ]
+            ["AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_REGION", "AWS_DEFAULT_REGION"]
         );
         assert_eq!(environment.variables[0].1, "ops");
         assert!(environment.secrets().is_empty());

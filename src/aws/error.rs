@@ -50,12 +50,8 @@ const TRANSIENT: [&str; 22] = [
     "TransactionConflictException",
 ];
 
-const NO_PERMISSION: [&str; 4] = [
-    "UnauthorizedOperation",
-    "AccessDenied",
-    "AccessDeniedException",
-    "OptInRequired",
-];
+const NO_PERMISSION: [&str; 4] =
+    ["UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "OptInRequired"];
 
 /// Error codes by which services refuse a call for its credentials.
 pub(super) const BAD_CREDENTIALS: [&str; 12] = [
@@ -108,11 +104,7 @@ fn by_status(status: u16) -> AwsFailure {
 }
 
 fn by_code(code: &str, message: &str, status: u16) -> AwsFailure {
-    let said = if message.is_empty() {
-        code.to_owned()
-    } else {
-        format!("{code}: {message}")
-    };
+    let said = if message.is_empty() { code.to_owned() } else { format!("{code}: {message}") };
     if NO_PERMISSION.contains(&code) {
         AwsFailure::Denied(said)
     } else if BAD_CREDENTIALS.contains(&code) {
@@ -120,10 +112,7 @@ fn by_code(code: &str, message: &str, status: u16) -> AwsFailure {
     } else if TRANSIENT.contains(&code) || status >= 500 || status == 429 {
         AwsFailure::Unavailable(said)
     } else {
-        AwsFailure::Refused {
-            code: code.to_owned(),
-            message: message.to_owned(),
-        }
+        AwsFailure::Refused { code: code.to_owned(), message: message.to_owned() }
     }
 }
 
@@ -138,14 +127,9 @@ fn by_transport(error: &(dyn std::error::Error + 'static)) -> AwsFailure {
     }
     let said = causes(error);
     // No call gets there, however often it is tried.
-    if [
-        "failed to apply endpoint",
-        "nvalid URI",
-        "nvalid uri",
-        "endpoint must",
-    ]
-    .iter()
-    .any(|words| said.contains(words))
+    if ["failed to apply endpoint", "nvalid URI", "nvalid uri", "endpoint must"]
+        .iter()
+        .any(|words| said.contains(words))
     {
         return AwsFailure::Refused {
             code: "the endpoint cannot be used".to_owned(),
@@ -167,7 +151,8 @@ fn credentials(error: &CredentialsError) -> AwsFailure {
     }
 }
 
-/// Why a place gave no credentials; of a chain of places, which lists them on many lines, only that none did.
+/// Why a place gave no credentials; of a chain of places, which lists them on many lines, only that
+/// none did.
 pub(super) fn why_no_credentials(error: &CredentialsError) -> String {
     if !matches!(error, CredentialsError::CredentialsNotLoaded(_)) {
         return causes(error);
@@ -178,7 +163,8 @@ pub(super) fn why_no_credentials(error: &CredentialsError) -> String {
     }
 }
 
-/// An error and what caused it, in one line, each cause once. The SDK's own display adds a dump of its fields; people need the causes.
+/// An error and what caused it, in one line, each cause once. The SDK's own display adds a dump of
+/// its fields; people need the causes.
 pub(super) fn causes(error: &dyn std::error::Error) -> String {
     let mut said: Vec<String> = Vec::new();
     let mut next = Some(error);
@@ -221,21 +207,12 @@ mod tests {
             by_code("RequestLimitExceeded", "slow down", 503),
             AwsFailure::Unavailable(_)
         ));
-        assert!(matches!(
-            by_code("UnauthorizedOperation", "", 403),
-            AwsFailure::Denied(_)
-        ));
+        assert!(matches!(by_code("UnauthorizedOperation", "", 403), AwsFailure::Denied(_)));
         for code in ["ExpiredToken", "RequestExpired"] {
             assert!(matches!(by_code(code, "", 400), AwsFailure::Credentials(_)));
         }
-        assert!(matches!(
-            by_code("InvalidAMIID.NotFound", "", 400),
-            AwsFailure::Refused { .. }
-        ));
-        assert!(matches!(
-            by_code("SomethingNew", "", 502),
-            AwsFailure::Unavailable(_)
-        ));
+        assert!(matches!(by_code("InvalidAMIID.NotFound", "", 400), AwsFailure::Refused { .. }));
+        assert!(matches!(by_code("SomethingNew", "", 502), AwsFailure::Unavailable(_)));
     }
 
     fn before_sending(
@@ -250,10 +227,7 @@ mod tests {
         let AwsFailure::Credentials(said) = classify(&before_sending(missing)) else {
             panic!("not taken for credentials");
         };
-        assert!(
-            said.starts_with("no providers") && said.contains("AWS_ACCESS_KEY_ID"),
-            "{said}"
-        );
+        assert!(said.starts_with("no providers") && said.contains("AWS_ACCESS_KEY_ID"), "{said}");
 
         let places = "no credentials found in chain. Attempted:\n  Environment: no\n  Profile: no";
         let missing = CredentialsError::not_loaded(places);
@@ -263,10 +237,7 @@ mod tests {
         assert!(said.starts_with("none were found (looked at"), "{said}");
 
         let late = CredentialsError::provider_timed_out(std::time::Duration::from_secs(5));
-        assert!(matches!(
-            classify(&before_sending(late)),
-            AwsFailure::Unavailable(_)
-        ));
+        assert!(matches!(classify(&before_sending(late)), AwsFailure::Unavailable(_)));
     }
 
     /// What one call comes to at a server that answers so, or at another endpoint.
@@ -274,9 +245,7 @@ mod tests {
         let config = aws_sdk_ec2::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(aws_sdk_ec2::config::Region::new("us-east-1"))
-            .credentials_provider(aws_sdk_ec2::config::Credentials::new(
-                "a", "b", None, None, "t",
-            ))
+            .credentials_provider(aws_sdk_ec2::config::Credentials::new("a", "b", None, None, "t"))
             .retry_config(aws_sdk_ec2::config::retry::RetryConfig::disabled())
             .timeout_config(
                 aws_sdk_ec2::config::timeout::TimeoutConfig::builder()
@@ -361,9 +330,7 @@ mod tests {
         let config = aws_sdk_ec2::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(aws_sdk_ec2::config::Region::new("us-east-1"))
-            .credentials_provider(aws_sdk_ec2::config::Credentials::new(
-                "a", "b", None, None, "t",
-            ))
+            .credentials_provider(aws_sdk_ec2::config::Credentials::new("a", "b", None, None, "t"))
             .retry_config(aws_sdk_ec2::config::retry::RetryConfig::disabled())
             .endpoint_url("http://127.0.0.1:1")
             .http_client(aws_smithy_http_client::Builder::new().build_http())

@@ -1,6 +1,7 @@
 //! How AWS is reached: credentials, region, transport, and what an error of its means.
 //!
-//! The only folder that loads AWS configuration; `catalog::ec2` and `inventory::dynamodb` take the clients made here.
+//! The only folder that loads AWS configuration; `catalog::ec2` and `inventory::dynamodb` take the
+//! clients made here.
 
 pub mod budget;
 mod credentials;

@@ -1,4 +1,5 @@
-//! Which profiles this host has: their names, as they stand in the two files of AWS. What is in them the SDK reads.
+//! Which profiles this host has: their names, as they stand in the two files of AWS. What is in
+//! them the SDK reads.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -13,7 +14,8 @@ pub struct Profiles {
 }
 
 impl Profiles {
-    /// Those of this process's environment: `AWS_CONFIG_FILE` and `AWS_SHARED_CREDENTIALS_FILE`, or what is below the home folder.
+    /// Those of this process's environment: `AWS_CONFIG_FILE` and `AWS_SHARED_CREDENTIALS_FILE`, or
+    /// what is below the home folder.
     #[must_use]
     pub fn of_this_host() -> Self {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
@@ -25,10 +27,7 @@ impl Profiles {
         let mut found = Self::default();
         for (file, is_config) in [
             (place("AWS_CONFIG_FILE", ".aws/config"), true),
-            (
-                place("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials"),
-                false,
-            ),
+            (place("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials"), false),
         ] {
             let Some(file) = file else { continue };
             if let Ok(bytes) = std::fs::read(&file) {
@@ -45,11 +44,7 @@ impl Profiles {
         if self.names.contains(name) {
             return Ok(());
         }
-        let files: Vec<_> = self
-            .files
-            .iter()
-            .map(|file| file.display().to_string())
-            .collect();
+        let files: Vec<_> = self.files.iter().map(|file| file.display().to_string()).collect();
         let files = files.join(" and ");
         let known: Vec<_> = self.names.iter().map(String::as_str).collect();
         let hint = if files.is_empty() {
@@ -108,10 +103,7 @@ mod tests {
         let said = profiles(&["default", "ops"]).check("opps").unwrap_err();
         assert_eq!(said.message, "the AWS profile `opps` does not exist");
         let hint = said.hint.unwrap();
-        assert_eq!(
-            hint,
-            "/h/.aws/config and /h/.aws/credentials have: default, ops"
-        );
+        assert_eq!(hint, "/h/.aws/config and /h/.aws/credentials have: default, ops");
         let hint = profiles(&[]).check("ops").unwrap_err().hint.unwrap();
         assert!(hint.starts_with("no profile stands in /h/"), "{hint}");
     }

@@ -1,6 +1,8 @@
-//! What can be told of a region's name without asking AWS: whether it has the form of one, and whether this version knows it. Pure.
+//! What can be told of a region's name without asking AWS: whether it has the form of one, and
+//! whether this version knows it. Pure.
 //!
-//! AWS opens regions faster than this program is released: one that is not in the list is worth a word and no more.
+//! AWS opens regions faster than this program is released: one that is not in the list is worth a
+//! word and no more.
 
 use crate::diagnostic::Diagnostic;
 
@@ -74,10 +76,8 @@ pub fn judge(region: &str) -> Judged {
     }
     if has_the_form(region) {
         return Judged::Unknown(
-            Diagnostic::new(format!(
-                "`{region}` is no AWS region that this version knows"
-            ))
-            .hint(format!("if it is not a new one: did you mean `{nearest}`?")),
+            Diagnostic::new(format!("`{region}` is no AWS region that this version knows"))
+                .hint(format!("if it is not a new one: did you mean `{nearest}`?")),
         );
     }
     Judged::Malformed(
@@ -100,9 +100,7 @@ fn has_the_form(region: &str) -> bool {
 }
 
 fn is_of_a_zone(region: &str) -> bool {
-    region
-        .strip_suffix(|c: char| c.is_ascii_lowercase())
-        .is_some_and(has_the_form)
+    region.strip_suffix(|c: char| c.is_ascii_lowercase()).is_some_and(has_the_form)
 }
 
 fn nearest(region: &str) -> &'static str {

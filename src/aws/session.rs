@@ -1,10 +1,11 @@
 //! Credentials, region and clients for one workflow.
 //!
-//! Looked at in this order. Credentials: the workflow's keys; the profile that the workflow or the configuration names; else the
-//! SDK's own chain (environment, `AWS_PROFILE` or the default profile, web identity, container, instance). Region: the workflow's;
-//! that of the named profile; the configuration's; the environment's; the default profile's; the instance's.
-//! Those of this host are read again when they end or are refused (`credentials`).
-//! Opening one asks nobody over the network unless no region is found on this host: a fresh `status` has 30 ms.
+//! Looked at in this order. Credentials: the workflow's keys; the profile that the workflow or the
+//! configuration names; else the SDK's own chain (environment, `AWS_PROFILE` or the default
+//! profile, web identity, container, instance). Region: the workflow's; that of the named profile;
+//! the configuration's; the environment's; the default profile's; the instance's. Those of this
+//! host are read again when they end or are refused (`credentials`). Opening one asks nobody over
+//! the network unless no region is found on this host: a fresh `status` has 30 ms.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,12 +54,11 @@ impl Session {
     /// Where images are made, for whoever asks AWS nothing.
     pub async fn region_of(settings: &SessionSettings) -> Result<Region, Diagnostic> {
         let region = region(settings, is_emulated(endpoint(settings).as_deref())).await;
-        region
-            .map(|region| Region::new(region.as_ref()))
-            .ok_or_else(|| no_region(settings))
+        region.map(|region| Region::new(region.as_ref())).ok_or_else(|| no_region(settings))
     }
 
-    /// Resolves the region and sets up the transport. Credentials are resolved by the first call that needs them.
+    /// Resolves the region and sets up the transport. Credentials are resolved by the first call
+    /// that needs them.
     pub async fn open(settings: &SessionSettings) -> Result<Self, Diagnostic> {
         let endpoint_url = endpoint(settings);
         let emulated = is_emulated(endpoint_url.as_deref());
@@ -67,21 +67,18 @@ impl Session {
         if let (Some(name), None, false) = (&settings.profile, &settings.keys, is_free) {
             Profiles::of_this_host().check(name)?;
         }
-        let region = region(settings, emulated)
-            .await
-            .ok_or_else(|| no_region(settings))?;
+        let region = region(settings, emulated).await.ok_or_else(|| no_region(settings))?;
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .region(region.clone())
             .retry_config(retries())
             .timeout_config(timeouts());
-        // Loading the host's TLS roots takes longer than all the rest; a plain endpoint has no use for them.
+        // Loading the host's TLS roots takes longer than all the rest; a plain endpoint has no use
+        // for them.
         let transport = aws_smithy_http_client::Builder::new();
         let transport = if emulated {
             transport.build_http()
         } else {
-            transport
-                .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-                .build_https()
+            transport.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https()
         };
         loader = loader.http_client(match &settings.budget {
             Some(budget) => budget.limit(transport),
@@ -140,9 +137,7 @@ impl Session {
         let mut config = aws_sdk_ec2::config::Builder::from(&self.config)
             .region(SdkRegion::new(region.as_str().to_owned()));
         if let Some(refusals) = self.refusals() {
-            config = config
-                .interceptor(refusals.clone())
-                .retry_classifier(refusals);
+            config = config.interceptor(refusals.clone()).retry_classifier(refusals);
         }
         aws_sdk_ec2::Client::from_conf(config.build())
     }
@@ -155,9 +150,7 @@ impl Session {
             config = config.region(SdkRegion::new(region.to_owned()));
         }
         if let Some(refusals) = self.refusals() {
-            config = config
-                .interceptor(refusals.clone())
-                .retry_classifier(refusals);
+            config = config.interceptor(refusals.clone()).retry_classifier(refusals);
         }
         aws_sdk_dynamodb::Client::from_conf(config.build())
     }
@@ -184,10 +177,9 @@ impl Session {
         };
         let credentials = match &self.credentials {
             Access::OfWorkflow(keys) => keys.clone(),
-            Access::Renewed(renewed) => renewed
-                .newest()
-                .await
-                .map_err(|error| missing(why_no_credentials(&error)))?,
+            Access::Renewed(renewed) => {
+                renewed.newest().await.map_err(|error| missing(why_no_credentials(&error)))?
+            }
         };
         let is_of_host = matches!(self.credentials, Access::Renewed(_));
         let reach = Reach {
@@ -202,10 +194,7 @@ impl Session {
 }
 
 fn endpoint(settings: &SessionSettings) -> Option<String> {
-    settings
-        .endpoint_url
-        .clone()
-        .or_else(|| variable("AWS_ENDPOINT_URL"))
+    settings.endpoint_url.clone().or_else(|| variable("AWS_ENDPOINT_URL"))
 }
 
 /// Only an emulator speaks plain HTTP.
@@ -214,9 +203,7 @@ fn is_emulated(endpoint_url: Option<&str>) -> bool {
 }
 
 fn retries() -> RetryConfig {
-    RetryConfig::standard()
-        .with_max_attempts(4)
-        .with_initial_backoff(Duration::from_millis(200))
+    RetryConfig::standard().with_max_attempts(4).with_initial_backoff(Duration::from_millis(200))
 }
 
 fn timeouts() -> TimeoutConfig {
@@ -252,9 +239,7 @@ async fn region(settings: &SessionSettings, emulated: bool) -> Option<SdkRegion>
         return Some(SdkRegion::new(region));
     }
     if let Some(profile) = &settings.profile {
-        let of_profile = ProfileFileRegionProvider::builder()
-            .profile_name(profile)
-            .build();
+        let of_profile = ProfileFileRegionProvider::builder().profile_name(profile).build();
         if let Some(region) = of_profile.region().await {
             return Some(region);
         }
@@ -277,11 +262,7 @@ async fn region(settings: &SessionSettings, emulated: bool) -> Option<SdkRegion>
         .connect_timeout(Duration::from_millis(500))
         .read_timeout(Duration::from_secs(1))
         .build();
-    imds::region::ImdsRegionProvider::builder()
-        .imds_client(instance)
-        .build()
-        .region()
-        .await
+    imds::region::ImdsRegionProvider::builder().imds_client(instance).build().region().await
 }
 
 fn no_region(settings: &SessionSettings) -> Diagnostic {
@@ -332,10 +313,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_configurations_region_stands_in_where_the_workflow_names_none() {
-        let settings = SessionSettings {
-            region: None,
-            ..emulator()
-        };
+        let settings = SessionSettings { region: None, ..emulator() };
         let session = Session::open(&settings).await.unwrap();
         assert_eq!(session.region().as_str(), "us-west-2");
     }

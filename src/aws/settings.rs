@@ -1,4 +1,5 @@
-//! Where a workflow's credentials and region come from: what the workflow says before what the configuration says.
+//! Where a workflow's credentials and region come from: what the workflow says before what the
+//! configuration says.
 //!
 //! Only words are put in order here; `session` looks them up.
 
@@ -16,8 +17,8 @@ use crate::workflow::WorkflowParams;
 pub struct SessionSettings {
     /// Keys that stand in the workflow's parameters; they come before everything else.
     pub keys: Option<StaticKeys>,
-    /// A profile of `~/.aws`, by the workflow or the configuration. A named profile comes before the environment, and is never
-    /// replaced by it.
+    /// A profile of `~/.aws`, by the workflow or the configuration. A named profile comes before
+    /// the environment, and is never replaced by it.
     pub profile: Option<String>,
     /// The region that the workflow names.
     pub region: Option<String>,
@@ -25,14 +26,15 @@ pub struct SessionSettings {
     pub default_region: Option<String>,
     /// An emulator for every service.
     pub endpoint_url: Option<String>,
-    /// Whether the environment's keys serve where the profile gives none: a build's supervisor has those that were read from it.
+    /// Whether the environment's keys serve where the profile gives none: a build's supervisor has
+    /// those that were read from it.
     pub or_environment: bool,
     /// How many calls may be made; none: as many as there are.
     pub budget: Option<Arc<CallBudget>>,
 }
 
 impl SessionSettings {
-    /// The settings of one workflow (contract §2: its own, then those of the configuration).
+    /// The settings of one workflow (docs/contract.md §2: its own, then those of the configuration).
     #[must_use]
     pub fn of_workflow(params: &WorkflowParams, config: &AwsConfig) -> Self {
         Self {
@@ -108,10 +110,7 @@ mod tests {
             workflow_id: WorkflowId::new("wf"),
             profile: text("profile_name"),
             region: text("region_name"),
-            root_base: RootBase::Image {
-                id: AmiId::new("ami-1"),
-                name: "ubuntu".into(),
-            },
+            root_base: RootBase::Image { id: AmiId::new("ami-1"), name: "ubuntu".into() },
             aws_tags: BTreeMap::new(),
             values: values.as_object().unwrap().clone(),
         }
@@ -147,10 +146,7 @@ mod tests {
         assert_eq!(keys.secret_access_key, "s3cr3t");
         assert_eq!(keys.session_token, None);
         let shown = format!("{settings:?}");
-        assert!(
-            !shown.contains("s3cr3t") && !shown.contains("AKIDINGIT"),
-            "{shown}"
-        );
+        assert!(!shown.contains("s3cr3t") && !shown.contains("AKIDINGIT"), "{shown}");
 
         let half = params(&json!({ "aws_access_key_id": "AKIDINGIT" }));
         assert_eq!(SessionSettings::of_workflow(&half, &config()).keys, None);

@@ -1,12 +1,13 @@
 //! Whose turn it is after a build has failed, told from Packer's words. Pure.
 //!
-//! `table` holds what is known, row by row, with who says it. The order counts: a provisioner that exits with a status is the step's doing
-//! whatever it wrote; a sentence that says more than its code comes before the code; a code that names a person's turn comes before one
-//! that may pass, for messages quote each other.
+//! `table` holds what is known, row by row, with who says it. The order counts: a provisioner that
+//! exits with a status is the step's doing whatever it wrote; a sentence that says more than its
+//! code comes before the code; a code that names a person's turn comes before one that may pass,
+//! for messages quote each other.
 //!
-//! What no row knows is told by its form. A call of AWS, in the words of either SDK, is not a script: what it says is tried again a few
-//! times, and is a person's turn if it stays. All else is the step's own: it is not tried again by itself, so that a new kind of failure
-//! costs nothing.
+//! What no row knows is told by its form. A call of AWS, in the words of either SDK, is not a
+//! script: what it says is tried again a few times, and is a person's turn if it stays. All else is
+//! the step's own: it is not tried again by itself, so that a new kind of failure costs nothing.
 
 mod table;
 
@@ -19,7 +20,8 @@ use table::{Form, Row, TABLE};
 pub(super) enum Turn {
     /// The step's own, whatever else is said.
     Step,
-    /// Somebody has to do something outside of git: permission, quota, money, a missing thing, the build host.
+    /// Somebody has to do something outside of git: permission, quota, money, a missing thing, the
+    /// build host.
     Person,
     /// May work later as it is.
     Passes,
@@ -30,7 +32,8 @@ pub(super) enum Turn {
 }
 
 impl Turn {
-    /// What a failure counts as, and what it counts as once it has stayed for a few tries, where that is another.
+    /// What a failure counts as, and what it counts as once it has stayed for a few tries, where
+    /// that is another.
     pub(super) fn classes(self) -> (FailureClass, Option<FailureClass>) {
         use FailureClass::{Person, Step, Transient};
         match self {
@@ -58,10 +61,7 @@ pub(super) fn turn(said: &str, stage: PackerStage) -> Turn {
         Some(row) => row.turn,
         None if called => of_call(said),
         // The network library's whole word, where nobody says what was read.
-        None if said
-            .lines()
-            .any(|line| line.trim() == "EOF" || line.ends_with(": EOF")) =>
-        {
+        None if said.lines().any(|line| line.trim() == "EOF" || line.ends_with(": EOF")) => {
             Turn::PassesOrPerson
         }
         None => Turn::Step,
@@ -113,7 +113,8 @@ pub(super) fn is_call(said: &str) -> bool {
                 && operation.bytes().all(|byte| byte.is_ascii_alphanumeric())
         })
     });
-    // aws-sdk-go: `Code: message\n\tstatus code: 400, request id: …`, and a fleet's errors, of which the plugin keeps the messages.
+    // aws-sdk-go: `Code: message\n\tstatus code: 400, request id: …`, and a fleet's errors, of
+    // which the plugin keeps the messages.
     second
         || (said.contains("status code: ") && said.contains("request id"))
         || said.contains("RequestError: ")
@@ -124,9 +125,7 @@ pub(super) fn is_call(said: &str) -> bool {
 fn code_of(said: &str) -> Option<&str> {
     let is_code = |code: &&str| {
         code.starts_with(|c: char| c.is_ascii_uppercase())
-            && code
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'.')
+            && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.')
     };
     if let Some((_, rest)) = said.split_once("api error ") {
         return rest.split(':').next().filter(is_code);
@@ -149,12 +148,7 @@ fn of_call(said: &str) -> Turn {
         || has(&["Unauthorized", "Denied", "NotFound"])
     {
         Turn::Person
-    } else if has(&[
-        "Malformed",
-        "InvalidParameter",
-        "MissingParameter",
-        "Unsupported",
-    ]) {
+    } else if has(&["Malformed", "InvalidParameter", "MissingParameter", "Unsupported"]) {
         Turn::Step
     } else {
         Turn::PassesOrPerson

@@ -1,7 +1,8 @@
 //! What to tell people of a build that has failed: the sentence, not the title, once. Pure.
 //!
-//! Packer says most failures three times, an HCL error under a title that names neither the argument nor its place, and of a script only its
-//! exit status. Here that becomes one line for a table, and beside it what whoever looks closer wants to read.
+//! Packer says most failures three times, an HCL error under a title that names neither the
+//! argument nor its place, and of a script only its exit status. Here that becomes one line for a
+//! table, and beside it what whoever looks closer wants to read.
 
 use crate::build::BuildOutcome;
 
@@ -63,7 +64,8 @@ pub(super) fn told(outcome: &BuildOutcome) -> Option<Told> {
     }
 }
 
-/// What ended the build is without the words of provisioners; where Packer did not come to say it, all that it complained of.
+/// What ended the build is without the words of provisioners; where Packer did not come to say it,
+/// all that it complained of.
 pub(super) fn all_said(outcome: &BuildOutcome) -> String {
     match outcome.failures.as_slice() {
         [] => {
@@ -80,9 +82,7 @@ pub(super) fn all_said(outcome: &BuildOutcome) -> String {
 
 /// `==> source: …`: what a builder or a provisioner said, and not Packer itself.
 pub(super) fn is_targeted(said: &str) -> bool {
-    let target = said
-        .strip_prefix("==> ")
-        .and_then(|rest| rest.split_once(": "));
+    let target = said.strip_prefix("==> ").and_then(|rest| rest.split_once(": "));
     target.is_some_and(|(target, _)| !target.contains(' '))
 }
 
@@ -92,14 +92,9 @@ fn of_script(failure: &str, last_words: &[String]) -> Told {
     let sentence = failure.split("Allowed exit codes").next();
     let sentence = sentence.unwrap_or(&failure).trim_end_matches(['.', ' ']);
     // What `set -x` prints of the commands tells less than what they said.
-    let last = last_words
-        .iter()
-        .rfind(|line| !line.starts_with("+ "))
-        .or(last_words.last());
-    let line = last.map_or_else(
-        || sentence.to_owned(),
-        |last| format!("{sentence}: {}", last.trim()),
-    );
+    let last = last_words.iter().rfind(|line| !line.starts_with("+ ")).or(last_words.last());
+    let line =
+        last.map_or_else(|| sentence.to_owned(), |last| format!("{sentence}: {}", last.trim()));
     Told::new(&line, &last_words.join("\n"))
 }
 
@@ -108,9 +103,7 @@ fn without_frame(said: &str) -> &str {
     let inner = ["1 error(s) occurred:", "1 error occurred:"]
         .iter()
         .find_map(|frame| said.trim_start().strip_prefix(frame));
-    inner
-        .map_or(said, |rest| rest.trim_start().trim_start_matches("* "))
-        .trim()
+    inner.map_or(said, |rest| rest.trim_start().trim_start_matches("* ")).trim()
 }
 
 /// The errors that HCL reports: title, place and the sentence below them. None if there is none.
@@ -159,7 +152,8 @@ fn diagnostic(block: &str) -> String {
     parts.join(": ")
 }
 
-/// What of Packer's is missing on this host, and how it gets there; none if its words tell of something else.
+/// What of Packer's is missing on this host, and how it gets there; none if its words tell of
+/// something else.
 pub(super) fn missing_plugin(said: &str) -> Option<String> {
     const WAY_OUT: &str = "run `packer plugins install` as the user of the reconciler, or name the folder of plugins in `packer.plugin_path`";
     let listed = |rest: &str| -> Vec<String> {
@@ -181,26 +175,16 @@ pub(super) fn missing_plugin(said: &str) -> Option<String> {
     ))
 }
 
-/// The line that names the cause: not Packer's closing summary, and not what a provisioner wrote to standard error.
+/// The line that names the cause: not Packer's closing summary, and not what a provisioner wrote to
+/// standard error.
 fn cause_line(errors: &[String]) -> Option<Told> {
     let lines = || {
-        errors
-            .iter()
-            .flat_map(|text| text.lines())
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
+        errors.iter().flat_map(|text| text.lines()).map(str::trim).filter(|line| !line.is_empty())
     };
     let telling = |line: &&str| {
-        [
-            "errored",
-            "Error",
-            "error:",
-            "exited with",
-            "disconnected",
-            "Timeout",
-        ]
-        .iter()
-        .any(|word| line.contains(word))
+        ["errored", "Error", "error:", "exited with", "disconnected", "Timeout"]
+            .iter()
+            .any(|word| line.contains(word))
             && !line.starts_with("==> Some builds")
     };
     let line = lines()
@@ -281,10 +265,7 @@ mod tests {
             "==> amazon-ebs.x: E: Unable to locate package foo",
             "Build 'amazon-ebs.x' errored after 3 seconds: Script exited with non-zero exit status: 100.",
         ];
-        let words = [
-            "Reading package lists...",
-            "E: Unable to locate package foo",
-        ];
+        let words = ["Reading package lists...", "E: Unable to locate package foo"];
         let told_so = told(&outcome(&[EXIT], &errors, &words)).unwrap();
         assert_eq!(
             told_so.line,
@@ -296,11 +277,7 @@ mod tests {
         let silent = told(&outcome(&[EXIT], &[], &[])).unwrap();
         assert_eq!(silent.line, EXIT);
         let traced = told(&outcome(&[EXIT], &[], &["no such package", "+ exit 100"])).unwrap();
-        assert!(
-            traced.line.ends_with(": no such package"),
-            "{}",
-            traced.line
-        );
+        assert!(traced.line.ends_with(": no such package"), "{}", traced.line);
     }
 
     #[test]
@@ -329,10 +306,7 @@ mod tests {
     fn a_plugin_that_is_not_there_is_named_with_a_way_out() {
         let said = "Error: Missing plugins\n\nThe following plugins are required, but not installed:\n\n* github.com/hashicorp/amazon >= 1.0\n";
         let told = told(&outcome(&[], &[said], &[])).unwrap();
-        assert!(
-            told.line
-                .contains("the plugin github.com/hashicorp/amazon >= 1.0")
-        );
+        assert!(told.line.contains("the plugin github.com/hashicorp/amazon >= 1.0"));
         assert!(told.line.contains("packer plugins install"));
     }
 

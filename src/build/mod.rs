@@ -1,7 +1,8 @@
-//! Makes one image: the step's folder laid out from the commit, Packer under a supervisor, its outcome read.
+//! Makes one image: the step's folder laid out from the commit, Packer under a supervisor, its
+//! outcome read.
 //!
-//! This file is the port; `packer` is its adapter. What to build was decided by the plan; what the outcome means for the record
-//! is decided by `reconcile`.
+//! This file is the port; `packer` is its adapter. What to build was decided by the plan; what the
+//! outcome means for the record is decided by `reconcile`.
 
 mod blame;
 mod cause;
@@ -49,7 +50,7 @@ pub struct BuildJob {
     pub step_folder: String,
     /// Files of the step folder and of `include`, by path from the repository's root.
     pub files: BTreeMap<String, LaidFile>,
-    /// The rendered files, by the name that they get in the step folder (contract §3).
+    /// The rendered files, by the name that they get in the step folder (docs/contract.md §3).
     pub rendered: BTreeMap<String, String>,
     /// When the build is ended by force, from its start.
     pub timeout: Duration,
@@ -59,8 +60,9 @@ pub struct BuildJob {
     pub secrets: JobSecrets,
 }
 
-/// Tells until when Packer may be started: the lease of whoever decided the build ends then. It is asked when the build is laid out, for
-/// that may take longer than a lease that is renewed meanwhile.
+/// Tells until when Packer may be started: the lease of whoever decided the build ends then. It is
+/// asked when the build is laid out, for that may take longer than a lease that is renewed
+/// meanwhile.
 #[derive(Clone)]
 pub struct StartBefore(Arc<dyn Fn() -> Option<Moment> + Send + Sync>);
 
@@ -118,8 +120,8 @@ pub struct RunningBuild {
     pub folder: PathBuf,
     /// The supervisor's process id.
     pub pid: u32,
-    /// The supervisor's start time in clock ticks since boot (`/proc/PID/stat`, field 22), so that a reused pid is not
-    /// taken for it.
+    /// The supervisor's start time in clock ticks since boot (`/proc/PID/stat`, field 22), so that
+    /// a reused pid is not taken for it.
     pub pid_start: u64,
     /// When it started.
     pub started_at: Timestamp,
@@ -173,11 +175,13 @@ pub struct BuildOutcome {
     pub stage: PackerStage,
     /// How Packer ended.
     pub exit: Exit,
-    /// The images that it names, region by region, in the order of its artifact lines, without repetitions.
+    /// The images that it names, region by region, in the order of its artifact lines, without
+    /// repetitions.
     pub artifacts: Vec<(Region, AmiId)>,
     /// What ended it, in Packer's own words, redacted; empty if Packer did not come to say.
     pub failures: Vec<String>,
-    /// Packer's error lines, redacted, oldest first; what provisioners write to standard error is among them.
+    /// Packer's error lines, redacted, oldest first; what provisioners write to standard error is
+    /// among them.
     pub errors: Vec<String>,
     /// What its log says it made.
     pub traces: Leftovers,
@@ -193,7 +197,8 @@ pub struct BuildOutcome {
     /// The last lines that the provisioner that ran last wrote to standard error, redacted.
     #[serde(default)]
     pub last_words: Vec<String>,
-    /// What of the build was lost on its host while it ran, in words: a process of Packer's, or its folder. Never the step's doing.
+    /// What of the build was lost on its host while it ran, in words: a process of Packer's, or its
+    /// folder. Never the step's doing.
     #[serde(default)]
     pub lost: Option<String>,
     /// How long it ran.
@@ -205,18 +210,20 @@ pub struct BuildOutcome {
 /// Runs builds that outlive the process that started them.
 #[async_trait]
 pub trait ImageBuilder: Send + Sync {
-    /// Lays out the folder, starts Packer under its supervisor and returns at once; whether the template validates is told by the
-    /// outcome.
+    /// Lays out the folder, starts Packer under its supervisor and returns at once; whether the
+    /// template validates is told by the outcome.
     async fn start(&self, job: &BuildJob) -> Result<RunningBuild, BuildError>;
 
-    /// What this host knows of a build. One that is not here will never start here: its supervisor is refused if it should come late.
+    /// What this host knows of a build. One that is not here will never start here: its supervisor
+    /// is refused if it should come late.
     async fn find(&self, build: &BuildId) -> Result<Sighting, BuildError>;
 
     /// Waits until it is over.
     async fn wait(&self, build: &RunningBuild) -> Result<BuildOutcome, BuildError>;
 
-    /// The builds of a workflow that are over and stand in this host's folders, whose account nobody of this host has taken yet: another may
-    /// have given them up, and not know what they made last.
+    /// The builds of a workflow that are over and stand in this host's folders, whose account
+    /// nobody of this host has taken yet: another may have given them up, and not know what they
+    /// made last.
     async fn unaccounted(&self, workflow: &WorkflowId) -> Result<Vec<RunningBuild>, BuildError>;
 
     /// Notes that what a build of this host left is known to be gone.
@@ -229,7 +236,8 @@ pub trait ImageBuilder: Send + Sync {
 /// Why a build could not be started or followed.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The step's own fault: the template does not validate, asks for a plugin that is not here, makes no image or two.
+    /// The step's own fault: the template does not validate, asks for a plugin that is not here,
+    /// makes no image or two.
     #[error("{0}")]
     Step(Diagnostic),
     /// The host's fault, to be mended by a person: Packer missing or too old.

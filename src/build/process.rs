@@ -1,4 +1,5 @@
-//! Processes by id and start time, so that a reused id is never taken for the process that had it before.
+//! Processes by id and start time, so that a reused id is never taken for the process that had it
+//! before.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,8 @@ pub struct ProcessId {
 }
 
 impl ProcessId {
-    /// The process that has this id now; none if there is none, or if it has ended and only waits to be reaped.
+    /// The process that has this id now; none if there is none, or if it has ended and only waits
+    /// to be reaped.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
         stat(pid).map(|stat| stat.process)
@@ -34,10 +36,12 @@ impl ProcessId {
     /// Whether it still runs.
     #[must_use]
     pub fn is_alive(self) -> bool {
+        // Seeded bug: process-by-id-only
         Self::of(self.pid) == Some(self)
     }
 
-    /// Whether it is sure to have ended. A process of another user may be hidden from this one: that it cannot be seen says nothing.
+    /// Whether it is sure to have ended. A process of another user may be hidden from this one:
+    /// that it cannot be seen says nothing.
     #[must_use]
     pub fn is_gone(self) -> bool {
         if fs::read(format!("/proc/{}/stat", self.pid)).is_ok() {
@@ -62,7 +66,8 @@ impl ProcessId {
         }
     }
 
-    /// How long ago it started, running or not: by the clock that goes on while the machine sleeps, and that nobody sets.
+    /// How long ago it started, running or not: by the clock that goes on while the machine sleeps,
+    /// and that nobody sets.
     #[must_use]
     pub fn age(self) -> Duration {
         let ticks = rustix::param::clock_ticks_per_second().max(1);
@@ -99,7 +104,8 @@ fn stat(pid: u32) -> Option<Stat> {
 /// `/proc/PID/stat`; none of a process that has ended.
 fn parse(pid: u32, stat: &[u8]) -> Option<Stat> {
     let stat = String::from_utf8_lossy(stat);
-    // The name in brackets may contain anything, so count from the last bracket: state, parent, group, session, …
+    // The name in brackets may contain anything, so count from the last bracket: state, parent,
+    // group, session, …
     let fields: Vec<_> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
     let state = *fields.first()?;
     if matches!(state, "Z" | "X") {
@@ -107,10 +113,7 @@ fn parse(pid: u32, stat: &[u8]) -> Option<Stat> {
     }
     let number = |at: usize| fields.get(at)?.parse().ok();
     Some(Stat {
-        process: ProcessId {
-            pid,
-            start: fields.get(19)?.parse().ok()?,
-        },
+        process: ProcessId { pid, start: fields.get(19)?.parse().ok()? },
         parent: number(1)?,
         group: number(2)?,
         session: number(3)?,
@@ -149,14 +152,11 @@ pub struct Session {
 }
 
 impl Session {
-    /// Those in the session of this supervisor whose `TMPDIR` is the build's own: a session id that is used again later is not
-    /// taken for it.
+    /// Those in the session of this supervisor whose `TMPDIR` is the build's own: a session id that
+    /// is used again later is not taken for it.
     #[must_use]
     pub fn of(leader: ProcessId, temporary: &Path) -> Self {
-        Self {
-            leader,
-            temporary: temporary.to_owned(),
-        }
+        Self { leader, temporary: temporary.to_owned() }
     }
 
     /// Those that run now, without the supervisor.
@@ -178,15 +178,10 @@ impl Session {
                     && stat.process.pid != self.leader.pid
                     && stat.process.start >= self.leader.start
                     && fs::read(format!("/proc/{}/environ", stat.process.pid)).is_ok_and(|all| {
-                        all.split(|byte| *byte == 0)
-                            .any(|one| one == mark.as_bytes())
+                        all.split(|byte| *byte == 0).any(|one| one == mark.as_bytes())
                     })
             })
-            .map(|stat| Member {
-                process: stat.process,
-                parent: stat.parent,
-                group: stat.group,
-            })
+            .map(|stat| Member { process: stat.process, parent: stat.parent, group: stat.group })
             .collect()
     }
 
@@ -207,10 +202,7 @@ pub fn signal_group(group: u32, signal: Signal) {
 }
 
 pub(super) fn raw(pid: u32) -> Option<Pid> {
-    i32::try_from(pid)
-        .ok()
-        .filter(|pid| *pid > 1)
-        .and_then(Pid::from_raw)
+    i32::try_from(pid).ok().filter(|pid| *pid > 1).and_then(Pid::from_raw)
 }
 
 #[cfg(test)]
@@ -224,13 +216,8 @@ mod tests {
             .env("TMPDIR", "/one/tmp")
             .spawn()
             .unwrap();
-        let Stat {
-            process, session, ..
-        } = stat(child.id()).unwrap();
-        let leader = ProcessId {
-            pid: session,
-            start: 0,
-        };
+        let Stat { process, session, .. } = stat(child.id()).unwrap();
+        let leader = ProcessId { pid: session, start: 0 };
         let of = |temporary: &str| Session::of(leader, Path::new(temporary)).processes();
         // Between fork and exec the child still shows the environment of this process.
         for _ in 0..100 {
@@ -258,25 +245,12 @@ mod tests {
     fn a_process_is_known_by_its_start_and_an_ended_one_is_not_alive() {
         let own = ProcessId::own().unwrap();
         assert!(own.is_alive());
-        assert!(
-            !ProcessId {
-                start: own.start + 1,
-                ..own
-            }
-            .is_alive()
-        );
+        assert!(!ProcessId { start: own.start + 1, ..own }.is_alive());
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let pid = child.id();
         std::thread::sleep(std::time::Duration::from_millis(200));
-        assert_eq!(
-            ProcessId::of(pid),
-            None,
-            "a process that waits to be reaped has ended"
-        );
-        let ended = ProcessId {
-            pid,
-            start: own.start,
-        };
+        assert_eq!(ProcessId::of(pid), None, "a process that waits to be reaped has ended");
+        let ended = ProcessId { pid, start: own.start };
         assert!(ended.is_gone() && !own.is_gone());
         child.wait().unwrap();
         assert!(ended.is_gone());
@@ -284,10 +258,7 @@ mod tests {
 
     #[test]
     fn a_process_is_seen_to_run_to_be_stopped_and_to_have_ended() {
-        let mut child = std::process::Command::new("sleep")
-            .arg("60")
-            .spawn()
-            .unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let process = ProcessId::of(child.id()).unwrap();
         let becomes = |wanted: Seen| {
             (0..200).any(|_| {
@@ -300,10 +271,7 @@ mod tests {
         assert!(becomes(Seen::Stopped));
         process.signal(Signal::CONT);
         assert!(becomes(Seen::Runs));
-        let reused = ProcessId {
-            start: process.start + 1,
-            ..process
-        };
+        let reused = ProcessId { start: process.start + 1, ..process };
         assert_eq!(reused.seen(), Seen::Ended);
         child.kill().unwrap();
         assert!(becomes(Seen::Ended), "it waits to be reaped");

@@ -1,7 +1,9 @@
-//! Which folders of old builds are kept on this host: a policy and what is there make a plan; deleting is another step.
+//! Which folders of old builds are kept on this host: a policy and what is there make a plan;
+//! deleting is another step.
 //!
-//! The rule: the folder of a build goes when the build is over, nobody needs it any more, and it is older than `max_age`, or more than `keep`
-//! newer ones are there, or those that are newer fill `max_bytes` already. [`compute`] is pure, and its plan is what a dry run would show.
+//! The rule: the folder of a build goes when the build is over, nobody needs it any more, and it is
+//! older than `max_age`, or more than `keep` newer ones are there, or those that are newer fill
+//! `max_bytes` already. [`compute`] is pure, and its plan is what a dry run would show.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -50,7 +52,8 @@ pub struct KeptBuild {
     pub bytes: u64,
 }
 
-/// Those that go, the newest first. `needed` are those that the journal has not settled, and the newest try of each step that failed.
+/// Those that go, the newest first. `needed` are those that the journal has not settled, and the
+/// newest try of each step that failed.
 #[must_use]
 pub fn compute(
     builds: &[KeptBuild],
@@ -77,11 +80,10 @@ pub fn compute(
     gone
 }
 
-/// How long ago something was. What lies in the future, for the clock was set back (a machine without a battery begins in 1970), is not old.
+/// How long ago something was. What lies in the future, for the clock was set back (a machine
+/// without a battery begins in 1970), is not old.
 fn age(since: Timestamp, now: Timestamp) -> Duration {
-    now.duration_since(since)
-        .max(SignedDuration::ZERO)
-        .unsigned_abs()
+    now.duration_since(since).max(SignedDuration::ZERO).unsigned_abs()
 }
 
 /// What is there.
@@ -108,10 +110,7 @@ fn over_since(folder: &Path, now: Timestamp) -> Option<Timestamp> {
         return Some(ended.ended_at);
     }
     let alive = files::read::<Supervisor>(folder, files::SUPERVISOR).is_some_and(|supervisor| {
-        let process = ProcessId {
-            pid: supervisor.pid,
-            start: supervisor.pid_start,
-        };
+        let process = ProcessId { pid: supervisor.pid, start: supervisor.pid_start };
         process.is_alive()
     });
     let changed = Timestamp::try_from(folder.metadata().ok()?.modified().ok()?).ok()?;
@@ -160,11 +159,7 @@ mod tests {
     /// Builds `00`, `01` and so on, one a day, each of a megabyte.
     fn builds(n: u64) -> Vec<KeptBuild> {
         (0..n)
-            .map(|at| KeptBuild {
-                build: id(at),
-                over_since: Some(day(at)),
-                bytes: 1_000_000,
-            })
+            .map(|at| KeptBuild { build: id(at), over_since: Some(day(at)), bytes: 1_000_000 })
             .collect()
     }
 
@@ -182,25 +177,16 @@ mod tests {
         assert_eq!(gone(&builds(10), &[], &plenty), []);
         let few = Retention { keep: 8, ..plenty };
         assert_eq!(gone(&builds(10), &[], &few), [id(1), id(0)]);
-        let young = Retention {
-            max_age: Duration::from_secs(8 * DAY),
-            ..plenty
-        };
+        let young = Retention { max_age: Duration::from_secs(8 * DAY), ..plenty };
         assert_eq!(gone(&builds(10), &[], &young), [id(1), id(0)]);
-        let small = Retention {
-            max_bytes: 8_500_000,
-            ..plenty
-        };
+        let small = Retention { max_bytes: 8_500_000, ..plenty };
         assert_eq!(gone(&builds(10), &[], &small), [id(1), id(0)]);
     }
 
     #[test]
     fn a_clock_that_was_set_back_makes_nothing_old() {
         let policy = Retention::default();
-        let of_the_future = [KeptBuild {
-            over_since: Some(day(20_000)),
-            ..builds(1).remove(0)
-        }];
+        let of_the_future = [KeptBuild { over_since: Some(day(20_000)), ..builds(1).remove(0) }];
         let all = compute(&of_the_future, &BTreeSet::new(), &policy, day(0));
         assert_eq!(all, []);
         assert_eq!(age(day(9), day(1)), Duration::ZERO);
@@ -209,11 +195,7 @@ mod tests {
 
     #[test]
     fn what_still_runs_or_is_needed_stays_whatever_the_policy() {
-        let nothing = Retention {
-            keep: 0,
-            max_age: Duration::ZERO,
-            max_bytes: 0,
-        };
+        let nothing = Retention { keep: 0, max_age: Duration::ZERO, max_bytes: 0 };
         let mut builds = builds(3);
         builds[0].over_since = None;
         assert_eq!(gone(&builds, &[id(2)], &nothing), [id(1)]);
@@ -243,13 +225,7 @@ mod tests {
         fs::write(ended.join(files::ENDED), serde_json::to_vec(&said).unwrap()).unwrap();
         assert!(over("ended", now) && !over("silent", now));
         assert!(over("silent", now + Duration::from_secs(8 * DAY)));
-        assert!(
-            delete(
-                place.path(),
-                &[BuildId::new("ended"), BuildId::new("never")]
-            )
-            .is_empty()
-        );
+        assert!(delete(place.path(), &[BuildId::new("ended"), BuildId::new("never")]).is_empty());
         assert!(!ended.exists() && silent.exists());
     }
 }

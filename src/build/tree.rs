@@ -1,11 +1,13 @@
-//! The processes of a running Packer, watched: whether one of them ended before its time. What Packer says after that is no word about
-//! the step.
+//! The processes of a running Packer, watched: whether one of them ended before its time. What
+//! Packer says after that is no word about the step.
 //!
-//! Packer is a tree: the process that was started (a wrapper), `packer build` below it, and below that a process for each plugin. Packer
-//! ends its plugins itself, but only after its last word. So a plugin that has ended before the log tells what became of the build was
-//! killed, or crashed. A process's end is seen when it happens, by a descriptor of the process (`pidfd_open(2)`), and at that moment the
-//! log's length is noted; what counts is what was written behind it. Packer's words pass through a pipe, and it fails within a millisecond
-//! where it has nothing to clean up, so an end may be seen too early or too late by some lines: then its words have to do (`blame`).
+//! Packer is a tree: the process that was started (a wrapper), `packer build` below it, and below
+//! that a process for each plugin. Packer ends its plugins itself, but only after its last word. So
+//! a plugin that has ended before the log tells what became of the build was killed, or crashed. A
+//! process's end is seen when it happens, by a descriptor of the process (`pidfd_open(2)`), and at
+//! that moment the log's length is noted; what counts is what was written behind it. Packer's words
+//! pass through a pipe, and it fails within a millisecond where it has nothing to clean up, so an
+//! end may be seen too early or too late by some lines: then its words have to do (`blame`).
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
@@ -65,10 +67,7 @@ impl Watcher {
     }
 
     fn ends(&self) -> Vec<End> {
-        self.ends
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How long ago the first plugin ended; none if all of them run.
@@ -133,10 +132,7 @@ impl Watch {
             .filter_map(|(_, _, descriptor)| descriptor.as_ref())
             .map(|descriptor| PollFd::new(descriptor, PollFlags::IN))
             .collect();
-        let limit = Timespec {
-            tv_sec: 0,
-            tv_nsec: LOOK.subsec_nanos().into(),
-        };
+        let limit = Timespec { tv_sec: 0, tv_nsec: LOOK.subsec_nanos().into() };
         if polled.is_empty() || poll(&mut polled, Some(&limit)).is_err() {
             std::thread::sleep(LOOK);
         }
@@ -162,23 +158,19 @@ impl Watch {
     }
 }
 
-/// The plugins of a Packer, which are children of the child of the process that was started, and what they are.
+/// The plugins of a Packer, which are children of the child of the process that was started, and
+/// what they are.
 fn plugins(wrapper: ProcessId) -> Vec<(ProcessId, String)> {
     let inner = children(wrapper.pid).into_iter();
-    inner
-        .flat_map(children)
-        .filter_map(|pid| Some((ProcessId::of(pid)?, plugin(pid)?)))
-        .collect()
+    inner.flat_map(children).filter_map(|pid| Some((ProcessId::of(pid)?, plugin(pid)?))).collect()
 }
 
-/// What a process of Packer's is, if it is one that runs for as long as the build: `packer plugin NAME` in 1.6, `packer execute NAME` and
-/// `packer-plugin-NAME start KIND NAME` today, flags among them. Those that are only asked what they can do end at once.
+/// What a process of Packer's is, if it is one that runs for as long as the build:
+/// `packer plugin NAME` in 1.6, `packer execute NAME` and `packer-plugin-NAME start KIND NAME`
+/// today, flags among them. Those that are only asked what they can do end at once.
 fn plugin(pid: u32) -> Option<String> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let words: Vec<_> = line
-        .split(|byte| *byte == 0)
-        .map(String::from_utf8_lossy)
-        .collect();
+    let words: Vec<_> = line.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
     match words.get(1)?.as_ref() {
         "plugin" | "execute" => {
             let mut names = words[2..].iter();
@@ -209,7 +201,8 @@ fn children(pid: u32) -> Vec<u32> {
         .collect()
 }
 
-/// Whether a log says behind this place what became of a build: words of Packer itself, which bear no target.
+/// Whether a log says behind this place what became of a build: words of Packer itself, which bear
+/// no target.
 fn tells_of_an_end(log: &Path, from: u64) -> io::Result<bool> {
     let mut file = File::open(log)?;
     file.seek(SeekFrom::Start(from))?;
@@ -245,24 +238,18 @@ mod tests {
         fs::write(&log, format!("{said}{FAILED}{said}")).unwrap();
         let at = |place: usize| tells_of_an_end(&log, place as u64).unwrap();
         assert!(at(0) && at(said.len()));
-        assert!(
-            !at(said.len() + FAILED.len()),
-            "it ended after the last word, as it should"
-        );
+        assert!(!at(said.len() + FAILED.len()), "it ended after the last word, as it should");
         assert!(!at(100_000));
     }
 
-    /// A process with a child that has a child, as Packer's are; the innermost is called as a plugin is. Packer cleans up before it speaks.
+    /// A process with a child that has a child, as Packer's are; the innermost is called as a
+    /// plugin is. Packer cleans up before it speaks.
     #[test]
     fn a_plugin_that_ends_while_packer_is_at_work_is_seen() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let said = FAILED.trim_end().replace('\'', "'\\''");
-        fs::write(
-            path("start"),
-            "echo $$ > pid.new; mv pid.new pid; read line\n",
-        )
-        .unwrap();
+        fs::write(path("start"), "echo $$ > pid.new; mv pid.new pid; read line\n").unwrap();
         let inner = format!("sh start; sleep 0.7; echo '{said}' >> packer.log; read line\n");
         fs::write(path("inner"), inner).unwrap();
         fs::write(path("packer.log"), "1,,ui,say,==> x: at work\n").unwrap();
@@ -292,10 +279,7 @@ mod tests {
         wait(&|| watcher.partly_gone_for().is_some());
         wait(&|| watcher.lost().is_some());
         let lost = watcher.lost().unwrap();
-        assert!(
-            lost.contains(&format!("(sh, process {})", plugin.pid)),
-            "{lost}"
-        );
+        assert!(lost.contains(&format!("(sh, process {})", plugin.pid)), "{lost}");
         drop(child.stdin.take());
         child.wait().unwrap();
     }

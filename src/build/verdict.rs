@@ -1,7 +1,8 @@
-//! What the end of a build means: Packer's word and EC2's sight together. Pure; the rules are those of packer.md.
+//! What the end of a build means: Packer's word and EC2's sight together. Pure; the rules are those
+//! of docs/packer.md.
 //!
-//! Exit 0 is no success and another exit is not nothing: a build has succeeded when EC2 shows one image under its unique name and
-//! Packer did not say that it failed before the image was whole.
+//! Exit 0 is no success and another exit is not nothing: a build has succeeded when EC2 shows one
+//! image under its unique name and Packer did not say that it failed before the image was whole.
 
 use crate::build::blame::{Turn, class_of, turn};
 use crate::build::cause::{Told, all_said, is_targeted, told};
@@ -37,22 +38,12 @@ impl Fault {
     /// One that is told in a line.
     #[must_use]
     pub fn new(class: FailureClass, cause: String) -> Self {
-        Self {
-            class,
-            at_last: None,
-            cause,
-            details: String::new(),
-        }
+        Self { class, at_last: None, cause, details: String::new() }
     }
 
     fn told(turn: Turn, told: Told) -> Self {
         let (class, at_last) = turn.classes();
-        Self {
-            class,
-            at_last,
-            cause: told.line,
-            details: told.details,
-        }
+        Self { class, at_last, cause: told.line, details: told.details }
     }
 }
 
@@ -80,23 +71,15 @@ pub fn artifacts_in<'a>(
     outcome: &'a BuildOutcome,
     region: &'a Region,
 ) -> impl Iterator<Item = &'a AmiId> {
-    let there = outcome
-        .artifacts
-        .iter()
-        .filter(move |(place, _)| place == region);
+    let there = outcome.artifacts.iter().filter(move |(place, _)| place == region);
     there.map(|(_, id)| id)
 }
 
-/// Says in the cause of a failure what stays: all in other regions, where nothing is cleaned up, and volumes, which nobody may remove here.
+/// Says in the cause of a failure what stays: all in other regions, where nothing is cleaned up,
+/// and volumes, which nobody may remove here.
 fn with_what_stays(verdict: Verdict, outcome: &BuildOutcome, region: &Region) -> Verdict {
-    let images = outcome
-        .artifacts
-        .iter()
-        .map(|(place, id)| (place, id.as_str()));
-    let others = outcome
-        .others
-        .iter()
-        .map(|(place, id)| (place, id.as_str()));
+    let images = outcome.artifacts.iter().map(|(place, id)| (place, id.as_str()));
+    let others = outcome.others.iter().map(|(place, id)| (place, id.as_str()));
     let elsewhere: Vec<_> = images
         .chain(others)
         .filter(|(place, id)| *place != region || id.starts_with("vol-"))
@@ -118,18 +101,19 @@ fn with_what_stays(verdict: Verdict, outcome: &BuildOutcome, region: &Region) ->
 /// Whether a build started from the image that was planned, as far as its log says.
 #[must_use]
 pub fn is_planned_source(sources: &[AmiId], planned: &AmiId) -> bool {
+    // Seeded bug: another-source-is-recorded
     sources.is_empty() || sources.contains(planned)
 }
 
-/// A build that started from another image than was planned has not made what its record would say, and would not if it were repeated.
+/// A build that started from another image than was planned has not made what its record would say,
+/// and would not if it were repeated.
 #[must_use]
 pub fn with_its_source(verdict: Verdict, sources: &[AmiId], planned: &AmiId) -> Verdict {
     let is_planned = is_planned_source(sources, planned);
     match verdict {
         Verdict::Made(_)
         | Verdict::Failed(Fault {
-            class: FailureClass::Transient | FailureClass::Person,
-            ..
+            class: FailureClass::Transient | FailureClass::Person, ..
         }) if !is_planned => {
             let used: Vec<_> = sources.iter().map(ToString::to_string).collect();
             step(format!(
@@ -142,9 +126,11 @@ pub fn with_its_source(verdict: Verdict, sources: &[AmiId], planned: &AmiId) -> 
     }
 }
 
-/// Judges a build. `image` is what EC2 shows under the name that only this build gives; where that is nothing and Packer says that it
-/// made one, the image of Packer's id, whatever its name: a look by name may be late by minutes.
+/// Judges a build. `image` is what EC2 shows under the name that only this build gives; where that
+/// is nothing and Packer says that it made one, the image of Packer's id, whatever its name: a look
+/// by name may be late by minutes.
 #[must_use]
+// Seeded bug: no-look-after-a-failure
 pub fn judge(outcome: &BuildOutcome, wanted: Wanted<'_>, image: Option<&Image>) -> Verdict {
     let verdict = of_its_region(outcome, wanted, image);
     let verdict = with_its_source(verdict, &outcome.sources, wanted.source);
@@ -162,6 +148,7 @@ fn of_its_region(outcome: &BuildOutcome, wanted: Wanted<'_>, image: Option<&Imag
             ids.join(", ")
         ));
     }
+    // Seeded bug: exit-code-is-trusted
     match (&known_exit(outcome), image) {
         (Exit::Code(0), Some(image)) if image.name != *wanted.name => step(format!(
             "Packer made {}, but not under the name that it was given; use `builder.output_ami_name` as `ami_name`",
@@ -177,17 +164,17 @@ fn of_its_region(outcome: &BuildOutcome, wanted: Wanted<'_>, image: Option<&Imag
                 ),
             )
         }),
+        // Seeded bug: another-region-is-transient
         (Exit::Code(0), None) if !outcome.artifacts.is_empty() => {
-            let places: Vec<_> = outcome
-                .artifacts
-                .iter()
-                .map(|(place, _)| place.as_str())
-                .collect();
+            let places: Vec<_> =
+                outcome.artifacts.iter().map(|(place, _)| place.as_str()).collect();
             step(format!(
                 "Packer made an image in {}, but none in {region}, where the step belongs; use `builder.workflow_param.aws_region` as `region`",
                 places.join(", ")
             ))
         }
+        // Seeded bug: a-killed-packer-quarantines
+        // Seeded bug: a-made-nothing-is-repeated
         (Exit::Code(0), None) if outcome.finished => step(made_no_image(outcome)),
         (Exit::Code(0), None) => Fault::new(
             FailureClass::Transient,
@@ -195,8 +182,10 @@ fn of_its_region(outcome: &BuildOutcome, wanted: Wanted<'_>, image: Option<&Imag
         )
         .into(),
         (Exit::Code(0), Some(image)) => made(image),
-        // An image under the unique name is complete if EC2 says so, whatever became of Packer afterwards; but not after a failed
-        // post-processor or provisioner, which says that the image is not what was wanted.
+        // An image under the unique name is complete if EC2 says so, whatever became of Packer
+        // afterwards; but not after a failed post-processor or provisioner, which says that the
+        // image is not what was wanted.
+        // Seeded bug: image-of-a-failed-build-is-taken
         (Exit::Signal(_) | Exit::Unknown, Some(image)) if !has_failed(outcome) => {
             adopted(image, wanted, FailureClass::Transient)
         }
@@ -236,12 +225,7 @@ fn known_exit(outcome: &BuildOutcome) -> Exit {
 fn made_no_image(outcome: &BuildOutcome) -> String {
     let listed = |ids: Vec<&str>| ids.join(", ");
     let others: Vec<_> = outcome.others.iter().map(|(_, id)| id.as_str()).collect();
-    let gone: Vec<_> = outcome
-        .traces
-        .told_images
-        .iter()
-        .map(AmiId::as_str)
-        .collect();
+    let gone: Vec<_> = outcome.traces.told_images.iter().map(AmiId::as_str).collect();
     if !others.is_empty() {
         return format!(
             "the template makes no image: Packer made {} and came to its end; use a builder that makes an AMI, such as `amazon-ebs`",
@@ -265,7 +249,8 @@ fn adopted(image: &Image, wanted: Wanted<'_>, class: FailureClass) -> Verdict {
     }
 }
 
-/// Why an image is not what git says, though EC2 shows it: Packer did not come to its end, and was to do more.
+/// Why an image is not what git says, though EC2 shows it: Packer did not come to its end, and was
+/// to do more.
 #[must_use]
 pub fn lacks(image: &Image, afterwards: &Afterwards) -> Option<String> {
     let lacking = afterwards.lacking(&image.tags);
@@ -278,8 +263,9 @@ pub fn lacks(image: &Image, afterwards: &Afterwards) -> Option<String> {
     })
 }
 
-/// Whether a build that Packer says has failed has made its image: Packer had asked EC2 for it after all provisioners, nothing was left to
-/// do but to wait, and what went wrong passes. Big disks take longer than Packer waits.
+/// Whether a build that Packer says has failed has made its image: Packer had asked EC2 for it
+/// after all provisioners, nothing was left to do but to wait, and what went wrong passes. Big
+/// disks take longer than Packer waits.
 fn is_whole_all_the_same(outcome: &BuildOutcome, wanted: Wanted<'_>, image: &Image) -> bool {
     let said = outcome.failures.join("\n");
     let asked_for = outcome.traces.told_images.contains(&image.id);
@@ -293,16 +279,15 @@ fn is_whole_all_the_same(outcome: &BuildOutcome, wanted: Wanted<'_>, image: &Ima
         && !others.iter().any(|words| said.contains(words))
 }
 
-/// Whether Packer said that the build failed, before it ended or was ended; that it was cancelled is no failure.
+/// Whether Packer said that the build failed, before it ended or was ended; that it was cancelled
+/// is no failure.
 fn has_failed(outcome: &BuildOutcome) -> bool {
+    // Seeded bug: a-killed-supervisor-hides-a-failure
     !outcome.failures.is_empty() && !only_cancelled(&outcome.failures)
 }
 
 fn only_cancelled(errors: &[String]) -> bool {
-    !errors.is_empty()
-        && errors
-            .iter()
-            .all(|said| said.to_lowercase().contains("cancel"))
+    !errors.is_empty() && errors.iter().all(|said| said.to_lowercase().contains("cancel"))
 }
 
 fn made(image: &Image) -> Verdict {
@@ -328,10 +313,9 @@ fn failed(outcome: &BuildOutcome, exit: &Exit) -> Verdict {
             "Packer was not started: the lease of the reconciler that had decided the build ended first",
         ),
         // Its limit says nothing of the step where Packer could not come to its end.
-        Exit::TimedOut if outcome.lost.is_none() => Fault::new(
-            FailureClass::Step,
-            "took longer than its timeout and was ended".to_owned(),
-        ),
+        Exit::TimedOut if outcome.lost.is_none() => {
+            Fault::new(FailureClass::Step, "took longer than its timeout and was ended".to_owned())
+        }
         Exit::TimedOut => passes("it was ended"),
         // Only its exit status is lost: it had said how it went.
         Exit::Unknown if has_failed(outcome) => by_its_words(outcome, "Packer failed"),
@@ -340,24 +324,22 @@ fn failed(outcome: &BuildOutcome, exit: &Exit) -> Verdict {
         Exit::Code(_) if only_cancelled(&outcome.errors) => passes(
             "Packer was ended from outside (SIGTERM), neither by its time limit nor on request",
         ),
-        Exit::Code(code) => by_its_words(
-            outcome,
-            &format!("Packer exited with status {code} and said nothing"),
-        ),
+        Exit::Code(code) => {
+            by_its_words(outcome, &format!("Packer exited with status {code} and said nothing"))
+        }
     };
     with_what_was_lost(fault, outcome).into()
 }
 
 /// What Packer said of its failure, and whose turn that makes it.
 fn by_its_words(outcome: &BuildOutcome, otherwise: &str) -> Fault {
-    let told = told(outcome).unwrap_or_else(|| Told {
-        line: otherwise.to_owned(),
-        details: String::new(),
-    });
+    let told = told(outcome)
+        .unwrap_or_else(|| Told { line: otherwise.to_owned(), details: String::new() });
     Fault::told(turn(&all_said(outcome), outcome.stage), told)
 }
 
-/// What a build lost on its host is never the step's doing, and explains what Packer said after that; but a script that had failed had failed.
+/// What a build lost on its host is never the step's doing, and explains what Packer said after
+/// that; but a script that had failed had failed.
 fn with_what_was_lost(fault: Fault, outcome: &BuildOutcome) -> Fault {
     let Some(lost) = &outcome.lost else {
         return fault;
@@ -391,10 +373,7 @@ mod tests {
         BuildOutcome {
             stage: PackerStage::Build,
             exit,
-            artifacts: artifacts
-                .iter()
-                .map(|id| (Region::new("r"), AmiId::new(*id)))
-                .collect(),
+            artifacts: artifacts.iter().map(|id| (Region::new("r"), AmiId::new(*id))).collect(),
             failures: vec![],
             errors: errors.iter().map(|&e| e.to_owned()).collect(),
             traces: Leftovers::default(),
@@ -437,28 +416,13 @@ mod tests {
         let words = "Cancelling build after receiving terminated";
         let table = [
             (outcome(Exit::Code(0), &["ami-1"], &[]), None),
-            (
-                outcome(Exit::Unknown, &[], &[]),
-                Some(FailureClass::Transient),
-            ),
-            (
-                outcome(Exit::Signal(9), &[], &[]),
-                Some(FailureClass::Transient),
-            ),
-            (
-                outcome(Exit::Cancelled, &[], &[]),
-                Some(FailureClass::Cancelled),
-            ),
-            (
-                outcome(Exit::Code(1), &[], &[words]),
-                Some(FailureClass::Transient),
-            ),
+            (outcome(Exit::Unknown, &[], &[]), Some(FailureClass::Transient)),
+            (outcome(Exit::Signal(9), &[], &[]), Some(FailureClass::Transient)),
+            (outcome(Exit::Cancelled, &[], &[]), Some(FailureClass::Cancelled)),
+            (outcome(Exit::Code(1), &[], &[words]), Some(FailureClass::Transient)),
         ];
         for (ended, expected) in table {
-            assert_eq!(
-                judged(&ended, Some(&image)),
-                Verdict::Made(image.id.clone())
-            );
+            assert_eq!(judged(&ended, Some(&image)), Verdict::Made(image.id.clone()));
             let class = match asking(&ended, &image) {
                 Verdict::Made(_) => None,
                 Verdict::Failed(fault) => {
@@ -487,14 +451,8 @@ mod tests {
             };
             assert!(is_made(&ended(LATE, true)));
             assert!(!is_made(&ended(LATE, false)), "whose is it?");
-            assert!(!is_made(&ended(
-                "Script exited with non-zero exit status: 7",
-                true
-            )));
-            assert!(!is_made(&ended(
-                "Post-processor failed: unexpected EOF",
-                true
-            )));
+            assert!(!is_made(&ended("Script exited with non-zero exit status: 7", true)));
+            assert!(!is_made(&ended("Post-processor failed: unexpected EOF", true)));
             let asking = asking(&ended(LATE, true), &image);
             assert!(matches!(asking, Verdict::Failed(_)), "{asking:?}");
         }
@@ -525,10 +483,7 @@ mod tests {
 
     #[test]
     fn exit_zero_is_no_success_without_an_image() {
-        assert_eq!(
-            class(&outcome(Exit::Code(0), &[], &[]), None),
-            FailureClass::Transient
-        );
+        assert_eq!(class(&outcome(Exit::Code(0), &[], &[]), None), FailureClass::Transient);
     }
 
     #[test]
@@ -536,10 +491,7 @@ mod tests {
      {
         let ended = outcome(Exit::Code(0), &["ami-1"], &[]);
         let mut image = image(ImageState::Available);
-        assert_eq!(
-            judged(&ended, Some(&image)),
-            Verdict::Made(AmiId::new("ami-1"))
-        );
+        assert_eq!(judged(&ended, Some(&image)), Verdict::Made(AmiId::new("ami-1")));
         image.name = AmiName::new("another");
         assert_eq!(class(&ended, Some(&image)), FailureClass::Step);
         assert_eq!(class(&ended, None), FailureClass::Transient);
@@ -548,12 +500,7 @@ mod tests {
     #[test]
     fn a_whole_image_is_adopted_though_packer_was_killed() {
         let image = image(ImageState::Available);
-        for exit in [
-            Exit::Code(0),
-            Exit::Signal(9),
-            Exit::Unknown,
-            Exit::Cancelled,
-        ] {
+        for exit in [Exit::Code(0), Exit::Signal(9), Exit::Unknown, Exit::Cancelled] {
             assert_eq!(
                 judged(&outcome(exit, &[], &[]), Some(&image)),
                 Verdict::Made(AmiId::new("ami-1"))
@@ -578,10 +525,7 @@ mod tests {
                 vec!["1 error(s) occurred: * Post-processor failed: exit status 3"],
                 Some(FailureClass::Step),
             ),
-            (
-                vec!["Script exited with non-zero exit status: 7"],
-                Some(FailureClass::Step),
-            ),
+            (vec!["Script exited with non-zero exit status: 7"], Some(FailureClass::Step)),
         ];
         for exit in [Exit::Unknown, Exit::Signal(9), Exit::Cancelled] {
             for (said, expected) in &table {
@@ -622,11 +566,7 @@ mod tests {
 
     #[test]
     fn a_failure_says_which_copies_stay_in_other_regions() {
-        let mut failed = outcome(
-            Exit::Code(1),
-            &["ami-1", "ami-2"],
-            &["Post-processor failed: x"],
-        );
+        let mut failed = outcome(Exit::Code(1), &["ami-1", "ami-2"], &["Post-processor failed: x"]);
         failed.artifacts[1].0 = Region::new("elsewhere");
         let Verdict::Failed(Fault { cause, .. }) = judged(&failed, None) else {
             panic!("it has failed");
@@ -690,17 +630,12 @@ mod tests {
         let image = image(ImageState::Available);
         let mut ended = outcome(Exit::Code(0), &["ami-1"], &[]);
         ended.sources = vec![AmiId::new("ami-0")];
-        assert_eq!(
-            judged(&ended, Some(&image)),
-            Verdict::Made(image.id.clone())
-        );
+        assert_eq!(judged(&ended, Some(&image)), Verdict::Made(image.id.clone()));
         ended.sources = vec![AmiId::new("ami-9")];
         let fault_of_made = fault(&ended, Some(&image));
         assert_eq!(fault_of_made.class, FailureClass::Step);
         assert!(
-            fault_of_made
-                .cause
-                .contains("started from ami-9, where git says ami-0")
+            fault_of_made.cause.contains("started from ami-9, where git says ami-0")
                 && fault_of_made.cause.contains("builder.source_ami_id"),
             "{fault_of_made:?}"
         );
@@ -715,21 +650,9 @@ mod tests {
     fn what_was_lost_on_the_host_is_never_the_steps_fault_but_a_script_that_failed_is() {
         let lost = Some("a process of Packer's was killed (packer-plugin-amazon)".to_owned());
         let table = [
-            (
-                Exit::Code(1),
-                "something that nobody has ever read",
-                FailureClass::Transient,
-            ),
-            (
-                Exit::Code(1),
-                "msgpack encode error: broken pipe",
-                FailureClass::Transient,
-            ),
-            (
-                Exit::Code(1),
-                "Script exited with non-zero exit status: 7",
-                FailureClass::Step,
-            ),
+            (Exit::Code(1), "something that nobody has ever read", FailureClass::Transient),
+            (Exit::Code(1), "msgpack encode error: broken pipe", FailureClass::Transient),
+            (Exit::Code(1), "Script exited with non-zero exit status: 7", FailureClass::Step),
             (Exit::TimedOut, "", FailureClass::Transient),
             (Exit::Cancelled, "", FailureClass::Cancelled),
         ];

@@ -1,8 +1,9 @@
 //! Which image the first steps of a workflow start from. Pure: what EC2 has is handed in.
 //!
-//! A base given by id is that image. One given by pattern and owner is resolved once; from then on the records that stand on it pin
-//! it. A newer match is reported, and taken only under `base_ami_policy: follow`. Without an owner a pattern never gets here
-//! (`workflow::params` refuses it): anybody can publish an image of any name.
+//! A base given by id is that image. One given by pattern and owner is resolved once; from then on
+//! the records that stand on it pin it. A newer match is reported, and taken only under
+//! `base_ami_policy: follow`. Without an owner a pattern never gets here (`workflow::params`
+//! refuses it): anybody can publish an image of any name.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +19,8 @@ use crate::ids::{AmiId, AmiName, Region};
 use crate::inventory::record::RecordHead;
 use crate::workflow::RootBase;
 
-/// How long the newest match of a pattern is believed: publishers of base images take days between two.
+/// How long the newest match of a pattern is believed: publishers of base images take days between
+/// two.
 const LOOK_AGAIN: Duration = Duration::from_hours(1);
 
 /// Where the first steps start.
@@ -47,14 +49,17 @@ pub struct BaseQuestion<'a> {
     pub region: &'a Region,
     /// The image that the records stand on, of [`pin`].
     pub pinned: Option<&'a SourceImage>,
-    /// What EC2 has; none when it was not asked. Holds the images of [`ids_to_describe`] that exist.
+    /// What EC2 has; none when it was not asked. Holds the images of [`ids_to_describe`] that
+    /// exist.
     pub images: Option<&'a BTreeMap<AmiId, Image>>,
-    /// The newest match of the pattern, of [`search_is_due`]; none where it was not looked for or there is none.
+    /// The newest match of the pattern, of [`search_is_due`]; none where it was not looked for or
+    /// there is none.
     pub newest: Option<&'a SourceImage>,
 }
 
-/// The image that the records of a workflow stand on, where its base is a pattern: that of the newest record whose base still fits.
-/// The library's older records carry the pattern itself as the base's name.
+/// The image that the records of a workflow stand on, where its base is a pattern: that of the
+/// newest record whose base still fits. The library's older records carry the pattern itself as the
+/// base's name.
 #[must_use]
 pub fn pin<'a>(
     base: &RootBase,
@@ -76,7 +81,8 @@ pub fn pin<'a>(
         })
 }
 
-/// The images whose sight [`resolve`] and [`search_is_due`] need; they belong into the batch in which the recorded images are looked up.
+/// The images whose sight [`resolve`] and [`search_is_due`] need; they belong into the batch in
+/// which the recorded images are looked up.
 pub fn ids_to_describe<'a>(
     base: &'a RootBase,
     pinned: Option<&'a SourceImage>,
@@ -86,8 +92,7 @@ pub fn ids_to_describe<'a>(
         RootBase::Image { id, .. } => (Some(id), None),
         RootBase::Pattern { .. } => (
             pinned.map(|image| &image.id),
-            last.and_then(|last| last.newest.as_ref())
-                .map(|newest| &newest.id),
+            last.and_then(|last| last.newest.as_ref()).map(|newest| &newest.id),
         ),
     };
     first.into_iter().chain(second)
@@ -104,8 +109,9 @@ pub struct BaseSearch {
     pub newest: Option<SourceImage>,
 }
 
-/// Whether EC2 is to be asked for the newest match of a pattern: at once while nothing is pinned and where the last match
-/// is not there any more (`images` holds it if it is), from time to time later.
+/// Whether EC2 is to be asked for the newest match of a pattern: at once while nothing is pinned
+/// and where the last match is not there any more (`images` holds it if it is), from time to time
+/// later.
 #[must_use]
 pub fn search_is_due(
     base: &RootBase,
@@ -121,9 +127,7 @@ pub fn search_is_due(
         return true;
     };
     let stands = last.newest.as_ref().is_none_or(|newest| {
-        images
-            .get(&newest.id)
-            .is_some_and(|image| image.state == ImageState::Available)
+        images.get(&newest.id).is_some_and(|image| image.state == ImageState::Available)
     });
     !stands || now.duration_since(last.at).unsigned_abs() >= LOOK_AGAIN
 }
@@ -138,10 +142,7 @@ pub fn resolve(question: &BaseQuestion<'_>) -> Result<ResolvedBase, Diagnostic> 
 
 impl BaseQuestion<'_> {
     fn by_id(&self, id: &AmiId, name: &str) -> ResolvedBase {
-        let image = SourceImage {
-            id: id.clone(),
-            name: AmiName::new(name),
-        };
+        let image = SourceImage { id: id.clone(), name: AmiName::new(name) };
         let named_otherwise = self
             .sight_of(id)
             .filter(|seen| seen.name.as_str() != name)
@@ -166,12 +167,7 @@ impl BaseQuestion<'_> {
         let newest = self.newest.cloned();
         let Some(pinned) = pinned else {
             let image = newest.ok_or_else(|| self.no_match(pattern, owner))?;
-            return Ok(ResolvedBase {
-                image,
-                newer: None,
-                unusable: None,
-                warnings: Vec::new(),
-            });
+            return Ok(ResolvedBase { image, newer: None, unusable: None, warnings: Vec::new() });
         };
         let pinned = self.with_real_name(pinned);
         let newer = newest.filter(|newest| newest.id != pinned.id);
@@ -236,16 +232,11 @@ impl BaseQuestion<'_> {
     fn no_match(&self, pattern: &str, owner: &str) -> Diagnostic {
         if self.images.is_none() {
             return self
-                .say(format!(
-                    "the base image `{pattern}` is not known before EC2 was asked for it"
-                ))
+                .say(format!("the base image `{pattern}` is not known before EC2 was asked for it"))
                 .hint("let this command look at EC2, or name the image by `root_base_ami_id`");
         }
-        self.say(format!(
-            "no available image of {owner} in {} is called `{pattern}`",
-            self.region
-        ))
-        .hint("check the pattern, the owner's account id and the region")
+        self.say(format!("no available image of {owner} in {} is called `{pattern}`", self.region))
+            .hint("check the pattern, the owner's account id and the region")
     }
 
     fn say(&self, message: String) -> Diagnostic {

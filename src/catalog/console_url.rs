@@ -2,7 +2,8 @@
 
 use crate::ids::{AmiId, Region};
 
-/// The link as the Python library writes it (package `aws_console_url`, `ec2.get_ami`), which knows one domain for all partitions.
+/// The link as the Python library writes it (package `aws_console_url`, `ec2.get_ami`), which knows
+/// one domain for all partitions.
 #[must_use]
 pub fn aws_console_url(region: &Region, ami_id: &AmiId) -> String {
     format!(

@@ -34,8 +34,9 @@ pub struct Image {
     pub tags: BTreeMap<String, String>,
     /// The snapshots of its block devices.
     pub snapshots: Vec<String>,
-    /// EC2's description as JSON text in the Python library's form (boto3's answer stands under `data`): what the record keeps as
-    /// `details`. Empty where an image was asked for by [`ImageCatalog::images`] (see there).
+    /// EC2's description as JSON text in the Python library's form (boto3's answer stands under
+    /// `data`): what the record keeps as `details`. Empty where an image was asked for by
+    /// [`ImageCatalog::images`] (see there).
     pub details: String,
 }
 
@@ -48,7 +49,8 @@ pub enum ImageState {
     Available,
     /// Will never be ready; with EC2's reason.
     Failed(String),
-    /// Any other state that EC2 names (`deregistered`, `disabled`, `error`, `invalid`, `transient`).
+    /// Any other state that EC2 names (`deregistered`, `disabled`, `error`, `invalid`,
+    /// `transient`).
     Other(String),
 }
 
@@ -65,7 +67,8 @@ impl fmt::Display for ImageState {
 }
 
 impl ImageState {
-    /// Whether it exists no more: EC2 shows it for a while after it was deregistered, though its name is free.
+    /// Whether it exists no more: EC2 shows it for a while after it was deregistered, though its
+    /// name is free.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Other(state) if state == "deregistered")
@@ -92,7 +95,8 @@ pub struct Leftovers {
     pub security_groups: Vec<String>,
     /// Images that are not to stay (never finished, or failed) and their snapshots.
     pub images: Vec<AmiId>,
-    /// Images that a log calls its own. A provisioner can print such a line too, so EC2 has to show more before one of them is believed.
+    /// Images that a log calls its own. A provisioner can print such a line too, so EC2 has to show
+    /// more before one of them is believed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub told_images: Vec<AmiId>,
     /// `snap-…`
@@ -102,7 +106,8 @@ pub struct Leftovers {
 /// The images of one account in one region.
 #[async_trait]
 pub trait ImageCatalog: Send + Sync {
-    /// The images of these ids, without `details`; an id that EC2 does not know is absent. One call per 1,000 ids.
+    /// The images of these ids, without `details`; an id that EC2 does not know is absent. One call
+    /// per 1,000 ids.
     async fn images(&self, ids: &[AmiId]) -> Result<BTreeMap<AmiId, Image>, CatalogError>;
 
     /// One image with `details`.
@@ -111,27 +116,28 @@ pub trait ImageCatalog: Send + Sync {
     /// The image of this name among our own, in whatever state.
     async fn own_image_named(&self, name: &AmiName) -> Result<Option<Image>, CatalogError>;
 
-    /// The images of these names among our own, in whatever state, without `details`; a name that nobody holds is absent. One call per 200
-    /// names.
+    /// The images of these names among our own, in whatever state, without `details`; a name that
+    /// nobody holds is absent. One call per 200 names.
     async fn own_images_named(
         &self,
         names: &[AmiName],
     ) -> Result<BTreeMap<AmiName, Image>, CatalogError>;
 
-    /// The newest available image whose name matches `pattern` (EC2's `*` and `?`) and that `owner` (account id or alias
-    /// such as `amazon`) owns.
+    /// The newest available image whose name matches `pattern` (EC2's `*` and `?`) and that `owner`
+    /// (account id or alias such as `amazon`) owns.
     async fn newest_image(&self, pattern: &str, owner: &str)
     -> Result<Option<Image>, CatalogError>;
 
-    /// Waits until the image is available, patiently (big disks take an hour) and with few calls; a failed image is
-    /// [`CatalogError::ImageFailed`], `deadline` passing is [`CatalogError::StillPending`].
+    /// Waits until the image is available, patiently (big disks take an hour) and with few calls; a
+    /// failed image is [`CatalogError::ImageFailed`], `deadline` passing is
+    /// [`CatalogError::StillPending`].
     async fn wait_available(&self, id: &AmiId, deadline: Timestamp) -> Result<Image, CatalogError>;
 
     /// Changes tags on the image and its snapshots.
     async fn tag(&self, image: &Image, change: &TagChange) -> Result<(), CatalogError>;
 
-    /// Completes what a build's log told by a look at EC2: instances of its key or group, its unfinished image by name with its
-    /// snapshots. Nothing that is not this build's is ever named.
+    /// Completes what a build's log told by a look at EC2: instances of its key or group, its
+    /// unfinished image by name with its snapshots. Nothing that is not this build's is ever named.
     async fn find_leftovers(
         &self,
         build: &BuildId,
@@ -139,8 +145,8 @@ pub trait ImageCatalog: Send + Sync {
         told: &Leftovers,
     ) -> Result<Leftovers, CatalogError>;
 
-    /// Removes leftovers in the order EC2 needs (instances, key pairs, groups, images, snapshots); returns the ids that
-    /// are gone. What is gone already is fine.
+    /// Removes leftovers in the order EC2 needs (instances, key pairs, groups, images, snapshots);
+    /// returns the ids that are gone. What is gone already is fine.
     async fn clean(&self, leftovers: &Leftovers) -> Result<Vec<String>, CatalogError>;
 }
 

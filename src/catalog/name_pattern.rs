@@ -1,4 +1,5 @@
-//! Patterns of image names as EC2's filters take them: `*` any text, `?` one character, `\` before either takes it literally. Pure.
+//! Patterns of image names as EC2's filters take them: `*` any text, `?` one character, `\` before
+//! either takes it literally. Pure.
 
 /// Whether the whole of `name` matches; upper and lower case differ.
 #[must_use]
@@ -33,9 +34,7 @@ pub fn matches(pattern: &str, name: &str) -> bool {
 /// The pattern that matches this text and nothing else.
 #[must_use]
 pub fn literal(name: &str) -> String {
-    name.replace('\\', "\\\\")
-        .replace('*', "\\*")
-        .replace('?', "\\?")
+    name.replace('\\', "\\\\").replace('*', "\\*").replace('?', "\\?")
 }
 
 enum Part {
@@ -75,14 +74,8 @@ mod tests {
     #[test]
     fn patterns_match_as_ec2s_filters_do() {
         let focal = "ubuntu/images/hvm-ssd/ubuntu-focal-20.04-amd64-server-*";
-        assert!(matches(
-            focal,
-            "ubuntu/images/hvm-ssd/ubuntu-focal-20.04-amd64-server-20240613"
-        ));
-        assert!(!matches(
-            focal,
-            "ubuntu/images/hvm-ssd/ubuntu-jammy-22.04-amd64-server-20240613"
-        ));
+        assert!(matches(focal, "ubuntu/images/hvm-ssd/ubuntu-focal-20.04-amd64-server-20240613"));
+        assert!(!matches(focal, "ubuntu/images/hvm-ssd/ubuntu-jammy-22.04-amd64-server-20240613"));
         for (pattern, name, fits) in [
             ("", "", true),
             ("", "a", false),

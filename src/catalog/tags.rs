@@ -1,4 +1,4 @@
-//! Which tags an image carries, and what has to change so that it does (contract §4). Pure.
+//! Which tags an image carries, and what has to change so that it does (docs/contract.md §4). Pure.
 
 use std::collections::BTreeMap;
 
@@ -69,7 +69,8 @@ impl<'a> ImageTags<'a> {
         self.pairs(&fingerprint).into_iter().map(owned).collect()
     }
 
-    /// The same in the order of their keys, without a copy of any; `fingerprint` is the text of the fingerprint.
+    /// The same in the order of their keys, without a copy of any; `fingerprint` is the text of the
+    /// fingerprint.
     #[must_use]
     pub fn pairs<'b>(&'b self, fingerprint: &'b str) -> Vec<(&'b str, &'b str)> {
         let library = [
@@ -77,10 +78,7 @@ impl<'a> ImageTags<'a> {
             ("packer:base_ami_id", self.base_ami_id.as_str()),
             ("packer:base_ami_name", self.base_ami_name.as_str()),
             ("packer:root_base_ami_id", self.root_base_ami_id.as_str()),
-            (
-                "packer:root_base_ami_name",
-                self.root_base_ami_name.as_str(),
-            ),
+            ("packer:root_base_ami_name", self.root_base_ami_name.as_str()),
         ];
         let ours = [
             ("reconciler:build-id", self.build_id.as_str()),
@@ -90,10 +88,8 @@ impl<'a> ImageTags<'a> {
             ("reconciler:workflow-id", self.workflow_id.as_str()),
         ];
         let users = self.aws_tags;
-        let mut pairs: Vec<_> = library
-            .into_iter()
-            .filter(|(key, _)| !users.contains_key(*key))
-            .collect();
+        let mut pairs: Vec<_> =
+            library.into_iter().filter(|(key, _)| !users.contains_key(*key)).collect();
         let is_ours = |wanted: &str| ours.iter().any(|(key, _)| *key == wanted);
         pairs.extend(
             users
@@ -107,8 +103,8 @@ impl<'a> ImageTags<'a> {
     }
 }
 
-/// What changes `actual` into `desired`: what differs is set, what this program had set and git no longer wants is taken off, and what
-/// others have put there stays. None if nothing is to be done.
+/// What changes `actual` into `desired`: what differs is set, what this program had set and git no
+/// longer wants is taken off, and what others have put there stays. None if nothing is to be done.
 #[must_use]
 pub fn tag_change(
     desired: &BTreeMap<String, String>,
@@ -128,7 +124,8 @@ pub fn tag_change(
     (!set.is_empty() || !remove.is_empty()).then_some(TagChange { set, remove })
 }
 
-/// Refuses tags that EC2 would refuse after an hour of building. `path` is the file that they stand in.
+/// Refuses tags that EC2 would refuse after an hour of building. `path` is the file that they stand
+/// in.
 pub fn check_tags(aws_tags: &BTreeMap<String, String>, path: &str) -> Result<(), Diagnostic> {
     const OTHERS: usize = 10;
     let wrong =
@@ -170,10 +167,7 @@ mod tests {
     use super::*;
 
     fn tags(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect()
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
     #[test]
@@ -185,36 +179,19 @@ mod tests {
         );
         assert_eq!(
             change,
-            Some(TagChange {
-                set: tags(&[("a", "2")]),
-                remove: vec!["old".into()]
-            })
+            Some(TagChange { set: tags(&[("a", "2")]), remove: vec!["old".into()] })
         );
         assert_eq!(
-            tag_change(
-                &tags(&[("a", "1")]),
-                &tags(&[("a", "1"), ("theirs", "y")]),
-                &tags(&[])
-            ),
+            tag_change(&tags(&[("a", "1")]), &tags(&[("a", "1"), ("theirs", "y")]), &tags(&[])),
             None
         );
     }
 
     #[test]
     fn tags_that_ec2_refuses_are_refused_before_a_build() {
-        assert!(
-            check_tags(&tags(&[("aws:x", "1")]), "w")
-                .unwrap_err()
-                .message
-                .contains("aws:")
-        );
+        assert!(check_tags(&tags(&[("aws:x", "1")]), "w").unwrap_err().message.contains("aws:"));
         let many: BTreeMap<_, _> = (0..41).map(|n| (n.to_string(), String::new())).collect();
-        assert!(
-            check_tags(&many, "w")
-                .unwrap_err()
-                .message
-                .contains("more than 50")
-        );
+        assert!(check_tags(&many, "w").unwrap_err().message.contains("more than 50"));
     }
 
     #[test]
@@ -252,11 +229,7 @@ mod tests {
             ("k".repeat(129), String::new(), "too long"),
             ("k".to_owned(), "v".repeat(257), "`k` is too long"),
             ("AWS:x".to_owned(), String::new(), "`aws:`"),
-            (
-                "reconciler:step-id".to_owned(),
-                String::new(),
-                "`reconciler:`",
-            ),
+            ("reconciler:step-id".to_owned(), String::new(), "`reconciler:`"),
         ] {
             let wrong = check_tags(&BTreeMap::from([(key, value)]), "w").unwrap_err();
             assert!(wrong.message.contains(said), "{wrong}");

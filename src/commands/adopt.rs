@@ -1,7 +1,8 @@
 //! `reconciler adopt`: takes over records that the Python library wrote, without a rebuild.
 //!
-//! A person vouches that the image is what git says now; from then on it has a fingerprint, and drift shows. What can be checked is:
-//! the image exists, and it was built on the image that its parent has.
+//! A person vouches that the image is what git says now; from then on it has a fingerprint, and
+//! drift shows. What can be checked is: the image exists, and it was built on the image that its
+//! parent has.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -38,24 +39,16 @@ pub(crate) async fn run(named: Option<&Path>, args: &AdoptArgs) -> Result<ExitCo
     let config = config(named)?;
     let engine = Engine::new();
     let (mut adopted, mut refused) = (0, 0);
-    let (usage, done) = if args.dry_run {
-        (Use::Look, "would be adopted")
-    } else {
-        (Use::Act, "adopted")
-    };
+    let (usage, done) =
+        if args.dry_run { (Use::Look, "would be adopted") } else { (Use::Act, "adopted") };
     let all = workflows_of(&config, &args.which, Purpose::Look)?;
     let shared = shared_ids(&config, &all);
     for opened in all {
         for folder in &opened.folders {
             refuse_shared(&shared, &opened, folder)?;
             let seen = see(&config, &opened, folder, &engine, usage).await?;
-            let known: Vec<_> = seen
-                .look
-                .plan
-                .steps
-                .iter()
-                .map(|step| step.id.to_string())
-                .collect();
+            let known: Vec<_> =
+                seen.look.plan.steps.iter().map(|step| step.id.to_string()).collect();
             if let Some(wrong) = args.steps.iter().find(|id| !known.contains(id)) {
                 return Err(no_such_step(wrong, &known).into());
             }
@@ -70,8 +63,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &AdoptArgs) -> Result<ExitCo
             let fence = match &held {
                 None => None,
                 Some(held) => Some(
-                    held.fence()
-                        .ok_or_else(|| Diagnostic::new("the lease was lost at once"))?,
+                    held.fence().ok_or_else(|| Diagnostic::new("the lease was lost at once"))?,
                 ),
             };
             for step in seen.look.plan.steps.iter().filter(|step| {
@@ -100,11 +92,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &AdoptArgs) -> Result<ExitCo
         }
     }
     print::text(&format!("{adopted} {done}, {refused} refused\n"))?;
-    Ok(if refused == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn hold(config: &Config, seen: &Seen) -> Result<Option<Held>, CommandError> {
@@ -133,18 +121,11 @@ async fn adopt(
         return Ok(false);
     };
     if let Decision::Broken(why) = &step.decision {
-        return Err(why
-            .first()
-            .cloned()
-            .unwrap_or_else(|| Diagnostic::new("is broken"))
-            .into());
+        return Err(why.first().cloned().unwrap_or_else(|| Diagnostic::new("is broken")).into());
     }
     let (Some(catalog), Some(mut record)) = (
         &seen.ports.catalog,
-        seen.ports
-            .inventory
-            .record(&seen.checkout.params.workflow_id, &step.id)
-            .await?,
+        seen.ports.inventory.record(&seen.checkout.params.workflow_id, &step.id).await?,
     ) else {
         return Ok(false);
     };
@@ -164,10 +145,7 @@ async fn adopt(
         &seen.look.plan.root_base,
     )
     .with_secrets(Arc::new(OpenSecrets::read(&config.secrets)));
-    let source = SourceImage {
-        id: head.base_ami_id.clone(),
-        name: head.base_ami_name.clone(),
-    };
+    let source = SourceImage { id: head.base_ami_id.clone(), name: head.base_ami_name.clone() };
     let state = desired.state(&step.id, &source)?;
     let Some(fence) = fence else {
         return Ok(true);
@@ -184,9 +162,7 @@ async fn adopt(
         recorded_at: Timestamp::now(),
         fence: fence.token,
     };
-    built.tags = ImageTags::of_record(head, &built, &seen.checkout.params.aws_tags)
-        .tags()
-        .into();
+    built.tags = ImageTags::of_record(head, &built, &seen.checkout.params.aws_tags).tags().into();
     if let Some(change) = tag_change(&built.tags, &image.tags, &built.tags) {
         catalog.tag(&image, &change).await?;
     }
@@ -196,18 +172,13 @@ async fn adopt(
     let expected = Expected::Image(head.ami_id.clone());
     seen.ports
         .inventory
-        .write(
-            Write {
-                record: Some((record, Some(expected))),
-                event: None,
-            },
-            Some(fence),
-        )
+        .write(Write { record: Some((record, Some(expected))), event: None }, Some(fence))
         .await?;
     Ok(true)
 }
 
-/// An image that was built on another image than its parent's now is not what git says, whoever vouches.
+/// An image that was built on another image than its parent's now is not what git says, whoever
+/// vouches.
 fn check_source(seen: &Seen, step: &PlannedStep, head: &RecordHead) -> Result<(), CommandError> {
     let plan = &seen.look.plan;
     let of = |id: &StepId| {
@@ -229,9 +200,6 @@ fn check_source(seen: &Seen, step: &PlannedStep, head: &RecordHead) -> Result<()
         "{}: {} was built on {}, but its parent's image is {now}",
         step.id, head.ami_id, head.base_ami_id
     ))
-    .hint(format!(
-        "`reconciler apply --rebuild {}` builds it on the present one",
-        step.id
-    ))
+    .hint(format!("`reconciler apply --rebuild {}` builds it on the present one", step.id))
     .into())
 }

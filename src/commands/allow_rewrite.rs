@@ -1,4 +1,5 @@
-//! `reconciler allow-rewrite`: accepts a commit in place of the last applied one, whatever was before. The daemon goes on from there.
+//! `reconciler allow-rewrite`: accepts a commit in place of the last applied one, whatever was
+//! before. The daemon goes on from there.
 //!
 //! To be run as the daemon's user, for the last applied commit is kept in its state directory.
 
@@ -17,16 +18,9 @@ use crate::cli::AllowRewriteArgs;
 pub(crate) fn run(named: Option<&Path>, args: &AllowRewriteArgs) -> Result<ExitCode, CommandError> {
     let config = config(named)?;
     let meant = |name: &str| args.repository.as_ref().is_none_or(|wanted| wanted == name);
-    let mut repositories = config
-        .repositories
-        .iter()
-        .filter(|repository| meant(&repository.name));
+    let mut repositories = config.repositories.iter().filter(|repository| meant(&repository.name));
     let (Some(repository), None) = (repositories.next(), repositories.next()) else {
-        let names: Vec<_> = config
-            .repositories
-            .iter()
-            .map(|one| one.name.as_str())
-            .collect();
+        let names: Vec<_> = config.repositories.iter().map(|one| one.name.as_str()).collect();
         return Err(Diagnostic::new("which repository is meant?")
             .hint(format!("give one with --repository: {}", names.join(", ")))
             .into());

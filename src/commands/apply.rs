@@ -1,4 +1,5 @@
-//! `reconciler apply`: pass after pass until nothing is left to do, then exit. For CI and for a person.
+//! `reconciler apply`: pass after pass until nothing is left to do, then exit. For CI and for a
+//! person.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -117,11 +118,8 @@ pub(crate) async fn run(named: Option<&Path>, args: &ApplyArgs) -> Result<ExitCo
 /// The last plan of a workflow, as `plan` prints it.
 fn json_of(plan: &Plan, only: &BTreeSet<StepId>) -> Value {
     let selection = Selection::of(&plan.steps, only);
-    let around = Context {
-        attended: Attended::No,
-        wanted: selection.as_ref(),
-        ..Context::at(plan.at)
-    };
+    let around =
+        Context { attended: Attended::No, wanted: selection.as_ref(), ..Context::at(plan.at) };
     plan_json::json(plan, &around)
 }
 
@@ -135,7 +133,8 @@ pub(super) fn exit_code(left: Left, is_wrong: bool) -> ExitCode {
     }
 }
 
-/// A line for each step that was asked for and is not as git says; what is blocked by the same step, once.
+/// A line for each step that was asked for and is not as git says; what is blocked by the same
+/// step, once.
 fn tell_what_is_left(
     report: &PassReport,
     only: &BTreeSet<StepId>,
@@ -146,11 +145,8 @@ fn tell_what_is_left(
     for plan in &report.plans {
         let selection = Selection::of(&plan.steps, only);
         // Nobody is there any more who would try it.
-        let around = Context {
-            attended: Attended::No,
-            wanted: selection.as_ref(),
-            ..Context::at(plan.at)
-        };
+        let around =
+            Context { attended: Attended::No, wanted: selection.as_ref(), ..Context::at(plan.at) };
         worst = worst.max(all_left(plan, selection.as_ref()));
         if output == Output::Json {
             continue;
@@ -164,11 +160,8 @@ fn tell_what_is_left(
                     // Once is enough, and a cause may be long.
                     let told = cause(&step.decision)
                         .is_some_and(|why| teller.has_told(&plan.workflow_id, &step.id, &why));
-                    let said = if told {
-                        without_cause(step, &around)
-                    } else {
-                        sentence(step, &around)
-                    };
+                    let said =
+                        if told { without_cause(step, &around) } else { sentence(step, &around) };
                     let mark = mark_of(step, selection.as_ref());
                     print::text(&format!("{mark} {}  {said}\n", step.id))?;
                 }
@@ -200,8 +193,8 @@ fn mark_of(step: &PlannedStep, selection: Option<&Selection>) -> char {
     }
 }
 
-/// Refuses a step or a workflow that does not exist before anything is done, and leaves only the workflows that are meant: of one whose
-/// steps were not asked for, the lease is another's to hold.
+/// Refuses a step or a workflow that does not exist before anything is done, and leaves only the
+/// workflows that are meant: of one whose steps were not asked for, the lease is another's to hold.
 fn restrict(config: &Config, args: &ApplyArgs, sites: &mut Vec<Site>) -> Result<(), CommandError> {
     let named: Vec<String> = args.steps.iter().chain(&args.rebuild).cloned().collect();
     if named.is_empty() && args.which.workflow.is_none() {
@@ -220,10 +213,8 @@ fn restrict(config: &Config, args: &ApplyArgs, sites: &mut Vec<Site>) -> Result<
     }
     sites.retain_mut(|site| {
         let of_site = opened.iter().filter(|one| one.site.name == site.name);
-        site.roots = of_site
-            .flat_map(|one| &one.folders)
-            .map(|folder| folder.path.clone())
-            .collect();
+        site.roots =
+            of_site.flat_map(|one| &one.folders).map(|folder| folder.path.clone()).collect();
         !site.roots.is_empty()
     });
     Ok(())

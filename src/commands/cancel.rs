@@ -1,7 +1,8 @@
 //! `reconciler cancel STEP`: the running build of a step is ended cleanly.
 //!
-//! The wish goes into the journal, where whoever holds the lease and the supervisor on whatever host find it; a build of this host is asked
-//! directly as well. Where no reconciler runs, this command carries the build to its end itself.
+//! The wish goes into the journal, where whoever holds the lease and the supervisor on whatever
+//! host find it; a build of this host is asked directly as well. Where no reconciler runs, this
+//! command carries the build to its end itself.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -44,11 +45,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &CancelArgs) -> Result<ExitC
     let found = find(&config, args, &step).await?;
     let inventory = found.ports.inventory.as_ref();
     let runs = |attempt: &Attempt| {
-        if attempt.is_over() {
-            Err(not_running(&step))
-        } else {
-            Ok(())
-        }
+        if attempt.is_over() { Err(not_running(&step)) } else { Ok(()) }
     };
     runs(&found.attempt)?;
     let stage = Stage::CancelRequested { by: who() };
@@ -89,9 +86,8 @@ async fn find(config: &Config, args: &CancelArgs, step: &StepId) -> Result<Found
                 let attempts = ports.inventory.attempts(&params.workflow_id).await?;
                 Ok::<_, PassError>((ports, attempts))
             };
-            let (seen, attempts) = asked
-                .await
-                .map_err(|error| unless_unknown(error, opened, folder, step))?;
+            let (seen, attempts) =
+                asked.await.map_err(|error| unless_unknown(error, opened, folder, step))?;
             if let Some(wrong) = attempts.malformed_of(step) {
                 return Err(wrong.clone().error(&seen.inventory.place()).into());
             }
@@ -122,24 +118,17 @@ async fn find(config: &Config, args: &CancelArgs, step: &StepId) -> Result<Found
         .into());
     }
     running.pop().ok_or_else(|| {
-        if known {
-            not_running(step).into()
-        } else {
-            no_build_of(step, &all, &nothing_in).into()
-        }
+        if known { not_running(step).into() } else { no_build_of(step, &all, &nothing_in).into() }
     })
 }
 
 fn not_running(step: &StepId) -> Diagnostic {
-    Diagnostic::new(format!(
-        "there is nothing to cancel: no build of {step} runs"
-    ))
-    .hint(format!(
-        "`reconciler history {step}` shows how its builds ended"
-    ))
+    Diagnostic::new(format!("there is nothing to cancel: no build of {step} runs"))
+        .hint(format!("`reconciler history {step}` shows how its builds ended"))
 }
 
-/// The build once it is settled: by whoever holds the lease, or by this command where nobody does, or nobody who lives.
+/// The build once it is settled: by whoever holds the lease, or by this command where nobody does,
+/// or nobody who lives.
 async fn settled(
     config: &Config,
     ports: &Ports,

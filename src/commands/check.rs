@@ -1,6 +1,7 @@
-//! `reconciler check`: is this repository sound? Asks no network: source images are stand-ins, and nothing is recorded. A template is rendered on
-//! the stand-in and on every image whose id it names; a branch on anything else that is known only later (a name, a part of an id) is
-//! checked by the plan, when it is known.
+//! `reconciler check`: is this repository sound? Asks no network: source images are stand-ins, and
+//! nothing is recorded. A template is rendered on the stand-in and on every image whose id it
+//! names; a branch on anything else that is known only later (a name, a part of an id) is checked
+//! by the plan, when it is known.
 
 mod steps;
 
@@ -32,7 +33,8 @@ use super::open::{Opened, Uncommitted, config, shared_ids, snapshots_of, workflo
 use super::{CommandError, print};
 use crate::cli::{CheckArgs, Output};
 
-/// What is wrong, and what is strange, about the region and the profile, as far as this host can tell without asking AWS.
+/// What is wrong, and what is strange, about the region and the profile, as far as this host can
+/// tell without asking AWS.
 fn places_at_aws(
     checkout: &Checkout,
     region: Option<&String>,
@@ -41,11 +43,7 @@ fn places_at_aws(
 ) -> (Option<Diagnostic>, Vec<Diagnostic>) {
     let (mut wrong, mut strange) = (None, Vec::new());
     let in_file = |said: Diagnostic, is_workflows: bool| {
-        if is_workflows {
-            said.in_file(file)
-        } else {
-            said
-        }
+        if is_workflows { said.in_file(file) } else { said }
     };
     match region.map(String::as_str).map(judge) {
         None | Some(Judged::Known) => {}
@@ -117,11 +115,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &CheckArgs) -> Result<ExitCo
         opened.begin_notes(&args.which, usize::MAX).print();
     }
     show(args.output, &names, steps, &found, &warnings)?;
-    Ok(if found.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What was read of a workflow, for people.
@@ -131,10 +125,7 @@ fn name_of(opened: &Opened, checkout: &Checkout) -> String {
         Some(Snapshot::Index(_)) => ", as staged".to_owned(),
         Some(Snapshot::WorkTree) => ", work tree".to_owned(),
     };
-    format!(
-        "{} ({}{read})",
-        checkout.params.workflow_id, opened.site.name
-    )
+    format!("{} ({}{read})", checkout.params.workflow_id, opened.site.name)
 }
 
 fn show(
@@ -156,22 +147,10 @@ fn show(
     warnings.iter().for_each(print::warning);
     found.iter().for_each(print::diagnostic);
     let plural = |n: usize, what: &str| {
-        if n == 1 {
-            format!("1 {what}")
-        } else {
-            format!("{n} {what}s")
-        }
+        if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
     };
-    let result = if found.is_empty() {
-        "sound".to_owned()
-    } else {
-        plural(found.len(), "error")
-    };
-    print::text(&format!(
-        "{}: {}, {result}\n",
-        names.join(", "),
-        plural(steps, "step")
-    ))
+    let result = if found.is_empty() { "sound".to_owned() } else { plural(found.len(), "error") };
+    print::text(&format!("{}: {}, {result}\n", names.join(", "), plural(steps, "step")))
 }
 
 /// What is to be checked: commits, or what is not committed yet.
@@ -203,7 +182,8 @@ fn uncommitted(args: &CheckArgs) -> Result<Option<Uncommitted>, CommandError> {
     let meant = match named("GIT_INDEX_FILE") {
         _ if args.which.rev.is_some() => None,
         _ if args.worktree => Some((Snapshot::WorkTree, None)),
-        // `git commit --all` and `git commit FILE` write an index of their own, and name it to the hook.
+        // `git commit --all` and `git commit FILE` write an index of their own, and name it to the
+        // hook.
         Some(index) => {
             let git_dir = match named("GIT_DIR") {
                 Some(folder) => here.join(folder),
@@ -223,9 +203,7 @@ async fn validated(
     steps: &[validate::Step],
 ) -> Result<Vec<Diagnostic>, CommandError> {
     const AT_ONCE: usize = 4;
-    let packer = Validator::find(&config.packer)
-        .await
-        .map_err(PassError::from)?;
+    let packer = Validator::find(&config.packer).await.map_err(PassError::from)?;
     let mut found = Vec::new();
     for some in steps.chunks(AT_ONCE) {
         let running: Vec<_> = some

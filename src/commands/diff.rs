@@ -1,6 +1,8 @@
-//! `reconciler diff STEP`: what changed since the recorded image, as a unified diff of parameters, rendered files and scripts.
+//! `reconciler diff STEP`: what changed since the recorded image, as a unified diff of parameters,
+//! rendered files and scripts.
 //!
-//! The old side is the commit that the record names, rendered anew with the image that it was built on.
+//! The old side is the commit that the record names, rendered anew with the image that it was built
+//! on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -35,7 +37,8 @@ use super::render::{no_such_step, redactor};
 use super::{CommandError, print};
 use crate::cli::{DiffArgs, Output};
 
-/// Everything of one side, by a name for the header: as it is, which is compared, and as it may be shown.
+/// Everything of one side, by a name for the header: as it is, which is compared, and as it may be
+/// shown.
 type Side = BTreeMap<String, Content>;
 
 #[derive(PartialEq)]
@@ -111,11 +114,7 @@ fn show(
             print::text(&out)?;
         }
     }
-    Ok(if args.exit_code && !changes.is_empty() {
-        ExitCode::from(2)
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(if args.exit_code && !changes.is_empty() { ExitCode::from(2) } else { ExitCode::SUCCESS })
 }
 
 /// The image that the new side starts from.
@@ -127,10 +126,8 @@ fn source_shown(seen: &Seen, step: &PlannedStep) -> ShownSource {
         && let Some(record) = &step.record
     {
         shown.stands_for = None;
-        shown.image = SourceImage {
-            id: record.base_ami_id.clone(),
-            name: record.base_ami_name.clone(),
-        };
+        shown.image =
+            SourceImage { id: record.base_ami_id.clone(), name: record.base_ami_name.clone() };
     }
     shown
 }
@@ -168,23 +165,13 @@ fn old_side(
         if checkout.params.workflow_id == seen.checkout.params.workflow_id
             && checkout.step(&step.id).is_some()
         {
-            let source = SourceImage {
-                id: record.base_ami_id.clone(),
-                name: record.base_ami_name.clone(),
-            };
+            let source =
+                SourceImage { id: record.base_ami_id.clone(), name: record.base_ami_name.clone() };
             let base = SourceImage {
                 id: record.root_base_ami_id.clone(),
                 name: record.root_base_ami_name.clone(),
             };
-            let old = side(
-                config,
-                &checkout,
-                engine,
-                &built.region,
-                &base,
-                &step.id,
-                &source,
-            )?;
+            let old = side(config, &checkout, engine, &built.region, &base, &step.id, &source)?;
             return Ok((old, Some(built.revision.to_string())));
         }
     }
@@ -221,18 +208,9 @@ fn side(
     params.shift_remove("metadata");
     let masked = desired.secrets.sealed().marks.masked(&params);
     let text = |params| format!("{:#}\n", serde_json::Value::Object(params)).into_bytes();
-    side.insert(
-        "parameters".to_owned(),
-        Content {
-            whole: text(params),
-            shown: text(masked),
-        },
-    );
+    side.insert("parameters".to_owned(), Content { whole: text(params), shown: text(masked) });
     for (path, file) in sort_files(content)?.counted {
-        side.insert(
-            path.trim_start_matches('/').to_owned(),
-            content_of(file.content.to_vec()),
-        );
+        side.insert(path.trim_start_matches('/').to_owned(), content_of(file.content.to_vec()));
     }
     Ok(side)
 }
@@ -254,18 +232,11 @@ fn differences(old: &Side, new: &Side) -> Vec<(String, String)> {
             (Ok(before), Ok(after)) if before == after => format!("a secret in {name} differs\n"),
             (Ok(before), Ok(after)) => {
                 let header = |side: &str, there: bool| {
-                    if there {
-                        format!("{side}/{name}")
-                    } else {
-                        "/dev/null".to_owned()
-                    }
+                    if there { format!("{side}/{name}") } else { "/dev/null".to_owned() }
                 };
                 let (a, b) = (header("a", before.is_some()), header("b", after.is_some()));
                 let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
-                TextDiff::from_lines(&before, &after)
-                    .unified_diff()
-                    .header(&a, &b)
-                    .to_string()
+                TextDiff::from_lines(&before, &after).unified_diff().header(&a, &b).to_string()
             }
             _ => format!("binary file {name} differs\n"),
         };

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use reconciler::source::fetcher;
 
-/// Takes the job from standard input. The process ends at once afterwards, whatever still hangs in it.
+/// Takes the job from standard input. The process ends at once afterwards, whatever still hangs in
+/// it.
 pub(crate) fn run() -> ExitCode {
     match fetcher::serve() {
         Ok(()) => ExitCode::SUCCESS,

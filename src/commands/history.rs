@@ -33,10 +33,7 @@ const CLOCKS_APART: usize = 8;
 fn is_meant(build: &BuildStory, args: &HistoryArgs) -> bool {
     args.since.is_none_or(|since| build.started_at >= since)
         && (!args.failed || build.failure.is_some())
-        && args
-            .build
-            .as_ref()
-            .is_none_or(|begin| build.build_id.as_str().starts_with(begin))
+        && args.build.as_ref().is_none_or(|begin| build.build_id.as_str().starts_with(begin))
 }
 
 pub(crate) async fn run(
@@ -54,7 +51,8 @@ pub(crate) async fn run(
             let entries = if args.failed || args.since.is_some() || args.build.is_some() {
                 MOST_ENTRIES
             } else {
-                // Ids follow the clocks of hosts: a few more are read, and ordered as the journal has them.
+                // Ids follow the clocks of hosts: a few more are read, and ordered as the journal
+                // has them.
                 let limit = args.limit.saturating_add(CLOCKS_APART);
                 limit.saturating_mul(ENTRIES_A_BUILD)
             };
@@ -109,11 +107,9 @@ pub(crate) async fn run(
     if let Some(build) = &args.build
         && known == 0
     {
-        return Err(
-            Diagnostic::new(format!("no build whose id begins with `{build}` is known"))
-                .hint("`reconciler history` shows the builds and their ids")
-                .into(),
-        );
+        return Err(Diagnostic::new(format!("no build whose id begins with `{build}` is known"))
+            .hint("`reconciler history` shows the builds and their ids")
+            .into());
     }
     if let Some(step) = &step
         && known == 0

@@ -1,4 +1,5 @@
-//! How many lines of a changed file came and went since the commit that the recorded image was built from.
+//! How many lines of a changed file came and went since the commit that the recorded image was
+//! built from.
 
 use reconciler::plan::Plan;
 use reconciler::plan::decision::{Change, Decision, Reason};
@@ -6,7 +7,8 @@ use reconciler::plan::words::LineCounts;
 use reconciler::source::diff::changed;
 use reconciler::source::{GitSource, GitTree};
 
-/// Counts for every changed file that the plan names. What cannot be read is left out: the plan says the rest.
+/// Counts for every changed file that the plan names. What cannot be read is left out: the plan
+/// says the rest.
 pub(crate) fn counts(source: &dyn GitSource, tree: &dyn GitTree, plan: &Plan) -> LineCounts {
     let mut counts = LineCounts::new();
     for step in &plan.steps {
@@ -15,18 +17,11 @@ pub(crate) fn counts(source: &dyn GitSource, tree: &dyn GitTree, plan: &Plan) ->
             Decision::TakeOver(taken) => &taken.reasons,
             _ => continue,
         };
-        let Some(built) = step
-            .record
-            .as_ref()
-            .and_then(|record| record.built.as_ref())
-        else {
+        let Some(built) = step.record.as_ref().and_then(|record| record.built.as_ref()) else {
             continue;
         };
         let files = reasons.iter().filter_map(|reason| match reason {
-            Reason::FileChanged {
-                path,
-                change: Change::Changed,
-            } => Some(path),
+            Reason::FileChanged { path, change: Change::Changed } => Some(path),
             _ => None,
         });
         let mut old_tree = None;

@@ -1,5 +1,6 @@
-//! Writes the daemon's log: what the loop tells of, once for each change, in fields that a program can filter by; and the last of it to
-//! systemd's status line. Its fields are described in `docs/output.md`.
+//! Writes the daemon's log: what the loop tells of, once for each change, in fields that a program
+//! can filter by; and the last of it to systemd's status line. Its fields are described in
+//! `docs/output.md`.
 
 use jiff::Timestamp;
 use reconciler::diagnostic::Diagnostic;
@@ -62,19 +63,14 @@ fn planned(origin: &Origin<'_>, plan: &Plan, before: Option<&Plan>) {
                 );
             }
             Change::Left(step) => {
-                info!(
-                    repository,
-                    workflow,
-                    step = step.as_str(),
-                    revision,
-                    "step has left git"
-                );
+                info!(repository, workflow, step = step.as_str(), revision, "step has left git");
             }
         }
     }
 }
 
-/// A step that somebody has to look at. That a build has just failed is told by its end already; of the first plan it is news.
+/// A step that somebody has to look at. That a build has just failed is told by its end already; of
+/// the first plan it is news.
 fn troubled(origin: &Origin<'_>, plan: &Plan, step: &PlannedStep, is_first: bool) {
     let repository = origin.repository;
     let (workflow, revision) = (plan.workflow_id.as_str(), plan.revision.as_str());
@@ -203,10 +199,7 @@ fn about_the_workflow(origin: &Origin<'_>, event: &Event<'_>) {
     match event {
         Event::Updated(step) => {
             let step = step.id.as_str();
-            info!(
-                repository,
-                workflow, step, "tags and record updated, no build"
-            );
+            info!(repository, workflow, step, "tags and record updated, no build");
         }
         Event::Rewritten { old, new } => warn!(
             repository,
@@ -216,10 +209,7 @@ fn about_the_workflow(origin: &Origin<'_>, event: &Event<'_>) {
         ),
         Event::Superseded(step) => {
             let step = step.as_str();
-            info!(
-                repository,
-                workflow, step, "build is ended: git says something else by now"
-            );
+            info!(repository, workflow, step, "build is ended: git says something else by now");
         }
         Event::CancelRequested { step, by } => {
             let step = step.as_str();
@@ -237,19 +227,11 @@ fn about_the_workflow(origin: &Origin<'_>, event: &Event<'_>) {
         }
         Event::Standby(lease) | Event::Waiting(lease) => {
             let holder = holder_words(lease.holder.as_deref().unwrap_or_default());
-            info!(
-                repository,
-                workflow, holder, "standing by: another reconciler holds the lease"
-            );
+            info!(repository, workflow, holder, "standing by: another reconciler holds the lease");
         }
-        Event::Holding {
-            after: Some(before),
-        } => {
+        Event::Holding { after: Some(before) } => {
             let before = holder_words(before);
-            warn!(
-                repository,
-                workflow, before, "lease taken over: this reconciler acts now"
-            );
+            warn!(repository, workflow, before, "lease taken over: this reconciler acts now");
         }
         Event::Holding { after: None } => {
             info!(repository, workflow, "lease taken: this reconciler acts");
@@ -259,10 +241,7 @@ fn about_the_workflow(origin: &Origin<'_>, event: &Event<'_>) {
             workflow, "lease lost: this reconciler acts on the workflow no longer, another may"
         ),
         Event::GivenBack(cause) => {
-            let status = format!(
-                "{}: lease given back: {cause}",
-                workflow.unwrap_or_default()
-            );
+            let status = format!("{}: lease given back: {cause}", workflow.unwrap_or_default());
             let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&status)]);
             let hint = cause.hint();
             error!(
@@ -272,10 +251,9 @@ fn about_the_workflow(origin: &Origin<'_>, event: &Event<'_>) {
                 "lease given back to other hosts: {cause} on this one, for three lease durations in a row"
             );
         }
-        Event::TakenAgain => info!(
-            repository,
-            workflow, "lease taken again: this host can act again"
-        ),
+        Event::TakenAgain => {
+            info!(repository, workflow, "lease taken again: this host can act again");
+        }
         Event::Recovered { what, times, since } => {
             info!(repository, workflow, times, %since, "{what} works again");
         }
@@ -295,11 +273,7 @@ fn failing_now(origin: &Origin<'_>, failing: &Failing<'_>) {
     let (hint, times) = (hint_of(&why), failing.times);
     let next_try: Timestamp = failing.next_try;
     let class = failing.error.class();
-    let said = format!(
-        "{} does not work: {}",
-        failing.what,
-        printable(&why.one_line())
-    );
+    let said = format!("{} does not work: {}", failing.what, printable(&why.one_line()));
     if class == FailureClass::Transient {
         warn!(
             repository, workflow, folder, step, build, revision, file, line, class = class.name(),

@@ -31,11 +31,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &LogsArgs) -> Result<ExitCod
     let mut first = Shown::new(args.tail);
     loop {
         let over = folder.join(files::ENDED).is_file();
-        let last = if over {
-            LastLine::IsWhole
-        } else {
-            LastLine::Grows
-        };
+        let last = if over { LastLine::IsWhole } else { LastLine::Grows };
         follower.read(last, |line| first.line(line))?;
         let at_end = over || !args.follow;
         if at_end && follower.is_within() {
@@ -60,10 +56,7 @@ struct Shown {
 
 impl Shown {
     fn new(most: Option<usize>) -> Self {
-        Self {
-            most,
-            kept: VecDeque::new(),
-        }
+        Self { most, kept: VecDeque::new() }
     }
 
     fn line(&mut self, line: &str) -> Result<(), CommandError> {
@@ -79,16 +72,15 @@ impl Shown {
 
     fn flush(&mut self) -> Result<(), CommandError> {
         self.most = None;
-        std::mem::take(&mut self.kept)
-            .iter()
-            .try_for_each(|line| self.line(line))
+        std::mem::take(&mut self.kept).iter().try_for_each(|line| self.line(line))
     }
 }
 
 /// Between two looks at a growing log.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What is not to be shown of a build, running or over. Where the job is not there yet, no Packer has written to the log.
+/// What is not to be shown of a build, running or over. Where the job is not there yet, no Packer
+/// has written to the log.
 fn secrets(folder: &Path) -> Result<Redactor, CommandError> {
     let Some(job) = files::read::<Job>(folder, files::JOB) else {
         return Ok(Redactor::default());
@@ -136,7 +128,8 @@ async fn find(config: &Config, args: &LogsArgs) -> Result<PathBuf, CommandError>
     .into())
 }
 
-/// Every build of the step that the journal tells of, newest first; and which inventories know of none.
+/// Every build of the step that the journal tells of, newest first; and which inventories know of
+/// none.
 async fn known(
     config: &Config,
     args: &LogsArgs,
@@ -156,9 +149,8 @@ async fn known(
                 let events = events.await?;
                 Ok::<_, PassError>((ports, events))
             };
-            let (ports, events) = asked
-                .await
-                .map_err(|error| unless_unknown(error, opened, folder, &step))?;
+            let (ports, events) =
+                asked.await.map_err(|error| unless_unknown(error, opened, folder, &step))?;
             if events.is_empty() {
                 nothing_in.push(nothing_found(&ports, &params.workflow_id).await?);
             }
@@ -170,10 +162,7 @@ async fn known(
                 };
                 match known.last_mut().filter(|last| last.build == event.build_id) {
                     Some(last) => last.no_log = last.no_log.take().or(no_log),
-                    None => known.push(Known {
-                        build: event.build_id,
-                        no_log,
-                    }),
+                    None => known.push(Known { build: event.build_id, no_log }),
                 }
             }
         }

@@ -1,4 +1,5 @@
-//! One file for each command: arguments to the library, results to print. The only folder that prints.
+//! One file for each command: arguments to the library, results to print. The only folder that
+//! prints.
 
 mod adopt;
 mod allow_rewrite;

@@ -39,7 +39,8 @@ pub(crate) fn who() -> String {
     format!("{user}@{}", host_name())
 }
 
-/// What a command says of an inventory in which it found nothing of a workflow: another one may have been meant.
+/// What a command says of an inventory in which it found nothing of a workflow: another one may
+/// have been meant.
 pub(crate) async fn nothing_found(
     ports: &Ports,
     workflow: &WorkflowId,
@@ -65,7 +66,8 @@ pub(crate) fn step_ids(opened: &Opened, folder: &WorkflowFolder) -> BTreeSet<Ste
     sound.chain(checkout.broken.keys().cloned()).collect()
 }
 
-/// Leaves the folders of workflows that have one of these steps; all, if none is named. A step that no workflow has is refused.
+/// Leaves the folders of workflows that have one of these steps; all, if none is named. A step that
+/// no workflow has is refused.
 pub(crate) fn keep_folders_with(
     opened: &mut [Opened],
     named: &[String],
@@ -86,9 +88,7 @@ pub(crate) fn keep_folders_with(
                 }
             };
             let ids = checkout.outlines.iter().map(|step| step.id.to_string());
-            let ids: Vec<_> = ids
-                .chain(checkout.broken.keys().map(ToString::to_string))
-                .collect();
+            let ids: Vec<_> = ids.chain(checkout.broken.keys().map(ToString::to_string)).collect();
             let meant = ids.iter().any(|id| named.contains(id));
             known.extend(ids);
             meant
@@ -101,14 +101,11 @@ pub(crate) fn keep_folders_with(
     }
 }
 
-/// That no build of a step is known, and in which inventories it was looked for; and that there is no such step, where git has none of this name either.
+/// That no build of a step is known, and in which inventories it was looked for; and that there is
+/// no such step, where git has none of this name either.
 pub(crate) fn no_build_of(step: &StepId, opened: &[Opened], nothing_in: &[String]) -> Diagnostic {
-    let folders = opened
-        .iter()
-        .flat_map(|one| one.folders.iter().map(move |folder| (one, folder)));
-    let known: BTreeSet<StepId> = folders
-        .flat_map(|(one, folder)| step_ids(one, folder))
-        .collect();
+    let folders = opened.iter().flat_map(|one| one.folders.iter().map(move |folder| (one, folder)));
+    let known: BTreeSet<StepId> = folders.flat_map(|(one, folder)| step_ids(one, folder)).collect();
     if known.contains(step) {
         let mut places = nothing_in.to_vec();
         places.dedup();
@@ -121,7 +118,8 @@ pub(crate) fn no_build_of(step: &StepId, opened: &[Opened], nothing_in: &[String
     no_such_step(step.as_str(), &known)
 }
 
-/// What stopped a command about a step; that the step is not in git either, where that is so: it may be all that is wrong.
+/// What stopped a command about a step; that the step is not in git either, where that is so: it
+/// may be all that is wrong.
 pub(crate) fn unless_unknown(
     error: PassError,
     opened: &Opened,
@@ -169,10 +167,7 @@ pub(crate) fn sites(
     purpose: Purpose,
 ) -> Result<Vec<Site>, CommandError> {
     let meant = |repository: &&RepositoryConfig| {
-        which
-            .repository
-            .as_ref()
-            .is_none_or(|name| *name == repository.name)
+        which.repository.as_ref().is_none_or(|name| *name == repository.name)
     };
     let sites: Vec<Site> = config
         .repositories
@@ -181,11 +176,8 @@ pub(crate) fn sites(
         .map(|repository| site(config, repository, which, purpose))
         .collect::<Result<_, _>>()?;
     if sites.is_empty() {
-        let names: Vec<_> = config
-            .repositories
-            .iter()
-            .map(|repository| repository.name.as_str())
-            .collect();
+        let names: Vec<_> =
+            config.repositories.iter().map(|repository| repository.name.as_str()).collect();
         return Err(Diagnostic::new(format!(
             "there is no repository `{}`",
             which.repository.as_deref().unwrap_or_default()
@@ -230,7 +222,8 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// Begins to look whether what the user sees in front of them is what is read. In a work tree of more files than `most` nobody looks.
+    /// Begins to look whether what the user sees in front of them is what is read. In a work tree
+    /// of more files than `most` nobody looks.
     pub(crate) fn begin_notes(&self, which: &Which, most: usize) -> Notes {
         let ambiguity = self.site.source.ambiguity(which.rev.as_deref());
         let (source, tree) = (Arc::clone(&self.site.source), Arc::clone(&self.tree));
@@ -249,10 +242,7 @@ impl Opened {
 
     /// What is followed, for people.
     pub(crate) fn reference(&self) -> String {
-        self.site
-            .revision
-            .clone()
-            .unwrap_or_else(|| self.site.source.reference())
+        self.site.revision.clone().unwrap_or_else(|| self.site.source.reference())
     }
 }
 
@@ -288,7 +278,8 @@ impl Notes {
     }
 }
 
-/// Opens what is not committed yet of the repositories that have a work tree here; the others at their commits.
+/// Opens what is not committed yet of the repositories that have a work tree here; the others at
+/// their commits.
 pub(crate) fn snapshots_of(
     config: &Config,
     which: &Which,
@@ -308,7 +299,8 @@ pub(crate) struct Uncommitted {
     pub(crate) only: Option<PathBuf>,
 }
 
-/// Opens every workflow that is meant, at the commit that is meant. A repository that cannot be read stops the command.
+/// Opens every workflow that is meant, at the commit that is meant. A repository that cannot be
+/// read stops the command.
 pub(crate) fn workflows_of(
     config: &Config,
     which: &Which,
@@ -321,7 +313,8 @@ pub(crate) fn workflows_of(
     }
 }
 
-/// What is said of workflow ids that are given out twice, by id. Repositories that are not meant count as well, as they were fetched last.
+/// What is said of workflow ids that are given out twice, by id. Repositories that are not meant
+/// count as well, as they were fetched last.
 pub(crate) fn shared_ids(config: &Config, opened: &[Opened]) -> BTreeMap<WorkflowId, Diagnostic> {
     let mut claims: Vec<Claim> = opened.iter().flat_map(|one| one.claims.clone()).collect();
     let is_open =
@@ -334,9 +327,7 @@ pub(crate) fn shared_ids(config: &Config, opened: &[Opened]) -> BTreeMap<Workflo
 /// What all workflows of all repositories say to be, as far as they can be read.
 pub(crate) fn all_claims(config: &Config) -> Vec<Claim> {
     let repositories = config.repositories.iter();
-    repositories
-        .flat_map(|one| claims_of(config, one).unwrap_or_default())
-        .collect()
+    repositories.flat_map(|one| claims_of(config, one).unwrap_or_default()).collect()
 }
 
 fn claims_of(config: &Config, repository: &RepositoryConfig) -> Result<Vec<Claim>, CommandError> {
@@ -360,8 +351,9 @@ pub(crate) fn refuse_shared(
     }
 }
 
-/// As [`workflows_of`], but a repository that cannot be read, or whose commit is not trusted, hides no other; and one that cannot be fetched
-/// is opened at what was fetched last, beside the word that it is so. A workflow whose id is another's as well is refused.
+/// As [`workflows_of`], but a repository that cannot be read, or whose commit is not trusted, hides
+/// no other; and one that cannot be fetched is opened at what was fetched last, beside the word
+/// that it is so. A workflow whose id is another's as well is refused.
 pub(crate) fn workflows_or_refusals(
     config: &Config,
     which: &Which,
@@ -374,9 +366,7 @@ pub(crate) fn workflows_or_refusals(
         let claims = &one.claims;
         one.folders.retain(|folder| {
             let claim = claims.iter().find(|claim| claim.folder == folder.path);
-            let id = claim
-                .map(|claim| &claim.id)
-                .filter(|id| shared.contains_key(*id));
+            let id = claim.map(|claim| &claim.id).filter(|id| shared.contains_key(*id));
             told.extend(id.cloned());
             id.is_none()
         });
@@ -445,9 +435,7 @@ fn open(
     let snapshot = meant.filter(|_| tree.is_some()).map(|one| one.what.clone());
     let tree = match tree {
         Some(tree) => tree,
-        None => site
-            .source
-            .at(&site.source.resolve(which.rev.as_deref())?)?,
+        None => site.source.at(&site.source.resolve(which.rev.as_deref())?)?,
     };
     let scope = site.source.cache_scope();
     let marks = config.secrets.marks.clone();
@@ -455,12 +443,8 @@ fn open(
         Document::parse("", content)
             .is_ok_and(|document| marks.values_of(&document.values).is_empty())
     };
-    let remembered = Arc::new(Remembered::new(
-        tree,
-        &config.state_dir,
-        &scope,
-        Box::new(holds_no_secret),
-    ));
+    let remembered =
+        Arc::new(Remembered::new(tree, &config.state_dir, &scope, Box::new(holds_no_secret)));
     let tree: Arc<dyn GitTree> = Arc::clone(&remembered) as _;
     let mut folders = workflows(tree.as_ref(), &site.roots, &site.exclude)?;
     let claims = site.claims(tree.as_ref(), &folders);
@@ -472,12 +456,5 @@ fn open(
             folder.path == *wanted || id.is_ok_and(|id| id == *wanted)
         });
     }
-    Ok(Opened {
-        site,
-        tree,
-        remembered,
-        folders,
-        claims,
-        snapshot,
-    })
+    Ok(Opened { site, tree, remembered, folders, claims, snapshot })
 }

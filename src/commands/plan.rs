@@ -29,7 +29,8 @@ use super::slow::Slow;
 use super::{CommandError, lines, print};
 use crate::cli::{Output, PlanArgs};
 
-/// In a work tree of more files than this a plan does not look for uncommitted changes: it would take longer than the rest of it.
+/// In a work tree of more files than this a plan does not look for uncommitted changes: it would
+/// take longer than the rest of it.
 pub(crate) const MOST_FILES: usize = 2_000;
 
 /// A workflow that was looked at.
@@ -63,8 +64,8 @@ pub(crate) struct Holder {
     pub(crate) sights: Sights,
 }
 
-/// Looks at one workflow and who acts on it, all in the time that the look takes. `trial`: as an `apply` would that is to build these steps
-/// though nothing changed.
+/// Looks at one workflow and who acts on it, all in the time that the look takes. `trial`: as an
+/// `apply` would that is to build these steps though nothing changed.
 pub(crate) async fn see_with_holder(
     config: &Config,
     opened: &Opened,
@@ -80,14 +81,7 @@ pub(crate) async fn see_with_holder(
     let inventory = seen.ports.inventory.as_ref();
     let workflow = &seen.look.plan.workflow_id;
     let attempts = &seen.look.newest.attempts;
-    let sights = sights(
-        &config.state_dir,
-        inventory,
-        workflow,
-        lease.as_ref(),
-        attempts,
-    )
-    .await?;
+    let sights = sights(&config.state_dir, inventory, workflow, lease.as_ref(), attempts).await?;
     Ok((seen, Holder { lease, sights }))
 }
 
@@ -101,11 +95,7 @@ async fn see_and_ask<T>(
     trial: Option<&BTreeSet<StepId>>,
     ask: impl AsyncFnOnce(Arc<dyn Inventory>, WorkflowId) -> Result<T, InventoryError>,
 ) -> Result<(Seen, T), CommandError> {
-    let cache = StepCache::of(
-        &config.state_dir,
-        &opened.site.source.cache_scope(),
-        &folder.path,
-    );
+    let cache = StepCache::of(&config.state_dir, &opened.site.source.cache_scope(), &folder.path);
     let (params, _) = read_params(opened.tree.as_ref(), folder)?;
     let _slow = Slow::begins(format!("looking at workflow {}", params.workflow_id));
     let ports = connect(config, &params, usage).await?;
@@ -127,7 +117,8 @@ async fn see_and_ask<T>(
         repository: &opened.site.name,
         reference: &reference,
         forced: trial.unwrap_or(&nothing),
-        // As an `apply` begins: it has tried no build yet, and tries at once what waits for a person's word.
+        // As an `apply` begins: it has tried no build yet, and tries at once what waits for a
+        // person's word.
         tried: trial.map(|_| &untried),
         searched: None,
         now: Timestamp::now(),
@@ -139,11 +130,7 @@ async fn see_and_ask<T>(
         cache.store(kept);
     }
     opened.remembered.keep();
-    let seen = Seen {
-        look,
-        checkout,
-        ports,
-    };
+    let seen = Seen { look, checkout, ports };
     Ok((seen, answer))
 }
 
@@ -151,7 +138,8 @@ pub(crate) async fn run(named: Option<&Path>, args: &PlanArgs) -> Result<ExitCod
     show(named, args, None).await
 }
 
-/// Shows the plan; with `trial` that of an `apply` that is to build these steps though nothing changed.
+/// Shows the plan; with `trial` that of an `apply` that is to build these steps though nothing
+/// changed.
 pub(crate) async fn show(
     named: Option<&Path>,
     args: &PlanArgs,
@@ -159,11 +147,7 @@ pub(crate) async fn show(
 ) -> Result<ExitCode, CommandError> {
     let config = config(named)?;
     let engine = Engine::new();
-    let usage = if args.offline {
-        Use::LookOffline
-    } else {
-        Use::Look
-    };
+    let usage = if args.offline { Use::LookOffline } else { Use::Look };
     let mut all = Vec::new();
     let (mut work, mut errors) = (false, false);
     let (mut opened, mut refused) = workflows_or_refusals(&config, &args.which, Purpose::Look)?;
@@ -173,8 +157,8 @@ pub(crate) async fn show(
     for opened in opened {
         let notes = opened.begin_notes(&args.which, MOST_FILES);
         for folder in &opened.folders {
-            // Freeing what ten thousand steps were planned from takes longer than printing them, and this process ends.
-            // One workflow that cannot be looked at hides no other.
+            // Freeing what ten thousand steps were planned from takes longer than printing them,
+            // and this process ends. One workflow that cannot be looked at hides no other.
             let looked = see_with_holder(&config, &opened, folder, &engine, usage, trial).await;
             let seen = match looked {
                 Ok(seen) => ManuallyDrop::new(seen),

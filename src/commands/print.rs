@@ -1,4 +1,5 @@
-//! Prints: results to standard output, errors to standard error, coloured only on a terminal and never with `NO_COLOR`.
+//! Prints: results to standard output, errors to standard error, coloured only on a terminal and
+//! never with `NO_COLOR`.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -12,7 +13,8 @@ use serde_json::Value;
 use super::CommandError;
 use crate::cli::Loudness;
 
-/// What stands in the last line of the terminal and is not of the result: drawn again below all that is printed.
+/// What stands in the last line of the terminal and is not of the result: drawn again below all
+/// that is printed.
 static LIVE: Mutex<String> = Mutex::new(String::new());
 
 /// Takes the live line away while something is printed, and draws it again when dropped.
@@ -51,7 +53,8 @@ pub(crate) fn live(line: String) {
     }
 }
 
-/// Prints text whose styles are taken off where they are not wanted. A reader that went away ends the program quietly.
+/// Prints text whose styles are taken off where they are not wanted. A reader that went away ends
+/// the program quietly.
 pub(crate) fn text(text: &str) -> Result<(), CommandError> {
     let _above = AboveLive::begin();
     let mut out = anstream::stdout().lock();
@@ -63,11 +66,7 @@ pub(crate) fn text(text: &str) -> Result<(), CommandError> {
 
 /// Where standard output is read.
 pub(crate) fn medium() -> Medium {
-    if std::io::stdout().is_terminal() {
-        Medium::Terminal
-    } else {
-        Medium::Plain
-    }
+    if std::io::stdout().is_terminal() { Medium::Terminal } else { Medium::Plain }
 }
 
 /// Whether only results and errors are printed.
@@ -114,11 +113,7 @@ pub(crate) fn warning(warning: &Diagnostic) {
     }
     let _above = AboveLive::begin();
     let mut out = anstream::stderr().lock();
-    let hint = warning
-        .hint
-        .as_ref()
-        .map(|hint| format!(" ({hint})"))
-        .unwrap_or_default();
+    let hint = warning.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
     let _ = writeln!(out, "warning: {}{hint}", warning.one_line());
 }
 

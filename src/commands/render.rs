@@ -1,4 +1,5 @@
-//! `reconciler render STEP`: the rendered files, as the old tool wrote them and as Packer reads them.
+//! `reconciler render STEP`: the rendered files, as the old tool wrote them and as Packer reads
+//! them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -39,12 +40,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &RenderArgs) -> Result<ExitC
                 why.iter().for_each(print::diagnostic);
                 return Ok(ExitCode::FAILURE);
             }
-            known.extend(
-                seen.checkout
-                    .outlines
-                    .iter()
-                    .map(|step| step.id.to_string()),
-            );
+            known.extend(seen.checkout.outlines.iter().map(|step| step.id.to_string()));
             if seen.checkout.step(&id).is_none() {
                 continue;
             }
@@ -99,9 +95,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &RenderArgs) -> Result<ExitC
 fn in_clear(desired: &Desired<'_>, rendered: Rendered) -> Result<Rendered, Diagnostic> {
     let names = desired.secrets.sealed().names();
     let uses = placeholder::uses(rendered.values());
-    let values = desired
-        .secrets
-        .values_of(uses.iter().filter(|one| names.contains(&one.name)))?;
+    let values = desired.secrets.values_of(uses.iter().filter(|one| names.contains(&one.name)))?;
     let filled = rendered.into_iter().map(|(file, text)| {
         let text = fill(&file, &text, &values)?;
         Ok((file, text))
@@ -122,10 +116,7 @@ fn without_secrets(
             &Diagnostic::new("secrets are not shown").hint("--show-secrets writes them in clear"),
         );
     }
-    rendered
-        .into_iter()
-        .map(|(file, text)| (file, redactor.text(&text)))
-        .collect()
+    rendered.into_iter().map(|(file, text)| (file, redactor.text(&text))).collect()
 }
 
 /// The secret parameters of a step, and the literals that its template declares `sensitive`.

@@ -1,4 +1,5 @@
-//! `reconciler retry STEP`: what has failed is tried again. Writes the wish into the journal; whoever holds the lease acts on it.
+//! `reconciler retry STEP`: what has failed is tried again. Writes the wish into the journal;
+//! whoever holds the lease acts on it.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -37,10 +38,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &RetryArgs) -> Result<ExitCo
             let Some(planned) = plan.steps.iter().find(|planned| planned.id == step) else {
                 continue;
             };
-            if matches!(
-                planned.decision,
-                Decision::Quarantined(_) | Decision::BackingOff { .. }
-            ) {
+            if matches!(planned.decision, Decision::Quarantined(_) | Decision::BackingOff { .. }) {
                 waiting.push(seen);
             } else {
                 other = Some(sentence(planned, &Context::at(plan.at)));
@@ -53,9 +51,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &RetryArgs) -> Result<ExitCo
         ([], Some(state)) => Err(Diagnostic::new(format!(
             "there is nothing to retry: {step} has not failed: {state}"
         ))
-        .hint(format!(
-            "`reconciler apply --rebuild {step}` builds it though nothing changed"
-        ))
+        .hint(format!("`reconciler apply --rebuild {step}` builds it though nothing changed"))
         .into()),
         (several, _) => Err(Diagnostic::new(format!(
             "{step} has failed in several workflows: {}",
@@ -101,17 +97,10 @@ async fn ask(seen: &Seen, step: &StepId) -> Result<ExitCode, CommandError> {
         (Some(holder), Process::Ended | Process::Stopped) => format!(
             "pid {} of this host, which holds the lease, {}: {by_hand}",
             parts(&holder).map_or("?", |(_, pid)| pid),
-            if seen == Process::Ended {
-                "has ended"
-            } else {
-                "is stopped by a signal (SIGSTOP)"
-            }
+            if seen == Process::Ended { "has ended" } else { "is stopped by a signal (SIGSTOP)" }
         ),
         (Some(holder), _) => format!("{} tries it at its next pass", holder_words(&holder)),
     };
-    print::text(&format!(
-        "retry of {step} after build {}; {next}\n",
-        asked.build_id
-    ))?;
+    print::text(&format!("retry of {step} after build {}; {next}\n", asked.build_id))?;
     Ok(ExitCode::SUCCESS)
 }

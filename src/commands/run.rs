@@ -1,4 +1,5 @@
-//! `reconciler run`: the daemon. Wakes by reference changes, timers, finished builds and SIGHUP; SIGTERM and Ctrl-C end it in order.
+//! `reconciler run`: the daemon. Wakes by reference changes, timers, finished builds and SIGHUP;
+//! SIGTERM and Ctrl-C end it in order.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -46,11 +47,7 @@ pub(crate) async fn run(
         }
         sites => sites?,
     };
-    info!(
-        repositories = sites.len(),
-        version = env!("CARGO_PKG_VERSION"),
-        "started"
-    );
+    info!(repositories = sites.len(), version = env!("CARGO_PKG_VERSION"), "started");
     let (wake, mut wakes) = mpsc::channel(16);
     let asked = on_signals(wake.clone())?;
     let Some(unfetched) = fetch(&sites, &mut wakes).await? else {
@@ -60,10 +57,7 @@ pub(crate) async fn run(
     let mut driver = Driver::new(
         Arc::clone(&config),
         sites,
-        Orders {
-            once: args.once,
-            ..Orders::default()
-        },
+        Orders { once: args.once, ..Orders::default() },
         Arc::new(Logger),
     );
     let hears = Hears {
@@ -76,10 +70,7 @@ pub(crate) async fn run(
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let report = driver.run(wakes).await;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    info!(
-        building = driver.is_building(),
-        "ended; running builds go on under their supervisors"
-    );
+    info!(building = driver.is_building(), "ended; running builds go on under their supervisors");
     if !args.once || asked.code().is_some() {
         return Ok(ended(args, &asked));
     }
@@ -88,7 +79,8 @@ pub(crate) async fn run(
     Ok(exit_code(left.unwrap_or(Left::Nothing), is_wrong))
 }
 
-/// A daemon that is told to end has done what it was told; a command that was to end by itself has not.
+/// A daemon that is told to end has done what it was told; a command that was to end by itself has
+/// not.
 fn ended(args: &RunArgs, asked: &Asked) -> ExitCode {
     match asked.code() {
         Some(code) if args.once => ExitCode::from(code),
@@ -123,7 +115,8 @@ fn no_repository(error: &CommandError) -> Result<Diagnostic, CommandError> {
 /// Repositories that could not be fetched at the start, by name: since when, and why.
 type Unfetched = BTreeMap<String, (Timestamp, String)>;
 
-/// Fetches what is followed. None if the daemon was told to end meanwhile: an answer that does not come holds nobody up.
+/// Fetches what is followed. None if the daemon was told to end meanwhile: an answer that does not
+/// come holds nobody up.
 async fn fetch(
     sites: &[Site],
     wakes: &mut mpsc::Receiver<Wake>,
@@ -141,7 +134,8 @@ async fn fetch(
             }
         };
         match fetched {
-            // After a start of the host the network may be late; it is fetched again on its interval.
+            // After a start of the host the network may be late; it is fetched again on its
+            // interval.
             Err(error @ (SourceError::Transient { .. } | SourceError::Host { .. })) => {
                 let cause = PassError::from(error).diagnostic();
                 warn!(
@@ -180,7 +174,8 @@ struct Hears {
     unfetched: Arc<Unfetched>,
 }
 
-/// Wakes the loop when references move: a local repository is watched, and polled as well; a remote one is fetched on its interval.
+/// Wakes the loop when references move: a local repository is watched, and polled as well; a remote
+/// one is fetched on its interval.
 fn watch(
     config: &Config,
     sources: Vec<Arc<dyn GitSource>>,
@@ -210,7 +205,8 @@ fn watch(
     }
 }
 
-/// Goes on at the commit that was fetched last while the remote cannot be reached; `status` says so.
+/// Goes on at the commit that was fetched last while the remote cannot be reached; `status` says
+/// so.
 async fn fetch_now_and_then(
     source: Arc<dyn GitSource>,
     repository: String,

@@ -1,4 +1,5 @@
-//! Draws one text again and again in the same place of a terminal, on its other screen, and gives the terminal back as it was.
+//! Draws one text again and again in the same place of a terminal, on its other screen, and gives
+//! the terminal back as it was.
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -25,20 +26,13 @@ impl Screen {
     }
 
     /// Draws a text over the one before; what does not fit is counted.
-    #[expect(
-        clippy::unused_self,
-        reason = "only who has taken the terminal may draw on it"
-    )]
+    #[expect(clippy::unused_self, reason = "only who has taken the terminal may draw on it")]
     pub(crate) fn draw(&self, text: impl FnOnce(usize) -> String) -> std::io::Result<()> {
         let out = std::io::stdout();
         let (rows, columns) = size();
         let text = text(rows);
         let plain = anstream::AutoStream::choice(&out) == anstream::ColorChoice::Never;
-        let text = if plain {
-            anstream::adapter::strip_str(&text).to_string()
-        } else {
-            text
-        };
+        let text = if plain { anstream::adapter::strip_str(&text).to_string() } else { text };
         let mut out = out.lock();
         out.write_all(frame(&text, rows, columns).as_bytes())?;
         out.flush()
@@ -65,10 +59,7 @@ fn size() -> (usize, usize) {
         let size = size.map(usize::from);
         size.filter(|size| *size > 0).unwrap_or(usual)
     };
-    (
-        or(size.map(|size| size.ws_row), 24),
-        or(size.map(|size| size.ws_col), 80),
-    )
+    (or(size.map(|size| size.ws_row), 24), or(size.map(|size| size.ws_col), 80))
 }
 
 /// A line of so many columns at most, cut with `…`. Styles take no room, and end with the line.
@@ -112,11 +103,7 @@ pub(crate) fn cut(line: &str, columns: usize) -> String {
 /// From the top left corner, each line cleared behind its end, then everything below.
 fn frame(text: &str, rows: usize, columns: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
-    let shown = if lines.len() > rows {
-        rows.saturating_sub(1)
-    } else {
-        lines.len()
-    };
+    let shown = if lines.len() > rows { rows.saturating_sub(1) } else { lines.len() };
     let mut out = String::from("\x1b[H");
     for (at, line) in lines.iter().take(shown).enumerate() {
         out.push_str(if at == 0 { "" } else { "\r\n" });
@@ -147,11 +134,7 @@ mod tests {
         assert_eq!(cut("abcdef", 5), "abcd…");
         assert_eq!(cut("数据库基础", 10), "数据库基础");
         assert_eq!(cut("数据库基础", 9), "数据库基…");
-        assert_eq!(
-            cut("数据库基础", 8),
-            "数据库…",
-            "half of a wide one is none"
-        );
+        assert_eq!(cut("数据库基础", 8), "数据库…", "half of a wide one is none");
         assert_eq!(cut("e\u{301}e\u{301}e\u{301}", 2), "e\u{301}…");
         let styled = "\x1b[31mabcdef\x1b[0m";
         assert_eq!(cut(styled, 6), styled);

@@ -1,4 +1,5 @@
-//! `reconciler status`: every step, one state, one reason. Looks for itself, so it works with and without the daemon.
+//! `reconciler status`: every step, one state, one reason. Looks for itself, so it works with and
+//! without the daemon.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -35,11 +36,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 pub(crate) async fn run(named: Option<&Path>, args: &StatusArgs) -> Result<ExitCode, CommandError> {
     let config = config(named)?;
     let first = reports(&config, args, true).await?;
-    if args.watch {
-        watch(&config, args, first).await
-    } else {
-        finish(&first, args)
-    }
+    if args.watch { watch(&config, args, first).await } else { finish(&first, args) }
 }
 
 /// What a look came to.
@@ -53,7 +50,8 @@ struct Seen {
     troubles: Vec<Trouble>,
 }
 
-/// Looks again and again until Ctrl-C: drawn in place on a terminal, printed again elsewhere whenever something has changed.
+/// Looks again and again until Ctrl-C: drawn in place on a terminal, printed again elsewhere
+/// whenever something has changed.
 async fn watch(
     config: &Config,
     args: &StatusArgs,
@@ -134,18 +132,12 @@ fn drawn(seen: &Seen, trouble: Option<&str>, rows: usize) -> String {
 fn shown(seen: &Seen) -> impl Iterator<Item = String> {
     let reports = seen.reports.iter();
     let troubles = trouble::text(&seen.troubles, Timestamp::now());
-    reports
-        .map(|report| text::text(report, print::medium()))
-        .chain([troubles])
+    reports.map(|report| text::text(report, print::medium())).chain([troubles])
 }
 
 async fn reports(config: &Config, args: &StatusArgs, is_first: bool) -> Result<Seen, CommandError> {
     let engine = Engine::new();
-    let usage = if args.offline {
-        Use::LookOffline
-    } else {
-        Use::Look
-    };
+    let usage = if args.offline { Use::LookOffline } else { Use::Look };
     let mut reports = Vec::new();
     let (mut opened, mut refused) = workflows_or_refusals(config, &args.which, Purpose::Look)?;
     keep_folders_with(&mut opened, &args.steps)?;
@@ -185,11 +177,7 @@ async fn reports(config: &Config, args: &StatusArgs, is_first: bool) -> Result<S
         }
     }
     let refused = refused.iter().map(PassError::diagnostic).collect();
-    Ok(Seen {
-        reports,
-        refused,
-        troubles: board::read(&config.state_dir),
-    })
+    Ok(Seen { reports, refused, troubles: board::read(&config.state_dir) })
 }
 
 fn finish(seen: &Seen, args: &StatusArgs) -> Result<ExitCode, CommandError> {
@@ -203,11 +191,7 @@ fn finish(seen: &Seen, args: &StatusArgs) -> Result<ExitCode, CommandError> {
 /// What `--exit-code` asks for, of what was seen last.
 fn verdict(seen: &Seen, args: &StatusArgs) -> ExitCode {
     let drift = args.exit_code && !seen.reports.iter().all(Report::is_in_sync);
-    if drift {
-        ExitCode::from(2)
-    } else {
-        ExitCode::SUCCESS
-    }
+    if drift { ExitCode::from(2) } else { ExitCode::SUCCESS }
 }
 
 fn show(seen: &Seen, args: &StatusArgs) -> Result<(), CommandError> {
@@ -235,10 +219,7 @@ fn changed(old: &Seen, new: &Seen) -> bool {
             });
             (
                 report.revision.clone(),
-                report
-                    .lease
-                    .as_ref()
-                    .map(|lease| (lease.holder.clone(), lease.seen)),
+                report.lease.as_ref().map(|lease| (lease.holder.clone(), lease.seen)),
                 lines.collect::<Vec<_>>(),
             )
         };
@@ -246,9 +227,7 @@ fn changed(old: &Seen, new: &Seen) -> bool {
     };
     let causes = |seen: &Seen| -> Vec<_> {
         let troubles = seen.troubles.iter();
-        troubles
-            .map(|one| (one.what.clone(), one.cause.clone()))
-            .collect()
+        troubles.map(|one| (one.what.clone(), one.cause.clone())).collect()
     };
     facts(&old.reports) != facts(&new.reports)
         || old.refused != new.refused

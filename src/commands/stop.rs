@@ -1,5 +1,6 @@
-//! Signals of a command that runs the loop: the first SIGTERM or Ctrl-C ends it in order, the second ends the process at once. SIGHUP makes
-//! a pass now; it does not read the configuration again.
+//! Signals of a command that runs the loop: the first SIGTERM or Ctrl-C ends it in order, the
+//! second ends the process at once. SIGHUP makes a pass now; it does not read the configuration
+//! again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -21,7 +22,8 @@ const TERMINATED: u8 = 143;
 pub(crate) struct Asked(Arc<AtomicU8>);
 
 impl Asked {
-    /// The exit code of a command that was ended by it before it was done; none: it was not asked to end.
+    /// The exit code of a command that was ended by it before it was done; none: it was not asked
+    /// to end.
     pub(crate) fn code(&self) -> Option<u8> {
         match self.0.load(Ordering::Acquire) {
             0 => None,
@@ -46,7 +48,8 @@ pub(crate) fn on_signals(wake: mpsc::Sender<Wake>) -> Result<Asked, CommandError
                 _ = reload.recv() => None,
             };
             match (stop, ending) {
-                // Builds are safe: they are the supervisors'. A lease that is not given back runs out.
+                // Builds are safe: they are the supervisors'. A lease that is not given back runs
+                // out.
                 (Some(code), true) => std::process::exit(i32::from(code)),
                 (Some(code), false) => {
                     ending = true;

@@ -1,4 +1,5 @@
-//! Tells a person what `apply` does: the plan once, then one line for each change, and on a terminal what runs just now in the last line.
+//! Tells a person what `apply` does: the plan once, then one line for each change, and on a
+//! terminal what runs just now in the last line.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal as _;
@@ -69,7 +70,8 @@ struct Running {
 }
 
 impl Teller {
-    /// For an `apply` of these steps, or of all. Where the result is JSON, what happens meanwhile goes to standard error.
+    /// For an `apply` of these steps, or of all. Where the result is JSON, what happens meanwhile
+    /// goes to standard error.
     pub(crate) fn new(only: BTreeSet<StepId>, output: Output) -> Self {
         let dumb = std::env::var_os("TERM").is_none_or(|kind| kind == "dumb");
         Self {
@@ -96,7 +98,8 @@ impl Teller {
         }
     }
 
-    /// Keeps the last line of a terminal current, and breaks long silences elsewhere, as long as the loop runs.
+    /// Keeps the last line of a terminal current, and breaks long silences elsewhere, as long as
+    /// the loop runs.
     pub(crate) async fn keep_current(self: Arc<Self>) {
         loop {
             self.look_at_running();
@@ -116,17 +119,11 @@ impl Teller {
         let tally = self.tally();
         let plural = if tally.recorded == 1 { "" } else { "s" };
         let parts = [
-            (
-                tally.recorded,
-                format!("{} image{plural} recorded", tally.recorded),
-            ),
+            (tally.recorded, format!("{} image{plural} recorded", tally.recorded)),
             (tally.updated, format!("{} updated", tally.updated)),
         ];
-        let parts: Vec<_> = parts
-            .into_iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(_, words)| words)
-            .collect();
+        let parts: Vec<_> =
+            parts.into_iter().filter(|(count, _)| *count > 0).map(|(_, words)| words).collect();
         (!parts.is_empty()).then(|| parts.join(", "))
     }
 
@@ -170,15 +167,10 @@ impl Teller {
 
     fn planned(&self, plan: &Plan, before: Option<&Plan>) -> String {
         let selection = Selection::of(&plan.steps, &self.only);
-        let around = Context {
-            wanted: selection.as_ref(),
-            ..Context::at(plan.at)
-        };
+        let around = Context { wanted: selection.as_ref(), ..Context::at(plan.at) };
         let mut tally = self.tally();
         tally.take_in(plan, selection.as_ref());
-        let known = tally
-            .plans
-            .insert(plan.workflow_id.clone(), plan.revision.clone());
+        let known = tally.plans.insert(plan.workflow_id.clone(), plan.revision.clone());
         match known {
             None => {
                 for step in plan.wanted(selection.as_ref()) {
@@ -208,9 +200,7 @@ impl Teller {
         let place = |step: &StepId| (workflow_of(origin), step.clone());
         let mut tally = self.tally();
         if let Event::Ended(attempt) | Event::TakenOver(attempt) = event {
-            tally
-                .ended
-                .push(ended(&workflow_of(origin), attempt, event));
+            tally.ended.push(ended(&workflow_of(origin), attempt, event));
         }
         Some(match event {
             Event::Started(attempt) => tally.started(place(&attempt.step_id), attempt, "started"),
@@ -242,11 +232,7 @@ impl Teller {
             Event::Updated(step) => {
                 tally.updated += 1;
                 tally.leaves(place(&step.id));
-                format!(
-                    "{} {} updated, no build\n",
-                    tally.count(),
-                    tally.name(&place(&step.id))
-                )
+                format!("{} {} updated, no build\n", tally.count(), tally.name(&place(&step.id)))
             }
             Event::Superseded(step) => format!(
                 "{} {} cancelled: git says something else by now\n",
@@ -331,8 +317,7 @@ impl Tally {
     /// What a plan leaves to do.
     fn take_in(&mut self, plan: &Plan, selection: Option<&Selection>) {
         let place = |step: &PlannedStep| (plan.workflow_id.clone(), step.id.clone());
-        self.left
-            .retain(|(workflow, _)| *workflow != plan.workflow_id);
+        self.left.retain(|(workflow, _)| *workflow != plan.workflow_id);
         for step in plan.wanted(selection) {
             let to_do = matches!(
                 step.decision,
@@ -345,10 +330,7 @@ impl Tally {
                 self.done.remove(&place(step));
                 self.left.insert(place(step));
             }
-            let built = step
-                .record
-                .as_ref()
-                .and_then(|record| record.built.as_ref());
+            let built = step.record.as_ref().and_then(|record| record.built.as_ref());
             if let Some(took) = built.and_then(|built| seconds(built.build_seconds)) {
                 self.last.insert(place(step), took);
             }
@@ -384,8 +366,7 @@ impl Tally {
             attempt.intent.ami_name
         );
         let since = attempt.started_at;
-        self.running
-            .insert(attempt.build_id.clone(), Running { place, since });
+        self.running.insert(attempt.build_id.clone(), Running { place, since });
         line
     }
 
@@ -407,11 +388,7 @@ impl Tally {
 
     /// The step; with its workflow where there are several.
     fn name(&self, (workflow, step): &Place) -> String {
-        if self.plans.len() > 1 {
-            format!("{workflow} {step}")
-        } else {
-            step.to_string()
-        }
+        if self.plans.len() > 1 { format!("{workflow} {step}") } else { step.to_string() }
     }
 
     /// `[3/60] building web 3m of 12m, db 40s`; empty if nothing is built.
@@ -456,9 +433,7 @@ fn details(attempt: &Attempt) -> String {
         return String::new();
     };
     let lines = failure.details.lines();
-    lines.fold(String::new(), |said, line| {
-        said + "  | " + &printable(line) + "\n"
-    })
+    lines.fold(String::new(), |said, line| said + "  | " + &printable(line) + "\n")
 }
 
 /// How a build ended, and what can be done about it.
@@ -467,10 +442,7 @@ pub(crate) fn ending(attempt: &Attempt, now: Timestamp) -> String {
         Progress::Recorded { build_seconds } => {
             let took = i64::try_from(*build_seconds).unwrap_or(i64::MAX);
             let id = attempt.ami_id.as_ref().map_or("", AmiId::as_str);
-            format!(
-                "recorded {id} {}",
-                duration_words(SignedDuration::from_secs(took))
-            )
+            format!("recorded {id} {}", duration_words(SignedDuration::from_secs(took)))
         }
         Progress::Failed(failure) => {
             let next = match (failure.class, failure.retry_at) {
@@ -491,10 +463,8 @@ pub(crate) fn ending(attempt: &Attempt, now: Timestamp) -> String {
 
 /// Whose lease is waited for, how long, and what to do meanwhile.
 pub(crate) fn waiting(lease: &Lease) -> String {
-    let holder = lease
-        .holder
-        .as_deref()
-        .map_or_else(|| "another reconciler".to_owned(), holder_words);
+    let holder =
+        lease.holder.as_deref().map_or_else(|| "another reconciler".to_owned(), holder_words);
     let what = match holder_of(Some(lease)) {
         Process::Stopped => {
             "it is stopped by a signal (SIGSTOP): its lease runs out, or end it".to_owned()

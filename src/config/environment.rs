@@ -8,16 +8,13 @@ use crate::config::yaml::Unknown;
 use crate::diagnostic::Diagnostic;
 use crate::workflow::jsonc::nearest;
 
-/// Variables of this prefix override single keys; `__` stands between the parts: `RECONCILER_AWS__ENDPOINT_URL`.
+/// Variables of this prefix override single keys; `__` stands between the parts:
+/// `RECONCILER_AWS__ENDPOINT_URL`.
 const PREFIX: &str = "RECONCILER_";
 
 /// Variables of that prefix that are no keys.
-const NOT_KEYS: [&str; 4] = [
-    "RECONCILER_CONFIG",
-    "RECONCILER_HOST",
-    "RECONCILER_LOG",
-    crate::failpoint::VARIABLE,
-];
+const NOT_KEYS: [&str; 4] =
+    ["RECONCILER_CONFIG", "RECONCILER_HOST", "RECONCILER_LOG", crate::failpoint::VARIABLE];
 
 /// Keys that may be overridden, each with the type of its value.
 pub(super) const KEYS: [(&str, Kind); 35] = [
@@ -116,13 +113,8 @@ pub(super) fn variable_of(key: &str, around: &Surroundings) -> Option<String> {
 
 /// The variables that override keys of a section.
 pub(super) fn overriding(section: &str, around: &Surroundings) -> Vec<String> {
-    let of_section = KEYS
-        .iter()
-        .filter(|(key, _)| key.split('.').next() == Some(section));
-    of_section
-        .map(|(key, _)| variable(key))
-        .filter(|name| around.env.contains_key(name))
-        .collect()
+    let of_section = KEYS.iter().filter(|(key, _)| key.split('.').next() == Some(section));
+    of_section.map(|(key, _)| variable(key)).filter(|name| around.env.contains_key(name)).collect()
 }
 
 /// `aws.endpoint_url` is `RECONCILER_AWS__ENDPOINT_URL`.
@@ -142,17 +134,15 @@ fn no_key(name: &str, key: &str) -> Diagnostic {
     }
 }
 
-/// Says how the value of a variable is written. What is written as JSON is not quoted: a URL in it may hold a token.
+/// Says how the value of a variable is written. What is written as JSON is not quoted: a URL in it
+/// may hold a token.
 fn no_value(name: &str, key: &str, kind: Kind, text: &str) -> Diagnostic {
     let quoted = match kind {
         Kind::Number | Kind::Flag => format!(", not {text:?}"),
         Kind::Text | Kind::List | Kind::Json => String::new(),
     };
     let (what, how) = how(name, key, kind);
-    Diagnostic::new(format!(
-        "the environment variable {name} must be {what}{quoted}"
-    ))
-    .hint(how)
+    Diagnostic::new(format!("the environment variable {name} must be {what}{quoted}")).hint(how)
 }
 
 /// What a variable takes, and how it is written.
@@ -198,15 +188,13 @@ fn typed(kind: Kind, text: &str) -> Option<Value> {
         Kind::Flag => Value::Bool(text.trim().parse().ok()?),
         Kind::List if text.trim_start().starts_with('[') => return None,
         Kind::List if text.trim().is_empty() => Value::Array(Vec::new()),
-        Kind::List => text
-            .split(',')
-            .map(|item| Value::String(item.trim().to_owned()))
-            .collect(),
+        Kind::List => text.split(',').map(|item| Value::String(item.trim().to_owned())).collect(),
         Kind::Json => serde_json::from_str(text).ok()?,
     })
 }
 
-/// Whether `RECONCILER_REPOSITORY` names something that is fetched: `https://…`, or `git@host:path`.
+/// Whether `RECONCILER_REPOSITORY` names something that is fetched: `https://…`, or
+/// `git@host:path`.
 fn is_remote(place: &str) -> bool {
     let before_colon = place.split_once(':').map(|(before, _)| before);
     place.contains("://")
@@ -219,9 +207,7 @@ fn put(map: &mut Map<String, Value>, key: &str, value: Value) {
             map.insert(key.to_owned(), value);
         }
         Some((first, rest)) => {
-            let below = map
-                .entry(first.to_owned())
-                .or_insert_with(|| Value::Object(Map::new()));
+            let below = map.entry(first.to_owned()).or_insert_with(|| Value::Object(Map::new()));
             if let Value::Object(below) = below {
                 put(below, rest, value);
             }
@@ -232,21 +218,11 @@ fn put(map: &mut Map<String, Value>, key: &str, value: Value) {
 /// Each override is a whole value of its own, so it replaces what the file says, key by key.
 fn apply(mut raw: RawConfig, mut overrides: Map<String, Value>) -> Result<RawConfig, Diagnostic> {
     if let Some(Value::String(place)) = overrides.remove("repository") {
-        let (path, url) = if is_remote(&place) {
-            (None, Some(place))
-        } else {
-            (Some(place), None)
-        };
-        raw.repositories = Some(vec![RawRepository {
-            path,
-            url,
-            ..RawRepository::default()
-        }]);
+        let (path, url) = if is_remote(&place) { (None, Some(place)) } else { (Some(place), None) };
+        raw.repositories = Some(vec![RawRepository { path, url, ..RawRepository::default() }]);
     }
     let typed: RawConfig = serde_json::from_value(Value::Object(overrides)).map_err(|error| {
-        Diagnostic::new(format!(
-            "a RECONCILER_ environment variable has no fitting value: {error}"
-        ))
+        Diagnostic::new(format!("a RECONCILER_ environment variable has no fitting value: {error}"))
     })?;
     macro_rules! take {
         ($($field:ident),*) => { $( if typed.$field.is_some() { raw.$field = typed.$field; } )* };

@@ -1,6 +1,8 @@
-//! The way of the configuration, from the file to what is meant: found, read (`yaml`), overridden (`environment`), checked (`meant`).
+//! The way of the configuration, from the file to what is meant: found, read (`yaml`), overridden
+//! (`environment`), checked (`meant`).
 //!
-//! The environment and the current folder are arguments; only the configuration file itself is read.
+//! The environment and the current folder are arguments; only the configuration file itself is
+//! read.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -34,10 +36,7 @@ pub fn load(named: Option<&Path>, around: &Surroundings) -> Result<Config, Diagn
     })?;
     let raw = parse(&path.display().to_string(), &text)?;
     let raw = overridden(from_the_files_folder(raw, &path, around), around)?;
-    let source = Source {
-        path: &path,
-        text: &text,
-    };
+    let source = Source { path: &path, text: &text };
     meant(raw, around).map_err(|refusal| placed(refusal, Some(source), around))
 }
 
@@ -58,12 +57,7 @@ fn find(named: Option<&Path>, around: &Surroundings) -> Result<Option<PathBuf>, 
         .env
         .get("XDG_CONFIG_HOME")
         .map(PathBuf::from)
-        .or_else(|| {
-            around
-                .env
-                .get("HOME")
-                .map(|home| Path::new(home).join(".config"))
-        });
+        .or_else(|| around.env.get("HOME").map(|home| Path::new(home).join(".config")));
     let places = [
         home.map(|home| home.join("reconciler/reconciler.yaml")),
         Some(PathBuf::from("/etc/reconciler/reconciler.yaml")),
@@ -79,24 +73,16 @@ mod tests {
     use crate::config::{InventoryConfig, Location};
 
     fn around(env: &[(&str, &str)]) -> Surroundings {
-        let mut all: BTreeMap<_, _> = env
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
+        let mut all: BTreeMap<_, _> =
+            env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         all.insert("HOME".into(), "/nowhere".into());
-        Surroundings {
-            env: all,
-            folder: "/repo".into(),
-        }
+        Surroundings { env: all, folder: "/repo".into() }
     }
 
     #[test]
     fn no_configuration_means_the_repository_here_and_the_embedded_inventory() {
         let config = load(None, &around(&[])).unwrap();
-        assert_eq!(
-            config.repositories[0].location,
-            Location::Local("/repo".into())
-        );
+        assert_eq!(config.repositories[0].location, Location::Local("/repo".into()));
         assert_eq!(
             config.inventory,
             InventoryConfig::Sqlite {
@@ -107,11 +93,8 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_shown_with_a_suggestion() {
-        let wrong = parse(
-            "c.yaml",
-            "max_concurrent_builds: 3\ninventry:\n  table: x\n",
-        )
-        .unwrap_err();
+        let wrong =
+            parse("c.yaml", "max_concurrent_builds: 3\ninventry:\n  table: x\n").unwrap_err();
         let hint = wrong.hint.as_deref();
         assert_eq!(
             hint.map(|hint| hint.starts_with("did you mean `inventory`? there are: ")),
@@ -119,9 +102,7 @@ mod tests {
             "{wrong:?}"
         );
         assert!(
-            wrong
-                .one_line()
-                .starts_with("c.yaml:2:1: unknown field `inventry`"),
+            wrong.one_line().starts_with("c.yaml:2:1: unknown field `inventry`"),
             "{}",
             wrong.one_line()
         );
@@ -139,10 +120,7 @@ mod tests {
         assert_eq!(config.aws.endpoint_url.as_deref(), Some("http://x"));
         assert_eq!(config.max_concurrent_builds, 7);
         let wrong = load(None, &around(&[("RECONCILER_AWS__ENDPOINT", "x")])).unwrap_err();
-        assert_eq!(
-            wrong.hint.as_deref(),
-            Some("did you mean RECONCILER_AWS__ENDPOINT_URL?")
-        );
+        assert_eq!(wrong.hint.as_deref(), Some("did you mean RECONCILER_AWS__ENDPOINT_URL?"));
     }
 
     #[test]
@@ -159,11 +137,8 @@ mod tests {
                 .contains("token")
         );
         assert!(
-            refused(&[(
-                "RECONCILER_REPOSITORIES",
-                r#"[{"path": "/r", "roots": ["../x"]}]"#
-            )])
-            .contains("`roots` leads out")
+            refused(&[("RECONCILER_REPOSITORIES", r#"[{"path": "/r", "roots": ["../x"]}]"#)])
+                .contains("`roots` leads out")
         );
         assert!(
             load(Some(Path::new("no.yaml")), &around(&[]))
@@ -178,10 +153,7 @@ mod tests {
         let text = include_str!("../../config/reconciler.yaml");
         for (key, _) in KEYS.iter().filter(|(key, _)| *key != "repository") {
             let last = key.rsplit('.').next().unwrap();
-            assert!(
-                text.contains(&format!("{last}:")),
-                "{key} is not in config/reconciler.yaml"
-            );
+            assert!(text.contains(&format!("{last}:")), "{key} is not in config/reconciler.yaml");
         }
         let uncommented: String = text
             .lines()
@@ -197,11 +169,8 @@ mod tests {
                     .unwrap_or(if line.starts_with('#') { "" } else { line })
             })
             .fold(String::new(), |all, line| all + line + "\n");
-        let config = check(
-            parse("config/reconciler.yaml", &uncommented).unwrap(),
-            &around(&[]),
-        )
-        .unwrap();
+        let config =
+            check(parse("config/reconciler.yaml", &uncommented).unwrap(), &around(&[])).unwrap();
         assert_eq!(config.max_concurrent_builds, 2);
     }
 }

@@ -1,5 +1,5 @@
-//! From what is typed to what is meant: checks, and fills in defaults. Single values are held against what can work by `values`; here is
-//! what has to fit together.
+//! From what is typed to what is meant: checks, and fills in defaults. Single values are held
+//! against what can work by `values`; here is what has to fit together.
 
 use std::path::Path;
 use std::time::Duration;
@@ -23,8 +23,8 @@ use crate::desired::ami_name::DEFAULT_TEMPLATE;
 use crate::diagnostic::Diagnostic;
 use crate::duration;
 
-/// A heartbeat comes every third of a lease, and its answer has a quarter of it: shorter, and an answer that takes as long as one of
-/// DynamoDB now and then does costs the lease.
+/// A heartbeat comes every third of a lease, and its answer has a quarter of it: shorter, and an
+/// answer that takes as long as one of DynamoDB now and then does costs the lease.
 const SHORTEST_LEASE: Least = Least {
     duration: Duration::from_secs(2),
     why: "it is renewed every third of it, and one slow answer of the inventory would lose it",
@@ -47,10 +47,7 @@ pub(crate) fn check(raw: RawConfig, around: &Surroundings) -> Result<Config, Dia
 
 /// From what is typed to what is meant.
 pub(super) fn meant(raw: RawConfig, around: &Surroundings) -> Result<Config, Refusal> {
-    let StateFolder {
-        path: state_dir,
-        above: state_above,
-    } = state_folder(raw.state_dir, around)?;
+    let StateFolder { path: state_dir, above: state_above } = state_folder(raw.state_dir, around)?;
     let lease_duration = duration(
         "lease_duration",
         raw.lease_duration.as_deref(),
@@ -112,13 +109,7 @@ fn ami_name(typed: Option<String>) -> Result<String, Refusal> {
         .hint("without it a rebuilt image would need the name that the old one still has"));
     }
     let hint = "the parts are {root_base_ami_name}, {workflow_id}, {step_id} and {fingerprint}; between them EC2 takes letters, digits, spaces and ()[]./-'@_";
-    let read = text(
-        "ami_name",
-        Some(typed),
-        IMAGE_NAME,
-        "no template of a name",
-        hint,
-    )?;
+    let read = text("ami_name", Some(typed), IMAGE_NAME, "no template of a name", hint)?;
     Ok(read.unwrap_or_else(|| DEFAULT_TEMPLATE.to_owned()))
 }
 
@@ -128,13 +119,7 @@ fn inventory(
     around: &Surroundings,
 ) -> Result<InventoryConfig, Refusal> {
     let hint = "3 to 248 letters, digits, `_`, `-` and `.`: the journal's table has `_builds` behind this name, and DynamoDB takes 255";
-    let table = text(
-        "inventory.table",
-        raw.table,
-        TABLE,
-        "no name of a table",
-        hint,
-    )?;
+    let table = text("inventory.table", raw.table, TABLE, "no name of a table", hint)?;
     let region = region("inventory.region", raw.region)?;
     let file = named("inventory.path", raw.path, around)?;
     let alone = |key: &str| {
@@ -150,11 +135,9 @@ fn inventory(
             "`inventory.path` and `inventory.table` are both set, and records are in one of them",
         )
         .hint("`table` for DynamoDB, `path` for a SQLite file of this host")),
-        (Some(table), None) => Ok(InventoryConfig::DynamoDb {
-            table,
-            region,
-            create: raw.create.unwrap_or(true),
-        }),
+        (Some(table), None) => {
+            Ok(InventoryConfig::DynamoDb { table, region, create: raw.create.unwrap_or(true) })
+        }
         (None, _) if region.is_some() => Err(alone("region")),
         (None, _) if raw.create.is_some() => Err(alone("create")),
         (None, file) => Ok(InventoryConfig::Sqlite {
@@ -170,19 +153,11 @@ fn region(key: &str, typed: Option<String>) -> Result<Option<String>, Refusal> {
 
 fn aws(raw: RawAws) -> Result<AwsConfig, Refusal> {
     let hint = "write http:// or https://, host and port: http://localhost:5000";
-    let endpoint_url = text(
-        "aws.endpoint_url",
-        raw.endpoint_url,
-        ENDPOINT,
-        "no URL",
-        hint,
-    )?;
+    let endpoint_url = text("aws.endpoint_url", raw.endpoint_url, ENDPOINT, "no URL", hint)?;
     let port = endpoint_url.as_deref().and_then(port_of);
     if port.is_some_and(|port| port.parse::<u16>().is_err()) {
-        let said = format!(
-            "`aws.endpoint_url` has no port that there is: {}",
-            port.unwrap_or_default()
-        );
+        let said =
+            format!("`aws.endpoint_url` has no port that there is: {}", port.unwrap_or_default());
         return Err(Refusal::new("aws.endpoint_url", said).hint("ports are 1 to 65535"));
     }
     let source_overrides = raw.emulator.and_then(|emulator| emulator.source_overrides);
@@ -206,11 +181,7 @@ fn aws(raw: RawAws) -> Result<AwsConfig, Refusal> {
     }
     Ok(AwsConfig {
         region: region("aws.region", raw.region)?,
-        profile: something(
-            "aws.profile",
-            raw.profile,
-            "write the name of a profile of ~/.aws",
-        )?,
+        profile: something("aws.profile", raw.profile, "write the name of a profile of ~/.aws")?,
         endpoint_url,
         max_calls_per_second: count(
             "aws.max_calls_per_second",
@@ -232,13 +203,7 @@ fn port_of(url: &str) -> Option<&str> {
 fn packer(raw: RawPacker, around: &Surroundings) -> Result<PackerConfig, Refusal> {
     let key = "packer.pass_env";
     let hint = "write names only, such as HTTPS_PROXY: the value is taken from the daemon's own environment";
-    items(
-        key,
-        raw.pass_env.as_deref(),
-        VARIABLE,
-        "what is no name of a variable",
-        hint,
-    )?;
+    items(key, raw.pass_env.as_deref(), VARIABLE, "what is no name of a variable", hint)?;
     for (at, name) in raw.pass_env.iter().flatten().enumerate() {
         if OWN_VARIABLES.contains(&name.as_str()) || name.starts_with(NEVER_PASSED) {
             return Err(Refusal::new(
@@ -299,11 +264,7 @@ fn retry(raw: &RawRetry) -> Result<RetryConfig, Refusal> {
     };
     if read.initial > read.max {
         // The caret stands at what was typed.
-        let key = if raw.initial.is_some() {
-            "retry.initial"
-        } else {
-            "retry.max"
-        };
+        let key = if raw.initial.is_some() { "retry.initial" } else { "retry.max" };
         let said = |typed: bool, of: Duration| {
             let by_default = if typed { "" } else { " by default" };
             format!("{}{by_default}", duration::text(of))

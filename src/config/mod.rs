@@ -1,6 +1,7 @@
 //! The configuration as it is meant: checked, with every default filled in.
 //!
-//! `raw` holds it as it is typed; `load` turns one into the other, with the files beside it. Everything after this stage takes these types only.
+//! `raw` holds it as it is typed; `load` turns one into the other, with the files beside it.
+//! Everything after this stage takes these types only.
 
 mod environment;
 pub mod load;
@@ -28,7 +29,8 @@ pub use trust::{LocalExec, Rewrite, SignaturePolicy, TrustConfig};
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Where this program keeps its own files: embedded inventory, build folders, logs, fetched repositories, caches.
+    /// Where this program keeps its own files: embedded inventory, build folders, logs, fetched
+    /// repositories, caches.
     pub state_dir: PathBuf,
     /// The folder that has to be there for that; what is missing below it is made.
     pub state_above: PathBuf,
@@ -42,7 +44,8 @@ pub struct Config {
     pub aws: AwsConfig,
     /// How Packer is run.
     pub packer: PackerConfig,
-    /// Template of image names with the four parts `{root_base_ami_name}`, `{workflow_id}`, `{step_id}`, `{fingerprint}`.
+    /// Template of image names with the four parts `{root_base_ami_name}`, `{workflow_id}`,
+    /// `{step_id}`, `{fingerprint}`.
     pub ami_name: String,
     /// What happens when a newer base image appears.
     pub base_ami_policy: BaseAmiPolicy,
@@ -77,7 +80,8 @@ pub struct RepositoryConfig {
     pub reference: Option<String>,
     /// How often a remote is fetched and a local one is polled beside being watched.
     pub poll_interval: Duration,
-    /// Folders below which workflows are looked for: a folder with a `workflow_param.json`, itself or below.
+    /// Folders below which workflows are looked for: a folder with a `workflow_param.json`, itself
+    /// or below.
     pub roots: Vec<String>,
     /// Folder names that are not part of a workflow (`example`).
     pub exclude: Vec<String>,

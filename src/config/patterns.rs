@@ -1,4 +1,5 @@
-//! The forms that texts of the configuration have. Each is written once, for the check and for the JSON schema, so that the two agree.
+//! The forms that texts of the configuration have. Each is written once, for the check and for the
+//! JSON schema, so that the two agree.
 
 /// Something that is not white space only.
 pub(super) const SOMETHING: &str = r"\S";
@@ -48,28 +49,11 @@ mod tests {
     fn each_form_takes_what_is_meant_and_refuses_what_is_near() {
         let cases: [(&str, &[&str], &[&str]); 11] = [
             (SOMETHING, &["a", " a "], &["", "  ", "\t"]),
-            (
-                VARIABLE,
-                &["HTTPS_PROXY", "_a1"],
-                &["", "A=b", "1A", "A-B", "[\"A\"", "$A"],
-            ),
+            (VARIABLE, &["HTTPS_PROXY", "_a1"], &["", "A=b", "1A", "A-B", "[\"A\"", "$A"]),
             (
                 REGION,
-                &[
-                    "us-east-1",
-                    "us-gov-west-1",
-                    "ap-southeast-12",
-                    "cn-north-1",
-                    "eusc-de-east-1",
-                ],
-                &[
-                    "",
-                    "us-east-1a",
-                    "US-EAST-1",
-                    "us_east_1",
-                    "useast1",
-                    "Ireland",
-                ],
+                &["us-east-1", "us-gov-west-1", "ap-southeast-12", "cn-north-1", "eusc-de-east-1"],
+                &["", "us-east-1a", "US-EAST-1", "us_east_1", "useast1", "Ireland"],
             ),
             (
                 ENDPOINT,
@@ -105,14 +89,7 @@ mod tests {
                     "file:///srv/a.git",
                     "/srv/a.git",
                 ],
-                &[
-                    "",
-                    "github.com/a/b",
-                    "a.git",
-                    "../a",
-                    "https:/host/a",
-                    "svn://host/a",
-                ],
+                &["", "github.com/a/b", "a.git", "../a", "https:/host/a", "svn://host/a"],
             ),
             (FOLDER_NAME, &["example", "a b"], &["", "a/b", "a/"]),
             (
@@ -141,11 +118,7 @@ mod tests {
                 &["github.com/hashicorp/amazon"],
                 &["", "amazon", "https://github.com/hashicorp/amazon", "*"],
             ),
-            (
-                ATTRIBUTE,
-                &["skip_region_validation"],
-                &["", "a b", "1a", "a.b"],
-            ),
+            (ATTRIBUTE, &["skip_region_validation"], &["", "a b", "1a", "a.b"]),
         ];
         for (pattern, good, bad) in cases {
             assert!(regex_lite::Regex::new(pattern).is_ok(), "{pattern}");

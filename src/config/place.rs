@@ -1,7 +1,8 @@
-//! Where a key of the configuration stands, so that a value that cannot be meant is shown with a caret: in its file, or in a variable of
-//! the environment.
+//! Where a key of the configuration stands, so that a value that cannot be meant is shown with a
+//! caret: in its file, or in a variable of the environment.
 //!
-//! The file is read once more, as any YAML, for the places of its values: only when something is wrong with it.
+//! The file is read once more, as any YAML, for the places of its values: only when something is
+//! wrong with it.
 
 use std::fmt;
 use std::ops::Range;
@@ -24,7 +25,8 @@ pub(super) struct Source<'a> {
     pub(super) text: &'a str,
 }
 
-/// What is told of a refused value, with its place: the variable that it came from, or the line of the file.
+/// What is told of a refused value, with its place: the variable that it came from, or the line of
+/// the file.
 pub(super) fn placed(
     refusal: Refusal,
     source: Option<Source<'_>>,
@@ -32,10 +34,7 @@ pub(super) fn placed(
 ) -> Diagnostic {
     let said = refusal.said;
     if let Some(variable) = variable_of(&refusal.key, around) {
-        let message = format!(
-            "{} (from the environment variable {variable})",
-            said.message
-        );
+        let message = format!("{} (from the environment variable {variable})", said.message);
         return Diagnostic { message, ..said };
     }
     let Some(source) = source else { return said };
@@ -77,7 +76,8 @@ fn blotted(text: &str, span: &Range<usize>) -> String {
     format!("{}{stars}{}", &text[..span.start], &text[span.end..])
 }
 
-/// The value of a key such as `repositories[1].url`; a list or a map by its key, and what is not there by what is above it.
+/// The value of a key such as `repositories[1].url`; a list or a map by its key, and what is not
+/// there by what is above it.
 fn span_of(text: &str, key: &str) -> Option<Range<usize>> {
     let options = serde_yaml::options! { with_snippet: false };
     let root: Spanned<Node> = serde_yaml::from_str_with_options(text, options).ok()?;
@@ -229,23 +229,14 @@ mod tests {
         assert_eq!(found(text, "packer.max"), Some("packer"));
         assert_eq!(found(text, "repositories[0].url"), Some("name"));
         assert_eq!(found(text, "aws.region"), None);
-        assert_eq!(
-            found("packer: { timeout: soon }\n", "packer.timeout"),
-            Some("soon")
-        );
-        assert_eq!(
-            found("packer:\n  pass_env: [A, 'B C']\n", "packer.pass_env[1]"),
-            Some("'B C'")
-        );
+        assert_eq!(found("packer: { timeout: soon }\n", "packer.timeout"), Some("soon"));
+        assert_eq!(found("packer:\n  pass_env: [A, 'B C']\n", "packer.pass_env[1]"), Some("'B C'"));
     }
 
     #[test]
     fn what_may_be_a_secret_is_not_shown_with_its_line() {
         let text = "secrets:\n  values: {db: \"hünter2\", x: env:X}\n";
         let span = span_of(text, "secrets.values.db").unwrap();
-        assert_eq!(
-            blotted(text, &span),
-            "secrets:\n  values: {db: **********, x: env:X}\n"
-        );
+        assert_eq!(blotted(text, &span), "secrets:\n  values: {db: **********, x: env:X}\n");
     }
 }

@@ -1,4 +1,5 @@
-//! The configuration as it is typed. Unknown keys are errors. What a value means, and its default, is decided in `load`.
+//! The configuration as it is typed. Unknown keys are errors. What a value means, and its default,
+//! is decided in `load`.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,8 @@ use crate::duration;
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Configuration", transform = schema::identified)]
 pub struct RawConfig {
-    /// Folder for this program's own files: embedded inventory, build folders, logs, fetched repositories, caches.
+    /// Folder for this program's own files: embedded inventory, build folders, logs, fetched
+    /// repositories, caches.
     #[schemars(regex(pattern = SOMETHING))]
     pub state_dir: Option<String>,
     /// The repositories that are followed.
@@ -33,7 +35,8 @@ pub struct RawConfig {
     /// Template of image names; must contain `{fingerprint}`.
     #[schemars(regex(pattern = IMAGE_NAME))]
     pub ami_name: Option<String>,
-    /// `pin` keeps the base image that a pattern was first resolved to, `follow` rebuilds on a newer one.
+    /// `pin` keeps the base image that a pattern was first resolved to, `follow` rebuilds on a
+    /// newer one.
     pub base_ami_policy: Option<RawBaseAmiPolicy>,
     /// How many Packer builds run at once.
     #[schemars(range(min = 1, max = MOST_BUILDS_AT_ONCE))]
@@ -101,7 +104,8 @@ pub struct RawRepository {
     /// Home folder of a keyring whose `OpenPGP` keys may sign.
     #[schemars(regex(pattern = SOMETHING))]
     pub gpg_home: Option<String>,
-    /// Whether a commit may take the place of one that it does not descend from; not by default where commits have to be signed.
+    /// Whether a commit may take the place of one that it does not descend from; not by default
+    /// where commits have to be signed.
     pub allow_rewrite: Option<bool>,
     /// Refuse templates that run programs on the build host or read its files.
     pub deny_local_exec: Option<bool>,
@@ -142,7 +146,8 @@ pub struct RawAws {
     /// An emulator for every service.
     #[schemars(regex(pattern = ENDPOINT))]
     pub endpoint_url: Option<String>,
-    /// How many calls this program makes in one second, at most, over all workflows; Packer's are its own.
+    /// How many calls this program makes in one second, at most, over all workflows; Packer's are
+    /// its own.
     #[schemars(range(min = 1, max = MOST_CALLS))]
     pub max_calls_per_second: Option<usize>,
     /// Only while `endpoint_url` is set.
@@ -154,7 +159,8 @@ pub struct RawAws {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Emulator")]
 pub struct RawEmulator {
-    /// Attributes put into every `source "amazon-…"` when a step is laid out for Packer; they never count.
+    /// Attributes put into every `source "amazon-…"` when a step is laid out for Packer; they never
+    /// count.
     #[schemars(transform = schema::attributes)]
     pub source_overrides: Option<BTreeMap<String, serde_json::Value>>,
 }
@@ -189,7 +195,8 @@ pub struct RawPacker {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Secrets", transform = schema::secrets_need_a_key)]
 pub struct RawSecrets {
-    /// The key under which secrets count in fingerprints, as `env:NAME` or `file:PATH`; the same on every host.
+    /// The key under which secrets count in fingerprints, as `env:NAME` or `file:PATH`; the same on
+    /// every host.
     #[schemars(regex(pattern = SECRET_SOURCE))]
     pub fingerprint_key: Option<String>,
     /// Names of secret parameters; `*` stands for anything.
@@ -216,8 +223,9 @@ pub struct RawRetry {
     pub person: Option<String>,
 }
 
-/// Which folders of old builds are kept: one goes that is older than `max_age`, or has `keep` newer ones, or for which `max_size_mib` has no room.
-/// A build that runs, and one that a step's state speaks of, always stay.
+/// Which folders of old builds are kept: one goes that is older than `max_age`, or has `keep` newer
+/// ones, or for which `max_size_mib` has no room. A build that runs, and one that a step's state
+/// speaks of, always stay.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Builds")]

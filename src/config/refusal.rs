@@ -9,7 +9,8 @@ pub(super) struct Refusal {
     pub(super) key: String,
     /// What a person is told; without a place.
     pub(super) said: Diagnostic,
-    /// Whether what stands there may be shown, or may be a secret that was typed where none belongs.
+    /// Whether what stands there may be shown, or may be a secret that was typed where none
+    /// belongs.
     pub(super) shown: Shown,
 }
 
@@ -25,11 +26,7 @@ pub(super) enum Shown {
 impl Refusal {
     /// Of a key.
     pub(super) fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            key: key.into(),
-            said: Diagnostic::new(message),
-            shown: Shown::Whole,
-        }
+        Self { key: key.into(), said: Diagnostic::new(message), shown: Shown::Whole }
     }
 
     /// The same, and its value is shown nowhere.

@@ -1,4 +1,5 @@
-//! The repositories of a configuration: where each is, what of it is followed, and what is asked of its commits.
+//! The repositories of a configuration: where each is, what of it is followed, and what is asked of
+//! its commits.
 
 use std::path::Path;
 use std::time::Duration;
@@ -76,11 +77,9 @@ fn repository(
         && !fits(VARIABLE, name)
     {
         // It is not quoted: it may be the token.
-        return Err(
-            Refusal::new(key("token_env"), "`token_env` is no name of a variable")
-                .secret()
-                .hint(hint),
-        );
+        return Err(Refusal::new(key("token_env"), "`token_env` is no name of a variable")
+            .secret()
+            .hint(hint));
     }
     let poll = raw.poll_interval.as_deref();
     let a_minute = Duration::from_mins(1);
@@ -123,10 +122,8 @@ fn location(
             .hint(PATH_OR_URL));
         }
         (None, None) => {
-            return Err(
-                Refusal::new(place, "one of `repositories` has neither `path` nor `url`")
-                    .hint(PATH_OR_URL),
-            );
+            return Err(Refusal::new(place, "one of `repositories` has neither `path` nor `url`")
+                .hint(PATH_OR_URL));
         }
     };
     let last = whole.trim_end_matches('/').rsplit(['/', ':']).next();
@@ -165,9 +162,7 @@ fn roots(place: &str, roots: Option<&[String]>) -> Result<(), Refusal> {
     let key = format!("{place}.roots");
     let hint = "write folders from the repository's root, such as packer_workspaces; . is the root";
     if roots.is_some_and(<[String]>::is_empty) {
-        return Err(
-            Refusal::new(key, "`roots` is empty, so no workflow would be found").hint(hint),
-        );
+        return Err(Refusal::new(key, "`roots` is empty, so no workflow would be found").hint(hint));
     }
     for (at, root) in roots.into_iter().flatten().enumerate() {
         let key = format!("{key}[{at}]");

@@ -1,7 +1,9 @@
-//! The JSON Schema of the configuration, generated from the types: for editors, which complete keys and underline what cannot work.
+//! The JSON Schema of the configuration, generated from the types: for editors, which complete keys
+//! and underline what cannot work.
 //!
-//! Forms of texts and bounds of numbers are the program's own (`patterns`, `meant`). What it cannot say, the program alone says: how long a
-//! duration has to be, and what depends on the environment or on what stands in other files.
+//! Forms of texts and bounds of numbers are the program's own (`patterns`, `meant`). What it cannot
+//! say, the program alone says: how long a duration has to be, and what depends on the environment
+//! or on what stands in other files.
 
 use schemars::Schema;
 use serde_json::{Value, json};
@@ -15,9 +17,31 @@ pub const ID: &str = "urn:reconciler:configuration:1";
 /// The schema as text, as it stands in `config/reconciler.schema.json`.
 #[must_use]
 pub fn schema() -> String {
-    let schema = schemars::schema_for!(RawConfig);
+    let mut schema = schemars::schema_for!(RawConfig).to_value();
+    unwrap_descriptions(&mut schema);
+    // Whose keys come in an order that people expect.
+    let schema = Schema::try_from(schema).unwrap_or_default();
     let text = serde_json::to_string_pretty(&schema).unwrap_or_default();
     format!("{text}\n")
+}
+
+/// A description is the comment in the code, which is wrapped there; here its paragraphs are lines.
+fn unwrap_descriptions(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            for (key, member) in members {
+                match member {
+                    Value::String(text) if key == "description" => {
+                        let paragraphs = text.split("\n\n").map(|text| text.replace('\n', " "));
+                        *text = paragraphs.collect::<Vec<_>>().join("\n\n");
+                    }
+                    member => unwrap_descriptions(member),
+                }
+            }
+        }
+        Value::Array(members) => members.iter_mut().for_each(unwrap_descriptions),
+        _ => {}
+    }
 }
 
 /// A key that is there and not null.
@@ -54,11 +78,7 @@ pub(super) fn path_or_url(schema: &mut Schema) {
     for key in ["allowed_signers", "revoked_keys", "gpg_home"] {
         needs(schema, key, &signed);
     }
-    needs(
-        schema,
-        "allowed_plugins",
-        &is("deny_local_exec", &json!(true)),
-    );
+    needs(schema, "allowed_plugins", &is("deny_local_exec", &json!(true)));
     for key in ["token_env", "ssh_key"] {
         needs(schema, key, &given("url"));
     }
@@ -87,10 +107,7 @@ pub(super) fn secrets_need_a_key(schema: &mut Schema) {
 }
 
 pub(super) fn secret_values(schema: &mut Schema) {
-    schema.insert(
-        "propertyNames".to_owned(),
-        json!({ "pattern": "^[A-Za-z0-9_.-]+$" }),
-    );
+    schema.insert("propertyNames".to_owned(), json!({ "pattern": "^[A-Za-z0-9_.-]+$" }));
     schema.insert(
         "additionalProperties".to_owned(),
         json!({ "type": "string", "pattern": SECRET_SOURCE }),
@@ -112,9 +129,6 @@ mod tests {
             std::fs::write(path, schema()).unwrap();
         }
         let kept = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(
-            kept == schema(),
-            "config/reconciler.schema.json is old: run `make generate`"
-        );
+        assert!(kept == schema(), "config/reconciler.schema.json is old: run `make generate`");
     }
 }

@@ -1,5 +1,5 @@
-//! `secrets` of the configuration, from what is typed to what is meant. No message quotes what stands where a source is expected: it may
-//! be the secret itself.
+//! `secrets` of the configuration, from what is typed to what is meant. No message quotes what
+//! stands where a source is expected: it may be the secret itself.
 
 use crate::config::load::Surroundings;
 use crate::config::patterns::{SECRET_SOURCE, SOMETHING, fits};
@@ -49,11 +49,7 @@ pub(super) fn check(raw: RawSecrets, around: &Surroundings) -> Result<SecretsCon
             "secrets count in fingerprints under a key, the same on every host; make one with `openssl rand -base64 32`, keep it in a file and write file:PATH",
         ));
     }
-    Ok(SecretsConfig {
-        fingerprint_key,
-        marks,
-        values,
-    })
+    Ok(SecretsConfig { fingerprint_key, marks, values })
 }
 
 fn source(key: &str, typed: &str, around: &Surroundings) -> Result<SecretSource, Refusal> {

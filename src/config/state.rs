@@ -1,8 +1,11 @@
-//! Which folder this program keeps its own files in. Names it only; what stands there is looked at by `reconcile::state_folder`.
+//! Which folder this program keeps its own files in. Names it only; what stands there is looked at
+//! by `reconcile::state_folder`.
 //!
-//! With the embedded inventory in it, the folder decides what is built. So it follows from the configuration, which every process of a host
-//! reads alike, and not from what a process happens to be started in: a relative path of the file begins at the file's own folder, one of a
-//! variable is refused, and a folder that systemd made for the service counts only where the configuration names it too.
+//! With the embedded inventory in it, the folder decides what is built. So it follows from the
+//! configuration, which every process of a host reads alike, and not from what a process happens to
+//! be started in: a relative path of the file begins at the file's own folder, one of a variable is
+//! refused, and a folder that systemd made for the service counts only where the configuration
+//! names it too.
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +26,8 @@ pub(super) struct StateFolder {
     pub(super) above: PathBuf,
 }
 
-/// The paths of a file that name its own state, made independent of the folder that a process is started in.
+/// The paths of a file that name its own state, made independent of the folder that a process is
+/// started in.
 pub(super) fn from_the_files_folder(
     mut raw: RawConfig,
     file: &Path,
@@ -31,10 +35,7 @@ pub(super) fn from_the_files_folder(
 ) -> RawConfig {
     let folder = around.folder.join(file.parent().unwrap_or(Path::new("/")));
     let inventory = raw.inventory.as_mut();
-    let paths = [
-        raw.state_dir.as_mut(),
-        inventory.and_then(|inventory| inventory.path.as_mut()),
-    ];
+    let paths = [raw.state_dir.as_mut(), inventory.and_then(|inventory| inventory.path.as_mut())];
     for path in paths.into_iter().flatten() {
         if !path.is_empty() && !path.starts_with(['~', '$']) {
             *path = folder.join(&*path).to_string_lossy().into_owned();
@@ -72,10 +73,7 @@ pub(super) fn state_folder(
             )
             .hint("set it to a whole path, or name `state_dir` in the configuration"));
         }
-        return Ok(StateFolder {
-            path: folder.join("reconciler"),
-            above: "/".into(),
-        });
+        return Ok(StateFolder { path: folder.join("reconciler"), above: "/".into() });
     }
     env("HOME")
         .map(|home| StateFolder {
@@ -83,11 +81,8 @@ pub(super) fn state_folder(
             above: home.into(),
         })
         .ok_or_else(|| {
-            Refusal::new(
-                "state_dir",
-                "no folder for the state is known: HOME is not set",
-            )
-            .hint("set `state_dir` in the configuration, or RECONCILER_STATE_DIR")
+            Refusal::new("state_dir", "no folder for the state is known: HOME is not set")
+                .hint("set `state_dir` in the configuration, or RECONCILER_STATE_DIR")
         })
 }
 
@@ -132,10 +127,7 @@ mod tests {
         let service = around(&[("STATE_DIRECTORY", "/var/lib/x:/var/lib/y"), ("HOME", "/h")]);
         let wrong = state_folder(None, &service).unwrap_err();
         assert!(wrong.said.message.contains("/var/lib/x ("), "{wrong:?}");
-        assert!(
-            wrong.said.hint.unwrap().contains("`state_dir: /var/lib/x`"),
-            "what to do"
-        );
+        assert!(wrong.said.hint.unwrap().contains("`state_dir: /var/lib/x`"), "what to do");
         let named = state_folder(Some("/srv/state".into()), &service).unwrap();
         assert_eq!(named.path, Path::new("/srv/state"));
         assert_eq!(named.above, Path::new("/srv"));
@@ -153,26 +145,13 @@ mod tests {
         };
         let read = from_the_files_folder(raw("state"), Path::new("/etc/r/r.yaml"), &around(&[]));
         assert_eq!(read.state_dir.as_deref(), Some("/etc/r/state"));
-        assert_eq!(
-            read.inventory.unwrap().path.as_deref(),
-            Some("/etc/r/i.sqlite")
-        );
+        assert_eq!(read.inventory.unwrap().path.as_deref(), Some("/etc/r/i.sqlite"));
         let home = from_the_files_folder(raw("~/state"), Path::new("/etc/r/r.yaml"), &around(&[]));
         assert_eq!(home.state_dir.as_deref(), Some("~/state"));
         let wrong = state_folder(Some("state".into()), &around(&[])).unwrap_err();
-        assert!(
-            wrong
-                .said
-                .message
-                .starts_with("`state_dir` is no absolute path")
-        );
+        assert!(wrong.said.message.starts_with("`state_dir` is no absolute path"));
         let wrong = named("inventory.path", Some("i.sqlite".into()), &around(&[])).unwrap_err();
-        assert!(
-            wrong
-                .said
-                .message
-                .starts_with("`inventory.path` is no absolute path")
-        );
+        assert!(wrong.said.message.starts_with("`inventory.path` is no absolute path"));
         let wrong = state_folder(None, &around(&[("XDG_STATE_HOME", "s"), ("HOME", "/h")]));
         assert!(wrong.unwrap_err().said.message.contains("XDG_STATE_HOME"));
     }

@@ -1,4 +1,5 @@
-//! Whom the reconciler believes: which commits of a repository count, and what they may do on the build host.
+//! Whom the reconciler believes: which commits of a repository count, and what they may do on the
+//! build host.
 
 use std::path::PathBuf;
 
@@ -43,7 +44,8 @@ pub enum Rewrite {
 /// The only plugin that a step of amazon builders needs.
 const AMAZON_PLUGIN: &str = "github.com/hashicorp/amazon";
 
-/// Takes the keys of a repository that say whom to believe. `place` is where the repository stands in the configuration.
+/// Takes the keys of a repository that say whom to believe. `place` is where the repository stands
+/// in the configuration.
 pub(super) fn check(
     raw: &mut RawRepository,
     place: &str,
@@ -65,13 +67,11 @@ pub(super) fn check(
         .hint("name a file of SSH keys in `allowed_signers`, or a keyring in `gpg_home`"));
     }
     if !required && policy != SignaturePolicy::default() {
-        let first = [
-            ("allowed_signers", &policy.allowed_signers),
-            ("revoked_keys", &policy.revoked_keys),
-        ]
-        .into_iter()
-        .find(|(_, file)| file.is_some())
-        .map_or("gpg_home", |(name, _)| name);
+        let first =
+            [("allowed_signers", &policy.allowed_signers), ("revoked_keys", &policy.revoked_keys)]
+                .into_iter()
+                .find(|(_, file)| file.is_some())
+                .map_or("gpg_home", |(name, _)| name);
         return Err(Refusal::new(
             key(first),
             "`allowed_signers`, `revoked_keys` and `gpg_home` do nothing without `require_signed_commits: true`",
@@ -89,26 +89,14 @@ pub(super) fn check(
     }
     let hint = "write where it comes from, as `required_plugins` does: github.com/hashicorp/amazon";
     let wrong = "what is no plugin";
-    items(
-        &key("allowed_plugins"),
-        plugins.as_deref(),
-        PLUGIN,
-        wrong,
-        hint,
-    )?;
+    items(&key("allowed_plugins"), plugins.as_deref(), PLUGIN, wrong, hint)?;
     // Somebody who may push but not sign could still push an old signed commit, with its old holes.
     let rewrite_allowed = raw.allow_rewrite.unwrap_or(!required);
     Ok(TrustConfig {
         signatures: required.then_some(policy),
-        rewrite: if rewrite_allowed {
-            Rewrite::Allowed
-        } else {
-            Rewrite::Refused
-        },
+        rewrite: if rewrite_allowed { Rewrite::Allowed } else { Rewrite::Refused },
         local_exec: if denied {
-            LocalExec::Denied {
-                plugins: plugins.unwrap_or_else(|| vec![AMAZON_PLUGIN.to_owned()]),
-            }
+            LocalExec::Denied { plugins: plugins.unwrap_or_else(|| vec![AMAZON_PLUGIN.to_owned()]) }
         } else {
             LocalExec::Allowed
         },
@@ -121,10 +109,7 @@ mod tests {
 
     fn meant(yaml: &str) -> Result<TrustConfig, String> {
         let mut raw: RawRepository = serde_yaml::from_str(yaml).unwrap();
-        let around = Surroundings {
-            folder: "/etc".into(),
-            ..Surroundings::default()
-        };
+        let around = Surroundings { folder: "/etc".into(), ..Surroundings::default() };
         check(&mut raw, "repositories[0]", &around).map_err(|refusal| refusal.said.message)
     }
 
@@ -151,20 +136,8 @@ mod tests {
 
     #[test]
     fn a_defence_that_would_do_nothing_is_an_error() {
-        assert!(
-            meant("require_signed_commits: true")
-                .unwrap_err()
-                .contains("nobody is named")
-        );
-        assert!(
-            meant("allowed_signers: x")
-                .unwrap_err()
-                .contains("do nothing without")
-        );
-        assert!(
-            meant("allowed_plugins: [x]")
-                .unwrap_err()
-                .contains("does nothing without")
-        );
+        assert!(meant("require_signed_commits: true").unwrap_err().contains("nobody is named"));
+        assert!(meant("allowed_signers: x").unwrap_err().contains("do nothing without"));
+        assert!(meant("allowed_plugins: [x]").unwrap_err().contains("does nothing without"));
     }
 }

@@ -1,4 +1,5 @@
-//! Single values of the configuration: each is held against what can work, whatever else the configuration says.
+//! Single values of the configuration: each is held against what can work, whatever else the
+//! configuration says.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,10 +19,8 @@ pub(super) struct Least {
 }
 
 /// A second, the smallest unit: zero is no time.
-pub(super) const A_SECOND: Least = Least {
-    duration: Duration::from_secs(1),
-    why: "without any time nothing can happen in it",
-};
+pub(super) const A_SECOND: Least =
+    Least { duration: Duration::from_secs(1), why: "without any time nothing can happen in it" };
 
 /// A duration that is typed, or the default.
 pub(super) fn duration(
@@ -34,28 +33,16 @@ pub(super) fn duration(
         return Ok(default);
     };
     let Some(parsed) = duration::parse(typed) else {
-        return Err(
-            Refusal::new(key, format!("`{}` is no duration: {typed:?}", shown(key)))
-                .hint(format!("write {}", duration::HOW)),
-        );
+        return Err(Refusal::new(key, format!("`{}` is no duration: {typed:?}", shown(key)))
+            .hint(format!("write {}", duration::HOW)));
     };
     if parsed < least.duration {
-        return Err(Refusal::new(
-            key,
-            format!("`{}` is {typed}, which is too short", shown(key)),
-        )
-        .hint(format!(
-            "{} or more: {}",
-            duration::text(least.duration),
-            least.why
-        )));
+        return Err(Refusal::new(key, format!("`{}` is {typed}, which is too short", shown(key)))
+            .hint(format!("{} or more: {}", duration::text(least.duration), least.why)));
     }
     if parsed > LONGEST {
-        return Err(Refusal::new(
-            key,
-            format!("`{}` is {typed}, which is too long", shown(key)),
-        )
-        .hint(format!("{} days or less", LONGEST.as_secs() / (24 * 3600))));
+        return Err(Refusal::new(key, format!("`{}` is {typed}, which is too long", shown(key)))
+            .hint(format!("{} days or less", LONGEST.as_secs() / (24 * 3600))));
     }
     Ok(parsed)
 }
@@ -92,11 +79,7 @@ pub(super) fn text(
     }
     let quoted = without_password(&typed);
     let refusal = Refusal::new(key, format!("`{}` is {wrong}: {quoted:?}", shown(key)));
-    let refusal = if quoted == typed {
-        refusal
-    } else {
-        refusal.secret()
-    };
+    let refusal = if quoted == typed { refusal } else { refusal.secret() };
     Err(refusal.hint(hint))
 }
 
@@ -115,7 +98,8 @@ pub(super) fn something(
     }
 }
 
-/// A list whose items have a form. Of `NAME=value` only the name is quoted: the value may be a secret.
+/// A list whose items have a form. Of `NAME=value` only the name is quoted: the value may be a
+/// secret.
 pub(super) fn items(
     key: &str,
     typed: Option<&[String]>,
@@ -163,9 +147,7 @@ pub(super) fn expand(key: &str, typed: &str, around: &Surroundings) -> Result<Pa
         return Ok(Path::new(home).join(rest));
     }
     if typed.starts_with('~') {
-        return Err(wrong(
-            "begins with the home folder of a user, which is not looked up",
-        ));
+        return Err(wrong("begins with the home folder of a user, which is not looked up"));
     }
     if typed.starts_with('$') {
         return Err(wrong("begins with a variable, which is not expanded"));

@@ -1,4 +1,5 @@
-//! Reads the YAML of a configuration file; what is wrong with it is said with its place, in the words of people.
+//! Reads the YAML of a configuration file; what is wrong with it is said with its place, in the
+//! words of people.
 
 use crate::config::raw::RawConfig;
 use crate::diagnostic::Diagnostic;
@@ -6,10 +7,7 @@ use crate::workflow::jsonc::nearest;
 
 /// Reads the YAML of a file.
 pub fn parse(path: &str, text: &str) -> Result<RawConfig, Diagnostic> {
-    if text
-        .lines()
-        .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
-    {
+    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(RawConfig::default());
     }
     let options = serde_yaml::options! { strict_booleans: true, with_snippet: false };
@@ -19,12 +17,7 @@ pub fn parse(path: &str, text: &str) -> Result<RawConfig, Diagnostic> {
 fn explain(path: &str, text: &str, error: &serde_yaml::Error) -> Diagnostic {
     let error = error.without_snippet();
     let said = error.to_string();
-    let said = said
-        .split(" at line ")
-        .next()
-        .unwrap_or(&said)
-        .trim()
-        .to_owned();
+    let said = said.split(" at line ").next().unwrap_or(&said).trim().to_owned();
     let unknown = Unknown::of(&said);
     let mut wrong = Diagnostic::new(match &unknown {
         Some(unknown) => unknown.shown(),
@@ -34,11 +27,8 @@ fn explain(path: &str, text: &str, error: &serde_yaml::Error) -> Diagnostic {
         Some(location) => {
             let line = usize::try_from(location.line()).unwrap_or(1);
             let column = usize::try_from(location.column()).unwrap_or(1);
-            let start: usize = text
-                .split_inclusive('\n')
-                .take(line.saturating_sub(1))
-                .map(str::len)
-                .sum();
+            let start: usize =
+                text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
             let within = text
                 .get(start..)
                 .and_then(|rest| rest.char_indices().nth(column.saturating_sub(1)))
@@ -85,14 +75,13 @@ pub(super) struct Unknown<'a> {
 }
 
 impl<'a> Unknown<'a> {
-    /// serde says: unknown field `x`, expected one of a, b (with or without back quotes); of two it says: `a` or `b`.
+    /// serde says: unknown field `x`, expected one of a, b (with or without back quotes); of two it
+    /// says: `a` or `b`.
     pub(super) fn of(said: &'a str) -> Option<Self> {
         let (wrong, known) = said.strip_prefix("unknown ")?.split_once(", expected ")?;
         let known = known.split(" at line ").next().unwrap_or(known);
-        let known = known
-            .trim_start_matches("one of ")
-            .split(", ")
-            .flat_map(|some| some.split(" or "));
+        let known =
+            known.trim_start_matches("one of ").split(", ").flat_map(|some| some.split(" or "));
         Some(Self {
             what: wrong.split(' ').next()?,
             name: wrong.split('`').nth(1)?,

@@ -25,36 +25,28 @@ pub struct NameParts<'a> {
 impl NameParts<'_> {
     fn fill(&self, fingerprint: &str) -> String {
         self.template
-            .replace(
-                "{root_base_ami_name}",
-                self.root_base_ami_name.trim_end_matches('/'),
-            )
+            .replace("{root_base_ami_name}", self.root_base_ami_name.trim_end_matches('/'))
             .replace("{workflow_id}", self.workflow_id.as_str())
             .replace("{step_id}", self.step_id.as_str())
             .replace("{fingerprint}", fingerprint)
     }
 
-    /// The name without its fingerprint part: what templates see while the fingerprint is being made.
+    /// The name without its fingerprint part: what templates see while the fingerprint is being
+    /// made.
     #[must_use]
     pub fn without_fingerprint(&self) -> String {
-        self.fill("")
-            .trim_end_matches(['/', '-', '.', '_', ' '])
-            .to_owned()
+        self.fill("").trim_end_matches(['/', '-', '.', '_', ' ']).to_owned()
     }
 
-    /// The whole name. `rebuild` is 0 for the first image of a fingerprint; a person's `--rebuild` of unchanged inputs
-    /// needs a name of its own, for EC2 keeps names unique: `…/1a2b3c4d-r1`.
+    /// The whole name. `rebuild` is 0 for the first image of a fingerprint; a person's `--rebuild`
+    /// of unchanged inputs needs a name of its own, for EC2 keeps names unique: `…/1a2b3c4d-r1`.
     pub fn with_fingerprint(
         &self,
         fingerprint: &Fingerprint,
         rebuild: u32,
     ) -> Result<AmiName, Diagnostic> {
         let short = fingerprint.short();
-        let name = self.fill(&if rebuild == 0 {
-            short
-        } else {
-            format!("{short}-r{rebuild}")
-        });
+        let name = self.fill(&if rebuild == 0 { short } else { format!("{short}-r{rebuild}") });
         check(&name)?;
         Ok(AmiName::new(name))
     }
@@ -69,10 +61,7 @@ impl NameParts<'_> {
         let filled = self.fill(marker);
         let (before, after) = filled.split_once(marker)?;
         let part = name.as_str().strip_prefix(before)?.strip_suffix(after)?;
-        part.strip_prefix(&fingerprint.short())?
-            .strip_prefix("-r")?
-            .parse()
-            .ok()
+        part.strip_prefix(&fingerprint.short())?.strip_prefix("-r")?.parse().ok()
     }
 }
 
@@ -126,10 +115,7 @@ mod tests {
             let name = parts.with_fingerprint(&fingerprint, rebuild).unwrap();
             assert_eq!(parts.rebuild_of(&fingerprint, &name), Some(rebuild));
         }
-        assert_eq!(
-            parts.rebuild_of(&fingerprint, &AmiName::new("ubuntu/wf-1/pyenv")),
-            None
-        );
+        assert_eq!(parts.rebuild_of(&fingerprint, &AmiName::new("ubuntu/wf-1/pyenv")), None);
     }
 
     #[test]

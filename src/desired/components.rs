@@ -1,4 +1,5 @@
-//! The digests that a fingerprint is made of, kept on the record so that *why* can be answered by component and by file.
+//! The digests that a fingerprint is made of, kept on the record so that *why* can be answered by
+//! component and by file.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,8 @@ pub type Fingerprint = Digest;
 pub struct Components {
     /// Workflow id, step id, region, and the image name without its fingerprint part.
     pub identity: Digest,
-    /// The step's own parameters, one digest for each top-level key, less `metadata` and `reconciler`.
+    /// The step's own parameters, one digest for each top-level key, less `metadata` and
+    /// `reconciler`.
     pub params: BTreeMap<String, Digest>,
     /// Every rendered file, by the name that it is written under.
     pub templates: BTreeMap<String, Digest>,
@@ -41,8 +43,10 @@ impl Components {
                 encoder.field(name.as_bytes()).field(digest.as_bytes());
             }
         }
+        // Seeded bug: source-image-does-not-count
         encoder.field(self.source_ami.as_str().as_bytes());
-        // Came later: a step that asks for no secret keeps its fingerprint. Nothing else stands behind the source image.
+        // Came later: a step that asks for no secret keeps its fingerprint. Nothing else stands
+        // behind the source image.
         if !self.secrets.is_empty() {
             encoder.number(self.secrets.len() as u64);
             for (name, digest) in &self.secrets {
@@ -92,10 +96,7 @@ mod tests {
     #[test]
     fn another_source_image_is_another_fingerprint_though_no_template_names_it() {
         let one = components(&[]);
-        let other = Components {
-            source_ami: AmiId::new("ami-2"),
-            ..one.clone()
-        };
+        let other = Components { source_ami: AmiId::new("ami-2"), ..one.clone() };
         assert_ne!(one.fingerprint(), other.fingerprint());
     }
 

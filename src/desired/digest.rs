@@ -2,9 +2,10 @@
 //!
 //! # Encoding
 //!
-//! Every field is written as its length in bytes (64 bits, little endian) and then its bytes, so no content can be
-//! mistaken for a separator. A map is written as its number of entries, then key and value of each in key order.
-//! An optional value is a map of none or one entry. Whoever adds a field adds it to the version text of the struct.
+//! Every field is written as its length in bytes (64 bits, little endian) and then its bytes, so no
+//! content can be mistaken for a separator. A map is written as its number of entries, then key and
+//! value of each in key order. An optional value is a map of none or one entry. Whoever adds a
+//! field adds it to the version text of the struct.
 
 use std::fmt;
 use std::str::FromStr;
@@ -88,9 +89,7 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -99,7 +98,8 @@ impl<'de> Deserialize<'de> for Digest {
 pub struct Encoder(Sha256);
 
 impl Encoder {
-    /// Starts with a name and version of what is encoded, so two kinds of value never share a digest.
+    /// Starts with a name and version of what is encoded, so two kinds of value never share a
+    /// digest.
     #[must_use]
     pub fn new(domain: &str) -> Self {
         let mut encoder = Self(Sha256::new());

@@ -1,6 +1,7 @@
 //! Which files of a step count, which are templates, and which a build never sees.
 //!
-//! What the fingerprint does not know, a build cannot read: a file is either counted and laid out, rendered, or left out.
+//! What the fingerprint does not know, a build cannot read: a file is either counted and laid out,
+//! rendered, or left out.
 
 use std::collections::BTreeMap;
 
@@ -31,8 +32,8 @@ pub struct StepContent<'a> {
 pub struct SortedFiles<'a> {
     /// Templates, by the name of the file that each is rendered to.
     pub templates: BTreeMap<String, (&'a str, &'a SourceFile)>,
-    /// Files that count and are laid out, by path from the step folder; those of `include` by their path from the root with
-    /// a slash before it.
+    /// Files that count and are laid out, by path from the step folder; those of `include` by their
+    /// path from the root with a slash before it.
     pub counted: BTreeMap<String, &'a SourceFile>,
 }
 
@@ -40,28 +41,23 @@ fn is_packer_file(name: &str) -> bool {
     !name.contains('/') && (name.ends_with("pkr.hcl") || name.ends_with("pkrvars.hcl"))
 }
 
-/// Whether the Python library renders a file of `templates/` (contract §3).
+/// Whether the Python library renders a file of `templates/` (docs/contract.md §3).
 #[must_use]
 pub fn is_template(path: &str) -> bool {
     path.strip_prefix("templates/").is_some_and(is_packer_file)
 }
 
 fn never_counts(path: &str) -> bool {
-    matches!(
-        path,
-        "step_param.json" | "param.json" | "packer_build.py" | ".gitignore"
-    ) || path.starts_with("README")
+    matches!(path, "step_param.json" | "param.json" | "packer_build.py" | ".gitignore")
+        || path.starts_with("README")
 }
 
 fn ignore_set(step: &Step) -> Result<GlobSet, Diagnostic> {
     let mut set = GlobSetBuilder::new();
     for pattern in &step.switches.ignore {
         let glob = Glob::new(pattern).map_err(|error| {
-            Diagnostic::new(format!(
-                "`ignore` pattern {pattern:?} is not one: {}",
-                error.kind()
-            ))
-            .in_file(format!("{}/step_param.json", step.folder))
+            Diagnostic::new(format!("`ignore` pattern {pattern:?} is not one: {}", error.kind()))
+                .in_file(format!("{}/step_param.json", step.folder))
         })?;
         set.add(glob);
         // As in a .gitignore, the name of a folder means all that is in it.
@@ -69,34 +65,26 @@ fn ignore_set(step: &Step) -> Result<GlobSet, Diagnostic> {
             set.add(below);
         }
     }
-    set.build()
-        .map_err(|error| Diagnostic::new(format!("`ignore` of step {}: {error}", step.id)))
+    set.build().map_err(|error| Diagnostic::new(format!("`ignore` of step {}: {error}", step.id)))
 }
 
 /// Sorts the files of a step.
 pub fn sort_files(content: StepContent<'_>) -> Result<SortedFiles<'_>, Diagnostic> {
     let step = content.step;
-    let ignored = if step.switches.ignore.is_empty() {
-        None
-    } else {
-        Some(ignore_set(step)?)
-    };
-    let mut sorted = SortedFiles {
-        templates: BTreeMap::new(),
-        counted: BTreeMap::new(),
-    };
+    let ignored = if step.switches.ignore.is_empty() { None } else { Some(ignore_set(step)?) };
+    let mut sorted = SortedFiles { templates: BTreeMap::new(), counted: BTreeMap::new() };
     for (path, file) in content.files {
         if is_template(path) {
             let name = path.trim_start_matches("templates/");
-            sorted
-                .templates
-                .insert(format!("{}{name}", step.id), (path.as_str(), file));
+            sorted.templates.insert(format!("{}{name}", step.id), (path.as_str(), file));
         }
     }
     for (path, file) in content.files {
         let out = is_template(path)
+            // Seeded bug: readme-rebuilds
             || never_counts(path)
-            // Rendered outputs that were committed by mistake: the Python library deletes all of them before it renders.
+            // Rendered outputs that were committed by mistake: the Python library deletes all of
+            // them before it renders.
             || is_packer_file(path)
             || ignored.as_ref().is_some_and(|set| set.is_match(path));
         if !out {
@@ -124,9 +112,7 @@ pub(super) fn refuse_what_is_no_content(path: &str, file: &SourceFile) -> Result
             "the content of a submodule is not in this repository; commit the files themselves",
         ),
         EntryKind::File | EntryKind::Executable
-            if file
-                .content
-                .starts_with(b"version https://git-lfs.github.com/spec/") =>
+            if file.content.starts_with(b"version https://git-lfs.github.com/spec/") =>
         {
             wrong(
                 "is a git-LFS pointer where content is expected",
@@ -141,9 +127,7 @@ pub(super) fn refuse_what_is_no_content(path: &str, file: &SourceFile) -> Result
 #[must_use]
 pub fn file_digest(file: &SourceFile) -> Digest {
     let mut encoder = Encoder::new("file");
-    encoder
-        .number(u64::from(file.kind == EntryKind::Executable))
-        .field(&file.content);
+    encoder.number(u64::from(file.kind == EntryKind::Executable)).field(&file.content);
     encoder.finish()
 }
 
@@ -152,6 +136,7 @@ pub fn file_digest(file: &SourceFile) -> Digest {
 pub fn param_digests(values: &Map<String, Value>) -> BTreeMap<String, Digest> {
     values
         .iter()
+        // Seeded bug: metadata-counts
         .filter(|(key, _)| !KEYS_WITHOUT_EFFECT.contains(&key.as_str()))
         .map(|(key, value)| (key.clone(), value_digest(value)))
         .collect()

@@ -1,8 +1,10 @@
 //! How the secrets of one step count, and where they must not stand. Pure.
 //!
-//! A secret of `secret("name")` counts by its digest under the fingerprint key; the rendered files hold only what stands for it. A secret
-//! parameter, or a literal that Packer is told is `sensitive`, stands in a rendered file in clear: then that file's digest is put under
-//! the key. Without a key in the configuration the digests of files are plain, and secret parameters of a step count by their names only.
+//! A secret of `secret("name")` counts by its digest under the fingerprint key; the rendered files
+//! hold only what stands for it. A secret parameter, or a literal that Packer is told is
+//! `sensitive`, stands in a rendered file in clear: then that file's digest is put under the key.
+//! Without a key in the configuration the digests of files are plain, and secret parameters of a
+//! step count by their names only.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,23 +40,13 @@ impl<'a> Secrecy<'a> {
     ) -> Self {
         let mut marked = sealed.marks.values_of(&params.values);
         marked.extend(sealed.marks.values_of(&step.values));
-        Self {
-            sealed,
-            params,
-            step,
-            rendered,
-            marked,
-            uses: uses(rendered.values()),
-        }
+        Self { sealed, params, step, rendered, marked, uses: uses(rendered.values()) }
     }
 
     /// The digest of every secret that the rendered files ask for.
     pub(super) fn secret_digests(&self) -> Result<BTreeMap<String, Digest>, Diagnostic> {
         let asked_by_name = self.sealed.names();
-        let known = self
-            .uses
-            .iter()
-            .filter(|one| asked_by_name.contains(&one.name));
+        let known = self.uses.iter().filter(|one| asked_by_name.contains(&one.name));
         self.sealed.digests(known)
     }
 
@@ -85,11 +77,7 @@ impl<'a> Secrecy<'a> {
         let declared;
         if self.sealed.has_key() {
             values.extend(self.marked.iter().map(SecretText::expose));
-            if self
-                .rendered
-                .values()
-                .any(|text| text.contains("sensitive"))
-            {
+            if self.rendered.values().any(|text| text.contains("sensitive")) {
                 declared = hcl::sensitive(self.rendered);
                 values.extend(declared.values.iter().map(String::as_str));
             }
@@ -97,11 +85,7 @@ impl<'a> Secrecy<'a> {
         let digests = self.rendered.iter().map(|(name, text)| {
             let plain = Digest::of(text.as_bytes());
             let in_clear = values.iter().any(|value| text.contains(value));
-            let digest = if in_clear {
-                self.sealed.seal("rendered", plain)?
-            } else {
-                plain
-            };
+            let digest = if in_clear { self.sealed.seal("rendered", plain)? } else { plain };
             Ok((name.clone(), digest))
         });
         digests.collect()
@@ -133,9 +117,7 @@ impl<'a> Secrecy<'a> {
         if !self.may_have_secrets() {
             return Ok(());
         }
-        hcl::refuse_shown(self.rendered, &|text| {
-            !places(text).is_empty() || self.holds(text)
-        })
+        hcl::refuse_shown(self.rendered, &|text| !places(text).is_empty() || self.holds(text))
     }
 
     /// Whether it is worth while to read the files as HCL: most steps have no secret.
@@ -178,10 +160,7 @@ mod tests {
             workflow_id: WorkflowId::new("wf"),
             profile: None,
             region: None,
-            root_base: RootBase::Image {
-                id: AmiId::new("ami-1"),
-                name: "base".into(),
-            },
+            root_base: RootBase::Image { id: AmiId::new("ami-1"), name: "base".into() },
             aws_tags: BTreeMap::from([("env".into(), "test-hunter2-x".into())]),
             values: values.as_object().unwrap().clone(),
         }
@@ -205,10 +184,8 @@ mod tests {
 
     #[test]
     fn what_a_secret_could_be_guessed_from_counts_under_the_key() {
-        let (params, step) = (
-            params(&json!({})),
-            step(&json!({ "db_password": "abc", "open": 1 })),
-        );
+        let (params, step) =
+            (params(&json!({})), step(&json!({ "db_password": "abc", "open": 1 })));
         let rendered = BTreeMap::from([
             ("a.pkr.hcl".to_owned(), "x = \"abc\"".to_owned()),
             (
@@ -231,11 +208,7 @@ mod tests {
         assert_eq!(params_1["open"], plain["open"]);
         assert_ne!(params_1["db_password"], plain["db_password"]);
         assert_ne!(params_1["db_password"], params_2["db_password"]);
-        for (name, sealed) in [
-            ("a.pkr.hcl", true),
-            ("b.pkr.hcl", true),
-            ("c.pkr.hcl", false),
-        ] {
+        for (name, sealed) in [("a.pkr.hcl", true), ("b.pkr.hcl", true), ("c.pkr.hcl", false)] {
             let plain = Digest::of(rendered[name].as_bytes());
             assert_eq!(files_1[name] != plain, sealed, "{name}");
             assert_eq!(files_1[name] != files_2[name], sealed, "{name}");
@@ -252,10 +225,7 @@ mod tests {
         };
         let clean = params(&json!({}));
         assert_eq!(refused(&clean, &step(&json!({}))), Ok(()));
-        let why = refused(
-            &params(&json!({ "db_password": "hunter2" })),
-            &step(&json!({})),
-        );
+        let why = refused(&params(&json!({ "db_password": "hunter2" })), &step(&json!({})));
         assert!(why.unwrap_err().contains("`env`"));
         let why = refused(&clean, &step(&json!({ "metadata": { "a_password": "x" } })));
         assert!(why.unwrap_err().contains("metadata"));
@@ -267,16 +237,8 @@ mod tests {
         let open = params(&json!({}));
         for (before, value, step_values) in [
             ("", "\"b-[reconciler-secret:x]\"", json!({})),
-            (
-                "",
-                "\"b-secret parameter\"",
-                json!({ "a_password": "secret parameter" }),
-            ),
-            (
-                "variable \"x\" {\n  sensitive = true\n}\n",
-                "var.x",
-                json!({}),
-            ),
+            ("", "\"b-secret parameter\"", json!({ "a_password": "secret parameter" })),
+            ("variable \"x\" {\n  sensitive = true\n}\n", "var.x", json!({})),
             ("variable \"app_token\" {}\n", "var.app_token", json!({})),
             ("", "env(\"APP_TOKEN\")", json!({})),
         ] {

@@ -1,7 +1,8 @@
 //! One step's desired state at a known source image: rendered files, components, fingerprint, name.
 //!
-//! Rendering happens twice: once with the image name less its fingerprint part, which is what counts (the name contains the
-//! fingerprint, so the fingerprint cannot contain the name), and, only when it is built or shown, with the whole name.
+//! Rendering happens twice: once with the image name less its fingerprint part, which is what
+//! counts (the name contains the fingerprint, so the fingerprint cannot contain the name), and,
+//! only when it is built or shown, with the whole name.
 
 use std::collections::BTreeMap;
 
@@ -86,10 +87,7 @@ impl Desire<'_> {
                 .collect(),
             source_ami: source.id.clone(),
         };
-        Ok(DesiredStep {
-            fingerprint: components.fingerprint(),
-            components,
-        })
+        Ok(DesiredStep { fingerprint: components.fingerprint(), components })
     }
 
     /// The files as Packer will read them, with the image's whole name.
@@ -183,11 +181,7 @@ impl Desire<'_> {
             };
             (path, &*file.content)
         });
-        self.local_exec.check(&StepFiles {
-            folder,
-            rendered,
-            others: &others.collect(),
-        })
+        self.local_exec.check(&StepFiles { folder, rendered, others: &others.collect() })
     }
 }
 
@@ -201,10 +195,7 @@ fn template_text<'a>(path: &str, file: &'a SourceFile) -> Result<&'a str, Diagno
 
 fn diagnose(error: &RenderError, path: &str, text: &str) -> Diagnostic {
     let mut diagnostic = Diagnostic::new(error.message.clone());
-    let span = error
-        .span
-        .clone()
-        .or_else(|| error.line.map(|line| line_span(text, line)));
+    let span = error.span.clone().or_else(|| error.line.map(|line| line_span(text, line)));
     diagnostic = match span {
         Some(span) => diagnostic.at(path, text, span),
         None => diagnostic.in_file(path),
@@ -216,11 +207,8 @@ fn diagnose(error: &RenderError, path: &str, text: &str) -> Diagnostic {
 }
 
 fn line_span(text: &str, line: usize) -> std::ops::Range<usize> {
-    let start = text
-        .split_inclusive('\n')
-        .take(line.saturating_sub(1))
-        .map(str::len)
-        .sum::<usize>();
+    let start =
+        text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum::<usize>();
     let length = text[start..].find('\n').unwrap_or(text.len() - start);
     start..start + length
 }

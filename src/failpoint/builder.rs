@@ -1,5 +1,6 @@
-//! A builder with failpoints around the start of a build and the wait for its end: `build.start`, `build.wait`. Between the two parts of a
-//! start, the folder and the process, stands `build.spawn`, which the builder calls itself.
+//! A builder with failpoints around the start of a build and the wait for its end: `build.start`,
+//! `build.wait`. Between the two parts of a start, the folder and the process, stands
+//! `build.spawn`, which the builder calls itself.
 
 use std::sync::Arc;
 
@@ -12,10 +13,7 @@ use crate::ids::{BuildId, WorkflowId};
 pub(super) struct Failing(pub(super) Arc<dyn ImageBuilder>);
 
 fn error(what: String) -> BuildError {
-    BuildError::Io {
-        what,
-        source: std::io::Error::other("ordered by a test"),
-    }
+    BuildError::Io { what, source: std::io::Error::other("ordered by a test") }
 }
 
 #[async_trait]

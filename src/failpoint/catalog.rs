@@ -1,5 +1,5 @@
-//! A catalog with failpoints around what it changes and around the wait for an image: `image.wait`, `image.tag`, `leftovers.find`,
-//! `leftovers.clean`.
+//! A catalog with failpoints around what it changes and around the wait for an image: `image.wait`,
+//! `image.tag`, `leftovers.find`, `leftovers.clean`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

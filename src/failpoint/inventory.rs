@@ -1,5 +1,5 @@
-//! An inventory with failpoints around everything that writes: `journal.STAGE`, `record.update`, `lease.acquire`, `lease.renew`,
-//! `lease.release`, `beat.write`, `beat.give_up`, `beat.forget`.
+//! An inventory with failpoints around everything that writes: `journal.STAGE`, `record.update`,
+//! `lease.acquire`, `lease.renew`, `lease.release`, `beat.write`, `beat.give_up`, `beat.forget`.
 
 use std::sync::Arc;
 
@@ -16,10 +16,7 @@ use crate::inventory::{Fence, Heads, Inventory, InventoryError, Lease, Many, Ope
 pub(super) struct Failing(pub(super) Arc<dyn Inventory>);
 
 fn error(detail: String) -> InventoryError {
-    InventoryError::Unavailable {
-        place: "inventory".to_owned(),
-        detail,
-    }
+    InventoryError::Unavailable { place: "inventory".to_owned(), detail }
 }
 
 fn name(write: &Write) -> &'static str {
@@ -135,9 +132,7 @@ impl Inventory for Failing {
         seen: Option<&Lease>,
         now: Timestamp,
     ) -> Result<Lease, InventoryError> {
-        let acquire = self
-            .0
-            .acquire_lease(workflow, holder, duration_seconds, seen, now);
+        let acquire = self.0.acquire_lease(workflow, holder, duration_seconds, seen, now);
         around("lease.acquire", acquire, error).await
     }
 

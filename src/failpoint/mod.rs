@@ -1,8 +1,10 @@
-//! Failpoints: named places, before and after every outside effect, at which a test makes the program die, fail or stand still.
+//! Failpoints: named places, before and after every outside effect, at which a test makes the
+//! program die, fail or stand still.
 //!
-//! They are compiled into builds with debug assertions only; a release build has none of it, whatever its environment says. Inventory,
-//! catalog and builder get theirs by being wrapped here, so that the code that acts shows nothing of it; the supervisor, which has no
-//! ports, calls [`reach`] itself. `points` says how one is ordered.
+//! They are compiled into builds with debug assertions only; a release build has none of it,
+//! whatever its environment says. Inventory, catalog and builder get theirs by being wrapped here,
+//! so that the code that acts shows nothing of it; the supervisor, which has no ports, calls
+//! [`reach`] itself. `points` says how one is ordered.
 
 #[cfg(debug_assertions)]
 mod builder;
@@ -28,9 +30,7 @@ pub fn within(ports: Ports) -> Ports {
     }
     let mut ports = ports;
     ports.inventory = Arc::new(inventory::Failing(ports.inventory));
-    ports.catalog = ports
-        .catalog
-        .map(|catalog| Arc::new(catalog::Failing(catalog)) as _);
+    ports.catalog = ports.catalog.map(|catalog| Arc::new(catalog::Failing(catalog)) as _);
     ports.builder = building(ports.builder);
     ports
 }
@@ -63,8 +63,8 @@ pub fn passed_on() -> Option<(String, String)> {
     }
 }
 
-/// Does one outside effect with a failpoint on either side of it: an error before it keeps it from happening, one after it loses its
-/// answer.
+/// Does one outside effect with a failpoint on either side of it: an error before it keeps it from
+/// happening, one after it loses its answer.
 #[cfg(debug_assertions)]
 async fn around<T, E>(
     name: &str,

@@ -1,9 +1,11 @@
-//! One failpoint: what is ordered for it stands in an environment variable, `NAME=ACTION[@N]`, several separated by `;`.
+//! One failpoint: what is ordered for it stands in an environment variable, `NAME=ACTION[@N]`,
+//! several separated by `;`.
 //!
-//! `abort` ends the process as a crash does, `error` lets the effect fail once, `stop` freezes the whole process as SIGSTOP does; by default
-//! when the place is reached for the first time, with `@3` for the third. What happens is said on standard error, so that a test knows
-//! that its order was carried out. This file needs nothing but the standard library: a test compiles it as a release build does, and shows
-//! that nothing is left.
+//! `abort` ends the process as a crash does, `error` lets the effect fail once, `stop` freezes the
+//! whole process as SIGSTOP does; by default when the place is reached for the first time, with
+//! `@3` for the third. What happens is said on standard error, so that a test knows that its order
+//! was carried out. This file needs nothing but the standard library: a test compiles it as a
+//! release build does, and shows that nothing is left.
 
 use std::fmt;
 
@@ -64,10 +66,7 @@ mod ordered {
             .1;
         let (action, nth) = order.split_once('@').unwrap_or((order, "1"));
         let mut reached = REACHED.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = reached
-            .get_or_insert_default()
-            .entry(name.to_owned())
-            .or_default();
+        let count = reached.get_or_insert_default().entry(name.to_owned()).or_default();
         *count += 1;
         (count.to_string() == nth).then(|| action.to_owned())
     }
@@ -76,8 +75,6 @@ mod ordered {
     pub(super) fn stop() {
         let own = std::process::id().to_string();
         // Without `kill` nothing is frozen, and the test that waits for it says so.
-        let _ = std::process::Command::new("kill")
-            .args(["-STOP", &own])
-            .status();
+        let _ = std::process::Command::new("kill").args(["-STOP", &own]).status();
     }
 }

@@ -1,5 +1,6 @@
-//! Replays the corpus of each target, then mutates it for a while: `RECONCILER_TEST_FUZZ_SECONDS`, one second by default. The seed is printed where
-//! something is found, and `RECONCILER_TEST_FUZZ_SEED` runs the same mutations again.
+//! Replays the corpus of each target, then mutates it for a while: `RECONCILER_TEST_FUZZ_SECONDS`,
+//! one second by default. The seed is printed where something is found, and
+//! `RECONCILER_TEST_FUZZ_SEED` runs the same mutations again.
 
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
@@ -56,19 +57,14 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 fn corpus(name: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fuzz/corpus")
-        .join(name);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
     let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
         .unwrap_or_else(|_| panic!("{} holds the corpus", folder.display()))
         .map(|entry| entry.unwrap().path())
         .collect();
     files.sort();
     assert!(!files.is_empty(), "{name} has a corpus");
-    files
-        .iter()
-        .map(|file| std::fs::read(file).unwrap())
-        .collect()
+    files.iter().map(|file| std::fs::read(file).unwrap()).collect()
 }
 
 fn mutated(seeds: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
@@ -114,10 +110,7 @@ fn hold(name: &str, body: fn(&[u8]), bytes: &[u8], seed: u64) {
 
 /// Runs one target; the number of inputs.
 fn run(name: &str) -> u64 {
-    let (_, body) = TARGETS
-        .into_iter()
-        .find(|(target, _)| *target == name)
-        .unwrap();
+    let (_, body) = TARGETS.into_iter().find(|(target, _)| *target == name).unwrap();
     let seeds = corpus(name);
     for seed in &seeds {
         hold(name, body, seed, 0);

@@ -1,10 +1,11 @@
 //! Signs of life of a running build, which its supervisor writes and any host reads.
 //!
-//! A beat is the supervisor's own: it stands outside of the journal and needs no lease. It tells other hosts that the build runs, what
-//! its log names so far (the log itself is on the host that may be lost) and, at the end, how it went.
+//! A beat is the supervisor's own: it stands outside of the journal and needs no lease. It tells
+//! other hosts that the build runs, what its log names so far (the log itself is on the host that
+//! may be lost) and, at the end, how it went.
 //!
-//! Whether a build's host is gone is judged by the observer: it is, if `version` stood still for `silence_seconds` by the observer's own
-//! clock.
+//! Whether a build's host is gone is judged by the observer: it is, if `version` stood still for
+//! `silence_seconds` by the observer's own clock.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -52,14 +53,16 @@ pub enum Sign {
         /// How.
         outcome: Box<BuildOutcome>,
     },
-    /// Written by a reconciler, not by the supervisor: the build was given up because its host was silent. Should the host come
-    /// back, its supervisor is told; and what it may have made meanwhile is looked for once more after `until`.
+    /// Written by a reconciler, not by the supervisor: the build was given up because its host was
+    /// silent. Should the host come back, its supervisor is told; and what it may have made
+    /// meanwhile is looked for once more after `until`.
     GivenUp {
         /// The name that its image has, if it made one.
         ami_name: AmiName,
         /// What its log named.
         traces: Leftovers,
-        /// The images that its log said it started from, if the planned one is not among them: its image is nobody's then.
+        /// The images that its log said it started from, if the planned one is not among them: its
+        /// image is nobody's then.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         unplanned_sources: Vec<AmiId>,
         /// When even a supervisor that nobody can reach has ended its build.
@@ -83,15 +86,13 @@ impl Sign {
         }
     }
 
-    /// The images that the build's log says it started from; none: it says nothing of that. Of one that was given up, only those that were
-    /// not planned.
+    /// The images that the build's log says it started from; none: it says nothing of that. Of one
+    /// that was given up, only those that were not planned.
     #[must_use]
     pub fn sources(&self) -> &[AmiId] {
         match self {
             Self::Running { sources, .. } => sources,
-            Self::GivenUp {
-                unplanned_sources, ..
-            } => unplanned_sources,
+            Self::GivenUp { unplanned_sources, .. } => unplanned_sources,
             Self::Over { outcome } => &outcome.sources,
         }
     }

@@ -1,7 +1,8 @@
 //! The build journal: what happened to each try at a build, in order, never changed afterwards.
 //!
-//! An intent is written before money is spent; each stage is written after it happened. Folding the events of a build
-//! gives its [`Attempt`], which is what a plan looks at. Pure: times are arguments.
+//! An intent is written before money is spent; each stage is written after it happened. Folding the
+//! events of a build gives its [`Attempt`], which is what a plan looks at. Pure: times are
+//! arguments.
 
 use std::collections::BTreeMap;
 
@@ -45,8 +46,8 @@ pub struct Intent {
     pub region: Region,
     /// The host that runs Packer, for people.
     pub host: String,
-    /// Where that is: only a process of the same mark can tell that the build never started. None where it could not be told, or of an
-    /// earlier version.
+    /// Where that is: only a process of the same mark can tell that the build never started. None
+    /// where it could not be told, or of an earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prepared_by: Option<HostMark>,
     /// When the build is ended by force.
@@ -55,19 +56,20 @@ pub struct Intent {
     pub fence: u64,
     /// How many tries at this fingerprint came before it.
     pub attempt: u32,
-    /// What the record will say. With it a build can be carried to its record whatever has become of the commit; dropped
-    /// once the build is over.
+    /// What the record will say. With it a build can be carried to its record whatever has become
+    /// of the commit; dropped once the build is over.
     pub promise: Option<Box<Promise>>,
     /// How AWS is reached for it. None on what an earlier version decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reach: Option<Reach>,
-    /// What the template asks Packer to do once the image exists: without it an image is not what git says.
+    /// What the template asks Packer to do once the image exists: without it an image is not what
+    /// git says.
     #[serde(default, skip_serializing_if = "Afterwards::is_empty")]
     pub afterwards: Afterwards,
 }
 
-/// How AWS was reached when a build was decided, without any secret: enough to settle it though git says nothing of its workflow any more,
-/// or the commit is gone.
+/// How AWS was reached when a build was decided, without any secret: enough to settle it though git
+/// says nothing of its workflow any more, or the commit is gone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Reach {
     /// The profile that the workflow names.
@@ -77,7 +79,8 @@ pub struct Reach {
     /// Whether it was reached with keys that stand in the commit: without that nobody has them.
     #[serde(default)]
     pub own_keys: bool,
-    /// Whether some parameters of the workflow are secret: without the commit nobody knows what to take out of what EC2 says.
+    /// Whether some parameters of the workflow are secret: without the commit nobody knows what to
+    /// take out of what EC2 says.
     #[serde(default)]
     pub hides: bool,
 }
@@ -148,14 +151,11 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// Whether a person asked for something, at any time and without a lease. All other stages are written by the holder of the lease,
-    /// one after the other.
+    /// Whether a person asked for something, at any time and without a lease. All other stages are
+    /// written by the holder of the lease, one after the other.
     #[must_use]
     pub fn is_request(&self) -> bool {
-        matches!(
-            self,
-            Self::RetryRequested { .. } | Self::CancelRequested { .. }
-        )
+        matches!(self, Self::RetryRequested { .. } | Self::CancelRequested { .. })
     }
 }
 
@@ -168,14 +168,13 @@ pub struct Asked {
     pub at: Timestamp,
 }
 
-/// The builds of one workflow's or one step's events, each with its own, newest first as the journal has them: by the fencing token under which
-/// each was decided, for two hosts' clocks differ and ids follow their host's clock; under one token one process made the ids. `events` come
-/// as the port gives them. A build whose intent is not among them was cut off, and comes last.
+/// The builds of one workflow's or one step's events, each with its own, newest first as the
+/// journal has them: by the fencing token under which each was decided, for two hosts' clocks
+/// differ and ids follow their host's clock; under one token one process made the ids. `events`
+/// come as the port gives them. A build whose intent is not among them was cut off, and comes last.
 #[must_use]
 pub fn newest_first(events: &[BuildEvent]) -> Vec<&[BuildEvent]> {
-    let mut builds: Vec<_> = events
-        .chunk_by(|one, other| one.build_id == other.build_id)
-        .collect();
+    let mut builds: Vec<_> = events.chunk_by(|one, other| one.build_id == other.build_id).collect();
     builds.sort_by_cached_key(|build| {
         let fence = build.last().and_then(|event| match &event.stage {
             Stage::Intent(intent) => Some(intent.fence),
@@ -306,8 +305,9 @@ impl Attempt {
         })
     }
 
-    /// Whether the journal's newest word is that Packer runs. Once an image was seen it does not: that is written of a build that has
-    /// ended, or of an image that was there before and is taken over without one.
+    /// Whether the journal's newest word is that Packer runs. Once an image was seen it does not:
+    /// that is written of a build that has ended, or of an image that was there before and is taken
+    /// over without one.
     #[must_use]
     pub fn is_said_to_run(&self) -> bool {
         matches!(self.progress, Progress::Started { .. })
@@ -326,15 +326,10 @@ impl Attempt {
             }
             Stage::Available => self.progress = Progress::Available,
             Stage::Tagged => self.progress = Progress::Tagged,
-            Stage::Recorded {
-                ami_id,
-                build_seconds,
-            } => {
+            Stage::Recorded { ami_id, build_seconds } => {
                 self.ami_id = Some(ami_id.clone());
                 self.intent.promise = None;
-                self.progress = Progress::Recorded {
-                    build_seconds: *build_seconds,
-                };
+                self.progress = Progress::Recorded { build_seconds: *build_seconds };
             }
             Stage::Failed(failure) => {
                 self.progress = Progress::Failed(failure.clone());
@@ -342,22 +337,17 @@ impl Attempt {
             }
             Stage::Cleaned { .. } => self.cleaned = true,
             Stage::RetryRequested { by } => {
-                self.retry_requested = Some(Asked {
-                    by: by.clone(),
-                    at: event.at,
-                });
+                self.retry_requested = Some(Asked { by: by.clone(), at: event.at });
             }
             Stage::CancelRequested { by } => {
-                self.cancel_requested = Some(Asked {
-                    by: by.clone(),
-                    at: event.at,
-                });
+                self.cancel_requested = Some(Asked { by: by.clone(), at: event.at });
             }
         }
     }
 
-    /// The newest attempt at a step after `event`; none if the event does not change which that is, or what it says. An
-    /// intent always takes the place of an older build: ids of two hosts need not sort as they were written.
+    /// The newest attempt at a step after `event`; none if the event does not change which that is,
+    /// or what it says. An intent always takes the place of an older build: ids of two hosts need
+    /// not sort as they were written.
     #[must_use]
     pub fn after(current: Option<&Self>, event: &BuildEvent) -> Option<Self> {
         match current {
@@ -382,10 +372,7 @@ impl Attempt {
     /// Whether nothing more will happen to it by itself.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        matches!(
-            self.progress,
-            Progress::Recorded { .. } | Progress::Failed(_)
-        )
+        matches!(self.progress, Progress::Recorded { .. } | Progress::Failed(_))
     }
 
     /// Whether it is over and what it left is gone.

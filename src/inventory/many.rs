@@ -1,4 +1,5 @@
-//! Many things that were read at once. One that cannot be read hides no other: it is told beside them, by whom it concerns.
+//! Many things that were read at once. One that cannot be read hides no other: it is told beside
+//! them, by whom it concerns.
 
 use std::ops::Deref;
 
@@ -27,10 +28,7 @@ pub struct Malformed {
 
 impl<T> Default for Many<T> {
     fn default() -> Self {
-        Self {
-            sound: Vec::new(),
-            malformed: Vec::new(),
-        }
+        Self { sound: Vec::new(), malformed: Vec::new() }
     }
 }
 
@@ -41,7 +39,8 @@ impl<T> Many<T> {
         self.sound.is_empty() && self.malformed.is_empty()
     }
 
-    /// All of it, for whoever may not miss one; or what is wrong with the first that cannot be read.
+    /// All of it, for whoever may not miss one; or what is wrong with the first that cannot be
+    /// read.
     pub fn whole(self, place: &str) -> Result<Vec<T>, InventoryError> {
         match self.malformed.into_iter().next() {
             None => Ok(self.sound),
@@ -52,9 +51,7 @@ impl<T> Many<T> {
     /// What is wrong with something of a step; none if all of that can be read.
     #[must_use]
     pub fn malformed_of(&self, step: &StepId) -> Option<&Malformed> {
-        self.malformed
-            .iter()
-            .find(|wrong| wrong.step.as_ref() == Some(step))
+        self.malformed.iter().find(|wrong| wrong.step.as_ref() == Some(step))
     }
 
     /// Takes in one more.
@@ -70,11 +67,7 @@ impl Malformed {
     /// As the port tells of a single thing that was asked for.
     #[must_use]
     pub fn error(self, place: &str) -> InventoryError {
-        InventoryError::Malformed {
-            place: place.to_owned(),
-            key: self.key,
-            detail: self.detail,
-        }
+        InventoryError::Malformed { place: place.to_owned(), key: self.key, detail: self.detail }
     }
 }
 

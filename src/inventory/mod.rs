@@ -1,12 +1,15 @@
 //! Where records, the build journal and the leases are kept.
 //!
-//! This file is the port; `sqlite` and `dynamodb` are its adapters, and one contract suite runs over both.
+//! This file is the port; `sqlite` and `dynamodb` are its adapters, and one contract suite runs
+//! over both.
 //!
 //! # Guarantees
 //!
-//! * A [`Write`] happens whole or not at all, and only while its [`Fence`] is the newest of its workflow.
-//! * Journal events are never changed: another event in the place of one is [`InventoryError::Conflict`]. A write whose
-//!   event is there already, word for word, has happened (its answer was lost): it succeeds and changes nothing.
+//! * A [`Write`] happens whole or not at all, and only while its [`Fence`] is the newest of its
+//!   workflow.
+//! * Journal events are never changed: another event in the place of one is
+//!   [`InventoryError::Conflict`]. A write whose event is there already, word for word, has
+//!   happened (its answer was lost): it succeeds and changes nothing.
 
 pub mod beat;
 pub mod dynamodb;
@@ -34,8 +37,8 @@ pub struct Fence {
     pub token: u64,
 }
 
-/// A lease as an observer reads it. Whether it has expired is judged by the observer: it has, if `version` stood still
-/// for `duration` by the observer's own clock.
+/// A lease as an observer reads it. Whether it has expired is judged by the observer: it has, if
+/// `version` stood still for `duration` by the observer's own clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// The workflow.
@@ -50,8 +53,8 @@ pub struct Lease {
     pub duration_seconds: u64,
     /// When the holder says it renewed it last, by its own clock; for display only.
     pub renewed_at: Timestamp,
-    /// Grows with every journal entry of the workflow, whoever writes it: a holder that sees it unchanged at a heartbeat
-    /// needs not read the journal again.
+    /// Grows with every journal entry of the workflow, whoever writes it: a holder that sees it
+    /// unchanged at a heartbeat needs not read the journal again.
     pub journal_seq: u64,
 }
 
@@ -75,7 +78,8 @@ pub struct Heads {
     pub missing: bool,
 }
 
-/// A workflow of which something is open: a build that is not settled, or one that was given up and is still looked after.
+/// A workflow of which something is open: a build that is not settled, or one that was given up and
+/// is still looked after.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OpenWorkflow {
     /// The workflow.
@@ -99,15 +103,16 @@ pub trait Inventory: Send + Sync {
     /// Where it is, for people: `DynamoDB table acore_ami_catalog`, `SQLite …/inventory.sqlite`.
     fn place(&self) -> String;
 
-    /// Creates what is missing and refuses a table of another schema. Called by whatever is going to write; readers treat a
-    /// missing table as empty.
+    /// Creates what is missing and refuses a table of another schema. Called by whatever is going
+    /// to write; readers treat a missing table as empty.
     async fn prepare(&self) -> Result<(), InventoryError>;
 
-    /// Refuses what [`Self::prepare`] would refuse, for whoever is not going to write; what is missing is fine, and so is a schema that this
-    /// user may not look at.
+    /// Refuses what [`Self::prepare`] would refuse, for whoever is not going to write; what is
+    /// missing is fine, and so is a schema that this user may not look at.
     async fn examine(&self) -> Result<(), InventoryError>;
 
-    /// Whether what was opened is still what stands at its place: a file can be replaced. Looked at before each effect at AWS.
+    /// Whether what was opened is still what stands at its place: a file can be replaced. Looked at
+    /// before each effect at AWS.
     fn is_in_place(&self) -> bool {
         true
     }
@@ -134,28 +139,27 @@ pub trait Inventory: Send + Sync {
         workflow: &WorkflowId,
     ) -> Result<Many<Record>, InventoryError>;
 
-    /// Writes, on the condition that `fence` is the newest of its workflow (without one: unconditionally, for the
-    /// commands of a person that hold no lease, such as `retry`).
+    /// Writes, on the condition that `fence` is the newest of its workflow (without one:
+    /// unconditionally, for the commands of a person that hold no lease, such as `retry`).
     async fn write(&self, write: Write, fence: Option<&Fence>) -> Result<(), InventoryError>;
 
     /// The newest attempt at each step of a workflow.
     async fn attempts(&self, workflow: &WorkflowId) -> Result<Many<Attempt>, InventoryError>;
 
-    /// Those of them that did not end in a record and a clean account: running, failed, or with leftovers that are not known to be gone.
-    /// All that a pass asks for, and none of it where all is well.
+    /// Those of them that did not end in a record and a clean account: running, failed, or with
+    /// leftovers that are not known to be gone. All that a pass asks for, and none of it where all
+    /// is well.
     async fn unrecorded_attempts(
         &self,
         workflow: &WorkflowId,
     ) -> Result<Many<Attempt>, InventoryError> {
         let mut attempts = self.attempts(workflow).await?;
-        attempts
-            .sound
-            .retain(|attempt| !(attempt.is_recorded() && attempt.cleaned));
+        attempts.sound.retain(|attempt| !(attempt.is_recorded() && attempt.cleaned));
         Ok(attempts)
     }
 
-    /// The journal of a workflow or of one step, newest build first and in a build the newest event first, at most
-    /// `limit` events.
+    /// The journal of a workflow or of one step, newest build first and in a build the newest event
+    /// first, at most `limit` events.
     async fn events(
         &self,
         workflow: &WorkflowId,
@@ -181,8 +185,8 @@ pub trait Inventory: Send + Sync {
     /// The lease as it stands; none if there never was one.
     async fn lease(&self, workflow: &WorkflowId) -> Result<Option<Lease>, InventoryError>;
 
-    /// Takes the lease if it stands as `seen` (none: if there never was one), with a token greater than all before.
-    /// [`InventoryError::Conflict`] if somebody else was quicker.
+    /// Takes the lease if it stands as `seen` (none: if there never was one), with a token greater
+    /// than all before. [`InventoryError::Conflict`] if somebody else was quicker.
     async fn acquire_lease(
         &self,
         workflow: &WorkflowId,
@@ -192,15 +196,17 @@ pub trait Inventory: Send + Sync {
         now: Timestamp,
     ) -> Result<Lease, InventoryError>;
 
-    /// A heartbeat: a new version under the same token. [`InventoryError::Fenced`] if the lease is another's.
+    /// A heartbeat: a new version under the same token. [`InventoryError::Fenced`] if the lease is
+    /// another's.
     async fn renew_lease(&self, lease: &Lease, now: Timestamp) -> Result<Lease, InventoryError>;
 
-    /// Gives the lease back; the token stays, so that the next one is greater. [`InventoryError::Fenced`] if it is
-    /// another's already.
+    /// Gives the lease back; the token stays, so that the next one is greater.
+    /// [`InventoryError::Fenced`] if it is another's already.
     async fn release_lease(&self, lease: &Lease) -> Result<(), InventoryError>;
 
-    /// A supervisor's sign of life, in the place of the one before. Needs no lease: it is the supervisor's word about its own build
-    /// and decides nothing. A build that was given up stays so.
+    /// A supervisor's sign of life, in the place of the one before. Needs no lease: it is the
+    /// supervisor's word about its own build and decides nothing. A build that was given up stays
+    /// so.
     async fn beat(&self, beat: &Beat) -> Result<Answer, InventoryError>;
 
     /// The newest beat of one build.
@@ -213,8 +219,9 @@ pub trait Inventory: Send + Sync {
     /// The newest beats of a workflow's builds, those given up included, in the order of their ids.
     async fn beats(&self, workflow: &WorkflowId) -> Result<Many<Beat>, InventoryError>;
 
-    /// Gives a build up, by a beat that says so, in the place of the beat of the version `seen` (none: of no beat).
-    /// [`InventoryError::Conflict`] if the build has given a sign of life since.
+    /// Gives a build up, by a beat that says so, in the place of the beat of the version `seen`
+    /// (none: of no beat). [`InventoryError::Conflict`] if the build has given a sign of life
+    /// since.
     async fn give_up(
         &self,
         beat: &Beat,

@@ -1,6 +1,8 @@
-//! A record: the current image of one step of one workflow, as the Python library and this program both read it.
+//! A record: the current image of one step of one workflow, as the Python library and this program
+//! both read it.
 //!
-//! The fields and formats of the table stand in the documentation of the `dynamodb` adapter; here are the values.
+//! The fields and formats of the table stand in the documentation of the `dynamodb` adapter; here
+//! are the values.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -46,7 +48,8 @@ pub struct Built {
     pub revision: Revision,
     /// Where the image is.
     pub region: Region,
-    /// The tags that this program has put on the image, so that a tag that left git can be taken off.
+    /// The tags that this program has put on the image, so that a tag that left git can be taken
+    /// off.
     pub tags: Tags,
     /// The digest of the step's `metadata`.
     pub metadata_digest: Digest,
@@ -69,6 +72,7 @@ pub struct Record {
     pub details: String,
     /// JSON text of the step's metadata.
     pub metadata: String,
-    /// The digests under the fingerprint, to say why a step differs; none on the Python library's records.
+    /// The digests under the fingerprint, to say why a step differs; none on the Python library's
+    /// records.
     pub components: Option<Components>,
 }

@@ -1,4 +1,5 @@
-//! The tags on a record: kept as the text that the adapters store, parsed when somebody looks into them. Pure.
+//! The tags on a record: kept as the text that the adapters store, parsed when somebody looks into
+//! them. Pure.
 //!
 //! A plan over ten thousand records asks of each only whether its tags are still the wanted ones.
 
@@ -18,13 +19,11 @@ pub struct Tags {
 }
 
 impl Tags {
-    /// Takes the text that [`Tags::text`] gave. A text that is none reads as no tags, so they are put anew.
+    /// Takes the text that [`Tags::text`] gave. A text that is none reads as no tags, so they are
+    /// put anew.
     #[must_use]
     pub fn stored(text: &str) -> Self {
-        Self {
-            text: text.into(),
-            map: OnceLock::new(),
-        }
+        Self { text: text.into(), map: OnceLock::new() }
     }
 
     /// What is to be stored.
@@ -40,14 +39,10 @@ impl Tags {
             return false;
         };
         for (number, (key, value)) in pairs.into_iter().enumerate() {
-            let found = if number == 0 {
-                Some(rest)
-            } else {
-                rest.strip_prefix(',')
-            }
-            .and_then(|rest| without(rest, key))
-            .and_then(|rest| rest.strip_prefix(':'))
-            .and_then(|rest| without(rest, value));
+            let found = if number == 0 { Some(rest) } else { rest.strip_prefix(',') }
+                .and_then(|rest| without(rest, key))
+                .and_then(|rest| rest.strip_prefix(':'))
+                .and_then(|rest| without(rest, value));
             match found {
                 Some(after) => rest = after,
                 None => return false,
@@ -67,9 +62,7 @@ fn without<'a>(json: &'a str, content: &str) -> Option<&'a str> {
         // Any text has a JSON form.
         return json.strip_prefix(&serde_json::to_string(content).unwrap_or_default());
     }
-    json.strip_prefix('"')?
-        .strip_prefix(content)?
-        .strip_prefix('"')
+    json.strip_prefix('"')?.strip_prefix(content)?.strip_prefix('"')
 }
 
 fn text_of(map: &BTreeMap<String, String>) -> String {
@@ -79,10 +72,7 @@ fn text_of(map: &BTreeMap<String, String>) -> String {
 
 impl From<BTreeMap<String, String>> for Tags {
     fn from(map: BTreeMap<String, String>) -> Self {
-        Self {
-            text: text_of(&map).into(),
-            map: map.into(),
-        }
+        Self { text: text_of(&map).into(), map: map.into() }
     }
 }
 
@@ -96,8 +86,7 @@ impl Deref for Tags {
     type Target = BTreeMap<String, String>;
 
     fn deref(&self) -> &Self::Target {
-        self.map
-            .get_or_init(|| serde_json::from_str(&self.text).unwrap_or_default())
+        self.map.get_or_init(|| serde_json::from_str(&self.text).unwrap_or_default())
     }
 }
 
@@ -132,8 +121,7 @@ mod tests {
     use super::*;
 
     fn pairs(map: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
-        map.iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()))
+        map.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What is new in a plan beside what is to be built: steps that somebody has to look at, and steps that nobody has to any more. Pure.
+//! What is new in a plan beside what is to be built: steps that somebody has to look at, and steps
+//! that nobody has to any more. Pure.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,14 +19,12 @@ pub enum Change<'a> {
     Left(&'a StepId),
 }
 
-/// What is new since the plan before; of the first plan, all that is troubled. Steps that are blocked are not told: what is in their way is.
+/// What is new since the plan before; of the first plan, all that is troubled. Steps that are
+/// blocked are not told: what is in their way is.
 #[must_use]
 pub fn changes<'a>(before: Option<&'a Plan>, plan: &'a Plan) -> Vec<Change<'a>> {
-    let before: HashMap<&StepId, &PlannedStep> = before
-        .into_iter()
-        .flat_map(|plan| &plan.steps)
-        .map(|step| (&step.id, step))
-        .collect();
+    let before: HashMap<&StepId, &PlannedStep> =
+        before.into_iter().flat_map(|plan| &plan.steps).map(|step| (&step.id, step)).collect();
     let of = |step: &'a PlannedStep| {
         let old = before.get(&step.id).map(|old| &old.decision);
         if is_troubled(&step.decision) {
@@ -86,10 +85,7 @@ mod tests {
             reference: String::new(),
             revision: Revision::new("r"),
             region: Region::new("x"),
-            root_base: SourceImage {
-                id: AmiId::new("ami-0"),
-                name: AmiName::new("base"),
-            },
+            root_base: SourceImage { id: AmiId::new("ami-0"), name: AmiName::new("base") },
             newer_base: None,
             steps: steps.into_iter().map(of).collect(),
             orphans: Vec::new(),
@@ -119,11 +115,7 @@ mod tests {
     #[test]
     fn trouble_is_told_when_it_begins_when_its_cause_changes_and_when_it_is_gone_and_not_between() {
         let manual = || Decision::AwaitingManual(vec![Reason::NeverBuilt]);
-        let first = plan(vec![
-            ("a", broken("x")),
-            ("b", Decision::InSync),
-            ("c", manual()),
-        ]);
+        let first = plan(vec![("a", broken("x")), ("b", Decision::InSync), ("c", manual())]);
         assert_eq!(told(None, &first), ["!a", "!c"]);
         assert_eq!(told(Some(&first), &first), [""; 0]);
         let second = plan(vec![("a", broken("y")), ("b", Decision::InSync)]);

@@ -22,7 +22,8 @@ pub enum Decision {
     Build(Build),
     /// The image that git wants exists, from an earlier build: it is recorded anew.
     TakeOver(TakeOver),
-    /// An image is to be built, and its name is held by one that cannot be taken for it: a person decides.
+    /// An image is to be built, and its name is held by one that cannot be taken for it: a person
+    /// decides.
     NameTaken(NameTaken),
     /// The image stays; its tags, its record, or both are brought up to date.
     Update(Update),

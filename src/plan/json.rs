@@ -1,4 +1,5 @@
-//! A plan as JSON, for programs: schema `reconciler.plan/1`, described in `docs/output.md`. Fields are added, never changed.
+//! A plan as JSON, for programs: schema `reconciler.plan/1`, described in `docs/output.md`. Fields
+//! are added, never changed.
 
 use serde_json::{Value, json};
 
@@ -64,9 +65,7 @@ fn step_json(step: &PlannedStep, around: &Context<'_>) -> Value {
                     .collect(),
             );
             match &build.source {
-                BuildSource::Known {
-                    source, ami_name, ..
-                } => {
+                BuildSource::Known { source, ami_name, .. } => {
                     fields.insert("source_ami".into(), json!(source.id));
                     fields.insert("next_ami_name".into(), json!(ami_name));
                 }
@@ -80,9 +79,7 @@ fn step_json(step: &PlannedStep, around: &Context<'_>) -> Value {
             let texts = taken.reasons.iter();
             fields.insert(
                 "reason_texts".into(),
-                texts
-                    .map(|reason| reason_words(step, reason, around.lines))
-                    .collect(),
+                texts.map(|reason| reason_words(step, reason, around.lines)).collect(),
             );
             fields.insert("source_ami".into(), json!(taken.source.id));
             fields.insert(
@@ -98,10 +95,7 @@ fn step_json(step: &PlannedStep, around: &Context<'_>) -> Value {
         }
         Decision::Update(update) => {
             if let Some(tags) = &update.tags {
-                fields.insert(
-                    "tags".into(),
-                    json!({ "set": tags.set, "remove": tags.remove }),
-                );
+                fields.insert("tags".into(), json!({ "set": tags.set, "remove": tags.remove }));
             }
             fields.insert("metadata".into(), json!(update.metadata));
         }
@@ -115,10 +109,8 @@ fn step_json(step: &PlannedStep, around: &Context<'_>) -> Value {
         Decision::Blocked(blocked) => {
             let root = &blocked.root;
             fields.insert("blocked_on".into(), json!(blocked.on));
-            fields.insert(
-                "root_cause".into(),
-                json!({ "step_id": root.step, "state": root.state }),
-            );
+            fields
+                .insert("root_cause".into(), json!({ "step_id": root.step, "state": root.state }));
         }
         Decision::BackingOff { until, failure, .. } => {
             fields.insert("next_try".into(), json!(until));
@@ -131,10 +123,7 @@ fn step_json(step: &PlannedStep, around: &Context<'_>) -> Value {
             fields.insert("reasons".into(), json!(reasons));
         }
         Decision::Broken(why) => {
-            fields.insert(
-                "errors".into(),
-                why.iter().map(|d| d.render(false)).collect(),
-            );
+            fields.insert("errors".into(), why.iter().map(|d| d.render(false)).collect());
         }
         Decision::InSync | Decision::Suspended | Decision::Unverified => {}
     }

@@ -1,6 +1,8 @@
-//! The plan: one decision and its reasons for every step, as a value that is printed, compared and executed.
+//! The plan: one decision and its reasons for every step, as a value that is printed, compared and
+//! executed.
 //!
-//! Pure. What `reconciler plan` prints is the value that the daemon executes; the executor chooses nothing.
+//! Pure. What `reconciler plan` prints is the value that the daemon executes; the executor chooses
+//! nothing.
 
 pub mod changes;
 pub mod decision;
@@ -88,10 +90,9 @@ impl RecordsFrom {
     pub fn words(&self) -> Option<String> {
         match self.standing {
             Standing::Recorded => None,
-            Standing::Nothing => Some(format!(
-                "Nothing of this workflow is recorded in {}.",
-                self.place
-            )),
+            Standing::Nothing => {
+                Some(format!("Nothing of this workflow is recorded in {}.", self.place))
+            }
             Standing::NoInventory => Some(format!(
                 "No inventory at {} yet: if there should be one, another place is meant (`state_dir`, `inventory`).",
                 self.place
@@ -121,16 +122,12 @@ impl Plan {
 
     /// Steps that will be built, now or after others.
     pub fn to_build(&self) -> impl Iterator<Item = &PlannedStep> {
-        self.steps
-            .iter()
-            .filter(|step| matches!(step.decision, Decision::Build(_)))
+        self.steps.iter().filter(|step| matches!(step.decision, Decision::Build(_)))
     }
 
     /// Steps whose image exists already, from an earlier build.
     pub fn to_take_over(&self) -> impl Iterator<Item = &PlannedStep> {
-        self.steps
-            .iter()
-            .filter(|step| matches!(step.decision, Decision::TakeOver(_)))
+        self.steps.iter().filter(|step| matches!(step.decision, Decision::TakeOver(_)))
     }
 
     /// The steps that are meant.
@@ -152,7 +149,6 @@ impl Plan {
     /// Whether something of what is meant is wrong, and the reconciler cannot settle it by itself.
     #[must_use]
     pub fn has_errors(&self, selection: Option<&Selection>) -> bool {
-        self.wanted(selection)
-            .any(|step| matches!(step.decision, Decision::Broken(_)))
+        self.wanted(selection).any(|step| matches!(step.decision, Decision::Broken(_)))
     }
 }

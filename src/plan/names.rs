@@ -1,4 +1,5 @@
-//! Who holds the names that builds want: EC2 gives a name once, and what holds it may be the wanted image itself. Pure.
+//! Who holds the names that builds want: EC2 gives a name once, and what holds it may be the wanted
+//! image itself. Pure.
 
 use std::collections::HashMap;
 
@@ -12,9 +13,11 @@ pub const MOST_NAMES: u32 = 50;
 /// What is known of names.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
-    /// Of each name that EC2 was asked for, the image of this account that holds it, in whatever state.
+    /// Of each name that EC2 was asked for, the image of this account that holds it, in whatever
+    /// state.
     pub asked: HashMap<AmiName, Option<Image>>,
-    /// Images that a build made which was given up: nobody has tagged them, and they are of its unique name.
+    /// Images that a build made which was given up: nobody has tagged them, and they are of its
+    /// unique name.
     pub of_lost_builds: Vec<AmiId>,
 }
 
@@ -66,19 +69,15 @@ impl Names {
         let tag = image.tags.get("reconciler:fingerprint");
         let lost = self.of_lost_builds.contains(&image.id);
         let id = image.id.clone();
-        let other = |why| Holder::Other {
-            image: id.clone(),
-            why,
-        };
+        let other = |why| Holder::Other { image: id.clone(), why };
+        // Seeded bug: foreign-image-taken-over
         if !lost && tag.is_none_or(|tag| *tag != fingerprint.to_string()) {
             return other(Hindrance::OfAnother);
         }
         match &image.state {
-            ImageState::Available | ImageState::Pending => Holder::Wanted {
-                ready: image.state == ImageState::Available,
-                image: id,
-                lost,
-            },
+            ImageState::Available | ImageState::Pending => {
+                Holder::Wanted { ready: image.state == ImageState::Available, image: id, lost }
+            }
             ImageState::Other(state) if state == "disabled" => other(Hindrance::Disabled),
             state => other(Hindrance::Unusable(state.to_string())),
         }

@@ -92,21 +92,13 @@ mod tests {
             (blocked(false), Left::AFailure),
             (broken(), Left::AFailure),
         ] {
-            assert_eq!(
-                left(&step("a", decision.clone()), None),
-                expected,
-                "{decision:?}"
-            );
+            assert_eq!(left(&step("a", decision.clone()), None), expected, "{decision:?}");
         }
         let suspended = step("a", Decision::Suspended);
         let named: BTreeSet<_> = [StepId::new("a")].into();
         let selection = Selection::of(std::slice::from_ref(&suspended), &named);
         let named = left(&suspended, selection.as_ref());
-        assert_eq!(
-            named,
-            Left::APersonsPart,
-            "it was asked for, and is not done"
-        );
+        assert_eq!(named, Left::APersonsPart, "it was asked for, and is not done");
         assert!(Left::AFailure > Left::APersonsPart && Left::APersonsPart > Left::Nothing);
     }
 }

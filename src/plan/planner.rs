@@ -1,7 +1,8 @@
 //! One decision for every step, from what git says, what is recorded and what EC2 has.
 //!
-//! Pure: it looks at nothing and asks nobody. Fingerprints come through [`Desires`], which a cache or a renderer answers,
-//! since a fingerprint depends on the source image, which is itself a decision about the parent.
+//! Pure: it looks at nothing and asks nobody. Fingerprints come through [`Desires`], which a cache
+//! or a renderer answers, since a fingerprint depends on the source image, which is itself a
+//! decision about the parent.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -68,7 +69,8 @@ pub trait Desires {
         rebuild: u32,
     ) -> Result<AmiName, Diagnostic>;
 
-    /// What an image of a build that was given up lacks of what the step asks for once an image exists; none if it is whole.
+    /// What an image of a build that was given up lacks of what the step asks for once an image
+    /// exists; none if it is whole.
     fn lacks(&mut self, step: &Outline, source: &SourceImage, image: &Image) -> Option<String>;
 
     /// Which rebuild of the fingerprint a recorded name is.
@@ -102,10 +104,12 @@ pub struct Observation<'a> {
     pub attempts: &'a HashMap<StepId, Attempt>,
     /// Steps that a person wants built whatever their state.
     pub forced: &'a BTreeSet<StepId>,
-    /// For a command that a person typed: the builds that it has tried itself. What failed before it, and was a person's turn, is tried at
-    /// once: the person may have done it. None: nobody asked just now.
+    /// For a command that a person typed: the builds that it has tried itself. What failed before
+    /// it, and was a person's turn, is tried at once: the person may have done it. None: nobody
+    /// asked just now.
     pub tried: Option<&'a BTreeSet<BuildId>>,
-    /// Steps that were built from these inputs more than once already, with the time before which that is not done again.
+    /// Steps that were built from these inputs more than once already, with the time before which
+    /// that is not done again.
     pub held: &'a HashMap<StepId, Failure>,
     /// Who holds the names that builds want, as far as EC2 was asked.
     pub names: &'a Names,
@@ -213,11 +217,7 @@ impl Step<'_, '_> {
 
     /// A build that is not over, whatever git says by now.
     fn running(&mut self, source: &Standing) -> Option<(Decision, Option<Fingerprint>)> {
-        let attempt = self
-            .seen
-            .attempts
-            .get(&self.step.id)
-            .filter(|attempt| !attempt.is_over())?;
+        let attempt = self.seen.attempts.get(&self.step.id).filter(|attempt| !attempt.is_over())?;
         let desired = match source {
             Standing::Settled(source) => self.desires.fingerprint(self.step, source).ok(),
             _ => None,
@@ -234,17 +234,12 @@ impl Step<'_, '_> {
     fn after(&self, parent: StepId) -> Decision {
         let reasons = match self.record {
             None => vec![Reason::NeverBuilt],
-            Some(_) => vec![Reason::SourceImageWillChange {
-                parent: parent.clone(),
-            }],
+            Some(_) => vec![Reason::SourceImageWillChange { parent: parent.clone() }],
         };
         if self.step.manual {
             return Decision::AwaitingManual(reasons);
         }
-        Decision::Build(Build {
-            reasons,
-            source: BuildSource::AfterBuild(parent),
-        })
+        Decision::Build(Build { reasons, source: BuildSource::AfterBuild(parent) })
     }
 
     fn against(&mut self, source: &SourceImage) -> (Decision, Option<Fingerprint>) {
@@ -273,14 +268,12 @@ impl Step<'_, '_> {
             Some(Some(image)) if image.state.is_gone() => Err(Reason::ImageGone { ami_id }),
             Some(Some(image)) => match &image.state {
                 ImageState::Available | ImageState::Pending => Ok(()),
-                ImageState::Failed(reason) => Err(Reason::ImageUnusable {
-                    ami_id,
-                    state: format!("failed: {reason}"),
-                }),
-                ImageState::Other(state) => Err(Reason::ImageUnusable {
-                    ami_id,
-                    state: state.clone(),
-                }),
+                ImageState::Failed(reason) => {
+                    Err(Reason::ImageUnusable { ami_id, state: format!("failed: {reason}") })
+                }
+                ImageState::Other(state) => {
+                    Err(Reason::ImageUnusable { ami_id, state: state.clone() })
+                }
             },
         };
         let Some(built) = &record.built else {
@@ -318,11 +311,7 @@ impl Step<'_, '_> {
         match (recorded, self.desires.components(self.step, source)) {
             (Some(recorded), Ok(desired)) => {
                 let found = reasons(&recorded, &desired);
-                if found.is_empty() {
-                    vec![Reason::InputsChanged]
-                } else {
-                    found
-                }
+                if found.is_empty() { vec![Reason::InputsChanged] } else { found }
             }
             _ => vec![Reason::InputsChanged],
         }
@@ -332,6 +321,7 @@ impl Step<'_, '_> {
     fn may_be_mended(&self, last: &Attempt, failure: &Failure) -> bool {
         let tried = self.seen.tried;
         failure.class == FailureClass::Person
+            // Seeded bug: apply-repeats-its-own-failure
             && tried.is_some_and(|tried| !tried.contains(&last.build_id))
     }
 
@@ -348,11 +338,8 @@ impl Step<'_, '_> {
         let all_tags = tags.tags();
         // Without a look at EC2 the record says what was put on the image.
         let actual = image.map_or(&*built.tags, |image| &image.tags);
-        let update = Update {
-            tags: tag_change(&all_tags, actual, &built.tags),
-            metadata,
-            all_tags,
-        };
+        let update =
+            Update { tags: tag_change(&all_tags, actual, &built.tags), metadata, all_tags };
         if update.tags.is_none() && !update.metadata {
             Decision::InSync
         } else {
@@ -399,22 +386,13 @@ impl Step<'_, '_> {
             && !self.forced()
         {
             let failure = failure.clone();
-            waits = Some(Decision::BackingOff {
-                until,
-                failure,
-                repeats: true,
-            });
+            waits = Some(Decision::BackingOff { until, failure, repeats: true });
         }
         // What failed by itself, or was ended by a person, is not looked for.
         if let Some(quarantined @ Decision::Quarantined(_)) = waits {
             return quarantined;
         }
-        let wanted = Wanted {
-            source,
-            fingerprint,
-            reasons,
-            attempt,
-        };
+        let wanted = Wanted { source, fingerprint, reasons, attempt };
         let named = self.named(wanted, rebuild);
         match (named, waits) {
             (Decision::Build(_), Some(waits)) => waits,
@@ -422,21 +400,14 @@ impl Step<'_, '_> {
         }
     }
 
-    /// What comes of the wish for an image by who holds its name. One that is built anew on purpose, because a person asks or the last one
-    /// cannot be used, goes on to the next name that is free.
+    /// What comes of the wish for an image by who holds its name. One that is built anew on
+    /// purpose, because a person asks or the last one cannot be used, goes on to the next name that
+    /// is free.
     fn named(&mut self, wanted: Wanted<'_>, rebuild: u32) -> Decision {
-        let Wanted {
-            source,
-            fingerprint,
-            reasons,
-            attempt,
-        } = wanted;
+        let Wanted { source, fingerprint, reasons, attempt } = wanted;
         let seen = self.seen;
         // What the last try left may hold the name until it is removed.
-        let settled = seen
-            .attempts
-            .get(&self.step.id)
-            .is_none_or(Attempt::is_settled);
+        let settled = seen.attempts.get(&self.step.id).is_none_or(Attempt::is_settled);
         for number in rebuild..rebuild.saturating_add(MOST_NAMES) {
             let ami_name = match self.desires.ami_name(self.step, &fingerprint, number) {
                 Ok(name) => name,
@@ -445,6 +416,7 @@ impl Step<'_, '_> {
             match seen.names.holder(&ami_name, &fingerprint) {
                 Holder::Unknown => self.unasked.push(ami_name.clone()),
                 Holder::Wanted { image, ready, lost }
+                    // Seeded bug: plan-announces-what-is-there
                     if settled && !self.forced() && !(lost && self.is_part(source, &ami_name)) =>
                 {
                     return Decision::TakeOver(TakeOver {
@@ -471,12 +443,8 @@ impl Step<'_, '_> {
                 }
                 Holder::Nobody | Holder::Wanted { .. } | Holder::Other { .. } => {}
             }
-            let source = BuildSource::Known {
-                source: source.clone(),
-                fingerprint,
-                ami_name,
-                attempt,
-            };
+            let source =
+                BuildSource::Known { source: source.clone(), fingerprint, ami_name, attempt };
             return Decision::Build(Build { reasons, source });
         }
         Decision::Broken(vec![
@@ -498,17 +466,13 @@ impl Step<'_, '_> {
 
     /// What this step's children stand on, after its own decision.
     fn standing(&self, decision: &Decision) -> Standing {
-        let recorded = self.record.map(|record| SourceImage {
-            id: record.ami_id.clone(),
-            name: record.ami_name.clone(),
-        });
+        let recorded = self
+            .record
+            .map(|record| SourceImage { id: record.ami_id.clone(), name: record.ami_name.clone() });
         let in_the_way = |state, why| Standing::InTheWay(obstacle(&self.step.id, state, why));
         let waits = |state, why| {
             let obstacle = obstacle(&self.step.id, state, why);
-            Standing::InTheWay(Obstacle {
-                waits_for_a_person: true,
-                ..obstacle
-            })
+            Standing::InTheWay(Obstacle { waits_for_a_person: true, ..obstacle })
         };
         match (decision, recorded) {
             (Decision::InSync | Decision::Update(_) | Decision::Suspended, Some(image)) => {
@@ -542,12 +506,7 @@ impl Step<'_, '_> {
 }
 
 fn obstacle(step: &StepId, state: &'static str, why: &'static str) -> Obstacle {
-    Obstacle {
-        step: step.clone(),
-        state,
-        why,
-        waits_for_a_person: false,
-    }
+    Obstacle { step: step.clone(), state, why, waits_for_a_person: false }
 }
 
 /// An image that is wanted.
@@ -562,24 +521,18 @@ struct Wanted<'a> {
 fn put_off(failure: Failure) -> Decision {
     match (failure.class, failure.retry_at) {
         (FailureClass::Step, _) | (_, None) => Decision::Quarantined(failure),
-        (_, Some(until)) => Decision::BackingOff {
-            until,
-            failure,
-            repeats: false,
-        },
+        (_, Some(until)) => Decision::BackingOff { until, failure, repeats: false },
     }
 }
 
-/// Whether the record says that these tags were put on, and the image, where it was looked at, carries them: so it is for all but a few of
-/// ten thousand steps, and nothing is copied to tell.
+/// Whether the record says that these tags were put on, and the image, where it was looked at,
+/// carries them: so it is for all but a few of ten thousand steps, and nothing is copied to tell.
 fn is_tagged(tags: &ImageTags<'_>, built: &Built, image: Option<&Image>) -> bool {
     let fingerprint = built.fingerprint.to_string();
     let pairs = tags.pairs(&fingerprint);
     built.tags.are(pairs.iter().copied())
         && image.is_none_or(|image| {
-            pairs
-                .iter()
-                .all(|(key, value)| image.tags.get(*key).is_some_and(|tag| tag == value))
+            pairs.iter().all(|(key, value)| image.tags.get(*key).is_some_and(|tag| tag == value))
         })
 }
 

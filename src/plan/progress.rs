@@ -1,4 +1,5 @@
-//! How far a running build is, judged by how long the last one took: in words, and as a small bar. Pure.
+//! How far a running build is, judged by how long the last one took: in words, and as a small bar.
+//! Pure.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -54,11 +55,7 @@ impl Progress {
                 std::cmp::Ordering::Greater => ' ',
             })
             .collect();
-        Some(format!(
-            "[{bar}] {} of {}",
-            duration_words(self.elapsed),
-            duration_words(last)
-        ))
+        Some(format!("[{bar}] {} of {}", duration_words(self.elapsed), duration_words(last)))
     }
 }
 

@@ -1,9 +1,11 @@
-//! When something that was built is built again though nothing changed. Pure: the clock is an argument.
+//! When something that was built is built again though nothing changed. Pure: the clock is an
+//! argument.
 //!
-//! An image that vanishes again and again, a fingerprint that comes out differently each time, a record that does not stay: building does
-//! not mend them, and each build costs an hour and money. The first repetition is free, for an image may be deleted; after that they come
-//! more and more rarely, whatever happens and through every restart, for the journal is what counts. A person's `retry`, a commit or a
-//! rotated secret begins anew.
+//! An image that vanishes again and again, a fingerprint that comes out differently each time, a
+//! record that does not stay: building does not mend them, and each build costs an hour and money.
+//! The first repetition is free, for an image may be deleted; after that they come more and more
+//! rarely, whatever happens and through every restart, for the journal is what counts. A person's
+//! `retry`, a commit or a rotated secret begins anew.
 //!
 //! What failed is not decided here: a failure carries the time of its next try.
 
@@ -58,18 +60,19 @@ pub struct Wanted<'a> {
     pub secrets: &'a BTreeMap<String, Digest>,
 }
 
-/// How far the clocks of two hosts may be apart: AWS refuses calls of one that is off by more than five minutes.
+/// How far the clocks of two hosts may be apart: AWS refuses calls of one that is off by more than
+/// five minutes.
 const CLOCKS: Duration = Duration::from_mins(10);
 
-/// Whether what was written down with this time was written by a clock that has been set back since. What waits for such a time would wait
-/// as long as the clock was wrong.
+/// Whether what was written down with this time was written by a clock that has been set back
+/// since. What waits for such a time would wait as long as the clock was wrong.
 #[must_use]
 pub fn is_of_a_wrong_clock(at: Timestamp, now: Timestamp) -> bool {
     at > now.saturating_add(CLOCKS).unwrap_or(Timestamp::MAX)
 }
 
-/// The builds of a step that are over, newest first, down to the last one that a person had tried again. `events` as the port gives them:
-/// newest build first, in a build newest event first.
+/// The builds of a step that are over, newest first, down to the last one that a person had tried
+/// again. `events` as the port gives them: newest build first, in a build newest event first.
 #[must_use]
 pub fn past(events: &[BuildEvent]) -> Vec<Past> {
     let mut past = Vec::new();
@@ -103,8 +106,8 @@ pub fn past(events: &[BuildEvent]) -> Vec<Past> {
     past
 }
 
-/// Why a step is not built again yet, and until when; none: it may be built. `unit` is the wait before the second repetition; it doubles
-/// with each.
+/// Why a step is not built again yet, and until when; none: it may be built. `unit` is the wait
+/// before the second repetition; it doubles with each.
 #[must_use]
 pub fn held(past: &[Past], wanted: Wanted<'_>, unit: Duration, now: Timestamp) -> Option<Failure> {
     let counts = |build: &&Past| {
@@ -115,13 +118,13 @@ pub fn held(past: &[Past], wanted: Wanted<'_>, unit: Duration, now: Timestamp) -
         let remembered = now.duration_since(build.ended_at).unsigned_abs() < MEMORY;
         remembered && if same { build.recorded } else { alike }
     };
+    // Seeded bug: repeated-for-ever
     let times = u32::try_from(past.iter().filter(counts).count()).unwrap_or(u32::MAX);
-    // One that ended in the future was written down by a clock that was wrong: how long ago that was, nobody knows.
+    // One that ended in the future was written down by a clock that was wrong: how long ago that
+    // was, nobody knows.
     let ended = past.iter().filter(counts).map(|build| build.ended_at);
     let ended = ended.filter(|at| !is_of_a_wrong_clock(*at, now)).max()?;
-    let wait = unit
-        .saturating_mul(1 << times.checked_sub(2)?.min(16))
-        .min(LONGEST.max(unit));
+    let wait = unit.saturating_mul(1 << times.checked_sub(2)?.min(16)).min(LONGEST.max(unit));
     let until = ended + wait;
     (until > now).then(|| Failure {
         class: FailureClass::Person,
@@ -195,7 +198,8 @@ mod tests {
         let ahead = 36_000;
         let wrong = [build(1, ahead + 100, true), build(1, ahead, true)];
         assert_eq!(until(&wrong, 1, "r", 200), None, "nobody knows when");
-        // What is built then is written by the right clock, and the next one waits; those before count.
+        // What is built then is written by the right clock, and the next one waits; those before
+        // count.
         let right = [wrong[0].clone(), wrong[1].clone(), build(1, 300, true)];
         assert_eq!(until(&right, 1, "r", 301), Some(300 + 7200));
     }
@@ -210,20 +214,11 @@ mod tests {
     #[test]
     fn a_rotated_secret_is_a_change_however_often_and_an_unchanged_one_is_none() {
         let value = |n: u8| BTreeMap::from([("db".to_owned(), Digest::of(&[n]))]);
-        let with = |n: u8, ended: i64| Past {
-            secrets: value(n),
-            ..build(n, ended, true)
-        };
+        let with = |n: u8, ended: i64| Past { secrets: value(n), ..build(n, ended, true) };
         let rotated = [with(3, 200), with(2, 100), with(1, 0)];
         assert_eq!(with_secrets(&rotated, 4, "r", &value(4), 201), None);
         // Fingerprints that differ under one value are what this is here for.
-        let unrotated = [
-            Past {
-                secrets: value(1),
-                ..build(2, 100, true)
-            },
-            with(1, 0),
-        ];
+        let unrotated = [Past { secrets: value(1), ..build(2, 100, true) }, with(1, 0)];
         assert!(with_secrets(&unrotated, 3, "r", &value(1), 101).is_some());
     }
 
@@ -234,7 +229,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever fingerprints come out and however the builds end: of the repetitions of one commit on one image there are few.
+        /// Whatever fingerprints come out and however the builds end: of the repetitions of one
+        /// commit on one image there are few.
         #[test]
         fn repetitions_in_a_day_stay_few(outcomes in prop::collection::vec((0_u8..4, any::<bool>(), 1_i64..4000), 1..300)) {
             let (mut past, mut now, mut starts) = (Vec::<Past>::new(), 0, Vec::new());

@@ -1,4 +1,5 @@
-//! Which steps of a plan are meant where a person named some: those, with the ancestors that they are built on. Pure.
+//! Which steps of a plan are meant where a person named some: those, with the ancestors that they
+//! are built on. Pure.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -19,10 +20,8 @@ impl Selection {
         if named.is_empty() {
             return None;
         }
-        let parents: HashMap<&StepId, &StepId> = steps
-            .iter()
-            .filter_map(|step| Some((&step.id, step.parent.as_ref()?)))
-            .collect();
+        let parents: HashMap<&StepId, &StepId> =
+            steps.iter().filter_map(|step| Some((&step.id, step.parent.as_ref()?))).collect();
         let mut wanted = BTreeSet::new();
         for id in named {
             let mut at = Some(id);
@@ -33,10 +32,7 @@ impl Selection {
                 at = parents.get(id).copied();
             }
         }
-        Some(Self {
-            named: named.clone(),
-            wanted,
-        })
+        Some(Self { named: named.clone(), wanted })
     }
 
     /// Whether a step is meant.
@@ -63,15 +59,8 @@ impl Selection {
         let (named, ancestors) = (ids(true), ids(false));
         let mut text = format!("Asked for: {}", named.join(", "));
         if !ancestors.is_empty() {
-            let verb = if named.len() == 1 {
-                "it starts"
-            } else {
-                "they start"
-            };
-            text.push_str(&format!(
-                ", with {}, which {verb} from",
-                ancestors.join(", ")
-            ));
+            let verb = if named.len() == 1 { "it starts" } else { "they start" };
+            text.push_str(&format!(", with {}, which {verb} from", ancestors.join(", ")));
         }
         text + "."
     }
@@ -113,10 +102,7 @@ mod tests {
             wanted.iter().map(|s| s.id.as_str()).collect::<Vec<_>>(),
             ["base", "runtime", "web"]
         );
-        assert_eq!(
-            web.words(&steps),
-            "Asked for: web, with base, runtime, which it starts from."
-        );
+        assert_eq!(web.words(&steps), "Asked for: web, with base, runtime, which it starts from.");
         assert_eq!(of(&["base"]).unwrap().words(&steps), "Asked for: base.");
         assert_eq!(
             of(&["web", "beside"]).unwrap().words(&steps),

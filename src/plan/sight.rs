@@ -1,7 +1,8 @@
-//! What whoever asks can see, from where it stands, of the processes that a lease and a journal speak of. Pure: `reconcile::sight` looks.
+//! What whoever asks can see, from where it stands, of the processes that a lease and a journal
+//! speak of. Pure: `reconcile::sight` looks.
 //!
-//! A journal and a lease say what was so when they were written. A process of this host, seen under the same boot and in the same PID
-//! namespace, says what is so now.
+//! A journal and a lease say what was so when they were written. A process of this host, seen under
+//! the same boot and in the same PID namespace, says what is so now.
 
 use std::collections::HashMap;
 
@@ -98,7 +99,8 @@ impl Sights {
     }
 }
 
-/// A holder, `host/pid/start-mark`, as people read it: `reconciler on build-1, pid 4242`; another form as it is.
+/// A holder, `host/pid/start-mark`, as people read it: `reconciler on build-1, pid 4242`; another
+/// form as it is.
 #[must_use]
 pub fn holder_words(holder: &str) -> String {
     match parts(holder) {
@@ -132,10 +134,7 @@ mod tests {
             journal_seq: 0,
         };
         let attended = |holder, lease: Option<&Lease>| {
-            let sights = Sights {
-                holder,
-                ..Sights::default()
-            };
+            let sights = Sights { holder, ..Sights::default() };
             sights.attended(lease)
         };
         let held = lease(Some("h/1/2-m"));

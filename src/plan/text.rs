@@ -43,11 +43,8 @@ pub fn text(plan: &Plan, around: &Context<'_>, medium: Medium) -> String {
         plan.revision.short()
     );
     let rows = branches(&plan.steps);
-    let width = rows
-        .iter()
-        .map(|row| row.indent.len() + columns(row.step.id.as_str()))
-        .max()
-        .unwrap_or(0);
+    let width =
+        rows.iter().map(|row| row.indent.len() + columns(row.step.id.as_str())).max().unwrap_or(0);
     let image_width = plan
         .steps
         .iter()
@@ -58,16 +55,10 @@ pub fn text(plan: &Plan, around: &Context<'_>, medium: Medium) -> String {
     for row in rows {
         let step = row.step;
         let wanted = around.wants(&step.id);
-        let (style, mark) = if wanted {
-            (style(&step.decision), mark(step))
-        } else {
-            (Style::new().dimmed(), ' ')
-        };
+        let (style, mark) =
+            if wanted { (style(&step.decision), mark(step)) } else { (Style::new().dimmed(), ' ') };
         let name = padded(&format!("{}{}", row.indent, step.id), width);
-        let image = step
-            .record
-            .as_ref()
-            .map_or("-", |record| record.ami_id.as_str());
+        let image = step.record.as_ref().map_or("-", |record| record.ami_id.as_str());
         let bar = match medium {
             Medium::Terminal => Progress::of(step, plan.at).and_then(|progress| progress.bar()),
             Medium::Plain => None,
@@ -77,10 +68,7 @@ pub fn text(plan: &Plan, around: &Context<'_>, medium: Medium) -> String {
             Some(bar) => format!("building {bar}"),
             None => sentence(step, around),
         };
-        let _ = writeln!(
-            out,
-            "  {style}{mark} {name}{style:#}  {image:image_width$}  {said}",
-        );
+        let _ = writeln!(out, "  {style}{mark} {name}{style:#}  {image:image_width$}  {said}");
     }
     for orphan in &plan.orphans {
         let _ = writeln!(
@@ -100,10 +88,7 @@ pub fn text(plan: &Plan, around: &Context<'_>, medium: Medium) -> String {
         let _ = writeln!(out, "{words}");
     }
     if !plan.looked_at_ec2 {
-        let _ = writeln!(
-            out,
-            "EC2 was not asked: images that are gone or unusable do not show."
-        );
+        let _ = writeln!(out, "EC2 was not asked: images that are gone or unusable do not show.");
     }
     if let Some(selection) = around.wanted {
         let _ = writeln!(out, "{}", selection.words(&plan.steps));
@@ -123,21 +108,15 @@ pub fn summary(plan: &Plan, selection: Option<&Selection>) -> String {
     let rest = plan.steps.len() - plan.wanted(selection).count();
     let counted = totals(states.chain(std::iter::repeat_n("orphaned", orphans)), rest);
     let mut text = format!("Plan: {counted}.");
-    let to_build = || {
-        plan.wanted(selection)
-            .filter(|step| matches!(step.decision, Decision::Build(_)))
-    };
+    let to_build =
+        || plan.wanted(selection).filter(|step| matches!(step.decision, Decision::Build(_)));
     let seconds: u64 = to_build().filter_map(last_seconds).sum();
     if seconds > 0 {
         let took = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
         let _ = write!(
             text,
             " Last time {} took {}.",
-            if to_build().count() == 1 {
-                "this"
-            } else {
-                "these"
-            },
+            if to_build().count() == 1 { "this" } else { "these" },
             duration_words(took)
         );
     }

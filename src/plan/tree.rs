@@ -13,7 +13,8 @@ pub struct Branch<'a> {
     pub indent: String,
 }
 
-/// Orders steps depth first; a step whose parent is not among them is a root. Chains do not grow the stack.
+/// Orders steps depth first; a step whose parent is not among them is a root. Chains do not grow
+/// the stack.
 #[must_use]
 pub fn branches(steps: &[PlannedStep]) -> Vec<Branch<'_>> {
     let known: HashSet<&StepId> = steps.iter().map(|step| &step.id).collect();
@@ -27,14 +28,8 @@ pub fn branches(steps: &[PlannedStep]) -> Vec<Branch<'_>> {
     let mut stack: Vec<(&PlannedStep, usize)> =
         roots.into_iter().rev().map(|step| (step, 0)).collect();
     while let Some((step, depth)) = stack.pop() {
-        order.push(Branch {
-            step,
-            indent: "  ".repeat(depth.min(12)),
-        });
-        let below = children
-            .get(&Some(&step.id))
-            .map(Vec::as_slice)
-            .unwrap_or_default();
+        order.push(Branch { step, indent: "  ".repeat(depth.min(12)) });
+        let below = children.get(&Some(&step.id)).map(Vec::as_slice).unwrap_or_default();
         stack.extend(below.iter().rev().map(|child| (*child, depth + 1)));
     }
     order

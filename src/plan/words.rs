@@ -1,4 +1,5 @@
-//! A decision in words: one mark, one state, one reason that a person can act on. Plan and status say the same.
+//! A decision in words: one mark, one state, one reason that a person can act on. Plan and status
+//! say the same.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,7 +18,8 @@ use crate::plan::progress::Progress;
 use crate::plan::selection::Selection;
 use crate::plan::sight::{Attended, BuildSeen, BuildSight, Sights};
 
-/// How many lines of a file came and went since the recorded image, by step and path as in [`Reason::FileChanged`].
+/// How many lines of a file came and went since the recorded image, by step and path as in
+/// [`Reason::FileChanged`].
 pub type LineCounts = HashMap<(StepId, String), (usize, usize)>;
 
 /// What a sentence is said in view of.
@@ -39,13 +41,7 @@ impl Context<'_> {
     /// Nothing is known but the time.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
-        Self {
-            now,
-            lines: None,
-            sights: None,
-            attended: Attended::Unknown,
-            wanted: None,
-        }
+        Self { now, lines: None, sights: None, attended: Attended::Unknown, wanted: None }
     }
 
     /// Whether a step is meant.
@@ -113,16 +109,9 @@ fn decided(step: &PlannedStep, around: &Context<'_>) -> String {
             format!("blocked: {} {}", blocked.root.step, blocked.root.why)
         }
         Decision::AwaitingManual(reasons) => {
-            format!(
-                "a person makes this image: {}",
-                reason_list(step, reasons, lines)
-            )
+            format!("a person makes this image: {}", reason_list(step, reasons, lines))
         }
-        Decision::BackingOff {
-            until,
-            failure,
-            repeats,
-        } => {
+        Decision::BackingOff { until, failure, repeats } => {
             let what = if *repeats { "held back" } else { "failed" };
             let next = next_try(&step.id, *until, failure, *repeats, around);
             format!("{what}: {}; {next}", failure.cause)
@@ -142,10 +131,7 @@ fn decided(step: &PlannedStep, around: &Context<'_>) -> String {
             } else {
                 String::new()
             };
-            format!(
-                "broken: {}{more}",
-                why.first().map(ToString::to_string).unwrap_or_default()
-            )
+            format!("broken: {}{more}", why.first().map(ToString::to_string).unwrap_or_default())
         }
     }
 }
@@ -156,11 +142,7 @@ fn building_sentence(step: &PlannedStep, building: &Building, around: &Context<'
         .and_then(|progress| progress.last)
         .map(|last| format!(", the last one took {}", duration_words(last)))
         .unwrap_or_default();
-    let superseded = if building.superseded {
-        "; git says something else by now"
-    } else {
-        ""
-    };
+    let superseded = if building.superseded { "; git says something else by now" } else { "" };
     let seen = around
         .sights
         .map(|sights| sights.of(&building.build_id))
@@ -225,11 +207,8 @@ fn next_try(
     around: &Context<'_>,
 ) -> String {
     let wait = until.duration_since(around.now);
-    let when = if wait.is_positive() {
-        format!("in {}", duration_words(wait))
-    } else {
-        "now".to_owned()
-    };
+    let when =
+        if wait.is_positive() { format!("in {}", duration_words(wait)) } else { "now".to_owned() };
     let nobody = "no reconciler runs";
     match (around.attended, failure.class, repeats) {
         (Attended::No, _, true) => format!(
@@ -247,9 +226,7 @@ fn next_try(
 #[must_use]
 pub fn printable(text: &str) -> Cow<'_, str> {
     if text.chars().any(char::is_control) {
-        text.chars()
-            .map(|one| if one.is_control() { ' ' } else { one })
-            .collect()
+        text.chars().map(|one| if one.is_control() { ' ' } else { one }).collect()
     } else {
         Cow::Borrowed(text)
     }
@@ -309,19 +286,11 @@ pub fn totals<'a>(states: impl Iterator<Item = &'a str>, not_asked_for: usize) -
         .filter(|(_, count)| *count > 0)
         .map(|(words, count)| format!("{count} {words}"))
         .collect();
-    if parts.is_empty() {
-        "no steps".to_owned()
-    } else {
-        parts.join(", ")
-    }
+    if parts.is_empty() { "no steps".to_owned() } else { parts.join(", ") }
 }
 
 fn build_sentence(step: &PlannedStep, build: &Build, lines: Option<&LineCounts>) -> String {
-    let verb = if step.record.is_some() {
-        "rebuild"
-    } else {
-        "build"
-    };
+    let verb = if step.record.is_some() { "rebuild" } else { "build" };
     let reasons = reason_list(step, &build.reasons, lines);
     match &build.source {
         BuildSource::Known { attempt, .. } if *attempt > 0 => {
@@ -335,11 +304,7 @@ fn build_sentence(step: &PlannedStep, build: &Build, lines: Option<&LineCounts>)
 }
 
 fn take_over_sentence(step: &PlannedStep, taken: &TakeOver, lines: Option<&LineCounts>) -> String {
-    let waits = if taken.ready {
-        ""
-    } else {
-        ", once it is ready"
-    };
+    let waits = if taken.ready { "" } else { ", once it is ready" };
     format!(
         "take over {} of an earlier build{waits}: {}",
         taken.image,
@@ -366,9 +331,7 @@ fn update_sentence(update: &Update) -> String {
     let mut parts = Vec::new();
     if let Some(tags) = &update.tags {
         let set = tags.set.iter().map(|(key, value)| format!("{key}={value}"));
-        let all: Vec<_> = set
-            .chain(tags.remove.iter().map(|key| format!("-{key}")))
-            .collect();
+        let all: Vec<_> = set.chain(tags.remove.iter().map(|key| format!("-{key}"))).collect();
         parts.push(format!("tags: {}", shorten(&all)));
     }
     if update.metadata {
@@ -378,22 +341,12 @@ fn update_sentence(update: &Update) -> String {
 }
 
 fn reason_list(step: &PlannedStep, reasons: &[Reason], lines: Option<&LineCounts>) -> String {
-    shorten(
-        &reasons
-            .iter()
-            .map(|reason| reason_words(step, reason, lines))
-            .collect::<Vec<_>>(),
-    )
+    shorten(&reasons.iter().map(|reason| reason_words(step, reason, lines)).collect::<Vec<_>>())
 }
 
 fn shorten(parts: &[String]) -> String {
     const SHOWN: usize = 3;
-    let mut text = parts
-        .iter()
-        .take(SHOWN)
-        .cloned()
-        .collect::<Vec<_>>()
-        .join(", ");
+    let mut text = parts.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
     if parts.len() > SHOWN {
         text.push_str(&format!(", and {} more", parts.len() - SHOWN));
     }
@@ -422,11 +375,7 @@ pub fn reason_words(step: &PlannedStep, reason: &Reason, lines: Option<&LineCoun
                 .and_then(|lines| lines.get(&(step.id.clone(), path.clone())))
                 .map(|(added, removed)| format!(" (+{added} \u{2212}{removed})"))
                 .unwrap_or_default();
-            format!(
-                "file {}: {}{counts}",
-                change_word(*change),
-                path.trim_start_matches('/')
-            )
+            format!("file {}: {}{counts}", change_word(*change), path.trim_start_matches('/'))
         }
         Reason::SecretChanged { name, change } => {
             format!("secret {}: {name}", change_word(*change))

@@ -1,6 +1,8 @@
-//! The board on which a daemon writes what it tries without success, for `reconciler status` on the same host: a file of the state directory.
+//! The board on which a daemon writes what it tries without success, for `reconciler status` on the
+//! same host: a file of the state directory.
 //!
-//! It helps people only; nothing is decided by it. What cannot be written is in the daemon's log all the same.
+//! It helps people only; nothing is decided by it. What cannot be written is in the daemon's log
+//! all the same.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +21,8 @@ use crate::status::trouble::Trouble;
 pub struct Board {
     file: PathBuf,
     shown: Mutex<BTreeMap<String, Vec<Trouble>>>,
-    /// Files that are open for nothing, so that there is room for this one where no more can be opened.
+    /// Files that are open for nothing, so that there is room for this one where no more can be
+    /// opened.
     reserve: Mutex<Vec<fs::File>>,
 }
 
@@ -35,11 +38,7 @@ impl Board {
     /// An empty board. Touches nothing.
     #[must_use]
     pub fn of(state_dir: &Path) -> Self {
-        Self {
-            file: file(state_dir),
-            shown: Mutex::default(),
-            reserve: Mutex::new(reserve()),
-        }
+        Self { file: file(state_dir), shown: Mutex::default(), reserve: Mutex::new(reserve()) }
     }
 
     /// Shows what one part of the daemon is troubled by, in place of what it showed before.
@@ -50,10 +49,8 @@ impl Board {
             return;
         }
         shown.insert(part.to_owned(), troubles);
-        let sheet = Sheet {
-            by: holder_name(),
-            troubles: shown.values().flatten().cloned().collect(),
-        };
+        let sheet =
+            Sheet { by: holder_name(), troubles: shown.values().flatten().cloned().collect() };
         if self.put(&sheet).is_err() {
             let mut kept = self.reserve.lock().unwrap_or_else(PoisonError::into_inner);
             kept.clear();
@@ -94,9 +91,7 @@ impl Drop for Board {
 pub fn read(state_dir: &Path) -> Vec<Trouble> {
     let sheet = fs::read(file(state_dir)).ok();
     let sheet = sheet.and_then(|bytes| serde_json::from_slice::<Sheet>(&bytes).ok());
-    sheet
-        .filter(|sheet| !is_gone(&sheet.by))
-        .map_or_else(Vec::new, |sheet| sheet.troubles)
+    sheet.filter(|sheet| !is_gone(&sheet.by)).map_or_else(Vec::new, |sheet| sheet.troubles)
 }
 
 fn file(state_dir: &Path) -> PathBuf {

@@ -1,9 +1,11 @@
-//! What was worked out of a workflow's step folders before: git has hashed every input already, so an unchanged tree needs no reading, no
-//! parsing and no rendering.
+//! What was worked out of a workflow's step folders before: git has hashed every input already, so
+//! an unchanged tree needs no reading, no parsing and no rendering.
 //!
-//! A row holds for the tree that it was made from; its fingerprint only on the same workflow parameters, settings, included objects and
-//! source image. One file holds a workflow: a plan over ten thousand unchanged steps reads it in one go. It can be deleted at any time;
-//! what cannot be read or written, was damaged, or was written by another build of this program is worked out anew.
+//! A row holds for the tree that it was made from; its fingerprint only on the same workflow
+//! parameters, settings, included objects and source image. One file holds a workflow: a plan over
+//! ten thousand unchanged steps reads it in one go. It can be deleted at any time; what cannot be
+//! read or written, was damaged, or was written by another build of this program is worked out
+//! anew.
 
 mod format;
 
@@ -16,7 +18,8 @@ use crate::ids::{AmiId, AmiName};
 use crate::plan::planner::Outline;
 use crate::source::{Entry, ObjectId};
 
-/// Part of every key: a program that works things out differently must not trust another's rows. `build.rs` marks what differs.
+/// Part of every key: a program that works things out differently must not trust another's rows.
+/// `build.rs` marks what differs.
 const FORMAT: &str = concat!(
     "reconciler step cache 2, program ",
     env!("CARGO_PKG_VERSION"),
@@ -91,10 +94,7 @@ impl StepCache {
         let mut key = Encoder::new(program);
         key.field(workflow.as_bytes());
         let name = &workflow.to_string()[..32];
-        Self {
-            file: state_dir.join("cache").join(name),
-            key: key.finish(),
-        }
+        Self { file: state_dir.join("cache").join(name), key: key.finish() }
     }
 
     /// What is kept; nothing if that cannot be read.
@@ -113,7 +113,8 @@ impl StepCache {
     }
 }
 
-/// The digest of everything beside the step's tree and its source image that its fingerprint depends on.
+/// The digest of everything beside the step's tree and its source image that its fingerprint
+/// depends on.
 #[must_use]
 pub fn inputs_digest(workflow: &Digest, included: &[Entry]) -> Digest {
     if included.is_empty() {
@@ -122,10 +123,7 @@ pub fn inputs_digest(workflow: &Digest, included: &[Entry]) -> Digest {
     let mut encoder = Encoder::new("step inputs");
     encoder.field(workflow.as_bytes());
     for entry in included {
-        encoder
-            .field(entry.name.as_bytes())
-            .number(entry.kind as u64)
-            .field(&entry.id.0);
+        encoder.field(entry.name.as_bytes()).number(entry.kind as u64).field(&entry.id.0);
     }
     encoder.finish()
 }
@@ -163,11 +161,7 @@ mod tests {
             source_name: AmiName::new("base"),
             fingerprint: Digest::of(b"f"),
         };
-        let no_step = Row {
-            name: "ünrelated\n".into(),
-            tree: ObjectId([8; 20]),
-            step: None,
-        };
+        let no_step = Row { name: "ünrelated\n".into(), tree: ObjectId([8; 20]), step: None };
         Kept {
             rows: vec![
                 row("a", Some(known(b"i"))),

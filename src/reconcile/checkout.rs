@@ -41,11 +41,7 @@ impl LoadedStep {
     /// As `desired` takes it.
     #[must_use]
     pub fn content(&self) -> StepContent<'_> {
-        StepContent {
-            step: &self.step,
-            files: &self.files,
-            included: &self.included,
-        }
+        StepContent { step: &self.step, files: &self.files, included: &self.included }
     }
 }
 
@@ -120,7 +116,8 @@ impl From<CheckoutError> for crate::reconcile::error::PassError {
 }
 
 impl Checkout {
-    /// Reads a workflow. Step folders whose trees are among those `kept` are not read before they are needed.
+    /// Reads a workflow. Step folders whose trees are among those `kept` are not read before they
+    /// are needed.
     pub fn read(
         tree: &Arc<dyn GitTree>,
         folder: &WorkflowFolder,
@@ -143,15 +140,7 @@ impl Checkout {
         }
         warnings.append(&mut reading.odd);
         let Reading {
-            ranks,
-            steps,
-            mut outlines,
-            slots,
-            others,
-            broken,
-            told,
-            mut is_kept,
-            ..
+            ranks, steps, mut outlines, slots, others, broken, told, mut is_kept, ..
         } = reading;
         let mut by_id: BTreeMap<StepId, Vec<Diagnostic>> = BTreeMap::new();
         let outlines = if is_kept && kept.ordered && broken.is_empty() {
@@ -169,14 +158,9 @@ impl Checkout {
             for BrokenStep { id, why, .. } in broken {
                 by_id.entry(id).or_default().extend(why);
             }
-            let mut of: HashMap<StepId, Outline> = outlines
-                .drain(..)
-                .map(|outline| (outline.id.clone(), outline))
-                .collect();
-            steps
-                .iter()
-                .filter_map(|step| of.remove(&step.id))
-                .collect()
+            let mut of: HashMap<StepId, Outline> =
+                outlines.drain(..).map(|outline| (outline.id.clone(), outline)).collect();
+            steps.iter().filter_map(|step| of.remove(&step.id)).collect()
         };
         Ok(Self {
             revision: tree.revision().clone(),
@@ -236,7 +220,8 @@ struct Reading<'a> {
     folder: &'a str,
     /// The ranks of the outlines, where all were kept.
     ranks: Vec<u32>,
-    /// What the graph is asked about; none for a step that was kept, of which [`sketch`] makes one where it is needed.
+    /// What the graph is asked about; none for a step that was kept, of which [`sketch`] makes one
+    /// where it is needed.
     steps: Vec<Option<Step>>,
     outlines: Vec<Outline>,
     slots: HashMap<StepId, Box<Slot>>,
@@ -319,10 +304,7 @@ impl<'a> Reading<'a> {
                     loaded: OnceLock::new(),
                 };
                 let (step, outline) = (loaded.step.clone(), outline(&loaded.step));
-                let slot = Slot {
-                    loaded: OnceLock::from(Box::new(loaded)),
-                    ..slot
-                };
+                let slot = Slot { loaded: OnceLock::from(Box::new(loaded)), ..slot };
                 self.put(Some(step), outline, slot);
             }
             Ok(None) => {
@@ -336,7 +318,8 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// What stands among the steps and is no folder of this commit. A link to what is a step in its own right is a second name.
+    /// What stands among the steps and is no folder of this commit. A link to what is a step in its
+    /// own right is a second name.
     fn take_unread(&mut self, entry: &Entry) -> Result<(), CheckoutError> {
         let path = match self.folder {
             "" => entry.name.clone(),
@@ -365,8 +348,7 @@ impl<'a> Reading<'a> {
             id: StepId::new(entry.name.clone()),
             folder: path.clone(),
             why: vec![
-                why.in_file(path)
-                    .hint("commit the folder itself, or name it under `exclude`"),
+                why.in_file(path).hint("commit the folder itself, or name it under `exclude`"),
             ],
         });
         Ok(())
@@ -395,7 +377,8 @@ fn followed(folder: &str, target: &str) -> Option<String> {
     Some(path.join("/"))
 }
 
-/// Whether a folder stands before another in git's order, in which a folder's name ends with a slash.
+/// Whether a folder stands before another in git's order, in which a folder's name ends with a
+/// slash.
 fn precedes(a: &str, b: &str) -> bool {
     a.bytes().chain([b'/']).lt(b.bytes().chain([b'/']))
 }
@@ -442,10 +425,7 @@ fn outline(step: &Step) -> Outline {
 /// The step's metadata as the record keeps it.
 #[must_use]
 pub fn metadata(step: &Step) -> serde_json::Value {
-    step.values
-        .get("metadata")
-        .cloned()
-        .unwrap_or_else(|| serde_json::json!({}))
+    step.values.get("metadata").cloned().unwrap_or_else(|| serde_json::json!({}))
 }
 
 enum LoadError {
@@ -479,11 +459,7 @@ fn load(
     match include(tree, &step) {
         Ok(included) => {
             let odd = odd::warnings(path, &files, true);
-            let loaded = LoadedStep {
-                step,
-                files,
-                included,
-            };
+            let loaded = LoadedStep { step, files, included };
             Ok((Some(loaded), odd))
         }
         Err(SourceError::Person(why)) => Err(broken(step.id.as_str(), why)),
@@ -505,20 +481,11 @@ fn include(tree: &dyn GitTree, step: &Step) -> Result<Files, SourceError> {
         if entry.kind == EntryKind::Tree {
             let own = format!("{}/", step.folder);
             let below = tree.files(entry.id, path)?;
-            let below = below
-                .into_iter()
-                .map(|(name, file)| (format!("{path}/{name}"), file));
+            let below = below.into_iter().map(|(name, file)| (format!("{path}/{name}"), file));
             included.extend(below.filter(|(path, _)| !path.starts_with(&own)));
         } else {
             let content = tree.blob(entry.id, path)?;
-            included.insert(
-                path.clone(),
-                SourceFile {
-                    kind: entry.kind,
-                    id: entry.id,
-                    content,
-                },
-            );
+            included.insert(path.clone(), SourceFile { kind: entry.kind, id: entry.id, content });
         }
     }
     Ok(included)
@@ -549,7 +516,8 @@ pub struct Desired<'a> {
 }
 
 impl<'a> Desired<'a> {
-    /// All that rendering takes of a workflow, its settings, and the image that its first steps start from.
+    /// All that rendering takes of a workflow, its settings, and the image that its first steps
+    /// start from.
     #[must_use]
     pub fn new(
         checkout: &'a Checkout,
@@ -592,9 +560,7 @@ impl<'a> Desired<'a> {
         self.context = self.context.with_secrets(secrets.sealed());
         if let Some(digest) = secrets.sealed().digest() {
             let mut inputs = Encoder::new("workflow inputs and secrets");
-            inputs
-                .field(self.inputs.as_bytes())
-                .field(digest.as_bytes());
+            inputs.field(self.inputs.as_bytes()).field(digest.as_bytes());
             self.inputs = inputs.finish();
         }
         self.secrets = secrets;
@@ -630,20 +596,13 @@ impl<'a> Desired<'a> {
             step: None,
         });
         let rows = steps.chain(others);
-        let mut rows: Vec<Row> = rows
-            .filter(|row| !checkout.told.contains(&row.name))
-            .collect();
-        rows.sort_by(|a, b| {
-            if precedes(&a.name, &b.name) {
-                Ordering::Less
-            } else {
-                Ordering::Greater
-            }
-        });
-        Some(Kept {
-            rows,
-            ordered: checkout.broken.is_empty(),
-        })
+        let mut rows: Vec<Row> = rows.filter(|row| !checkout.told.contains(&row.name)).collect();
+        rows.sort_by(
+            |a, b| {
+                if precedes(&a.name, &b.name) { Ordering::Less } else { Ordering::Greater }
+            },
+        );
+        Some(Kept { rows, ordered: checkout.broken.is_empty() })
     }
 }
 
@@ -680,9 +639,7 @@ impl Desired<'_> {
 
     /// A step with its files.
     pub fn loaded(&self, id: &StepId) -> Result<&LoadedStep, Diagnostic> {
-        self.checkout
-            .step(id)
-            .ok_or_else(|| Diagnostic::new(format!("there is no step `{id}`")))
+        self.checkout.step(id).ok_or_else(|| Diagnostic::new(format!("there is no step `{id}`")))
     }
 }
 
@@ -693,9 +650,7 @@ impl Desires for Desired<'_> {
         source: &SourceImage,
     ) -> Result<Fingerprint, Vec<Diagnostic>> {
         let slot = self.checkout.slots.get(&step.id);
-        let inputs = slot.map_or(self.inputs, |slot| {
-            inputs_digest(&self.inputs, &slot.included)
-        });
+        let inputs = slot.map_or(self.inputs, |slot| inputs_digest(&self.inputs, &slot.included));
         let holds = |known: &&Known| {
             known.inputs == inputs
                 && known.source_ami == source.id
@@ -705,10 +660,7 @@ impl Desires for Desired<'_> {
         if let Some(known) = known.or_else(|| self.fresh.get(&step.id).filter(holds)) {
             return Ok(known.fingerprint);
         }
-        let fingerprint = self
-            .state(&step.id, source)
-            .map_err(|why| vec![why])?
-            .fingerprint;
+        let fingerprint = self.state(&step.id, source).map_err(|why| vec![why])?.fingerprint;
         let known = Known {
             inputs,
             source_ami: source.id.clone(),
@@ -724,9 +676,7 @@ impl Desires for Desired<'_> {
         step: &Outline,
         source: &SourceImage,
     ) -> Result<Components, Vec<Diagnostic>> {
-        self.state(&step.id, source)
-            .map(|state| state.components)
-            .map_err(|why| vec![why])
+        self.state(&step.id, source).map(|state| state.components).map_err(|why| vec![why])
     }
 
     fn recorded_components(&mut self, step: &Outline) -> Option<Components> {

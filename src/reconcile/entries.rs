@@ -1,7 +1,8 @@
 //! Writes the next entry of a build's journal.
 //!
-//! The holder of the lease writes a build's stages one after the other; a person may ask for something at any time and without a
-//! lease, and takes the place of the next entry by that. What was asked is then read and taken in, and the entry gets the place after it.
+//! The holder of the lease writes a build's stages one after the other; a person may ask for
+//! something at any time and without a lease, and takes the place of the next entry by that. What
+//! was asked is then read and taken in, and the entry gets the place after it.
 
 use jiff::Timestamp;
 
@@ -55,10 +56,7 @@ async fn append_either(
     let mut tried = 0;
     loop {
         let event = next_event(attempt, fence, stage(attempt));
-        let write = Write {
-            record: record.clone(),
-            event: Some(event.clone()),
-        };
+        let write = Write { record: record.clone(), event: Some(event.clone()) };
         match ports.inventory.write(write, Some(fence)).await {
             Ok(()) => {
                 attempt.apply(&event);
@@ -75,7 +73,8 @@ async fn append_either(
     }
 }
 
-/// Takes in what people asked for since the attempt was read. Returns whether there was anything; false as well if another wrote stages.
+/// Takes in what people asked for since the attempt was read. Returns whether there was anything;
+/// false as well if another wrote stages.
 pub(super) async fn take_in_requests(
     ports: &Ports,
     attempt: &mut Attempt,
@@ -86,10 +85,7 @@ pub(super) async fn take_in_requests(
         .events_of_build(&fence.workflow_id, &attempt.build_id)
         .await?
         .whole(&ports.inventory.place())?;
-    let mut newer: Vec<_> = events
-        .into_iter()
-        .filter(|event| event.seq > attempt.seq)
-        .collect();
+    let mut newer: Vec<_> = events.into_iter().filter(|event| event.seq > attempt.seq).collect();
     newer.sort_by_key(|event| event.seq);
     if !newer.iter().all(|event| event.stage.is_request()) {
         return Ok(false);

@@ -79,13 +79,11 @@ impl PassError {
         matches!(self, Self::Inventory(InventoryError::Replaced { .. }))
     }
 
-    /// Whether it is about what stands in one workflow's records or files, and not about how all of them are reached.
+    /// Whether it is about what stands in one workflow's records or files, and not about how all of
+    /// them are reached.
     #[must_use]
     pub fn concerns_one_workflow(&self) -> bool {
-        matches!(
-            self,
-            Self::Inventory(InventoryError::Malformed { .. }) | Self::Source(_)
-        )
+        matches!(self, Self::Inventory(InventoryError::Malformed { .. }) | Self::Source(_))
     }
 
     /// For people: what happened, where, what to do.

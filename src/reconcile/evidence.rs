@@ -1,5 +1,6 @@
-//! Gathers what is known of a build that the journal does not say to be over, and waits until it does not run any more: on this host by its
-//! folder, on another by its signs of life. What that means is decided by `recovery`.
+//! Gathers what is known of a build that the journal does not say to be over, and waits until it
+//! does not run any more: on this host by its folder, on another by its signs of life. What that
+//! means is decided by `recovery`.
 
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ use crate::reconcile::observe::Stillness;
 use crate::reconcile::ports::{Ports, silence};
 use crate::reconcile::recovery::{Evidence, Here, Life, Ran, State, is_no_older, state};
 
-/// How long after its time limit even the supervisor of a lost host, whose clock may be off, has ended its build.
+/// How long after its time limit even the supervisor of a lost host, whose clock may be off, has
+/// ended its build.
 const AFTERWARDS: SignedDuration = SignedDuration::from_mins(15);
 
 /// How long EC2 may not know what it has just made.
@@ -53,12 +55,11 @@ pub(super) async fn await_end(
 ) -> Result<End, PassError> {
     if let Sighting::Here(running) = &sighting {
         let mut outcome = ports.builder.wait(running).await?;
-        // Where its folder went, or its disk is full, its supervisor has told the inventory what it could not write down.
+        // Where its folder went, or its disk is full, its supervisor has told the inventory what it
+        // could not write down.
         if outcome.exit == Exit::Unknown
-            && let Some(beat) = ports
-                .inventory
-                .last_beat(&fence.workflow_id, &attempt.build_id)
-                .await?
+            && let Some(beat) =
+                ports.inventory.last_beat(&fence.workflow_id, &attempt.build_id).await?
             && let Sign::Over { outcome: over } = beat.sign
         {
             outcome = *over;
@@ -73,10 +74,7 @@ pub(super) async fn await_end(
     );
     loop {
         let asked = clock::now();
-        let beat = ports
-            .inventory
-            .last_beat(&fence.workflow_id, &attempt.build_id)
-            .await?;
+        let beat = ports.inventory.last_beat(&fence.workflow_id, &attempt.build_id).await?;
         let life = watch.life(beat.as_ref(), asked, clock::now());
         let seen = Evidence {
             here,
@@ -87,11 +85,7 @@ pub(super) async fn await_end(
         };
         match state(&seen) {
             State::Here | State::Told => {
-                if let Some(Beat {
-                    sign: Sign::Over { outcome },
-                    ..
-                }) = beat
-                {
+                if let Some(Beat { sign: Sign::Over { outcome }, .. }) = beat {
                     return told(ports, attempt, *outcome).await;
                 }
             }
@@ -108,8 +102,9 @@ pub(super) async fn await_end(
     }
 }
 
-/// What this host knows of a build that it does not run. A claim in its own folder keeps every supervisor from starting it here. Without
-/// one, only who prepared it knows that nobody did: another host may bear this one's name.
+/// What this host knows of a build that it does not run. A claim in its own folder keeps every
+/// supervisor from starting it here. Without one, only who prepared it knows that nobody did:
+/// another host may bear this one's name.
 pub(super) fn here(
     sighting: &Sighting,
     prepared_by: Option<&HostMark>,
@@ -118,6 +113,7 @@ pub(super) fn here(
     match sighting {
         Sighting::Here(_) => Here::Found,
         Sighting::NeverRan => Here::NeverStarted,
+        // Seeded bug: a-host-is-its-name
         Sighting::Unknown if own.is_some() && prepared_by == own => Here::NeverStarted,
         Sighting::Unknown => Here::Elsewhere,
     }
@@ -128,6 +124,7 @@ async fn told(ports: &Ports, attempt: &Attempt, outcome: BuildOutcome) -> Result
     let named = catalog.own_image_named(&attempt.intent.ami_name).await?;
     let made = artifacts_in(&outcome, &attempt.intent.region).next();
     let image = match (named, made) {
+        // Seeded bug: one-stale-look-costs-an-image
         (None, Some(id)) if outcome.exit == Exit::Code(0) => {
             as_soon_as_known(catalog, id, NOT_YET_KNOWN).await?
         }
@@ -143,7 +140,8 @@ async fn told(ports: &Ports, attempt: &Attempt, outcome: BuildOutcome) -> Result
     })
 }
 
-/// An image that Packer says it made, in whatever state; none if EC2 does not know it for so long, or knows it no more.
+/// An image that Packer says it made, in whatever state; none if EC2 does not know it for so long,
+/// or knows it no more.
 async fn as_soon_as_known(
     catalog: &dyn ImageCatalog,
     id: &AmiId,
@@ -163,7 +161,8 @@ async fn as_soon_as_known(
     }
 }
 
-/// Gives it up where it might come back, before anything of it is touched: its supervisor hears of it then.
+/// Gives it up where it might come back, before anything of it is touched: its supervisor hears of
+/// it then.
 async fn gone(
     ports: &Ports,
     fence: &Fence,
@@ -173,14 +172,8 @@ async fn gone(
     beat: Option<Beat>,
 ) -> Result<End, PassError> {
     let host = &attempt.intent.host;
-    let traces = beat
-        .as_ref()
-        .map(|beat| beat.sign.traces().clone())
-        .unwrap_or_default();
-    let sources = beat
-        .as_ref()
-        .map(|beat| beat.sign.sources().to_vec())
-        .unwrap_or_default();
+    let traces = beat.as_ref().map(|beat| beat.sign.traces().clone()).unwrap_or_default();
+    let sources = beat.as_ref().map(|beat| beat.sign.sources().to_vec()).unwrap_or_default();
     let why = match seen.life {
         Life::None { .. } if !seen.told_started => {
             format!("the build was decided on {host} and never started")
@@ -195,7 +188,8 @@ async fn gone(
         Life::Over => String::new(),
     };
     let never_started = seen.here == Here::NeverStarted && !seen.told_started && beat.is_none();
-    // One that was claimed in this host's folder cannot come back, unless it has given a sign of life all the same.
+    // One that was claimed in this host's folder cannot come back, unless it has given a sign of
+    // life all the same.
     if *sighting != Sighting::NeverRan || beat.is_some() {
         let given_up = Beat {
             workflow_id: fence.workflow_id.clone(),
@@ -230,25 +224,20 @@ async fn gone(
         }
     }
     // Looked for after it was given up: from here on its supervisor ends it.
-    let image = catalog(ports)?
-        .own_image_named(&attempt.intent.ami_name)
-        .await?;
+    let image = catalog(ports)?.own_image_named(&attempt.intent.ami_name).await?;
     Ok(End {
         outcome: None,
         traces,
         sources,
         image,
-        ran: if never_started {
-            Ran::Never
-        } else {
-            Ran::Perhaps
-        },
+        ran: if never_started { Ran::Never } else { Ran::Perhaps },
         why,
     })
 }
 
-/// Whether an image was made by a build that was given up: it has that build's unique name, is younger than it, was made
-/// from the image that was planned as far as anybody heard, and carries nobody's tag.
+/// Whether an image was made by a build that was given up: it has that build's unique name, is
+/// younger than it, was made from the image that was planned as far as anybody heard, and carries
+/// nobody's tag.
 pub(super) async fn is_of_a_lost_build(
     ports: &Ports,
     workflow: &WorkflowId,
@@ -270,14 +259,12 @@ pub(super) fn was_made_by_a_lost_build(beats: &[Beat], name: &AmiName, image: &I
                 &beat.sign,
                 Sign::GivenUp { ami_name, unplanned_sources, .. }
                     if ami_name == name && unplanned_sources.is_empty()
-            ) && beat
-                .build_id
-                .made_at()
-                .is_some_and(|began| is_no_older(image, began))
+            ) && beat.build_id.made_at().is_some_and(|began| is_no_older(image, began))
         })
 }
 
-/// One who waits for a build of another host acts on nothing but the lease, so it looks whether it has it.
+/// One who waits for a build of another host acts on nothing but the lease, so it looks whether it
+/// has it.
 async fn still_ours(ports: &Ports, fence: &Fence) -> Result<(), PassError> {
     match ports.inventory.lease(&fence.workflow_id).await? {
         Some(lease) if lease.token == fence.token && lease.holder.is_some() => Ok(()),
@@ -297,28 +284,18 @@ pub(super) struct Watch {
 impl Watch {
     /// Nothing was seen yet.
     pub(super) fn begin(silence: Duration) -> Self {
-        Self {
-            silence,
-            since: clock::now(),
-            still: None,
-        }
+        Self { silence, since: clock::now(), still: None }
     }
 
     /// What a look at its newest beat, asked for and answered at these times, says of it.
     pub(super) fn life(&mut self, beat: Option<&Beat>, asked: Moment, answered: Moment) -> Life {
         let Some(beat) = beat else {
-            return Life::None {
-                watched: asked.saturating_sub(self.since),
-                silence: self.silence,
-            };
+            return Life::None { watched: asked.saturating_sub(self.since), silence: self.silence };
         };
         let silence = Duration::from_secs(beat.silence_seconds);
         match &beat.sign {
             Sign::Over { .. } => Life::Over,
-            Sign::GivenUp { .. } => Life::Beats {
-                still: silence,
-                silence,
-            },
+            Sign::GivenUp { .. } => Life::Beats { still: silence, silence },
             Sign::Running { .. } => {
                 self.silence = silence;
                 Life::Beats {
@@ -347,11 +324,7 @@ mod tests {
         assert_eq!(unknown(Some(&one), Some(&one)), Here::NeverStarted);
         assert_eq!(unknown(Some(&one), Some(&two)), Here::Elsewhere);
         assert_eq!(unknown(Some(&one), None), Here::Elsewhere);
-        assert_eq!(
-            unknown(None, Some(&one)),
-            Here::Elsewhere,
-            "an earlier version's"
-        );
+        assert_eq!(unknown(None, Some(&one)), Here::Elsewhere, "an earlier version's");
         assert_eq!(unknown(None, None), Here::Elsewhere);
         let found = Sighting::Here(RunningBuild {
             build_id: BuildId::new("b"),

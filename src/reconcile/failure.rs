@@ -10,8 +10,8 @@ use crate::inventory::journal::FailureClass;
 
 /// The time of the next try; none: not by itself.
 ///
-/// `attempt` counts tries at the same fingerprint before this one; `jitter` from 0 to 1 spreads retries over the last half of
-/// the wait, so that a fleet does not come back at once.
+/// `attempt` counts tries at the same fingerprint before this one; `jitter` from 0 to 1 spreads
+/// retries over the last half of the wait, so that a fleet does not come back at once.
 #[must_use]
 pub fn retry_at(
     class: FailureClass,
@@ -23,22 +23,21 @@ pub fn retry_at(
     let wait = match class {
         FailureClass::Transient => policy
             .initial
+            // Seeded bug: no-backoff
             .saturating_mul(1 << attempt.min(16))
             .min(policy.max),
+        // Seeded bug: quarantine-ignored
         FailureClass::Person => policy.person,
         FailureClass::Step | FailureClass::Cancelled => return None,
     };
     let spread = wait.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0));
-    let wait = if class == FailureClass::Transient {
-        spread
-    } else {
-        wait
-    };
+    let wait = if class == FailureClass::Transient { spread } else { wait };
     Some(now + wait.max(Duration::from_secs(1)))
 }
 
-/// The time of the next try after the reconciler itself ended a build, because git said something else or it was shut down: that is no
-/// fault of the step, which is built again as soon as it is wanted. Should it happen again and again, it waits as after a transient failure.
+/// The time of the next try after the reconciler itself ended a build, because git said something
+/// else or it was shut down: that is no fault of the step, which is built again as soon as it is
+/// wanted. Should it happen again and again, it waits as after a transient failure.
 #[must_use]
 pub fn after_own_cancel(
     attempt: u32,
@@ -63,8 +62,8 @@ pub struct Consequence {
     pub retry_at: Option<Timestamp>,
 }
 
-/// What a failure comes to. One whose step would be built again by itself, and that a person has asked to end (`cancelled_by`), is
-/// cancelled whatever came first: the request or the failure.
+/// What a failure comes to. One whose step would be built again by itself, and that a person has
+/// asked to end (`cancelled_by`), is cancelled whatever came first: the request or the failure.
 #[must_use]
 pub fn consequence(
     fault: &Fault,
@@ -75,7 +74,9 @@ pub fn consequence(
 ) -> Consequence {
     let (class, cause) = (in_view_of(attempt, fault), fault.cause.as_str());
     let (class, cause, retry_at) = match (class, cancelled_by) {
+        // Seeded bug: cancelled-is-tried-again
         (FailureClass::Cancelled, Some(by)) => (class, format!("cancelled by {by}"), None),
+        // Seeded bug: cancelled-too-late-is-built-again
         (FailureClass::Transient | FailureClass::Person, Some(by)) => (
             FailureClass::Cancelled,
             format!("cancelled by {by}; it had ended by itself: {cause}"),
@@ -86,25 +87,18 @@ pub fn consequence(
             "ended by the reconciler: git said something else, or it was shut down".to_owned(),
             after_own_cancel(attempt, policy, now, jitter),
         ),
-        _ => (
-            class,
-            cause.to_owned(),
-            retry_at(class, attempt, policy, now, jitter),
-        ),
+        _ => (class, cause.to_owned(), retry_at(class, attempt, policy, now, jitter)),
     };
-    Consequence {
-        class,
-        cause,
-        retry_at,
-    }
+    Consequence { class, cause, retry_at }
 }
 
 /// So many tries may end in a failure that could be the network's as well as the step's own.
 const DOUBTFUL_TRIES: u32 = 3;
 
-/// What a failure counts as, in view of the tries before it: a machine that cannot be reached, or is lost on the way, is tried again
-/// a few times; after that it is the step's own doing (a wrong user name, a closed port, a reboot), and each try costs an instance. What
-/// nobody knows of AWS is a person's turn then.
+/// What a failure counts as, in view of the tries before it: a machine that cannot be reached, or
+/// is lost on the way, is tried again a few times; after that it is the step's own doing (a wrong
+/// user name, a closed port, a reboot), and each try costs an instance. What nobody knows of AWS is
+/// a person's turn then.
 #[must_use]
 pub fn in_view_of(attempt: u32, fault: &Fault) -> FailureClass {
     match fault.at_last {
@@ -186,7 +180,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the outcomes: the starts of one fingerprint in a window stay under what the policy says.
+        /// Whatever the outcomes: the starts of one fingerprint in a window stay under what the
+        /// policy says.
         #[test]
         fn starts_in_a_window_stay_under_the_policy(
             outcomes in prop::collection::vec((0_u8..4, 0.0..1.0_f64, 0_i64..3600), 1..200),
@@ -206,7 +201,8 @@ mod tests {
                 prop_assert!(next >= now);
                 now = next;
             }
-            // 30 s, doubled up to 30 min, each at least half: eight tries until the cap, then one in a quarter of an hour at most.
+            // 30 s, doubled up to 30 min, each at least half: eight tries until the cap, then one
+            // in a quarter of an hour at most.
             for (index, start) in starts.iter().enumerate() {
                 let in_hour = starts[index..].iter().filter(|at| **at < start + 3600).count();
                 prop_assert!(in_hour <= 8 + 4, "{in_hour} starts in an hour");

@@ -1,6 +1,7 @@
 //! Carries a build that is over to its record, or to its failure and a clean account.
 //!
-//! Safe to run again from any point: every stage is looked up before it is done, and written after it happened.
+//! Safe to run again from any point: every stage is looked up before it is done, and written after
+//! it happened.
 
 use std::time::Duration;
 
@@ -28,7 +29,8 @@ use crate::reconcile::start::taken_by;
 /// How long an image may take to become available after Packer has ended.
 const LONGEST_WAIT: Duration = Duration::from_hours(4);
 
-/// Waits for a build and settles it; of one that is over, removes what it left. Returns the attempt as it ended.
+/// Waits for a build and settles it; of one that is over, removes what it left. Returns the attempt
+/// as it ended.
 pub async fn carry(
     config: &Config,
     ports: &Ports,
@@ -41,19 +43,13 @@ pub async fn carry(
     }
     let end = await_end(config, ports, fence, &attempt, sighting).await?;
     take_in_requests(ports, &mut attempt, fence).await?;
-    let seconds = end
-        .outcome
-        .as_ref()
-        .map_or(0, |outcome| outcome.duration.as_secs());
+    let seconds = end.outcome.as_ref().map_or(0, |outcome| outcome.duration.as_secs());
     match verdict(ports, fence, &attempt, &end).await? {
         Verdict::Made(id) => {
             record(ports, fence, &mut attempt, &id, seconds).await?;
         }
         Verdict::Failed(fault) => {
-            let log = end
-                .outcome
-                .as_ref()
-                .map(|outcome| outcome.log.display().to_string());
+            let log = end.outcome.as_ref().map(|outcome| outcome.log.display().to_string());
             fail(config, ports, &mut attempt, fence, &fault, log).await?;
         }
     }
@@ -80,7 +76,8 @@ async fn verdict(
         afterwards: &attempt.intent.afterwards,
     };
     let judged = judge(outcome, wanted, end.image.as_ref());
-    // A build that was given up has made the image meanwhile, under the same unique name: this one could not.
+    // A build that was given up has made the image meanwhile, under the same unique name: this one
+    // could not.
     if let (Verdict::Failed(_), Some(image)) = (&judged, &end.image)
         && image.state == ImageState::Available
         && lacks(image, &attempt.intent.afterwards).is_none()
@@ -92,7 +89,8 @@ async fn verdict(
     Ok(judged)
 }
 
-/// Of a build that nobody can say anything of, its image is all there is; and one of its name may be another's.
+/// Of a build that nobody can say anything of, its image is all there is; and one of its name may
+/// be another's.
 async fn without_outcome(
     ports: &Ports,
     fence: &Fence,
@@ -138,24 +136,15 @@ async fn clean_later(
     let beat = if outcome.is_some() {
         None
     } else {
-        ports
-            .inventory
-            .last_beat(&fence.workflow_id, &attempt.build_id)
-            .await?
+        ports.inventory.last_beat(&fence.workflow_id, &attempt.build_id).await?
     };
-    let ran = if outcome.is_some() || beat.is_some() {
-        Ran::Perhaps
-    } else {
-        Ran::Never
-    };
+    let ran = if outcome.is_some() || beat.is_some() { Ran::Perhaps } else { Ran::Never };
     let traces = match (&outcome, beat) {
         (Some(outcome), _) => outcome.traces.clone(),
         (None, Some(beat)) => beat.sign.traces().clone(),
         (None, None) => Leftovers::default(),
     };
-    let image = catalog(ports)?
-        .own_image_named(&attempt.intent.ami_name)
-        .await?;
+    let image = catalog(ports)?.own_image_named(&attempt.intent.ami_name).await?;
     let end = End {
         outcome,
         traces,
@@ -170,20 +159,15 @@ async fn clean_later(
     Ok(attempt)
 }
 
-/// A settled build needs no signs of life; one that was given up is looked after until its host cannot come back.
+/// A settled build needs no signs of life; one that was given up is looked after until its host
+/// cannot come back.
 async fn forget(ports: &Ports, fence: &Fence, attempt: &Attempt) -> Result<(), PassError> {
-    let beat = ports
-        .inventory
-        .last_beat(&fence.workflow_id, &attempt.build_id)
-        .await?;
+    let beat = ports.inventory.last_beat(&fence.workflow_id, &attempt.build_id).await?;
     // On a full disk, say: it is looked into once more by a later sweep.
     let _ = ports.builder.account_for(&attempt.build_id).await;
     let asked = attempt.cancel_requested.is_some() && beat.is_none();
     if asked || beat.is_some_and(|beat| !beat.sign.is_given_up()) {
-        ports
-            .inventory
-            .forget_beat(&attempt.build_id, fence)
-            .await?;
+        ports.inventory.forget_beat(&attempt.build_id, fence).await?;
     }
     Ok(())
 }
@@ -196,15 +180,7 @@ pub async fn take_over(
     image: &Image,
 ) -> Result<Attempt, PassError> {
     record(ports, fence, &mut attempt, &image.id, 0).await?;
-    append(
-        ports,
-        &mut attempt,
-        fence,
-        Stage::Cleaned {
-            removed: Vec::new(),
-        },
-    )
-    .await?;
+    append(ports, &mut attempt, fence, Stage::Cleaned { removed: Vec::new() }).await?;
     Ok(attempt)
 }
 
@@ -224,37 +200,27 @@ async fn record(
     let catalog = catalog(ports)?;
     let seen = Stage::ImageSeen { ami_id: id.clone() };
     append_once(ports, attempt, fence, seen).await?;
-    let image = catalog
-        .wait_available(id, Timestamp::now() + LONGEST_WAIT)
-        .await?;
+    // Seeded bug: recorded-before-verified
+    let image = catalog.wait_available(id, Timestamp::now() + LONGEST_WAIT).await?;
     append_once(ports, attempt, fence, Stage::Available).await?;
     let Some(promise) = attempt.intent.promise.clone() else {
         return Ok(());
     };
     let mut record = describe(fence, attempt, &promise, &image, seconds);
     let image = tag_and_read_back(catalog, &record, image).await?;
-    record.details = if ports.knows_secrets {
-        ports.redactor.text(&image.details)
-    } else {
-        "{}".to_owned()
-    };
+    record.details =
+        if ports.knows_secrets { ports.redactor.text(&image.details) } else { "{}".to_owned() };
     append_once(ports, attempt, fence, Stage::Tagged).await?;
-    let expected = match ports
-        .inventory
-        .record(&fence.workflow_id, &attempt.step_id)
-        .await?
-    {
+    let expected = match ports.inventory.record(&fence.workflow_id, &attempt.step_id).await? {
         None => Expected::Absent,
         Some(old) => Expected::Image(old.head.ami_id),
     };
-    let stage = Stage::Recorded {
-        ami_id: id.clone(),
-        build_seconds: seconds,
-    };
+    let stage = Stage::Recorded { ami_id: id.clone(), build_seconds: seconds };
     append_with(ports, attempt, fence, stage, Some((record, Some(expected)))).await
 }
 
-/// Appends a stage on the way to a record, unless an earlier try came as far with the same image: what is tried for days is written once.
+/// Appends a stage on the way to a record, unless an earlier try came as far with the same image:
+/// what is tried for days is written once.
 async fn append_once(
     ports: &Ports,
     attempt: &mut Attempt,
@@ -267,7 +233,8 @@ async fn append_once(
     append(ports, attempt, fence, stage).await
 }
 
-/// Whether the journal says it of the build already. What comes after another image was seen is said anew.
+/// Whether the journal says it of the build already. What comes after another image was seen is
+/// said anew.
 fn is_written(attempt: &Attempt, stage: &Stage) -> bool {
     let reached = |progress: &Progress| match progress {
         Progress::ImageSeen => 1,
@@ -316,9 +283,7 @@ fn describe(
         recorded_at: Timestamp::now(),
         fence: fence.token,
     };
-    built.tags = ImageTags::of_record(&head, &built, &promise.aws_tags)
-        .tags()
-        .into();
+    built.tags = ImageTags::of_record(&head, &built, &promise.aws_tags).tags().into();
     head.built = Some(built);
     Record {
         aws_console_url: aws_console_url(&intent.region, &image.id),
@@ -341,17 +306,16 @@ async fn tag_and_read_back(
         catalog.tag(&image, &change).await?;
     }
     let seen = catalog.image(&image.id).await?.unwrap_or(image);
+    // Seeded bug: tags-are-not-read-back
     match tag_change(&built.tags, &seen.tags, &built.tags) {
         None => Ok(seen),
-        Some(missing) => Err(PassError::Catalog(
-            crate::catalog::CatalogError::Unavailable {
-                detail: format!(
-                    "the tags of {} are not there yet: {}",
-                    seen.id,
-                    missing.set.keys().cloned().collect::<Vec<_>>().join(", ")
-                ),
-            },
-        )),
+        Some(missing) => Err(PassError::Catalog(crate::catalog::CatalogError::Unavailable {
+            detail: format!(
+                "the tags of {} are not there yet: {}",
+                seen.id,
+                missing.set.keys().cloned().collect::<Vec<_>>().join(", ")
+            ),
+        })),
     }
 }
 
@@ -399,19 +363,20 @@ async fn clean(
         // Those of another name too: nobody asks for them any more.
         let here = artifacts_in(outcome, &attempt.intent.region);
         told.images.extend(here.cloned());
-        // Volumes stay, and the cause names them: these credentials cannot remove any, for IAM could not tell those from a person's.
+        // Volumes stay, and the cause names them: these credentials cannot remove any, for IAM
+        // could not tell those from a person's.
         let others = outcome
             .others
             .iter()
             .filter(|(region, id)| *region == attempt.intent.region && id.starts_with("snap-"));
         told.snapshots.extend(others.map(|(_, id)| id.clone()));
     }
-    let mut leftovers = catalog
-        .find_leftovers(&attempt.build_id, &attempt.intent.ami_name, &told)
-        .await?;
+    let mut leftovers =
+        catalog.find_leftovers(&attempt.build_id, &attempt.intent.ami_name, &told).await?;
     if failed && end.ran == Ran::Perhaps {
         leftovers.add_own_image(attempt, end.outcome.as_ref(), end.image.as_ref());
     } else {
+        // Seeded bug: no-clean-up-after-success
         leftovers.images.clear();
         leftovers.snapshots.clear();
     }

@@ -1,8 +1,9 @@
 //! Ports that act at AWS only while the lease holds.
 //!
-//! Writes to the inventory are conditioned on the fencing token by the inventory itself. EC2 knows no token, so the lease's own time is looked
-//! at right before each outside effect: a daemon that was frozen past it does nothing when it wakes. What slips through the moment between
-//! look and effect is harmless (ARCHITECTURE.md, "What a fence cannot stop").
+//! Writes to the inventory are conditioned on the fencing token by the inventory itself. EC2 knows
+//! no token, so the lease's own time is looked at right before each outside effect: a daemon that
+//! was frozen past it does nothing when it wakes. What slips through the moment between look and
+//! effect is harmless (ARCHITECTURE.md, "What a fence cannot stop").
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,15 +24,9 @@ use crate::reconcile::ports::Ports;
 pub fn guarded(ports: &Ports, mandate: &Mandate) -> Ports {
     let mut guarded = ports.clone();
     if let Some(inner) = guarded.catalog.take() {
-        guarded.catalog = Some(Arc::new(GuardedCatalog {
-            inner,
-            mandate: mandate.clone(),
-        }));
+        guarded.catalog = Some(Arc::new(GuardedCatalog { inner, mandate: mandate.clone() }));
     }
-    guarded.builder = Arc::new(GuardedBuilder {
-        inner: guarded.builder,
-        mandate: mandate.clone(),
-    });
+    guarded.builder = Arc::new(GuardedBuilder { inner: guarded.builder, mandate: mandate.clone() });
     guarded
 }
 
@@ -75,9 +70,7 @@ impl GuardedCatalog {
         if self.mandate.until().is_some() {
             return Ok(());
         }
-        Err(CatalogError::LeaseLost {
-            action: action.to_owned(),
-        })
+        Err(CatalogError::LeaseLost { action: action.to_owned() })
     }
 }
 
@@ -128,8 +121,8 @@ impl ImageCatalog for GuardedCatalog {
         self.inner.find_leftovers(build, name, told).await
     }
 
-    /// One thing after the other, in the order of the adapter, with a look at the lease before each. One that cannot be removed does not
-    /// keep the others.
+    /// One thing after the other, in the order of the adapter, with a look at the lease before
+    /// each. One that cannot be removed does not keep the others.
     async fn clean(&self, leftovers: &Leftovers) -> Result<Vec<String>, CatalogError> {
         let (mut gone, mut failure) = (Vec::new(), None);
         for one in one_by_one(leftovers) {
@@ -148,26 +141,19 @@ impl ImageCatalog for GuardedCatalog {
 fn one_by_one(all: &Leftovers) -> Vec<Leftovers> {
     let none = Leftovers::default;
     let mut parts = Vec::new();
-    parts.extend(all.instances.iter().map(|id| Leftovers {
-        instances: vec![id.clone()],
-        ..none()
-    }));
-    parts.extend(all.key_pairs.iter().map(|name| Leftovers {
-        key_pairs: vec![name.clone()],
-        ..none()
-    }));
-    parts.extend(all.security_groups.iter().map(|name| Leftovers {
-        security_groups: vec![name.clone()],
-        ..none()
-    }));
-    parts.extend(all.images.iter().map(|id| Leftovers {
-        images: vec![id.clone()],
-        ..none()
-    }));
-    parts.extend(all.snapshots.iter().map(|id| Leftovers {
-        snapshots: vec![id.clone()],
-        ..none()
-    }));
+    parts
+        .extend(all.instances.iter().map(|id| Leftovers { instances: vec![id.clone()], ..none() }));
+    parts.extend(
+        all.key_pairs.iter().map(|name| Leftovers { key_pairs: vec![name.clone()], ..none() }),
+    );
+    parts.extend(
+        all.security_groups
+            .iter()
+            .map(|name| Leftovers { security_groups: vec![name.clone()], ..none() }),
+    );
+    parts.extend(all.images.iter().map(|id| Leftovers { images: vec![id.clone()], ..none() }));
+    parts
+        .extend(all.snapshots.iter().map(|id| Leftovers { snapshots: vec![id.clone()], ..none() }));
     parts
 }
 
@@ -178,8 +164,8 @@ struct GuardedBuilder {
 
 #[async_trait]
 impl ImageBuilder for GuardedBuilder {
-    /// The time is asked for once more when the folder is laid out, which takes a while, and looked at by the supervisor before it starts
-    /// Packer.
+    /// The time is asked for once more when the folder is laid out, which takes a while, and looked
+    /// at by the supervisor before it starts Packer.
     async fn start(&self, job: &BuildJob) -> Result<RunningBuild, BuildError> {
         if self.mandate.until().is_none() {
             return Err(BuildError::LeaseLost);

@@ -1,8 +1,10 @@
-//! Who holds a lease, as the text that stands in it: `host/pid/start-mark`. Enough for another process of the same standpoint to tell that
-//! the holder is gone; everybody else waits until the lease has run out.
+//! Who holds a lease, as the text that stands in it: `host/pid/start-mark`. Enough for another
+//! process of the same standpoint to tell that the holder is gone; everybody else waits until the
+//! lease has run out.
 //!
-//! Earlier versions wrote `host/pid/start`, which does not say from where that process could be seen: such a holder is never taken for gone.
-//! They take what this version writes for words, and wait as well.
+//! Earlier versions wrote `host/pid/start`, which does not say from where that process could be
+//! seen: such a holder is never taken for gone. They take what this version writes for words, and
+//! wait as well.
 
 use crate::build::process::ProcessId;
 use crate::ids::HostMark;
@@ -38,10 +40,7 @@ fn process(holder: &str, seen_from: Option<&HostMark>) -> Option<ProcessId> {
     let mut parts = holder.rsplitn(3, '/');
     let (start, pid, _host) = (parts.next()?, parts.next()?, parts.next()?);
     let (start, mark) = start.split_once('-')?;
-    let process = ProcessId {
-        pid: pid.parse().ok()?,
-        start: start.parse().ok()?,
-    };
+    let process = ProcessId { pid: pid.parse().ok()?, start: start.parse().ok()? };
     (mark == seen_from?.as_str()).then_some(process)
 }
 
@@ -68,10 +67,7 @@ mod tests {
         let here = HostMark::new("0123456789abcdef");
         let there = HostMark::new("fedcba9876543210");
         let holder = "localhost/4194000/1-0123456789abcdef";
-        let process = ProcessId {
-            pid: 4_194_000,
-            start: 1,
-        };
+        let process = ProcessId { pid: 4_194_000, start: 1 };
         assert_eq!(super::process(holder, Some(&here)), Some(process));
         assert_eq!(super::process(holder, Some(&there)), None);
         assert_eq!(super::process(holder, None), None);

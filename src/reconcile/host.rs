@@ -1,8 +1,10 @@
-//! Which host this is: its name, for people, and where it stands, for the question whether what cannot be seen from here is gone.
+//! Which host this is: its name, for people, and where it stands, for the question whether what
+//! cannot be seen from here is gone.
 //!
-//! A name proves nothing: two containers, two clones of one machine or two `localhost`s bear the same. What one process sees of another it
-//! sees under the same boot of the same kernel and in the same PID namespace only. Where that cannot be told, nothing is concluded from it.
-//! Two machines that were resumed from one snapshot of memory, with the same name, are not told apart.
+//! A name proves nothing: two containers, two clones of one machine or two `localhost`s bear the
+//! same. What one process sees of another it sees under the same boot of the same kernel and in the
+//! same PID namespace only. Where that cannot be told, nothing is concluded from it. Two machines
+//! that were resumed from one snapshot of memory, with the same name, are not told apart.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +12,8 @@ use std::path::Path;
 use crate::desired::digest::Encoder;
 use crate::ids::HostMark;
 
-/// Names this host where the system's own name does not tell it from others: in containers, in tests.
+/// Names this host where the system's own name does not tell it from others: in containers, in
+/// tests.
 pub const HOST: &str = "RECONCILER_HOST";
 
 /// This host's name, for people.
@@ -19,10 +22,7 @@ pub fn host_name() -> String {
     if let Some(named) = std::env::var(HOST).ok().filter(|name| !name.is_empty()) {
         return named;
     }
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// From where processes are seen. Two processes of the same one see each other under the same ids.
@@ -60,13 +60,11 @@ impl Standpoint {
         self.marked("standpoint", &[])
     }
 
-    /// What tells it, together with a state folder, from others: builds are known by their folders there.
+    /// What tells it, together with a state folder, from others: builds are known by their folders
+    /// there.
     #[must_use]
     pub fn mark_with(&self, state_dir: &Path) -> HostMark {
-        self.marked(
-            "standpoint and state",
-            state_dir.as_os_str().as_encoded_bytes(),
-        )
+        self.marked("standpoint and state", state_dir.as_os_str().as_encoded_bytes())
     }
 
     fn marked(&self, kind: &str, more: &[u8]) -> HostMark {
@@ -92,24 +90,12 @@ mod tests {
 
     #[test]
     fn hosts_of_one_name_differ_by_boot_namespace_and_state_folder() {
-        let one = Standpoint {
-            name: "localhost".into(),
-            boot: "b1".into(),
-            namespace: "pid:[1]".into(),
-        };
+        let one =
+            Standpoint { name: "localhost".into(), boot: "b1".into(), namespace: "pid:[1]".into() };
         let others = [
-            Standpoint {
-                name: "web".into(),
-                ..one.clone()
-            },
-            Standpoint {
-                boot: "b2".into(),
-                ..one.clone()
-            },
-            Standpoint {
-                namespace: "pid:[2]".into(),
-                ..one.clone()
-            },
+            Standpoint { name: "web".into(), ..one.clone() },
+            Standpoint { boot: "b2".into(), ..one.clone() },
+            Standpoint { namespace: "pid:[2]".into(), ..one.clone() },
         ];
         let state = Path::new("/var/lib/reconciler");
         for other in &others {

@@ -23,11 +23,7 @@ pub(super) struct Housekeeping {
 
 impl Housekeeping {
     pub(super) fn new(builds_dir: PathBuf, policy: Retention) -> Self {
-        Self {
-            builds_dir,
-            policy,
-            last: None,
-        }
+        Self { builds_dir, policy, last: None }
     }
 
     /// Whether it is time again.
@@ -35,8 +31,8 @@ impl Housekeeping {
         self.last.is_none_or(|last| last.elapsed() > PAUSE)
     }
 
-    /// Deletes what the policy does not keep, but for what is needed, while other things go on. A folder that cannot be deleted is tried again
-    /// the next time.
+    /// Deletes what the policy does not keep, but for what is needed, while other things go on. A
+    /// folder that cannot be deleted is tried again the next time.
     pub(super) fn begin(&mut self, needed: BTreeSet<BuildId>) {
         self.last = Some(Instant::now());
         let (builds_dir, policy) = (self.builds_dir.clone(), self.policy);
@@ -44,7 +40,8 @@ impl Housekeeping {
     }
 }
 
-/// A build that began after `needed` was gathered is not over, or is the newest of all: it stays either way.
+/// A build that began after `needed` was gathered is not over, or is the newest of all: it stays
+/// either way.
 fn keep_house(builds_dir: &Path, needed: &BTreeSet<BuildId>, policy: &Retention) {
     let now = Timestamp::now();
     let gone = match survey(builds_dir, now) {

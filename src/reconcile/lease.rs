@@ -2,9 +2,10 @@
 //!
 //! # Guarantees
 //!
-//! Whether another's lease has expired is judged by this process's own clock: it has, if its version stood still for its whole
-//! duration (`observe`). Clocks of hosts may differ as they like. What a frozen holder writes when it wakes is refused by the fencing
-//! token; what it would do at AWS it does not do, for its own time is up as well: [`Mandate`].
+//! Whether another's lease has expired is judged by this process's own clock: it has, if its
+//! version stood still for its whole duration (`observe`). Clocks of hosts may differ as they like.
+//! What a frozen holder writes when it wakes is refused by the fencing token; what it would do at
+//! AWS it does not do, for its own time is up as well: [`Mandate`].
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,10 +39,7 @@ struct Shared {
 
 impl Shared {
     fn held(&self) -> (Lease, Tenure) {
-        self.held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn until(&self) -> Option<Moment> {
@@ -54,15 +52,16 @@ impl Shared {
     }
 }
 
-/// The word that this process may act on a workflow, to be looked at right before each outside effect.
+/// The word that this process may act on a workflow, to be looked at right before each outside
+/// effect.
 #[derive(Clone)]
 pub struct Mandate {
     shared: Arc<Shared>,
 }
 
 impl Mandate {
-    /// Until when it holds without another heartbeat; none once it is over. Time in which the process was stopped or the machine slept
-    /// counts.
+    /// Until when it holds without another heartbeat; none once it is over. Time in which the
+    /// process was stopped or the machine slept counts.
     #[must_use]
     pub fn until(&self) -> Option<Moment> {
         self.shared.until()
@@ -75,18 +74,13 @@ impl Held {
     pub fn fence(&self) -> Option<Fence> {
         self.shared.until()?;
         let (lease, _) = self.shared.held();
-        Some(Fence {
-            workflow_id: lease.workflow_id,
-            token: lease.token,
-        })
+        Some(Fence { workflow_id: lease.workflow_id, token: lease.token })
     }
 
     /// The word that this process may act.
     #[must_use]
     pub fn mandate(&self) -> Mandate {
-        Mandate {
-            shared: Arc::clone(&self.shared),
-        }
+        Mandate { shared: Arc::clone(&self.shared) }
     }
 
     /// The journal's counter as the last heartbeat saw it.
@@ -130,6 +124,7 @@ pub async fn ask(
         && let Some(holder) = &lease.holder
         && !is_gone(holder)
     {
+        // Seeded bug: lease-by-the-others-clock
         let still = Watched::observe(watched, &lease.version, asked, clock::now());
         if still < Duration::from_secs(lease.duration_seconds) {
             return Ok(Asked::Busy(lease.clone()));
@@ -138,13 +133,7 @@ pub async fn ask(
     let seconds = duration.as_secs().max(1);
     let asked = clock::now();
     let taken = inventory
-        .acquire_lease(
-            workflow,
-            &holder_name(),
-            seconds,
-            seen.as_ref(),
-            Timestamp::now(),
-        )
+        .acquire_lease(workflow, &holder_name(), seconds, seen.as_ref(), Timestamp::now())
         .await;
     match taken {
         Ok(lease) => {
@@ -154,16 +143,17 @@ pub async fn ask(
         }
         Err(InventoryError::Conflict { .. }) => match inventory.lease(workflow).await? {
             Some(lease) => Ok(Asked::Busy(lease)),
-            None => Err(InventoryError::Conflict {
-                what: format!("the lease of workflow {workflow}"),
-            }),
+            None => {
+                Err(InventoryError::Conflict { what: format!("the lease of workflow {workflow}") })
+            }
         },
         Err(error) => Err(error),
     }
 }
 
-/// Asks until the other's lease has run out or is plainly alive, which is known before it could have run out; for commands that end. `told`
-/// hears once whose lease is waited for. None: `stopping` was set meanwhile.
+/// Asks until the other's lease has run out or is plainly alive, which is known before it could
+/// have run out; for commands that end. `told` hears once whose lease is waited for. None:
+/// `stopping` was set meanwhile.
 pub async fn ask_patiently(
     inventory: &Arc<dyn Inventory>,
     workflow: &WorkflowId,
@@ -209,11 +199,7 @@ fn hold(inventory: &Arc<dyn Inventory>, lease: Lease, tenure: Tenure) -> Held {
         inventory: Arc::clone(inventory),
     });
     let heartbeat = tokio::spawn(beat(Arc::clone(inventory), Arc::clone(&shared)));
-    Held {
-        shared,
-        inventory: Arc::clone(inventory),
-        heartbeat,
-    }
+    Held { shared, inventory: Arc::clone(inventory), heartbeat }
 }
 
 async fn beat(inventory: Arc<dyn Inventory>, shared: Arc<Shared>) {
@@ -231,7 +217,8 @@ async fn beat(inventory: Arc<dyn Inventory>, shared: Arc<Shared>) {
                     (lease, Tenure::renewed(asked, duration));
                 pause = duration / 3;
             }
-            // Another's, or nobody's: what was opened is not what stands there, or means something else by now.
+            // Another's, or nobody's: what was opened is not what stands there, or means something
+            // else by now.
             Ok(Err(
                 InventoryError::Fenced { .. }
                 | InventoryError::Replaced { .. }
@@ -257,10 +244,7 @@ mod tests {
         let inventory: Arc<dyn Inventory> = Arc::new(inventory);
         let workflow = WorkflowId::new("w");
         let long_ago = Timestamp::UNIX_EPOCH;
-        inventory
-            .acquire_lease(&workflow, "another-host/1/1", 30, None, long_ago)
-            .await
-            .unwrap();
+        inventory.acquire_lease(&workflow, "another-host/1/1", 30, None, long_ago).await.unwrap();
         let asked = ask(&inventory, &workflow, Duration::from_secs(30), &mut None).await;
         assert!(matches!(asked, Ok(Asked::Busy(_))), "it may be alive");
     }

@@ -85,7 +85,8 @@ pub struct Recorded {
     pub newest: Newest,
 }
 
-/// Reads the records and the journal; not the journal where the caller knows the attempts to be current.
+/// Reads the records and the journal; not the journal where the caller knows the attempts to be
+/// current.
 pub async fn recorded(
     inventory: &dyn Inventory,
     workflow: &WorkflowId,
@@ -95,10 +96,8 @@ pub async fn recorded(
         let heads = inventory.heads(workflow).await?;
         return Ok(Recorded { heads, newest });
     }
-    let (heads, newest) = tokio::try_join!(
-        inventory.heads(workflow),
-        newest_attempts(inventory, workflow)
-    )?;
+    let (heads, newest) =
+        tokio::try_join!(inventory.heads(workflow), newest_attempts(inventory, workflow))?;
     Ok(Recorded { heads, newest })
 }
 
@@ -113,9 +112,7 @@ pub(super) async fn newest_attempts(
     let unread = unread.collect();
     let attempts = found.into_iter();
     Ok(Newest {
-        attempts: attempts
-            .map(|attempt| (attempt.step_id.clone(), attempt))
-            .collect(),
+        attempts: attempts.map(|attempt| (attempt.step_id.clone(), attempt)).collect(),
         unread,
     })
 }
@@ -139,25 +136,17 @@ pub async fn look(
     } else {
         Standing::Recorded
     };
-    let records_from = RecordsFrom {
-        place: ports.inventory.place(),
-        standing,
-    };
-    let records: HashMap<StepId, Arc<RecordHead>> = heads
-        .records
-        .into_iter()
-        .map(|head| (head.step_id.clone(), Arc::new(head)))
-        .collect();
+    let records_from = RecordsFrom { place: ports.inventory.place(), standing };
+    let records: HashMap<StepId, Arc<RecordHead>> =
+        heads.records.into_iter().map(|head| (head.step_id.clone(), Arc::new(head))).collect();
     let catalog = ports.catalog.as_deref();
     let root_base = &checkout.params.root_base;
     let pinned = pin(root_base, records.values().map(Arc::as_ref));
     let images = match catalog {
         None => None,
         Some(catalog) => {
-            let mut ids: Vec<AmiId> = records
-                .values()
-                .map(|record| record.ami_id.clone())
-                .collect();
+            let mut ids: Vec<AmiId> =
+                records.values().map(|record| record.ami_id.clone()).collect();
             ids.extend(ids_to_describe(root_base, pinned.as_ref(), request.searched).cloned());
             ids.sort();
             ids.dedup();
@@ -179,14 +168,8 @@ pub async fn look(
         images: images.as_ref(),
         newest: searched.as_ref().and_then(|search| search.newest.as_ref()),
     })?;
-    let mut desires = Desired::new(
-        checkout,
-        engine,
-        &ports.region,
-        &config.ami_name,
-        &base.image,
-    )
-    .with_secrets(Arc::new(OpenSecrets::read(&config.secrets)));
+    let mut desires = Desired::new(checkout, engine, &ports.region, &config.ami_name, &base.image)
+        .with_secrets(Arc::new(OpenSecrets::read(&config.secrets)));
     let marks = &config.secrets.marks;
     let mut broken = checkout.broken.clone();
     for why in broken.values_mut().flatten() {
@@ -194,12 +177,9 @@ pub async fn look(
     }
     for (step, detail) in heads.malformed {
         let place = ports.inventory.place();
-        broken
-            .entry(step.clone())
-            .or_default()
-            .push(Diagnostic::new(format!(
-                "the record of {step} in {place} cannot be read: {detail}"
-            )));
+        broken.entry(step.clone()).or_default().push(Diagnostic::new(format!(
+            "the record of {step} in {place} cannot be read: {detail}"
+        )));
     }
     for (step, detail) in &newest.unread {
         let place = ports.inventory.place();
@@ -240,26 +220,18 @@ pub async fn look(
         decide(&seen, desires)
     };
     let mut steps = plan(&names, &free, &mut desires);
-    // What an image's name hangs on may be an image that is found by its name: level by level, and nothing where nothing is to be built.
+    // What an image's name hangs on may be an image that is found by its name: level by level, and
+    // nothing where nothing is to be built.
     while let Some(catalog) = catalog
-        && ask_for_names(
-            catalog,
-            ports.inventory.as_ref(),
-            workflow,
-            &steps,
-            &mut names,
-        )
-        .await?
+        && ask_for_names(catalog, ports.inventory.as_ref(), workflow, &steps, &mut names).await?
     {
         steps = plan(&names, &free, &mut desires);
     }
-    // Why a step differs stands on its record, which is long: read for those that differ only, and then decided with it.
+    // Why a step differs stands on its record, which is long: read for those that differ only, and
+    // then decided with it.
     for step in steps.iter().filter(|step| wants_components(step)) {
-        if let Some(components) = ports
-            .inventory
-            .record(workflow, &step.id)
-            .await?
-            .and_then(|record| record.components)
+        if let Some(components) =
+            ports.inventory.record(workflow, &step.id).await?.and_then(|record| record.components)
         {
             desires.recorded.insert(step.id.clone(), components);
         }
@@ -267,6 +239,7 @@ pub async fn look(
     let mut held = HashMap::new();
     for step in &steps {
         if let Some((fingerprint, source)) = repeated(step, &checkout.revision, attempts)
+            // Seeded bug: vanished-image-is-built-for-ever
             && !request.forced.contains(&step.id)
         {
             let outline = sound.iter().find(|outline| outline.id == step.id);
@@ -309,40 +282,23 @@ pub async fn look(
         newer_base: base.newer,
         steps,
         orphans,
-        warnings: checkout
-            .warnings
-            .iter()
-            .cloned()
-            .chain(base.warnings)
-            .collect(),
+        warnings: checkout.warnings.iter().cloned().chain(base.warnings).collect(),
         at: request.now,
         looked_at_ec2: images.is_some(),
         records_from,
     };
-    Ok(Look {
-        plan,
-        newest,
-        searched,
-        to_keep,
-    })
+    Ok(Look { plan, newest, searched, to_keep })
 }
 
-/// What is to be built though neither git nor the image that it starts from changed since it was built or tried: the journal has to tell how
-/// often that was done.
+/// What is to be built though neither git nor the image that it starts from changed since it was
+/// built or tried: the journal has to tell how often that was done.
 fn repeated<'a>(
     step: &'a PlannedStep,
     revision: &Revision,
     attempts: &HashMap<StepId, Attempt>,
 ) -> Option<(&'a Fingerprint, &'a SourceImage)> {
-    let Decision::Build(Build {
-        source:
-            BuildSource::Known {
-                source,
-                fingerprint,
-                ..
-            },
-        ..
-    }) = &step.decision
+    let Decision::Build(Build { source: BuildSource::Known { source, fingerprint, .. }, .. }) =
+        &step.decision
     else {
         return None;
     };
@@ -361,7 +317,8 @@ fn repeated<'a>(
     (recorded || tried).then_some((fingerprint, source))
 }
 
-/// The newest match of the base image's pattern: what is remembered of it, or EC2's answer where it is time to ask.
+/// The newest match of the base image's pattern: what is remembered of it, or EC2's answer where it
+/// is time to ask.
 async fn search(
     catalog: &dyn ImageCatalog,
     base: &RootBase,
@@ -379,14 +336,12 @@ async fn search(
     Ok(Some(BaseSearch {
         base: base.clone(),
         at: request.now,
-        newest: newest.map(|image| SourceImage {
-            id: image.id,
-            name: image.name,
-        }),
+        newest: newest.map(|image| SourceImage { id: image.id, name: image.name }),
     }))
 }
 
-/// Asks EC2 who holds the names that decisions hang on. False if there is none that was not asked for.
+/// Asks EC2 who holds the names that decisions hang on. False if there is none that was not asked
+/// for.
 async fn ask_for_names(
     catalog: &dyn ImageCatalog,
     inventory: &dyn Inventory,
@@ -408,9 +363,7 @@ async fn ask_for_names(
             .values()
             .filter(untagged)
             .filter(|image| was_made_by_a_lost_build(&beats, &image.name, image));
-        names
-            .of_lost_builds
-            .extend(lost.map(|image| image.id.clone()));
+        names.of_lost_builds.extend(lost.map(|image| image.id.clone()));
     }
     for name in unasked {
         let image = found.remove(&name);

@@ -1,7 +1,7 @@
 //! One pass, and the loop that makes passes: read everything anew, decide, act, end.
 //!
-//! A change in git, a timer, a finished build or a person only wakes the loop; none of them carries an argument into it. Running a
-//! pass twice does nothing the second time.
+//! A change in git, a timer, a finished build or a person only wakes the loop; none of them carries
+//! an argument into it. Running a pass twice does nothing the second time.
 
 pub mod board;
 pub mod cache;

@@ -97,7 +97,8 @@ pub enum Use {
     Act,
 }
 
-/// For whom AWS is reached: what decides it, of a workflow as git has it or of a build as the journal has it.
+/// For whom AWS is reached: what decides it, of a workflow as git has it or of a build as the
+/// journal has it.
 pub struct Who<'a> {
     profile: Option<&'a String>,
     region: Option<&'a String>,
@@ -120,7 +121,8 @@ impl<'a> Who<'a> {
         }
     }
 
-    /// A workflow as it was when something was begun for it. The keys that stood in its parameters are not known any more.
+    /// A workflow as it was when something was begun for it. The keys that stood in its parameters
+    /// are not known any more.
     #[must_use]
     pub fn by(reach: &'a Reach) -> Self {
         Self {
@@ -132,7 +134,8 @@ impl<'a> Who<'a> {
         }
     }
 
-    /// What else than the profile decides how AWS is reached: a digest, for there may be a secret among it.
+    /// What else than the profile decides how AWS is reached: a digest, for there may be a secret
+    /// among it.
     #[must_use]
     pub fn digest(&self) -> Digest {
         let mut all = Encoder::new("reach");
@@ -214,9 +217,9 @@ pub async fn connect_for(config: &Config, who: &Who<'_>, usage: Use) -> Result<P
     let builder = PackerBuilder::new(settings.clone());
     let catalog: Option<Arc<dyn ImageCatalog>> = match usage {
         Use::LookOffline => None,
-        Use::Look | Use::Ask | Use::Act => Some(Arc::new(
-            Ec2Catalog::new(session.ec2()).at(session.place(session.region())),
-        )),
+        Use::Look | Use::Ask | Use::Act => {
+            Some(Arc::new(Ec2Catalog::new(session.ec2()).at(session.place(session.region()))))
+        }
     };
     Ok(failpoint::within(Ports {
         inventory,
@@ -229,7 +232,8 @@ pub async fn connect_for(config: &Config, who: &Who<'_>, usage: Use) -> Result<P
     }))
 }
 
-/// How long a build may be silent before another host takes it for dead. Longer than a lease: an hour of work hangs on it.
+/// How long a build may be silent before another host takes it for dead. Longer than a lease: an
+/// hour of work hangs on it.
 #[must_use]
 pub fn silence(config: &Config) -> Duration {
     config.lease_duration * 4
@@ -260,19 +264,15 @@ fn inventory_place(config: &InventoryConfig) -> InventoryPlace {
             // The supervisor may run in another folder.
             path: std::path::absolute(path).unwrap_or_else(|_| path.clone()),
         },
-        InventoryConfig::DynamoDb { table, region, .. } => InventoryPlace::DynamoDb {
-            table: table.clone(),
-            region: region.clone(),
-        },
+        InventoryConfig::DynamoDb { table, region, .. } => {
+            InventoryPlace::DynamoDb { table: table.clone(), region: region.clone() }
+        }
     }
 }
 
 /// The state folder is for this user only, whatever made it and whatever the umask was then.
 fn make_private(folder: &Path) -> std::io::Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let found = std::fs::metadata(folder)?;
     let is_own = found.uid() == rustix::process::geteuid().as_raw();
     if is_own && found.mode() & 0o077 != 0 {
@@ -295,11 +295,7 @@ fn open_inventory(
             Arc::new(SqliteInventory::open_existing(path)?)
         }
         InventoryConfig::Sqlite { path } => Arc::new(SqliteInventory::open_read_only(path)?),
-        InventoryConfig::DynamoDb {
-            table,
-            region,
-            create,
-        } => Arc::new(DynamoDbInventory::new(
+        InventoryConfig::DynamoDb { table, region, create } => Arc::new(DynamoDbInventory::new(
             session.dynamodb(region.as_deref()),
             table.clone(),
             *create,

@@ -1,4 +1,5 @@
-//! Whether this host can do right now what every pass needs: open a few files, and write one to the state directory.
+//! Whether this host can do right now what every pass needs: open a few files, and write one to the
+//! state directory.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};

@@ -1,7 +1,9 @@
-//! What becomes of an attempt that is not over: the one decision behind *nothing lost, nothing built twice*. Pure.
+//! What becomes of an attempt that is not over: the one decision behind *nothing lost, nothing
+//! built twice*. Pure.
 //!
-//! A build of this host is known by its folder and its processes. One of another host, whatever its name, is known by
-//! its signs of life only, and is dead when these stood still for their whole silence, or when even its time limit has passed; never before.
+//! A build of this host is known by its folder and its processes. One of another host, whatever its
+//! name, is known by its signs of life only, and is dead when these stood still for their whole
+//! silence, or when even its time limit has passed; never before.
 
 use std::time::Duration;
 
@@ -109,25 +111,24 @@ pub enum Recovery {
     CleanUp,
 }
 
-/// How far the clocks of two hosts may be apart: AWS refuses calls of one that is off by more than five minutes.
+/// How far the clocks of two hosts may be apart: AWS refuses calls of one that is off by more than
+/// five minutes.
 const CLOCKS: SignedDuration = SignedDuration::from_mins(10);
 
 /// Whether it runs, as far as can be told.
 #[must_use]
 pub fn state(seen: &Evidence) -> State {
-    let out_of_time = seen.now
-        > seen
-            .deadline
-            .saturating_add(CLOCKS)
-            .unwrap_or(Timestamp::MAX);
+    let out_of_time = seen.now > seen.deadline.saturating_add(CLOCKS).unwrap_or(Timestamp::MAX);
     match (seen.here, seen.life) {
         (Here::Found, _) => State::Here,
         (_, Life::Over) => State::Told,
         // Also where this host thinks that it was never started: a sign of life says otherwise.
+        // Seeded bug: another-hosts-build-is-given-up-by-the-clock
         (_, Life::Beats { still, silence }) if still < silence => State::MayRun,
         (_, Life::Beats { .. }) => State::Gone,
         (Here::NeverStarted, Life::None { .. }) if !seen.told_started => State::Gone,
-        // Its host wrote the intent and no more. A supervisor that was started all the same gives a sign at once.
+        // Its host wrote the intent and no more. A supervisor that was started all the same gives a
+        // sign at once.
         (Here::Elsewhere, Life::None { watched, silence })
             if !seen.told_started && watched >= silence =>
         {
@@ -151,18 +152,20 @@ pub enum Ran {
 /// How far EC2's clock and that of the host that decided a build may be apart.
 const CREATED: SignedDuration = SignedDuration::from_mins(5);
 
-/// Whether an image of a build's name is that build's, or an earlier one's of the same fingerprint: by its tag, by the journal, or because
-/// the build ran and the image is not older. A name alone proves nothing: a person can copy an image to it.
+/// Whether an image of a build's name is that build's, or an earlier one's of the same fingerprint:
+/// by its tag, by the journal, or because the build ran and the image is not older. A name alone
+/// proves nothing: a person can copy an image to it.
 #[must_use]
 pub fn is_ours(image: &Image, attempt: &Attempt, ran: Ran) -> bool {
     let fingerprint = attempt.intent.fingerprint.to_string();
     image.tags.get(FINGERPRINT) == Some(&fingerprint)
         || attempt.ami_id.as_ref() == Some(&image.id)
+        // Seeded bug: a-name-proves-whose-an-image-is
         || (ran == Ran::Perhaps && is_young(image, attempt))
 }
 
-/// Whether an image of a build's name that nobody has recorded was made by it, if it ran: the name contains the fingerprint, and one that had
-/// been there before would have been seen at the start.
+/// Whether an image of a build's name that nobody has recorded was made by it, if it ran: the name
+/// contains the fingerprint, and one that had been there before would have been seen at the start.
 #[must_use]
 pub fn made_while_it_ran(image: &Image, attempt: &Attempt) -> bool {
     !image.tags.contains_key(FINGERPRINT) && is_young(image, attempt)
@@ -172,14 +175,15 @@ fn is_young(image: &Image, attempt: &Attempt) -> bool {
     is_no_older(image, attempt.started_at)
 }
 
-/// Whether an image may have been made after a time of a host's clock; EC2 tells the time of creation in whole seconds, and by its own clock.
+/// Whether an image may have been made after a time of a host's clock; EC2 tells the time of
+/// creation in whole seconds, and by its own clock.
 #[must_use]
 pub fn is_no_older(image: &Image, began: Timestamp) -> bool {
     let made = image.created_at.saturating_add(CREATED);
     made.unwrap_or(Timestamp::MAX) >= began
 }
 
-/// The tag that every recorded image carries (contract §4).
+/// The tag that every recorded image carries (docs/contract.md §4).
 const FINGERPRINT: &str = "reconciler:fingerprint";
 
 /// What is to be done. `image` is asked for only of a build that is gone.
@@ -188,6 +192,7 @@ pub fn decide(state: State, image: Named) -> Recovery {
     match (state, image) {
         (State::Here | State::Told, _) => Recovery::Follow,
         (State::MayRun, _) => Recovery::Wait,
+        // Seeded bug: lost-image-is-thrown-away
         (State::Gone, Named::Available | Named::Pending) => Recovery::Adopt,
         (State::Gone, Named::None | Named::Failed) => Recovery::CleanUp,
     }
@@ -208,14 +213,8 @@ mod tests {
     }
 
     fn lives() -> [(&'static str, Life); 5] {
-        let none = |watched| Life::None {
-            watched,
-            silence: SILENCE,
-        };
-        let beats = |still| Life::Beats {
-            still,
-            silence: SILENCE,
-        };
+        let none = |watched| Life::None { watched, silence: SILENCE };
+        let beats = |still| Life::Beats { still, silence: SILENCE };
         [
             ("none", none(SHORT)),
             ("none for long", none(SILENCE)),
@@ -225,7 +224,8 @@ mod tests {
         ]
     }
 
-    /// The whole table: what this host knows, whether the journal says started, signs of life, in time or not.
+    /// The whole table: what this host knows, whether the journal says started, signs of life, in
+    /// time or not.
     #[test]
     fn every_case_has_one_answer() {
         use Here::{Elsewhere, Found, NeverStarted};
@@ -262,13 +262,7 @@ mod tests {
         for (here, told_started, in_time, late) in table {
             for (now, expected) in [(time(60), in_time), (time(131), late)] {
                 for ((name, life), expected) in lives().into_iter().zip(expected) {
-                    let seen = Evidence {
-                        here,
-                        told_started,
-                        life,
-                        deadline: time(120),
-                        now,
-                    };
+                    let seen = Evidence { here, told_started, life, deadline: time(120), now };
                     assert_eq!(state(&seen), expected, "{name}: {seen:?}");
                 }
             }
@@ -280,19 +274,13 @@ mod tests {
         let seen = |minutes| Evidence {
             here: Here::Elsewhere,
             told_started: true,
-            life: Life::None {
-                watched: Duration::MAX,
-                silence: SILENCE,
-            },
+            life: Life::None { watched: Duration::MAX, silence: SILENCE },
             deadline: time(120),
             now: time(minutes),
         };
         assert_eq!(state(&seen(129)), State::MayRun);
         assert_eq!(state(&seen(131)), State::Gone);
-        let endless = Evidence {
-            deadline: Timestamp::MAX,
-            ..seen(131)
-        };
+        let endless = Evidence { deadline: Timestamp::MAX, ..seen(131) };
         assert_eq!(state(&endless), State::MayRun);
     }
 
@@ -358,19 +346,9 @@ mod tests {
         let own = attempt.intent.fingerprint.to_string();
         let table = [
             ("untagged, older", made_at(50, None), false, false),
-            (
-                "untagged, as the clocks allow",
-                made_at(56, None),
-                false,
-                true,
-            ),
+            ("untagged, as the clocks allow", made_at(56, None), false, true),
             ("untagged, younger", made_at(70, None), false, true),
-            (
-                "of another fingerprint",
-                made_at(50, Some("else")),
-                false,
-                false,
-            ),
+            ("of another fingerprint", made_at(50, Some("else")), false, false),
             ("of this fingerprint", made_at(50, Some(&own)), true, true),
         ];
         for (name, image, never, perhaps) in table {
@@ -402,10 +380,7 @@ mod tests {
         assert_eq!(Named::of(None), Named::None);
         assert_eq!(Named::of(Some(&ImageState::Pending)), Named::Pending);
         assert_eq!(Named::of(Some(&ImageState::Available)), Named::Available);
-        for state in [
-            ImageState::Failed("x".into()),
-            ImageState::Other("deregistered".into()),
-        ] {
+        for state in [ImageState::Failed("x".into()), ImageState::Other("deregistered".into())] {
             assert_eq!(Named::of(Some(&state)), Named::Failed);
         }
     }

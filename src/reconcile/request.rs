@@ -1,4 +1,5 @@
-//! Writes what a person asks for into the journal of a build. Needs no lease: a request decides nothing, it is read by whoever acts.
+//! Writes what a person asks for into the journal of a build. Needs no lease: a request decides
+//! nothing, it is read by whoever acts.
 
 use jiff::Timestamp;
 
@@ -11,7 +12,8 @@ use crate::reconcile::error::PassError;
 /// How often a request is written while others write to the same build.
 const TRIES: u32 = 8;
 
-/// Appends a request to the newest build of a step. `fits` is asked again whenever the build went on meanwhile.
+/// Appends a request to the newest build of a step. `fits` is asked again whenever the build went
+/// on meanwhile.
 pub async fn request(
     inventory: &dyn Inventory,
     workflow: &WorkflowId,
@@ -29,10 +31,7 @@ pub async fn request(
             at: Timestamp::now(),
             stage: stage.clone(),
         };
-        let write = Write {
-            record: None,
-            event: Some(event.clone()),
-        };
+        let write = Write { record: None, event: Some(event.clone()) };
         match inventory.write(write, None).await {
             Ok(()) => {
                 attempt.apply(&event);
@@ -40,9 +39,7 @@ pub async fn request(
             }
             Err(InventoryError::Conflict { .. }) => {
                 let attempts = inventory.attempts(workflow).await?;
-                let newest = attempts
-                    .into_iter()
-                    .find(|one| one.build_id == attempt.build_id);
+                let newest = attempts.into_iter().find(|one| one.build_id == attempt.build_id);
                 attempt = newest.ok_or_else(|| {
                     Diagnostic::new(format!("a newer build of {} has begun", attempt.step_id))
                         .hint("look with `reconciler status`, and ask again")
@@ -51,8 +48,6 @@ pub async fn request(
             Err(error) => return Err(error.into()),
         }
     }
-    Err(InventoryError::Conflict {
-        what: format!("the journal of build {}", attempt.build_id),
-    }
-    .into())
+    Err(InventoryError::Conflict { what: format!("the journal of build {}", attempt.build_id) }
+        .into())
 }

@@ -1,5 +1,6 @@
-//! Looks at the processes that a lease and a journal speak of, as far as they can be seen from here: for people, and without a trace. A pass
-//! looks for itself (`evidence`); nothing is decided by this.
+//! Looks at the processes that a lease and a journal speak of, as far as they can be seen from
+//! here: for people, and without a trace. A pass looks for itself (`evidence`); nothing is decided
+//! by this.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -14,8 +15,8 @@ use crate::plan::sight::{BuildSeen, BuildSight, Process, Sights};
 use crate::reconcile::holder;
 use crate::reconcile::host::own_mark_with;
 
-/// What can be seen of whoever holds the lease, and of the builds that are not over. The inventory is asked only for signs of life of builds
-/// that are not this host's.
+/// What can be seen of whoever holds the lease, and of the builds that are not over. The inventory
+/// is asked only for signs of life of builds that are not this host's.
 pub async fn sights(
     state_dir: &Path,
     inventory: &dyn Inventory,
@@ -24,10 +25,7 @@ pub async fn sights(
     attempts: &HashMap<StepId, Attempt>,
 ) -> Result<Sights, InventoryError> {
     let own = own_mark_with(state_dir);
-    let mut sights = Sights {
-        holder: holder_of(lease),
-        ..Sights::default()
-    };
+    let mut sights = Sights { holder: holder_of(lease), ..Sights::default() };
     for attempt in attempts.values().filter(|attempt| !attempt.is_over()) {
         let here = own.is_some() && attempt.intent.prepared_by == own;
         let sight = build(state_dir, attempt, here);
@@ -53,19 +51,14 @@ pub fn holder_of(lease: Option<&Lease>) -> Process {
     holder.map_or(Process::Unknown, |holder| holder::seen(holder))
 }
 
-/// What the folder of a build and the processes that it names show. What is not there says something only `here`, where it was made.
+/// What the folder of a build and the processes that it names show. What is not there says
+/// something only `here`, where it was made.
 fn build(state_dir: &Path, attempt: &Attempt, here: bool) -> BuildSight {
     let folder = state_dir.join("builds").join(attempt.build_id.as_str());
-    let only = |seen| BuildSight {
-        seen,
-        ..BuildSight::default()
-    };
+    let only = |seen| BuildSight { seen, ..BuildSight::default() };
     // Only the supervisor, or whoever saw it dead, writes it: it is true wherever it is read.
     if let Some(ended) = files::read::<Ended>(&folder, files::ENDED) {
-        return BuildSight {
-            ended_at: Some(ended.ended_at),
-            ..only(BuildSeen::Ended)
-        };
+        return BuildSight { ended_at: Some(ended.ended_at), ..only(BuildSeen::Ended) };
     }
     if !here {
         return BuildSight::default();
@@ -85,10 +78,7 @@ fn build(state_dir: &Path, attempt: &Attempt, here: bool) -> BuildSight {
 }
 
 fn processes(folder: &Path, supervisor: Supervisor) -> BuildSeen {
-    let leader = ProcessId {
-        pid: supervisor.pid,
-        start: supervisor.pid_start,
-    };
+    let leader = ProcessId { pid: supervisor.pid, start: supervisor.pid_start };
     let job = files::read::<Job>(folder, files::JOB);
     let packer: Vec<_> = job
         .map(|job| Session::of(leader, &job.temporary).processes())
@@ -115,9 +105,8 @@ fn told(beat: &Beat) -> BuildSight {
             ended_at: Some(beat.at),
             last_sign_at: Some(beat.at),
         },
-        Sign::Running { .. } | Sign::GivenUp { .. } => BuildSight {
-            last_sign_at: Some(beat.at),
-            ..BuildSight::default()
-        },
+        Sign::Running { .. } | Sign::GivenUp { .. } => {
+            BuildSight { last_sign_at: Some(beat.at), ..BuildSight::default() }
+        }
     }
 }

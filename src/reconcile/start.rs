@@ -28,7 +28,8 @@ use crate::reconcile::ports::{Ports, reach};
 use crate::secrets::{SecretText, placeholder};
 use crate::source::EntryKind;
 
-/// How long the first sign of life of a build is waited for: its supervisor gives it as soon as Packer runs.
+/// How long the first sign of life of a build is waited for: its supervisor gives it as soon as
+/// Packer runs.
 const FIRST_SIGN: Duration = Duration::from_secs(5);
 
 /// How often it is looked for.
@@ -39,7 +40,8 @@ const FIRST_SIGN_LOOK: Duration = Duration::from_millis(50);
 pub enum Started {
     /// Packer runs.
     Running(Box<Attempt>, RunningBuild),
-    /// The image that git wants exists already, from an earlier build of the same fingerprint: it is taken over.
+    /// The image that git wants exists already, from an earlier build of the same fingerprint: it
+    /// is taken over.
     Exists(Box<Attempt>, Box<Image>),
     /// It could not be started; the journal says why.
     Failed(Box<Attempt>),
@@ -58,46 +60,22 @@ pub async fn start(
     build: &Build,
     fence: &Fence,
 ) -> Result<Started, PassError> {
-    let BuildSource::Known {
-        source,
-        fingerprint,
-        ami_name,
-        attempt,
-    } = &build.source
-    else {
+    let BuildSource::Known { source, fingerprint, ami_name, attempt } = &build.source else {
         return Ok(Started::Nothing);
     };
     let Some(state) = still_wanted(desired, step, source, fingerprint)? else {
         return Ok(Started::Nothing);
     };
     let loaded = desired.loaded(step)?;
-    let rendered = desired
-        .desire()
-        .render(loaded.content(), source, ami_name.as_str())?;
+    let rendered = desired.desire().render(loaded.content(), source, ami_name.as_str())?;
     let secrets = secrets(desired, loaded, &rendered)?;
     let existing = match &ports.catalog {
         Some(catalog) => catalog.own_image_named(ami_name).await?,
         None => None,
     };
-    let timeout = loaded
-        .step
-        .switches
-        .timeout
-        .unwrap_or(config.packer.timeout);
-    let wanted = Wanted {
-        source,
-        ami_name,
-        attempt: *attempt,
-        timeout,
-    };
-    let intent = intent(
-        config,
-        ports,
-        desired,
-        loaded,
-        (&wanted, state),
-        (&rendered, fence),
-    );
+    let timeout = loaded.step.switches.timeout.unwrap_or(config.packer.timeout);
+    let wanted = Wanted { source, ami_name, attempt: *attempt, timeout };
+    let intent = intent(config, ports, desired, loaded, (&wanted, state), (&rendered, fence));
     if let Some(image) = existing {
         return of_a_lost_build_in_part(config, ports, desired, step, intent, &image, fence).await;
     }
@@ -112,9 +90,7 @@ pub async fn start(
         fail(config, ports, &mut attempt, fence, &fault, None).await?;
         return Ok(Started::Failed(Box::new(attempt)));
     }
-    let job = job(
-        desired, loaded, &attempt, ami_name, rendered, timeout, secrets,
-    )?;
+    let job = job(desired, loaded, &attempt, ami_name, rendered, timeout, secrets)?;
     let started = match ports.builder.start(&job).await {
         // Whatever went wrong, its supervisor may run; one that does not is refused from here on.
         Err(error) => match ports.builder.find(&attempt.build_id).await {
@@ -126,13 +102,7 @@ pub async fn start(
     match started {
         Ok(running) => {
             await_first_sign(ports, &fence.workflow_id, &attempt.build_id).await;
-            append(
-                ports,
-                &mut attempt,
-                fence,
-                Stage::Started { pid: running.pid },
-            )
-            .await?;
+            append(ports, &mut attempt, fence, Stage::Started { pid: running.pid }).await?;
             Ok(Started::Running(Box::new(attempt), running))
         }
         Err(error) => {
@@ -149,11 +119,13 @@ pub async fn start(
     }
 }
 
-/// Waits for a moment until the build has given a sign of life: the journal says that it runs only then, so that one of a host that is lost
-/// with its disk right after it is given up after a silence, and not at its time limit. A build whose signs do not reach the inventory is
-/// said to run all the same, and is waited for.
+/// Waits for a moment until the build has given a sign of life: the journal says that it runs only
+/// then, so that one of a host that is lost with its disk right after it is given up after a
+/// silence, and not at its time limit. A build whose signs do not reach the inventory is said to
+/// run all the same, and is waited for.
 async fn await_first_sign(ports: &Ports, workflow: &WorkflowId, build: &BuildId) {
     let looks = FIRST_SIGN.as_millis() / FIRST_SIGN_LOOK.as_millis();
+    // Seeded bug: a-build-runs-before-its-first-sign
     for _ in 0..looks {
         // Where the inventory does not answer, the next write will tell.
         match ports.inventory.last_beat(workflow, build).await {
@@ -163,8 +135,9 @@ async fn await_first_sign(ports: &Ports, workflow: &WorkflowId, build: &BuildId)
     }
 }
 
-/// What is there under the name of an image that was to be built: the plan saw it, if a build that was given up has made it and came no
-/// further, so that it is to be removed first. Whatever else came there since is for the next plan.
+/// What is there under the name of an image that was to be built: the plan saw it, if a build that
+/// was given up has made it and came no further, so that it is to be removed first. Whatever else
+/// came there since is for the next plan.
 async fn of_a_lost_build_in_part(
     config: &Config,
     ports: &Ports,
@@ -217,23 +190,14 @@ pub async fn take(
     };
     let loaded = desired.loaded(step)?;
     let rendered =
-        desired
-            .desire()
-            .render(loaded.content(), &taken.source, taken.ami_name.as_str())?;
+        desired.desire().render(loaded.content(), &taken.source, taken.ami_name.as_str())?;
     let wanted = Wanted {
         source: &taken.source,
         ami_name: &taken.ami_name,
         attempt: taken.attempt,
         timeout: config.packer.timeout,
     };
-    let intent = intent(
-        config,
-        ports,
-        desired,
-        loaded,
-        (&wanted, state),
-        (&rendered, fence),
-    );
+    let intent = intent(config, ports, desired, loaded, (&wanted, state), (&rendered, fence));
     let attempt = write_intent(ports, desired, step, intent, fence).await?;
     Ok(Started::Exists(Box::new(attempt), Box::new(image)))
 }
@@ -315,10 +279,8 @@ async fn write_intent(
         at: Timestamp::now(),
         stage: Stage::Intent(intent.clone()),
     };
-    let write = Write {
-        record: None,
-        event: Some(event.clone()),
-    };
+    let write = Write { record: None, event: Some(event.clone()) };
+    // Seeded bug: intent-is-not-needed
     ports.inventory.write(write, Some(fence)).await?;
     Attempt::begin(&event)
         .ok_or_else(|| PassError::Person(Diagnostic::new("a build begins with its intent")))
@@ -332,18 +294,12 @@ fn secrets(
 ) -> Result<JobSecrets, PassError> {
     let names = desired.secrets.sealed().names();
     let uses = placeholder::uses(rendered.values());
-    let uses: Vec<_> = uses
-        .iter()
-        .filter(|one| names.contains(&one.name))
-        .collect();
+    let uses: Vec<_> = uses.iter().filter(|one| names.contains(&one.name)).collect();
     let marks = &desired.secrets.sealed().marks;
     let mut hidden: Vec<SecretText> = desired.secrets.known().cloned().collect();
     hidden.extend(marks.values_of(&desired.checkout.params.values));
     hidden.extend(marks.values_of(&loaded.step.values));
-    Ok(JobSecrets {
-        asked: desired.secrets.values_of(uses)?,
-        hidden,
-    })
+    Ok(JobSecrets { asked: desired.secrets.values_of(uses)?, hidden })
 }
 
 fn job(

@@ -1,5 +1,5 @@
-//! Whether the place of this program's own files can be, before it is looked for there: what cannot be read because it cannot exist is not
-//! an empty inventory.
+//! Whether the place of this program's own files can be, before it is looked for there: what cannot
+//! be read because it cannot exist is not an empty inventory.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -8,13 +8,10 @@ use std::path::Path;
 use crate::config::{Config, InventoryConfig};
 use crate::diagnostic::Diagnostic;
 
-/// Refuses a state folder, and a file of the embedded inventory, that nobody can make. Makes nothing.
+/// Refuses a state folder, and a file of the embedded inventory, that nobody can make. Makes
+/// nothing.
 pub fn check(config: &Config) -> Result<(), Diagnostic> {
-    folder(
-        &config.state_dir,
-        &config.state_above,
-        "name another `state_dir`",
-    )?;
+    folder(&config.state_dir, &config.state_above, "name another `state_dir`")?;
     if let InventoryConfig::Sqlite { path } = &config.inventory
         && let Some(parent) = path.parent()
         && !parent.starts_with(&config.state_dir)
@@ -24,11 +21,9 @@ pub fn check(config: &Config) -> Result<(), Diagnostic> {
     if let InventoryConfig::Sqlite { path } = &config.inventory
         && fs::metadata(path).is_ok_and(|found| !found.is_file())
     {
-        return Err(
-            Diagnostic::new("is no file, and the inventory has to be one")
-                .in_file(path.display().to_string())
-                .hint("name another `inventory.path`"),
-        );
+        return Err(Diagnostic::new("is no file, and the inventory has to be one")
+            .in_file(path.display().to_string())
+            .hint("name another `inventory.path`"));
     }
     Ok(())
 }
@@ -79,9 +74,7 @@ mod tests {
         fs::write(at("file"), "").unwrap();
         symlink(at("nowhere"), at("link")).unwrap();
         let told = |place: &str, above: &str| {
-            folder(&at(place), &at(above), "x")
-                .err()
-                .map(|wrong| wrong.message)
+            folder(&at(place), &at(above), "x").err().map(|wrong| wrong.message)
         };
         assert_eq!(told("there", ""), None);
         assert_eq!(told("new", ""), None);

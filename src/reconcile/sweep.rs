@@ -1,8 +1,11 @@
-//! Looks once more after builds that were given up, whose host may have come back, and removes signs of life that nobody needs.
+//! Looks once more after builds that were given up, whose host may have come back, and removes
+//! signs of life that nobody needs.
 //!
-//! A supervisor that comes back hears that its build was given up and ends it; but an image may have been on its way. If git still wants it,
-//! the next start takes it over (`start`). If not, it goes here, with whatever else the build left. An image that was ever recorded never
-//! goes, whatever its tags say and whatever EC2 shows of them: the inventory is asked, which reads what was written.
+//! A supervisor that comes back hears that its build was given up and ends it; but an image may
+//! have been on its way. If git still wants it, the next start takes it over (`start`). If not, it
+//! goes here, with whatever else the build left. An image that was ever recorded never goes,
+//! whatever its tags say and whatever EC2 shows of them: the inventory is asked, which reads what
+//! was written.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -43,10 +46,7 @@ pub(super) fn care(beat: &Beat, attempts: &HashMap<StepId, Attempt>, now: Timest
     let newest = attempts.get(&beat.step_id);
     let open =
         newest.is_some_and(|attempt| attempt.build_id == beat.build_id && !attempt.is_settled());
-    let Sign::GivenUp {
-        ami_name, until, ..
-    } = &beat.sign
-    else {
+    let Sign::GivenUp { ami_name, until, .. } = &beat.sign else {
         return if open { Care::Leave } else { Care::Forget };
     };
     if open {
@@ -56,10 +56,7 @@ pub(super) fn care(beat: &Beat, attempts: &HashMap<StepId, Attempt>, now: Timest
     let last = now > *until;
     match newest.filter(of_this_name) {
         // Another try at the same image runs: that image is its own.
-        Some(attempt) if !attempt.is_over() => Care::LookFor {
-            image: false,
-            last: false,
-        },
+        Some(attempt) if !attempt.is_over() => Care::LookFor { image: false, last: false },
         // Git may want it still; the next start takes it over.
         Some(_) => Care::LookFor { image: last, last },
         None => Care::LookFor { image: true, last },
@@ -80,8 +77,9 @@ impl Due {
     }
 }
 
-/// What is to be looked after in a workflow: its beats, and the folders of this host that nobody has looked into since their builds ended.
-/// A beat that cannot be read keeps no other from being looked after.
+/// What is to be looked after in a workflow: its beats, and the folders of this host that nobody
+/// has looked into since their builds ended. A beat that cannot be read keeps no other from being
+/// looked after.
 pub(super) async fn due(
     ports: &Ports,
     workflow: &WorkflowId,
@@ -115,10 +113,7 @@ pub(super) async fn sweep(at: &Everywhere, fence: &Fence, due: Due) -> Result<()
         note(&mut failure, sweep_one(at, fence, beat, *care).await)?;
     }
     for build in &due.own {
-        note(
-            &mut failure,
-            account_for(at, fence, build, &due.attempts).await,
-        )?;
+        note(&mut failure, account_for(at, fence, build, &due.attempts).await)?;
     }
     failure.map_or(Ok(()), Err)
 }
@@ -146,13 +141,7 @@ async fn sweep_one(
         Care::Leave => {}
         Care::Forget => ports.inventory.forget_beat(&beat.build_id, fence).await?,
         Care::LookFor { image, last } => {
-            if let Sign::GivenUp {
-                ami_name,
-                traces,
-                region,
-                ..
-            } = &beat.sign
-            {
+            if let Sign::GivenUp { ami_name, traces, region, .. } = &beat.sign {
                 let images = if image {
                     Images::ButRecorded(recorded(&ports, fence, &beat.step_id).await?)
                 } else {
@@ -169,8 +158,8 @@ async fn sweep_one(
     Ok(())
 }
 
-/// Removes what a build of this host left that its log names and nobody was told of: another host has given it up meanwhile, or the inventory
-/// that knew of it is another now.
+/// Removes what a build of this host left that its log names and nobody was told of: another host
+/// has given it up meanwhile, or the inventory that knew of it is another now.
 async fn account_for(
     at: &Everywhere,
     fence: &Fence,
@@ -186,9 +175,7 @@ async fn account_for(
     let there = at.in_region(attempt.as_ref().map(|attempt| &attempt.intent.region));
     // No image bears the name of a build.
     let unknown = AmiName::new(id.as_str());
-    let name = attempt
-        .as_ref()
-        .map_or(&unknown, |one| &one.intent.ami_name);
+    let name = attempt.as_ref().map_or(&unknown, |one| &one.intent.ami_name);
     let images = match &attempt {
         Some(attempt)
             if images_may_go(attempt, attempts) && !is_given_up(&ports, workflow, id).await? =>
@@ -212,7 +199,8 @@ async fn is_given_up(
     Ok(beat.is_some_and(|beat| beat.sign.is_given_up()))
 }
 
-/// Whether an image of a build of this host can be nobody's: it is over without a record, and no other build of its name runs.
+/// Whether an image of a build of this host can be nobody's: it is over without a record, and no
+/// other build of its name runs.
 fn images_may_go(attempt: &Attempt, attempts: &HashMap<StepId, Attempt>) -> bool {
     let newest = attempts.get(&attempt.step_id);
     let runs = newest.is_some_and(|newest| {
@@ -275,6 +263,7 @@ async fn remove(
         {
             told.images.push(image.id);
         }
+        // Seeded bug: sweep-takes-a-recorded-image (1)
         told.images.retain(|id| !kept.contains(id));
     }
     let mut leftovers = catalog.find_leftovers(build, name, &told).await?;
@@ -282,10 +271,9 @@ async fn remove(
         Images::ButRecorded(kept) => {
             let ids: Vec<_> = kept.iter().cloned().collect();
             let kept_images = catalog.images(&ids).await?;
-            let snapshots: BTreeSet<_> = kept_images
-                .values()
-                .flat_map(|image| &image.snapshots)
-                .collect();
+            let snapshots: BTreeSet<_> =
+                kept_images.values().flat_map(|image| &image.snapshots).collect();
+            // Seeded bug: sweep-takes-a-recorded-image (2)
             leftovers.images.retain(|id| !kept.contains(id));
             leftovers.snapshots.retain(|id| !snapshots.contains(id));
         }
@@ -377,10 +365,7 @@ mod tests {
                     reach: None,
                 }
             } else {
-                Sign::Running {
-                    traces: Leftovers::default(),
-                    sources: vec![],
-                }
+                Sign::Running { traces: Leftovers::default(), sources: vec![] }
             },
         }
     }
@@ -391,10 +376,7 @@ mod tests {
         let care = |attempts| super::care(&beat, &attempts, time(1));
         assert_eq!(care(attempt("1", "n", vec![])), Care::Leave);
         assert_eq!(care(attempt("1", "n", vec![failed()])), Care::Leave);
-        assert_eq!(
-            care(attempt("1", "n", vec![failed(), cleaned()])),
-            Care::Forget
-        );
+        assert_eq!(care(attempt("1", "n", vec![failed(), cleaned()])), Care::Forget);
         assert_eq!(care(attempt("2", "n", vec![])), Care::Forget);
         assert_eq!(care(HashMap::new()), Care::Forget);
     }
@@ -406,19 +388,9 @@ mod tests {
         let settled = || vec![failed(), cleaned()];
         assert_eq!(care(attempt("1", "n", vec![]), 99), Care::Leave);
         let wanted = care(attempt("1", "n", settled()), 10);
-        assert_eq!(
-            wanted,
-            Care::LookFor {
-                image: false,
-                last: false
-            }
-        );
+        assert_eq!(wanted, Care::LookFor { image: false, last: false });
         for minute in [10, 99] {
-            assert_eq!(
-                care(attempt("2", "n", vec![]), minute),
-                wanted,
-                "the next try runs"
-            );
+            assert_eq!(care(attempt("2", "n", vec![]), minute), wanted, "the next try runs");
         }
         let superseded = |last| Care::LookFor { image: true, last };
         assert_eq!(care(attempt("2", "m", vec![]), 10), superseded(false));
@@ -426,8 +398,9 @@ mod tests {
         assert_eq!(care(attempt("1", "n", settled()), 99), superseded(true));
     }
 
-    /// EC2 shows `ami-1` under the name of a build that was given up, without a tag: a person took them off, or EC2 does not show yet what
-    /// was just put on. Which calls remove something while so many are recorded.
+    /// EC2 shows `ami-1` under the name of a build that was given up, without a tag: a person took
+    /// them off, or EC2 does not show yet what was just put on. Which calls remove something while
+    /// so many are recorded.
     async fn removed(kept: &[&str]) -> Vec<String> {
         let ec2 = Ec2::answering(|call| {
             match call.action() {
@@ -443,21 +416,14 @@ mod tests {
             _ => Answer::ok(""),
         }
         });
-        let told = Leftovers {
-            images: vec![AmiId::new("ami-1")],
-            ..Leftovers::default()
-        };
+        let told = Leftovers { images: vec![AmiId::new("ami-1")], ..Leftovers::default() };
         let kept = kept.iter().map(|id| AmiId::new(*id)).collect();
         let (catalog, build) = (Ec2Catalog::new(ec2.client()), BuildId::generate());
         let images = Images::ButRecorded(kept);
-        remove(&catalog, &build, &AmiName::new("n"), &told, &images)
-            .await
-            .unwrap();
+        remove(&catalog, &build, &AmiName::new("n"), &told, &images).await.unwrap();
         let calls = ec2.calls();
         let writes = calls.iter().map(|call| call.action().to_owned());
-        writes
-            .filter(|name| !name.starts_with("Describe"))
-            .collect()
+        writes.filter(|name| !name.starts_with("Describe")).collect()
     }
 
     #[tokio::test]
@@ -466,7 +432,8 @@ mod tests {
         assert_eq!(removed(&[]).await, ["DeregisterImage", "DeleteSnapshot"]);
     }
 
-    /// A host may stop between its look and what it does then. Another host builds and records an image of that name meanwhile.
+    /// A host may stop between its look and what it does then. Another host builds and records an
+    /// image of that name meanwhile.
     #[tokio::test]
     async fn what_is_removed_is_what_was_seen_and_not_what_bears_its_name_by_then() {
         let looked = std::sync::atomic::AtomicBool::new(false);
@@ -487,13 +454,9 @@ mod tests {
         let catalog = Ec2Catalog::new(ec2.client());
         let images = Images::ButRecorded(BTreeSet::new());
         let (build, told) = (BuildId::generate(), Leftovers::default());
-        remove(&catalog, &build, &AmiName::new("n"), &told, &images)
-            .await
-            .unwrap();
+        remove(&catalog, &build, &AmiName::new("n"), &told, &images).await.unwrap();
         let calls = ec2.calls();
-        let removed = calls
-            .iter()
-            .filter(|call| call.action() == "DeregisterImage");
+        let removed = calls.iter().filter(|call| call.action() == "DeregisterImage");
         let removed: Vec<_> = removed.filter_map(|call| call.get("ImageId")).collect();
         assert_eq!(removed, ["ami-1"]);
     }
@@ -508,10 +471,7 @@ mod tests {
             at: time(0),
             stage,
         };
-        let recorded = Stage::Recorded {
-            ami_id: AmiId::new("ami-1"),
-            build_seconds: 1,
-        };
+        let recorded = Stage::Recorded { ami_id: AmiId::new("ami-1"), build_seconds: 1 };
         let events = [event(1, recorded), event(2, cleaned())];
         assert_eq!(told_by(&events).collect::<Vec<_>>(), [AmiId::new("ami-1")]);
     }

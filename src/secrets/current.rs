@@ -1,5 +1,6 @@
-//! The secrets of a workflow as they are now and as this process has known them before: a connection outlives a rotation, and a build that
-//! began before it may still tell of the old value.
+//! The secrets of a workflow as they are now and as this process has known them before: a
+//! connection outlives a rotation, and a build that began before it may still tell of the old
+//! value.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -62,9 +63,6 @@ mod tests {
         };
         let current = CurrentSecrets::new(&config, &Map::new());
         std::fs::write(&path, "the second\n").unwrap();
-        assert_eq!(
-            current.text("a the first b the second"),
-            "a <redacted> b <redacted>"
-        );
+        assert_eq!(current.text("a the first b the second"), "a <redacted> b <redacted>");
     }
 }

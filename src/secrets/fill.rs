@@ -1,7 +1,8 @@
-//! Puts the values of secrets into a rendered HCL file, where it is laid out for Packer and nowhere else. Pure.
+//! Puts the values of secrets into a rendered HCL file, where it is laid out for Packer and nowhere
+//! else. Pure.
 //!
-//! A value is escaped for the place where its placeholder stands, so that it reaches Packer byte for byte whatever is in it: quotes,
-//! line feeds, `${`. A placeholder in a comment stays one.
+//! A value is escaped for the place where its placeholder stands, so that it reaches Packer byte
+//! for byte whatever is in it: quotes, line feeds, `${`. A placeholder in a comment stays one.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -94,20 +95,14 @@ mod tests {
         let text = "a = \"u:[reconciler-secret:x]@h\"\nb = \"${lower(\"[reconciler-secret:x]\")}\"\nc = { k = [\"[reconciler-secret:x]\"] }\n";
         let value = "q\"b\\n\n${x}%{y}";
         let escaped = "q\\\"b\\\\n\\n$${x}%%{y}";
-        assert_eq!(
-            filled(text, value),
-            text.replace("[reconciler-secret:x]", escaped)
-        );
+        assert_eq!(filled(text, value), text.replace("[reconciler-secret:x]", escaped));
     }
 
     #[test]
     fn in_a_heredoc_it_is_a_string_of_its_own() {
         let text = "\u{feff}a = <<-EOT\n    token: [reconciler-secret:x]\n  EOT\n";
         let out = filled(text, "one\ntwo");
-        assert_eq!(
-            out,
-            "\u{feff}a = <<-EOT\n    token: ${\"one\\ntwo\"}\n  EOT\n"
-        );
+        assert_eq!(out, "\u{feff}a = <<-EOT\n    token: ${\"one\\ntwo\"}\n  EOT\n");
         parse("x", &out).unwrap();
     }
 

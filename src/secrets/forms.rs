@@ -1,6 +1,7 @@
 //! The forms in which a secret may turn up in a log: whole, line by line, in base64, escaped.
 //!
-//! Not covered, for nobody can list them: hashes, hex, compressed or encrypted text, a value spelled out letter by letter.
+//! Not covered, for nobody can list them: hashes, hex, compressed or encrypted text, a value
+//! spelled out letter by letter.
 
 use std::collections::BTreeSet;
 
@@ -28,11 +29,7 @@ pub fn forms(value: &str) -> BTreeSet<String> {
     let lines = lines.filter(|line| line.len() >= SHORTEST_PART && *line != value);
     let plain: BTreeSet<&str> = lines.chain([value]).collect();
     for text in &plain {
-        let shortest = if *text == value {
-            SHORTEST_BASE64
-        } else {
-            SHORTEST_PART
-        };
+        let shortest = if *text == value { SHORTEST_BASE64 } else { SHORTEST_PART };
         base64(text, shortest, &mut all);
     }
     for text in all.clone() {
@@ -51,8 +48,8 @@ pub fn forms(value: &str) -> BTreeSet<String> {
     all
 }
 
-/// The characters of its base64 that do not depend on what stands before and behind it, at each of the three places in a group of
-/// three bytes where it may begin.
+/// The characters of its base64 that do not depend on what stands before and behind it, at each of
+/// the three places in a group of three bytes where it may begin.
 fn base64(value: &str, shortest: usize, all: &mut BTreeSet<String>) {
     for before in 0..3 {
         let bytes = [&[0; 2][..before], value.as_bytes()].concat();
@@ -117,13 +114,8 @@ struct JsonStyle {
     upper: bool,
 }
 
-const PLAIN: JsonStyle = JsonStyle {
-    as_code: "",
-    is_ascii: false,
-    slash: false,
-    control: false,
-    upper: false,
-};
+const PLAIN: JsonStyle =
+    JsonStyle { as_code: "", is_ascii: false, slash: false, control: false, upper: false };
 
 const HTML: &str = "<>&\u{2028}\u{2029}";
 
@@ -131,58 +123,21 @@ const HTML: &str = "<>&\u{2028}\u{2029}";
 const JSON_STYLES: [JsonStyle; 11] = [
     // JavaScript, Rust
     PLAIN,
-    JsonStyle {
-        slash: true,
-        ..PLAIN
-    },
+    JsonStyle { slash: true, ..PLAIN },
     // Go, before 1.22 and since; Rails
-    JsonStyle {
-        as_code: HTML,
-        control: true,
-        ..PLAIN
-    },
-    JsonStyle {
-        as_code: HTML,
-        ..PLAIN
-    },
-    JsonStyle {
-        as_code: HTML,
-        upper: true,
-        ..PLAIN
-    },
-    JsonStyle {
-        as_code: HTML,
-        is_ascii: true,
-        ..PLAIN
-    },
+    JsonStyle { as_code: HTML, control: true, ..PLAIN },
+    JsonStyle { as_code: HTML, ..PLAIN },
+    JsonStyle { as_code: HTML, upper: true, ..PLAIN },
+    JsonStyle { as_code: HTML, is_ascii: true, ..PLAIN },
     // Python
-    JsonStyle {
-        is_ascii: true,
-        ..PLAIN
-    },
-    JsonStyle {
-        is_ascii: true,
-        upper: true,
-        ..PLAIN
-    },
+    JsonStyle { is_ascii: true, ..PLAIN },
+    JsonStyle { is_ascii: true, upper: true, ..PLAIN },
     // PHP
-    JsonStyle {
-        is_ascii: true,
-        slash: true,
-        ..PLAIN
-    },
+    JsonStyle { is_ascii: true, slash: true, ..PLAIN },
     // Gson
-    JsonStyle {
-        as_code: "<>&='\u{2028}\u{2029}",
-        ..PLAIN
-    },
+    JsonStyle { as_code: "<>&='\u{2028}\u{2029}", ..PLAIN },
     // .NET
-    JsonStyle {
-        as_code: "<>&'+`\"",
-        is_ascii: true,
-        upper: true,
-        ..PLAIN
-    },
+    JsonStyle { as_code: "<>&'+`\"", is_ascii: true, upper: true, ..PLAIN },
 ];
 
 impl JsonStyle {
@@ -211,11 +166,7 @@ impl JsonStyle {
 
     fn code(self, c: char, out: &mut String) {
         for unit in c.encode_utf16(&mut [0; 2]) {
-            let code = if self.upper {
-                format!("\\u{unit:04X}")
-            } else {
-                format!("\\u{unit:04x}")
-            };
+            let code = if self.upper { format!("\\u{unit:04X}") } else { format!("\\u{unit:04x}") };
             out.push_str(&code);
         }
     }
@@ -246,9 +197,7 @@ pub fn hcl_template(text: &str) -> String {
 
 /// As Packer's `-machine-readable` writes it.
 fn machine_readable(text: &str) -> String {
-    text.replace(',', "%!(PACKER_COMMA)")
-        .replace('\n', "\\n")
-        .replace('\r', "\\r")
+    text.replace(',', "%!(PACKER_COMMA)").replace('\n', "\\n").replace('\r', "\\r")
 }
 
 #[cfg(test)]
@@ -314,10 +263,7 @@ mod tests {
         let all = forms("correct horse");
         for before in ["", "u", "us", "user:", "user12:"] {
             let text = aws_smithy_types::base64::encode(format!("{before}correct horse!"));
-            assert!(
-                all.iter().any(|form| text.contains(form.as_str())),
-                "{text} in {all:#?}"
-            );
+            assert!(all.iter().any(|form| text.contains(form.as_str())), "{text} in {all:#?}");
         }
     }
 
@@ -329,10 +275,7 @@ mod tests {
         for wrap in WRAPS {
             for line in encoded.as_bytes().chunks(wrap).take(3) {
                 let line = std::str::from_utf8(line).unwrap().trim_end_matches('=');
-                assert!(
-                    all.iter().any(|form| line.contains(form.as_str())),
-                    "{line}"
-                );
+                assert!(all.iter().any(|form| line.contains(form.as_str())), "{line}");
             }
         }
     }

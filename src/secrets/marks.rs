@@ -1,4 +1,5 @@
-//! Which parameters are secret, by their names: AWS keys always, and what the configuration names. Pure.
+//! Which parameters are secret, by their names: AWS keys always, and what the configuration names.
+//! Pure.
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde_json::{Map, Value};
@@ -7,11 +8,7 @@ use super::{MARK, SecretText};
 use crate::diagnostic::Diagnostic;
 
 /// Keys that are secret in every workflow.
-pub const AWS_KEYS: [&str; 3] = [
-    "aws_access_key_id",
-    "aws_secret_access_key",
-    "aws_session_token",
-];
+pub const AWS_KEYS: [&str; 3] = ["aws_access_key_id", "aws_secret_access_key", "aws_session_token"];
 
 /// What the name of a variable says that holds a secret.
 const TELLING: [&str; 4] = ["TOKEN", "SECRET", "PASSWORD", "KEY"];
@@ -32,15 +29,13 @@ pub struct Marks {
 
 impl Default for Marks {
     fn default() -> Self {
-        Self {
-            patterns: GlobSet::empty(),
-            written: Vec::new(),
-        }
+        Self { patterns: GlobSet::empty(), written: Vec::new() }
     }
 }
 
 impl Marks {
-    /// AWS keys, and names that match one of these patterns (`*_password`), upper or lower case alike.
+    /// AWS keys, and names that match one of these patterns (`*_password`), upper or lower case
+    /// alike.
     pub fn new(patterns: &[String]) -> Result<Self, String> {
         let mut set = GlobSetBuilder::new();
         for pattern in patterns {
@@ -110,9 +105,8 @@ impl Marks {
     /// Parameters as they may be shown.
     #[must_use]
     pub fn masked(&self, values: &Map<String, Value>) -> Map<String, Value> {
-        let masked = values
-            .iter()
-            .map(|(name, value)| (name.clone(), self.masked_one(name, value)));
+        let masked =
+            values.iter().map(|(name, value)| (name.clone(), self.masked_one(name, value)));
         masked.collect()
     }
 
@@ -126,8 +120,8 @@ impl Marks {
         }
     }
 
-    /// The text of a parameter file, with what stands behind the name of a secret blotted out to the end of its line: for a message
-    /// that quotes it. Places in it stay where they are.
+    /// The text of a parameter file, with what stands behind the name of a secret blotted out to
+    /// the end of its line: for a message that quotes it. Places in it stay where they are.
     #[must_use]
     pub fn blot(&self, text: &str) -> String {
         let lines = text.split_inclusive('\n').map(|line| {

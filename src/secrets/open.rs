@@ -30,15 +30,9 @@ impl OpenSecrets {
     #[must_use]
     pub fn read(config: &SecretsConfig) -> Self {
         let key = config.fingerprint_key.as_ref().map(SecretSource::read);
-        let values: BTreeMap<_, _> = config
-            .values
-            .iter()
-            .map(|(name, source)| (name.clone(), source.read()))
-            .collect();
-        Self {
-            sealed: Sealed::new(config.marks.clone(), key, &values),
-            values,
-        }
+        let values: BTreeMap<_, _> =
+            config.values.iter().map(|(name, source)| (name.clone(), source.read())).collect();
+        Self { sealed: Sealed::new(config.marks.clone(), key, &values), values }
     }
 
     /// Reads none: for a look at the repository alone.

@@ -1,4 +1,5 @@
-//! What stands for a secret in a rendered file until it is laid out for Packer: `[reconciler-secret:NAME]`. Pure.
+//! What stands for a secret in a rendered file until it is laid out for Packer:
+//! `[reconciler-secret:NAME]`. Pure.
 //!
 //! Everything that shows, compares or digests a rendered file sees this text and never the value.
 
@@ -57,10 +58,7 @@ pub fn places(text: &str) -> Vec<(Use, std::ops::Range<usize>)> {
             None => (&inside[..length], Rotation::Rebuilds),
         };
         if is_name(name) {
-            let one = Use {
-                name: name.to_owned(),
-                rotation,
-            };
+            let one = Use { name: name.to_owned(), rotation };
             found.push((one, start..start + BEGIN.len() + length + 1));
         }
     }
@@ -70,14 +68,11 @@ pub fn places(text: &str) -> Vec<(Use, std::ops::Range<usize>)> {
 /// The secrets that rendered files ask for.
 #[must_use]
 pub fn uses<'a>(rendered: impl IntoIterator<Item = &'a String>) -> BTreeSet<Use> {
-    rendered
-        .into_iter()
-        .flat_map(|text| places(text))
-        .map(|(one, _)| one)
-        .collect()
+    rendered.into_iter().flat_map(|text| places(text)).map(|(one, _)| one).collect()
 }
 
-/// Whether something of a placeholder is left that is none any more: a filter or a method has changed it.
+/// Whether something of a placeholder is left that is none any more: a filter or a method has
+/// changed it.
 #[must_use]
 pub fn is_broken(text: &str) -> bool {
     // Quick for the usual file, which has none.

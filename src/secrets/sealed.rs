@@ -1,10 +1,12 @@
-//! What the pure core may know of secrets: which names there are, which parameters are marked, and digests under a key.
+//! What the pure core may know of secrets: which names there are, which parameters are marked, and
+//! digests under a key.
 //!
 //! # Why a key
 //!
-//! The digests of a fingerprint stand on the record, which more people read than know the secret. A plain digest of a password can be
-//! guessed offline; one under a key (HMAC-SHA256) cannot, as long as the key is not there too. So the key comes from the configuration, by
-//! `env:` or `file:`, and is stored nowhere: the same key on every host gives the same fingerprint.
+//! The digests of a fingerprint stand on the record, which more people read than know the secret. A
+//! plain digest of a password can be guessed offline; one under a key (HMAC-SHA256) cannot, as long
+//! as the key is not there too. So the key comes from the configuration, by `env:` or `file:`, and
+//! is stored nowhere: the same key on every host gives the same fingerprint.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +35,8 @@ pub enum Names {
     /// Those that there are.
     #[default]
     Known,
-    /// Any: this host has no configuration of secrets, and only looks whether the repository is sound.
+    /// Any: this host has no configuration of secrets, and only looks whether the repository is
+    /// sound.
     Any,
 }
 
@@ -45,19 +48,13 @@ impl Sealed {
         key: Option<Result<SecretText, String>>,
         values: &BTreeMap<String, Result<SecretText, String>>,
     ) -> Self {
-        let mut sealed = Self {
-            marks,
-            key,
-            values: BTreeMap::new(),
-            names: Names::Known,
-        };
+        let mut sealed = Self { marks, key, values: BTreeMap::new(), names: Names::Known };
         for (name, value) in values {
             let digest = match (&sealed.key, value) {
                 (_, Err(why)) => Err(why.clone()),
-                (Some(Ok(key)), Ok(value)) => Ok(hmac(
-                    key,
-                    &["secret", name.as_str(), value.expose()].map(str::as_bytes),
-                )),
+                (Some(Ok(key)), Ok(value)) => {
+                    Ok(hmac(key, &["secret", name.as_str(), value.expose()].map(str::as_bytes)))
+                }
                 (Some(Err(why)), _) => Err(format!("the fingerprint key: {why}")),
                 (None, _) => Err("there is no `secrets.fingerprint_key`".to_owned()),
             };
@@ -66,21 +63,16 @@ impl Sealed {
         sealed
     }
 
-    /// For a look at the repository alone: every secret of these names has some value; without names, every name is one.
+    /// For a look at the repository alone: every secret of these names has some value; without
+    /// names, every name is one.
     #[must_use]
     pub fn unread(marks: Marks, names: impl IntoIterator<Item = String>) -> Self {
-        let values: BTreeMap<_, _> = names
-            .into_iter()
-            .map(|name| (name, Ok(Digest::of(b"not read"))))
-            .collect();
+        let values: BTreeMap<_, _> =
+            names.into_iter().map(|name| (name, Ok(Digest::of(b"not read")))).collect();
         Self {
             marks,
             key: None,
-            names: if values.is_empty() {
-                Names::Any
-            } else {
-                Names::Known
-            },
+            names: if values.is_empty() { Names::Any } else { Names::Known },
             values,
         }
     }
@@ -135,9 +127,11 @@ impl Sealed {
         self.key.is_some()
     }
 
-    /// The digest of something that a secret can be guessed from, under the key; the plain digest where there is no key.
+    /// The digest of something that a secret can be guessed from, under the key; the plain digest
+    /// where there is no key.
     pub fn seal(&self, what: &str, plain: Digest) -> Result<Digest, Diagnostic> {
         match &self.key {
+            // Seeded bug: secret-digest-without-key
             None => Ok(plain),
             Some(Ok(key)) => Ok(hmac(key, &[what.as_bytes(), plain.as_bytes()])),
             Some(Err(why)) => Err(Diagnostic::new(format!(
@@ -146,7 +140,8 @@ impl Sealed {
         }
     }
 
-    /// The digest of all of it, by which a cache knows whether its answers hold; none if no secret is configured.
+    /// The digest of all of it, by which a cache knows whether its answers hold; none if no secret
+    /// is configured.
     #[must_use]
     pub fn digest(&self) -> Option<Digest> {
         if self.key.is_none() && self.values.is_empty() && self.marks.patterns().is_empty() {
@@ -200,10 +195,7 @@ mod tests {
     }
 
     fn digest(sealed: &Sealed) -> Digest {
-        let one = Use {
-            name: "x".into(),
-            rotation: Rotation::Rebuilds,
-        };
+        let one = Use { name: "x".into(), rotation: Rotation::Rebuilds };
         sealed.digests([&one]).unwrap()["x"]
     }
 

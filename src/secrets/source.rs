@@ -1,4 +1,5 @@
-//! Where a secret's value comes from: a variable of this program's environment, or a file of this host.
+//! Where a secret's value comes from: a variable of this program's environment, or a file of this
+//! host.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -92,9 +93,6 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let said = SecretSource::Env("NO_SUCH_VARIABLE_HERE".into()).read();
-        assert_eq!(
-            said.unwrap_err(),
-            "the environment variable NO_SUCH_VARIABLE_HERE is not set"
-        );
+        assert_eq!(said.unwrap_err(), "the environment variable NO_SUCH_VARIABLE_HERE is not set");
     }
 }

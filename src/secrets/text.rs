@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-/// A value that must not appear anywhere. Written in clear only where somebody asks for it by [`Self::expose`], or by the one file of a
-/// running build that its redaction needs.
+/// A value that must not appear anywhere. Written in clear only where somebody asks for it by
+/// [`Self::expose`], or by the one file of a running build that its redaction needs.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct SecretText(Zeroizing<String>);

@@ -1,7 +1,8 @@
 //! How a remote repository lets us in: a token, a key file or the ssh agent, offered once each.
 //!
-//! libgit2 asks again and again when a server says no (15 times for a wrong token), so what was offered is remembered and a second
-//! question about the same is answered with an error. A token never reaches a message.
+//! libgit2 asks again and again when a server says no (15 times for a wrong token), so what was
+//! offered is remembered and a second question about the same is answered with an error. A token
+//! never reaches a message.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -19,7 +20,8 @@ use crate::source::fetcher::this_program;
 /// The user name that servers expect beside a token when the URL names none.
 const TOKEN_USER: &str = "x-access-token";
 
-/// So many bytes are taken of a remote in one fetch. A mirror holds branches and tags only; one that is larger holds what git is not for.
+/// So many bytes are taken of a remote in one fetch. A mirror holds branches and tags only; one
+/// that is larger holds what git is not for.
 pub const MOST_FETCHED_BYTES: usize = 4 << 30;
 
 /// What a remote repository is reached with.
@@ -91,16 +93,11 @@ impl Keys {
     /// Looks up what the configuration names.
     pub(super) fn find(access: &Access, url: &str) -> Result<Self, Diagnostic> {
         if let Some(key) = access.ssh_key.as_ref().filter(|key| !key.is_file()) {
-            return Err(
-                Diagnostic::new(format!("the ssh key {} does not exist", key.display()))
-                    .hint("`ssh_key` names the file of a private key"),
-            );
+            return Err(Diagnostic::new(format!("the ssh key {} does not exist", key.display()))
+                .hint("`ssh_key` names the file of a private key"));
         }
         let token = access.token_env.as_deref().map(|name| token(name, url));
-        Ok(Self {
-            ssh_key: access.ssh_key.clone(),
-            token: token.transpose()?,
-        })
+        Ok(Self { ssh_key: access.ssh_key.clone(), token: token.transpose()? })
     }
 
     /// The callbacks of one connection; what is offered is noted in `offered`.
@@ -119,7 +116,8 @@ impl Keys {
             last = next;
             keys.credential(&last, user)
         });
-        // libgit2's own judgement stands: the system's authorities for https, `known_hosts` for ssh.
+        // libgit2's own judgement stands: the system's authorities for https, `known_hosts` for
+        // ssh.
         callbacks.certificate_check(|_, _| Ok(CertificateCheckStatus::CertificatePassthrough));
         callbacks
     }
@@ -156,10 +154,8 @@ fn denied() -> git2::Error {
 fn token(name: &str, url: &str) -> Result<Token, Diagnostic> {
     let value = std::env::var(name).unwrap_or_default().trim().to_owned();
     if value.is_empty() {
-        return Err(
-            Diagnostic::new(format!("the environment variable {name} is not set"))
-                .hint("`token_env` names the variable that holds the token of the repository"),
-        );
+        return Err(Diagnostic::new(format!("the environment variable {name} is not set"))
+            .hint("`token_env` names the variable that holds the token of the repository"));
     }
     if url.starts_with("http://") && !is_this_host(url) {
         return Err(Diagnostic::new(format!(
@@ -167,10 +163,7 @@ fn token(name: &str, url: &str) -> Result<Token, Diagnostic> {
         ))
         .hint("use an https:// URL"));
     }
-    Ok(Token {
-        variable: name.to_owned(),
-        value,
-    })
+    Ok(Token { variable: name.to_owned(), value })
 }
 
 fn is_this_host(url: &str) -> bool {

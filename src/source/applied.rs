@@ -1,5 +1,6 @@
-//! The last commit of a repository that was applied, kept in a file of the state directory, so that a rewritten history is seen across
-//! restarts. One file for each followed reference: following another one is the operator's own doing and starts anew.
+//! The last commit of a repository that was applied, kept in a file of the state directory, so that
+//! a rewritten history is seen across restarts. One file for each followed reference: following
+//! another one is the operator's own doing and starts anew.
 
 use std::fs;
 use std::io::{ErrorKind, Write as _};
@@ -25,12 +26,11 @@ impl LastApplied {
         let digest: [u8; 32] = digest.into();
         let begin = digest.first_chunk().copied().unwrap_or_default();
         let name = format!("{:016x}", u64::from_be_bytes(begin));
-        Self {
-            path: state_dir.join("applied").join(name),
-        }
+        Self { path: state_dir.join("applied").join(name) }
     }
 
-    /// The commit; none if nothing was applied yet. What cannot be read is an error: taking it for nothing would allow anything.
+    /// The commit; none if nothing was applied yet. What cannot be read is an error: taking it for
+    /// nothing would allow anything.
     pub fn read(&self) -> Result<Option<Revision>, Diagnostic> {
         match fs::read_to_string(&self.path) {
             Ok(text) => {
@@ -48,16 +48,12 @@ impl LastApplied {
 
     /// Keeps a commit, whole or not at all.
     pub fn write(&self, revision: &Revision) -> Result<(), Diagnostic> {
-        self.replace(revision)
-            .map_err(|error| self.unusable(&error.to_string()))
+        self.replace(revision).map_err(|error| self.unusable(&error.to_string()))
     }
 
     fn replace(&self, revision: &Revision) -> std::io::Result<()> {
         if let Some(folder) = self.path.parent() {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder)?;
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
         let new = self.path.with_extension(std::process::id().to_string());
         let mut options = fs::OpenOptions::new();

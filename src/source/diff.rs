@@ -1,6 +1,7 @@
 //! What changed in one file between two commits: counts of lines, and a unified diff for people.
 //!
-//! It reads through the port, so it works on any two trees. What the change means for an image is for `plan`.
+//! It reads through the port, so it works on any two trees. What the change means for an image is
+//! for `plan`.
 
 use std::time::Duration;
 
@@ -88,22 +89,12 @@ pub fn compare(path: &str, old: Option<&[u8]>, new: Option<&[u8]>) -> FileDiff {
             unified: format!("Binary files {from} and {to} differ\n"),
         };
     };
-    let diff = TextDiff::configure()
-        .timeout(PATIENCE)
-        .diff_lines(before, after);
-    let count = |tag| {
-        diff.iter_all_changes()
-            .filter(|change| change.tag() == tag)
-            .count()
-    };
+    let diff = TextDiff::configure().timeout(PATIENCE).diff_lines(before, after);
+    let count = |tag| diff.iter_all_changes().filter(|change| change.tag() == tag).count();
     FileDiff {
         added: count(ChangeTag::Insert),
         removed: count(ChangeTag::Delete),
-        unified: diff
-            .unified_diff()
-            .context_radius(CONTEXT)
-            .header(&from, &to)
-            .to_string(),
+        unified: diff.unified_diff().context_radius(CONTEXT).header(&from, &to).to_string(),
     }
 }
 
@@ -131,22 +122,14 @@ mod tests {
     #[test]
     fn a_missing_newline_at_the_end_is_said() {
         let diff = compare("f", Some(b"a\n"), Some(b"a"));
-        assert!(
-            diff.unified.contains("\\ No newline at end of file"),
-            "{}",
-            diff.unified
-        );
+        assert!(diff.unified.contains("\\ No newline at end of file"), "{}", diff.unified);
     }
 
     #[test]
     fn a_file_that_appears_or_goes_is_compared_with_nothing() {
         let new = compare("f", None, Some(b"a\nb\n"));
         assert_eq!((new.added, new.removed), (2, 0));
-        assert!(
-            new.unified.starts_with("--- /dev/null\n+++ b/f\n"),
-            "{}",
-            new.unified
-        );
+        assert!(new.unified.starts_with("--- /dev/null\n+++ b/f\n"), "{}", new.unified);
         let gone = compare("f", Some(b"a\nb\n"), None);
         assert_eq!((gone.added, gone.removed), (0, 2));
     }
@@ -154,9 +137,6 @@ mod tests {
     #[test]
     fn a_binary_file_is_said_to_differ_without_its_bytes() {
         let diff = compare("logo.png", Some(b"\x89PNG\0"), Some(b"\x89PNG\0\0"));
-        assert_eq!(
-            diff.unified,
-            "Binary files a/logo.png and b/logo.png differ\n"
-        );
+        assert_eq!(diff.unified, "Binary files a/logo.png and b/logo.png differ\n");
     }
 }

@@ -1,6 +1,8 @@
-//! Which folders of a commit are workflows: those with a `workflow_param.json` below the configured roots.
+//! Which folders of a commit are workflows: those with a `workflow_param.json` below the configured
+//! roots.
 //!
-//! Reads trees only. What a sub-folder contains, and whether it is a step, is for `workflow` to say.
+//! Reads trees only. What a sub-folder contains, and whether it is a step, is for `workflow` to
+//! say.
 
 use crate::diagnostic::Diagnostic;
 use crate::source::{Entry, EntryKind, GitTree, ObjectId, SourceError};
@@ -26,9 +28,11 @@ pub struct WorkflowFolder {
     pub params: ObjectId,
     /// Its sub-folders less the excluded ones: name and tree, in git's order.
     pub folders: Vec<(String, ObjectId)>,
-    /// What else stands among them that is not read: submodules and symbolic links, less the excluded ones.
+    /// What else stands among them that is not read: submodules and symbolic links, less the
+    /// excluded ones.
     pub unread: Vec<Entry>,
-    /// What is worth a word about folders of the repository that are no workflows; it stands with the first workflow.
+    /// What is worth a word about folders of the repository that are no workflows; it stands with
+    /// the first workflow.
     pub odd: Vec<Diagnostic>,
 }
 
@@ -50,10 +54,7 @@ pub fn workflows(
             None => {}
         }
     }
-    let Found {
-        mut folders,
-        mut odd,
-    } = found;
+    let Found { mut folders, mut odd } = found;
     folders.sort_by(|a, b| a.path.cmp(&b.path));
     folders.dedup_by(|a, b| a.path == b.path);
     odd.sort_by_key(Diagnostic::one_line);
@@ -104,13 +105,8 @@ fn search(
             path: path.to_owned(),
             tree: id,
             params: params.id,
-            folders: folders()
-                .map(|entry| (entry.name.clone(), entry.id))
-                .collect(),
-            unread: counted()
-                .filter(|entry| is_unread(entry.kind))
-                .cloned()
-                .collect(),
+            folders: folders().map(|entry| (entry.name.clone(), entry.id)).collect(),
+            unread: counted().filter(|entry| is_unread(entry.kind)).cloned().collect(),
             odd: Vec::new(),
         });
         return Ok(());
@@ -124,11 +120,9 @@ fn search(
             let wrong = Diagnostic::new(format!(
                 "is not `{WORKFLOW_PARAM}`: its folder is taken for no workflow"
             ));
-            found.odd.push(
-                wrong
-                    .in_file(path)
-                    .hint("rename it, or name its folder under `exclude`"),
-            );
+            found
+                .odd
+                .push(wrong.in_file(path).hint("rename it, or name its folder under `exclude`"));
         }
     }
     if depth > 0 {
@@ -139,7 +133,8 @@ fn search(
     Ok(())
 }
 
-/// A link's content is a path; read as parameters it would be an error about JSON that nobody understands.
+/// A link's content is a path; read as parameters it would be an error about JSON that nobody
+/// understands.
 fn refuse_link(params: &Entry, path: &str) -> Result<(), SourceError> {
     let what = match params.kind {
         EntryKind::File | EntryKind::Executable => return Ok(()),
@@ -155,11 +150,7 @@ fn refuse_link(params: &Entry, path: &str) -> Result<(), SourceError> {
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}/{name}")
-    }
+    if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") }
 }
 
 /// Says where was looked, and where a workflow would have been.
@@ -186,11 +177,7 @@ fn nothing(
         if let Some(root) = tree.entry("")? {
             search(tree, "", root.id, exclude, DEPTH, &mut found)?;
         }
-        let paths = found
-            .folders
-            .iter()
-            .take(LISTED)
-            .map(|one| format!("{}/", one.path));
+        let paths = found.folders.iter().take(LISTED).map(|one| format!("{}/", one.path));
         Ok(paths.collect::<Vec<_>>().join(", "))
     };
     let elsewhere = anywhere(exclude)?;

@@ -1,7 +1,7 @@
 //! What libgit2 says, turned into what a person is told: who has to act, and how.
 //!
-//! It decides by libgit2's codes and classes; its wording only where no code exists. It never sees a password: the place that it is
-//! given is already without one.
+//! It decides by libgit2's codes and classes; its wording only where no code exists. It never sees
+//! a password: the place that it is given is already without one.
 
 use std::path::Path;
 
@@ -21,11 +21,7 @@ const LISTED: usize = 20;
 pub(super) fn refused(place: &str, path: &Path, error: &git2::Error) -> SourceError {
     let said = error.message();
     if let Some(cause) = HostCause::of(said) {
-        return SourceError::Host {
-            place: place.to_owned(),
-            cause,
-            detail: said.to_owned(),
-        };
+        return SourceError::Host { place: place.to_owned(), cause, detail: said.to_owned() };
     }
     let wrong = match error.code() {
         ErrorCode::Owner => Diagnostic::new(format!(
@@ -77,15 +73,12 @@ fn may_not_read(place: &str, said: &str) -> Diagnostic {
         .hint("give the user that the reconciler runs as read access to the whole repository")
 }
 
-/// An object that could not be read. `what` names it for a person (`the tree of packer_workspaces`).
+/// An object that could not be read. `what` names it for a person
+/// (`the tree of packer_workspaces`).
 pub(super) fn unreadable(place: &str, what: &str, error: &git2::Error) -> SourceError {
     let said = error.message();
     if let Some(cause) = HostCause::of(said) {
-        return SourceError::Host {
-            place: place.to_owned(),
-            cause,
-            detail: said.to_owned(),
-        };
+        return SourceError::Host { place: place.to_owned(), cause, detail: said.to_owned() };
     }
     match (error.code(), error.class()) {
         (ErrorCode::NotFound, _) => SourceError::Damaged(
@@ -105,7 +98,8 @@ pub(super) fn unreadable(place: &str, what: &str, error: &git2::Error) -> Source
     }
 }
 
-/// A commit that a caller names. Where it is not there, nothing is damaged: no reference may lead to it any more.
+/// A commit that a caller names. Where it is not there, nothing is damaged: no reference may lead
+/// to it any more.
 pub(super) fn no_commit(place: &str, what: &str, error: &git2::Error) -> SourceError {
     match unreadable(place, what, error) {
         wrong if error.code() == ErrorCode::NotFound => wrong.final_word(),

@@ -1,8 +1,9 @@
 //! One fetch of a remote into its mirror, given up when nothing arrives any more.
 //!
-//! A mirror in which something is wrong is fetched anew beside itself and takes its own place (`mirror`): a remote is blamed for what the remote
-//! did only (`refusal`). libgit2 blocks, and its own time limits cannot be set without `unsafe`: the fetch runs on a thread of its own that is left
-//! behind when it hangs, and ends with the process (see `fetcher`).
+//! A mirror in which something is wrong is fetched anew beside itself and takes its own place
+//! (`mirror`): a remote is blamed for what the remote did only (`refusal`). libgit2 blocks, and its
+//! own time limits cannot be set without `unsafe`: the fetch runs on a thread of its own that is
+//! left behind when it hangs, and ends with the process (see `fetcher`).
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -68,10 +69,7 @@ impl Fetch {
     /// Fetches; an error when nothing arrives for `patience`.
     pub(super) fn run(self, patience: Duration) -> Result<Fetched, SourceError> {
         let place = self.place.clone();
-        let transient = |detail: String| SourceError::Transient {
-            place: place.clone(),
-            detail,
-        };
+        let transient = |detail: String| SourceError::Transient { place: place.clone(), detail };
         let held = match mirror::hold(&self.mirror, patience) {
             Ok(Some(held)) => held,
             Ok(None) => {
@@ -113,9 +111,7 @@ impl Fetch {
     fn work(&self, held: &Held, progress: &Arc<Progress>) -> Result<Fetched, SourceError> {
         held.tidy();
         let known = self.damage.clone().or_else(|| {
-            mirror::exists(held.mirror())
-                .then(|| mirror::damage(held.mirror()))
-                .flatten()
+            mirror::exists(held.mirror()).then(|| mirror::damage(held.mirror())).flatten()
         });
         let wrong = match known {
             Some(wrong) => Some(wrong),
@@ -130,8 +126,7 @@ impl Fetch {
             }
             None => None,
         };
-        self.anew(held, progress)
-            .map_err(|failed| self.told(&failed, progress))?;
+        self.anew(held, progress).map_err(|failed| self.told(&failed, progress))?;
         Ok(wrong.map_or(Fetched::Updated, Fetched::Anew))
     }
 
@@ -152,10 +147,7 @@ impl Fetch {
     fn update(&self, folder: &Path, held: &Held, progress: &Arc<Progress>) -> Result<(), Failed> {
         let offered = Rc::default();
         self.transfer(folder, progress, &offered)
-            .map_err(|failed| Failed {
-                offered: offered.take(),
-                ..failed
-            })?;
+            .map_err(|failed| Failed { offered: offered.take(), ..failed })?;
         packs::join(folder, &held.joining_folder(), &|| {
             progress.arrived();
         })
@@ -169,9 +161,7 @@ impl Fetch {
         offered: &Rc<RefCell<Offered>>,
     ) -> Result<(), Failed> {
         let repository = Repository::open_bare(folder).map_err(Failed::here)?;
-        let mut remote = repository
-            .remote_anonymous(self.url.as_str())
-            .map_err(Failed::there)?;
+        let mut remote = repository.remote_anonymous(self.url.as_str()).map_err(Failed::there)?;
         let callbacks = self.keys.callbacks(offered);
         let mut connection = remote
             .connect_auth(Direction::Fetch, Some(callbacks), Some(proxy()))
@@ -184,15 +174,12 @@ impl Fetch {
             .proxy_options(proxy())
             .download_tags(AutotagOption::None);
         let remote = connection.remote();
-        remote
-            .download(&REFSPECS, Some(&mut options))
-            .map_err(Failed::between)?;
-        // As git does: what is gone first, or a branch `a` that is gone would be in the way of a new one `a/b`.
+        remote.download(&REFSPECS, Some(&mut options)).map_err(Failed::between)?;
+        // As git does: what is gone first, or a branch `a` that is gone would be in the way of a
+        // new one `a/b`.
         remote.prune(None).map_err(Failed::here)?;
         let flags = RemoteUpdateFlags::UPDATE_FETCHHEAD;
-        remote
-            .update_tips(None, flags, AutotagOption::None, None)
-            .map_err(Failed::here)?;
+        remote.update_tips(None, flags, AutotagOption::None, None).map_err(Failed::here)?;
         if let Some(head) = head
             && let Ok(branch) = std::str::from_utf8(&head)
         {
@@ -256,11 +243,7 @@ impl Fetch {
         let mirror = self.mirror.display();
         let detail = format!("the copy of it in {mirror} cannot be written: {said}");
         match HostCause::of(said) {
-            Some(cause) => SourceError::Host {
-                place,
-                cause,
-                detail,
-            },
+            Some(cause) => SourceError::Host { place, cause, detail },
             None => SourceError::Transient { place, detail },
         }
     }
@@ -294,11 +277,7 @@ struct Failed {
 
 impl Failed {
     fn at(stage: Stage, error: git2::Error) -> Self {
-        Self {
-            error,
-            stage,
-            offered: Offered::Nothing,
-        }
+        Self { error, stage, offered: Offered::Nothing }
     }
 
     fn there(error: git2::Error) -> Self {
@@ -314,7 +293,8 @@ impl Failed {
     }
 }
 
-/// Whether a fetch into a new mirror may work where this one failed: not if the network, the remote or this host kept it from working.
+/// Whether a fetch into a new mirror may work where this one failed: not if the network, the remote
+/// or this host kept it from working.
 fn may_be_mended(stage: Stage, error: &git2::Error) -> bool {
     let said = error.message();
     let is_host = HostCause::of(said).is_some() || said.contains("ermission denied");
@@ -339,7 +319,8 @@ fn may_be_mended(stage: Stage, error: &git2::Error) -> bool {
         }
 }
 
-/// The proxy that git would use: of its configuration, or `https_proxy` and `no_proxy` of the environment.
+/// The proxy that git would use: of its configuration, or `https_proxy` and `no_proxy` of the
+/// environment.
 fn proxy() -> ProxyOptions<'static> {
     let mut proxy = ProxyOptions::new();
     proxy.auto();

@@ -1,8 +1,10 @@
-//! A fetch in a process of its own: this program again, which is gone when the fetch is over or given up.
+//! A fetch in a process of its own: this program again, which is gone when the fetch is over or
+//! given up.
 //!
-//! libgit2 blocks, and its own time limits cannot be set without `unsafe`; a thread that hangs in it can be left behind but not ended, a process
-//! can. What it needs, a token too, goes through its standard input, and what became of it comes back through its standard output: neither
-//! stands in a list of processes.
+//! libgit2 blocks, and its own time limits cannot be set without `unsafe`; a thread that hangs in
+//! it can be left behind but not ended, a process can. What it needs, a token too, goes through its
+//! standard input, and what became of it comes back through its standard output: neither stands in
+//! a list of processes.
 
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -33,7 +35,8 @@ struct Job {
     /// What is wrong with the mirror, if something is.
     #[serde(default)]
     damage: Option<String>,
-    /// Whether whoever asks understands all answers: after an upgrade in place it may be of another version.
+    /// Whether whoever asks understands all answers: after an upgrade in place it may be of another
+    /// version.
     #[serde(default)]
     knows_all_answers: bool,
 }
@@ -79,16 +82,10 @@ pub(super) fn run(
     match answer {
         Answer::Done => Ok(Fetched::Updated),
         Answer::Anew { wrong } => Ok(Fetched::Anew(wrong)),
-        Answer::Host { cause, detail } => Err(SourceError::Host {
-            place,
-            cause,
-            detail,
-        }),
-        Answer::Person { message, hint } => Err(SourceError::Person(Diagnostic {
-            message,
-            place: None,
-            hint,
-        })),
+        Answer::Host { cause, detail } => Err(SourceError::Host { place, cause, detail }),
+        Answer::Person { message, hint } => {
+            Err(SourceError::Person(Diagnostic { message, place: None, hint }))
+        }
         Answer::Transient { detail } => Err(SourceError::Transient { place, detail }),
     }
 }
@@ -160,8 +157,8 @@ pub fn serve() -> std::io::Result<()> {
     out.flush()
 }
 
-/// This program as it stands on disk. After an upgrade in place Linux shows the old file as deleted; the new one at the same path understands
-/// the same jobs.
+/// This program as it stands on disk. After an upgrade in place Linux shows the old file as
+/// deleted; the new one at the same path understands the same jobs.
 #[must_use]
 pub fn this_program() -> PathBuf {
     let path = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("reconciler"));

@@ -1,4 +1,5 @@
-//! Git objects made of any bytes, read as a commit's tree is read. Only fuzzing uses it; nothing is written to a disk.
+//! Git objects made of any bytes, read as a commit's tree is read. Only fuzzing uses it; nothing is
+//! written to a disk.
 
 use git2::{ObjectType, Odb, Repository};
 
@@ -10,10 +11,7 @@ use crate::source::tree::Reader;
 pub(crate) fn objects(bytes: &[u8]) {
     let (as_commit, as_tag) = (object::commit(bytes), object::tag(bytes));
     for signed in [as_commit, as_tag].into_iter().flatten().flatten() {
-        assert!(
-            signed.payload.len() < bytes.len(),
-            "a signature is no part of what it signs"
-        );
+        assert!(signed.payload.len() < bytes.len(), "a signature is no part of what it signs");
     }
     let _ = object::tag_name(bytes);
     if let Some(files) = tree(bytes) {

@@ -1,8 +1,11 @@
-//! The folder of a mirror. It is derived: whatever is wrong with it, it is thrown away and fetched again.
+//! The folder of a mirror. It is derived: whatever is wrong with it, it is thrown away and fetched
+//! again.
 //!
-//! A lock beside the folder, which the kernel takes back from a process that dies, keeps those that fetch apart. Whoever holds it knows that
-//! git's own locks and half-written files in the mirror are of nobody who lives. Those who read take no lock: a new mirror takes the place of
-//! the old one in one step, packs are joined before the parts go, and libgit2 looks again for what it does not find.
+//! A lock beside the folder, which the kernel takes back from a process that dies, keeps those that
+//! fetch apart. Whoever holds it knows that git's own locks and half-written files in the mirror
+//! are of nobody who lives. Those who read take no lock: a new mirror takes the place of the old
+//! one in one step, packs are joined before the parts go, and libgit2 looks again for what it does
+//! not find.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -29,19 +32,13 @@ pub(super) fn hold(mirror: &Path, patience: Duration) -> io::Result<Option<Held>
     if let Some(folder) = mirror.parent() {
         fs::create_dir_all(folder)?;
     }
-    let lock = File::options()
-        .create(true)
-        .append(true)
-        .open(mirror.with_extension("lock"))?;
+    let lock = File::options().create(true).append(true).open(mirror.with_extension("lock"))?;
     let start = Instant::now();
     loop {
         match lock.try_lock() {
             Ok(()) => {
                 let mirror = mirror.to_owned();
-                return Ok(Some(Held {
-                    mirror,
-                    _lock: lock,
-                }));
+                return Ok(Some(Held { mirror, _lock: lock }));
             }
             Err(TryLockError::WouldBlock) if start.elapsed() < patience => {
                 std::thread::sleep(ASK_AGAIN);
@@ -97,7 +94,8 @@ impl Held {
         match renameat_with(CWD, &new, CWD, &self.mirror, RenameFlags::EXCHANGE) {
             Ok(()) => remove(&new),
             Err(_) if fs::symlink_metadata(&self.mirror).is_ok() => {
-                // A file system that cannot exchange: for a moment there is none, which readers take for one that was not fetched yet.
+                // A file system that cannot exchange: for a moment there is none, which readers
+                // take for one that was not fetched yet.
                 fs::rename(&self.mirror, &old)?;
                 fs::rename(&new, &self.mirror)?;
                 remove(&old);
@@ -152,17 +150,15 @@ const DEEPEST: usize = 64;
 
 fn loose_references(folder: &Path, depth: usize) -> Box<dyn Iterator<Item = PathBuf>> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    Box::new(
-        entries.flat_map(move |entry| -> Box<dyn Iterator<Item = _>> {
-            let path = entry.path();
-            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            if is_folder && depth < DEEPEST {
-                loose_references(&path, depth + 1)
-            } else {
-                Box::new(std::iter::once(path))
-            }
-        }),
-    )
+    Box::new(entries.flat_map(move |entry| -> Box<dyn Iterator<Item = _>> {
+        let path = entry.path();
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_folder && depth < DEEPEST {
+            loose_references(&path, depth + 1)
+        } else {
+            Box::new(std::iter::once(path))
+        }
+    }))
 }
 
 fn is_reference(file: &Path) -> bool {
@@ -186,7 +182,8 @@ fn remove_locks(folder: &Path, depth: usize) {
     }
 }
 
-/// Files that libgit2 or git write before they rename them, and packs without an index: nobody finds them.
+/// Files that libgit2 or git write before they rename them, and packs without an index: nobody
+/// finds them.
 fn is_temporary(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let is_orphan = || {
@@ -205,11 +202,7 @@ pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
 /// Removes a file or a folder. What stays is tried again at the next fetch.
 pub(super) fn remove(path: &Path) {
     let is_folder = fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
-    let _ = if is_folder {
-        fs::remove_dir_all(path)
-    } else {
-        fs::remove_file(path)
-    };
+    let _ = if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
 }
 
 /// The last bytes of a file.

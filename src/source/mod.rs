@@ -1,8 +1,9 @@
 //! Commits and trees. Everything is read from git's object database: never from a work tree.
 //!
-//! This file is the port. Its adapter over libgit2 is `repository` for a repository of this host and `remote` for one that is fetched;
-//! both read through `store` and `tree`. `watch` wakes when references move. `trusted` stands before either and believes only commits
-//! that are signed, or that follow what was applied before.
+//! This file is the port. Its adapter over libgit2 is `repository` for a repository of this host
+//! and `remote` for one that is fetched; both read through `store` and `tree`. `watch` wakes when
+//! references move. `trusted` stands before either and believes only commits that are signed, or
+//! that follow what was applied before.
 
 pub mod access;
 pub mod applied;
@@ -99,20 +100,23 @@ pub trait GitTree: Send + Sync {
     /// The commit.
     fn revision(&self) -> &Revision;
 
-    /// The entry at a path from the root; none if there is nothing. The empty path is the root tree.
+    /// The entry at a path from the root; none if there is nothing. The empty path is the root
+    /// tree.
     fn entry(&self, path: &str) -> Result<Option<Entry>, SourceError>;
 
     /// The entries of one tree, in git's order.
     fn list(&self, tree: ObjectId) -> Result<Vec<Entry>, SourceError>;
 
-    /// The bytes of a blob. `path` is for the message only. Refuses blobs above [`MAX_FILE_BYTES`] without reading them.
+    /// The bytes of a blob. `path` is for the message only. Refuses blobs above [`MAX_FILE_BYTES`]
+    /// without reading them.
     fn blob(&self, id: ObjectId, path: &str) -> Result<Arc<[u8]>, SourceError>;
 
     /// All files below a tree. `path` (the folder's path from the root) is for messages only.
     fn files(&self, tree: ObjectId, path: &str) -> Result<Files, SourceError>;
 }
 
-/// Larger files are refused: nothing that a template step uploads from git is this large, and one would fill the memory.
+/// Larger files are refused: nothing that a template step uploads from git is this large, and one
+/// would fill the memory.
 pub const MAX_FILE_BYTES: u64 = 512 * 1024 * 1024;
 
 /// What is told about a commit.
@@ -136,7 +140,8 @@ pub trait GitSource: Send + Sync {
         self.place()
     }
 
-    /// The commit that the followed branch or tag (or `rev`, anything `git rev-parse` takes) names now.
+    /// The commit that the followed branch or tag (or `rev`, anything `git rev-parse` takes) names
+    /// now.
     fn resolve(&self, rev: Option<&str>) -> Result<Revision, SourceError>;
 
     /// The name of what is followed (`main`), for people.
@@ -148,7 +153,8 @@ pub trait GitSource: Send + Sync {
     /// Brings a remote repository up to date; does nothing on a local one.
     fn fetch(&self) -> Result<(), SourceError>;
 
-    /// Whether `old` is an ancestor of `new`; false says that history was rewritten. False too if `old` is not there.
+    /// Whether `old` is an ancestor of `new`; false says that history was rewritten. False too if
+    /// `old` is not there.
     fn descends(&self, new: &Revision, old: &Revision) -> Result<bool, SourceError>;
 
     /// Who made a commit, when, and what for.
@@ -160,13 +166,14 @@ pub trait GitSource: Send + Sync {
     /// The folder on this host that holds the objects and `HEAD`.
     fn git_dir(&self) -> PathBuf;
 
-    /// What is not committed yet, as if it were a commit; none if the repository has no work tree of this host.
+    /// What is not committed yet, as if it were a commit; none if the repository has no work tree
+    /// of this host.
     fn snapshot(&self, _what: &Snapshot) -> Result<Option<Box<dyn GitTree>>, SourceError> {
         Ok(None)
     }
 
-    /// Of these folders those of the work tree that hold what `tree` does not, where there is a work tree of at most so many files and `tree` is
-    /// what is checked out.
+    /// Of these folders those of the work tree that hold what `tree` does not, where there is a
+    /// work tree of at most so many files and `tree` is what is checked out.
     fn uncommitted(&self, _tree: &dyn GitTree, _roots: &[String], _most: usize) -> Vec<String> {
         Vec::new()
     }
@@ -176,7 +183,8 @@ pub trait GitSource: Send + Sync {
         None
     }
 
-    /// The folder to give to a [`watch`] on this host; none for a repository that has to be fetched.
+    /// The folder to give to a [`watch`] on this host; none for a repository that has to be
+    /// fetched.
     fn watched(&self) -> Option<&Path> {
         None
     }
@@ -185,7 +193,8 @@ pub trait GitSource: Send + Sync {
 /// Why git could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// A person has to do something: not a repository, no such branch, another user's, reftable, denied.
+    /// A person has to do something: not a repository, no such branch, another user's, reftable,
+    /// denied.
     #[error("{0}")]
     Person(Diagnostic),
     /// It may work later: the network, a lock.
@@ -221,7 +230,8 @@ impl SourceError {
     }
 }
 
-/// Opens a repository of the configuration; mirrors of remote ones are kept below `state_dir`. Fetches nothing.
+/// Opens a repository of the configuration; mirrors of remote ones are kept below `state_dir`.
+/// Fetches nothing.
 pub fn open(
     config: &RepositoryConfig,
     state_dir: &Path,
@@ -251,11 +261,5 @@ pub fn open_trusted(
 ) -> Result<TrustedSource, SourceError> {
     let inner = open(config, state_dir)?;
     let reference = config.reference.as_deref();
-    Ok(TrustedSource::new(
-        inner,
-        &config.trust,
-        reference,
-        state_dir,
-        purpose,
-    ))
+    Ok(TrustedSource::new(inner, &config.trust, reference, state_dir, purpose))
 }

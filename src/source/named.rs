@@ -1,4 +1,5 @@
-//! What a reference names, as raw objects: the annotated tags on the way, and the commit. For those who verify signatures.
+//! What a reference names, as raw objects: the annotated tags on the way, and the commit. For those
+//! who verify signatures.
 
 use git2::{ObjectType, Oid, Repository};
 
@@ -17,7 +18,8 @@ pub struct Named {
     pub commit: Vec<u8>,
     /// Annotated tags, from the reference to the commit; mostly none.
     pub tags: Vec<Tag>,
-    /// Whether the name that led there is a branch's and a tag's at once, so that whoever may push decides which of them is meant.
+    /// Whether the name that led there is a branch's and a tag's at once, so that whoever may push
+    /// decides which of them is meant.
     pub is_ambiguous: bool,
 }
 
@@ -26,7 +28,8 @@ pub struct Named {
 pub struct Tag {
     /// Its object's id.
     pub id: String,
-    /// The name below `refs/tags/` that led to it; none if a person gave its id, or another tag names it.
+    /// The name below `refs/tags/` that led to it; none if a person gave its id, or another tag
+    /// names it.
     pub reference: Option<String>,
     /// Its own bytes.
     pub raw: Vec<u8>,
@@ -85,24 +88,19 @@ impl Store {
     }
 }
 
-/// A revision that a person names. Git takes a tag for it before a branch of the same name; what is followed is taken the other way round, and
-/// so is this.
+/// A revision that a person names. Git takes a tag for it before a branch of the same name; what is
+/// followed is taken the other way round, and so is this.
 pub(super) fn meant(repository: &Repository, rev: &str) -> String {
-    if is_ambiguous(repository, rev) {
-        format!("refs/heads/{rev}")
-    } else {
-        rev.to_owned()
-    }
+    if is_ambiguous(repository, rev) { format!("refs/heads/{rev}") } else { rev.to_owned() }
 }
 
-/// Where a followed name is looked for. One that is written out is what it says: whoever may push could make a branch `refs/tags/v1`.
+/// Where a followed name is looked for. One that is written out is what it says: whoever may push
+/// could make a branch `refs/tags/v1`.
 pub(super) fn full_names(name: &str) -> Vec<String> {
     if name.starts_with("refs/") {
         return vec![name.to_owned()];
     }
-    ["refs/heads/", "refs/tags/", ""]
-        .map(|folder| format!("{folder}{name}"))
-        .to_vec()
+    ["refs/heads/", "refs/tags/", ""].map(|folder| format!("{folder}{name}")).to_vec()
 }
 
 impl Store {
@@ -122,11 +120,7 @@ impl Store {
 }
 
 fn is_ambiguous(repository: &Repository, name: &str) -> bool {
-    let is_there = |folder: &str| {
-        repository
-            .find_reference(&format!("{folder}{name}"))
-            .is_ok()
-    };
+    let is_there = |folder: &str| repository.find_reference(&format!("{folder}{name}")).is_ok();
     is_there("refs/heads/") && is_there("refs/tags/")
 }
 
@@ -149,11 +143,7 @@ fn chain(
                 is_ambiguous: false,
             });
         }
-        tags.push(Tag {
-            id: at.to_string(),
-            reference: reference.take(),
-            raw,
-        });
+        tags.push(Tag { id: at.to_string(), reference: reference.take(), raw });
         at = repository.find_tag(at)?.target_id();
     }
 }

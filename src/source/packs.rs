@@ -1,7 +1,8 @@
 //! The packs of a mirror: whether they are whole, and how many become few.
 //!
-//! Every fetch brings a pack, and whoever reads keeps a file open for each that it reads from. Joining keeps every object, also those that no
-//! reference leads to any more: a build may have been begun from them.
+//! Every fetch brings a pack, and whoever reads keeps a file open for each that it reads from.
+//! Joining keeps every object, also those that no reference leads to any more: a build may have
+//! been begun from them.
 
 use std::fs::{self, File};
 use std::io;
@@ -33,9 +34,8 @@ pub(super) struct Pack {
 /// The packs of a repository that have an index.
 pub(super) fn all(git_dir: &Path) -> Vec<Pack> {
     let indexes = files(&git_dir.join("objects/pack"));
-    let indexes = indexes
-        .into_iter()
-        .filter(|path| path.extension().is_some_and(|end| end == "idx"));
+    let indexes =
+        indexes.into_iter().filter(|path| path.extension().is_some_and(|end| end == "idx"));
     indexes
         .map(|index| {
             let path = index.with_extension("pack");
@@ -52,7 +52,8 @@ impl Pack {
         name.to_string_lossy().into_owned()
     }
 
-    /// Whether the pack ends with the checksum that its index names, and the index is as long as it says.
+    /// Whether the pack ends with the checksum that its index names, and the index is as long as it
+    /// says.
     pub(super) fn is_whole(&self) -> bool {
         self.ends_match().unwrap_or(false)
     }
@@ -64,14 +65,16 @@ impl Pack {
         if length < SHORTEST_INDEX || size < SHORTEST_PACK {
             return Ok(false);
         }
-        // The last entry of the fan-out table counts the objects; each takes an id, a checksum and an offset.
+        // The last entry of the fan-out table counts the objects; each takes an id, a checksum and
+        // an offset.
         let (_, count) = tail::<4>(&index, length - (8 + 255 * 4))?;
         let entries = u64::from(u32::from_be_bytes(count)) * (20 + 4 + 4);
         Ok(checksum == of_pack && length >= SHORTEST_INDEX + entries)
     }
 }
 
-/// Joins packs of a mirror where they have become many. `working` is a folder for what is in the making; `alive` is called now and then.
+/// Joins packs of a mirror where they have become many. `working` is a folder for what is in the
+/// making; `alive` is called now and then.
 pub(super) fn join(mirror: &Path, working: &Path, alive: &dyn Fn()) -> Result<(), git2::Error> {
     let parts = to_join(all(mirror));
     if parts.is_empty() {
@@ -92,8 +95,10 @@ pub(super) fn join(mirror: &Path, working: &Path, alive: &dyn Fn()) -> Result<()
     Ok(())
 }
 
-/// The smallest packs, so that what is left is at least twice as large as all that is smaller, and few.
+/// The smallest packs, so that what is left is at least twice as large as all that is smaller, and
+/// few.
 fn to_join(mut packs: Vec<Pack>) -> Vec<Pack> {
+    // Seeded bug: packs-never-joined
     if packs.len() <= MOST_PACKS {
         return Vec::new();
     }
@@ -134,9 +139,7 @@ fn joined(
     let pack = folder.join(&name);
     // The parts go now: what takes their place is on the disk before.
     for path in [&pack, &pack.with_extension("idx"), &folder] {
-        File::open(path)
-            .and_then(|file| file.sync_all())
-            .map_err(|error| said(&error))?;
+        File::open(path).and_then(|file| file.sync_all()).map_err(|error| said(&error))?;
     }
     Ok(name)
 }
@@ -161,11 +164,7 @@ fn holding(parts: &[Pack], folder: &Path) -> Result<Repository, git2::Error> {
 
 /// An error of the system, as libgit2 would tell it.
 pub(super) fn said(error: &io::Error) -> git2::Error {
-    git2::Error::new(
-        git2::ErrorCode::GenericError,
-        git2::ErrorClass::Os,
-        error.to_string(),
-    )
+    git2::Error::new(git2::ErrorCode::GenericError, git2::ErrorClass::Os, error.to_string())
 }
 
 #[cfg(test)]
@@ -173,10 +172,7 @@ mod tests {
     use super::*;
 
     fn packs(sizes: impl IntoIterator<Item = u64>) -> Vec<Pack> {
-        let pack = |size| Pack {
-            path: PathBuf::from(format!("{size}.pack")),
-            size,
-        };
+        let pack = |size| Pack { path: PathBuf::from(format!("{size}.pack")), size };
         sizes.into_iter().map(pack).collect()
     }
 

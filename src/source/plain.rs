@@ -1,8 +1,9 @@
 //! What a plain repository's references say, read from git's files without libgit2.
 //!
-//! Getting libgit2 ready reads and parses every TLS root of the host, which takes longer than a whole plan where nothing has moved. So the
-//! common case is read here, and only that: an ordinary repository of this user, a branch, its commit. Whatever is unusual in any way is
-//! "not known" here, and libgit2 decides about it as ever, with its errors.
+//! Getting libgit2 ready reads and parses every TLS root of the host, which takes longer than a
+//! whole plan where nothing has moved. So the common case is read here, and only that: an ordinary
+//! repository of this user, a branch, its commit. Whatever is unusual in any way is "not known"
+//! here, and libgit2 decides about it as ever, with its errors.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -106,9 +107,7 @@ fn is_plain_config(text: &str, bare: bool) -> bool {
             .peekable();
         found.peek().is_some() && found.all(|(_, said)| said.trim() == value)
     };
-    !["extensions", "include", "worktree", "\\\n"]
-        .iter()
-        .any(|unusual| lower.contains(unusual))
+    !["extensions", "include", "worktree", "\\\n"].iter().any(|unusual| lower.contains(unusual))
         && says("repositoryformatversion", "0")
         && says("bare", if bare { "true" } else { "false" })
 }
@@ -129,10 +128,7 @@ fn is_plain_name(name: &str) -> bool {
 }
 
 fn commit(id: &str) -> Option<Revision> {
-    let is_id = id.len() == 40
-        && id
-            .bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_id = id.len() == 40 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     is_id.then(|| Revision::new(id))
 }
 
@@ -196,15 +192,7 @@ mod tests {
         fs::remove_dir(git.join("reftable")).unwrap();
         assert!(PlainRepository::find(folder.path()).is_some());
         fs::write(git.join("HEAD"), format!("{ID}\n")).unwrap();
-        assert_eq!(
-            PlainRepository::find(folder.path()).unwrap().head(),
-            None,
-            "detached"
-        );
-        assert_eq!(
-            PlainRepository::find(&git.join("inner")),
-            None,
-            "inside of git's own folder"
-        );
+        assert_eq!(PlainRepository::find(folder.path()).unwrap().head(), None, "detached");
+        assert_eq!(PlainRepository::find(&git.join("inner")), None, "inside of git's own folder");
     }
 }

@@ -1,5 +1,5 @@
-//! What is told when a remote cannot be fetched: who has to act, and how. It decides by libgit2's codes and classes, and by words where no code
-//! exists.
+//! What is told when a remote cannot be fetched: who has to act, and how. It decides by libgit2's
+//! codes and classes, and by words where no code exists.
 
 use git2::{ErrorClass, ErrorCode};
 
@@ -8,8 +8,8 @@ use crate::host_cause::HostCause;
 use crate::source::SourceError;
 use crate::source::access::Offered;
 
-/// What a person is told when a remote did not do what was asked. `url` may have a password in it, `place` has none; `is_reached` says whether it
-/// was spoken to before.
+/// What a person is told when a remote did not do what was asked. `url` may have a password in it,
+/// `place` has none; `is_reached` says whether it was spoken to before.
 pub(super) fn told(
     url: &str,
     place: &str,
@@ -22,12 +22,8 @@ pub(super) fn told(
     let is = |parts: &[&str]| parts.iter().any(|part| said.contains(part));
     let local = !url.contains("://") || url.starts_with("file://");
     let told = if error.code() == ErrorCode::Auth
-        || is(&[
-            "status code: 401",
-            "status code: 403",
-            "uthentication",
-            "authenticat",
-        ]) {
+        || is(&["status code: 401", "status code: 403", "uthentication", "authenticat"])
+    {
         refused(place, offered)
     } else if error.code() == ErrorCode::Certificate
         || (error.class() == ErrorClass::Ssl && is(&["certificate"]))
@@ -45,15 +41,11 @@ pub(super) fn told(
             "check the URL; many servers say so as well to who may not read a private repository",
         )
     } else if error.code() == ErrorCode::Owner {
-        Diagnostic::new(format!(
-            "{place} belongs to another user, so git does not trust it"
-        ))
-        .hint("if you do: git config --global --add safe.directory, and its path")
+        Diagnostic::new(format!("{place} belongs to another user, so git does not trust it"))
+            .hint("if you do: git config --global --add safe.directory, and its path")
     } else if is(&["object format", "objectformat", "oid type"]) {
-        Diagnostic::new(format!(
-            "{place} names its objects by SHA-256, which is not supported"
-        ))
-        .hint("push it to a repository made with `git init --object-format=sha1`")
+        Diagnostic::new(format!("{place} names its objects by SHA-256, which is not supported"))
+            .hint("push it to a repository made with `git init --object-format=sha1`")
     } else if error.class() == ErrorClass::Invalid
         || is(&["unsupported URL protocol", "malformed", "invalid URL"])
     {
@@ -69,11 +61,9 @@ pub(super) fn told(
 fn later(place: &str, class: ErrorClass, detail: String) -> SourceError {
     let place = place.to_owned();
     match HostCause::of(&detail) {
-        Some(cause) if matches!(class, ErrorClass::Os | ErrorClass::Net) => SourceError::Host {
-            place,
-            cause,
-            detail,
-        },
+        Some(cause) if matches!(class, ErrorClass::Os | ErrorClass::Net) => {
+            SourceError::Host { place, cause, detail }
+        }
         _ => SourceError::Transient { place, detail },
     }
 }
@@ -146,18 +136,10 @@ mod tests {
     #[test]
     fn an_unknown_ssh_host_and_an_untrusted_certificate_are_told_apart() {
         let said = "invalid or unknown remote ssh hostkey";
-        let ssh = told(
-            "git@host:a",
-            ErrorCode::Certificate,
-            ErrorClass::Ssh,
-            said,
-            &Offered::Nothing,
-        );
+        let ssh =
+            told("git@host:a", ErrorCode::Certificate, ErrorClass::Ssh, said, &Offered::Nothing);
         assert!(ssh.contains("host key of host is unknown"), "{ssh}");
-        assert!(
-            ssh.contains("ssh-keyscan host >> ~/.ssh/known_hosts"),
-            "{ssh}"
-        );
+        assert!(ssh.contains("ssh-keyscan host >> ~/.ssh/known_hosts"), "{ssh}");
         let said = "the SSL certificate is invalid";
         let tls = told(
             "https://host/a",
@@ -166,28 +148,15 @@ mod tests {
             said,
             &Offered::Nothing,
         );
-        assert!(
-            tls.contains("certificate of https://host/a is not trusted"),
-            "{tls}"
-        );
+        assert!(tls.contains("certificate of https://host/a is not trusted"), "{tls}");
     }
 
     #[test]
     fn a_refused_key_and_a_refused_agent_say_what_to_do() {
-        let refused = |offered| {
-            told(
-                "git@host:a",
-                ErrorCode::Auth,
-                ErrorClass::Ssh,
-                "no",
-                &offered,
-            )
-        };
+        let refused =
+            |offered| told("git@host:a", ErrorCode::Auth, ErrorClass::Ssh, "no", &offered);
         let key = refused(Offered::Key("/k".into()));
-        assert!(
-            key.contains("refused the key /k; register its public half"),
-            "{key}"
-        );
+        assert!(key.contains("refused the key /k; register its public half"), "{key}");
         let agent = refused(Offered::Agent);
         assert!(agent.contains("ssh-add"), "{agent}");
     }

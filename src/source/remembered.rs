@@ -1,9 +1,11 @@
-//! A commit whose trees were read before: what was asked of it then is answered from a file, without opening the repository.
+//! A commit whose trees were read before: what was asked of it then is answered from a file,
+//! without opening the repository.
 //!
-//! A commit never changes, so an answer once given is right for ever; the file holds those for the newest commit that was asked about.
-//! What is not among them is read from git and remembered by [`Remembered::keep`]. Step folders, which are large, are not: `reconcile::cache`
-//! remembers what was worked out of them. A file's content is remembered only where the caller says that it may lie on this disk: parameters
-//! can hold keys.
+//! A commit never changes, so an answer once given is right for ever; the file holds those for the
+//! newest commit that was asked about. What is not among them is read from git and remembered by
+//! [`Remembered::keep`]. Step folders, which are large, are not: `reconcile::cache` remembers what
+//! was worked out of them. A file's content is remembered only where the caller says that it may
+//! lie on this disk: parameters can hold keys.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -48,8 +50,7 @@ impl Remembered {
         repository.field(place.as_bytes());
         let repository = repository.finish();
         let mut key = Encoder::new("reconciler remembered commit 1: entries lists blobs");
-        key.field(repository.as_bytes())
-            .field(inner.revision().as_str().as_bytes());
+        key.field(repository.as_bytes()).field(inner.revision().as_str().as_bytes());
         let key = key.finish();
         let name = format!("commit-{}", &repository.to_string()[..32]);
         let file = state_dir.join("cache").join(name);
@@ -63,14 +64,7 @@ impl Remembered {
             // Kept before this was said to be a secret.
             let _ = std::fs::remove_file(&file);
         }
-        Self {
-            inner,
-            may_keep,
-            file,
-            key,
-            known,
-            asked: Mutex::default(),
-        }
+        Self { inner, may_keep, file, key, known, asked: Mutex::default() }
     }
 
     /// Remembers what was asked this time.
@@ -182,9 +176,7 @@ impl Answers {
         }
         for _ in 0..from.number()? {
             let id = ObjectId(*from.chunk()?);
-            let list = (0..from.number()?)
-                .map(|_| read_entry(&mut from))
-                .collect::<Option<_>>()?;
+            let list = (0..from.number()?).map(|_| read_entry(&mut from)).collect::<Option<_>>()?;
             answers.lists.insert(id, list);
         }
         for _ in 0..from.number()? {
@@ -228,10 +220,7 @@ mod tests {
     struct Counting(Revision, Arc<AtomicUsize>);
 
     impl Counting {
-        #[expect(
-            clippy::unnecessary_wraps,
-            reason = "every answer of the port is a result"
-        )]
+        #[expect(clippy::unnecessary_wraps, reason = "every answer of the port is a result")]
         fn asked<T>(&self, answer: T) -> Result<T, SourceError> {
             self.1.fetch_add(1, Ordering::Relaxed);
             Ok(answer)

@@ -1,8 +1,9 @@
 //! A repository behind an URL, followed through a bare mirror in the state directory.
 //!
-//! `fetch` brings the mirror up to date; everything else reads the mirror, so a plan does not wait for the network. Only where the mirror turns out
-//! to be damaged is it fetched anew at once: it is derived. Several processes may use one mirror (see `mirror`). What must not be lost with it,
-//! the last applied commit, is kept elsewhere (`applied`).
+//! `fetch` brings the mirror up to date; everything else reads the mirror, so a plan does not wait
+//! for the network. Only where the mirror turns out to be damaged is it fetched anew at once: it is
+//! derived. Several processes may use one mirror (see `mirror`). What must not be lost with it, the
+//! last applied commit, is kept elsewhere (`applied`).
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +21,8 @@ use crate::source::store::{LazyStore, Store};
 use crate::source::tree::CommitTree;
 use crate::source::{CommitFacts, GitSource, GitTree, SourceError, fetcher, mirror};
 
-/// A damaged mirror is fetched anew at most once in this time: where that does not help, the remote is damaged.
+/// A damaged mirror is fetched anew at most once in this time: where that does not help, the remote
+/// is damaged.
 const ANEW_AGAIN: Duration = Duration::from_mins(10);
 
 /// A repository behind an URL.
@@ -83,8 +85,8 @@ impl Remote {
 }
 
 impl RemoteRepository {
-    /// The mirror of `url` below `folder`. Touches and fetches nothing. `name` is for people who look into the folder; the mirror's name
-    /// holds a hash of the URL as well.
+    /// The mirror of `url` below `folder`. Touches and fetches nothing. `name` is for people who
+    /// look into the folder; the mirror's name holds a hash of the URL as well.
     #[must_use]
     pub fn open(
         url: &str,
@@ -110,10 +112,7 @@ impl RemoteRepository {
             reference,
             Box::new(move |why| derived.renew(why)),
         );
-        Self {
-            store: Arc::new(store),
-            remote,
-        }
+        Self { store: Arc::new(store), remote }
     }
 
     /// The mirror's folder.
@@ -181,14 +180,11 @@ impl GitSource for RemoteRepository {
     }
 }
 
-/// The folder of a mirror: the name as far as a file system likes it, and a hash, because two URLs may share a name.
+/// The folder of a mirror: the name as far as a file system likes it, and a hash, because two URLs
+/// may share a name.
 fn mirror_name(name: &str, place: &str) -> String {
     let plain = |c: char| {
-        if c.is_ascii_alphanumeric() || "-_".contains(c) {
-            c
-        } else {
-            '-'
-        }
+        if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' }
     };
     let name: String = name.chars().map(plain).take(64).collect();
     let digest: [u8; 32] = Sha256::digest(place.as_bytes()).into();
@@ -203,10 +199,7 @@ mod tests {
 
     #[test]
     fn two_urls_of_one_name_have_two_mirrors() {
-        let (one, other) = (
-            mirror_name("a/b", "ssh://x/a"),
-            mirror_name("a/b", "ssh://y/a"),
-        );
+        let (one, other) = (mirror_name("a/b", "ssh://x/a"), mirror_name("a/b", "ssh://y/a"));
         assert!(one.starts_with("a-b-"), "{one}");
         assert_ne!(one, other);
     }

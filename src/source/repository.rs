@@ -1,7 +1,7 @@
 //! A repository of this host, bare or with a work tree, followed by one of its branches or tags.
 //!
-//! `plain` says what its branch names where that is simple; else, and for everything that has to be read, `store` opens it, once. `watch` says
-//! when it changes.
+//! `plain` says what its branch names where that is simple; else, and for everything that has to be
+//! read, `store` opens it, once. `watch` says when it changes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,7 +30,8 @@ pub struct LocalRepository {
 }
 
 impl LocalRepository {
-    /// Opens the repository that `path` is, or is in. `reference` is the branch or tag to follow; none: what `HEAD` names.
+    /// Opens the repository that `path` is, or is in. `reference` is the branch or tag to follow;
+    /// none: what `HEAD` names.
     pub fn open(path: &Path, reference: Option<String>) -> Result<Self, SourceError> {
         let (from, follows) = (path.to_owned(), reference.clone());
         let store = LazyStore::new(move || opened(&from, follows.clone()));
@@ -41,13 +42,7 @@ impl LocalRepository {
             let store = store.get()?;
             (store.place().to_owned(), store.git_dir().to_owned())
         };
-        Ok(Self {
-            plain,
-            reference,
-            place,
-            git_dir,
-            store: Arc::new(store),
-        })
+        Ok(Self { plain, reference, place, git_dir, store: Arc::new(store) })
     }
 
     /// The folder that holds `HEAD`, and mostly `refs/` and `objects/`.
@@ -79,7 +74,8 @@ fn opened(path: &Path, reference: Option<String>) -> Result<Store, SourceError> 
     Ok(Store::new(repository, again, place, reference))
 }
 
-/// While git runs a hook that may refuse a push, what was pushed is kept apart from the repository's own objects.
+/// While git runs a hook that may refuse a push, what was pushed is kept apart from the
+/// repository's own objects.
 fn with_quarantine(repository: Repository) -> Repository {
     if let Some(folder) = std::env::var_os("GIT_QUARANTINE_PATH").filter(|path| !path.is_empty())
         && let (Ok(odb), Some(folder)) = (repository.odb(), folder.to_str())
@@ -117,7 +113,8 @@ impl GitSource for LocalRepository {
 
     fn at(&self, revision: &Revision) -> Result<Box<dyn GitTree>, SourceError> {
         let tree = CommitTree::new(&self.store, revision);
-        // What was told without libgit2 is opened when something is read of it that is not remembered.
+        // What was told without libgit2 is opened when something is read of it that is not
+        // remembered.
         if self.plain_tip().as_ref() != Some(revision) {
             tree.look()?;
         }

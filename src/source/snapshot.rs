@@ -1,6 +1,8 @@
-//! What is not committed yet, read as if it were a commit: the index, or the work tree. For `check` only: nothing of it is ever planned or built.
+//! What is not committed yet, read as if it were a commit: the index, or the work tree. For `check`
+//! only: nothing of it is ever planned or built.
 //!
-//! libgit2 makes a tree of it. The objects of that tree stay in memory: the repository and its index are left as they are.
+//! libgit2 makes a tree of it. The objects of that tree stay in memory: the repository and its
+//! index are left as they are.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -62,9 +64,7 @@ fn tree_of(repository: &Repository, place: &str, what: &Snapshot) -> Result<Oid,
     }
     .map_err(failed)?;
     if *what == Snapshot::WorkTree {
-        index
-            .add_all(["*"], IndexAddOption::DEFAULT, None)
-            .map_err(failed)?;
+        index.add_all(["*"], IndexAddOption::DEFAULT, None).map_err(failed)?;
     }
     if index.has_conflicts() {
         return Err(SourceError::Person(
@@ -81,12 +81,8 @@ fn tree_of(repository: &Repository, place: &str, what: &Snapshot) -> Result<Oid,
 
 fn intended(index: &Index) -> Vec<PathBuf> {
     let flag = IndexEntryExtendedFlag::INTENT_TO_ADD.bits();
-    let entries = index
-        .iter()
-        .filter(|entry| entry.flags_extended & flag != 0);
-    entries
-        .map(|entry| PathBuf::from(String::from_utf8_lossy(&entry.path).into_owned()))
-        .collect()
+    let entries = index.iter().filter(|entry| entry.flags_extended & flag != 0);
+    entries.map(|entry| PathBuf::from(String::from_utf8_lossy(&entry.path).into_owned())).collect()
 }
 
 fn failed(place: &str, what: &Snapshot, error: &git2::Error) -> SourceError {
@@ -108,10 +104,7 @@ impl SnapshotTree {
         &self,
         read: impl FnOnce(&Reader<'_>) -> Result<T, SourceError>,
     ) -> Result<T, SourceError> {
-        let repository = self
-            .repository
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let repository = self.repository.lock().unwrap_or_else(PoisonError::into_inner);
         read(&Reader::new(&repository, &self.place)?).map_err(SourceError::final_word)
     }
 }
@@ -122,11 +115,7 @@ impl GitTree for SnapshotTree {
     }
 
     fn entry(&self, path: &str) -> Result<Option<Entry>, SourceError> {
-        let root = Entry {
-            name: String::new(),
-            kind: EntryKind::Tree,
-            id: id(self.root),
-        };
+        let root = Entry { name: String::new(), kind: EntryKind::Tree, id: id(self.root) };
         self.read(|reader| child(reader, &root, path))
     }
 

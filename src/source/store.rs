@@ -1,8 +1,10 @@
-//! One repository on this host, opened: its references and objects. A local repository and a remote's mirror are both read through it.
+//! One repository on this host, opened: its references and objects. A local repository and a
+//! remote's mirror are both read through it.
 //!
-//! A `git2::Repository` may move between threads but not be shared, so readers borrow handles from a pool: one reader never
-//! waits for another, and as many handles exist as ever read at once. A handle keeps a file open for each pack that it has read from, also when
-//! git has long removed it, so it is let go when packs come or go, and after a minute in any case. It writes nothing.
+//! A `git2::Repository` may move between threads but not be shared, so readers borrow handles from
+//! a pool: one reader never waits for another, and as many handles exist as ever read at once. A
+//! handle keeps a file open for each pack that it has read from, also when git has long removed it,
+//! so it is let go when packs come or go, and after a minute in any case. It writes nothing.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
@@ -30,19 +32,13 @@ impl LazyStore {
     pub(super) fn new(
         open: impl Fn() -> Result<Store, SourceError> + Send + Sync + 'static,
     ) -> Self {
-        Self {
-            open: Box::new(move || open().map(Arc::new)),
-            store: OnceLock::new(),
-        }
+        Self { open: Box::new(move || open().map(Arc::new)), store: OnceLock::new() }
     }
 
     /// One that is open already.
     pub(super) fn opened(store: Arc<Store>) -> Self {
         let again = Arc::clone(&store);
-        Self {
-            open: Box::new(move || Ok(Arc::clone(&again))),
-            store: OnceLock::from(store),
-        }
+        Self { open: Box::new(move || Ok(Arc::clone(&again))), store: OnceLock::from(store) }
     }
 
     /// The store.
@@ -86,14 +82,11 @@ type PackFolder = (u64, Option<SystemTime>);
 
 impl Handle {
     fn new(repository: Repository) -> Self {
-        Self {
-            packs: pack_folder(&repository),
-            opened: Instant::now(),
-            repository,
-        }
+        Self { packs: pack_folder(&repository), opened: Instant::now(), repository }
     }
 
     fn is_current(&self) -> bool {
+        // Seeded bug: handles-kept-for-ever
         self.opened.elapsed() < OLDEST && self.packs == pack_folder(&self.repository)
     }
 }
@@ -104,7 +97,8 @@ fn pack_folder(repository: &Repository) -> Option<PackFolder> {
 }
 
 impl Store {
-    /// Takes an open repository. `place` is its name for people, `reference` the branch or tag that is followed.
+    /// Takes an open repository. `place` is its name for people, `reference` the branch or tag that
+    /// is followed.
     pub(super) fn new(
         repository: Repository,
         open: Open,
@@ -122,7 +116,8 @@ impl Store {
         }
     }
 
-    /// A repository in this folder that is opened when it is read, and made anew when it is damaged.
+    /// A repository in this folder that is opened when it is read, and made anew when it is
+    /// damaged.
     pub(super) fn derived(
         git_dir: PathBuf,
         open: Open,
@@ -131,14 +126,7 @@ impl Store {
         renew: Renew,
     ) -> Self {
         trust_the_object_database();
-        Self {
-            git_dir,
-            place,
-            reference,
-            open,
-            renew: Some(renew),
-            idle: Mutex::default(),
-        }
+        Self { git_dir, place, reference, open, renew: Some(renew), idle: Mutex::default() }
     }
 
     /// The folder that holds `HEAD`.
@@ -151,7 +139,8 @@ impl Store {
         &self.place
     }
 
-    /// Reads with a handle of the pool. What is damaged and derived is made anew, once, and read again.
+    /// Reads with a handle of the pool. What is damaged and derived is made anew, once, and read
+    /// again.
     pub(super) fn with<T>(
         &self,
         mut read: impl FnMut(&Repository) -> Result<T, SourceError>,
@@ -189,12 +178,10 @@ impl Store {
 
     fn reopen(&self) -> Result<Handle, SourceError> {
         let opened = (self.open)(&self.git_dir);
-        opened
-            .map(Handle::new)
-            .map_err(|error| match refused(&self.place, &self.git_dir, &error) {
-                SourceError::Person(why) if self.renew.is_some() => SourceError::Damaged(why),
-                other => other,
-            })
+        opened.map(Handle::new).map_err(|error| match refused(&self.place, &self.git_dir, &error) {
+            SourceError::Person(why) if self.renew.is_some() => SourceError::Damaged(why),
+            other => other,
+        })
     }
 
     /// The branch or tag that is followed; none: what `HEAD` names.
@@ -204,8 +191,7 @@ impl Store {
 
     /// Whether it has no branch and no tag.
     pub(super) fn is_empty(&self) -> bool {
-        self.with(|repository| Ok(reference_names(repository).is_empty()))
-            .unwrap_or(false)
+        self.with(|repository| Ok(reference_names(repository).is_empty())).unwrap_or(false)
     }
 
     /// The name of what is followed.
@@ -215,9 +201,7 @@ impl Store {
         }
         let head = self.with(|repository| {
             let head = repository.find_reference("HEAD").ok();
-            let target = head
-                .as_ref()
-                .and_then(|head| head.symbolic_target().ok().flatten());
+            let target = head.as_ref().and_then(|head| head.symbolic_target().ok().flatten());
             Ok(target.map(|name| name.trim_start_matches("refs/heads/").to_owned()))
         });
         head.ok().flatten().unwrap_or_else(|| "HEAD".to_owned())
@@ -240,7 +224,8 @@ impl Store {
         head.map(|commit| commit.id()).map_err(|error| {
             let names = reference_names(repository);
             let place = &self.place;
-            // One that is there and cannot be opened, on a host that is short of files, says nothing of what it holds.
+            // One that is there and cannot be opened, on a host that is short of files, says
+            // nothing of what it holds.
             let known = matches!(error.code(), ErrorCode::UnbornBranch | ErrorCode::NotFound);
             SourceError::Person(if names.is_empty() && known {
                 Diagnostic::new(format!("{place} has no commit yet"))
@@ -250,10 +235,7 @@ impl Store {
                     "HEAD of {place} names the branch `{}`, which does not exist",
                     unborn(repository)
                 ))
-                .hint(format!(
-                    "name a branch in `reference`; there are: {}",
-                    listed(&names)
-                ))
+                .hint(format!("name a branch in `reference`; there are: {}", listed(&names)))
             } else {
                 return unreadable(place, "the commit that HEAD names", &error);
             })
@@ -264,38 +246,25 @@ impl Store {
         for full in full_names(name) {
             match repository.find_reference(&full) {
                 Ok(reference) => {
-                    return reference
-                        .peel_to_commit()
-                        .map(|commit| commit.id())
-                        .map_err(|error| {
-                            unreadable(&self.place, &format!("the commit of `{name}`"), &error)
-                        });
+                    return reference.peel_to_commit().map(|commit| commit.id()).map_err(|error| {
+                        unreadable(&self.place, &format!("the commit of `{name}`"), &error)
+                    });
                 }
                 Err(error)
                     if matches!(error.code(), ErrorCode::NotFound | ErrorCode::InvalidSpec) => {}
                 Err(error) => {
-                    return Err(unreadable(
-                        &self.place,
-                        &format!("the reference {full}"),
-                        &error,
-                    ));
+                    return Err(unreadable(&self.place, &format!("the reference {full}"), &error));
                 }
             }
         }
         let names = reference_names(repository);
-        Err(SourceError::Person(no_such(
-            &self.place,
-            "branch or tag",
-            name,
-            &names,
-        )))
+        Err(SourceError::Person(no_such(&self.place, "branch or tag", name, &names)))
     }
 
     fn any(&self, repository: &Repository, rev: &str) -> Result<Oid, SourceError> {
         let place = &self.place;
-        let object = repository
-            .revparse_single(&meant(repository, rev))
-            .map_err(|error| match error.code() {
+        let object = repository.revparse_single(&meant(repository, rev)).map_err(|error| {
+            match error.code() {
                 ErrorCode::NotFound => {
                     let names = reference_names(repository);
                     let wrong = no_such(place, "commit, branch or tag", rev, &names);
@@ -313,20 +282,18 @@ impl Store {
                     Diagnostic::new(format!("`{rev}` is not a revision: {}", error.message()))
                         .hint("give one commit, as `git rev-parse` would take it"),
                 ),
-            })?;
-        object
-            .peel_to_commit()
-            .map(|commit| commit.id())
-            .map_err(|error| {
-                let kind = object.kind().unwrap_or(ObjectType::Any);
-                match kind {
-                    ObjectType::Tree | ObjectType::Blob => SourceError::Person(
-                        Diagnostic::new(format!("`{rev}` is a {}, not a commit", kind.str()))
-                            .hint("give a commit, a branch or a tag"),
-                    ),
-                    _ => unreadable(place, &format!("the commit of `{rev}`"), &error),
-                }
-            })
+            }
+        })?;
+        object.peel_to_commit().map(|commit| commit.id()).map_err(|error| {
+            let kind = object.kind().unwrap_or(ObjectType::Any);
+            match kind {
+                ObjectType::Tree | ObjectType::Blob => SourceError::Person(
+                    Diagnostic::new(format!("`{rev}` is a {}, not a commit", kind.str()))
+                        .hint("give a commit, a branch or a tag"),
+                ),
+                _ => unreadable(place, &format!("the commit of `{rev}`"), &error),
+            }
+        })
     }
 
     /// Whether `old` is an ancestor of `new`, or the same; false if one is not there.
@@ -375,8 +342,8 @@ impl Store {
 /// Whether somebody has asked for [`verify_the_object_database`].
 static VERIFIED: AtomicBool = AtomicBool::new(false);
 
-/// Git verified every object when it was written; hashing each again on every read triples what a read costs. Where signatures are
-/// asked for it is done all the same.
+/// Git verified every object when it was written; hashing each again on every read triples what a
+/// read costs. Where signatures are asked for it is done all the same.
 fn trust_the_object_database() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| git2::opts::strict_hash_verification(VERIFIED.load(Ordering::SeqCst)));
@@ -389,7 +356,8 @@ pub(super) fn verify_the_object_database() {
     git2::opts::strict_hash_verification(true);
 }
 
-/// Whether `old` is found from `new` in a history that is cut, where libgit2's own search fails. Such histories are short.
+/// Whether `old` is found from `new` in a history that is cut, where libgit2's own search fails.
+/// Such histories are short.
 fn reaches(repository: &Repository, new: Oid, old: Oid) -> bool {
     let mut seen = BTreeSet::new();
     let mut waiting = vec![new];
@@ -408,13 +376,8 @@ fn reaches(repository: &Repository, new: Oid, old: Oid) -> bool {
 
 fn unborn(repository: &Repository) -> String {
     let head = repository.find_reference("HEAD").ok();
-    let target = head
-        .as_ref()
-        .and_then(|head| head.symbolic_target().ok().flatten());
-    target
-        .unwrap_or("?")
-        .trim_start_matches("refs/heads/")
-        .to_owned()
+    let target = head.as_ref().and_then(|head| head.symbolic_target().ok().flatten());
+    target.unwrap_or("?").trim_start_matches("refs/heads/").to_owned()
 }
 
 fn reference_names(repository: &Repository) -> Vec<String> {
@@ -425,9 +388,8 @@ fn reference_names(repository: &Repository) -> Vec<String> {
         .flatten()
         .filter_map(|reference| {
             let name = reference.name().ok()?;
-            let short = name
-                .strip_prefix("refs/heads/")
-                .or_else(|| name.strip_prefix("refs/tags/"))?;
+            let short =
+                name.strip_prefix("refs/heads/").or_else(|| name.strip_prefix("refs/tags/"))?;
             Some(short.to_owned())
         })
         .collect()

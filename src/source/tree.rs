@@ -1,6 +1,7 @@
 //! A commit's trees and blobs, read from the object database through libgit2.
 //!
-//! It reads what it is asked for and no more: an entry costs the trees on its path, a listing one tree.
+//! It reads what it is asked for and no more: an entry costs the trees on its path, a listing one
+//! tree.
 
 use std::sync::{Arc, OnceLock};
 
@@ -24,11 +25,7 @@ pub(super) struct CommitTree {
 impl CommitTree {
     /// A commit that is looked at when something of it is asked.
     pub(super) fn new(store: &Arc<LazyStore>, revision: &Revision) -> Self {
-        Self {
-            store: Arc::clone(store),
-            root: OnceLock::new(),
-            revision: revision.clone(),
-        }
+        Self { store: Arc::clone(store), root: OnceLock::new(), revision: revision.clone() }
     }
 
     /// The commit's root; an error if there is no such commit.
@@ -42,11 +39,7 @@ impl CommitTree {
                 .and_then(|id| repository.find_commit(id))
                 .map(|commit| commit.tree_id())
                 .map_err(|error| {
-                    no_commit(
-                        store.place(),
-                        &format!("commit {}", revision.short()),
-                        &error,
-                    )
+                    no_commit(store.place(), &format!("commit {}", revision.short()), &error)
                 })
         })?;
         Ok(*self.root.get_or_init(|| root))
@@ -68,11 +61,7 @@ impl GitTree for CommitTree {
     }
 
     fn entry(&self, path: &str) -> Result<Option<Entry>, SourceError> {
-        let root = Entry {
-            name: String::new(),
-            kind: EntryKind::Tree,
-            id: id(self.look()?),
-        };
+        let root = Entry { name: String::new(), kind: EntryKind::Tree, id: id(self.look()?) };
         self.read(|reader| child(reader, &root, path))
     }
 
@@ -106,11 +95,7 @@ pub(super) fn child(
         let Some(entry) = tree.get_name(name) else {
             return Ok(None);
         };
-        here = Entry {
-            name: name.to_owned(),
-            kind: kind(entry.filemode()),
-            id: id(entry.id()),
-        };
+        here = Entry { name: name.to_owned(), kind: kind(entry.filemode()), id: id(entry.id()) };
     }
     Ok(Some(here))
 }
@@ -125,14 +110,9 @@ pub(super) struct Reader<'r> {
 impl<'r> Reader<'r> {
     /// Reads from this repository; `place` is its name for people.
     pub(super) fn new(repository: &'r Repository, place: &'r str) -> Result<Self, SourceError> {
-        let odb = repository
-            .odb()
-            .map_err(|error| unreadable(place, "the object database", &error))?;
-        Ok(Self {
-            repository,
-            odb,
-            place,
-        })
+        let odb =
+            repository.odb().map_err(|error| unreadable(place, "the object database", &error))?;
+        Ok(Self { repository, odb, place })
     }
 
     fn tree(&self, tree: Oid, path: &str) -> Result<Tree<'_>, SourceError> {
@@ -191,8 +171,9 @@ impl<'r> Reader<'r> {
         Ok(Arc::from(object.data()))
     }
 
-    /// Takes in all files below a tree, as far as [`MOST_FILES`], [`DEEPEST_FOLDER`] and [`MOST_BYTES`] allow. A tree costs nothing to
-    /// make that is deeper than any stack, or that names one subtree again and again.
+    /// Takes in all files below a tree, as far as [`MOST_FILES`], [`DEEPEST_FOLDER`] and
+    /// [`MOST_BYTES`] allow. A tree costs nothing to make that is deeper than any stack, or that
+    /// names one subtree again and again.
     pub(super) fn walk(
         &self,
         tree: Oid,
@@ -224,11 +205,7 @@ impl<'r> Reader<'r> {
                     }
                     self.blob(oid(entry.id), &at)?
                 };
-                let file = SourceFile {
-                    kind: entry.kind,
-                    id: entry.id,
-                    content,
-                };
+                let file = SourceFile { kind: entry.kind, id: entry.id, content };
                 files.insert(path, file);
             }
             if files.len() + folders + waiting.len() > MOST_FILES {
@@ -257,23 +234,17 @@ fn too_much(said: &str, folder: &str) -> SourceError {
     )
 }
 
-/// What git never writes as a name and `git fsck` refuses, but a tree made by hand can hold: it would lead somewhere else when the
-/// files are laid out.
+/// What git never writes as a name and `git fsck` refuses, but a tree made by hand can hold: it
+/// would lead somewhere else when the files are laid out.
 fn is_no_name(name: &str) -> bool {
     name.contains('/') || matches!(name, "" | "." | "..") || name.eq_ignore_ascii_case(".git")
 }
 
 fn forged(name: &str, folder: &str) -> SourceError {
     SourceError::Person(
-        Diagnostic::new(format!(
-            "the tree holds the name {name:?}, which git never writes"
-        ))
-        .in_file(if folder.is_empty() {
-            "/"
-        } else {
-            folder.trim_end_matches('/')
-        })
-        .hint("somebody made this tree by hand: find out who pushed it"),
+        Diagnostic::new(format!("the tree holds the name {name:?}, which git never writes"))
+            .in_file(if folder.is_empty() { "/" } else { folder.trim_end_matches('/') })
+            .hint("somebody made this tree by hand: find out who pushed it"),
     )
 }
 
@@ -281,11 +252,7 @@ fn not_utf8(name: &[u8], folder: &str) -> SourceError {
     let shown = name.escape_ascii();
     SourceError::Person(
         Diagnostic::new(format!("the file name `{shown}` is not UTF-8"))
-            .in_file(if folder.is_empty() {
-                "/"
-            } else {
-                folder.trim_end_matches('/')
-            })
+            .in_file(if folder.is_empty() { "/" } else { folder.trim_end_matches('/') })
             .hint("rename the file, and commit"),
     )
 }

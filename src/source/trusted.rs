@@ -1,7 +1,9 @@
-//! A repository whose commits are believed only if they are signed, or only if they follow what was applied before.
+//! A repository whose commits are believed only if they are signed, or only if they follow what was
+//! applied before.
 //!
-//! It stands between the loop and the repository: a commit that is refused is never named to anybody, so nothing of it can be read,
-//! planned or built. Who may push is not who may sign; SECURITY.md says against whom this helps.
+//! It stands between the loop and the repository: a commit that is refused is never named to
+//! anybody, so nothing of it can be read, planned or built. Who may push is not who may sign;
+//! SECURITY.md says against whom this helps.
 
 use std::path::{Path, PathBuf};
 
@@ -36,9 +38,11 @@ pub struct TrustedSource {
 }
 
 impl TrustedSource {
-    /// Puts a repository behind what the configuration asks of it. `reference` is the branch or tag that it names.
+    /// Puts a repository behind what the configuration asks of it. `reference` is the branch or tag
+    /// that it names.
     ///
-    /// Where it names none, another branch that `HEAD` moves to has to follow the one before as well.
+    /// Where it names none, another branch that `HEAD` moves to has to follow the one before as
+    /// well.
     #[must_use]
     pub fn new(
         inner: Box<dyn GitSource>,
@@ -78,6 +82,7 @@ impl TrustedSource {
                 tracing::debug!(revision = %named.revision, %signer, "signature verified");
                 Ok(named.revision)
             }
+            // Seeded bug: unsigned-commits-are-believed
             Err(refusal) => Err(SourceError::Person(
                 Diagnostic::new(format!(
                     "{} of {} in {} {refusal}; nothing of it is planned or built",
@@ -94,6 +99,7 @@ impl TrustedSource {
         let Some(old) = self.applied.read().map_err(SourceError::Person)? else {
             return Ok(());
         };
+        // Seeded bug: rewritten-history-is-followed
         if self.inner.descends(new, &old)? {
             return Ok(());
         }

@@ -1,7 +1,9 @@
-//! Whether a work tree has changes below some folders that no commit has: staged or not, tracked or not.
+//! Whether a work tree has changes below some folders that no commit has: staged or not, tracked or
+//! not.
 //!
-//! What git noted of each file in its index (size, times, inode) and the listing of the folders mostly say that there are none, for less than
-//! getting libgit2 ready costs. Where they do not say so beyond doubt, libgit2 compares.
+//! What git noted of each file in its index (size, times, inode) and the listing of the folders
+//! mostly say that there are none, for less than getting libgit2 ready costs. Where they do not say
+//! so beyond doubt, libgit2 compares.
 
 use std::collections::HashMap;
 use std::fs;
@@ -89,11 +91,7 @@ pub(super) fn glance(
         let root = plain_root(root);
         index.is_committed(tree, root) && index.is_in(&repository.folder, root, written)
     };
-    if roots.iter().all(is_clean) {
-        Glance::Clean
-    } else {
-        Glance::Unsure
-    }
+    if roots.iter().all(is_clean) { Glance::Clean } else { Glance::Unsure }
 }
 
 /// The index file, as far as it is plain: version 2 or 3, each file once and without special flags.
@@ -127,11 +125,7 @@ impl<'a> Index<'a> {
             return None;
         }
         let count = usize::try_from(number(bytes, 8)?).ok()?;
-        let mut index = Self {
-            count,
-            entries: HashMap::new(),
-            trees: HashMap::new(),
-        };
+        let mut index = Self { count, entries: HashMap::new(), trees: HashMap::new() };
         if count > most {
             return Some(index);
         }
@@ -215,7 +209,8 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// Whether a folder of the work tree holds what the index has of it, untouched since, and nothing else.
+    /// Whether a folder of the work tree holds what the index has of it, untouched since, and
+    /// nothing else.
     fn is_in(&self, work_tree: &Path, root: &str, written: (i64, i64)) -> bool {
         let expected = self.entries.keys().filter(|path| is_below(path, root));
         let mut waiting = vec![root.as_bytes().to_vec()];
@@ -255,7 +250,8 @@ impl<'a> Index<'a> {
 }
 
 impl Noted {
-    /// Whether a file is the one that git looked at. One that was changed after the index was written, or in the same moment, may be another.
+    /// Whether a file is the one that git looked at. One that was changed after the index was
+    /// written, or in the same moment, may be another.
     fn is_of(&self, found: &fs::Metadata, written: (i64, i64)) -> bool {
         let time = |(seconds, part): (u32, u32)| (i64::from(seconds), i64::from(part));
         let is_executable = found.permissions().mode() & 0o100 != 0;

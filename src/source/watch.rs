@@ -1,7 +1,9 @@
-//! Wakes when references of a repository may have moved: by inotify at once, and by the caller's interval in any case.
+//! Wakes when references of a repository may have moved: by inotify at once, and by the caller's
+//! interval in any case.
 //!
-//! A wake is a hint: the receiver reads the reference again and compares. Nothing is said about what moved. The watch itself survives
-//! what happens to git's folders (packed references, a replaced `refs/`), and does without inotify where its limits are reached.
+//! A wake is a hint: the receiver reads the reference again and compares. Nothing is said about
+//! what moved. The watch itself survives what happens to git's folders (packed references, a
+//! replaced `refs/`), and does without inotify where its limits are reached.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -16,7 +18,8 @@ use tokio::sync::Notify;
 /// One push moves several files; they make one wake.
 const DEBOUNCE: Duration = Duration::from_millis(4);
 
-/// A folder below `refs/` that just appeared may have been written before it was watched: look again after this.
+/// A folder below `refs/` that just appeared may have been written before it was watched: look
+/// again after this.
 const SECOND_LOOK: Duration = Duration::from_millis(60);
 
 /// The watch on one repository. Dropping it ends its thread.
@@ -44,7 +47,8 @@ struct Folder {
 }
 
 impl RefWatch {
-    /// Watches the repository whose `HEAD` is in `git_dir`. Never fails: what cannot be watched is polled.
+    /// Watches the repository whose `HEAD` is in `git_dir`. Never fails: what cannot be watched is
+    /// polled.
     #[must_use]
     pub fn start(git_dir: &Path) -> Self {
         let common = common_dir(git_dir);
@@ -53,24 +57,21 @@ impl RefWatch {
             folders.push(Folder::new(common.clone(), RecursiveMode::NonRecursive));
         }
         folders.push(Folder::new(common.join("refs"), RecursiveMode::Recursive));
-        let mut watch = Self {
-            folders,
-            signal: Arc::default(),
-            watcher: None,
-            warned: false,
-            pending: false,
-        };
+        let mut watch =
+            Self { folders, signal: Arc::default(), watcher: None, warned: false, pending: false };
         watch.arm();
         watch
     }
 
-    /// Whether changes are seen at once; if not, only the interval given to [`Self::changed`] finds them.
+    /// Whether changes are seen at once; if not, only the interval given to [`Self::changed`] finds
+    /// them.
     #[must_use]
     pub fn is_watching(&self) -> bool {
         self.watcher.is_some() && self.folders.iter().all(|folder| folder.armed.is_some())
     }
 
-    /// Returns when references may have moved, at the latest after `poll`. No wake is lost when the future is dropped.
+    /// Returns when references may have moved, at the latest after `poll`. No wake is lost when the
+    /// future is dropped.
     pub async fn changed(&mut self, poll: Duration) {
         if !self.pending {
             let limit = if self.signal.folder_appeared.swap(false, Ordering::Relaxed) {
@@ -97,9 +98,7 @@ impl RefWatch {
         }
         if let Err(error) = self.try_arm() {
             self.watcher = None;
-            self.folders
-                .iter_mut()
-                .for_each(|folder| folder.armed = None);
+            self.folders.iter_mut().for_each(|folder| folder.armed = None);
             if !self.warned {
                 self.warned = true;
                 warn(&self.folders[0].path, &error);
@@ -117,7 +116,8 @@ impl RefWatch {
             if now.is_some() && folder.armed == now {
                 continue;
             }
-            // The watch of a folder that is gone is gone as well; then there is nothing to take back.
+            // The watch of a folder that is gone is gone as well; then there is nothing to take
+            // back.
             let _ = watcher.unwatch(&folder.path);
             folder.armed = None;
             if now.is_some() {
@@ -131,15 +131,12 @@ impl RefWatch {
 
 impl Folder {
     fn new(path: PathBuf, mode: RecursiveMode) -> Self {
-        Self {
-            path,
-            mode,
-            armed: None,
-        }
+        Self { path, mode, armed: None }
     }
 }
 
-/// A linked work tree keeps its own `HEAD`, and names the folder with everything else in a file `commondir`.
+/// A linked work tree keeps its own `HEAD`, and names the folder with everything else in a file
+/// `commondir`.
 #[must_use]
 pub fn common_dir(git_dir: &Path) -> PathBuf {
     match std::fs::read_to_string(git_dir.join("commondir")) {
@@ -155,10 +152,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 
 fn watcher(signal: &Arc<Signal>, folders: &[Folder]) -> notify::Result<RecommendedWatcher> {
     let signal = Arc::clone(signal);
-    let folders: Vec<_> = folders
-        .iter()
-        .map(|folder| (folder.path.clone(), folder.mode))
-        .collect();
+    let folders: Vec<_> = folders.iter().map(|folder| (folder.path.clone(), folder.mode)).collect();
     notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let Ok(event) = event else {
             // A folder could not be watched: look.
@@ -174,24 +168,18 @@ fn watcher(signal: &Arc<Signal>, folders: &[Folder]) -> notify::Result<Recommend
     })
 }
 
-/// Reading wakes nobody (the receiver reads), nor do the locks that git writes before it renames them, nor the index.
+/// Reading wakes nobody (the receiver reads), nor do the locks that git writes before it renames
+/// them, nor the index.
 fn matters(event: &notify::Event, folders: &[(PathBuf, RecursiveMode)]) -> bool {
     let written = EventKind::Access(AccessKind::Close(AccessMode::Write));
     if event.kind.is_access() && event.kind != written {
         return false;
     }
-    event.need_rescan()
-        || event
-            .paths
-            .iter()
-            .any(|path| holds_references(path, folders))
+    event.need_rescan() || event.paths.iter().any(|path| holds_references(path, folders))
 }
 
 fn holds_references(path: &Path, folders: &[(PathBuf, RecursiveMode)]) -> bool {
-    if path
-        .extension()
-        .is_some_and(|extension| extension == "lock")
-    {
+    if path.extension().is_some_and(|extension| extension == "lock") {
         return false;
     }
     let named = |name: &str| path.file_name().is_some_and(|file| file == name);
@@ -216,5 +204,6 @@ fn warn(git_dir: &Path, error: &notify::Error) {
     );
 }
 
-/// The error number for "too many open files", which `inotify_init` gives at its limit of instances.
+/// The error number for "too many open files", which `inotify_init` gives at its limit of
+/// instances.
 const EMFILE: i32 = rustix::io::Errno::MFILE.raw_os_error();

@@ -1,6 +1,7 @@
 //! The builds of a workflow as its journal tells them, newest first. Pure.
 //!
-//! As JSON its schema is `reconciler.history/1`, described in `docs/output.md`. Fields are added, never changed.
+//! As JSON its schema is `reconciler.history/1`, described in `docs/output.md`. Fields are added,
+//! never changed.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -72,19 +73,16 @@ pub struct StageLine {
     pub details: Map<String, Value>,
 }
 
-/// The builds of `events`, which come as the inventory gives them: newest build first, in a build the newest event first. A build whose
-/// intent is not among them is left out: the events were cut off there. `in_git` tells whether a step is in git.
+/// The builds of `events`, which come as the inventory gives them: newest build first, in a build
+/// the newest event first. A build whose intent is not among them is left out: the events were cut
+/// off there. `in_git` tells whether a step is in git.
 #[must_use]
 pub fn builds(
     events: &[BuildEvent],
     limit: usize,
     in_git: impl Fn(&StepId) -> bool,
 ) -> Vec<BuildStory> {
-    newest_first(events)
-        .into_iter()
-        .filter_map(|build| story(build, &in_git))
-        .take(limit)
-        .collect()
+    newest_first(events).into_iter().filter_map(|build| story(build, &in_git)).take(limit).collect()
 }
 
 fn story(newest_first: &[BuildEvent], in_git: &impl Fn(&StepId) -> bool) -> Option<BuildStory> {
@@ -141,11 +139,7 @@ fn line(event: &BuildEvent) -> StageLine {
             _ => (String::new(), Map::new()),
         },
     };
-    StageLine {
-        stage,
-        at: event.at,
-        details,
-    }
+    StageLine { stage, at: event.at, details }
 }
 
 #[cfg(test)]
@@ -202,12 +196,8 @@ pub(super) mod tests {
                 log: Some("/var/lib/reconciler/builds/2/packer.log".into()),
                 retry_at: None,
             }),
-            Stage::Cleaned {
-                removed: vec!["i-1".into()],
-            },
-            Stage::RetryRequested {
-                by: "alice@desk".into(),
-            },
+            Stage::Cleaned { removed: vec!["i-1".into()] },
+            Stage::RetryRequested { by: "alice@desk".into() },
         ]
     }
 
@@ -215,15 +205,10 @@ pub(super) mod tests {
         let ami_id = AmiId::new("ami-1");
         vec![
             Stage::Started { pid: 8 },
-            Stage::ImageSeen {
-                ami_id: ami_id.clone(),
-            },
+            Stage::ImageSeen { ami_id: ami_id.clone() },
             Stage::Available,
             Stage::Tagged,
-            Stage::Recorded {
-                ami_id,
-                build_seconds: 150,
-            },
+            Stage::Recorded { ami_id, build_seconds: 150 },
             Stage::Cleaned { removed: vec![] },
         ]
     }
@@ -252,17 +237,11 @@ pub(super) mod tests {
         events.extend(build("1", "a", 0, recorded()));
         let told = builds(&events, 10, |step| step.as_str() == "a");
         let states: Vec<_> = told.iter().map(|one| (one.state, one.in_git)).collect();
-        assert_eq!(
-            states,
-            [("running", false), ("failed", true), ("recorded", true)]
-        );
+        assert_eq!(states, [("running", false), ("failed", true), ("recorded", true)]);
         let value = json!(told[1]);
         assert_eq!(value["seconds"], 120);
         assert_eq!(value["failure"]["class"], "step");
-        assert_eq!(
-            value["stages"][1],
-            json!({ "stage": "started", "at": at(3660), "pid": 7 })
-        );
+        assert_eq!(value["stages"][1], json!({ "stage": "started", "at": at(3660), "pid": 7 }));
         assert_eq!(value["stages"][4]["by"], "alice@desk");
         assert_eq!(json!(told[2])["stages"][3]["stage"], "available");
     }

@@ -10,7 +10,8 @@ use serde_json::Value;
 use crate::plan::words::{age_words, duration_words};
 use crate::status::history::{BuildStory, StageLine};
 
-/// The builds of one workflow; styled, for a stream that takes the styles off where they are not wanted.
+/// The builds of one workflow; styled, for a stream that takes the styles off where they are not
+/// wanted.
 #[must_use]
 pub fn text(workflow: &str, builds: &[BuildStory], now: Timestamp, zone: &TimeZone) -> String {
     let bold = Style::new().bold();
@@ -33,17 +34,10 @@ fn one(out: &mut String, build: &BuildStory, now: Timestamp, zone: &TimeZone) {
     let style = Style::new().fg_color(Some(colour.into()));
     let image = build.ami_id.as_ref().map_or("-", |id| id.as_str());
     let took = match build.seconds {
-        Some(seconds) => format!(
-            ", took {}",
-            duration_words(SignedDuration::from_secs(seconds))
-        ),
+        Some(seconds) => format!(", took {}", duration_words(SignedDuration::from_secs(seconds))),
         None => String::new(),
     };
-    let gone = if build.in_git {
-        ""
-    } else {
-        "  (no longer in git)"
-    };
+    let gone = if build.in_git { "" } else { "  (no longer in git)" };
     let _ = writeln!(
         out,
         "\n  {}  {style}{}{style:#}  {image}  {} ago{took}{gone}",
@@ -59,18 +53,9 @@ fn one(out: &mut String, build: &BuildStory, now: Timestamp, zone: &TimeZone) {
         build.attempt + 1,
         build.host
     );
-    let _ = writeln!(
-        out,
-        "    image {} from {}",
-        build.ami_name, build.source_ami
-    );
+    let _ = writeln!(out, "    image {} from {}", build.ami_name, build.source_ami);
     for stage in &build.stages {
-        let _ = writeln!(
-            out,
-            "    {}  {}",
-            time_words(stage.at, zone),
-            words(stage, zone)
-        );
+        let _ = writeln!(out, "    {}  {}", time_words(stage.at, zone), words(stage, zone));
         if let ("failed", Some(Value::String(details))) =
             (stage.stage.as_str(), stage.details.get("details"))
         {
@@ -79,11 +64,7 @@ fn one(out: &mut String, build: &BuildStory, now: Timestamp, zone: &TimeZone) {
             }
         }
     }
-    if let Some(log) = build
-        .failure
-        .as_ref()
-        .and_then(|failure| failure.log.as_ref())
-    {
+    if let Some(log) = build.failure.as_ref().and_then(|failure| failure.log.as_ref()) {
         let _ = writeln!(out, "    log: {log} (on {})", build.host);
     }
 }
@@ -91,9 +72,7 @@ fn one(out: &mut String, build: &BuildStory, now: Timestamp, zone: &TimeZone) {
 /// A time as people read it: by their own clocks, with the zone that it is in.
 #[must_use]
 pub fn time_words(at: Timestamp, zone: &TimeZone) -> String {
-    at.to_zoned_datetime(zone.clone())
-        .strftime("%F %T %Z")
-        .to_string()
+    at.to_zoned_datetime(zone.clone()).strftime("%F %T %Z").to_string()
 }
 
 fn words(line: &StageLine, zone: &TimeZone) -> String {
@@ -128,11 +107,7 @@ fn words(line: &StageLine, zone: &TimeZone) -> String {
 
 fn cleaned(line: &StageLine) -> String {
     let removed = line.details.get("removed").and_then(Value::as_array);
-    let ids: Vec<_> = removed
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
+    let ids: Vec<_> = removed.into_iter().flatten().filter_map(Value::as_str).collect();
     if ids.is_empty() {
         "cleaned up: nothing was left".to_owned()
     } else {

@@ -1,4 +1,5 @@
-//! What people and programs see of the state: every step has exactly one state and one reason at any time, daemon running or not.
+//! What people and programs see of the state: every step has exactly one state and one reason at
+//! any time, daemon running or not.
 
 pub mod history;
 pub mod history_text;

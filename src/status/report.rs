@@ -1,6 +1,8 @@
-//! The status of one workflow as a value: made from a plan, the attempts and the lease. Pure; time is an argument.
+//! The status of one workflow as a value: made from a plan, the attempts and the lease. Pure; time
+//! is an argument.
 //!
-//! As JSON its schema is `reconciler.status/1`, described in `docs/output.md`. Fields are added, never changed.
+//! As JSON its schema is `reconciler.status/1`, described in `docs/output.md`. Fields are added,
+//! never changed.
 
 use std::collections::HashMap;
 
@@ -128,7 +130,8 @@ pub struct BuildReport {
     pub seen: BuildSeen,
     /// When Packer ended, where that is known.
     pub ended_at: Option<Timestamp>,
-    /// When its supervisor gave its last sign of life, of a build on another host and by that host's clock.
+    /// When its supervisor gave its last sign of life, of a build on another host and by that
+    /// host's clock.
     pub last_sign_at: Option<Timestamp>,
     /// What Packer does without a word, where its log on this host tells.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -165,10 +168,8 @@ impl<'a> Facts<'a> {
 #[must_use]
 pub fn report(plan: &Plan, facts: &Facts<'_>) -> Report {
     let rows = branches(&plan.steps);
-    let mut steps: Vec<StepReport> = rows
-        .into_iter()
-        .map(|row| step_report(plan, row.step, row.indent, facts))
-        .collect();
+    let mut steps: Vec<StepReport> =
+        rows.into_iter().map(|row| step_report(plan, row.step, row.indent, facts)).collect();
     let orphans = plan.orphans.iter().filter(|_| facts.wanted.is_none());
     steps.extend(orphans.map(|orphan| StepReport {
         step_id: orphan.step_id.clone(),
@@ -195,9 +196,7 @@ pub fn report(plan: &Plan, facts: &Facts<'_>) -> Report {
             .lease
             .filter(|_| facts.sights.holder != Process::Ended)
             .and_then(|lease| lease.holder.clone()),
-        lease: facts
-            .lease
-            .and_then(|lease| lease_report(lease, facts.sights.holder, plan.at)),
+        lease: facts.lease.and_then(|lease| lease_report(lease, facts.sights.holder, plan.at)),
         looked_at_ec2: plan.looked_at_ec2,
         records_from: plan.records_from.clone(),
         steps,
@@ -208,10 +207,9 @@ fn step_report(plan: &Plan, step: &PlannedStep, indent: String, facts: &Facts<'_
     let record = step.record.as_ref();
     let around = facts.context(plan.at);
     let build = match &step.decision {
-        Decision::Building(_) => facts
-            .attempts
-            .get(&step.id)
-            .map(|attempt| build_report(plan, step, attempt, &around)),
+        Decision::Building(_) => {
+            facts.attempts.get(&step.id).map(|attempt| build_report(plan, step, attempt, &around))
+        }
         _ => None,
     };
     let mut reason = sentence(step, &around);
@@ -264,20 +262,13 @@ fn build_report(
     attempt: &Attempt,
     around: &Context<'_>,
 ) -> BuildReport {
-    let sight = around
-        .sights
-        .map_or(BuildSight::default(), |sights| sights.of(&attempt.build_id));
-    let built = step
-        .record
-        .as_ref()
-        .and_then(|record| record.built.as_ref());
+    let sight = around.sights.map_or(BuildSight::default(), |sights| sights.of(&attempt.build_id));
+    let built = step.record.as_ref().and_then(|record| record.built.as_ref());
     BuildReport {
         build_id: attempt.build_id.clone(),
         stage: stage(&attempt.progress, sight.seen, around.attended),
         elapsed_seconds: plan.at.duration_since(attempt.started_at).as_secs(),
-        last_seconds: built
-            .map(|built| built.build_seconds)
-            .filter(|seconds| *seconds > 0),
+        last_seconds: built.map(|built| built.build_seconds).filter(|seconds| *seconds > 0),
         host: attempt.intent.host.clone(),
         seen: sight.seen,
         ended_at: sight.ended_at,
@@ -290,10 +281,7 @@ impl BuildReport {
     /// Whether nothing that is seen speaks against it.
     #[must_use]
     pub fn seems_to_run(&self) -> bool {
-        matches!(
-            self.seen,
-            BuildSeen::Unknown | BuildSeen::Starting | BuildSeen::Runs
-        )
+        matches!(self.seen, BuildSeen::Unknown | BuildSeen::Starting | BuildSeen::Runs)
     }
 
     /// How far it is.
@@ -338,7 +326,6 @@ impl Report {
     /// Whether every image is what git says.
     #[must_use]
     pub fn is_in_sync(&self) -> bool {
-        self.wanted()
-            .all(|step| matches!(step.state, "in-sync" | "suspended"))
+        self.wanted().all(|step| matches!(step.state, "in-sync" | "suspended"))
     }
 }

@@ -33,23 +33,18 @@ pub fn text(report: &Report, medium: Medium) -> String {
         let _ = writeln!(out, "{words}");
     }
     if !report.looked_at_ec2 {
-        let _ = writeln!(
-            out,
-            "EC2 was not asked: images that are gone or unusable do not show."
-        );
+        let _ = writeln!(out, "EC2 was not asked: images that are gone or unusable do not show.");
     }
     let _ = writeln!(out, "{}", report.totals());
     out
 }
 
-/// The report in so many rows at most: the header, what runs, what somebody has to look at, as much of the rest as there is room for, and the
-/// totals. Steps in sync are only counted; with few rows, what runs comes first.
+/// The report in so many rows at most: the header, what runs, what somebody has to look at, as much
+/// of the rest as there is room for, and the totals. Steps in sync are only counted; with few rows,
+/// what runs comes first.
 #[must_use]
 pub fn folded(report: &Report, medium: Medium, rows: usize) -> String {
-    let steps: Vec<_> = report
-        .wanted()
-        .filter(|step| step.state != "in-sync")
-        .collect();
+    let steps: Vec<_> = report.wanted().filter(|step| step.state != "in-sync").collect();
     let shown = lines(report, &steps, medium);
     let room = rows.saturating_sub(2);
     let mut out = format!("{}\n", header(report));
@@ -93,10 +88,7 @@ fn rank(state: &str) -> u8 {
 
 fn header(report: &Report) -> String {
     let bold = Style::new().bold();
-    let holder = report
-        .lease
-        .as_ref()
-        .map_or("no reconciler runs".to_owned(), held_by);
+    let holder = report.lease.as_ref().map_or("no reconciler runs".to_owned(), held_by);
     format!(
         "{bold}{}{bold:#}  {}@{}  {holder}",
         report.workflow_id,
@@ -114,14 +106,12 @@ fn lines(report: &Report, steps: &[&StepReport], medium: Medium) -> Vec<Line> {
         let style = style(step.state);
         let name = padded(&format!("{}{}", step.indent, step.step_id), name_width);
         let image = step.ami_id.as_ref().map_or("-", |id| id.as_str());
-        let age = step
-            .created_at
-            .map_or("-".to_owned(), |at| age_words(report.at.duration_since(at)));
+        let age =
+            step.created_at.map_or("-".to_owned(), |at| age_words(report.at.duration_since(at)));
         let bar = match (medium, &step.build) {
-            (Medium::Terminal, Some(build)) if build.seems_to_run() => build
-                .progress()
-                .bar()
-                .map(|bar| format!("{bar}, {}", build.stage)),
+            (Medium::Terminal, Some(build)) if build.seems_to_run() => {
+                build.progress().bar().map(|bar| format!("{bar}, {}", build.stage))
+            }
             _ => None,
         };
         let reason = match (&bar, step.state) {
@@ -133,10 +123,7 @@ fn lines(report: &Report, steps: &[&StepReport], medium: Medium) -> Vec<Line> {
             "  {name}  {style}{:state_width$}{style:#}  {image:image_width$}  {age:>4}  {reason}",
             step.state
         );
-        Line {
-            rank: rank(step.state),
-            text: text.trim_end().to_owned(),
-        }
+        Line { rank: rank(step.state), text: text.trim_end().to_owned() }
     };
     steps.iter().map(line).collect()
 }
@@ -255,9 +242,7 @@ mod tests {
 
     #[test]
     fn few_rows_keep_the_totals_and_what_runs_and_steps_in_sync_are_only_counted() {
-        let mut steps: Vec<_> = (0..20)
-            .map(|n| step(&format!("s{n:02}"), "in-sync"))
-            .collect();
+        let mut steps: Vec<_> = (0..20).map(|n| step(&format!("s{n:02}"), "in-sync")).collect();
         steps.insert(3, step("waits", "blocked"));
         steps.insert(7, step("wrong", "broken"));
         steps.insert(9, step("later", "build"));

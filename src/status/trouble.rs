@@ -1,5 +1,6 @@
-//! What a daemon tries again and again without success, beside the builds that its journal tells of: a pass that cannot be made, a fetch, tags
-//! that cannot be put on, a build whose end cannot be written down. Pure; time is an argument.
+//! What a daemon tries again and again without success, beside the builds that its journal tells
+//! of: a pass that cannot be made, a fetch, tags that cannot be put on, a build whose end cannot be
+//! written down. Pure; time is an argument.
 
 use std::fmt::Write as _;
 
@@ -32,11 +33,7 @@ pub fn text(troubles: &[Trouble], now: Timestamp) -> String {
     let mut out = String::new();
     let red = Style::new().fg_color(Some(AnsiColor::Red.into()));
     for trouble in troubles {
-        let _ = writeln!(
-            out,
-            "{red}{} does not work{red:#}: {}",
-            trouble.what, trouble.cause
-        );
+        let _ = writeln!(out, "{red}{} does not work{red:#}: {}", trouble.what, trouble.cause);
         if let Some(hint) = &trouble.hint {
             let _ = writeln!(out, "  {hint}");
         }

@@ -1,4 +1,4 @@
-//! What templates see: three generations of names for the same values (contract §3).
+//! What templates see: three generations of names for the same values (docs/contract.md §3).
 
 use std::fmt;
 
@@ -45,9 +45,7 @@ impl WorkflowContext {
         for (name, default) in DEFAULTS {
             values.entry(name).or_insert(default);
         }
-        values
-            .entry("aws_tags")
-            .or_insert_with(|| Json::Object(Map::new()));
+        values.entry("aws_tags").or_insert_with(|| Json::Object(Map::new()));
         values.insert("aws_region".to_owned(), Json::String(region.to_owned()));
         Self {
             workflow_param: object(&values),
@@ -72,18 +70,15 @@ impl WorkflowContext {
             ("output_ami_name", names.output_ami_name),
         ];
         let mut own = step.values.clone();
-        own.entry("metadata")
-            .or_insert_with(|| Json::Object(Map::new()));
+        own.entry("metadata").or_insert_with(|| Json::Object(Map::new()));
         let today = object(&own);
         for (name, value) in images {
             own.insert(name.to_owned(), Json::String(value.to_owned()));
         }
         let mut merged = self.values.clone();
         merged.extend(own.clone());
-        let mut builder = vec![
-            ("workflow_param", self.workflow_param.clone()),
-            ("step_param", today),
-        ];
+        let mut builder =
+            vec![("workflow_param", self.workflow_param.clone()), ("step_param", today)];
         builder.extend(images.map(|(name, value)| (name, Value::from(value))));
         map([
             ("builder", map(builder)),
@@ -103,9 +98,7 @@ impl fmt::Debug for WorkflowContext {
 }
 
 fn object(values: &Map<String, Json>) -> Value {
-    map(values
-        .iter()
-        .map(|(key, value)| (key.as_str(), template_value(value))))
+    map(values.iter().map(|(key, value)| (key.as_str(), template_value(value))))
 }
 
 /// A template's map, in the order of the pairs.

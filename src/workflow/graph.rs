@@ -1,7 +1,7 @@
 //! The forest that steps form over `previous_step_id`.
 //!
-//! Duplicates, unknown parents and cycles break the steps that they concern; descendants of a broken step stay in the forest
-//! and are blocked by the plan.
+//! Duplicates, unknown parents and cycles break the steps that they concern; descendants of a
+//! broken step stay in the forest and are blocked by the plan.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -10,7 +10,8 @@ use crate::ids::StepId;
 use crate::workflow::jsonc::nearest;
 use crate::workflow::{BrokenStep, Step};
 
-/// How many unknown parents are compared with all steps: each comparison costs as much as there are steps.
+/// How many unknown parents are compared with all steps: each comparison costs as much as there are
+/// steps.
 const SUGGESTIONS: usize = 20;
 
 /// How many steps of a cycle are shown, in each of its steps' messages.
@@ -23,10 +24,7 @@ pub fn order(steps: Vec<Step>, mut broken: Vec<BrokenStep>) -> (Vec<Step>, Vec<B
     take_orphans(&mut by_id, &mut broken);
     let order = topological(&by_id, &broken);
     take_cycles(&mut by_id, &order, &mut broken);
-    let sorted = order
-        .into_iter()
-        .filter_map(|id| by_id.remove(&id))
-        .collect();
+    let sorted = order.into_iter().filter_map(|id| by_id.remove(&id)).collect();
     broken.sort_by(|a, b| (&a.id, &a.folder).cmp(&(&b.id, &b.folder)));
     (sorted, broken)
 }
@@ -38,10 +36,7 @@ fn take_duplicates(steps: Vec<Step>, broken: &mut Vec<BrokenStep>) -> BTreeMap<S
     }
     let mut broken_folders: HashMap<StepId, Vec<String>> = HashMap::new();
     for other in broken.iter() {
-        broken_folders
-            .entry(other.id.clone())
-            .or_default()
-            .push(other.folder.clone());
+        broken_folders.entry(other.id.clone()).or_default().push(other.folder.clone());
     }
     let mut by_id = BTreeMap::new();
     for (id, mut same) in folders {
@@ -51,25 +46,15 @@ fn take_duplicates(steps: Vec<Step>, broken: &mut Vec<BrokenStep>) -> BTreeMap<S
         }
         let mut files: Vec<_> = same.iter().map(Step::param_file).collect();
         files.extend(broken_folders.remove(&id).unwrap_or_default());
-        let message = format!(
-            "step id `{id}` is used {} times: {}",
-            files.len(),
-            files.join(" and ")
-        );
+        let message =
+            format!("step id `{id}` is used {} times: {}", files.len(), files.join(" and "));
         let why = match same.last() {
             Some(step) => step.wrong_id(message),
             None => Diagnostic::new(message).in_file(files[0].clone()),
         };
         let why = why.hint("give each step an id of its own");
-        let folder = same
-            .first()
-            .map(|step| step.folder.clone())
-            .unwrap_or_default();
-        broken.push(BrokenStep {
-            id,
-            folder,
-            why: vec![why],
-        });
+        let folder = same.first().map(|step| step.folder.clone()).unwrap_or_default();
+        broken.push(BrokenStep { id, folder, why: vec![why] });
     }
     by_id
 }
@@ -99,12 +84,7 @@ fn take_orphans(by_id: &mut BTreeMap<StepId, Step>, broken: &mut Vec<BrokenStep>
             || {
                 format!(
                     "there are: {}",
-                    by_id
-                        .keys()
-                        .take(12)
-                        .map(StepId::as_str)
-                        .collect::<Vec<_>>()
-                        .join(", ")
+                    by_id.keys().take(12).map(StepId::as_str).collect::<Vec<_>>().join(", ")
                 )
             },
             |near| format!("did you mean `{near}`?"),
@@ -114,11 +94,7 @@ fn take_orphans(by_id: &mut BTreeMap<StepId, Step>, broken: &mut Vec<BrokenStep>
                 "`previous_step_id` of step `{id}` names `{parent}`, and there is no such step"
             ))
             .hint(hint);
-        broken.push(BrokenStep {
-            id,
-            folder: step.folder,
-            why: vec![why],
-        });
+        broken.push(BrokenStep { id, folder: step.folder, why: vec![why] });
     }
 }
 
@@ -146,11 +122,8 @@ fn topological(by_id: &BTreeMap<StepId, Step>, broken: &[BrokenStep]) -> Vec<Ste
 
 fn take_cycles(by_id: &mut BTreeMap<StepId, Step>, order: &[StepId], broken: &mut Vec<BrokenStep>) {
     let placed: BTreeSet<&StepId> = order.iter().collect();
-    let mut left: BTreeSet<StepId> = by_id
-        .keys()
-        .filter(|id| !placed.contains(id))
-        .cloned()
-        .collect();
+    let mut left: BTreeSet<StepId> =
+        by_id.keys().filter(|id| !placed.contains(id)).cloned().collect();
     while let Some(start) = left.first().cloned() {
         let mut walk: Vec<StepId> = vec![start.clone()];
         let mut at: HashMap<StepId, usize> = HashMap::from([(start, 0)]);
@@ -166,26 +139,12 @@ fn take_cycles(by_id: &mut BTreeMap<StepId, Step>, order: &[StepId], broken: &mu
             walk.push(parent);
         }
         // What leads into the cycle is below it: broken as well, for its order cannot be known.
-        for id in walk
-            .iter()
-            .filter(|id| left.contains(*id))
-            .cloned()
-            .collect::<Vec<_>>()
-        {
+        for id in walk.iter().filter(|id| left.contains(*id)).cloned().collect::<Vec<_>>() {
             left.remove(&id);
-            let parent = by_id[&id]
-                .parent
-                .as_ref()
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            let why = by_id[&id].wrong_parent(format!(
-                "step `{id}` descends from a cycle, by way of `{parent}`"
-            ));
-            broken.push(BrokenStep {
-                folder: by_id[&id].folder.clone(),
-                id,
-                why: vec![why],
-            });
+            let parent = by_id[&id].parent.as_ref().map(ToString::to_string).unwrap_or_default();
+            let why = by_id[&id]
+                .wrong_parent(format!("step `{id}` descends from a cycle, by way of `{parent}`"));
+            broken.push(BrokenStep { folder: by_id[&id].folder.clone(), id, why: vec![why] });
         }
     }
 }
@@ -244,13 +203,7 @@ mod tests {
     fn ordered(steps: Vec<Step>) -> (Vec<String>, Vec<(String, String)>) {
         let (sound, broken) = order(steps, Vec::new());
         let ids = sound.iter().map(|s| s.id.to_string()).collect();
-        (
-            ids,
-            broken
-                .iter()
-                .map(|b| (b.id.to_string(), b.why[0].message.clone()))
-                .collect(),
-        )
+        (ids, broken.iter().map(|b| (b.id.to_string(), b.why[0].message.clone())).collect())
     }
 
     #[test]
@@ -276,9 +229,7 @@ mod tests {
         assert_eq!(ids, ["ok"]);
         assert_eq!(broken.len(), 3);
         assert!(
-            broken[0]
-                .1
-                .contains("a (w/a/step_param.json) -> b (w/b/step_param.json) -> a"),
+            broken[0].1.contains("a (w/a/step_param.json) -> b (w/b/step_param.json) -> a"),
             "{}",
             broken[0].1
         );
@@ -302,15 +253,9 @@ mod tests {
             .collect();
         let (ids, broken) = ordered(circle);
         assert_eq!((ids.len(), broken.len()), (0, MANY));
-        assert!(
-            broken[0].1.contains("(19980 more steps)"),
-            "{}",
-            broken[0].1
-        );
+        assert!(broken[0].1.contains("(19980 more steps)"), "{}", broken[0].1);
 
-        let orphans = (0..MANY)
-            .map(|n| step(&format!("s{n}"), Some("nobody")))
-            .collect();
+        let orphans = (0..MANY).map(|n| step(&format!("s{n}"), Some("nobody"))).collect();
         assert_eq!(ordered(orphans).1.len(), MANY);
     }
 
@@ -348,23 +293,13 @@ mod tests {
         let mut twin = step("a", None);
         twin.folder = "w/other".into();
         let (sound, broken) = order(
-            vec![
-                step("a", None),
-                twin,
-                step("pyenv", None),
-                step("x", Some("pyenw")),
-            ],
+            vec![step("a", None), twin, step("pyenv", None), step("x", Some("pyenw"))],
             Vec::new(),
         );
         assert_eq!(sound.len(), 1);
         assert!(
-            broken[0].why[0]
-                .message
-                .contains("w/a/step_param.json and w/other/step_param.json")
+            broken[0].why[0].message.contains("w/a/step_param.json and w/other/step_param.json")
         );
-        assert_eq!(
-            broken[1].why[0].hint.as_deref(),
-            Some("did you mean `pyenv`?")
-        );
+        assert_eq!(broken[1].why[0].hint.as_deref(), Some("did you mean `pyenv`?"));
     }
 }

@@ -1,8 +1,9 @@
-//! JSON with `//` and `#` comments, as the parameter files are written (contract §2).
+//! JSON with `//` and `#` comments, as the parameter files are written (docs/contract.md §2).
 //!
-//! Strict but for the comments: no trailing commas, no single quotes, no duplicate keys at any depth. The syntax tree
-//! is kept beside the values, so that a wrong type found later still points at its place. The text kept for that shows
-//! no secrets: what stands behind a key of AWS credentials is blotted out, for a message may quote the line.
+//! Strict but for the comments: no trailing commas, no single quotes, no duplicate keys at any
+//! depth. The syntax tree is kept beside the values, so that a wrong type found later still points
+//! at its place. The text kept for that shows no secrets: what stands behind a key of AWS
+//! credentials is blotted out, for a message may quote the line.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -70,24 +71,16 @@ impl Document {
                 .hint("JSON with // and # comments; strings in double quotes, no comma before a closing bracket")
         })?;
         let Some(Ast::Object(object)) = parsed.value else {
-            return Err(wrong(
-                "must be a JSON object".to_owned(),
-                0..text.len().min(1),
-            ));
+            return Err(wrong("must be a JSON object".to_owned(), 0..text.len().min(1)));
         };
         let mut spans = HashMap::new();
         let values = convert_object(&object, "", &mut spans, 0)
             .map_err(|wrong_at| wrong_at.explained(text, wrong))?;
-        Ok(Self {
-            path: path.to_owned(),
-            text: shown,
-            values,
-            spans,
-        })
+        Ok(Self { path: path.to_owned(), text: shown, values, spans })
     }
 
-    /// A diagnostic that points at the value of a key (`reconciler.timeout` for one below), or at the file's begin where
-    /// there is none.
+    /// A diagnostic that points at the value of a key (`reconciler.timeout` for one below), or at
+    /// the file's begin where there is none.
     #[must_use]
     pub fn wrong(&self, key: &str, message: impl Into<String>) -> Diagnostic {
         Diagnostic::new(message).at(self.path.clone(), Arc::clone(&self.text), self.span(key))
@@ -136,10 +129,7 @@ impl Document {
     /// Says that a value has the wrong type.
     #[must_use]
     pub fn wrong_type(&self, key: &str, expected: &str, value: &Value) -> Diagnostic {
-        self.wrong(
-            key,
-            format!("`{key}` must be {expected}, not {}", type_name(value)),
-        )
+        self.wrong(key, format!("`{key}` must be {expected}, not {}", type_name(value)))
     }
 }
 
@@ -159,18 +149,14 @@ pub fn type_name(value: &Value) -> &'static str {
 /// The candidate that is near enough to be what was meant.
 pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     candidates
-        .map(|candidate| {
-            (
-                strsim::normalized_damerau_levenshtein(name, candidate),
-                candidate,
-            )
-        })
+        .map(|candidate| (strsim::normalized_damerau_levenshtein(name, candidate), candidate))
         .filter(|(likeness, _)| *likeness >= 0.6)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, candidate)| candidate)
 }
 
-/// The text with the values of AWS credentials blotted out, byte for byte, so that every offset stays.
+/// The text with the values of AWS credentials blotted out, byte for byte, so that every offset
+/// stays.
 fn without_secrets(text: &str) -> String {
     let mut shown = text.to_owned();
     for key in SECRETS {
@@ -194,16 +180,17 @@ fn without_secrets(text: &str) -> String {
 }
 
 /// Where the Python library ends a line, and a comment with it (`str.splitlines`).
-const LINE_ENDS: [char; 10] = [
-    '\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}',
-];
+const LINE_ENDS: [char; 10] =
+    ['\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}'];
 
 /// What is no JSON whatever stands around it: the message, its place, what to do.
 struct Unreadable(String, Range<usize>, &'static str);
 
-/// The text without comments: strict JSON, if it is any. Comments and line ends are spaces of the same length, so that every offset stays.
+/// The text without comments: strict JSON, if it is any. Comments and line ends are spaces of the
+/// same length, so that every offset stays.
 ///
-/// This alone decides what is a string and what is a comment: a string ends on its line, so nothing that comes later can see it otherwise.
+/// This alone decides what is a string and what is a comment: a string ends on its line, so nothing
+/// that comes later can see it otherwise.
 fn without_comments(text: &str) -> Result<String, Unreadable> {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.char_indices().peekable();
@@ -236,10 +223,7 @@ fn without_comments(text: &str) -> Result<String, Unreadable> {
             }
             c if !c.is_ascii() => {
                 return Err(Unreadable(
-                    format!(
-                        "the character U+{:04X} stands outside of a string",
-                        u32::from(c)
-                    ),
+                    format!("the character U+{:04X} stands outside of a string", u32::from(c)),
                     at..at + c.len_utf8(),
                     "put it into double quotes, or remove it: it may look like a space, or like nothing",
                 ));
@@ -256,6 +240,7 @@ fn end_of_string(text: &str, start: usize) -> Result<usize, Unreadable> {
     for (at, c) in text[start + 1..].char_indices() {
         let at = start + 1 + at;
         match c {
+            // Seeded bug: a-string-goes-on-below
             '\n' | '\r' => {
                 return Err(Unreadable(
                     "a string ends on the line on which it begins".to_owned(),
@@ -265,10 +250,7 @@ fn end_of_string(text: &str, start: usize) -> Result<usize, Unreadable> {
             }
             c if c < ' ' || LINE_ENDS.contains(&c) => {
                 return Err(Unreadable(
-                    format!(
-                        "a string holds the control character U+{:04X}",
-                        u32::from(c)
-                    ),
+                    format!("a string holds the control character U+{:04X}", u32::from(c)),
                     at..at + c.len_utf8(),
                     "write it as an escape: \\t for a tab, \\u and four digits for any other",
                 ));
@@ -280,7 +262,8 @@ fn end_of_string(text: &str, start: usize) -> Result<usize, Unreadable> {
     Ok(text.len())
 }
 
-/// What is wrong in the tree: the message, its place, and for a key that is there twice its first place.
+/// What is wrong in the tree: the message, its place, and for a key that is there twice its first
+/// place.
 struct Wrong {
     message: String,
     span: Range<usize>,
@@ -320,12 +303,7 @@ fn convert_object(
         if depth < 2 {
             spans.insert(format!("{prefix}{name}"), range.start..range.end);
         }
-        let value = convert(
-            &property.value,
-            &format!("{prefix}{name}."),
-            spans,
-            depth + 1,
-        )?;
+        let value = convert(&property.value, &format!("{prefix}{name}."), spans, depth + 1)?;
         if map.insert(name.clone(), value).is_some() {
             let at = property.name.range();
             let first = object.properties.iter().find(|other| match &other.name {
@@ -373,9 +351,7 @@ fn convert(
 
 fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| {
-        first.to_lowercase().chain(chars).collect()
-    })
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
 #[cfg(test)]
@@ -383,9 +359,7 @@ mod tests {
     use super::*;
 
     fn wrong(text: &str) -> String {
-        Document::parse("s01/step_param.json", text.as_bytes())
-            .unwrap_err()
-            .one_line()
+        Document::parse("s01/step_param.json", text.as_bytes()).unwrap_err().one_line()
     }
 
     #[test]
@@ -402,10 +376,7 @@ mod tests {
     #[test]
     fn a_string_with_a_raw_line_end_or_control_character_is_refused_at_its_place() {
         let long = wrong("{\"motd\": \"welcome\n# not a comment\nbye\"}");
-        assert_eq!(
-            long,
-            "s01/step_param.json:1:10: a string ends on the line on which it begins"
-        );
+        assert_eq!(long, "s01/step_param.json:1:10: a string ends on the line on which it begins");
         for odd in ['\t', '\u{1}', '\u{1f}', '\u{b}', '\u{85}', '\u{2028}'] {
             let text = format!("{{\"a\": \"x{odd}y\"}}");
             assert!(wrong(&text).contains("U+"), "{odd:?}: {}", wrong(&text));
@@ -444,13 +415,8 @@ mod tests {
     #[test]
     fn a_message_never_quotes_a_secret_of_the_same_line() {
         let text = "{\"aws_secret_access_key\" : \"hush\", \"step_id\": 7 8}";
-        let shown = Document::parse("p", text.as_bytes())
-            .unwrap_err()
-            .render(false);
-        assert!(
-            shown.contains("\"****\"") && !shown.contains("hush"),
-            "{shown}"
-        );
+        let shown = Document::parse("p", text.as_bytes()).unwrap_err().render(false);
+        assert!(shown.contains("\"****\"") && !shown.contains("hush"), "{shown}");
         let text = "{\"aws_session_token\": \"hush\", \"step_id\": 7}";
         let document = Document::parse("p", text.as_bytes()).unwrap();
         let shown = document.string("step_id").unwrap_err().render(false);
@@ -490,10 +456,7 @@ mod tests {
     #[test]
     fn what_is_not_utf8_is_said() {
         assert!(
-            Document::parse("p", b"{\"a\": \"\xff\"}")
-                .unwrap_err()
-                .message
-                .contains("not UTF-8")
+            Document::parse("p", b"{\"a\": \"\xff\"}").unwrap_err().message.contains("not UTF-8")
         );
     }
 }

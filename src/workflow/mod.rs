@@ -1,6 +1,8 @@
-//! A workflow of a repository at a commit: its parameters, its steps, and the forest that they form.
+//! A workflow of a repository at a commit: its parameters, its steps, and the forest that they
+//! form.
 //!
-//! Pure: trees and file contents come in as values. What is wrong with one step stays with that step.
+//! Pure: trees and file contents come in as values. What is wrong with one step stays with that
+//! step.
 
 pub mod context;
 pub mod graph;
@@ -32,7 +34,8 @@ pub struct Workflow {
     pub steps: Vec<Step>,
     /// Steps that cannot be planned, and why; their descendants among `steps` are blocked on them.
     pub broken: Vec<BrokenStep>,
-    /// What is worth a word but stops nothing (secrets in parameters, a folder without parameters and templates).
+    /// What is worth a word but stops nothing (secrets in parameters, a folder without parameters
+    /// and templates).
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -91,7 +94,8 @@ pub struct Step {
     pub folder: String,
     /// Whose image it starts from; none: the root base image.
     pub parent: Option<StepId>,
-    /// What `step_param.json` says, in the order of the file, less `reconciler`: what templates see.
+    /// What `step_param.json` says, in the order of the file, less `reconciler`: what templates
+    /// see.
     pub values: Map<String, Value>,
     /// The step's own switches.
     pub switches: Switches,
@@ -99,7 +103,8 @@ pub struct Step {
     pub written: Option<Box<Written>>,
 }
 
-/// Where the two keys stand that the forest is made of, so that what does not fit is shown at its place.
+/// Where the two keys stand that the forest is made of, so that what does not fit is shown at its
+/// place.
 #[derive(Clone, Debug)]
 pub struct Written {
     /// The parameter file, from the repository's root.
@@ -137,11 +142,9 @@ impl Step {
     fn wrong(&self, message: impl Into<String>, span: fn(&Written) -> Range<usize>) -> Diagnostic {
         let wrong = Diagnostic::new(message);
         match &self.written {
-            Some(written) => wrong.at(
-                written.path.clone(),
-                Arc::clone(&written.text),
-                span(written),
-            ),
+            Some(written) => {
+                wrong.at(written.path.clone(), Arc::clone(&written.text), span(written))
+            }
             None => wrong.in_file(self.param_file()),
         }
     }

@@ -1,4 +1,5 @@
-//! What in a sub-folder of a workflow is probably not meant: names that are nearly right, and files that nobody looks at. Pure.
+//! What in a sub-folder of a workflow is probably not meant: names that are nearly right, and files
+//! that nobody looks at. Pure.
 //!
 //! Without a word such a step would silently not be there, or silently wait for a person.
 
@@ -34,7 +35,8 @@ fn names(files: &Files) -> impl Iterator<Item = (&str, bool)> {
     })
 }
 
-/// Why a folder that has a step's parameters and no templates is not taken for a manual step: it has templates after all, under another name.
+/// Why a folder that has a step's parameters and no templates is not taken for a manual step: it
+/// has templates after all, under another name.
 #[must_use]
 pub fn misnamed_templates(folder: &str, files: &Files) -> Option<Diagnostic> {
     let hint =
@@ -47,9 +49,7 @@ pub fn misnamed_templates(folder: &str, files: &Files) -> Option<Diagnostic> {
         };
         let wrong = Diagnostic::new(format!("is {what}: the step would have no templates"));
         return Some(
-            wrong
-                .in_file(format!("{folder}/{TEMPLATES}"))
-                .hint("commit the folder itself"),
+            wrong.in_file(format!("{folder}/{TEMPLATES}")).hint("commit the folder itself"),
         );
     }
     let (name, _) =
@@ -70,11 +70,9 @@ pub fn misnamed_parameters(folder: &str, files: &Files) -> Option<Diagnostic> {
         |name: &str| is_near(name, STEP_PARAM) || name.eq_ignore_ascii_case(OLDER_STEP_PARAM);
     let (name, _) = names(files).find(|(name, is_folder)| !is_folder && is_misnamed(name))?;
     Some(
-        Diagnostic::new(format!(
-            "is not `{STEP_PARAM}`: the folder would be no step"
-        ))
-        .in_file(format!("{folder}/{name}"))
-        .hint("rename it, or name the folder under `exclude`"),
+        Diagnostic::new(format!("is not `{STEP_PARAM}`: the folder would be no step"))
+            .in_file(format!("{folder}/{name}"))
+            .hint("rename it, or name the folder under `exclude`"),
     )
 }
 
@@ -121,31 +119,18 @@ mod tests {
             content: Arc::from([].as_slice()),
         };
         let paths = paths.iter();
-        paths
-            .map(|path| ((*path).to_owned(), file.clone()))
-            .collect()
+        paths.map(|path| ((*path).to_owned(), file.clone())).collect()
     }
 
     #[test]
     fn a_name_that_is_nearly_right_is_told_from_one_that_is_another() {
-        for near in [
-            "template",
-            "Templates",
-            "TEMPLATES",
-            "templates_",
-            "tempaltes",
-        ] {
+        for near in ["template", "Templates", "TEMPLATES", "templates_", "tempaltes"] {
             assert!(is_near(near, TEMPLATES), "{near}");
         }
         for other in ["templates", "tests", "temp", "scripts", "temperature"] {
             assert!(!is_near(other, TEMPLATES), "{other}");
         }
-        for near in [
-            "Step_param.json",
-            "step_params.json",
-            "step-param.json",
-            "steps_param.json",
-        ] {
+        for near in ["Step_param.json", "step_params.json", "step-param.json", "steps_param.json"] {
             assert!(is_near(near, STEP_PARAM), "{near}");
         }
         for other in ["step_param.json", "package.json", "param.json", "step.json"] {
@@ -158,10 +143,7 @@ mod tests {
         let found =
             |paths: &[&str]| misnamed_templates("w/s", &files(paths)).map(|one| one.one_line());
         let told = found(&["step_param.json", "template/.pkr.hcl"]).unwrap();
-        assert!(
-            told.starts_with("w/s/template: is not `templates/`"),
-            "{told}"
-        );
+        assert!(told.starts_with("w/s/template: is not `templates/`"), "{told}");
         assert!(found(&["step_param.json", "templates"]).is_some(), "a file");
         assert_eq!(found(&["step_param.json", "files/a", "template.md"]), None);
     }
@@ -173,21 +155,12 @@ mod tests {
             found.map(|one| one.one_line()).collect()
         };
         let told = said(&["step_param.json", "param.json"], true);
-        assert!(
-            told[0].starts_with("w/s/param.json: is not read"),
-            "{told:?}"
-        );
-        let told = said(
-            &["windows/workflow_param.json", "workflow_param.json"],
-            false,
-        );
+        assert!(told[0].starts_with("w/s/param.json: is not read"), "{told:?}");
+        let told = said(&["windows/workflow_param.json", "workflow_param.json"], false);
         assert_eq!(told.len(), 2, "{told:?}");
         let told = said(&["deeper/step_param.json"], false);
         assert!(told[0].contains("right below"), "{told:?}");
-        assert_eq!(
-            said(&["step_param.json", "fixtures/step_param.json"], true),
-            [""; 0]
-        );
+        assert_eq!(said(&["step_param.json", "fixtures/step_param.json"], true), [""; 0]);
     }
 
     #[test]

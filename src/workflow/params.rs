@@ -10,11 +10,8 @@ use crate::workflow::jsonc::Document;
 use crate::workflow::{RootBase, WorkflowParams};
 
 /// Keys whose values are shown nowhere.
-pub(super) const SECRETS: [&str; 3] = [
-    "aws_access_key_id",
-    "aws_secret_access_key",
-    "aws_session_token",
-];
+pub(super) const SECRETS: [&str; 3] =
+    ["aws_access_key_id", "aws_secret_access_key", "aws_session_token"];
 
 /// Reads and checks the file; the second part is what is worth a word.
 pub fn read(path: &str, bytes: &[u8]) -> Result<(WorkflowParams, Vec<Diagnostic>), Diagnostic> {
@@ -28,10 +25,7 @@ pub fn read(path: &str, bytes: &[u8]) -> Result<(WorkflowParams, Vec<Diagnostic>
         && !matches!(value.as_str(), Some("true" | "false"))
     {
         return Err(document
-            .wrong(
-                "is_default_vpc",
-                "`is_default_vpc` must be the string \"true\" or \"false\"",
-            )
+            .wrong("is_default_vpc", "`is_default_vpc` must be the string \"true\" or \"false\"")
             .hint("it goes into a Packer filter, which takes text"));
     }
     for key in SECRETS {
@@ -59,10 +53,7 @@ fn root_base(document: &Document) -> Result<RootBase, Diagnostic> {
                 .wrong("root_base_ami_id", format!("{id:?} is no image id"))
                 .hint("image ids look like ami-0123456789abcdef0"));
         }
-        return Ok(RootBase::Image {
-            id: AmiId::new(id),
-            name,
-        });
+        return Ok(RootBase::Image { id: AmiId::new(id), name });
     }
     let owner = match document.values.get("root_base_ami_owner_account_id") {
         Some(Value::Number(number)) => number.to_string(),
@@ -72,10 +63,7 @@ fn root_base(document: &Document) -> Result<RootBase, Diagnostic> {
                 .hint("add `root_base_ami_id`, or `root_base_ami_owner_account_id`: anybody can publish an image of this name")
         })?,
     };
-    Ok(RootBase::Pattern {
-        pattern: name,
-        owner,
-    })
+    Ok(RootBase::Pattern { pattern: name, owner })
 }
 
 fn aws_tags(document: &Document) -> Result<BTreeMap<String, String>, Diagnostic> {
@@ -95,12 +83,7 @@ fn aws_tags(document: &Document) -> Result<BTreeMap<String, String>, Diagnostic>
 fn secret_warnings(document: &Document) -> Vec<Diagnostic> {
     SECRETS
         .iter()
-        .filter(|key| {
-            document
-                .values
-                .get(**key)
-                .is_some_and(|value| !value.is_null())
-        })
+        .filter(|key| document.values.get(**key).is_some_and(|value| !value.is_null()))
         .map(|key| {
             Diagnostic::new(format!(
                 "`{key}` is in git: whoever can read the repository can use it"

@@ -23,7 +23,8 @@ pub enum Folder {
     NoStep,
 }
 
-/// The first that is there is read, as the Python library of today does; an older file left beside it says nothing.
+/// The first that is there is read, as the Python library of today does; an older file left beside
+/// it says nothing.
 const PARAM_FILES: [&str; 2] = ["step_param.json", "param.json"];
 const LONGEST_ID: usize = 128;
 const SWITCHES: [&str; 5] = ["manual", "suspend", "timeout", "include", "ignore"];
@@ -33,10 +34,8 @@ const SWITCHES: [&str; 5] = ["manual", "suspend", "timeout", "include", "ignore"
 pub fn read(folder: &str, files: &Files) -> Folder {
     let has_templates = files.keys().any(|path| path.starts_with("templates/"));
     let name = folder.rsplit('/').next().unwrap_or(folder);
-    let found: Vec<&str> = PARAM_FILES
-        .into_iter()
-        .filter(|name| files.contains_key(*name))
-        .collect();
+    let found: Vec<&str> =
+        PARAM_FILES.into_iter().filter(|name| files.contains_key(*name)).collect();
     let broken = |id: &str, why| {
         Folder::Broken(BrokenStep {
             id: StepId::new(id),
@@ -83,18 +82,11 @@ fn parse(
 ) -> Result<Step, Wrong> {
     let file = &files[param];
     if !matches!(file.kind, EntryKind::File | EntryKind::Executable) {
-        let what = if file.kind == EntryKind::Symlink {
-            "symbolic link"
-        } else {
-            "submodule"
-        };
+        let what = if file.kind == EntryKind::Symlink { "symbolic link" } else { "submodule" };
         let wrong = Diagnostic::new(format!("is a {what} where content is expected"));
         return Err((None, wrong.in_file(path).hint("commit the file itself")));
     }
-    if file
-        .content
-        .starts_with(b"version https://git-lfs.github.com/spec/")
-    {
+    if file.content.starts_with(b"version https://git-lfs.github.com/spec/") {
         let wrong = Diagnostic::new("is a git-LFS pointer where content is expected").in_file(path);
         return Err((None, wrong.hint("commit the file itself")));
     }
@@ -120,11 +112,7 @@ fn fields(
             .wrong("step_id", format!("`step_id` {id:?} has a space"))
             .hint("it stands on command lines, in file names and in lists of names: write `-` or `_` for the space; a step of the new id is built anew"));
     }
-    if !id
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || "_-.@".contains(c))
-        || id.starts_with('.')
-    {
+    if !id.chars().all(|c| c.is_ascii_alphanumeric() || "_-.@".contains(c)) || id.starts_with('.') {
         return Err(document
             .wrong(
                 "step_id",
@@ -134,10 +122,7 @@ fn fields(
     }
     if id.len() > LONGEST_ID {
         return Err(document
-            .wrong(
-                "step_id",
-                format!("`step_id` has more than {LONGEST_ID} characters"),
-            )
+            .wrong("step_id", format!("`step_id` has more than {LONGEST_ID} characters"))
             .hint("it is part of the image's name, which EC2 limits to 128"));
     }
     if !document.values.contains_key("previous_step_id") {
@@ -145,9 +130,7 @@ fn fields(
             .missing("previous_step_id")
             .hint("write null for a step that starts from the root base image"));
     }
-    let parent = document
-        .optional_string("previous_step_id")?
-        .map(StepId::new);
+    let parent = document.optional_string("previous_step_id")?.map(StepId::new);
     if let Some(metadata) = document.values.get("metadata")
         && !metadata.is_object()
     {
@@ -277,8 +260,8 @@ fn include(
         .collect()
 }
 
-/// Whether a file lies where Packer, or the way in which it is started, takes it for a template or for values. Those of a step's own
-/// folder never count unless they are rendered.
+/// Whether a file lies where Packer, or the way in which it is started, takes it for a template or
+/// for values. Those of a step's own folder never count unless they are rendered.
 fn is_packers(folder: &str, path: &str) -> bool {
     let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
     let ends = ["pkr.hcl", "pkr.json", "pkrvars.hcl", "pkrvars.json"];

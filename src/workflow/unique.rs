@@ -1,4 +1,5 @@
-//! Workflow ids that are given out twice. Records, leases and journals go by the id, so two workflows of one id would be taken for each other.
+//! Workflow ids that are given out twice. Records, leases and journals go by the id, so two
+//! workflows of one id would be taken for each other.
 
 use std::collections::BTreeMap;
 
@@ -35,9 +36,7 @@ pub fn shared(claims: &[Claim]) -> BTreeMap<WorkflowId, Diagnostic> {
     for claim in claims {
         let known = of.entry(&claim.id).or_default();
         // The same folder may have been looked at twice.
-        if !known
-            .iter()
-            .any(|one| one.repository == claim.repository && one.folder == claim.folder)
+        if !known.iter().any(|one| one.repository == claim.repository && one.folder == claim.folder)
         {
             known.push(claim);
         }
@@ -50,9 +49,7 @@ pub fn shared(claims: &[Claim]) -> BTreeMap<WorkflowId, Diagnostic> {
 
 fn told(id: &WorkflowId, mut claims: Vec<&Claim>) -> Diagnostic {
     claims.sort();
-    let of_one = claims
-        .iter()
-        .all(|one| one.repository == claims[0].repository);
+    let of_one = claims.iter().all(|one| one.repository == claims[0].repository);
     let places: Vec<String> = claims
         .iter()
         .map(|one| {
@@ -110,9 +107,7 @@ mod tests {
 
     fn said(claims: &[Claim]) -> Vec<String> {
         let shared = shared(claims).into_values();
-        shared
-            .map(|told| format!("{told} ({})", told.hint.clone().unwrap_or_default()))
-            .collect()
+        shared.map(|told| format!("{told} ({})", told.hint.clone().unwrap_or_default())).collect()
     }
 
     #[test]
@@ -143,14 +138,8 @@ mod tests {
     #[test]
     fn one_repository_under_two_names_is_said_to_be_one() {
         for other in ["/srv/x", "file:///srv/x.git", "/srv/x.git/", "/srv/x/.git"] {
-            let told = said(&[
-                claim("wf", "a", "/srv/x", "w"),
-                claim("wf", "b", other, "w"),
-            ]);
-            assert!(
-                told[0].contains("`a` and `b` are one repository, /srv/x"),
-                "{told:?}"
-            );
+            let told = said(&[claim("wf", "a", "/srv/x", "w"), claim("wf", "b", other, "w")]);
+            assert!(told[0].contains("`a` and `b` are one repository, /srv/x"), "{told:?}");
         }
     }
 

@@ -1,4 +1,5 @@
-//! Where credentials and region come from, each time in a process with an environment and AWS files of its own.
+//! Where credentials and region come from, each time in a process with an environment and AWS files
+//! of its own.
 
 use std::path::Path;
 use std::process::Command;
@@ -42,10 +43,7 @@ fn asked(said: Said<'_>) -> String {
         .args(["--exact", "aws_session::probe", "--ignored", "--nocapture"])
         .env_clear()
         .env("AWS_CONFIG_FILE", file("config", CONFIG))
-        .env(
-            "AWS_SHARED_CREDENTIALS_FILE",
-            file("credentials", CREDENTIALS),
-        )
+        .env("AWS_SHARED_CREDENTIALS_FILE", file("credentials", CREDENTIALS))
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .envs(said.environment.iter().copied());
     for (name, value) in [
@@ -58,9 +56,7 @@ fn asked(said: Said<'_>) -> String {
     }
     let output = command.output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let (_, rest) = text
-        .split_once("probe says: ")
-        .unwrap_or_else(|| panic!("{text}"));
+    let (_, rest) = text.split_once("probe says: ").unwrap_or_else(|| panic!("{text}"));
     rest.lines().next().unwrap().to_owned()
 }
 
@@ -77,17 +73,11 @@ fn probe() {
         or_environment: false,
         budget: None,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let answer = runtime.block_on(async {
         let session = Session::open(&settings).await?;
         let environment = session.packer_environment().await?;
-        let key = environment
-            .variables
-            .iter()
-            .find(|(name, _)| name == "AWS_ACCESS_KEY_ID");
+        let key = environment.variables.iter().find(|(name, _)| name == "AWS_ACCESS_KEY_ID");
         Ok(format!("{} {}", session.region(), key.unwrap().1))
     });
     println!(
@@ -114,49 +104,23 @@ fn a_named_profile_comes_before_the_environment_with_its_keys_and_its_region() {
 
 #[test]
 fn without_a_profile_the_region_is_the_configurations_the_environments_then_the_default_profiles() {
-    let said = Said {
-        default_region: Some("us-west-2"),
-        environment: &KEYS,
-        ..Said::default()
-    };
+    let said = Said { default_region: Some("us-west-2"), environment: &KEYS, ..Said::default() };
     assert_eq!(asked(said), "us-west-2 ENVKEY");
     let default_region = None;
-    assert_eq!(
-        asked(Said {
-            default_region,
-            ..said
-        }),
-        "us-west-1 ENVKEY"
-    );
+    assert_eq!(asked(Said { default_region, ..said }), "us-west-1 ENVKEY");
     let environment = &KEYS[..2];
-    let said = Said {
-        environment,
-        ..Said::default()
-    };
+    let said = Said { environment, ..Said::default() };
     assert_eq!(asked(said), "sa-east-1 ENVKEY");
 }
 
 #[test]
 fn a_named_profile_that_is_missing_is_never_replaced_but_on_an_emulator() {
-    let said = Said {
-        profile: Some("missing"),
-        environment: &KEYS,
-        ..Said::default()
-    };
+    let said = Said { profile: Some("missing"), environment: &KEYS, ..Said::default() };
     let error = asked(said);
-    assert!(
-        error.starts_with("the AWS profile `missing` does not exist (/"),
-        "{error}"
-    );
+    assert!(error.starts_with("the AWS profile `missing` does not exist (/"), "{error}");
     assert!(error.ends_with(" have: default, ops)"), "{error}");
     let endpoint_url = Some("http://127.0.0.1:9");
-    assert_eq!(
-        asked(Said {
-            endpoint_url,
-            ..said
-        }),
-        "us-west-1 ENVKEY"
-    );
+    assert_eq!(asked(Said { endpoint_url, ..said }), "us-west-1 ENVKEY");
 }
 
 #[test]
@@ -187,15 +151,10 @@ fn rotated_under_it() {
         ..SessionSettings::default()
     };
     let write = |id: &str| {
-        let text = told("PROBE_TEXT")
-            .replace("KEYS", &keys(id))
-            .replace("KEYID", id);
+        let text = told("PROBE_TEXT").replace("KEYS", &keys(id)).replace("KEYID", id);
         std::fs::write(&file, text).unwrap();
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         write("FIRST");
         let session = Session::open(&settings).await.unwrap();
@@ -211,25 +170,14 @@ fn rotated_under_it() {
             let images = ec2.describe_images().owners("self").send().await;
             let listed = tables.list_tables().send().await;
             let key = session.packer_environment().await.unwrap();
-            let key = key
-                .variables
-                .iter()
-                .find(|(name, _)| name == "AWS_ACCESS_KEY_ID");
+            let key = key.variables.iter().find(|(name, _)| name == "AWS_ACCESS_KEY_ID");
             println!("probe says: {} {} {key:?}", images.is_ok(), listed.is_ok());
         }
         // A refusal that reading again does not mend is told as AWS said it, after one more try.
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer).unwrap();
-        let error = ec2
-            .describe_images()
-            .owners("self")
-            .send()
-            .await
-            .unwrap_err();
-        println!(
-            "probe says: {:?}",
-            aws_sdk_ec2::error::ProvideErrorMetadata::code(&error)
-        );
+        let error = ec2.describe_images().owners("self").send().await.unwrap_err();
+        println!("probe says: {:?}", aws_sdk_ec2::error::ProvideErrorMetadata::code(&error));
     });
 }
 
@@ -239,18 +187,10 @@ fn rotated(profile: &str, config: &str, file: &str, text: &str) {
     let emulator = Emulator::start();
     let folder = tempfile::tempdir().unwrap();
     let place = |name: &str| folder.path().join(name);
-    std::fs::write(
-        place("config"),
-        config.replace("FOLDER", &folder.path().display().to_string()),
-    )
-    .unwrap();
+    std::fs::write(place("config"), config.replace("FOLDER", &folder.path().display().to_string()))
+        .unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "aws_session::rotated_under_it",
-            "--ignored",
-            "--nocapture",
-        ])
+        .args(["--exact", "aws_session::rotated_under_it", "--ignored", "--nocapture"])
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("AWS_CONFIG_FILE", place("config"))
@@ -272,10 +212,7 @@ fn rotated(profile: &str, config: &str, file: &str, text: &str) {
             return line;
         }
     };
-    for (old, new, kind) in [
-        ("FIRST", "SECOND", "expired"),
-        ("SECOND", "THIRD", "unknown"),
-    ] {
+    for (old, new, kind) in [("FIRST", "SECOND", "expired"), ("SECOND", "THIRD", "unknown")] {
         until("probe wrote");
         emulator.control_post("/_control/refuse-keys", &json!({ old: kind }));
         writeln!(stdin).unwrap();
@@ -289,10 +226,7 @@ fn rotated(profile: &str, config: &str, file: &str, text: &str) {
     assert!(until("probe says").contains("RequestExpired"));
     let calls = emulator.control_get("/_control/calls");
     let tries = calls["ec2.DescribeImages"].as_u64().unwrap();
-    assert!(
-        (2..=4).contains(&tries),
-        "no more often than any call: {calls}"
-    );
+    assert!((2..=4).contains(&tries), "no more often than any call: {calls}");
     assert!(child.wait().unwrap().success());
 }
 
@@ -301,18 +235,8 @@ fn keys_of_a_file_that_is_changed_are_read_again_at_the_first_refusal() {
     let default = "[default]\nKEYS";
     rotated("", "", "credentials", default);
     rotated("ops", "", "credentials", "[default]\n[ops]\nKEYS");
-    rotated(
-        "ops",
-        "",
-        "config",
-        "[profile ops]\nregion = eu-west-1\nKEYS",
-    );
-    rotated(
-        "ops",
-        "[profile ops]\nsource_profile = ops\n",
-        "credentials",
-        "[ops]\nKEYS",
-    );
+    rotated("ops", "", "config", "[profile ops]\nregion = eu-west-1\nKEYS");
+    rotated("ops", "[profile ops]\nsource_profile = ops\n", "credentials", "[ops]\nKEYS");
 }
 
 #[test]
@@ -326,8 +250,7 @@ fn a_program_that_gives_credentials_is_asked_again_at_the_first_refusal() {
 fn a_build_gives_signs_of_life_with_the_keys_that_its_file_is_given_meanwhile() {
     let packer = FakePacker::new("[build]\nhang\n");
     let mut farm = Farm::with_packer(&packer.binary());
-    farm.step("a", None)
-        .configure("interval: 1s\nlease_duration: 2s\n");
+    farm.step("a", None).configure("interval: 1s\nlease_duration: 2s\n");
     farm.repo.commit("one step");
     let file = farm.configuration().with_file_name("credentials");
     let write = |id: &str| std::fs::write(&file, format!("[default]\n{}", keys(id))).unwrap();
@@ -336,12 +259,9 @@ fn a_build_gives_signs_of_life_with_the_keys_that_its_file_is_given_meanwhile() 
         .env("AWS_SECRET_ACCESS_KEY", "")
         .env("AWS_SHARED_CREDENTIALS_FILE", &file.display().to_string());
     farm.daemon();
-    farm.wait_until("it gives signs of life", |farm| {
-        farm.last_beat("a").is_some()
-    });
+    farm.wait_until("it gives signs of life", |farm| farm.last_beat("a").is_some());
     write("SECOND");
-    farm.emulator
-        .control_post("/_control/refuse-keys", &json!({ "FIRST": "expired" }));
+    farm.emulator.control_post("/_control/refuse-keys", &json!({ "FIRST": "expired" }));
     let last = farm.last_beat("a").unwrap().version;
     farm.wait_until("another one with the new keys", |farm| {
         farm.last_beat("a").unwrap().version != last
@@ -362,14 +282,10 @@ fn a_daemon_goes_on_with_the_keys_that_its_file_is_given() {
         .env("AWS_SECRET_ACCESS_KEY", "")
         .env("AWS_SHARED_CREDENTIALS_FILE", &file.display().to_string());
     farm.daemon();
-    farm.wait_until("the first image is recorded", |farm| {
-        farm.state_of("a") == "in-sync"
-    });
+    farm.wait_until("the first image is recorded", |farm| farm.state_of("a") == "in-sync");
     write("SECOND", &file);
-    farm.emulator
-        .control_post("/_control/refuse-keys", &json!({ "FIRST": "expired" }));
-    farm.repo
-        .write("packer_workspaces/a/install.sh", "echo 2\n");
+    farm.emulator.control_post("/_control/refuse-keys", &json!({ "FIRST": "expired" }));
+    farm.repo.write("packer_workspaces/a/install.sh", "echo 2\n");
     farm.repo.commit("another script");
     farm.wait_until("the second is recorded", |farm| {
         farm.made_images() == 2 && farm.state_of("a") == "in-sync"

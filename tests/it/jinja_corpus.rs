@@ -1,7 +1,9 @@
-//! The corpus of templates, rendered by this program and by the real Jinja2 of PyPI in one run, compared byte for byte.
+//! The corpus of templates, rendered by this program and by the real Jinja2 of PyPI in one run,
+//! compared byte for byte.
 //!
-//! What differs on purpose or cannot be helped stands in `docs/jinja-differences.md` and in `tests/jinja/differences.jsonl`; a
-//! listed difference that is none any more fails too, so the list stays true.
+//! What differs on purpose or cannot be helped stands in `docs/jinja-differences.md` and in
+//! `tests/jinja/differences.jsonl`; a listed difference that is none any more fails too, so the
+//! list stays true.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -18,9 +20,7 @@ fn folder() -> std::path::PathBuf {
 
 fn lines(name: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(folder().join(name)).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 fn context() -> Value {
@@ -46,10 +46,7 @@ fn asked_of_python(asked: &Value) -> Vec<Option<String>> {
     writer.join().unwrap().unwrap();
     assert!(output.status.success(), "render.py failed");
     let answers: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
-    answers
-        .iter()
-        .map(|answer| answer["ok"].as_str().map(str::to_owned))
-        .collect()
+    answers.iter().map(|answer| answer["ok"].as_str().map(str::to_owned)).collect()
 }
 
 fn by_us(templates: &[String]) -> Vec<Result<String, String>> {
@@ -59,9 +56,7 @@ fn by_us(templates: &[String]) -> Vec<Result<String, String>> {
         .iter()
         .map(|text| {
             let template = TemplateSource { path: "case", text };
-            engine
-                .render(&template, &context)
-                .map_err(|error| error.message)
+            engine.render(&template, &context).map_err(|error| error.message)
         })
         .collect()
 }
@@ -76,15 +71,14 @@ fn differences(templates: &[String]) -> Vec<String> {
             _ => false,
         };
         if !same {
-            wrong.push(format!(
-                "{text:?}\n    python {theirs:?}\n    ours   {ours:?}"
-            ));
+            wrong.push(format!("{text:?}\n    python {theirs:?}\n    ours   {ours:?}"));
         }
     }
     wrong
 }
 
-/// Contract §3: what the Python library's objects hold, written down by hand, rendered by Jinja2, against the whole program.
+/// Contract §3: what the Python library's objects hold, written down by hand, rendered by Jinja2,
+/// against the whole program.
 #[test]
 fn the_names_of_all_three_generations_render_as_the_python_library_has_them() {
     let template = "{{ builder.output_ami_name }}\n\
@@ -102,10 +96,7 @@ fn the_names_of_all_three_generations_render_as_the_python_library_has_them() {
         "step_id": "b", "previous_step_id": null, "shared": "step's", "own": { "k": [1, "two"] }, "metadata": { "x": 1 },
     });
     let repo = crate::harness::repo::Repo::new();
-    repo.write(
-        "workflow/workflow_param.json",
-        format!("// shared\n{workflow}"),
-    );
+    repo.write("workflow/workflow_param.json", format!("// shared\n{workflow}"));
     repo.write("workflow/s01/param.json", format!("# older\n{step}"));
     repo.write("workflow/s01/templates/.pkr.hcl", template);
     repo.commit("as the library has it");
@@ -116,13 +107,8 @@ fn the_names_of_all_three_generations_render_as_the_python_library_has_them() {
     let rendered = std::fs::read_to_string(out.path().join("b.pkr.hcl")).unwrap();
 
     let name = rendered.lines().next().unwrap();
-    let digits = name
-        .strip_prefix("base/wf-1/b/")
-        .expect("the name of contract §4");
-    assert!(
-        digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_hexdigit()),
-        "{name}"
-    );
+    let digits = name.strip_prefix("base/wf-1/b/").expect("the name of docs/contract.md §4");
+    assert!(digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_hexdigit()), "{name}");
     workflow["profile_name"] = Value::Null;
     workflow["aws_region"] = json!("eu-central-1");
     let images = json!({ "source_ami_id": "ami-0123456789abcdef0", "source_ami_name": "base/", "output_ami_name": name });
@@ -131,10 +117,7 @@ fn the_names_of_all_three_generations_render_as_the_python_library_has_them() {
         all.extend(more.as_object().unwrap().clone());
         Value::Object(all)
     };
-    let builder = with(
-        &images,
-        &json!({ "workflow_param": workflow, "step_param": step }),
-    );
+    let builder = with(&images, &json!({ "workflow_param": workflow, "step_param": step }));
     step = with(&step, &images);
     let params = with(&workflow, &step);
     let context = json!({ "builder": builder, "workflow_param": workflow, "step_param": step, "params": params });
@@ -144,24 +127,15 @@ fn the_names_of_all_three_generations_render_as_the_python_library_has_them() {
 
 #[test]
 fn every_case_renders_as_jinja2_does() {
-    let mut templates: Vec<String> = lines("cases.jsonl")
-        .iter()
-        .map(|line| line.as_str().unwrap().to_owned())
-        .collect();
+    let mut templates: Vec<String> =
+        lines("cases.jsonl").iter().map(|line| line.as_str().unwrap().to_owned()).collect();
     let mut files: Vec<_> = std::fs::read_dir(folder().join("templates"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .collect();
     files.sort();
-    assert!(
-        files.len() >= 5,
-        "the HCL templates of the corpus are there"
-    );
-    templates.extend(
-        files
-            .iter()
-            .map(|path| std::fs::read_to_string(path).unwrap()),
-    );
+    assert!(files.len() >= 5, "the HCL templates of the corpus are there");
+    templates.extend(files.iter().map(|path| std::fs::read_to_string(path).unwrap()));
     let wrong = differences(&templates);
     assert!(
         wrong.is_empty(),
@@ -177,10 +151,8 @@ struct Chance(u64);
 
 impl Chance {
     fn below(&mut self, end: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % end
     }
 
@@ -191,9 +163,7 @@ impl Chance {
     fn number(&mut self, depth: usize) -> String {
         if depth == 0 {
             return self
-                .one(&[
-                    "n", "neg", "zero", "f", "2", "3.25", "17", "0.1", "1000000", "whole",
-                ])
+                .one(&["n", "neg", "zero", "f", "2", "3.25", "17", "0.1", "1000000", "whole"])
                 .to_owned();
         }
         let (a, b) = (self.number(depth - 1), self.number(depth - 1));
@@ -211,16 +181,7 @@ impl Chance {
     fn text(&mut self, depth: usize) -> String {
         if depth == 0 {
             return self
-                .one(&[
-                    "name",
-                    "text",
-                    "lines",
-                    "uni",
-                    "quote",
-                    "html",
-                    "\"a-b c_d\"",
-                    "\" x \"",
-                ])
+                .one(&["name", "text", "lines", "uni", "quote", "html", "\"a-b c_d\"", "\" x \""])
                 .to_owned();
         }
         let inner = self.text(depth - 1);
@@ -268,14 +229,7 @@ impl Chance {
     fn list(&mut self, depth: usize) -> String {
         if depth == 0 {
             return self
-                .one(&[
-                    "items",
-                    "numbers",
-                    "[3, 1.5, 2]",
-                    "['b', 'A', 'a']",
-                    "range(5)",
-                    "tags",
-                ])
+                .one(&["items", "numbers", "[3, 1.5, 2]", "['b', 'A', 'a']", "range(5)", "tags"])
                 .to_owned();
         }
         let inner = self.list(depth - 1);
@@ -294,11 +248,7 @@ impl Chance {
             "|list",
         ]);
         // A dict has no slices.
-        let inner = if how.starts_with('[') {
-            format!("({inner})|list")
-        } else {
-            inner
-        };
+        let inner = if how.starts_with('[') { format!("({inner})|list") } else { inner };
         format!("({inner}){how}")
     }
 
@@ -321,20 +271,15 @@ impl Chance {
 fn random_expressions_render_as_jinja2_renders_them() {
     let seed = match std::env::var("RECONCILER_TEST_SEED") {
         Ok(seed) => seed.parse().expect("RECONCILER_TEST_SEED is a number"),
-        Err(_) => std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap()
-            .as_secs(),
+        Err(_) => {
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+        }
     };
     let mut chance = Chance(seed);
-    let templates: Vec<String> = (0..400)
-        .map(|_| format!("{{{{ {} }}}}", chance.expression()))
-        .collect();
+    let templates: Vec<String> =
+        (0..400).map(|_| format!("{{{{ {} }}}}", chance.expression())).collect();
     let rendered = by_us(&templates).iter().filter(|ours| ours.is_ok()).count();
-    assert!(
-        rendered > 250,
-        "only {rendered} of the expressions make sense, seed {seed}"
-    );
+    assert!(rendered > 250, "only {rendered} of the expressions make sense, seed {seed}");
     let wrong = differences(&templates);
     assert!(
         wrong.is_empty(),
@@ -348,15 +293,11 @@ fn random_expressions_render_as_jinja2_renders_them() {
 /// All escapes of one character, and random ones in a row, in both kinds of quotes.
 #[test]
 fn escapes_in_string_literals_are_read_as_python_reads_them() {
-    let seed = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .as_secs();
+    let seed =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let mut chance = Chance(seed);
-    let mut bodies: Vec<String> = (' '..='~')
-        .filter(|c| !"N'\"".contains(*c))
-        .map(|c| format!("a\\{c}b"))
-        .collect();
+    let mut bodies: Vec<String> =
+        (' '..='~').filter(|c| !"N'\"".contains(*c)).map(|c| format!("a\\{c}b")).collect();
     let parts = [
         "\\", "\\\\", "\\x", "\\u", "\\U", "\\'", "\\\"", "\\/", "\\\n", "\\\r\n", "\n", "\\0",
         "\\7", "\\d", "0", "1", "4f", "00", "0001f600", "2603", "é", "☃", "😀", "\u{85}", "\t",
@@ -645,27 +586,21 @@ fn uses_of_an_undefined_name() -> Vec<String> {
     for filter in FILTERS {
         all.push(format!("{{{{ NOPE|{filter} }}}}"));
         all.push(format!("{{{{ (NOPE|{filter})|default('x') }}}}"));
-        all.push(format!(
-            "{{% filter {filter} %}}{{{{ NOPE }}}}{{% endfilter %}}"
-        ));
+        all.push(format!("{{% filter {filter} %}}{{{{ NOPE }}}}{{% endfilter %}}"));
         all.push(format!("{{% set x = NOPE %}}{{{{ x|{filter} }}}}"));
     }
     for test in TESTS {
         all.push(format!("{{{{ NOPE is {test} }}}}"));
         all.push(format!("{{{{ NOPE is not {test} }}}}"));
-        all.push(format!(
-            "{{{{ [NOPE]|select('{}')|list }}}}",
-            test.split('(').next().unwrap()
-        ));
+        all.push(format!("{{{{ [NOPE]|select('{}')|list }}}}", test.split('(').next().unwrap()));
     }
     all.extend(EXPRESSIONS.iter().map(|with| format!("{{{{ {with} }}}}")));
     all.extend(WHOLES.iter().map(|whole| (*whole).to_owned()));
-    all.iter()
-        .flat_map(|text| NOWHERE.map(|nowhere| text.replace("NOPE", nowhere)))
-        .collect()
+    all.iter().flat_map(|text| NOWHERE.map(|nowhere| text.replace("NOPE", nowhere))).collect()
 }
 
-/// As Jinja2's `StrictUndefined`, and stricter: what that hands on or prints as `Undefined` may be refused here.
+/// As Jinja2's `StrictUndefined`, and stricter: what that hands on or prints as `Undefined` may be
+/// refused here.
 #[test]
 fn an_undefined_name_is_refused_wherever_strict_jinja_refuses_it_and_named() {
     let templates = uses_of_an_undefined_name();
@@ -689,27 +624,17 @@ fn an_undefined_name_is_refused_wherever_strict_jinja_refuses_it_and_named() {
             }
         };
         if is_right == known.contains(text) {
-            wrong.push(format!(
-                "{text:?}\n    strict {theirs:?}\n    ours   {ours:?}"
-            ));
+            wrong.push(format!("{text:?}\n    strict {theirs:?}\n    ours   {ours:?}"));
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{} of {}:\n{}",
-        wrong.len(),
-        templates.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), templates.len(), wrong.join("\n"));
 }
 
 #[test]
 fn every_listed_difference_is_one() {
     let listed = lines("differences.jsonl");
-    let templates: Vec<String> = listed
-        .iter()
-        .map(|line| line["template"].as_str().unwrap().to_owned())
-        .collect();
+    let templates: Vec<String> =
+        listed.iter().map(|line| line["template"].as_str().unwrap().to_owned()).collect();
     let wrong = differences(&templates);
     assert_eq!(
         wrong.len(),

@@ -1,5 +1,5 @@
-//! Parameter files, as this program reads them and as Python does: the real `json` of Python, after the comment rule of the contract and
-//! after the Python library's own.
+//! Parameter files, as this program reads them and as Python does: the real `json` of Python, after
+//! the comment rule of the contract and after the Python library's own.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -62,11 +62,11 @@ fn wrong(text: &str, answers: &Value) -> Option<String> {
     let is_object = contract["ok"].is_object();
     let problem = match &ours {
         Ok(ours) if !contract["ok"].is_null() && is_same(ours, &contract["ok"]) => {
-            // Where the library reads it at all, it reads the same: its rule for comments knows less.
+            // Where the library reads it at all, it reads the same: its rule for comments knows
+            // less.
             let library = answers["library"].as_array().unwrap();
-            let differs = library
-                .iter()
-                .any(|one| !one["ok"].is_null() && !is_same(ours, &one["ok"]));
+            let differs =
+                library.iter().any(|one| !one["ok"].is_null() && !is_same(ours, &one["ok"]));
             differs.then_some("the library reads another value")
         }
         Ok(_) => Some("taken here, and not by Python, or as something else"),
@@ -133,12 +133,7 @@ fn one<'a>(dice: &mut Dice, of: &[&'a str]) -> &'a str {
 fn value(dice: &mut Dice, depth: usize) -> String {
     let word = |dice: &mut Dice| {
         let inner: String = (0..dice.below(4))
-            .map(|_| {
-                one(
-                    dice,
-                    &["a", "#", "//", " ", "\\\"", "\\\\", "é", "\\n", "/"],
-                )
-            })
+            .map(|_| one(dice, &["a", "#", "//", " ", "\\\"", "\\\\", "é", "\\n", "/"]))
             .collect();
         format!("\"{inner}\"")
     };
@@ -147,16 +142,11 @@ fn value(dice: &mut Dice, depth: usize) -> String {
     };
     match dice.below(if depth == 0 { 4 } else { 6 }) {
         0 | 1 => word(dice),
-        2 => one(
-            dice,
-            &["0", "-12", "3.50", "1e3", "1E-2", "true", "false", "null"],
-        )
-        .to_owned(),
+        2 => one(dice, &["0", "-12", "3.50", "1e3", "1E-2", "true", "false", "null"]).to_owned(),
         3 => one(dice, &["[]", "{}", "\"\""]).to_owned(),
         4 => {
-            let items: Vec<_> = (0..dice.below(3))
-                .map(|_| value(dice, depth - 1) + &between(dice))
-                .collect();
+            let items: Vec<_> =
+                (0..dice.below(3)).map(|_| value(dice, depth - 1) + &between(dice)).collect();
             format!("[{}{}]", between(dice), items.join(","))
         }
         _ => object(dice, depth - 1),
@@ -193,16 +183,10 @@ fn parameter_files_are_read_as_pythons_json_reads_them() {
         format!("{{\"a\": {middle}}}")
     }));
     let answers = by_python(&texts);
-    let sound = answers
-        .iter()
-        .filter(|answer| answer["contract"]["ok"].is_object())
-        .count();
+    let sound = answers.iter().filter(|answer| answer["contract"]["ok"].is_object()).count();
     assert!(sound > 500, "only {sound} are JSON, seed {seed}");
-    let wrong: Vec<_> = texts
-        .iter()
-        .zip(&answers)
-        .filter_map(|(text, answer)| wrong(text, answer))
-        .collect();
+    let wrong: Vec<_> =
+        texts.iter().zip(&answers).filter_map(|(text, answer)| wrong(text, answer)).collect();
     assert!(
         wrong.is_empty(),
         "{} of {}, RECONCILER_TEST_SEED={seed} repeats them:\n{}",

@@ -1,4 +1,5 @@
-//! `check` of what is not committed yet, by real git running real hooks, and the word about uncommitted changes.
+//! `check` of what is not committed yet, by real git running real hooks, and the word about
+//! uncommitted changes.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -99,12 +100,7 @@ mod hooks {
         is_refused(&repo, &["commit", "-m", "staged bad, mended on disk"]);
         repo.write("README", "3");
         passes(&repo, &["commit", "-a", "-m", "all is well"]);
-        repo.git(&[
-            "rm",
-            "-q",
-            "--cached",
-            "packer_workspaces/workflow_param.json",
-        ]);
+        repo.git(&["rm", "-q", "--cached", "packer_workspaces/workflow_param.json"]);
         let output = git(repo.path(), &["commit", "-m", "no workflow"]);
         assert!(!output.status.success(), "the workflow is gone");
     }
@@ -126,14 +122,7 @@ mod hooks {
         with_hook(&repo, "check");
         let folder = tempfile::tempdir().unwrap();
         let linked = folder.path().join("linked");
-        repo.git(&[
-            "worktree",
-            "add",
-            "-q",
-            "-b",
-            "side",
-            &linked.display().to_string(),
-        ]);
+        repo.git(&["worktree", "add", "-q", "-b", "side", &linked.display().to_string()]);
         std::fs::write(linked.join(PARAMS), BAD).unwrap();
         let output = git(&linked, &["commit", "-a", "-m", "bad"]);
         assert!(!output.status.success());
@@ -158,10 +147,8 @@ mod hooks {
     #[test]
     fn a_hook_of_another_repository_says_that_it_checks_commits() {
         let (repo, other) = (sound(), sound());
-        let configuration = format!(
-            "repositories: [{{name: r, path: '{}'}}]\n",
-            repo.path().display()
-        );
+        let configuration =
+            format!("repositories: [{{name: r, path: '{}'}}]\n", repo.path().display());
         other.write("reconciler.yaml", configuration);
         with_hook(&other, "check --config reconciler.yaml");
         other.git(&["add", "--all"]);
@@ -225,8 +212,7 @@ fn the_index_and_the_work_tree_are_checked_where_that_is_asked_for_and_left_as_t
     repo.write("packer_workspaces/s2/step_param.json", BAD);
     let ran = check(&repo, &["--worktree"]);
     assert!(ran.err.contains("s2/step_param.json"), "untracked: {ran:?}");
-    repo.remove("packer_workspaces/s2")
-        .remove("packer_workspaces/s1");
+    repo.remove("packer_workspaces/s2").remove("packer_workspaces/s1");
     let ran = check(&repo, &["--worktree"]);
     assert!(ran.out.contains("0 steps"), "removed: {ran:?}");
     let bare = Repo::bare();
@@ -347,11 +333,7 @@ fn a_change_of_one_moment_and_one_size_is_seen() {
         repo.write(PARAMS, text);
         let ran = Cli::within(repo.path()).run(&["plan", "--offline"]);
         let is_changed = !repo.git(&["status", "--porcelain"]).is_empty();
-        assert_eq!(
-            ran.err.contains("uncommitted"),
-            is_changed,
-            "{round}: {ran:?}"
-        );
+        assert_eq!(ran.err.contains("uncommitted"), is_changed, "{round}: {ran:?}");
         if round % 3 == 0 {
             repo.commit("next");
         }

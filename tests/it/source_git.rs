@@ -1,4 +1,5 @@
-//! The git adapter on real repositories: what is read, what is told about bad ones, and how soon a push is seen.
+//! The git adapter on real repositories: what is read, what is told about bad ones, and how soon a
+//! push is seen.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -47,8 +48,7 @@ mod reading {
     #[test]
     fn a_commit_is_read_and_the_work_tree_is_not() {
         let repo = Repo::new();
-        repo.write("w/s/step_param.json", "{}")
-            .write_exec("w/s/install.sh", "echo");
+        repo.write("w/s/step_param.json", "{}").write_exec("w/s/install.sh", "echo");
         std::os::unix::fs::symlink("install.sh", repo.path().join("w/s/link")).unwrap();
         let commit = repo.commit("Add a step\n\nwith a body");
         repo.write("w/s/step_param.json", "dirty");
@@ -77,10 +77,7 @@ mod reading {
         assert_eq!(tree.entry("").unwrap().unwrap().kind, EntryKind::Tree);
 
         let facts = source.describe(&commit).unwrap();
-        assert_eq!(
-            (facts.author.as_str(), facts.subject.as_str()),
-            ("Ada", "Add a step")
-        );
+        assert_eq!((facts.author.as_str(), facts.subject.as_str()), ("Ada", "Add a step"));
         assert!(facts.time.as_second() > 1_700_000_000, "{}", facts.time);
     }
 
@@ -91,10 +88,7 @@ mod reading {
         let commit = repo.commit("first");
         let inside = LocalRepository::open(&repo.path().join("deep/er"), None).unwrap();
         assert_eq!(inside.resolve(None).unwrap(), commit);
-        assert_eq!(
-            Path::new(&inside.place()),
-            repo.path().canonicalize().unwrap()
-        );
+        assert_eq!(Path::new(&inside.place()), repo.path().canonicalize().unwrap());
 
         let bare = Repo::bare();
         repo.push_to(&bare);
@@ -102,14 +96,7 @@ mod reading {
 
         let folder = tempfile::tempdir().unwrap();
         let linked = folder.path().join("linked");
-        repo.git(&[
-            "worktree",
-            "add",
-            "-q",
-            "-b",
-            "side",
-            &linked.display().to_string(),
-        ]);
+        repo.git(&["worktree", "add", "-q", "-b", "side", &linked.display().to_string()]);
         let side = LocalRepository::open(&linked, None).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -118,10 +105,7 @@ mod reading {
                 });
             }
         });
-        assert_eq!(
-            (side.reference().as_str(), side.resolve(None).unwrap()),
-            ("side", commit)
-        );
+        assert_eq!((side.reference().as_str(), side.resolve(None).unwrap()), ("side", commit));
     }
 
     #[test]
@@ -135,25 +119,13 @@ mod reading {
 
         assert_eq!(follow(&repo, "v1").resolve(None).unwrap(), first);
         assert_eq!(follow(&repo, "release/1").resolve(None).unwrap(), first);
-        assert_eq!(
-            follow(&repo, "refs/heads/main").resolve(None).unwrap(),
-            second
-        );
+        assert_eq!(follow(&repo, "refs/heads/main").resolve(None).unwrap(), second);
         let source = follow(&repo, "v1");
-        for rev in [
-            "main~1",
-            "v1^{commit}",
-            "HEAD^",
-            ":/first",
-            "main@{1}",
-            "v1-1-g",
-            first.short(),
-        ] {
-            let rev = if rev == "v1-1-g" {
-                format!("v1-0-g{}", first.short())
-            } else {
-                rev.to_owned()
-            };
+        for rev in
+            ["main~1", "v1^{commit}", "HEAD^", ":/first", "main@{1}", "v1-1-g", first.short()]
+        {
+            let rev =
+                if rev == "v1-1-g" { format!("v1-0-g{}", first.short()) } else { rev.to_owned() };
             assert_eq!(source.resolve(Some(&rev)).unwrap(), first, "{rev}");
         }
     }
@@ -200,10 +172,7 @@ mod reading {
     #[test]
     fn what_changed_in_a_file_is_counted_and_shown() {
         let repo = Repo::new();
-        let first = repo
-            .write("s/run.sh", "a\nb\n")
-            .write("same", "x")
-            .commit("first");
+        let first = repo.write("s/run.sh", "a\nb\n").write("same", "x").commit("first");
         let second = repo
             .remove("s/run.sh")
             .write_exec("s/run.sh", "a\nc\nd\n")
@@ -211,19 +180,11 @@ mod reading {
             .commit("second");
         let source = open(&repo);
         let (old, new) = (source.at(&first).unwrap(), source.at(&second).unwrap());
-        let diff = changed(old.as_ref(), new.as_ref(), "s/run.sh")
-            .unwrap()
-            .unwrap();
+        let diff = changed(old.as_ref(), new.as_ref(), "s/run.sh").unwrap().unwrap();
         assert_eq!((diff.added, diff.removed), (2, 1));
-        assert_says(
-            &diff.unified,
-            &["old mode 100644\nnew mode 100755\n", "-b\n+c\n+d\n"],
-        );
+        assert_says(&diff.unified, &["old mode 100644\nnew mode 100755\n", "-b\n+c\n+d\n"]);
         assert_eq!(changed(old.as_ref(), new.as_ref(), "same").unwrap(), None);
-        assert_eq!(
-            changed(old.as_ref(), new.as_ref(), "nowhere").unwrap(),
-            None
-        );
+        assert_eq!(changed(old.as_ref(), new.as_ref(), "nowhere").unwrap(), None);
         let added = changed(old.as_ref(), new.as_ref(), "new").unwrap().unwrap();
         assert_eq!((added.added, added.removed), (1, 0));
         let gone = changed(new.as_ref(), old.as_ref(), "new").unwrap().unwrap();
@@ -243,17 +204,10 @@ mod reading {
             repo.write("other", tree.revision().as_str()).commit("more");
             repo.git(&["repack", "-adq"]);
             repo.git(&["pack-refs", "--all"]);
-            assert_eq!(
-                tree.files(folder.id, "s").unwrap()["a"].content.as_ref(),
-                b"1"
-            );
+            assert_eq!(tree.files(folder.id, "s").unwrap()["a"].content.as_ref(), b"1");
             assert!(tree.entry("s/a").unwrap().is_some());
         }
-        assert!(
-            source
-                .descends(&source.resolve(None).unwrap(), &second)
-                .unwrap()
-        );
+        assert!(source.descends(&source.resolve(None).unwrap(), &second).unwrap());
     }
 
     #[test]
@@ -305,25 +259,12 @@ mod bad_repositories {
         repo.write("a", "1").commit("first");
         repo.git(&["tag", "v1.0"]);
         let text = told(follow(&repo, "mian").resolve(None));
-        assert_says(
-            &text,
-            &[
-                "no branch or tag `mian`",
-                "did you mean `main`?",
-                "main, v1.0",
-            ],
-        );
+        assert_says(&text, &["no branch or tag `mian`", "did you mean `main`?", "main, v1.0"]);
         let text = told(open(&repo).resolve(Some("v1.9")));
-        assert_says(
-            &text,
-            &["no commit, branch or tag `v1.9`", "did you mean `v1.0`?"],
-        );
+        assert_says(&text, &["no commit, branch or tag `v1.9`", "did you mean `v1.0`?"]);
         repo.git(&["symbolic-ref", "HEAD", "refs/heads/trunk"]);
         let text = told(open(&repo).resolve(None));
-        assert_says(
-            &text,
-            &["`trunk`, which does not exist", "there are: main, v1.0"],
-        );
+        assert_says(&text, &["`trunk`, which does not exist", "there are: main, v1.0"]);
     }
 
     #[test]
@@ -331,23 +272,11 @@ mod bad_repositories {
         let repo = Repo::new();
         repo.write("a", "1").commit("first");
         let source = open(&repo);
-        assert_says(
-            &told(source.resolve(Some("HEAD^{tree}"))),
-            &["is a tree, not a commit"],
-        );
-        assert_says(
-            &told(source.resolve(Some("HEAD:a"))),
-            &["is a blob, not a commit"],
-        );
+        assert_says(&told(source.resolve(Some("HEAD^{tree}"))), &["is a tree, not a commit"]);
+        assert_says(&told(source.resolve(Some("HEAD:a"))), &["is a blob, not a commit"]);
         assert_says(&told(source.resolve(Some("a..b"))), &["`a..b`"]);
-        assert_says(
-            &told(source.resolve(Some(MISSING))),
-            &["no commit, branch or tag"],
-        );
-        assert_says(
-            &told(source.at(&Revision::new(MISSING)).map(|_| ())),
-            &["commit 0123456"],
-        );
+        assert_says(&told(source.resolve(Some(MISSING))), &["no commit, branch or tag"]);
+        assert_says(&told(source.at(&Revision::new(MISSING)).map(|_| ())), &["commit 0123456"]);
     }
 
     #[test]
@@ -360,10 +289,7 @@ mod bad_repositories {
         }
         std::os::unix::fs::chown(repo.git_dir(), Some(12345), None).unwrap();
         let text = told(opened(repo.path()));
-        let hint = format!(
-            "git config --global --add safe.directory {}",
-            repo.path().display()
-        );
+        let hint = format!("git config --global --add safe.directory {}", repo.path().display());
         assert_says(&text, &["belongs to another user", &hint]);
     }
 
@@ -375,21 +301,9 @@ mod bad_repositories {
                 "reftable",
                 ["reftable", "git refs migrate --ref-format=files"],
             ),
-            (
-                "extensions.objectformat",
-                "sha256",
-                ["SHA-256", "--object-format=sha1"],
-            ),
-            (
-                "extensions.partialclone",
-                "origin",
-                ["partial clone", "--refetch"],
-            ),
-            (
-                "extensions.unheardof",
-                "1",
-                ["not supported", "plain clone"],
-            ),
+            ("extensions.objectformat", "sha256", ["SHA-256", "--object-format=sha1"]),
+            ("extensions.partialclone", "origin", ["partial clone", "--refetch"]),
+            ("extensions.unheardof", "1", ["not supported", "plain clone"]),
         ] {
             let repo = Repo::new();
             repo.write("a", "1").commit("first");
@@ -413,10 +327,7 @@ mod bad_repositories {
         let tree = open(&repo).at(&commit).unwrap();
         let step = tree.entry("s").unwrap().unwrap();
         let text = told(tree.files(step.id, "s"));
-        assert_says(
-            &text,
-            &["s: the file name `caf\\xe9` is not UTF-8", "rename"],
-        );
+        assert_says(&text, &["s: the file name `caf\\xe9` is not UTF-8", "rename"]);
     }
 
     /// An object of which only the header was ever written: to read it would fail otherwise.
@@ -435,20 +346,13 @@ mod bad_repositories {
         std::fs::write(folder.join("ab".repeat(19)), object).unwrap();
         let tree = open(&repo).at(&commit).unwrap();
         let text = told(tree.blob(ObjectId([0xab; 20]), "s/disk.img"));
-        assert_says(
-            &text,
-            &[
-                "s/disk.img: has 600 MB; files above 512 MB are not read",
-                "S3",
-            ],
-        );
+        assert_says(&text, &["s/disk.img: has 600 MB; files above 512 MB are not read", "S3"]);
     }
 
     #[test]
     fn an_object_that_is_missing_or_damaged_is_named() {
         let repo = Repo::new();
-        repo.write("s/run.sh", "echo hello\n")
-            .write("t/run.sh", "echo other\n");
+        repo.write("s/run.sh", "echo hello\n").write("t/run.sh", "echo other\n");
         let commit = repo.commit("first");
         let tree = open(&repo).at(&commit).unwrap();
         let object = |path: &str| {
@@ -456,10 +360,7 @@ mod bad_repositories {
             repo.git_dir().join("objects").join(&id[..2]).join(&id[2..])
         };
         let (gone, damaged) = (object("s/run.sh"), object("t/run.sh"));
-        let (s, t) = (
-            tree.entry("s").unwrap().unwrap(),
-            tree.entry("t").unwrap().unwrap(),
-        );
+        let (s, t) = (tree.entry("s").unwrap().unwrap(), tree.entry("t").unwrap().unwrap());
         std::fs::remove_file(gone).unwrap();
         std::fs::remove_file(&damaged).unwrap();
         std::fs::write(&damaged, "no object").unwrap();
@@ -481,10 +382,7 @@ mod discovery {
         let tree = open(repo).at(commit)?;
         let found = workflows(tree.as_ref(), &roots(), &["example".to_owned()])?;
         let names = |folders: Vec<(String, _)>| folders.into_iter().map(|(name, _)| name).collect();
-        Ok(found
-            .into_iter()
-            .map(|one| (one.path, names(one.folders)))
-            .collect())
+        Ok(found.into_iter().map(|one| (one.path, names(one.folders))).collect())
     }
 
     #[test]
@@ -514,15 +412,9 @@ mod discovery {
         let text = told(found(&repo, &commit));
         assert_says(
             &text,
-            &[
-                "no workflow found",
-                "packer_workspaces/, workflow/",
-                "commit a folder",
-            ],
+            &["no workflow found", "packer_workspaces/, workflow/", "commit a folder"],
         );
-        let commit = repo
-            .write("images/web/workflow_param.json", "{}")
-            .commit("second");
+        let commit = repo.write("images/web/workflow_param.json", "{}").commit("second");
         let text = told(found(&repo, &commit));
         assert_says(&text, &["there is one in images/web/", "`roots`"]);
     }
@@ -530,9 +422,8 @@ mod discovery {
     #[test]
     fn a_workflow_that_is_excluded_or_whose_parameters_are_a_link_is_said() {
         let repo = Repo::new();
-        let commit = repo
-            .write("packer_workspaces/example/workflow_param.json", "{}")
-            .commit("first");
+        let commit =
+            repo.write("packer_workspaces/example/workflow_param.json", "{}").commit("first");
         let text = told(found(&repo, &commit));
         assert_says(&text, &["packer_workspaces/example/ has one", "`exclude`"]);
         std::os::unix::fs::symlink(
@@ -544,10 +435,7 @@ mod discovery {
         let text = told(found(&repo, &commit));
         assert_says(
             &text,
-            &[
-                "packer_workspaces/workflow_param.json: is a symbolic link",
-                "as a file",
-            ],
+            &["packer_workspaces/workflow_param.json: is a symbolic link", "as a file"],
         );
     }
 }
@@ -637,11 +525,7 @@ mod watching {
         repo.git(&["status"]);
         let start = Instant::now();
         watch.changed(Duration::from_millis(200)).await;
-        assert!(
-            start.elapsed() >= Duration::from_millis(200),
-            "{:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() >= Duration::from_millis(200), "{:?}", start.elapsed());
     }
 
     #[tokio::test]
@@ -653,10 +537,7 @@ mod watching {
         repo.write("a", "2").commit("second");
         let start = Instant::now();
         let cut = Duration::from_millis(1);
-        while tokio::time::timeout(cut, watch.changed(LONG))
-            .await
-            .is_err()
-        {
+        while tokio::time::timeout(cut, watch.changed(LONG)).await.is_err() {
             if start.elapsed() > Duration::from_millis(20) {
                 watch.changed(LONG).await;
                 break;
@@ -679,7 +560,8 @@ mod watching {
 mod speed {
     use super::*;
 
-    /// Prints what `docs/benchmarks.md` is written from: `cargo test --test it -- --ignored --nocapture speed`.
+    /// Prints what `docs/benchmarks.md` is written from:
+    /// `cargo test --test it -- --ignored --nocapture speed`.
     #[test]
     #[ignore = "measures, does not judge"]
     fn ten_thousand_steps_of_seven_files() {

@@ -1,4 +1,5 @@
-//! A mirror is derived: whatever happens to it, the next fetch mends it, says so, and leaves nothing behind.
+//! A mirror is derived: whatever happens to it, the next fetch mends it, says so, and leaves
+//! nothing behind.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -29,12 +30,7 @@ impl Followed {
         clone.push_to(&server);
         let source = open(&server.path().display().to_string(), folder.path());
         source.fetch().unwrap();
-        Self {
-            server,
-            clone,
-            source,
-            folder,
-        }
+        Self { server, clone, source, folder }
     }
 
     fn push(&self, content: &str) {
@@ -44,8 +40,7 @@ impl Followed {
 
     fn push_as(&self, branch: &str) {
         let server = self.server.path().display().to_string();
-        self.clone
-            .git(&["push", "-q", &server, &format!("HEAD:refs/heads/{branch}")]);
+        self.clone.git(&["push", "-q", &server, &format!("HEAD:refs/heads/{branch}")]);
     }
 
     /// Everything that a pass reads.
@@ -59,19 +54,16 @@ impl Followed {
         Ok(String::from_utf8_lossy(&content).into_owned())
     }
 
-    /// What lies beside the mirror's folder, and in its folder of packs, less packs and their indexes.
+    /// What lies beside the mirror's folder, and in its folder of packs, less packs and their
+    /// indexes.
     fn leftovers(&self) -> Vec<String> {
         let names = |folder: &Path| -> Vec<String> {
             let entries = fs::read_dir(folder).unwrap().flatten();
-            entries
-                .map(|entry| entry.file_name().to_string_lossy().into_owned())
-                .collect()
+            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
         };
         let beside = names(self.folder.path()).into_iter().filter(|name| {
             let path = Path::new(name);
-            !path
-                .extension()
-                .is_some_and(|end| end == "git" || end == "lock")
+            !path.extension().is_some_and(|end| end == "git" || end == "lock")
         });
         let packs = names(&self.source.mirror().join("objects/pack"));
         let packs = packs.into_iter().filter(|name| !name.starts_with("pack-"));
@@ -84,20 +76,15 @@ fn open(url: &str, folder: &Path) -> RemoteRepository {
 }
 
 fn open_with(url: &str, folder: &Path, timeout: Duration) -> RemoteRepository {
-    let access = Access {
-        program: env!("CARGO_BIN_EXE_reconciler").into(),
-        timeout,
-        ..Access::default()
-    };
+    let access =
+        Access { program: env!("CARGO_BIN_EXE_reconciler").into(), timeout, ..Access::default() };
     RemoteRepository::open(url, "amis", None, folder, access)
 }
 
 fn packs(mirror: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(mirror.join("objects/pack")).unwrap().flatten();
     let paths = entries.map(|entry| entry.path());
-    paths
-        .filter(|path| path.extension().is_some_and(|end| end == "pack"))
-        .collect()
+    paths.filter(|path| path.extension().is_some_and(|end| end == "pack")).collect()
 }
 
 /// What happens to a mirror, and how.
@@ -166,12 +153,7 @@ fn whatever_is_damaged_in_a_mirror_it_is_fetched_anew_and_read() {
             file.set_times(long_ago).unwrap();
         }),
         ("locks", |at| {
-            for name in [
-                "HEAD.lock",
-                "packed-refs.lock",
-                "config.lock",
-                "FETCH_HEAD.lock",
-            ] {
+            for name in ["HEAD.lock", "packed-refs.lock", "config.lock", "FETCH_HEAD.lock"] {
                 put(at, name, "");
             }
         }),
@@ -240,9 +222,7 @@ fn whatever_is_damaged_in_a_mirror_it_is_fetched_anew_and_read() {
             let url = followed.server.path().display().to_string();
             let fresh = open(&url, followed.folder.path());
             let source = if again { &fresh } else { &followed.source };
-            source
-                .fetch()
-                .unwrap_or_else(|error| panic!("{kind}: {error}"));
+            source.fetch().unwrap_or_else(|error| panic!("{kind}: {error}"));
             let read = followed.read();
             let read = read.unwrap_or_else(|error| panic!("{kind}: {error}"));
             assert_eq!(read, round.to_string(), "{kind}");
@@ -277,9 +257,7 @@ fn while_the_remote_is_down_a_damaged_mirror_is_said_to_be_damaged_and_mended_la
         overwrite(&pack, |bytes| bytes[..40].to_vec());
     }
     let url = followed.server.path().display().to_string();
-    let error = open(&url, followed.folder.path())
-        .resolve(None)
-        .unwrap_err();
+    let error = open(&url, followed.folder.path()).resolve(None).unwrap_err();
     assert!(!matches!(error, SourceError::Damaged(_)), "{error:?}");
     fs::rename(&away, followed.server.path()).unwrap();
     followed.source.fetch().unwrap();

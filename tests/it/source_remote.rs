@@ -24,15 +24,9 @@ struct Mirror {
 fn follow(url: &str, reference: Option<&str>, access: Access) -> Mirror {
     let folder = tempfile::tempdir().unwrap();
     let reference = reference.map(str::to_owned);
-    let access = Access {
-        program: env!("CARGO_BIN_EXE_reconciler").into(),
-        ..access
-    };
+    let access = Access { program: env!("CARGO_BIN_EXE_reconciler").into(), ..access };
     let source = RemoteRepository::open(url, "amis", reference, folder.path(), access);
-    Mirror {
-        source,
-        _folder: folder,
-    }
+    Mirror { source, _folder: folder }
 }
 
 fn url(path: &Path) -> String {
@@ -40,10 +34,7 @@ fn url(path: &Path) -> String {
 }
 
 fn with_token() -> Access {
-    Access {
-        token_env: Some(TOKEN_ENV.to_owned()),
-        ..Access::default()
-    }
+    Access { token_env: Some(TOKEN_ENV.to_owned()), ..Access::default() }
 }
 
 /// What a person is told: message, then hint.
@@ -70,12 +61,7 @@ fn a_mirror_follows_pushes_forced_pushes_and_what_was_removed() {
     let clone = Repo::new();
     let first = clone.write("a", "1").commit("first");
     clone.push_to(&server);
-    clone.git(&[
-        "push",
-        "-q",
-        &server.path().display().to_string(),
-        "main:team/x",
-    ]);
+    clone.git(&["push", "-q", &server.path().display().to_string(), "main:team/x"]);
     let mirror = follow(&url(server.path()), None, Access::default());
     let source = &mirror.source;
     let early = source.resolve(None).unwrap_err().to_string();
@@ -124,24 +110,17 @@ fn the_default_branch_of_the_remote_is_followed_whatever_its_name() {
 #[test]
 fn a_remote_that_sends_more_than_may_be_taken_is_left_and_says_so() {
     let server = Repo::new();
-    let noise: Vec<String> = (0..40_000_u64)
-        .map(|at| at.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_string())
-        .collect();
+    let noise: Vec<String> =
+        (0..40_000_u64).map(|at| at.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_string()).collect();
     server.write("large", noise.concat());
     server.commit("large");
-    let access = |most_bytes| Access {
-        most_bytes,
-        ..Access::default()
-    };
+    let access = |most_bytes| Access { most_bytes, ..Access::default() };
     let mirror = follow(&url(server.path()), None, access(10_000));
     let Err(SourceError::Person(told)) = mirror.source.fetch() else {
         panic!("the fetch was not ended");
     };
     assert!(told.message.contains("the fetch was ended"), "{told}");
-    follow(&url(server.path()), None, access(10_000_000))
-        .source
-        .fetch()
-        .unwrap();
+    follow(&url(server.path()), None, access(10_000_000)).source.fetch().unwrap();
 }
 
 #[test]
@@ -177,10 +156,7 @@ fn a_wrong_token_is_offered_at_most_twice_and_never_shown() {
     let address = http.url("a.git").replace("http://", "http://me:pass-word@");
     let mirror = follow(&address, None, with_token());
     let text = told(&mirror);
-    assert_says(
-        &text,
-        &["refused the token of $CARGO_PKG_NAME", "may be expired"],
-    );
+    assert_says(&text, &["refused the token of $CARGO_PKG_NAME", "may be expired"]);
     assert!(!text.contains("pass-word"), "{text}");
     assert!(http.logins() <= 2, "{}", http.logins());
     let mirror = follow(&http.url("a.git"), None, Access::default());
@@ -196,32 +172,17 @@ fn a_repository_that_is_not_there() {
     let mirror = follow(&http.url("a.git"), None, Access::default());
     assert_says(&told(&mirror), &["a.git was not found", "private"]);
     let mirror = follow("gopher://host/a", None, Access::default());
-    assert_says(
-        &told(&mirror),
-        &["is not an URL of a git repository", "https://"],
-    );
+    assert_says(&told(&mirror), &["is not an URL of a git repository", "https://"]);
 }
 
 #[test]
 fn a_key_or_a_token_that_is_not_there_is_said_before_anything_is_sent() {
-    let key = Access {
-        ssh_key: Some("/nonexistent/key".into()),
-        ..Access::default()
-    };
+    let key = Access { ssh_key: Some("/nonexistent/key".into()), ..Access::default() };
     let mirror = follow("ssh://git@127.0.0.1:1/a", None, key);
-    assert_says(
-        &told(&mirror),
-        &["the ssh key /nonexistent/key does not exist", "`ssh_key`"],
-    );
-    let token = Access {
-        token_env: Some("RECONCILER_NO_SUCH".to_owned()),
-        ..Access::default()
-    };
+    assert_says(&told(&mirror), &["the ssh key /nonexistent/key does not exist", "`ssh_key`"]);
+    let token = Access { token_env: Some("RECONCILER_NO_SUCH".to_owned()), ..Access::default() };
     let mirror = follow("https://127.0.0.1:1/a", None, token);
-    assert_says(
-        &told(&mirror),
-        &["RECONCILER_NO_SUCH is not set", "`token_env`"],
-    );
+    assert_says(&told(&mirror), &["RECONCILER_NO_SUCH is not set", "`token_env`"]);
     let mirror = follow("http://example.invalid/a", None, with_token());
     assert_says(&told(&mirror), &["without encryption", "https://"]);
 }
@@ -235,46 +196,27 @@ fn what_may_work_later_is_told_apart() {
         (busy.url("a.git"), "503"),
         ("http://127.0.0.1:1/a.git".to_owned(), "connect"),
         (silent.url("a.git"), "no answer for 300ms"),
-        (
-            format!("ssh://git@127.0.0.1:{}/a", silent.port),
-            "no answer for 300ms",
-        ),
+        (format!("ssh://git@127.0.0.1:{}/a", silent.port), "no answer for 300ms"),
     ] {
-        let mirror = follow(
-            &url,
-            None,
-            Access {
-                timeout: patience,
-                ..Access::default()
-            },
-        );
+        let mirror = follow(&url, None, Access { timeout: patience, ..Access::default() });
         let start = Instant::now();
         match mirror.source.fetch() {
             Err(SourceError::Transient { detail, .. }) => assert_says(&detail, &[says]),
             other => panic!("{url}: {other:?}"),
         }
-        assert!(
-            start.elapsed() < Duration::from_secs(2),
-            "{url}: {:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() < Duration::from_secs(2), "{url}: {:?}", start.elapsed());
     }
 }
 
-/// Every fetch is a process that has ended when its caller is told, so nothing of it is left that could pile up.
+/// Every fetch is a process that has ended when its caller is told, so nothing of it is left that
+/// could pile up.
 #[test]
 fn a_remote_that_hangs_leaves_nothing_behind_however_often_it_is_asked() {
     let silent = GitHttp::start(Answer::Silence);
-    let access = Access {
-        timeout: Duration::from_millis(200),
-        ..Access::default()
-    };
+    let access = Access { timeout: Duration::from_millis(200), ..Access::default() };
     let mirror = follow(&silent.url("a.git"), None, access);
     for _ in 0..6 {
-        assert_says(
-            &mirror.source.fetch().unwrap_err().to_string(),
-            &["no answer for 200ms"],
-        );
+        assert_says(&mirror.source.fetch().unwrap_err().to_string(), &["no answer for 200ms"]);
     }
     assert_eq!(silent.open_connections(), 0);
 }
@@ -283,14 +225,10 @@ fn a_remote_that_hangs_leaves_nothing_behind_however_often_it_is_asked() {
 fn a_program_that_cannot_fetch_is_no_fault_of_the_repository() {
     let folder = tempfile::tempdir().unwrap();
     let repo = Repo::bare();
-    for (program, says) in [
-        ("/nowhere/reconciler", "could not fetch"),
-        ("/bin/true", "without an answer"),
-    ] {
-        let access = Access {
-            program: program.into(),
-            ..Access::default()
-        };
+    for (program, says) in
+        [("/nowhere/reconciler", "could not fetch"), ("/bin/true", "without an answer")]
+    {
+        let access = Access { program: program.into(), ..Access::default() };
         let url = url(repo.path());
         let source = RemoteRepository::open(&url, "amis", None, folder.path(), access);
         match source.fetch() {

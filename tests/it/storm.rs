@@ -1,4 +1,5 @@
-//! The storm of `tests/storm` in small: two farms in random weather, and an oracle that asks EC2, the tables and `/proc` only.
+//! The storm of `tests/storm` in small: two farms in random weather, and an oracle that asks EC2,
+//! the tables and `/proc` only.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

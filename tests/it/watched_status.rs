@@ -1,4 +1,5 @@
-//! `status --watch`: drawn in place on a terminal, which is given back as it was; printed again elsewhere.
+//! `status --watch`: drawn in place on a terminal, which is given back as it was; printed again
+//! elsewhere.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -14,7 +15,8 @@ fn repo() -> Repo {
     Repo::from_folder("packer_workspaces")
 }
 
-/// Runs a command on a terminal of its own, presses Ctrl-C after the second frame, and prints all that was drawn.
+/// Runs a command on a terminal of its own, presses Ctrl-C after the second frame, and prints all
+/// that was drawn.
 const ON_A_TERMINAL: &str = r"
 import os, pty, select, sys, time
 pid, terminal = pty.fork()
@@ -67,24 +69,15 @@ fn a_watched_status_is_drawn_in_place_and_the_terminal_is_given_back() {
     let (frames, after) = drawn.split_once(LEAVE).expect("the terminal is given back");
     assert!(frames.matches("\u{1b}[H").count() >= 2, "{frames:?}");
     assert!(frames.contains("\u{1b}[33m"), "in colour: {frames:?}");
-    assert!(
-        frames.contains("\u{1b}[?25l") && frames.ends_with("\u{1b}[?25h"),
-        "{frames:?}"
-    );
+    assert!(frames.contains("\u{1b}[?25l") && frames.ends_with("\u{1b}[?25h"), "{frames:?}");
     // What was seen last stays for whoever scrolls back.
-    assert!(
-        after.contains("built_core") && after.contains("5 to build"),
-        "{after:?}"
-    );
+    assert!(after.contains("built_core") && after.contains("5 to build"), "{after:?}");
 }
 
 #[test]
 fn a_watched_status_without_colours_is_drawn_in_place_as_well() {
     let drawn = on_a_terminal(true);
-    assert!(
-        drawn.starts_with(ENTER) && drawn.contains(LEAVE),
-        "{drawn:?}"
-    );
+    assert!(drawn.starts_with(ENTER) && drawn.contains(LEAVE), "{drawn:?}");
     assert!(!drawn.contains("\u{1b}[33m"), "{drawn:?}");
 }
 
@@ -92,11 +85,8 @@ fn a_watched_status_without_colours_is_drawn_in_place_as_well() {
 fn a_watched_status_is_printed_again_elsewhere_when_something_changes_and_only_then() {
     let repo = repo();
     let mut command = Cli::within(repo.path()).into_command();
-    let mut child = command
-        .args(["status", "--watch", "--offline"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        command.args(["status", "--watch", "--offline"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut report = || {
         let mut text = String::new();
@@ -111,10 +101,7 @@ fn a_watched_status_is_printed_again_elsewhere_when_something_changes_and_only_t
         text
     };
     let first = report();
-    assert!(
-        first.contains("5 to build") && !first.contains('\u{1b}'),
-        "{first:?}"
-    );
+    assert!(first.contains("5 to build") && !first.contains('\u{1b}'), "{first:?}");
     repo.remove("packer_workspaces/s05-built-core");
     let commit = repo.commit("one step less");
     let second = report();

@@ -1,11 +1,16 @@
-//! What Packer, its amazon plugin, the two SDKs, Go's network library and EC2 say when a build fails, and whose turn it is then.
+//! What Packer, its amazon plugin, the two SDKs, Go's network library and EC2 say when a build
+//! fails, and whose turn it is then.
 //!
-//! One table, in the order in which it counts: the first row that a text holds decides. Each row names who says it:
+//! One table, in the order in which it counts: the first row that a text holds decides. Each row
+//! names who says it:
 //!
-//! * `Packer` is Packer itself and its plugin SDK (communicators, provisioners, the talk between its processes), 1.6 and 1.16;
+//! * `Packer` is Packer itself and its plugin SDK (communicators, provisioners, the talk between
+//!   its processes), 1.6 and 1.16;
 //! * `Plugin` is the amazon builder: compiled into 1.6, the amazon plugin 1.8 today;
-//! * `SdkV1` is aws-sdk-go, which 1.6 speaks, `SdkV2` is aws-sdk-go-v2 with smithy-go, which today's plugin speaks;
-//! * `Ec2` is EC2's own word: the error codes and messages of its API reference, of its fleets and of an instance's state reasons;
+//! * `SdkV1` is aws-sdk-go, which 1.6 speaks, `SdkV2` is aws-sdk-go-v2 with smithy-go, which
+//!   today's plugin speaks;
+//! * `Ec2` is EC2's own word: the error codes and messages of its API reference, of its fleets and
+//!   of an instance's state reasons;
 //! * `Go` is Go's network, TLS and RPC library;
 //! * `Host` is this program or the system that it runs on.
 
@@ -28,7 +33,8 @@ pub(super) enum By {
 pub(super) enum Form {
     /// These words anywhere.
     Words,
-    /// This whole error code: `InternalError` is not found in `Client.InternalError`, nor `Unavailable` in `InvalidAMIID.Unavailable`.
+    /// This whole error code: `InternalError` is not found in `Client.InternalError`, nor
+    /// `Unavailable` in `InvalidAMIID.Unavailable`.
     Code,
     /// The processes of Packer talking to each other: also where `validate` says it.
     Rpc,
@@ -48,32 +54,17 @@ pub(super) struct Row {
 }
 
 const fn words(text: &'static str, turn: Turn, by: By) -> Row {
-    Row {
-        text,
-        form: Form::Words,
-        turn,
-        by,
-    }
+    Row { text, form: Form::Words, turn, by }
 }
 
 /// An error code of EC2.
 const fn code(text: &'static str, turn: Turn) -> Row {
-    Row {
-        text,
-        form: Form::Code,
-        turn,
-        by: By::Ec2,
-    }
+    Row { text, form: Form::Code, turn, by: By::Ec2 }
 }
 
 /// Of the talk between Packer's processes: one of them is gone, killed or crashed.
 const fn rpc(text: &'static str) -> Row {
-    Row {
-        text,
-        form: Form::Rpc,
-        turn: PassesOrPerson,
-        by: By::Packer,
-    }
+    Row { text, form: Form::Rpc, turn: PassesOrPerson, by: By::Packer }
 }
 
 use By::{Ec2, Go, Host, Packer, Plugin, SdkV1, SdkV2};
@@ -93,32 +84,20 @@ pub(super) const TABLE: &[Row] = &[
     words("Too many snapshot copies in progress", Passes, Ec2),
     words("There is no Spot capacity available", Passes, Ec2),
     words("not in state 'running' or 'stopped'", Passes, Ec2),
-    words(
-        "lower than the minimum required Spot request fulfillment price",
-        Passes,
-        Ec2,
-    ),
+    words("lower than the minimum required Spot request fulfillment price", Passes, Ec2),
     words("We currently do not have sufficient", Passes, Ec2),
     words("no capacity matching your request", Passes, Ec2),
     words("Max spot instance count exceeded", Person, Ec2),
     words("than your current vCPU limit", Person, Ec2),
     words("than your current instance limit", Person, Ec2),
-    words(
-        "security token included in the request is expired",
-        Passes,
-        Ec2,
-    ),
+    words("security token included in the request is expired", Passes, Ec2),
     // Permission and account.
     code("UnauthorizedOperation", Person),
     code("AccessDenied", Person),
     code("AccessDeniedException", Person),
     code("OperationNotPermitted", Person),
     words("AuthFailure", Person, Ec2),
-    words(
-        "do not have permission to create the service-linked role",
-        Person,
-        Ec2,
-    ),
+    words("do not have permission to create the service-linked role", Person, Ec2),
     code("OptInRequired", Person),
     code("PendingVerification", Person),
     code("Blocked", Person),
@@ -188,8 +167,8 @@ pub(super) const TABLE: &[Row] = &[
     words("x509: ", Person, Go),
     words("no space left on device", Person, Host),
     words("cannot start", Person, Host),
-    // Credentials of the host's role, which the metadata service hands out. It is short of breath at times; a host without a role stays
-    // without one.
+    // Credentials of the host's role, which the metadata service hands out. It is short of breath
+    // at times; a host without a role stays without one.
     words("EC2 IMDS role", PassesOrPerson, SdkV2),
     words("EC2RoleRequestError", PassesOrPerson, SdkV1),
     words("EC2MetadataError", PassesOrPerson, SdkV1),
@@ -256,17 +235,14 @@ pub(super) const TABLE: &[Row] = &[
     code("InvalidSpotInstanceRequestID.NotFound", Passes),
     code("VolumeInUse", Passes),
     code("DependencyViolation", Passes),
-    // A call whose answer was lost was repeated, and its first try had worked. The names are new for each run of Packer.
+    // A call whose answer was lost was repeated, and its first try had worked. The names are new
+    // for each run of Packer.
     code("InvalidGroup.Duplicate", Passes),
     code("InvalidKeyPair.Duplicate", Passes),
     code("InvalidPermission.Duplicate", Passes),
     code("IdempotentParameterMismatch", Passes),
     // Waits that were too short, or ended in another state than they were for.
-    words(
-        "failed waiting for successful resource state",
-        PassesOrStep,
-        SdkV1,
-    ),
+    words("failed waiting for successful resource state", PassesOrStep, SdkV1),
     words("waiter state transitioned to Failure", PassesOrStep, SdkV2),
     words("unexpected state", PassesOrStep, SdkV1),
     words("ResourceNotReady", Passes, SdkV1),
@@ -341,9 +317,5 @@ pub(super) const TABLE: &[Row] = &[
     code("InvalidBlockDeviceMapping", Step),
     code("InvalidInput", Step),
     words(".Malformed", Step, Ec2),
-    words(
-        "is not supported in your requested Availability Zone",
-        Step,
-        Ec2,
-    ),
+    words("is not supported in your requested Availability Zone", Step, Ec2),
 ];

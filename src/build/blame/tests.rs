@@ -55,27 +55,12 @@ const SAID: &[(&str, FailureClass)] = &[
         "Error launching source instance: PendingVerification: Your account is currently being verified.",
         Person,
     ),
-    (
-        "Error querying AMI: InvalidAMIID.NotFound: The image id '[ami-1]' does not exist",
-        Person,
-    ),
-    (
-        "InvalidSubnetID.NotFound: The subnet ID 'subnet-1' does not exist",
-        Person,
-    ),
+    ("Error querying AMI: InvalidAMIID.NotFound: The image id '[ami-1]' does not exist", Person),
+    ("InvalidSubnetID.NotFound: The subnet ID 'subnet-1' does not exist", Person),
     ("AMI Name: 'x' is used by an existing AMI: ami-1", Person),
-    (
-        "NoCredentialProviders: no valid providers in chain. Deprecated.",
-        Person,
-    ),
-    (
-        "Error: Missing plugins\n\nThe following plugins are required, but not installed",
-        Person,
-    ),
-    (
-        "Server responded with Client.InternalError: Client error on launch",
-        Person,
-    ),
+    ("NoCredentialProviders: no valid providers in chain. Deprecated.", Person),
+    ("Error: Missing plugins\n\nThe following plugins are required, but not installed", Person),
+    ("Server responded with Client.InternalError: Client error on launch", Person),
     (
         "Error querying images: RequestLimitExceeded: Request limit exceeded.\n\tstatus code: 503",
         Transient,
@@ -84,10 +69,7 @@ const SAID: &[(&str, FailureClass)] = &[
         "Error launching source instance: InsufficientInstanceCapacity: We currently do not have sufficient t3.micro capacity",
         Transient,
     ),
-    (
-        "Error launching source instance: 500 Internal Server Error",
-        Transient,
-    ),
+    ("Error launching source instance: 500 Internal Server Error", Transient),
     (
         "operation error EC2: DescribeImages, https response error StatusCode: 503, RequestID: 1, api error Unavailable",
         Transient,
@@ -190,10 +172,7 @@ const SAID_TODAY: &[(&str, Turn)] = &[
         "Error waiting for fleet request (fleet-1) to become ready:Your requested instance type (t3.micro) is not supported in your requested Availability Zone (us-east-1e).",
         Turn::Step,
     ),
-    (
-        "Error waiting for fleet request (fleet-1): InsufficientInstanceCapacity",
-        Turn::Passes,
-    ),
+    ("Error waiting for fleet request (fleet-1): InsufficientInstanceCapacity", Turn::Passes),
     (
         "Error waiting for fleet request (fleet-1) to become ready:Something that nobody has ever read.",
         Turn::PassesOrPerson,
@@ -270,10 +249,7 @@ const SAID_TODAY: &[(&str, Turn)] = &[
         "Error waiting for AMI: failed with ResourceNotReady error, which can have a variety of causes.\noriginal error: waiter state transitioned to Failure",
         Turn::PassesOrStep,
     ),
-    (
-        "Instance state change details: Server.InternalError: Internal error on launch",
-        Turn::Passes,
-    ),
+    ("Instance state change details: Server.InternalError: Internal error on launch", Turn::Passes),
     (
         "Error creating temporary keypair: operation error EC2: CreateKeyPair, https response error StatusCode: 400, RequestID: 1, api error InvalidKeyPair.Duplicate: The keypair 'packer_1' already exists.",
         Turn::Passes,
@@ -310,15 +286,9 @@ const SAID_TODAY: &[(&str, Turn)] = &[
     ),
     ("unexpected EOF", Turn::PassesOrPerson),
     ("EOF", Turn::PassesOrPerson),
-    (
-        "Script exited with non-zero exit status: -1.Allowed exit codes are: [0]",
-        Turn::PassesOrStep,
-    ),
+    ("Script exited with non-zero exit status: -1.Allowed exit codes are: [0]", Turn::PassesOrStep),
     // A script that speaks of AWS is a script.
-    (
-        "Script exited with non-zero exit status: 254.Allowed exit codes are: [0]",
-        Turn::Step,
-    ),
+    ("Script exited with non-zero exit status: 254.Allowed exit codes are: [0]", Turn::Step),
     (
         "Post-processor failed: operation error S3: PutObject, https response error StatusCode: 503, RequestID: 1, api error SlowDown: Please reduce your request rate.",
         Turn::Passes,
@@ -362,15 +332,7 @@ fn no_row_stands_twice_and_none_is_hidden_by_one_before_it_of_another_turn() {
 #[test]
 fn every_source_of_facts_has_its_rows() {
     use super::table::By;
-    for by in [
-        By::Packer,
-        By::Plugin,
-        By::SdkV1,
-        By::SdkV2,
-        By::Ec2,
-        By::Go,
-        By::Host,
-    ] {
+    for by in [By::Packer, By::Plugin, By::SdkV1, By::SdkV2, By::Ec2, By::Go, By::Host] {
         assert!(TABLE.iter().any(|row| row.by == by), "{by:?}");
     }
 }

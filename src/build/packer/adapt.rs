@@ -1,5 +1,6 @@
-//! What differs between hosts, adapted on the parsed HCL when a step folder is laid out (contract §3). It never counts, and every
-//! adaptation is said in the build's log. On real AWS with today's Packer not one byte is changed.
+//! What differs between hosts, adapted on the parsed HCL when a step folder is laid out (contract
+//! §3). It never counts, and every adaptation is said in the build's log. On real AWS with today's
+//! Packer not one byte is changed.
 
 use std::collections::BTreeMap;
 
@@ -37,10 +38,7 @@ pub fn adapt(name: &str, text: &str, host: &Host<'_>) -> Result<(String, Vec<Str
         ));
     }
     for block in body.get_blocks_mut("source") {
-        if block
-            .labels
-            .first()
-            .is_some_and(|label| label.as_str().starts_with("amazon-"))
+        if block.labels.first().is_some_and(|label| label.as_str().starts_with("amazon-"))
             && !host.overrides.is_empty()
         {
             for (key, value) in host.overrides {
@@ -54,11 +52,7 @@ pub fn adapt(name: &str, text: &str, host: &Host<'_>) -> Result<(String, Vec<Str
             done.push(format!("{name}: set {} for the emulator", keys.join(", ")));
         }
     }
-    let text = if done.is_empty() {
-        text.to_owned()
-    } else {
-        body.to_string()
-    };
+    let text = if done.is_empty() { text.to_owned() } else { body.to_string() };
     Ok((text, done))
 }
 
@@ -95,9 +89,7 @@ fn expression(value: &Value) -> Expression {
                 .iter()
                 .map(|(key, value)| (ObjectKey::from(Ident::new(key.clone())), expression(value)));
             Expression::Object(
-                entries
-                    .map(|(key, value)| (key, ObjectValue::from(value)))
-                    .collect::<Object>(),
+                entries.map(|(key, value)| (key, ObjectValue::from(value))).collect::<Object>(),
             )
         }
     }
@@ -115,28 +107,16 @@ mod tests {
 
     #[test]
     fn on_aws_with_todays_packer_not_one_byte_is_changed() {
-        let host = Host {
-            version: version("Packer v1.16.0"),
-            overrides: &BTreeMap::new(),
-        };
-        assert_eq!(
-            adapt("x.pkr.hcl", TEXT, &host).unwrap(),
-            (TEXT.to_owned(), vec![])
-        );
+        let host = Host { version: version("Packer v1.16.0"), overrides: &BTreeMap::new() };
+        assert_eq!(adapt("x.pkr.hcl", TEXT, &host).unwrap(), (TEXT.to_owned(), vec![]));
     }
 
     #[test]
     fn an_old_packer_gets_no_required_plugins_and_the_rest_as_it_was() {
-        let host = Host {
-            version: version("Packer v1.6.6"),
-            overrides: &BTreeMap::new(),
-        };
+        let host = Host { version: version("Packer v1.6.6"), overrides: &BTreeMap::new() };
         let (text, done) = adapt("x.pkr.hcl", TEXT, &host).unwrap();
         assert!(!text.contains("required_plugins"), "{text}");
-        assert!(
-            text.contains("{ # kept\n  ami_name = \"${var.a}-b\""),
-            "{text}"
-        );
+        assert!(text.contains("{ # kept\n  ami_name = \"${var.a}-b\""), "{text}");
         assert_eq!(done.len(), 1);
     }
 
@@ -146,15 +126,9 @@ mod tests {
             ("ssh_port".to_owned(), Value::from(2222)),
             ("skip_region_validation".to_owned(), Value::from(true)),
         ]);
-        let host = Host {
-            version: version("Packer v1.16.0"),
-            overrides: &overrides,
-        };
+        let host = Host { version: version("Packer v1.16.0"), overrides: &overrides };
         let (text, _) = adapt("x.pkr.hcl", TEXT, &host).unwrap();
-        assert!(
-            text.contains("ssh_port = 2222") && !text.contains("ssh_port = 22\n"),
-            "{text}"
-        );
+        assert!(text.contains("ssh_port = 2222") && !text.contains("ssh_port = 22\n"), "{text}");
         assert!(text.contains("skip_region_validation = true"), "{text}");
         assert!(text.contains("required_plugins"));
         parse("x.pkr.hcl", &text).unwrap();

@@ -1,9 +1,11 @@
 //! Keeps a build's log within bounds, however much Packer writes, and without Packer ever waiting.
 //!
-//! Packer writes to the file itself, so the file cannot be replaced while it runs. What lies between the head and the tail of a log that
-//! grows too long is punched out of it: the file keeps its length and gives its blocks back. The lines there that say what the build made
-//! at AWS are copied to a file beside it first. When the build is over, the log is written anew as head, those lines, a word on what is left
-//! out, and tail. All in bounded memory. Where the file system cannot punch, only the last part is done.
+//! Packer writes to the file itself, so the file cannot be replaced while it runs. What lies
+//! between the head and the tail of a log that grows too long is punched out of it: the file keeps
+//! its length and gives its blocks back. The lines there that say what the build made at AWS are
+//! copied to a file beside it first. When the build is over, the log is written anew as head, those
+//! lines, a word on what is left out, and tail. All in bounded memory. Where the file system cannot
+//! punch, only the last part is done.
 
 use std::fs::{self, File};
 use std::io::{
@@ -20,7 +22,8 @@ use crate::build::supervisor::files::with_end;
 /// Of a longer line only the beginning is looked at.
 const LONGEST_LINE: u64 = 1024 * 1024;
 
-/// A line that would be cut between tail and middle goes to the tail, if it is no longer than this; nor is it the end of a hole.
+/// A line that would be cut between tail and middle goes to the tail, if it is no longer than this;
+/// nor is it the end of a hole.
 const LONGEST_CUT: u64 = 64 * 1024;
 
 /// A line that says what was made says it here.
@@ -48,18 +51,15 @@ impl BoundedLog {
     pub fn new(path: &Path, limit: u64) -> Self {
         // Whole blocks: what is punched out can be found again.
         let part = (limit / 4 / BLOCK).max(1) * BLOCK;
-        Self {
-            path: path.to_owned(),
-            part,
-            from: part,
-        }
+        Self { path: path.to_owned(), part, from: part }
     }
 
     fn is_too_long(&self, size: u64) -> bool {
         size > self.from.saturating_add(2 * self.part)
     }
 
-    /// Gives the middle of the log back to the disk, if it has grown too long. Cheap where it has not.
+    /// Gives the middle of the log back to the disk, if it has grown too long. Cheap where it has
+    /// not.
     pub fn trim(&mut self) -> io::Result<()> {
         let size = match fs::metadata(&self.path) {
             Ok(found) => found.len(),
@@ -72,24 +72,21 @@ impl BoundedLog {
         let (from, upto) = (self.from, size - self.part);
         let upto = self.keep_telling_lines(from, upto)?;
         let log = File::options().write(true).open(&self.path)?;
-        fallocate(
-            &log,
-            FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
-            from,
-            upto - from,
-        )?;
+        fallocate(&log, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, from, upto - from)?;
         self.from = upto;
         Ok(())
     }
 
-    /// Writes the log anew as it is kept. For a build that is over; doing it twice is as doing it once.
+    /// Writes the log anew as it is kept. For a build that is over; doing it twice is as doing it
+    /// once.
     pub fn close(mut self) -> io::Result<()> {
         let size = match fs::metadata(&self.path) {
             Ok(found) => found.len(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
-        // A log that was trimmed is longer than three parts for ever; one that was closed is not, or it is closed once more.
+        // A log that was trimmed is longer than three parts for ever; one that was closed is not,
+        // or it is closed once more.
         let was_trimmed = self.kept().exists() && size > 3 * self.part;
         if size <= 3 * self.part + MOST_KEPT && !was_trimmed {
             return remove(&self.kept());
@@ -108,15 +105,10 @@ impl BoundedLog {
             io::copy(&mut kept, &mut out)?;
         }
         let left_out = (upto - self.part) / 1024 / 1024;
-        writeln!(
-            out,
-            "reconciler: the log was too long: {left_out} MiB are left out here"
-        )?;
+        writeln!(out, "reconciler: the log was too long: {left_out} MiB are left out here")?;
         log.seek(SeekFrom::Start(upto))?;
         io::copy(&mut log, &mut out)?;
-        out.into_inner()
-            .map_err(io::IntoInnerError::into_error)?
-            .sync_all()?;
+        out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         fs::rename(&beside, &self.path)?;
         remove(&kept)
     }
@@ -130,11 +122,7 @@ impl BoundedLog {
         let mut log = BufReader::with_capacity(256 * 1024, File::open(&self.path)?);
         log.seek(SeekFrom::Start(from))?;
         let mut log = log.take(upto.saturating_sub(from));
-        let mut kept = File::options()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(self.kept())?;
+        let mut kept = File::options().create(true).append(true).mode(0o600).open(self.kept())?;
         let mut room = MOST_KEPT.saturating_sub(kept.metadata()?.len());
         let (mut at, mut buffer) = (from, Vec::new());
         loop {
@@ -170,12 +158,7 @@ fn remove(path: &Path) -> io::Result<()> {
 }
 
 fn create(path: &Path) -> io::Result<File> {
-    File::options()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
+    File::options().create(true).write(true).truncate(true).mode(0o600).open(path)
 }
 
 /// Where a file holds anything at or behind this place.
@@ -220,18 +203,13 @@ mod tests {
     fn a_growing_log_keeps_its_head_its_tail_and_what_was_made_and_no_more_of_the_disk() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("packer.log");
-        let mut log = File::options()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .unwrap();
+        let mut log = File::options().create(true).append(true).open(&path).unwrap();
         let mut bounded = BoundedLog::new(&path, LIMIT);
         log.write_all(b"first line\n").unwrap();
         for round in 0..40 {
             log.write_all(noise(2000).as_bytes()).unwrap();
             if round == 20 {
-                log.write_all(b"1,,ui,message,    x: Instance ID: i-0abc\n")
-                    .unwrap();
+                log.write_all(b"1,,ui,message,    x: Instance ID: i-0abc\n").unwrap();
             }
             bounded.trim().unwrap();
             assert!(path.metadata().unwrap().blocks() * 512 < 3 * LIMIT);

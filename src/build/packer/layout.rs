@@ -1,4 +1,5 @@
-//! The folder of a build: the part of the repository that it may read, at its own path, and the job for the supervisor.
+//! The folder of a build: the part of the repository that it may read, at its own path, and the job
+//! for the supervisor.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,7 +18,8 @@ use crate::desired::hcl::{self, Wanted};
 use crate::diagnostic::Diagnostic;
 use crate::secrets::fill::fill;
 
-/// Packer's plugins listen on sockets in `TMPDIR`, whose paths end at 107 bytes (`unix(7)`); Packer's own part takes some 30.
+/// Packer's plugins listen on sockets in `TMPDIR`, whose paths end at 107 bytes (`unix(7)`);
+/// Packer's own part takes some 30.
 const LONGEST_TMPDIR: usize = 70;
 
 /// The laid-out part of the repository, in a build's folder.
@@ -76,10 +78,7 @@ impl Layout {
             "Packer {} for step {} of {}, commit {}",
             self.version, job.step_id, job.workflow_id, job.revision
         )];
-        let host = Host {
-            version: self.version,
-            overrides: &self.overrides,
-        };
+        let host = Host { version: self.version, overrides: &self.overrides };
         for (name, text) in &job.rendered {
             let (text, done) = adapt(name, text, &host).map_err(BuildError::Step)?;
             notes.extend(done);
@@ -89,9 +88,8 @@ impl Layout {
         let warnings = inspection.warnings.iter();
         notes.extend(warnings.map(|warning| format!("warning: {}", warning.one_line())));
         notes.extend(unnamed(job));
-        let notes = notes.into_iter().fold(String::new(), |all, note| {
-            all + "reconciler: " + &note + "\n"
-        });
+        let notes =
+            notes.into_iter().fold(String::new(), |all, note| all + "reconciler: " + &note + "\n");
         create(&self.folder.join(files::LOG), false, notes.as_bytes())?;
         let init = inspection.required_plugins && self.version.knows_required_plugins();
         if self.folder.join(files::SUPERVISOR).exists() {
@@ -133,7 +131,8 @@ impl Layout {
     }
 }
 
-/// An image of another name would be made in vain; but a name may be put together by Packer, so this is no more than a word.
+/// An image of another name would be made in vain; but a name may be put together by Packer, so
+/// this is no more than a word.
 fn unnamed(job: &BuildJob) -> Option<String> {
     let name = job.ami_name.as_str();
     let named = job.rendered.values().any(|text| text.contains(name));
@@ -147,13 +146,12 @@ pub(super) fn inside(path: &str) -> Result<&Path, BuildError> {
     let checked = Path::new(path);
     if checked
         .components()
+        // Seeded bug: paths-lead-out
         .all(|part| matches!(part, Component::Normal(_)))
     {
         return Ok(checked);
     }
-    Err(BuildError::Step(
-        Diagnostic::new("is no path inside of the repository").in_file(path),
-    ))
+    Err(BuildError::Step(Diagnostic::new("is no path inside of the repository").in_file(path)))
 }
 
 fn commands(job: &BuildJob, init: bool) -> Vec<JobCommand> {
@@ -175,6 +173,7 @@ fn commands(job: &BuildJob, init: bool) -> Vec<JobCommand> {
         stage: PackerStage::Validate,
         arguments: with(&["validate", "-machine-readable"], &values),
     });
+    // Seeded bug: no-validate
     commands.push(JobCommand {
         stage: PackerStage::Build,
         arguments: with(&["build", "-machine-readable", "-color=false"], &values),
@@ -200,8 +199,9 @@ pub(super) fn variable_files(
     values.map(|name| format!("-var-file={name}")).collect()
 }
 
-/// Where the build keeps its temporary files: below its own folder, or, where that is too long for a socket, below the system's. There its
-/// name follows from the whole path: another daemon with a state folder of its own asks for the same build.
+/// Where the build keeps its temporary files: below its own folder, or, where that is too long for
+/// a socket, below the system's. There its name follows from the whole path: another daemon with a
+/// state folder of its own asks for the same build.
 pub(super) fn temporary_folder(folder: &Path) -> PathBuf {
     let own = folder.join("tmp");
     if own.as_os_str().len() <= LONGEST_TMPDIR {
@@ -222,11 +222,7 @@ fn make_own_folder(path: &Path) -> Result<(), BuildError> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             let found = fs::symlink_metadata(path).map_err(io("making a folder of the build"))?;
             let own = found.is_dir() && found.uid() == rustix::process::geteuid().as_raw();
-            if own {
-                Ok(())
-            } else {
-                Err(io("making a folder of the build")(error))
-            }
+            if own { Ok(()) } else { Err(io("making a folder of the build")(error)) }
         }
         made => made.map_err(io("making a folder of the build")),
     }
@@ -245,25 +241,15 @@ pub(super) fn create(path: &Path, executable: bool, content: &[u8]) -> Result<()
     if let Some(parent) = path.parent() {
         make_folder(parent)?;
     }
+    // Seeded bug: files-for-everybody
     let mode = if executable { 0o700 } else { 0o600 };
-    let open = || {
-        fs::OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(true)
-            .mode(mode)
-            .open(path)
-    };
-    open()
-        .and_then(|mut file| file.write_all(content))
-        .map_err(io("writing a file of the build"))
+    let open =
+        || fs::OpenOptions::new().create(true).write(true).truncate(true).mode(mode).open(path);
+    open().and_then(|mut file| file.write_all(content)).map_err(io("writing a file of the build"))
 }
 
 fn io(what: &'static str) -> impl Fn(std::io::Error) -> BuildError {
-    move |source| BuildError::Io {
-        what: what.to_owned(),
-        source,
-    }
+    move |source| BuildError::Io { what: what.to_owned(), source }
 }
 
 #[cfg(test)]
@@ -281,10 +267,7 @@ mod tests {
     fn job(files: &[(&str, bool)]) -> BuildJob {
         let laid = |&(path, executable): &(&str, bool)| {
             let content: Arc<[u8]> = Arc::from(path.as_bytes());
-            let file = LaidFile {
-                executable,
-                content,
-            };
+            let file = LaidFile { executable, content };
             (path.to_owned(), file)
         };
         BuildJob {
@@ -339,17 +322,11 @@ mod tests {
     #[test]
     fn a_build_that_was_given_up_while_it_was_laid_out_does_not_start() {
         let folder = tempfile::tempdir().unwrap();
-        let nobody = files::Supervisor {
-            pid: 0,
-            pid_start: 0,
-            started_at: jiff::Timestamp::UNIX_EPOCH,
-        };
+        let nobody =
+            files::Supervisor { pid: 0, pid_start: 0, started_at: jiff::Timestamp::UNIX_EPOCH };
         assert!(files::claim(folder.path(), &nobody).unwrap());
         let refused = layout(folder.path()).lay_out(&job(&[])).unwrap_err();
-        assert!(
-            refused.to_string().contains("given up meanwhile"),
-            "{refused}"
-        );
+        assert!(refused.to_string().contains("given up meanwhile"), "{refused}");
         assert!(!folder.path().join(files::JOB).exists());
     }
 
@@ -403,10 +380,7 @@ mod tests {
         let id = BuildId::generate();
         let short = Path::new("/var/lib/reconciler/builds").join(id.as_str());
         assert_eq!(temporary_folder(&short), short.join("tmp"));
-        let long = Path::new("/srv")
-            .join("a".repeat(80))
-            .join("builds")
-            .join(id.as_str());
+        let long = Path::new("/srv").join("a".repeat(80)).join("builds").join(id.as_str());
         let other = temporary_folder(&long);
         assert!(other.as_os_str().len() <= LONGEST_TMPDIR, "{other:?}");
         assert_ne!(
@@ -429,8 +403,7 @@ mod tests {
             ("steps/a/c.auto.pkrvars.hcl", false),
             ("steps/a/below/d.pkrvars.hcl", false),
         ]);
-        job.rendered
-            .insert("a.pkrvars.hcl".to_owned(), String::new());
+        job.rendered.insert("a.pkrvars.hcl".to_owned(), String::new());
         let [init, validate, build] = &commands(&job, true)[..] else {
             panic!("three commands");
         };

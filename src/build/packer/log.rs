@@ -20,10 +20,8 @@ pub fn text(bytes: &[u8]) -> Option<String> {
         Line::Ui(_, said) => Some(said),
         Line::Plain(text) => Some(text),
         Line::Artifact(images) => {
-            let images: Vec<_> = images
-                .iter()
-                .map(|(region, id)| format!("{region}:{id}"))
-                .collect();
+            let images: Vec<_> =
+                images.iter().map(|(region, id)| format!("{region}:{id}")).collect();
             Some(format!("artifact: {}", images.join(", ")))
         }
         // Packer says it for people as well.
@@ -76,7 +74,8 @@ impl Follower {
         }
     }
 
-    /// Only what was said since then. A line that tells no time was said when the one before it was.
+    /// Only what was said since then. A line that tells no time was said when the one before it
+    /// was.
     #[must_use]
     pub fn since(mut self, time: Option<Timestamp>) -> Self {
         self.since = time;
@@ -90,7 +89,8 @@ impl Follower {
         self.is_within
     }
 
-    /// Hands each line that has come since the last call to `show`, as text. A log that is not there yet has none.
+    /// Hands each line that has come since the last call to `show`, as text. A log that is not
+    /// there yet has none.
     pub fn read<E: From<io::Error>>(
         &mut self,
         last: LastLine,
@@ -104,10 +104,7 @@ impl Follower {
         let mut line = Vec::new();
         loop {
             line.clear();
-            let read = reader
-                .by_ref()
-                .take(LONGEST_LINE)
-                .read_until(b'\n', &mut line)? as u64;
+            let read = reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)? as u64;
             let whole = line.last() == Some(&b'\n');
             let begun = !whole && read < LONGEST_LINE;
             if read == 0 || (begun && last == LastLine::Grows) {
@@ -134,7 +131,8 @@ impl Follower {
         }
     }
 
-    /// The log where reading stopped. At the end of a build another file with the same lines, less its secrets, takes its place.
+    /// The log where reading stopped. At the end of a build another file with the same lines, less
+    /// its secrets, takes its place.
     fn reader(&mut self, mut file: File) -> io::Result<BufReader<File>> {
         let inode = file.metadata()?.ino();
         if inode == self.inode {
@@ -201,19 +199,12 @@ mod tests {
             lines
         };
         assert!(next().is_empty());
-        fs::write(
-            &path,
-            "1,,ui,say,a long-secret\n1,,version,x\n1,,ui,say,b\n1,,ui,sa",
-        )
-        .unwrap();
+        fs::write(&path, "1,,ui,say,a long-secret\n1,,version,x\n1,,ui,say,b\n1,,ui,sa").unwrap();
         assert_eq!(next(), ["a <redacted>", "b"]);
         assert!(next().is_empty());
         let other = folder.path().join("other");
-        fs::write(
-            &other,
-            "1,,ui,say,a <redacted>\n1,,version,x\n1,,ui,say,b\n1,,ui,say,c\n",
-        )
-        .unwrap();
+        fs::write(&other, "1,,ui,say,a <redacted>\n1,,version,x\n1,,ui,say,b\n1,,ui,say,c\n")
+            .unwrap();
         fs::rename(&other, &path).unwrap();
         assert_eq!(next(), ["c"]);
     }
@@ -221,10 +212,7 @@ mod tests {
     #[test]
     fn text_is_what_packer_says_to_people() {
         let shown = |line: &str| text(line.as_bytes());
-        assert_eq!(
-            shown("1,,ui,say,a%!(PACKER_COMMA) b").as_deref(),
-            Some("a, b")
-        );
+        assert_eq!(shown("1,,ui,say,a%!(PACKER_COMMA) b").as_deref(), Some("a, b"));
         assert_eq!(shown("1,x,artifact-count,1"), None);
         assert_eq!(
             shown("1,x,artifact,0,id,us-east-1:ami-1").as_deref(),

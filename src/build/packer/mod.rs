@@ -1,7 +1,8 @@
 //! Builds with Packer, each under a supervisor that outlives this process.
 //!
-//! A build has a folder of its own below the state folder: `job.json`, `packer.log`, `exit.json` and, until it has succeeded,
-//! `work/`, the part of the repository that it may read (kept after a failure, for whoever looks into it). Nothing here judges an outcome; see [`super::verdict`].
+//! A build has a folder of its own below the state folder: `job.json`, `packer.log`, `exit.json`
+//! and, until it has succeeded, `work/`, the part of the repository that it may read (kept after a
+//! failure, for whoever looks into it). Nothing here judges an outcome; see [`super::verdict`].
 
 pub mod adapt;
 pub mod bounded;
@@ -82,17 +83,15 @@ impl PackerBuilder {
         self.settings.builds_dir.join(build.as_str())
     }
 
-    /// The variables of a build whose values must not stay in a log: credentials, and what is passed on under a telling name.
+    /// The variables of a build whose values must not stay in a log: credentials, and what is
+    /// passed on under a telling name.
     fn secret_variables(&self) -> Vec<String> {
         let values = self.settings.environment.secrets();
         let credentials = self.settings.environment.variables.iter();
         let credentials = credentials.filter(|(_, value)| values.contains(value));
         let passed = self.settings.packer.pass_env.iter();
         let passed = passed.filter(|name| is_telling(name));
-        credentials
-            .map(|(name, _)| name.clone())
-            .chain(passed.cloned())
-            .collect()
+        credentials.map(|(name, _)| name.clone()).chain(passed.cloned()).collect()
     }
 
     /// What this process knows of the environment of its builds, for their redaction.
@@ -104,53 +103,29 @@ impl PackerBuilder {
             .collect()
     }
 
-    /// A build gets this and nothing else of the daemon's environment (packer.md, "Environment and versions").
+    /// A build gets this and nothing else of the daemon's environment (docs/packer.md, "Environment and
+    /// versions").
     fn environment(&self, job: &BuildJob, folder: &Path) -> Vec<(String, String)> {
-        let own = |name: &str| {
-            std::env::var(name)
-                .ok()
-                .map(|value| (name.to_owned(), value))
-        };
-        let mut variables: Vec<_> = [
-            "PATH",
-            "HOME",
-            "USER",
-            "LANG",
-            "LD_LIBRARY_PATH",
-            "PACKER_PLUGIN_PATH",
-        ]
-        .into_iter()
-        .filter_map(own)
-        .collect();
-        variables.extend(
-            self.settings
-                .packer
-                .pass_env
-                .iter()
-                .filter_map(|name| own(name)),
-        );
+        let own = |name: &str| std::env::var(name).ok().map(|value| (name.to_owned(), value));
+        let mut variables: Vec<_> =
+            ["PATH", "HOME", "USER", "LANG", "LD_LIBRARY_PATH", "PACKER_PLUGIN_PATH"]
+                .into_iter()
+                .filter_map(own)
+                .collect();
+        variables.extend(self.settings.packer.pass_env.iter().filter_map(|name| own(name)));
         variables.retain(|(name, _)| !name.starts_with("HCP_PACKER_"));
         if let Some(plugins) = &self.settings.packer.plugin_path {
-            variables.push((
-                "PACKER_PLUGIN_PATH".to_owned(),
-                plugins.display().to_string(),
-            ));
+            variables.push(("PACKER_PLUGIN_PATH".to_owned(), plugins.display().to_string()));
         }
         let emulated = !self.settings.source_overrides.is_empty();
         let delay = if emulated { 1 } else { 10 };
         variables.extend([
             ("CHECKPOINT_DISABLE".to_owned(), "1".to_owned()),
-            (
-                "TMPDIR".to_owned(),
-                layout::temporary_folder(folder).display().to_string(),
-            ),
+            ("TMPDIR".to_owned(), layout::temporary_folder(folder).display().to_string()),
             ("AWS_POLL_DELAY_SECONDS".to_owned(), delay.to_string()),
-            // Not AWS_MAX_ATTEMPTS: the SDK in Packer's plugin takes that as a word about its retries, and would repeat a call that
-            // fails for good until the build's time is over.
-            (
-                "AWS_TIMEOUT_SECONDS".to_owned(),
-                job.timeout.as_secs().to_string(),
-            ),
+            // Not AWS_MAX_ATTEMPTS: the SDK in Packer's plugin takes that as a word about its
+            // retries, and would repeat a call that fails for good until the build's time is over.
+            ("AWS_TIMEOUT_SECONDS".to_owned(), job.timeout.as_secs().to_string()),
         ]);
         variables.extend(self.settings.environment.variables.clone());
         variables.extend(failpoint::passed_on());
@@ -179,7 +154,9 @@ impl ImageBuilder for PackerBuilder {
         let laid = {
             let mut job = job.clone();
             let declared = sensitive(&job.rendered);
-            // So that whoever redacts what is kept need not have this environment: it may be another's by then.
+            // So that whoever redacts what is kept need not have this environment: it may be
+            // another's by then.
+            // Seeded bug: secrets-of-the-environment-are-forgotten
             job.secrets.hidden.extend(redact::of_environment(
                 self.environment(&job, &plan.folder),
                 &plan.secret_variables,
@@ -187,8 +164,7 @@ impl ImageBuilder for PackerBuilder {
             ));
             tokio::task::spawn_blocking(move || {
                 let laid = plan.lay_out(&job);
-                laid.inspect_err(|_| redact::discard(&plan.folder))
-                    .map(|()| plan.folder)
+                laid.inspect_err(|_| redact::discard(&plan.folder)).map(|()| plan.folder)
             })
         };
         let folder = laid.await.map_err(|died| BuildError::Io {
@@ -202,6 +178,7 @@ impl ImageBuilder for PackerBuilder {
         let child = tokio::process::Command::new(&self.settings.own_binary)
             .arg("supervise")
             .arg(&folder)
+            // Seeded bug: environment-is-inherited
             .env_clear()
             .envs(self.environment(job, &folder))
             .stdin(Stdio::null())
@@ -237,8 +214,9 @@ impl ImageBuilder for PackerBuilder {
         if !folder.is_dir() {
             return Ok(Sighting::Unknown);
         }
-        // Whoever started it may have died a moment ago, and its supervisor be on its way. Without a job none is: it is being laid out, or
-        // was when that ended; who lays it out stops at the claim.
+        // Whoever started it may have died a moment ago, and its supervisor be on its way. Without
+        // a job none is: it is being laid out, or was when that ended; who lays it out stops at the
+        // claim.
         for _ in 0..100 {
             if let Some(supervisor) = files::read(&folder, files::SUPERVISOR) {
                 return Ok(claimed_by(supervisor));
@@ -248,11 +226,7 @@ impl ImageBuilder for PackerBuilder {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let nobody = Supervisor {
-            pid: 0,
-            pid_start: 0,
-            started_at: jiff::Timestamp::now(),
-        };
+        let nobody = Supervisor { pid: 0, pid_start: 0, started_at: jiff::Timestamp::now() };
         if files::claim(&folder, &nobody).map_err(io("giving up a build that never started"))? {
             redact::discard(&folder);
             return Ok(Sighting::NeverRan);
@@ -275,12 +249,12 @@ impl ImageBuilder for PackerBuilder {
 
     async fn unaccounted(&self, workflow: &WorkflowId) -> Result<Vec<RunningBuild>, BuildError> {
         let (builds_dir, workflow) = (self.settings.builds_dir.clone(), workflow.clone());
-        tokio::task::spawn_blocking(move || unaccounted(&builds_dir, &workflow))
-            .await
-            .map_err(|died| BuildError::Io {
+        tokio::task::spawn_blocking(move || unaccounted(&builds_dir, &workflow)).await.map_err(
+            |died| BuildError::Io {
                 what: "reading the folders of builds".to_owned(),
                 source: std::io::Error::other(died),
-            })
+            },
+        )
     }
 
     async fn account_for(&self, build: &BuildId) -> Result<(), BuildError> {
@@ -308,14 +282,9 @@ fn unaccounted(builds_dir: &Path, workflow: &WorkflowId) -> Vec<RunningBuild> {
                 return None;
             }
             let job: Job = files::read(&folder, files::JOB)?;
-            let heartbeat = job
-                .heartbeat
-                .filter(|heartbeat| heartbeat.workflow_id == *workflow)?;
+            let heartbeat = job.heartbeat.filter(|heartbeat| heartbeat.workflow_id == *workflow)?;
             let supervisor: Supervisor = files::read(&folder, files::SUPERVISOR)?;
-            let process = ProcessId {
-                pid: supervisor.pid,
-                start: supervisor.pid_start,
-            };
+            let process = ProcessId { pid: supervisor.pid, start: supervisor.pid_start };
             let over = folder.join(files::ENDED).exists()
                 || (!process.is_alive()
                     && Session::of(process, &job.temporary).processes().is_empty());
@@ -333,15 +302,9 @@ fn unaccounted(builds_dir: &Path, workflow: &WorkflowId) -> Vec<RunningBuild> {
 }
 
 fn make_private(folder: &Path) -> std::io::Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 fn io(what: &'static str) -> impl Fn(std::io::Error) -> BuildError {
-    move |source| BuildError::Io {
-        what: what.to_owned(),
-        source,
-    }
+    move |source| BuildError::Io { what: what.to_owned(), source }
 }

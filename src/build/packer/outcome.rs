@@ -1,7 +1,8 @@
 //! How a build went, from what is left of it in its folder; and the wait for that.
 //!
-//! The supervisor says it in `exit.json`. Where it was killed, Packer goes on by itself (own session, output to files): it is followed to
-//! its end in the supervisor's place, with the same limits, and only its exit status is lost.
+//! The supervisor says it in `exit.json`. Where it was killed, Packer goes on by itself (own
+//! session, output to files): it is followed to its end in the supervisor's place, with the same
+//! limits, and only its exit status is lost.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader};
@@ -28,8 +29,8 @@ const AFTER_KILL: Duration = Duration::from_secs(5);
 /// How long a supervisor may need, once the build is over, to tell the inventory and to end.
 const LAST_WORD: Duration = Duration::from_secs(2);
 
-/// Waits until a build is over, whoever started it, and for a moment until its supervisor has given its last sign of life: after that none
-/// comes that somebody would have to remove again.
+/// Waits until a build is over, whoever started it, and for a moment until its supervisor has given
+/// its last sign of life: after that none comes that somebody would have to remove again.
 pub(super) async fn wait(build: &RunningBuild) -> Ended {
     let ended = over(build).await;
     let supervisor = supervisor(build);
@@ -92,14 +93,13 @@ pub(super) fn cancel(build: &RunningBuild) -> io::Result<()> {
 }
 
 fn supervisor(build: &RunningBuild) -> ProcessId {
-    ProcessId {
-        pid: build.pid,
-        start: build.pid_start,
-    }
+    ProcessId { pid: build.pid, start: build.pid_start }
 }
 
-/// What is left of a build whose supervisor was killed: how it ended, and what of it ended before its time.
+/// What is left of a build whose supervisor was killed: how it ended, and what of it ended before
+/// its time.
 async fn follow_orphans(build: &RunningBuild) -> (Exit, Option<String>) {
+    // Seeded bug: cancel-file-ignored
     let cancelled = || build.folder.join(files::CANCEL).exists();
     let Some(job) = files::read::<Job>(&build.folder, files::JOB) else {
         return (Exit::Unknown, None);
@@ -117,30 +117,22 @@ async fn follow_orphans(build: &RunningBuild) -> (Exit, Option<String>) {
         }
         let members = session.members();
         if members.is_empty() {
-            let exit = if cancelled() {
-                Exit::Cancelled
-            } else {
-                Exit::Unknown
-            };
+            let exit = if cancelled() { Exit::Cancelled } else { Exit::Unknown };
             return (exit, watched.and_then(|(_, watcher)| watcher.lost()));
         }
         if cancelled() {
             break (Exit::Cancelled, None);
         }
         let Some(wrapper) = members.iter().find(|member| member.leads()) else {
-            // Nothing that these still do reaches anybody: they write into a pipe that nobody reads, or wait for one who is gone.
+            // Nothing that these still do reaches anybody: they write into a pipe that nobody
+            // reads, or wait for one who is gone.
             break (Exit::Unknown, Some(partly_gone));
         };
-        if watched
-            .as_ref()
-            .is_none_or(|(process, _)| *process != wrapper.process)
-        {
+        if watched.as_ref().is_none_or(|(process, _)| *process != wrapper.process) {
             let log = build.folder.join(files::LOG);
             watched = Some((wrapper.process, Watcher::start(wrapper.process, &log)));
         }
-        let partly = watched
-            .as_ref()
-            .and_then(|(_, watcher)| watcher.partly_gone_for());
+        let partly = watched.as_ref().and_then(|(_, watcher)| watcher.partly_gone_for());
         if partly.is_some_and(|since| since > grace) {
             break (Exit::Unknown, Some(lost("a plugin")));
         }
@@ -157,7 +149,8 @@ async fn follow_orphans(build: &RunningBuild) -> (Exit, Option<String>) {
     (exit, gone)
 }
 
-/// Waits until they are gone; those that nothing leads any more are killed: they wait for one who is gone.
+/// Waits until they are gone; those that nothing leads any more are killed: they wait for one who
+/// is gone.
 async fn all_gone(session: &Session, limit: Duration) -> bool {
     let looking = async {
         loop {
@@ -166,10 +159,7 @@ async fn all_gone(session: &Session, limit: Duration) -> bool {
                 return;
             }
             let is_led = |member: &Member| members.iter().any(|other| member.is_child_of(other));
-            if !members
-                .iter()
-                .any(|member| member.leads() || is_led(member))
-            {
+            if !members.iter().any(|member| member.leads() || is_led(member)) {
                 session.signal(Signal::KILL);
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -178,7 +168,8 @@ async fn all_gone(session: &Session, limit: Duration) -> bool {
     tokio::time::timeout(limit, looking).await.is_ok()
 }
 
-/// Reads the logs of a build that is over. `environment` is what is known of the build's, to be redacted where no supervisor did.
+/// Reads the logs of a build that is over. `environment` is what is known of the build's, to be
+/// redacted where no supervisor did.
 pub(super) fn read(
     build: &RunningBuild,
     ended: Ended,
@@ -216,7 +207,8 @@ pub(in crate::build) fn tell(folder: &Path, ended: Ended) -> io::Result<BuildOut
     Ok(told(said, errors, ended, log))
 }
 
-/// What logs say that were open when their folder went. Nothing of it was redacted where it lies, so it is here.
+/// What logs say that were open when their folder went. Nothing of it was redacted where it lies,
+/// so it is here.
 pub(in crate::build) fn tell_of_open(
     logs: Option<[File; 2]>,
     ended: Ended,
@@ -229,11 +221,7 @@ pub(in crate::build) fn tell_of_open(
         None => Default::default(),
     };
     let mut outcome = told(said, errors, ended, log);
-    for texts in [
-        &mut outcome.failures,
-        &mut outcome.errors,
-        &mut outcome.last_words,
-    ] {
+    for texts in [&mut outcome.failures, &mut outcome.errors, &mut outcome.last_words] {
         for text in texts {
             *text = secrets.text(text);
         }

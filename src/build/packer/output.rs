@@ -1,6 +1,8 @@
-//! What Packer says with `-machine-readable`: `unix_ts,target,type,arg,arg…`, one line each (packer.md).
+//! What Packer says with `-machine-readable`: `unix_ts,target,type,arg,arg…`, one line each
+//! (docs/packer.md).
 //!
-//! Pure, and made for whatever bytes come: a log may be cut off, not UTF-8, or gigabytes long, so it is read line by line.
+//! Pure, and made for whatever bytes come: a log may be cut off, not UTF-8, or gigabytes long, so
+//! it is read line by line.
 
 use std::io::{BufRead, Read as _};
 
@@ -13,7 +15,8 @@ const LONGEST_LINE: u64 = 1024 * 1024;
 /// How many error lines are kept.
 const MOST_ERRORS: usize = 100;
 
-/// How many of the last lines of a provisioner's standard error are kept, and of a complaint that does not follow the form.
+/// How many of the last lines of a provisioner's standard error are kept, and of a complaint that
+/// does not follow the form.
 const MOST_LAST_WORDS: usize = 12;
 const MOST_PLAIN: usize = 40;
 
@@ -22,18 +25,21 @@ const MOST_PLAIN: usize = 40;
 pub struct Reading {
     /// Images by region, in order, without repetitions.
     pub artifacts: Vec<(Region, AmiId)>,
-    /// `ui,error` lines (which also carry what provisioners write to standard error), the newest hundred.
+    /// `ui,error` lines (which also carry what provisioners write to standard error), the newest
+    /// hundred.
     pub errors: Vec<String>,
-    /// What ended the build of a source, in Packer's own words: nothing that a provisioner writes gets here.
+    /// What ended the build of a source, in Packer's own words: nothing that a provisioner writes
+    /// gets here.
     pub failures: Vec<String>,
     /// What was made at AWS.
     pub traces: Leftovers,
-    /// The images that the builds started from, as Packer found them: before anything of a template ran, so that nothing can forge them.
+    /// The images that the builds started from, as Packer found them: before anything of a template
+    /// ran, so that nothing can forge them.
     pub sources: Vec<AmiId>,
     /// What was made instead of images: volumes (`vol-…`) and snapshots (`snap-…`) by region.
     pub others: Vec<(Region, String)>,
-    /// Whether Packer came to its last word: all builds were over then, and what it made had been told or was to be told next. One that
-    /// was killed does not say it (docs/packer.md).
+    /// Whether Packer came to its last word: all builds were over then, and what it made had been
+    /// told or was to be told next. One that was killed does not say it (docs/packer.md).
     pub finished: bool,
     /// The last lines that the newest provisioner wrote to standard error.
     pub last_words: Vec<String>,
@@ -90,17 +96,11 @@ pub fn read(log: &mut impl BufRead) -> std::io::Result<Reading> {
     let mut buffer = Vec::new();
     loop {
         buffer.clear();
-        let read = log
-            .by_ref()
-            .take(LONGEST_LINE)
-            .read_until(b'\n', &mut buffer)?;
+        let read = log.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut buffer)?;
         if read == 0 {
             return Ok(reading);
         }
-        while buffer
-            .last()
-            .is_some_and(|byte| matches!(byte, b'\n' | b'\r'))
-        {
+        while buffer.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
             buffer.pop();
         }
         reading.take(line(&buffer));
@@ -148,7 +148,8 @@ impl Reading {
         self.errors.push(said);
     }
 
-    /// `==> source: text` as an error is what a provisioner wrote to standard error, or what a builder complains of.
+    /// `==> source: text` as an error is what a provisioner wrote to standard error, or what a
+    /// builder complains of.
     fn last_word(&mut self, said: &str) {
         let targeted = said.strip_prefix("==> ").and_then(|rest| {
             let (target, text) = rest.split_once(": ")?;
@@ -163,14 +164,11 @@ impl Reading {
         self.last_words.push(text.chars().take(300).collect());
     }
 
-    /// `==> source: Creating temporary keypair: packer_…` and the like (packer.md, "Signals and processes").
+    /// `==> source: Creating temporary keypair: packer_…` and the like (docs/packer.md, "Signals and
+    /// processes").
     fn trace(&mut self, said: &str) {
         let marks: [(&str, &str, &mut Vec<String>); 3] = [
-            (
-                "Creating temporary keypair: ",
-                "packer_",
-                &mut self.traces.key_pairs,
-            ),
+            ("Creating temporary keypair: ", "packer_", &mut self.traces.key_pairs),
             (
                 "Creating temporary security group for this instance: ",
                 "packer_",
@@ -197,7 +195,8 @@ impl Reading {
                 self.sources.push(id);
             }
         }
-        // `    source: AMI: ami-…`: the image, or with `encrypt_boot` the one that it is copied from.
+        // `    source: AMI: ami-…`: the image, or with `encrypt_boot` the one that it is copied
+        // from.
         let image = said
             .split_once(": AMI: ")
             .map(|(_, rest)| AmiId::new(word(rest)))
@@ -210,31 +209,25 @@ impl Reading {
     }
 }
 
-/// What AWS and Packer make ids of. A provisioner can print such a line too, and its words are not to be kept.
+/// What AWS and Packer make ids of. A provisioner can print such a line too, and its words are not
+/// to be kept.
 fn is_an_id(rest: &str) -> bool {
-    !rest.is_empty()
-        && rest
-            .bytes()
-            .all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+    !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
 fn word(text: &str) -> String {
-    text.chars()
-        .take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
-        .collect()
+    text.chars().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).collect()
 }
 
-/// Packer's last word, with or without artifacts: it bears no target, as all that a provisioner writes does.
+/// Packer's last word, with or without artifacts: it bears no target, as all that a provisioner
+/// writes does.
 fn is_last_word(said: &str) -> bool {
-    said.trim_start_matches('\n')
-        .starts_with("==> Builds finished")
+    said.trim_start_matches('\n').starts_with("==> Builds finished")
 }
 
 /// Whether a provisioner begins, whose complaints are not those of the one before.
 fn begins_provisioner(said: &str) -> bool {
-    let text = said
-        .strip_prefix("==> ")
-        .and_then(|rest| rest.split_once(": "));
+    let text = said.strip_prefix("==> ").and_then(|rest| rest.split_once(": "));
     text.is_some_and(|(_, text)| {
         ["Provisioning with ", "Running local shell script"]
             .iter()
@@ -255,24 +248,22 @@ fn found_source(said: &str) -> Option<(String, AmiId)> {
 
 fn add<T: PartialEq>(all: &mut Vec<T>, more: Vec<T>) {
     for one in more {
+        // Seeded bug: artifact-counted-twice
         if !all.contains(&one) {
             all.push(one);
         }
     }
 }
 
-/// `0,id,us-east-1:ami-1%!(PACKER_COMMA)us-west-2:ami-2`; of the builder `amazon-ebsvolume`, volumes and snapshots.
+/// `0,id,us-east-1:ami-1%!(PACKER_COMMA)us-west-2:ami-2`; of the builder `amazon-ebsvolume`,
+/// volumes and snapshots.
 fn artifact(rest: &str) -> Line {
     let mut fields = rest.splitn(3, ',');
     let (Some(_), Some("id"), Some(ids)) = (fields.next(), fields.next(), fields.next()) else {
         return Line::Other;
     };
     let ids = unescape(ids);
-    let parts = || {
-        ids.split(',')
-            .map(|one| one.trim().split_once(':'))
-            .collect::<Option<Vec<_>>>()
-    };
+    let parts = || ids.split(',').map(|one| one.trim().split_once(':')).collect::<Option<Vec<_>>>();
     let are = |prefixes: &[&str]| {
         let one = |id: &str| {
             let hex = prefixes.iter().find_map(|prefix| id.strip_prefix(prefix));
@@ -285,25 +276,18 @@ fn artifact(rest: &str) -> Line {
     if let Some(images) = are(&["ami-"]) {
         let images = images.into_iter();
         return Line::Artifact(
-            images
-                .map(|(region, id)| (Region::new(region), AmiId::new(id)))
-                .collect(),
+            images.map(|(region, id)| (Region::new(region), AmiId::new(id))).collect(),
         );
     }
     are(&["vol-", "snap-"]).map_or(Line::Other, |others| {
         Line::OtherArtifact(
-            others
-                .into_iter()
-                .map(|(region, id)| (Region::new(region), id.to_owned()))
-                .collect(),
+            others.into_iter().map(|(region, id)| (Region::new(region), id.to_owned())).collect(),
         )
     })
 }
 
 fn unescape(text: &str) -> String {
-    text.replace("%!(PACKER_COMMA)", ",")
-        .replace("\\n", "\n")
-        .replace("\\r", "\r")
+    text.replace("%!(PACKER_COMMA)", ",").replace("\\n", "\n").replace("\\r", "\r")
 }
 
 #[cfg(test)]
@@ -354,10 +338,7 @@ mod tests {
         let log = "1,,ui,error,==> amazon-ebs.x: connection refused\n\
             1,amazon-ebs.x,error,Script exited with non-zero exit status: 7\n1,,error-count,1\n";
         let reading = reading(log);
-        assert_eq!(
-            reading.failures,
-            ["Script exited with non-zero exit status: 7"]
-        );
+        assert_eq!(reading.failures, ["Script exited with non-zero exit status: 7"]);
         assert_eq!(reading.errors, ["==> amazon-ebs.x: connection refused"]);
     }
 
@@ -368,16 +349,10 @@ mod tests {
         for (log, finished) in [
             (none, true),
             (some, true),
-            (
-                "1,,ui,say,\\n==> Wait completed after 2 microseconds\n",
-                false,
-            ),
+            ("1,,ui,say,\\n==> Wait completed after 2 microseconds\n", false),
             // A provisioner's words always bear its target.
             ("1,,ui,say,==> amazon-ebs.x: ==> Builds finished\n", false),
-            (
-                "1,,ui,message,    amazon-ebs.x: \\n==> Builds finished\n",
-                false,
-            ),
+            ("1,,ui,message,    amazon-ebs.x: \\n==> Builds finished\n", false),
             ("==> Builds finished\n", false),
         ] {
             assert_eq!(reading(log).finished, finished, "{log}");
@@ -393,10 +368,7 @@ mod tests {
         let region = || Region::new("us-east-1");
         assert_eq!(
             reading.others,
-            [
-                (region(), "snap-01".to_owned()),
-                (region(), "vol-0d41".to_owned())
-            ]
+            [(region(), "snap-01".to_owned()), (region(), "vol-0d41".to_owned())]
         );
         assert!(reading.artifacts.is_empty());
     }
@@ -408,10 +380,7 @@ mod tests {
             1,,ui,message,    amazon-ebs.x (shell-local): Found Image ID: ami-03\n\
             1,,ui,message,    amazon-ebs.x: it: Found Image ID: ami-04\n\
             1,,ui,say,==> amazon-ebs.y: Found Image ID: ami-05\n";
-        assert_eq!(
-            reading(log).sources,
-            [AmiId::new("ami-01"), AmiId::new("ami-05")]
-        );
+        assert_eq!(reading(log).sources, [AmiId::new("ami-01"), AmiId::new("ami-05")]);
     }
 
     #[test]
@@ -427,10 +396,7 @@ mod tests {
     #[test]
     fn a_complaint_that_does_not_follow_the_form_is_kept_whole() {
         let log = "Error: Unset variable\n\nA used variable must be set.\nreconciler: packer build .\nnothing\n";
-        assert_eq!(
-            reading(log).errors,
-            ["Error: Unset variable\n\nA used variable must be set."]
-        );
+        assert_eq!(reading(log).errors, ["Error: Unset variable\n\nA used variable must be set."]);
     }
 
     #[test]

@@ -1,8 +1,10 @@
-//! Takes the secrets of a build out of what is kept of it, and knows them while it runs, for whoever shows its log.
+//! Takes the secrets of a build out of what is kept of it, and knows them while it runs, for
+//! whoever shows its log.
 //!
-//! Packer writes its log to the file itself, so that a build can outlive everybody. The supervisor takes the secrets out when the build
-//! is over; where it was killed, whoever takes the build up does, and need not know them: their values stand in one file of its folder
-//! ([`files::SECRETS`]), those of its environment too. It goes last: while it is there, nothing of the folder is clean.
+//! Packer writes its log to the file itself, so that a build can outlive everybody. The supervisor
+//! takes the secrets out when the build is over; where it was killed, whoever takes the build up
+//! does, and need not know them: their values stand in one file of its folder ([`files::SECRETS`]),
+//! those of its environment too. It goes last: while it is there, nothing of the folder is clean.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -16,8 +18,9 @@ use crate::build::supervisor::files::{self, Job, with_end};
 use crate::desired::hcl::{Sensitive, sensitive};
 use crate::secrets::{Redactor, SecretText};
 
-/// The secrets of a build: those that were written down when it was laid out, whatever its template declares `sensitive`, and what is
-/// known of its environment. An error if they were written down and cannot be read: then nothing of the folder may be shown.
+/// The secrets of a build: those that were written down when it was laid out, whatever its template
+/// declares `sensitive`, and what is known of its environment. An error if they were written down
+/// and cannot be read: then nothing of the folder may be shown.
 pub fn of_build(
     folder: &Path,
     job: &Job,
@@ -32,8 +35,8 @@ pub fn of_build(
     Ok(Redactor::new(&all))
 }
 
-/// The values of those variables of a build's environment that are secret: by their names, or because they are those of a variable
-/// that its template declares `sensitive`.
+/// The values of those variables of a build's environment that are secret: by their names, or
+/// because they are those of a variable that its template declares `sensitive`.
 pub(super) fn of_environment<'a>(
     environment: impl IntoIterator<Item = (String, String)> + 'a,
     secret_variables: &'a [String],
@@ -65,7 +68,8 @@ fn written_down(folder: &Path) -> io::Result<Vec<SecretText>> {
     })
 }
 
-/// The HCL files of a laid-out step folder; none once it is removed, and then the log is redacted already.
+/// The HCL files of a laid-out step folder; none once it is removed, and then the log is redacted
+/// already.
 fn templates(folder: &Path) -> BTreeMap<String, String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
@@ -77,7 +81,8 @@ fn templates(folder: &Path) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Takes the secrets out of all that is kept of a build that is over. Done again it changes nothing.
+/// Takes the secrets out of all that is kept of a build that is over. Done again it changes
+/// nothing.
 pub fn build(folder: &Path, job: &Job, secrets: &Redactor) -> io::Result<()> {
     // A secret may be a part of an id or a region: what the log says was made is read before.
     said::keep(folder)?;
@@ -91,7 +96,8 @@ pub fn build(folder: &Path, job: &Job, secrets: &Redactor) -> io::Result<()> {
     }
 }
 
-/// Removes what was laid out of a build that never ran: nobody will look into it, and secrets are in it.
+/// Removes what was laid out of a build that never ran: nobody will look into it, and secrets are
+/// in it.
 pub(super) fn discard(folder: &Path) {
     layout::remove(&folder.join(layout::WORK));
     layout::remove(&layout::temporary_folder(folder));
@@ -139,7 +145,8 @@ fn all_below(
     Ok(())
 }
 
-/// Rewrites a file without secrets, if one is in it; keeps its lines and every byte that is not a secret's.
+/// Rewrites a file without secrets, if one is in it; keeps its lines and every byte that is not a
+/// secret's.
 fn file(path: &Path, secrets: &Redactor) -> io::Result<()> {
     let open = || match File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -148,6 +155,7 @@ fn file(path: &Path, secrets: &Redactor) -> io::Result<()> {
     let Some(mut found) = open()? else {
         return Ok(());
     };
+    // Seeded bug: secret-in-a-log
     if !secrets.appears_in_stream(&mut found)? {
         return Ok(());
     }
@@ -157,17 +165,10 @@ fn file(path: &Path, secrets: &Redactor) -> io::Result<()> {
     let beside = with_end(path, ".redacted");
     let mode = from.metadata()?.mode() & 0o700;
     let mut out = BufWriter::new(
-        fs::OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(true)
-            .mode(mode)
-            .open(&beside)?,
+        fs::OpenOptions::new().create(true).write(true).truncate(true).mode(mode).open(&beside)?,
     );
     secrets.copy(&mut from, &mut out)?;
-    out.into_inner()
-        .map_err(io::IntoInnerError::into_error)?
-        .sync_all()?;
+    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
     fs::rename(&beside, path)
 }
 
@@ -205,12 +206,7 @@ mod tests {
         let kept = serde_json::to_vec(&[SecretText::from("secretsecret")]).unwrap();
         fs::write(path(files::SECRETS), kept).unwrap();
         let job = job(step.clone());
-        for left in [
-            "secrets.json.tmp",
-            "packer.log.bounded",
-            "other",
-            "supervisor.log",
-        ] {
+        for left in ["secrets.json.tmp", "packer.log.bounded", "other", "supervisor.log"] {
             fs::write(path(left), "secretsecret\n").unwrap();
         }
         let clean = "{\"id\":\"secretsecret\"}";
@@ -283,11 +279,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let template = "variable \"token\" {\n  sensitive = true\n}\n";
         fs::write(folder.path().join("x.pkr.hcl"), template).unwrap();
-        fs::write(
-            folder.path().join("x.pkrvars.hcl"),
-            "token = \"in-a-file\"\n",
-        )
-        .unwrap();
+        fs::write(folder.path().join("x.pkrvars.hcl"), "token = \"in-a-file\"\n").unwrap();
         let variables = [
             ("AWS_SECRET_ACCESS_KEY", "of-aws"),
             ("PKR_VAR_token", "of-environment"),

@@ -1,4 +1,5 @@
-//! What a build's log says was made, read before secrets are taken out of the log and kept beside it: ids and regions, no secret.
+//! What a build's log says was made, read before secrets are taken out of the log and kept beside
+//! it: ids and regions, no secret.
 
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read as _};
@@ -74,9 +75,7 @@ mod tests {
         }"#;
         stays_readable::<Said>(
             // Before it was kept what a build started from, and whether Packer came to its end.
-            &[&format!(
-                r#"{{ "artifacts": [["us-east-1", "ami-1"]], "traces": {traces} }}"#
-            )],
+            &[&format!(r#"{{ "artifacts": [["us-east-1", "ami-1"]], "traces": {traces} }}"#)],
             &format!(
                 r#"{{
                     "artifacts": [["us-east-1", "ami-1"]], "traces": {traces},

@@ -1,6 +1,8 @@
-//! What Packer does in silence: calls that it repeats for minutes without a word, told by its last word and how long ago that was.
+//! What Packer does in silence: calls that it repeats for minutes without a word, told by its last
+//! word and how long ago that was.
 //!
-//! Measured under both Packers (docs/packer.md). Nothing of the log is quoted, so nothing secret can be.
+//! Measured under both Packers (docs/packer.md). Nothing of the log is quoted, so nothing secret
+//! can be.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -39,13 +41,13 @@ const SILENCES: [(&str, u64, &str); 4] = [
     ),
 ];
 
-/// What Packer does in silence, as far as its log on this host tells; none if it speaks, or there is no log here.
+/// What Packer does in silence, as far as its log on this host tells; none if it speaks, or there
+/// is no log here.
 #[must_use]
 pub fn of_log(log: &Path, now: Timestamp) -> Option<String> {
     let tail = tail(log).ok()?;
-    let newest = tail
-        .split(|byte| *byte == b'\n')
-        .rfind(|bytes| matches!(line(bytes), Line::Ui(..)))?;
+    let newest =
+        tail.split(|byte| *byte == b'\n').rfind(|bytes| matches!(line(bytes), Line::Ui(..)))?;
     let Line::Ui(_, said) = line(newest) else {
         return None;
     };
@@ -86,10 +88,7 @@ mod tests {
         std::fs::write(&log, format!("1,,ui,say,==> x: before\n{asking}")).unwrap();
         assert_eq!(of_log(&log, at(105)), None, "not yet");
         let said = of_log(&log, at(225)).unwrap();
-        assert!(
-            said.contains("silent for 2m05s") && said.contains("key pair"),
-            "{said}"
-        );
+        assert!(said.contains("silent for 2m05s") && said.contains("key pair"), "{said}");
         std::fs::write(&log, format!("{asking}101,,ui,say,==> x: on it goes\n")).unwrap();
         assert_eq!(of_log(&log, at(225)), None);
     }

@@ -1,5 +1,6 @@
-//! `packer validate` on what nobody builds yet: laid out as a build is, in a folder of its own that is gone afterwards, with no more of the
-//! environment than a build gets and without credentials. Packer asks nobody for this; what it says is taken apart into single errors.
+//! `packer validate` on what nobody builds yet: laid out as a build is, in a folder of its own that
+//! is gone afterwards, with no more of the environment than a build gets and without credentials.
+//! Packer asks nobody for this; what it says is taken apart into single errors.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,14 +19,7 @@ use crate::diagnostic::Diagnostic;
 const LONGEST: Duration = Duration::from_mins(2);
 
 /// Of this process's environment Packer gets these, and what the configuration passes on.
-const PASSED: [&str; 6] = [
-    "PATH",
-    "HOME",
-    "USER",
-    "LANG",
-    "LD_LIBRARY_PATH",
-    "PACKER_PLUGIN_PATH",
-];
+const PASSED: [&str; 6] = ["PATH", "HOME", "USER", "LANG", "LD_LIBRARY_PATH", "PACKER_PLUGIN_PATH"];
 
 /// A step as a build would find it.
 #[derive(Clone, Debug)]
@@ -54,23 +48,16 @@ impl Validator {
         let binary = version::locate(config.binary.as_deref())?;
         let folder = temporary()?;
         let version = version::ask(&binary, &folder.path().join("packer-version")).await?;
-        let passed = PASSED
-            .into_iter()
-            .chain(config.pass_env.iter().map(String::as_str));
+        let passed = PASSED.into_iter().chain(config.pass_env.iter().map(String::as_str));
         let passed = passed.filter(|name| !name.starts_with("HCP_PACKER_"));
-        let mut variables: Vec<(OsString, OsString)> = passed
-            .filter_map(|name| Some((name.into(), std::env::var_os(name)?)))
-            .collect();
+        let mut variables: Vec<(OsString, OsString)> =
+            passed.filter_map(|name| Some((name.into(), std::env::var_os(name)?))).collect();
         variables.push(("CHECKPOINT_DISABLE".into(), "1".into()));
         variables.push(("AWS_EC2_METADATA_DISABLED".into(), "true".into()));
         if let Some(plugins) = &config.plugin_path {
             variables.push(("PACKER_PLUGIN_PATH".into(), plugins.into()));
         }
-        Ok(Self {
-            binary,
-            version,
-            variables,
-        })
+        Ok(Self { binary, version, variables })
     }
 
     /// What Packer has to say against a step.
@@ -110,20 +97,14 @@ impl Validator {
         for (path, file) in &step.files {
             create(&work.join(inside(path)?), file.executable, &file.content)?;
         }
-        let host = Host {
-            version: self.version,
-            overrides: &BTreeMap::new(),
-        };
+        let host = Host { version: self.version, overrides: &BTreeMap::new() };
         let mut rendered = BTreeMap::new();
         for (name, text) in &step.rendered {
             let (text, _) = adapt(name, text, &host).map_err(BuildError::Step)?;
             create(&own.join(inside(name)?), false, text.as_bytes())?;
             rendered.insert(name.clone(), text);
         }
-        Ok(Laid {
-            folder: own,
-            rendered,
-        })
+        Ok(Laid { folder: own, rendered })
     }
 }
 
@@ -138,13 +119,11 @@ fn temporary() -> Result<tempfile::TempDir, BuildError> {
 }
 
 fn io(what: &str, source: std::io::Error) -> BuildError {
-    BuildError::Io {
-        what: what.to_owned(),
-        source,
-    }
+    BuildError::Io { what: what.to_owned(), source }
 }
 
-/// The single errors of what Packer says: `Error: TITLE`, perhaps `on FILE line N`, and what it has to say beside.
+/// The single errors of what Packer says: `Error: TITLE`, perhaps `on FILE line N`, and what it has
+/// to say beside.
 fn errors(said: &str, folder: &str, rendered: &BTreeMap<String, String>) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let mut parts = said.split("Error: ");
@@ -182,11 +161,7 @@ fn errors(said: &str, folder: &str, rendered: &BTreeMap<String, String>) -> Vec<
 
 /// A line without what stands around it.
 fn span(text: &str, line: usize) -> Option<std::ops::Range<usize>> {
-    let start: usize = text
-        .split_inclusive('\n')
-        .take(line.checked_sub(1)?)
-        .map(str::len)
-        .sum();
+    let start: usize = text.split_inclusive('\n').take(line.checked_sub(1)?).map(str::len).sum();
     let shown = text.get(start..)?.lines().next()?;
     let begin = start + (shown.len() - shown.trim_start().len());
     Some(begin..begin + shown.trim().len())
@@ -201,10 +176,8 @@ mod tests {
         let rendered = BTreeMap::from([("a.pkr.hcl".to_owned(), "one\n  two\n".to_owned())]);
         let said = "Warning: old\n\nx\n\nError: Unknown provisioner type \"shel\"\n\n  on a.pkr.hcl line 2:\n  (source code not available)\n\n\
             Did you mean to use \"shell\"?\n\nError: Missing plugins\n\nThe following\n* a\n";
-        let lines: Vec<_> = errors(said, "ws/a", &rendered)
-            .iter()
-            .map(Diagnostic::one_line)
-            .collect();
+        let lines: Vec<_> =
+            errors(said, "ws/a", &rendered).iter().map(Diagnostic::one_line).collect();
         assert_eq!(
             lines,
             [

@@ -26,31 +26,21 @@ impl PackerVersion {
             .find(|word| word.starts_with('v') && word.contains('.'))?;
         let mut numbers = word[1..].split(['.', '-', '+']).map(str::parse::<u32>);
         let mut next = || numbers.next()?.ok();
-        Some(Self {
-            major: next()?,
-            minor: next()?,
-            patch: next().unwrap_or(0),
-        })
+        Some(Self { major: next()?, minor: next()?, patch: next().unwrap_or(0) })
     }
 
-    /// Whether it is what `required_version` asks for (`>= 1.7.0, < 2.0`, `~> 1.8`); none where that is written in a way that is not known
-    /// here: Packer will tell.
+    /// Whether it is what `required_version` asks for (`>= 1.7.0, < 2.0`, `~> 1.8`); none where
+    /// that is written in a way that is not known here: Packer will tell.
     #[must_use]
     pub fn satisfies(self, constraint: &str) -> Option<bool> {
         let mut all = true;
         for one in constraint.split(',').map(str::trim) {
             let at = one.find(|c: char| c.is_ascii_digit() || c == 'v')?;
             let (operator, text) = (one[..at].trim(), one[at..].trim_start_matches('v'));
-            let numbers: Vec<u32> = text
-                .split('.')
-                .map(|number| number.parse().ok())
-                .collect::<Option<_>>()?;
+            let numbers: Vec<u32> =
+                text.split('.').map(|number| number.parse().ok()).collect::<Option<_>>()?;
             let number = |place: usize| numbers.get(place).copied().unwrap_or(0);
-            let wanted = Self {
-                major: number(0),
-                minor: number(1),
-                patch: number(2),
-            };
+            let wanted = Self { major: number(0), minor: number(1), patch: number(2) };
             all &= match operator {
                 "" | "=" => self == wanted,
                 "!=" => self != wanted,
@@ -105,27 +95,17 @@ pub fn locate(configured: Option<&Path>) -> Result<PathBuf, BuildError> {
 
 /// Asks a binary for its version, once for each change of the file: the answer is kept in `cache`.
 pub async fn ask(binary: &Path, cache: &Path) -> Result<PackerVersion, BuildError> {
-    let io = |what: &str, source| BuildError::Io {
-        what: what.to_owned(),
-        source,
-    };
+    let io = |what: &str, source| BuildError::Io { what: what.to_owned(), source };
     let facts = std::fs::metadata(binary).map_err(|error| io("looking at Packer", error))?;
     let changed = facts
         .modified()
         .ok()
         .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
         .unwrap_or_default();
-    let key = format!(
-        "{} {} {}",
-        binary.display(),
-        facts.len(),
-        changed.as_nanos()
-    );
+    let key = format!("{} {} {}", binary.display(), facts.len(), changed.as_nanos());
     let kept = std::fs::read_to_string(cache).unwrap_or_default();
-    if let Some(version) = kept
-        .lines()
-        .find_map(|line| line.strip_prefix(&key))
-        .and_then(PackerVersion::parse)
+    if let Some(version) =
+        kept.lines().find_map(|line| line.strip_prefix(&key)).and_then(PackerVersion::parse)
     {
         return Ok(version);
     }
@@ -135,14 +115,9 @@ pub async fn ask(binary: &Path, cache: &Path) -> Result<PackerVersion, BuildErro
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let output = tokio::time::timeout(Duration::from_secs(30), run)
-        .await
-        .map_err(|_| {
-            BuildError::Host(Diagnostic::new(format!(
-                "{} version does not answer",
-                binary.display()
-            )))
-        })?;
+    let output = tokio::time::timeout(Duration::from_secs(30), run).await.map_err(|_| {
+        BuildError::Host(Diagnostic::new(format!("{} version does not answer", binary.display())))
+    })?;
     let output = output.map_err(|error| io("starting Packer", error))?;
     let said = String::from_utf8_lossy(&output.stdout);
     let version = said.lines().find_map(PackerVersion::parse).ok_or_else(|| {

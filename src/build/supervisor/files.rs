@@ -1,5 +1,6 @@
-//! The files of a build's folder, by which a supervisor and whoever waits for it know of each other. Those of [`CLEAN`] never hold a
-//! secret; the others are scrubbed once the build is over, and [`SECRETS`] is gone then.
+//! The files of a build's folder, by which a supervisor and whoever waits for it know of each
+//! other. Those of [`CLEAN`] never hold a secret; the others are scrubbed once the build is over,
+//! and [`SECRETS`] is gone then.
 //!
 //! Each is written whole or not at all, and survives a power loss once it is there.
 
@@ -22,7 +23,8 @@ pub const JOB: &str = "job.json";
 pub const SUPERVISOR: &str = "supervisor.json";
 /// There once somebody has asked for the build to end.
 pub const CANCEL: &str = "cancel";
-/// There once the build was given up and its image is another's to record: Packer is killed, for ended it would take the image away.
+/// There once the build was given up and its image is another's to record: Packer is killed, for
+/// ended it would take the image away.
 pub const KILL: &str = "kill";
 /// How it went: an [`Ended`].
 pub const ENDED: &str = "exit.json";
@@ -30,19 +32,23 @@ pub const ENDED: &str = "exit.json";
 pub const LOG: &str = "packer.log";
 /// Standard error of all commands.
 pub const ERRORS: &str = "packer.err";
-/// Values that are to be taken out of all that is kept: a list of [`crate::secrets::SecretText`]. Removed when that is done.
+/// Values that are to be taken out of all that is kept: a list of [`crate::secrets::SecretText`].
+/// Removed when that is done.
 pub const SECRETS: &str = "secrets.json";
 /// What the log says was made.
 pub const SAID: &str = "made.json";
-/// There once what the build left at AWS is known to be gone: nobody has to look into the folder for that any more.
+/// There once what the build left at AWS is known to be gone: nobody has to look into the folder
+/// for that any more.
 pub const ACCOUNTED: &str = "accounted";
 /// What the supervisor itself could not do.
 pub const SUPERVISOR_LOG: &str = "supervisor.log";
 
-/// Those in which no secret can be, and which lose their meaning if a part of them is taken for one.
+/// Those in which no secret can be, and which lose their meaning if a part of them is taken for
+/// one.
 pub const CLEAN: [&str; 5] = [JOB, SUPERVISOR, CANCEL, ENDED, SAID];
 
-/// The ends of the names of files that are being written beside the one that they are to be. Nobody reads one that was left behind.
+/// The ends of the names of files that are being written beside the one that they are to be. Nobody
+/// reads one that was left behind.
 pub const HALF_WRITTEN: [&str; 3] = [".tmp", ".redacted", ".bounded"];
 
 /// What is to be run.
@@ -52,7 +58,8 @@ pub struct Job {
     pub packer: PathBuf,
     /// The folder to run in: the step's, as it was laid out.
     pub folder: PathBuf,
-    /// The build's own folder for temporary files; its path in `TMPDIR` marks the processes of this build.
+    /// The build's own folder for temporary files; its path in `TMPDIR` marks the processes of this
+    /// build.
     pub temporary: PathBuf,
     /// The commands, in order.
     pub commands: Vec<JobCommand>,
@@ -65,7 +72,8 @@ pub struct Job {
     /// How signs of life reach the inventory; none: nobody asked for them.
     #[serde(default)]
     pub heartbeat: Option<Heartbeat>,
-    /// Packer is not started after this time since boot, in milliseconds: the lease of whoever decided the build ends then.
+    /// Packer is not started after this time since boot, in milliseconds: the lease of whoever
+    /// decided the build ends then.
     #[serde(default)]
     pub start_before: Option<u64>,
     /// How many bytes of each log are kept, more or less.
@@ -86,8 +94,9 @@ impl Job {
     }
 }
 
-/// How signs of life reach the inventory. Credentials, and the endpoint of an emulator, are in the environment only; of lasting keys it is
-/// told where they were read, for these may be replaced there before the build is over.
+/// How signs of life reach the inventory. Credentials, and the endpoint of an emulator, are in the
+/// environment only; of lasting keys it is told where they were read, for these may be replaced
+/// there before the build is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// Where it is.
@@ -167,8 +176,8 @@ pub fn read<T: DeserializeOwned>(folder: &Path, name: &str) -> Option<T> {
     serde_json::from_slice(&fs::read(folder.join(name)).ok()?).ok()
 }
 
-/// Makes a folder's build the caller's to supervise. False if somebody was first: of a supervisor that starts late and a
-/// daemon that has given it up, exactly one wins.
+/// Makes a folder's build the caller's to supervise. False if somebody was first: of a supervisor
+/// that starts late and a daemon that has given it up, exactly one wins.
 pub fn claim(folder: &Path, supervisor: &Supervisor) -> io::Result<bool> {
     let beside = folder.join(format!("supervisor.{}", std::process::id()));
     write_synced(&beside, &serde_json::to_vec(supervisor)?)?;
@@ -186,7 +195,8 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let beside = with_end(path, ".tmp");
     let written = write_synced(&beside, bytes).and_then(|()| fs::rename(&beside, path));
     if written.is_err() {
-        // What could not be written whole, on a full disk, is not to lie about: it may be a list of secrets.
+        // What could not be written whole, on a full disk, is not to lie about: it may be a list of
+        // secrets.
         let _ = fs::remove_file(&beside);
     }
     written?;
@@ -204,23 +214,15 @@ pub(in crate::build) fn with_end(path: &Path, end: &str) -> PathBuf {
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file =
+        OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
 
 /// Opens a log of the build to write behind what it holds.
 pub fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(path)
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }
 
 #[cfg(test)]
@@ -299,11 +301,7 @@ mod tests {
     #[test]
     fn of_two_that_claim_a_build_the_first_has_it() {
         let folder = tempfile::tempdir().unwrap();
-        let supervisor = |pid| Supervisor {
-            pid,
-            pid_start: 7,
-            started_at: Timestamp::UNIX_EPOCH,
-        };
+        let supervisor = |pid| Supervisor { pid, pid_start: 7, started_at: Timestamp::UNIX_EPOCH };
         assert!(claim(folder.path(), &supervisor(0)).unwrap());
         assert!(!claim(folder.path(), &supervisor(5)).unwrap());
         let kept: Supervisor = read(folder.path(), SUPERVISOR).unwrap();

@@ -1,7 +1,9 @@
-//! A build's signs of life in the inventory, given by its supervisor while Packer runs and once more when it has ended.
+//! A build's signs of life in the inventory, given by its supervisor while Packer runs and once
+//! more when it has ended.
 //!
-//! It connects when Packer runs already, with the build's own credentials. A build never fails, and hardly ever waits, for it: without a
-//! way to the inventory it says so in the build's log and keeps trying. Its answers tell whether the build is to end.
+//! It connects when Packer runs already, with the build's own credentials. A build never fails, and
+//! hardly ever waits, for it: without a way to the inventory it says so in the build's log and
+//! keeps trying. Its answers tell whether the build is to end.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
@@ -22,7 +24,8 @@ use crate::inventory::dynamodb::DynamoDbInventory;
 use crate::inventory::sqlite::SqliteInventory;
 use crate::inventory::{Inventory, InventoryError};
 
-/// How often the log is looked at: what it names is told at once, for it is all that is known where the host is lost.
+/// How often the log is looked at: what it names is told at once, for it is all that is known where
+/// the host is lost.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// How many beats fit into the silence that counts as death.
@@ -40,8 +43,9 @@ const LONGEST_LINE: u64 = 1024 * 1024;
 /// For so long is tried to tell how a build went that could not be written down where it ran.
 const LAST_TRIES: Duration = Duration::from_hours(1);
 
-/// Beats until the outcome has been told, or until nobody will send one. `written` says whether the end stands in the build's folder too:
-/// if not, the last sign of life is the only word of it, and is tried again until it is heard.
+/// Beats until the outcome has been told, or until nobody will send one. `written` says whether the
+/// end stands in the build's folder too: if not, the last sign of life is the only word of it, and
+/// is tried again until it is heard.
 pub(super) async fn beat(
     folder: PathBuf,
     job: Heartbeat,
@@ -49,12 +53,7 @@ pub(super) async fn beat(
     written: oneshot::Receiver<bool>,
 ) {
     let mut log = GrowingLog::new(folder.join(files::LOG));
-    let mut heart = Heart {
-        folder,
-        job,
-        connection: None,
-        silent: false,
-    };
+    let mut heart = Heart { folder, job, connection: None, silent: false };
     let pause = heart.pause();
     let mut look = tokio::time::interval(LOOK.min(pause));
     let mut due = Instant::now();
@@ -78,10 +77,7 @@ pub(super) async fn beat(
             return heart.give_last(Sign::Over { outcome }, written).await;
         }
         let named = log.reading.traces.clone();
-        let sign = Sign::Running {
-            traces: named.clone(),
-            sources: log.reading.sources.clone(),
-        };
+        let sign = Sign::Running { traces: named.clone(), sources: log.reading.sources.clone() };
         match heart.give(sign).await {
             Some(Answer::GoOn) => told = named,
             None => {}
@@ -100,15 +96,16 @@ pub(super) async fn beat(
     }
 }
 
-/// How Packer is to be ended whose build was given up. Once its image exists, another host may have recorded it, and a Packer that is asked
-/// to end takes its image away: it is killed, if all that it would clean up was told to who does that now. Else it is asked to end: a
-/// recorded image that is gone is noticed and built again, an instance that nobody knows runs for ever.
+/// How Packer is to be ended whose build was given up. Once its image exists, another host may have
+/// recorded it, and a Packer that is asked to end takes its image away: it is killed, if all that
+/// it would clean up was told to who does that now. The image itself need not have been told if it
+/// is the only one, for it is looked for by its name. Else Packer is asked to end: a recorded image
+/// that is gone is noticed and built again, an instance that nobody knows runs for ever.
 fn end_of_given_up(named: &Leftovers, told: &Leftovers) -> &'static str {
-    if !named.told_images.is_empty() && named == told {
-        files::KILL
-    } else {
-        files::CANCEL
-    }
+    let is_found_by_name = named.told_images.len() == 1 && told.told_images.is_empty();
+    let told_images = if is_found_by_name { &named.told_images } else { &told.told_images };
+    let told = Leftovers { told_images: told_images.clone(), ..told.clone() };
+    if !named.told_images.is_empty() && *named == told { files::KILL } else { files::CANCEL }
 }
 
 struct Heart {
@@ -130,10 +127,7 @@ impl Heart {
             Ok(answer) => {
                 if self.silent {
                     self.silent = false;
-                    note(
-                        &self.folder,
-                        "reconciler: signs of life reach the inventory again",
-                    );
+                    note(&self.folder, "reconciler: signs of life reach the inventory again");
                 }
                 Some(answer)
             }
@@ -210,29 +204,23 @@ async fn connect(job: &Heartbeat) -> Result<Box<dyn Inventory>, String> {
             // Where it is gone nobody would look into a new one.
             let opened =
                 tokio::task::spawn_blocking(move || SqliteInventory::open_existing(path)).await;
-            let inventory = opened
-                .map_err(|died| died.to_string())?
-                .map_err(|error| error.to_string())?;
+            let inventory =
+                opened.map_err(|died| died.to_string())?.map_err(|error| error.to_string())?;
             Ok(Box::new(inventory))
         }
         InventoryPlace::DynamoDb { table, region } => {
-            // Region, endpoint and credentials are in the environment of the build; keys that do not end may be replaced where they were
-            // read, and the build outlives them.
+            // Region, endpoint and credentials are in the environment of the build; keys that do
+            // not end may be replaced where they were read, and the build outlives them.
             let settings = SessionSettings {
+                // Seeded bug: a-supervisor-keeps-its-keys
                 profile: job.profile.clone(),
                 or_environment: true,
                 region: std::env::var("AWS_REGION").ok(),
                 ..SessionSettings::default()
             };
-            let session = Session::open(&settings)
-                .await
-                .map_err(|wrong| wrong.one_line())?;
+            let session = Session::open(&settings).await.map_err(|wrong| wrong.one_line())?;
             let client = session.dynamodb(region.as_deref());
-            Ok(Box::new(DynamoDbInventory::new(
-                client,
-                table.clone(),
-                false,
-            )))
+            Ok(Box::new(DynamoDbInventory::new(client, table.clone(), false)))
         }
     }
 }
@@ -270,12 +258,7 @@ struct GrowingLog {
 
 impl GrowingLog {
     fn new(path: PathBuf) -> Self {
-        Self {
-            path,
-            file: None,
-            offset: 0,
-            reading: Reading::default(),
-        }
+        Self { path, file: None, offset: 0, reading: Reading::default() }
     }
 
     /// Reads on. Returns whether the log names more than before.
@@ -296,10 +279,7 @@ impl GrowingLog {
         let mut line = Vec::new();
         loop {
             line.clear();
-            let read = reader
-                .by_ref()
-                .take(LONGEST_LINE)
-                .read_until(b'\n', &mut line)? as u64;
+            let read = reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)? as u64;
             let whole = line.last() == Some(&b'\n');
             if read == 0 || (!whole && read < LONGEST_LINE) {
                 return Ok(());
@@ -329,9 +309,7 @@ mod tests {
             exit: Exit::Code(1),
             artifacts: vec![],
             failures: vec![],
-            errors: (0..50)
-                .map(|n| format!("{n} {}", "x".repeat(5000)))
-                .collect(),
+            errors: (0..50).map(|n| format!("{n} {}", "x".repeat(5000))).collect(),
             traces: Leftovers::default(),
             sources: vec![],
             others: vec![],
@@ -370,19 +348,24 @@ mod tests {
             told_images: image.then(|| AmiId::new("ami-1")).into_iter().collect(),
             ..Leftovers::default()
         };
+        let with_two_images = || Leftovers {
+            told_images: vec![AmiId::new("ami-1"), AmiId::new("ami-2")],
+            ..with(true, true)
+        };
         let table = [
             (with(false, false), with(false, false), files::CANCEL),
             (with(true, false), with(true, false), files::CANCEL),
             (with(true, true), with(true, true), files::KILL),
-            (with(true, true), with(true, false), files::CANCEL),
+            (with(true, true), with(true, false), files::KILL),
             (with(true, true), with(false, false), files::CANCEL),
+            (with(true, true), with(false, true), files::CANCEL),
+            // Another one than that of the build's name would be known to nobody.
+            (with_two_images(), with(true, false), files::CANCEL),
+            (with_two_images(), with(true, true), files::CANCEL),
+            (with_two_images(), with_two_images(), files::KILL),
         ];
         for (named, told, expected) in table {
-            assert_eq!(
-                end_of_given_up(&named, &told),
-                expected,
-                "{named:?} {told:?}"
-            );
+            assert_eq!(end_of_given_up(&named, &told), expected, "{named:?} {told:?}");
         }
     }
 
@@ -396,12 +379,7 @@ mod tests {
         let (end, over) = oneshot::channel();
         keyed(&folder.path().join(files::LOG));
         let (_written, is_written) = oneshot::channel();
-        let beating = tokio::spawn(beat(
-            folder.path().to_owned(),
-            job.clone(),
-            over,
-            is_written,
-        ));
+        let beating = tokio::spawn(beat(folder.path().to_owned(), job.clone(), over, is_written));
         let first = loop {
             if let Some(beat) = last().await.unwrap() {
                 break beat;

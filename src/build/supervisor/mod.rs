@@ -1,10 +1,11 @@
 //! The small process that runs Packer and outlives the daemon: `reconciler supervise FOLDER`.
 //!
-//! It leads a session of its own, runs `init`, `validate` and `build` one after the other with output to files, ends them at the
-//! time limit or on request, takes secrets out of the logs and writes how it went to `exit.json`. Its environment is the build's;
-//! no secret is in an argument list. It reads the build's folder and needs nothing else: no configuration and no daemon.
-//! Its signs of life go to the inventory (`heartbeat`), if they can; the build never waits for that. How it went is told there before it is
-//! written down here: its folder may be gone.
+//! It leads a session of its own, runs `init`, `validate` and `build` one after the other with
+//! output to files, ends them at the time limit or on request, takes secrets out of the logs and
+//! writes how it went to `exit.json`. Its environment is the build's; no secret is in an argument
+//! list. It reads the build's folder and needs nothing else: no configuration and no daemon. Its
+//! signs of life go to the inventory (`heartbeat`), if they can; the build never waits for that.
+//! How it went is told there before it is written down here: its folder may be gone.
 
 pub mod files;
 mod heartbeat;
@@ -32,7 +33,8 @@ use crate::failpoint::reach;
 use crate::secrets::Redactor;
 use files::{Ended, Job, JobCommand, Supervisor, append, write_atomically};
 
-/// How often a request to end is looked for, beside SIGTERM, which may come before it can be heard; and whether a log has grown too long.
+/// How often a request to end is looked for, beside SIGTERM, which may come before it can be heard;
+/// and whether a log has grown too long.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// A shell's exit code for a command that cannot be run.
@@ -40,11 +42,11 @@ const NOT_STARTED: Exit = Exit::Code(127);
 
 /// Runs the job of a folder to its end. Does nothing if the build was given up before.
 pub fn run(folder: &Path) -> io::Result<()> {
-    // Fails only for a group leader, which a process that was just spawned is not unless a shell started it by hand.
+    // Fails only for a group leader, which a process that was just spawned is not unless a shell
+    // started it by hand.
+    // Seeded bug: no-session-of-its-own
     let _ = rustix::process::setsid();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // From here on SIGTERM cancels; before, it ends a process that has started nothing.
     let terminate = {
         let _entered = runtime.enter();
@@ -54,11 +56,7 @@ pub fn run(folder: &Path) -> io::Result<()> {
         .ok_or_else(|| io::Error::other(format!("no job in {}", folder.display())))?;
     let own = ProcessId::own().ok_or_else(|| io::Error::other("/proc is not mounted"))?;
     let started_at = Timestamp::now();
-    let supervisor = Supervisor {
-        pid: own.pid,
-        pid_start: own.start,
-        started_at,
-    };
+    let supervisor = Supervisor { pid: own.pid, pid_start: own.start, started_at };
     reach("supervisor.claim:before").map_err(io::Error::other)?;
     if !files::claim(folder, &supervisor)? {
         return Ok(());
@@ -135,11 +133,7 @@ struct Ran {
 
 impl Ran {
     fn new(stage: PackerStage, exit: Exit) -> Self {
-        Self {
-            stage,
-            exit,
-            lost: None,
-        }
+        Self { stage, exit, lost: None }
     }
 }
 
@@ -165,8 +159,8 @@ impl Keep {
         }
     }
 
-    /// Takes the secrets out of what is kept, and tells how it went: nothing, if they could not be taken out. Signs of life go on
-    /// meanwhile: a log may have gigabytes.
+    /// Takes the secrets out of what is kept, and tells how it went: nothing, if they could not be
+    /// taken out. Signs of life go on meanwhile: a log may have gigabytes.
     async fn prepare(
         self,
         ran: Ran,
@@ -182,8 +176,7 @@ impl Keep {
         reach("supervisor.exit:before").map_err(io::Error::other)?;
         let told = tokio::task::spawn_blocking(move || {
             let outcome = if self.folder.join(files::JOB).exists() {
-                self.clean()
-                    .and_then(|()| outcome::tell(&self.folder, ended.clone()))
+                self.clean().and_then(|()| outcome::tell(&self.folder, ended.clone()))
             } else {
                 let folder = self.folder.display();
                 ended.lost = Some(format!(
@@ -246,12 +239,9 @@ impl Watch<'_> {
             // What Packer left behind is of no use to anybody.
             Session::of(self.own, &self.job.temporary).signal(Signal::KILL);
             let passed = exit == Exit::Code(0);
-            last = Ran {
-                stage: command.stage,
-                exit,
-                lost,
-            };
+            last = Ran { stage: command.stage, exit, lost };
             match (command.stage, &last.exit) {
+                // Seeded bug: failed-init-is-fatal
                 (PackerStage::Init, Exit::Code(code)) if !passed => self.note(&format!(
                     "reconciler: warning: `packer init` failed with status {code}; `packer validate` will tell whether it matters"
                 )),
@@ -263,15 +253,13 @@ impl Watch<'_> {
     }
 
     fn start(&self, command: &JobCommand) -> io::Result<Child> {
-        self.note(&format!(
-            "reconciler: packer {}",
-            command.arguments.join(" ")
-        ));
+        self.note(&format!("reconciler: packer {}", command.arguments.join(" ")));
         reach("supervisor.packer:before").map_err(io::Error::other)?;
         let child = Command::new(&self.job.packer)
             .args(&command.arguments)
             .current_dir(&self.job.folder)
             .stdin(Stdio::null())
+            // Seeded bug: output-through-a-pipe
             .stdout(append(&self.folder.join(files::LOG))?)
             .stderr(append(&self.folder.join(files::ERRORS))?)
             .process_group(0)
@@ -297,6 +285,7 @@ impl Watch<'_> {
             tokio::select! {
                 status = child.wait() => return status.map_or(Exit::Unknown, exit_of),
                 () = tokio::time::sleep_until(self.deadline) => {
+                    // Seeded bug: time-limit-ignored
                     return self.end(child, Exit::TimedOut).await;
                 }
                 _ = self.terminate.recv() => {
@@ -324,7 +313,8 @@ impl Watch<'_> {
         }
     }
 
-    /// What SIGTERM means: who cancels writes the file first; without it the host ends everything, and the build is to be made again.
+    /// What SIGTERM means: who cancels writes the file first; without it the host ends everything,
+    /// and the build is to be made again.
     fn asked(&self) -> Exit {
         if self.folder.join(files::CANCEL).exists() {
             Exit::Cancelled
@@ -333,7 +323,8 @@ impl Watch<'_> {
         }
     }
 
-    /// Without a word to Packer, which would take its image away: what it leaves is removed by who has given the build up.
+    /// Without a word to Packer, which would take its image away: what it leaves is removed by who
+    /// has given the build up.
     async fn kill(&self, child: &mut Child) -> Exit {
         self.note("reconciler: Packer is killed, for its image may be recorded by now");
         signal_group(child.id().unwrap_or(0), Signal::KILL);
@@ -385,8 +376,8 @@ fn exit_of(status: ExitStatus) -> Exit {
     }
 }
 
-/// Writes down how it went. A full disk must not lose that: it is tried again for an hour, or until SIGTERM comes. What cannot pass, such as
-/// a folder that is gone, is not waited for.
+/// Writes down how it went. A full disk must not lose that: it is tried again for an hour, or until
+/// SIGTERM comes. What cannot pass, such as a folder that is gone, is not waited for.
 async fn write_down(folder: &Path, ended: &Ended, terminate: &mut Signals) -> io::Result<()> {
     let bytes = serde_json::to_vec(ended)?;
     let path = folder.join(files::ENDED);
@@ -410,7 +401,8 @@ async fn write_down(folder: &Path, ended: &Ended, terminate: &mut Signals) -> io
 /// For so many seconds is tried again what may pass.
 const LONGEST_TRIES: u32 = 3600;
 
-/// Whether what kept a file from being written may pass by itself: a disk or a quota that is full, and what the system is short of.
+/// Whether what kept a file from being written may pass by itself: a disk or a quota that is full,
+/// and what the system is short of.
 fn passes(error: &io::Error) -> bool {
     use io::ErrorKind::{
         Interrupted, OutOfMemory, QuotaExceeded, ResourceBusy, StorageFull, TimedOut, WouldBlock,
@@ -426,9 +418,7 @@ fn passes(error: &io::Error) -> bool {
             | ResourceBusy
             | TimedOut
             | WouldBlock
-    ) || error
-        .raw_os_error()
-        .is_some_and(|code| too_many.contains(&code))
+    ) || error.raw_os_error().is_some_and(|code| too_many.contains(&code))
 }
 
 #[cfg(test)]
@@ -451,9 +441,7 @@ mod tests {
     async fn an_end_is_not_written_again_and_again_into_a_folder_that_is_gone() {
         let folder = tempfile::tempdir().unwrap();
         let mut terminate = signal(SignalKind::user_defined1()).unwrap();
-        write_down(folder.path(), &ended(), &mut terminate)
-            .await
-            .unwrap();
+        write_down(folder.path(), &ended(), &mut terminate).await.unwrap();
         assert!(folder.path().join(files::ENDED).exists());
         let gone = folder.path().join("gone");
         let ended = ended();
@@ -466,22 +454,10 @@ mod tests {
     #[test]
     fn what_may_pass_is_told_from_what_stays() {
         let of = |errno: Errno| passes(&io::Error::from(errno));
-        for errno in [
-            Errno::NOSPC,
-            Errno::DQUOT,
-            Errno::MFILE,
-            Errno::INTR,
-            Errno::NOMEM,
-        ] {
+        for errno in [Errno::NOSPC, Errno::DQUOT, Errno::MFILE, Errno::INTR, Errno::NOMEM] {
             assert!(of(errno), "{errno}");
         }
-        for errno in [
-            Errno::NOENT,
-            Errno::NOTDIR,
-            Errno::ACCESS,
-            Errno::ROFS,
-            Errno::PERM,
-        ] {
+        for errno in [Errno::NOENT, Errno::NOTDIR, Errno::ACCESS, Errno::ROFS, Errno::PERM] {
             assert!(!of(errno), "{errno}");
         }
     }

@@ -7,24 +7,15 @@ const FOCAL: &str = "ubuntu-focal-*";
 const CANONICAL: &str = "099720109477";
 
 fn pattern() -> RootBase {
-    RootBase::Pattern {
-        pattern: FOCAL.into(),
-        owner: CANONICAL.into(),
-    }
+    RootBase::Pattern { pattern: FOCAL.into(), owner: CANONICAL.into() }
 }
 
 fn by_id() -> RootBase {
-    RootBase::Image {
-        id: AmiId::new("ami-1"),
-        name: "ubuntu-focal-1".into(),
-    }
+    RootBase::Image { id: AmiId::new("ami-1"), name: "ubuntu-focal-1".into() }
 }
 
 fn source(id: &str, name: &str) -> SourceImage {
-    SourceImage {
-        id: AmiId::new(id),
-        name: AmiName::new(name),
-    }
+    SourceImage { id: AmiId::new(id), name: AmiName::new(name) }
 }
 
 fn record(step: &str, second: i64, base_id: &str, base_name: &str) -> RecordHead {
@@ -71,12 +62,7 @@ impl Scene {
             base: pattern(),
             policy: BaseAmiPolicy::Pin,
             pinned: Some(source("ami-1", "ubuntu-focal-1")),
-            images: Some(at_ec2(
-                "ami-1",
-                "ubuntu-focal-1",
-                CANONICAL,
-                ImageState::Available,
-            )),
+            images: Some(at_ec2("ami-1", "ubuntu-focal-1", CANONICAL, ImageState::Available)),
             newest: Some(source("ami-2", "ubuntu-focal-2")),
         }
     }
@@ -104,10 +90,7 @@ fn a_pattern_is_resolved_once_and_pinned_while_a_newer_image_is_reported() {
 
 #[test]
 fn a_newer_image_is_taken_under_follow() {
-    let scene = Scene {
-        policy: BaseAmiPolicy::Follow,
-        ..Scene::pinned_and_newer()
-    };
+    let scene = Scene { policy: BaseAmiPolicy::Follow, ..Scene::pinned_and_newer() };
     let base = scene.resolve().unwrap();
     assert_eq!(base.image, source("ami-2", "ubuntu-focal-2"));
     assert_eq!(base.newer, None);
@@ -115,10 +98,7 @@ fn a_newer_image_is_taken_under_follow() {
 
 #[test]
 fn without_records_the_newest_match_is_the_base_and_without_a_match_nothing_is() {
-    let mut scene = Scene {
-        pinned: None,
-        ..Scene::pinned_and_newer()
-    };
+    let mut scene = Scene { pinned: None, ..Scene::pinned_and_newer() };
     assert_eq!(scene.resolve().unwrap().image.id.as_str(), "ami-2");
     scene.newest = None;
     let nothing = scene.resolve().unwrap_err();
@@ -127,57 +107,35 @@ fn without_records_the_newest_match_is_the_base_and_without_a_match_nothing_is()
         "w/workflow_param.json: no available image of 099720109477 in us-east-1 is called `ubuntu-focal-*`"
     );
     scene.images = None;
-    assert!(
-        scene
-            .resolve()
-            .unwrap_err()
-            .message
-            .contains("before EC2 was asked")
-    );
+    assert!(scene.resolve().unwrap_err().message.contains("before EC2 was asked"));
 }
 
 #[test]
 fn an_image_of_the_right_name_and_the_wrong_owner_pins_nothing() {
     let mut scene = Scene::pinned_and_newer();
-    scene.images = Some(at_ec2(
-        "ami-1",
-        "ubuntu-focal-1",
-        "666666666666",
-        ImageState::Available,
-    ));
+    scene.images = Some(at_ec2("ami-1", "ubuntu-focal-1", "666666666666", ImageState::Available));
     assert_eq!(scene.resolve().unwrap().image.id.as_str(), "ami-2");
 }
 
 #[test]
 fn a_pinned_image_that_is_gone_stays_the_base_but_nothing_is_built_on_it() {
-    let scene = Scene {
-        images: Some(BTreeMap::new()),
-        ..Scene::pinned_and_newer()
-    };
+    let scene = Scene { images: Some(BTreeMap::new()), ..Scene::pinned_and_newer() };
     let base = scene.resolve().unwrap();
     assert_eq!(base.image.id.as_str(), "ami-1");
     let why = base.unusable.unwrap();
-    assert!(
-        why.message.contains("ami-1 does not exist in us-east-1"),
-        "{why}"
-    );
+    assert!(why.message.contains("ami-1 does not exist in us-east-1"), "{why}");
     assert!(why.hint.unwrap().contains("ami-2"));
 }
 
 #[test]
 fn a_base_by_id_that_is_missing_or_not_ours_to_use_is_said_with_its_file() {
-    let mut scene = Scene {
-        base: by_id(),
-        pinned: None,
-        newest: None,
-        ..Scene::pinned_and_newer()
-    };
+    let mut scene =
+        Scene { base: by_id(), pinned: None, newest: None, ..Scene::pinned_and_newer() };
     assert_eq!(scene.resolve().unwrap().unusable, None);
     scene.images = Some(BTreeMap::new());
     let why = scene.resolve().unwrap().unusable.unwrap();
     assert!(
-        why.one_line()
-            .starts_with("w/workflow_param.json: the base image ami-1 does not exist"),
+        why.one_line().starts_with("w/workflow_param.json: the base image ami-1 does not exist"),
         "{why}"
     );
     scene.images = Some(at_ec2(
@@ -210,10 +168,7 @@ fn the_newest_record_whose_base_still_fits_is_the_pin() {
         record("b", 30, "ami-2", "ubuntu-focal-2"),
         record("c", 99, "ami-9", "ubuntu-jammy-9"),
     ];
-    assert_eq!(
-        pin(&pattern(), &records),
-        Some(source("ami-2", "ubuntu-focal-2"))
-    );
+    assert_eq!(pin(&pattern(), &records), Some(source("ami-2", "ubuntu-focal-2")));
     assert_eq!(pin(&by_id(), &records), None);
     assert_eq!(pin(&pattern(), &records[2..]), None, "the pattern changed");
 }
@@ -222,14 +177,8 @@ fn the_newest_record_whose_base_still_fits_is_the_pin() {
 fn a_record_of_the_library_that_carries_the_pattern_pins_and_gets_the_real_name() {
     let pinned = pin(&pattern(), &[record("a", 10, "ami-1", FOCAL)]).unwrap();
     assert_eq!(pinned, source("ami-1", FOCAL));
-    let scene = Scene {
-        pinned: Some(pinned),
-        ..Scene::pinned_and_newer()
-    };
-    assert_eq!(
-        scene.resolve().unwrap().image,
-        source("ami-1", "ubuntu-focal-1")
-    );
+    let scene = Scene { pinned: Some(pinned), ..Scene::pinned_and_newer() };
+    assert_eq!(scene.resolve().unwrap().image, source("ami-1", "ubuntu-focal-1"));
 }
 
 #[test]
@@ -250,15 +199,9 @@ fn a_newer_match_is_looked_for_from_time_to_time_and_at_once_where_none_is_known
     assert!(!due(Some(&pinned), Some(&search(9_000, Some("ami-2")))));
     assert!(!due(Some(&pinned), Some(&search(9_000, None))));
     assert!(due(Some(&pinned), Some(&search(6_400, Some("ami-2")))));
-    assert!(
-        due(Some(&pinned), Some(&search(9_999, Some("ami-3")))),
-        "the match is gone"
-    );
+    assert!(due(Some(&pinned), Some(&search(9_999, Some("ami-3")))), "the match is gone");
     let other = BaseSearch {
-        base: RootBase::Pattern {
-            pattern: "ubuntu-jammy-*".into(),
-            owner: CANONICAL.into(),
-        },
+        base: RootBase::Pattern { pattern: "ubuntu-jammy-*".into(), owner: CANONICAL.into() },
         ..search(9_999, Some("ami-2"))
     };
     assert!(due(Some(&pinned), Some(&other)), "another pattern");

@@ -1,10 +1,12 @@
-//! What of the things that EC2 shows is one build's own. Pure: this is the only place that names something to be removed.
+//! What of the things that EC2 shows is one build's own. Pure: this is the only place that names
+//! something to be removed.
 //!
 //! # Guarantees
 //!
-//! Nothing that another build or a person made is named. A log tells what to look for, but a log can be forged by what a provisioner
-//! prints, so EC2's own word is needed as well: a key or group of the form that Packer gives for one run, a launch after the build
-//! began, an image without another build's tag.
+//! Nothing that another build or a person made is named. A log tells what to look for, but a log
+//! can be forged by what a provisioner prints, so EC2's own word is needed as well: a key or group
+//! of the form that Packer gives for one run, a launch after the build began, an image without
+//! another build's tag.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,7 +16,7 @@ use jiff::Timestamp;
 use crate::catalog::{Image, ImageState, Leftovers};
 use crate::ids::{AmiName, BuildId};
 
-/// Which build made an image (contract §4).
+/// Which build made an image (docs/contract.md §4).
 const BUILD_TAG: &str = "reconciler:build-id";
 
 /// How far the clock of this host may be from EC2's: AWS refuses calls of one that is further off.
@@ -51,7 +53,8 @@ pub(super) struct Sight {
     pub(super) instances: Vec<Instance>,
     pub(super) key_pairs: Vec<KeyPair>,
     pub(super) security_groups: Vec<String>,
-    /// Our own images of the build's name, of the told ids, and those that the snapshots were made for.
+    /// Our own images of the build's name, of the told ids, and those that the snapshots were made
+    /// for.
     pub(super) images: Vec<Image>,
     pub(super) snapshots: Vec<Snapshot>,
 }
@@ -72,10 +75,8 @@ impl Suspect<'_> {
             .iter()
             .filter(|image| self.owns_image(image) || self.is_on_the_way(image, sight))
             .collect();
-        let mut snapshots: BTreeSet<String> = images
-            .iter()
-            .flat_map(|image| image.snapshots.iter().cloned())
-            .collect();
+        let mut snapshots: BTreeSet<String> =
+            images.iter().flat_map(|image| image.snapshots.iter().cloned()).collect();
         let kept = |id: &str| {
             sight.images.iter().any(|image| image.id.as_str() == id)
                 && !images.iter().any(|image| image.id.as_str() == id)
@@ -126,13 +127,10 @@ impl Suspect<'_> {
         if let Some(key) = &instance.key
             && is_packers(key)
         {
+            // Seeded bug: clean-up-takes-what-is-anothers
             return told(&self.told.key_pairs, key);
         }
-        let mut groups = instance
-            .groups
-            .iter()
-            .filter(|group| is_packers(group))
-            .peekable();
+        let mut groups = instance.groups.iter().filter(|group| is_packers(group)).peekable();
         if groups.peek().is_some() {
             return groups.any(|group| told(&self.told.security_groups, group));
         }
@@ -140,19 +138,19 @@ impl Suspect<'_> {
         self.told.instances.contains(&instance.id)
     }
 
-    /// An image of the build's unique name that was never finished, or whose removal was asked for by its id.
+    /// An image of the build's unique name that was never finished, or whose removal was asked for
+    /// by its id.
     fn owns_image(&self, image: &Image) -> bool {
-        let of_another = image
-            .tags
-            .get(BUILD_TAG)
-            .is_some_and(|build| build != self.build.as_str());
+        let of_another =
+            image.tags.get(BUILD_TAG).is_some_and(|build| build != self.build.as_str());
         let asked_for = self.told.images.contains(&image.id);
         let unfinished = image.name == *self.name && image.state != ImageState::Available;
         !of_another && self.is_recent(Some(image.created_at)) && (asked_for || unfinished)
     }
 
-    /// An image that Packer makes on the way to the wanted one (`encrypt_boot`): its log names it, it has the kind of name that Packer
-    /// draws, nobody has tagged it for another build, and EC2 says that it was made from an instance of the log.
+    /// An image that Packer makes on the way to the wanted one (`encrypt_boot`): its log names it,
+    /// it has the kind of name that Packer draws, nobody has tagged it for another build, and EC2
+    /// says that it was made from an instance of the log.
     fn is_on_the_way(&self, image: &Image, sight: &Sight) -> bool {
         let own_instance = |snapshot: &Snapshot| {
             made_for(&snapshot.description) == Some(image.id.as_str())
@@ -177,8 +175,7 @@ impl Suspect<'_> {
 
 /// Whether a key or a group has a name that Packer gives for one run: `packer_` and a UUID.
 pub(super) fn is_packers(name: &str) -> bool {
-    name.strip_prefix("packer_")
-        .is_some_and(|id| uuid::Uuid::try_parse(id).is_ok())
+    name.strip_prefix("packer_").is_some_and(|id| uuid::Uuid::try_parse(id).is_ok())
 }
 
 fn told(names: &[String], name: &str) -> bool {
@@ -192,17 +189,13 @@ fn is_drawn(name: &str) -> bool {
 
 /// The instance that a snapshot was made from, in the same words.
 fn made_from(description: &str) -> Option<&str> {
-    let (id, _) = description
-        .strip_prefix("Created by CreateImage(")?
-        .split_once(')')?;
+    let (id, _) = description.strip_prefix("Created by CreateImage(")?.split_once(')')?;
     id.starts_with("i-").then_some(id)
 }
 
 /// The image that a snapshot was made for: `Created by CreateImage(i-…) for ami-…`.
 pub(super) fn made_for(description: &str) -> Option<&str> {
-    let (_, rest) = description
-        .strip_prefix("Created by CreateImage(")?
-        .split_once(") for ")?;
+    let (_, rest) = description.strip_prefix("Created by CreateImage(")?.split_once(") for ")?;
     let id = rest.split_whitespace().next()?;
     id.starts_with("ami-").then_some(id)
 }

@@ -1,7 +1,7 @@
 //! Removes leftovers in the order that EC2 needs: instances, key pairs, groups, images, snapshots.
 //!
-//! One that cannot be removed does not keep the others; the first failure is told at the end, and the next look finds what is still
-//! there. What is gone already is fine.
+//! One that cannot be removed does not keep the others; the first failure is told at the end, and
+//! the next look finds what is still there. What is gone already is fine.
 
 use std::time::Duration;
 
@@ -15,8 +15,9 @@ use super::belongs::is_packers;
 use super::error::fail;
 use crate::catalog::{CatalogError, Leftovers};
 
-/// Waits for what another thing still holds: a group by its instances, a snapshot by its image. Some five minutes for a group, which EC2
-/// takes to terminate an instance; less for a snapshot, which another image may hold for good.
+/// Waits for what another thing still holds: a group by its instances, a snapshot by its image.
+/// Some five minutes for a group, which EC2 takes to terminate an instance; less for a snapshot,
+/// which another image may hold for good.
 const GROUP_TRIES: u32 = 25;
 const SNAPSHOT_TRIES: u32 = 4;
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
@@ -110,9 +111,8 @@ async fn delete_group(client: &Client, done: &mut Done, name: &str, id: &str) {
 async fn delete_snapshot(client: &Client, done: &mut Done, id: &str) {
     for wait in waits(SNAPSHOT_TRIES) {
         let answer = client.delete_snapshot().snapshot_id(id).send().await;
-        let held = answer
-            .as_ref()
-            .is_err_and(|error| error.code() == Some("InvalidSnapshot.InUse"));
+        let held =
+            answer.as_ref().is_err_and(|error| error.code() == Some("InvalidSnapshot.InUse"));
         match (held, wait) {
             (false, _) => return done.note(id, "ec2:DeleteSnapshot", answer),
             (true, Some(wait)) => tokio::time::sleep(wait).await,
@@ -185,15 +185,8 @@ mod tests {
             _ => Answer::ok(""),
         });
         let error = remove(&ec2.client(), &everything()).await.unwrap_err();
-        assert!(
-            error.to_string().contains("ec2:TerminateInstances"),
-            "{error}"
-        );
-        assert!(
-            ec2.calls()
-                .iter()
-                .any(|call| call.action() == "DeleteSnapshot")
-        );
+        assert!(error.to_string().contains("ec2:TerminateInstances"), "{error}");
+        assert!(ec2.calls().iter().any(|call| call.action() == "DeleteSnapshot"));
     }
 
     #[tokio::test]
@@ -208,10 +201,7 @@ mod tests {
             }
             _ => Answer::ok(""),
         });
-        let only_group = Leftovers {
-            security_groups: vec![KEY.into()],
-            ..Leftovers::default()
-        };
+        let only_group = Leftovers { security_groups: vec![KEY.into()], ..Leftovers::default() };
         assert_eq!(remove(&ec2.client(), &only_group).await.unwrap(), [KEY]);
     }
 

@@ -16,33 +16,18 @@ pub(super) fn image(image: &types::Image, with_details: bool) -> Image {
         name: AmiName::new(text(&image.name)),
         state: state(image),
         owner_id: text(&image.owner_id),
-        created_at: text(&image.creation_date)
-            .parse()
-            .unwrap_or(Timestamp::UNIX_EPOCH),
-        tags: image
-            .tags()
-            .iter()
-            .map(|tag| (text(&tag.key), text(&tag.value)))
-            .collect(),
+        created_at: text(&image.creation_date).parse().unwrap_or(Timestamp::UNIX_EPOCH),
+        tags: image.tags().iter().map(|tag| (text(&tag.key), text(&tag.value))).collect(),
         snapshots: devices
             .iter()
             .filter_map(|device| device.ebs.as_ref()?.snapshot_id.clone())
             .collect(),
-        details: if with_details {
-            details(image).to_string()
-        } else {
-            String::new()
-        },
+        details: if with_details { details(image).to_string() } else { String::new() },
     }
 }
 
 fn state(image: &types::Image) -> ImageState {
-    let reason = || {
-        image
-            .state_reason
-            .as_ref()
-            .and_then(|reason| reason.message.clone())
-    };
+    let reason = || image.state_reason.as_ref().and_then(|reason| reason.message.clone());
     match image.state.as_ref().map(types::ImageState::as_str) {
         Some("available") => ImageState::Available,
         Some("pending") => ImageState::Pending,

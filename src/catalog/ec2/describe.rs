@@ -1,6 +1,7 @@
 //! `DescribeImages`: by id, with ids among them that EC2 does not know, and by name.
 //!
-//! Deprecated and disabled images are asked for too: they exist, whatever EC2 leaves out by default.
+//! Deprecated and disabled images are asked for too: they exist, whatever EC2 leaves out by
+//! default.
 
 use std::collections::BTreeSet;
 
@@ -20,14 +21,11 @@ pub(super) const IDS_A_CALL: usize = 1000;
 /// How many values one filter takes (EC2 API reference).
 pub(super) const VALUES_A_FILTER: usize = 200;
 
-/// The images of at most [`IDS_A_CALL`] ids; unknown ones are absent. One call if EC2 knows all of them: it answers with the unknown
-/// ids alone, and is asked again without them.
+/// The images of at most [`IDS_A_CALL`] ids; unknown ones are absent. One call if EC2 knows all of
+/// them: it answers with the unknown ids alone, and is asked again without them.
 pub(super) async fn by_ids(client: &Client, ids: &[AmiId]) -> Result<Vec<Image>, CatalogError> {
-    let mut wanted: BTreeSet<&str> = ids
-        .iter()
-        .map(AmiId::as_str)
-        .filter(|id| is_image_id(id))
-        .collect();
+    let mut wanted: BTreeSet<&str> =
+        ids.iter().map(AmiId::as_str).filter(|id| is_image_id(id)).collect();
     while !wanted.is_empty() {
         let asked = wanted.iter().map(ToString::to_string).collect();
         let answer = client
@@ -62,10 +60,7 @@ async fn by_id_filter(
     let wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
     let mut images = Vec::new();
     for some in wanted.chunks(VALUES_A_FILTER) {
-        let filter = Filter::builder()
-            .name("image-id")
-            .set_values(Some(some.to_vec()))
-            .build();
+        let filter = Filter::builder().name("image-id").set_values(Some(some.to_vec())).build();
         let answer = client
             .describe_images()
             .filters(filter)
@@ -118,7 +113,8 @@ fn is_image_id(id: &str) -> bool {
         .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric()))
 }
 
-/// Takes out the ids that EC2 names: `The image ids '[ami-1, ami-2]' do not exist`, `Invalid id: "ami-x" (expecting "ami-...")`.
+/// Takes out the ids that EC2 names: `The image ids '[ami-1, ami-2]' do not exist`,
+/// `Invalid id: "ami-x" (expecting "ami-...")`.
 fn drop_named(wanted: &mut BTreeSet<&str>, message: &str) {
     for word in message.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')) {
         wanted.remove(word);
@@ -138,17 +134,12 @@ mod tests {
     fn knows_two() -> Ec2 {
         Ec2::answering(|call| {
             let asked = call.list("ImageId");
-            let (known, unknown): (Vec<_>, Vec<_>) = asked
-                .iter()
-                .partition(|id| ["ami-1", "ami-2"].contains(&id.as_str()));
+            let (known, unknown): (Vec<_>, Vec<_>) =
+                asked.iter().partition(|id| ["ami-1", "ami-2"].contains(&id.as_str()));
             if unknown.is_empty() {
                 return Answer::images(known.iter().map(|id| image_xml(id, "x", "available")));
             }
-            let named = unknown
-                .iter()
-                .map(|id| id.as_str())
-                .collect::<Vec<_>>()
-                .join(", ");
+            let named = unknown.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(", ");
             Answer::error(
                 "InvalidAMIID.NotFound",
                 &format!("The image ids '[{named}]' do not exist"),
@@ -159,22 +150,16 @@ mod tests {
     #[tokio::test]
     async fn known_ids_take_one_call_and_unknown_ones_one_more() {
         let ec2 = knows_two();
-        let images = by_ids(&ec2.client(), &ids(&["ami-2", "ami-1"]))
-            .await
-            .unwrap();
+        let images = by_ids(&ec2.client(), &ids(&["ami-2", "ami-1"])).await.unwrap();
         assert_eq!((images.len(), ec2.calls().len()), (2, 1));
-        let images = by_ids(&ec2.client(), &ids(&["ami-8", "ami-1", "ami-9"]))
-            .await
-            .unwrap();
+        let images = by_ids(&ec2.client(), &ids(&["ami-8", "ami-1", "ami-9"])).await.unwrap();
         assert_eq!((images.len(), ec2.calls().len()), (1, 3));
     }
 
     #[tokio::test]
     async fn what_is_no_id_is_absent_without_a_call() {
         let ec2 = knows_two();
-        let images = by_ids(&ec2.client(), &ids(&["", "ami-", "ami 1", "snap-1"]))
-            .await
-            .unwrap();
+        let images = by_ids(&ec2.client(), &ids(&["", "ami-", "ami 1", "snap-1"])).await.unwrap();
         assert_eq!((images.len(), ec2.calls().len()), (0, 0));
     }
 
@@ -188,9 +173,7 @@ mod tests {
                 Answer::error("InvalidAMIID.NotFound", "some images do not exist")
             }
         });
-        let images = by_ids(&ec2.client(), &ids(&["ami-1", "ami-2"]))
-            .await
-            .unwrap();
+        let images = by_ids(&ec2.client(), &ids(&["ami-1", "ami-2"])).await.unwrap();
         assert_eq!(images.len(), 1);
     }
 

@@ -1,8 +1,9 @@
-//! EC2's description of an image as the records keep it (`details`), in the form that the Python library writes. Pure.
+//! EC2's description of an image as the records keep it (`details`), in the form that the Python
+//! library writes. Pure.
 //!
-//! The library stores `dataclasses.asdict` of `simple_aws_ec2.Image`: fields of its own (`id`, `creation_date`, `tags` as a map) and,
-//! under `data`, the answer of boto3 with boto3's names in boto3's order. Whoever reads `details` of a record of the library reads
-//! ours the same way.
+//! The library stores `dataclasses.asdict` of `simple_aws_ec2.Image`: fields of its own (`id`,
+//! `creation_date`, `tags` as a map) and, under `data`, the answer of boto3 with boto3's names in
+//! boto3's order. Whoever reads `details` of a record of the library reads ours the same way.
 
 use aws_sdk_ec2::types::{BlockDeviceMapping, Image, ProductCode, Tag};
 use serde_json::{Map, Value, json};
@@ -11,10 +12,7 @@ use serde_json::{Map, Value, json};
 pub(super) fn details(image: &Image) -> Value {
     let data = data(image);
     let of = |name: &str| data.get(name).cloned().unwrap_or(Value::Null);
-    let reason = |name: &str| {
-        data.get("StateReason")
-            .map_or(Value::Null, |r| r[name].clone())
-    };
+    let reason = |name: &str| data.get("StateReason").map_or(Value::Null, |r| r[name].clone());
     let tags: Map<_, _> = image
         .tags()
         .iter()
@@ -57,18 +55,12 @@ pub(super) fn details(image: &Image) -> Value {
 /// boto3's answer: absent members are left out, in the order of botocore's model of `Image`.
 fn data(image: &Image) -> Map<String, Value> {
     let reason = image.state_reason.as_ref().map(|reason| {
-        present([
-            ("Code", text(reason.code.as_ref())),
-            ("Message", text(reason.message.as_ref())),
-        ])
+        present([("Code", text(reason.code.as_ref())), ("Message", text(reason.message.as_ref()))])
     });
     let members = [
         ("PlatformDetails", text(image.platform_details.as_ref())),
         ("UsageOperation", text(image.usage_operation.as_ref())),
-        (
-            "BlockDeviceMappings",
-            list(image.block_device_mappings.as_ref(), device),
-        ),
+        ("BlockDeviceMappings", list(image.block_device_mappings.as_ref(), device)),
         ("Description", text(image.description.as_ref())),
         ("EnaSupport", image.ena_support.map(Value::Bool)),
         ("Hypervisor", text(image.hypervisor.as_ref())),
@@ -79,39 +71,24 @@ fn data(image: &Image) -> Map<String, Value> {
         ("SriovNetSupport", text(image.sriov_net_support.as_ref())),
         ("StateReason", reason.map(Value::Object)),
         ("Tags", list(image.tags.as_ref(), tag)),
-        (
-            "VirtualizationType",
-            text(image.virtualization_type.as_ref()),
-        ),
+        ("VirtualizationType", text(image.virtualization_type.as_ref())),
         ("BootMode", text(image.boot_mode.as_ref())),
         ("TpmSupport", text(image.tpm_support.as_ref())),
         ("DeprecationTime", text(image.deprecation_time.as_ref())),
         ("ImdsSupport", text(image.imds_support.as_ref())),
         ("SourceInstanceId", text(image.source_instance_id.as_ref())),
-        (
-            "DeregistrationProtection",
-            text(image.deregistration_protection.as_ref()),
-        ),
+        ("DeregistrationProtection", text(image.deregistration_protection.as_ref())),
         ("LastLaunchedTime", text(image.last_launched_time.as_ref())),
         ("SourceImageId", text(image.source_image_id.as_ref())),
-        (
-            "SourceImageRegion",
-            text(image.source_image_region.as_ref()),
-        ),
-        (
-            "FreeTierEligible",
-            image.free_tier_eligible.map(Value::Bool),
-        ),
+        ("SourceImageRegion", text(image.source_image_region.as_ref())),
+        ("FreeTierEligible", image.free_tier_eligible.map(Value::Bool)),
         ("ImageId", text(image.image_id.as_ref())),
         ("ImageLocation", text(image.image_location.as_ref())),
         ("State", text(image.state.as_ref())),
         ("OwnerId", text(image.owner_id.as_ref())),
         ("CreationDate", text(image.creation_date.as_ref())),
         ("Public", image.public.map(Value::Bool)),
-        (
-            "ProductCodes",
-            list(image.product_codes.as_ref(), product_code),
-        ),
+        ("ProductCodes", list(image.product_codes.as_ref(), product_code)),
         ("Architecture", text(image.architecture.as_ref())),
         ("ImageType", text(image.image_type.as_ref())),
         ("KernelId", text(image.kernel_id.as_ref())),
@@ -124,10 +101,7 @@ fn data(image: &Image) -> Map<String, Value> {
 fn device(device: &BlockDeviceMapping) -> Value {
     let ebs = device.ebs.as_ref().map(|ebs| {
         present([
-            (
-                "DeleteOnTermination",
-                ebs.delete_on_termination.map(Value::Bool),
-            ),
+            ("DeleteOnTermination", ebs.delete_on_termination.map(Value::Bool)),
             ("Iops", ebs.iops.map(Value::from)),
             ("SnapshotId", text(ebs.snapshot_id.as_ref())),
             ("VolumeSize", ebs.volume_size.map(Value::from)),
@@ -166,10 +140,7 @@ fn text(value: Option<&impl AsRef<str>>) -> Option<Value> {
 }
 
 fn present<const N: usize>(members: [(&str, Option<Value>); N]) -> Map<String, Value> {
-    members
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-        .collect()
+    members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
 #[cfg(test)]
@@ -185,10 +156,7 @@ mod tests {
             .volume_size(8)
             .volume_type(VolumeType::Gp3)
             .build();
-        let device = BlockDeviceMapping::builder()
-            .device_name("/dev/sda1")
-            .ebs(ebs)
-            .build();
+        let device = BlockDeviceMapping::builder().device_name("/dev/sda1").ebs(ebs).build();
         let image = Image::builder()
             .image_id("ami-1")
             .name("wf/pyenv")

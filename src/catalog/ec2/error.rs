@@ -14,10 +14,7 @@ where
 {
     match classify(error) {
         AwsFailure::Credentials(detail) => CatalogError::Credentials { detail },
-        AwsFailure::Denied(detail) => CatalogError::Denied {
-            action: action.to_owned(),
-            detail,
-        },
+        AwsFailure::Denied(detail) => CatalogError::Denied { action: action.to_owned(), detail },
         AwsFailure::Unavailable(detail) => CatalogError::Unavailable { detail },
         AwsFailure::Refused { code, message } => CatalogError::Refused {
             action: action.to_owned(),

@@ -1,7 +1,8 @@
-//! Looks for what a build left at EC2: what its log told, what stands under its key and its group, its image by name, and the
-//! snapshots of that. `belongs` decides what of it is the build's own.
+//! Looks for what a build left at EC2: what its log told, what stands under its key and its group,
+//! its image by name, and the snapshots of that. `belongs` decides what of it is the build's own.
 //!
-//! Today's Packer loses an instance whose id stands in no log when it is ended in the middle of a launch (packer.md): it is found by its key.
+//! Today's Packer loses an instance whose id stands in no log when it is ended in the middle of a
+//! launch (docs/packer.md): it is found by its key.
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::primitives::DateTime;
@@ -25,15 +26,11 @@ pub(super) async fn find(
         security_groups: security_groups(client, &groups).await?,
         ..Sight::default()
     };
-    let by = [
-        ("instance-id", &told.instances),
-        ("key-name", &keys),
-        ("instance.group-name", &groups),
-    ];
+    let by =
+        [("instance-id", &told.instances), ("key-name", &keys), ("instance.group-name", &groups)];
+    // Seeded bug: instances-only-by-id
     for (filter, values) in by {
-        sight
-            .instances
-            .extend(instances(client, filter, values).await?);
+        sight.instances.extend(instances(client, filter, values).await?);
     }
     let named = vec![name_pattern::literal(suspect.name.as_str())];
     look_for_images(client, &mut sight, "name", &named).await?;
@@ -51,10 +48,7 @@ fn packers(names: &[String]) -> Vec<String> {
 }
 
 fn filter(name: &str, values: &[String]) -> Filter {
-    Filter::builder()
-        .name(name)
-        .set_values(Some(values.to_vec()))
-        .build()
+    Filter::builder().name(name).set_values(Some(values.to_vec())).build()
 }
 
 async fn key_pairs(client: &Client, names: &[String]) -> Result<Vec<KeyPair>, CatalogError> {
@@ -119,9 +113,7 @@ fn instance(instance: &types::Instance) -> Instance {
     Instance {
         id: instance.instance_id.clone().unwrap_or_default(),
         key: instance.key_name.clone(),
-        groups: groups
-            .filter_map(|group| group.group_name.clone())
-            .collect(),
+        groups: groups.filter_map(|group| group.group_name.clone()).collect(),
         launched: instance.launch_time.as_ref().and_then(time),
     }
 }
@@ -146,7 +138,8 @@ async fn look_for_images(
     Ok(())
 }
 
-/// Snapshots by EC2's own description of them: an image that is still pending, or gone already, does not list its own.
+/// Snapshots by EC2's own description of them: an image that is still pending, or gone already,
+/// does not list its own.
 async fn look_for_snapshots(
     client: &Client,
     sight: &mut Sight,
@@ -155,14 +148,10 @@ async fn look_for_snapshots(
     let instances = told.instances.iter();
     let by_instance = instances.map(|id| format!("Created by CreateImage({id}) for *"));
     let images = sight.images.iter().map(|image| &image.id);
-    let by_image = images
-        .chain(&told.images)
-        .map(|id| format!("Created by CreateImage(*) for {id}*"));
+    let by_image =
+        images.chain(&told.images).map(|id| format!("Created by CreateImage(*) for {id}*"));
     let descriptions: Vec<String> = by_instance.chain(by_image).collect();
-    for (by, values) in [
-        ("description", &descriptions),
-        ("snapshot-id", &told.snapshots),
-    ] {
+    for (by, values) in [("description", &descriptions), ("snapshot-id", &told.snapshots)] {
         if values.is_empty() {
             continue;
         }

@@ -1,4 +1,5 @@
-//! Images and leftovers at EC2: the adapter of the catalog, and the only folder that uses the EC2 SDK.
+//! Images and leftovers at EC2: the adapter of the catalog, and the only folder that uses the EC2
+//! SDK.
 
 mod belongs;
 mod clean;
@@ -38,10 +39,7 @@ pub struct Ec2Catalog {
 impl Ec2Catalog {
     /// Over a client.
     #[must_use]
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "the catalog is what the client is made for"
-    )]
+    #[expect(clippy::needless_pass_by_value, reason = "the catalog is what the client is made for")]
     pub fn new(client: Client) -> Self {
         Self {
             client: whole::believing_whole_answers(&client),
@@ -61,9 +59,7 @@ impl Ec2Catalog {
     fn placed(&self, error: CatalogError) -> CatalogError {
         match error {
             CatalogError::Unavailable { detail } if !self.place.is_empty() => {
-                CatalogError::Unavailable {
-                    detail: format!("{detail} ({})", self.place),
-                }
+                CatalogError::Unavailable { detail: format!("{detail} ({})", self.place) }
             }
             other => other,
         }
@@ -77,13 +73,8 @@ impl Ec2Catalog {
         names: &[AmiName],
         with_details: bool,
     ) -> Result<BTreeMap<AmiName, Image>, CatalogError> {
-        let patterns = names
-            .iter()
-            .map(|name| name_pattern::literal(name.as_str()));
-        let named = Filter::builder()
-            .name("name")
-            .set_values(Some(patterns.collect()))
-            .build();
+        let patterns = names.iter().map(|name| name_pattern::literal(name.as_str()));
+        let named = Filter::builder().name("name").set_values(Some(patterns.collect())).build();
         let found = describe::of_owner(&self.client, "self", vec![named], Extent::All).await;
         let found = found.map_err(|error| self.placed(error))?;
         let mut images: Vec<_> = found
@@ -166,17 +157,14 @@ impl ImageCatalog for Ec2Catalog {
 
     /// What goes is taken off first: an image never carries more than it is to carry in the end.
     async fn tag(&self, image: &Image, change: &TagChange) -> Result<(), CatalogError> {
-        let resources: Vec<String> = std::iter::once(image.id.to_string())
-            .chain(image.snapshots.iter().cloned())
-            .collect();
+        let resources: Vec<String> =
+            std::iter::once(image.id.to_string()).chain(image.snapshots.iter().cloned()).collect();
         if !change.remove.is_empty() {
             let tags = change.remove.iter();
             self.client
                 .delete_tags()
                 .set_resources(Some(resources.clone()))
-                .set_tags(Some(
-                    tags.map(|key| Tag::builder().key(key).build()).collect(),
-                ))
+                .set_tags(Some(tags.map(|key| Tag::builder().key(key).build()).collect()))
                 .send()
                 .await
                 .map_err(|error| fail("ec2:DeleteTags", &error))?;
@@ -225,9 +213,7 @@ mod tests {
         let catalog = Ec2Catalog::new(ec2.client());
         for (images, calls) in [(1000, 1), (2500, 3), (0, 0)] {
             let before = ec2.calls().len();
-            let ids: Vec<_> = (0..images)
-                .map(|n| AmiId::new(format!("ami-{n}")))
-                .collect();
+            let ids: Vec<_> = (0..images).map(|n| AmiId::new(format!("ami-{n}"))).collect();
             assert_eq!(catalog.images(&ids).await.unwrap().len(), images);
             assert_eq!(ec2.calls().len() - before, calls, "{images} images");
         }
@@ -258,9 +244,7 @@ mod tests {
     #[tokio::test]
     async fn a_pattern_without_an_owner_asks_nobody() {
         let ec2 = Ec2::answering(|_| Answer::images([]));
-        let refused = Ec2Catalog::new(ec2.client())
-            .newest_image("ubuntu-*", " ")
-            .await;
+        let refused = Ec2Catalog::new(ec2.client()).newest_image("ubuntu-*", " ").await;
         assert!(matches!(refused, Err(CatalogError::Refused { .. })));
         assert!(ec2.calls().is_empty());
     }

@@ -40,9 +40,7 @@ impl Call {
 
     /// The parameters `name.1`, `name.2` and so on.
     pub(crate) fn list(&self, name: &str) -> Vec<String> {
-        (1..)
-            .map_while(|at| self.0.get(&format!("{name}.{at}")).cloned())
-            .collect()
+        (1..).map_while(|at| self.0.get(&format!("{name}.{at}")).cloned()).collect()
     }
 }
 
@@ -72,11 +70,7 @@ pub(crate) struct Answer {
 impl Answer {
     /// Success: the inner XML of the answer.
     pub(crate) fn ok(inner: &str) -> Self {
-        Self {
-            status: 200,
-            body: inner.to_owned(),
-            cut: false,
-        }
+        Self { status: 200, body: inner.to_owned(), cut: false }
     }
 
     /// The same, cut in the middle.
@@ -94,11 +88,7 @@ impl Answer {
     /// An error of EC2's own.
     pub(crate) fn error(code: &str, message: &str) -> Self {
         Self {
-            status: if code == "RequestLimitExceeded" {
-                503
-            } else {
-                400
-            },
+            status: if code == "RequestLimitExceeded" { 503 } else { 400 },
             cut: false,
             body: format!(
                 "<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors><RequestID>r</RequestID></Response>"
@@ -126,10 +116,7 @@ pub(crate) struct Ec2 {
 
 impl Ec2 {
     pub(crate) fn answering(script: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> Self {
-        Self {
-            script: Arc::new(script),
-            calls: Arc::default(),
-        }
+        Self { script: Arc::new(script), calls: Arc::default() }
     }
 
     /// What was called until now.

@@ -1,7 +1,7 @@
 //! Waiting for an image: patiently, for a big disk takes an hour, and with few calls.
 //!
-//! EC2's own waiter gives up after ten minutes and takes throttling for an end. What to do after each look is decided by a pure
-//! function; the loop only looks and sleeps.
+//! EC2's own waiter gives up after ten minutes and takes throttling for an end. What to do after
+//! each look is decided by a pure function; the loop only looks and sleeps.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ pub(super) struct Pace {
     pub(super) first: Duration,
     /// The longest wait.
     pub(super) longest: Duration,
-    /// packer.md: 2.5 minutes.
+    /// docs/packer.md: 2.5 minutes.
     pub(super) not_yet_known: Duration,
 }
 
@@ -95,10 +95,7 @@ pub(super) async fn available(
         match (next(sight, pace), found) {
             (Next::Done, Some(Some(image))) => return Ok(image),
             (Next::Failed(reason), _) => {
-                return Err(CatalogError::ImageFailed {
-                    id: id.clone(),
-                    reason,
-                });
+                return Err(CatalogError::ImageFailed { id: id.clone(), reason });
             }
             _ => {}
         }
@@ -180,20 +177,14 @@ mod tests {
     async fn an_image_that_ec2_never_knows_ends_the_wait_before_its_deadline() {
         let (catalog, _) = saying(&["InvalidAMIID.NotFound"]);
         let error = wait(&catalog).await.unwrap_err();
-        assert!(
-            error.to_string().contains("EC2 does not know it"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("EC2 does not know it"), "{error}");
     }
 
     #[tokio::test]
     async fn the_deadline_ends_the_wait() {
         let (catalog, ec2) = saying(&["pending"]);
         let error = wait(&catalog).await.unwrap_err();
-        assert!(
-            matches!(error, CatalogError::StillPending { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, CatalogError::StillPending { .. }), "{error}");
         assert!(ec2.calls().len() > 10);
     }
 
@@ -209,14 +200,8 @@ mod tests {
         let pace = Pace::default();
         let of = |state: &str| next(Sight::Image(&ImageState::Other(state.into())), &pace);
         assert_eq!(of("transient"), Next::Wait);
-        assert_eq!(
-            of("deregistered"),
-            Next::Failed("it is deregistered".into())
-        );
-        assert_eq!(
-            next(Sight::Unknown(Duration::from_secs(149)), &pace),
-            Next::Wait
-        );
+        assert_eq!(of("deregistered"), Next::Failed("it is deregistered".into()));
+        assert_eq!(next(Sight::Unknown(Duration::from_secs(149)), &pace), Next::Wait);
     }
 
     #[test]

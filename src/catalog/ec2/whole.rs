@@ -1,7 +1,8 @@
 //! An answer of EC2 that was cut short is no answer.
 //!
-//! The SDK reads XML as far as it goes: half a `DescribeImages` would show half of the images, and those that are not in it would be built
-//! again. An answer without its closing tag is an error here, and is asked for once more like any that the network broke.
+//! The SDK reads XML as far as it goes: half a `DescribeImages` would show half of the images, and
+//! those that are not in it would be built again. An answer without its closing tag is an error
+//! here, and is asked for once more like any that the network broke.
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::Intercept;
@@ -18,12 +19,7 @@ use aws_smithy_types::config_bag::ConfigBag;
 /// The same client, which believes whole answers only.
 pub(super) fn believing_whole_answers(client: &Client) -> Client {
     let config = client.config().to_builder();
-    Client::from_conf(
-        config
-            .interceptor(WholeAnswers)
-            .retry_classifier(WholeAnswers)
-            .build(),
-    )
+    Client::from_conf(config.interceptor(WholeAnswers).retry_classifier(WholeAnswers).build())
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -93,11 +89,7 @@ mod tests {
                 image_xml("ami-1", "a", "available"),
                 image_xml("ami-2", "b", "available"),
             ]);
-            if at.fetch_add(1, Ordering::SeqCst) < times {
-                answer.cut()
-            } else {
-                answer
-            }
+            if at.fetch_add(1, Ordering::SeqCst) < times { answer.cut() } else { answer }
         })
     }
 

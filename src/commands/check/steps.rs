@@ -1,4 +1,5 @@
-//! The steps of one workflow, as `check` looks at them: rendered on stand-ins for the images that are not there, and read as Packer reads them.
+//! The steps of one workflow, as `check` looks at them: rendered on stand-ins for the images that
+//! are not there, and read as Packer reads them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -46,10 +47,9 @@ pub(super) fn check(
     let is_known = region.is_some();
     let region = Region::new(region.unwrap_or_else(|| "us-east-1".to_owned()));
     let base = match &checkout.params.root_base {
-        RootBase::Image { id, name } => SourceImage {
-            id: id.clone(),
-            name: AmiName::new(name.clone()),
-        },
+        RootBase::Image { id, name } => {
+            SourceImage { id: id.clone(), name: AmiName::new(name.clone()) }
+        }
         RootBase::Pattern { pattern, .. } => SourceImage {
             id: AmiId::new(NEWEST_IMAGE),
             name: AmiName::new(pattern.replace(['*', '?'], "0")),
@@ -97,17 +97,16 @@ impl Steps<'_> {
         let rendered = self.rendered(step, &source, name.as_str(), found)?;
         let before = found.errors.len();
         self.review(step, &rendered, found)?;
-        // A template that names an image may branch on it: it has to be sound on that image as well.
+        // A template that names an image may branch on it: it has to be sound on that image as
+        // well.
         for id in named_images(content) {
-            let named = SourceImage {
-                id: AmiId::new(&id),
-                name: source.name.clone(),
-            };
-            self.rendered(step, &named, name.as_str(), &mut Found::default())
-                .map_err(|mut wrong| {
+            let named = SourceImage { id: AmiId::new(&id), name: source.name.clone() };
+            self.rendered(step, &named, name.as_str(), &mut Found::default()).map_err(
+                |mut wrong| {
                     wrong.message = format!("{} (where the step starts from {id})", wrong.message);
                     wrong
-                })?;
+                },
+            )?;
         }
         if found.errors.len() == before {
             found.sound.push(validate::Step {
@@ -120,7 +119,8 @@ impl Steps<'_> {
         Ok(())
     }
 
-    /// What a step starts from: for all but the first ones an image that is nobody's, so that a template which names another one is found.
+    /// What a step starts from: for all but the first ones an image that is nobody's, so that a
+    /// template which names another one is found.
     fn source(&self, step: &Outline) -> SourceImage {
         let Some(parent) = &step.parent else {
             return self.base.clone();
@@ -172,11 +172,8 @@ impl Steps<'_> {
     ) -> Result<(), Diagnostic> {
         let content = self.desired.loaded(&step.id)?.content();
         let files: BTreeSet<String> = laid_files(content)?.into_keys().collect();
-        let around = Surroundings {
-            folder: &step.folder,
-            files: &files,
-            environment: self.environment,
-        };
+        let around =
+            Surroundings { folder: &step.folder, files: &files, environment: self.environment };
         let wrong = hcl::review(rendered, &around)?;
         let wrong = wrong.into_iter();
         let wrong = wrong.map(|wrong| self.placed(step, content, rendered, wrong));

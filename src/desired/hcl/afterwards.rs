@@ -1,5 +1,5 @@
-//! What a template asks Packer to do once its image exists: an image whose Packer did not come to its end may lack that, though EC2 shows
-//! it as available. Pure.
+//! What a template asks Packer to do once its image exists: an image whose Packer did not come to
+//! its end may lack that, though EC2 shows it as available. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,20 +52,13 @@ impl Afterwards {
             .filter_map(|(name, text)| Some((name.as_str(), parse(name, text).ok()?)))
             .collect();
         let known = Known::of(bodies.iter().map(|(name, body)| (*name, body)));
-        let mut asks = Asks {
-            known: &known,
-            is_secret: &is_secret,
-            found: &mut found,
-        };
+        let mut asks = Asks { known: &known, is_secret: &is_secret, found: &mut found };
         for (_, body) in bodies.iter().filter(|(name, _)| name.ends_with(".pkr.hcl")) {
             for block in body.get_blocks("source") {
                 asks.source(&block.body);
             }
             for build in body.get_blocks("build") {
-                build
-                    .body
-                    .get_blocks("source")
-                    .for_each(|block| asks.source(&block.body));
+                build.body.get_blocks("source").for_each(|block| asks.source(&block.body));
                 for block in build.body.blocks() {
                     let made = made(block);
                     if made.starts_with("post-processor") && asks.may_be(block) {
@@ -86,10 +79,7 @@ impl Afterwards {
     /// What an image with these tags lacks, or may lack.
     #[must_use]
     pub fn lacking(&self, tags: &BTreeMap<String, String>) -> Vec<&str> {
-        let untagged = self
-            .tags
-            .iter()
-            .any(|(key, value)| tags.get(key) != Some(value));
+        let untagged = self.tags.iter().any(|(key, value)| tags.get(key) != Some(value));
         let steps = self.steps.iter().map(String::as_str);
         steps.chain(untagged.then_some("tags")).collect()
     }
@@ -168,9 +158,7 @@ fn plain(tags: Value) -> Option<BTreeMap<String, String>> {
     };
     let pairs = tags.into_iter().map(|(key, value)| {
         let is_plain = |text: &str| !text.contains("{{") && !text.contains("[reconciler-secret");
-        let text = value
-            .text()
-            .filter(|text| is_plain(text) && is_plain(&key))?;
+        let text = value.text().filter(|text| is_plain(text) && is_plain(&key))?;
         let text = text.to_owned();
         Some((key, text))
     });
@@ -194,11 +182,7 @@ mod tests {
     fn what_packer_does_after_the_image_exists_is_found() {
         let table = [
             ("ami_name = \"n\"\nrun_tags = { a = \"1\" }", "", &[][..]),
-            (
-                "ami_users = []\nencrypt_boot = false\ndeprecate_at = null",
-                "",
-                &[],
-            ),
+            ("ami_users = []\nencrypt_boot = false\ndeprecate_at = null", "", &[]),
             ("ami_users = [\"1\"]", "", &["ami_users"]),
             ("ami_regions = var.regions", "", &["ami_regions"]),
             ("encrypt_boot = true", "", &["encrypt_boot"]),
@@ -209,31 +193,15 @@ mod tests {
             ("tag {\n  key = \"a\"\n  value = \"1\"\n}", "", &["tag"]),
             ("dynamic \"tag\" {\n  for_each = var.x\n}", "", &["tag"]),
             ("dynamic \"tag\" {\n  for_each = var.none\n}", "", &[]),
-            (
-                "dynamic \"fast_launch\" {\n  for_each = [1]\n}",
-                "",
-                &["fast_launch"],
-            ),
+            ("dynamic \"fast_launch\" {\n  for_each = [1]\n}", "", &["fast_launch"]),
             ("dynamic \"run_tag\" {\n  for_each = [1]\n}", "", &[]),
-            (
-                "ami_users = var.none\nencrypt_boot = var.off\ntags = var.unset",
-                "",
-                &[],
-            ),
+            ("ami_users = var.none\nencrypt_boot = var.off\ntags = var.unset", "", &[]),
             ("encrypt_boot = !var.off", "", &["encrypt_boot"]),
             ("encrypt_boot = \"false\"\nkms_key_id = \"\"", "", &[]),
-            (
-                "",
-                "dynamic \"post-processor\" {\n  for_each = var.x\n}",
-                &["post-processor"],
-            ),
+            ("", "dynamic \"post-processor\" {\n  for_each = var.x\n}", &["post-processor"]),
             ("", "post-processors {\n}", &["post-processors"]),
             ("", "post-processor \"manifest\" {}", &["post-processor"]),
-            (
-                "",
-                "source \"amazon-ebs.x\" {\n  ami_users = [\"1\"]\n}",
-                &["ami_users"],
-            ),
+            ("", "source \"amazon-ebs.x\" {\n  ami_users = [\"1\"]\n}", &["ami_users"]),
         ];
         for (source, build, expected) in table {
             let found = of(source, build);

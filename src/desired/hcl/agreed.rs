@@ -1,10 +1,12 @@
 //! Refuses HCL that Packer's reader and ours would take apart differently.
 //!
-//! What is looked at here must be what Packer reads, or whatever one reader takes for text could be a block to the other. The two differ
-//! in where a heredoc ends: Packer's ends it at the first line that is the marker once all white space, Unicode's too, is taken off both
-//! ends; ours at a line that begins with it, and never at the first. So each heredoc is read again by Packer's rule, and is refused where
-//! the two do not agree. Control characters are refused wherever they stand. Whatever else one of them does not take at all is no danger:
-//! it is an error of one or of the other. Pure.
+//! What is looked at here must be what Packer reads, or whatever one reader takes for text could be
+//! a block to the other. The two differ in where a heredoc ends: Packer's ends it at the first line
+//! that is the marker once all white space, Unicode's too, is taken off both ends; ours at a line
+//! that begins with it, and never at the first. So each heredoc is read again by Packer's rule, and
+//! is refused where the two do not agree. Control characters are refused wherever they stand.
+//! Whatever else one of them does not take at all is no danger: it is an error of one or of the
+//! other. Pure.
 
 use std::ops::Range;
 
@@ -15,10 +17,12 @@ use hcl_edit::visit::{self, Visit};
 
 use crate::diagnostic::Diagnostic;
 
-/// The most that is read of one file. Nobody writes as much HCL, and what it costs to read some of it grows with its square.
+/// The most that is read of one file. Nobody writes as much HCL, and what it costs to read some of
+/// it grows with its square.
 pub(super) const MOST_BYTES: usize = 256 * 1024;
 
-/// Refuses what cannot be read to an end, or holds characters that are read in two ways. Asked before the text is taken apart.
+/// Refuses what cannot be read to an end, or holds characters that are read in two ways. Asked
+/// before the text is taken apart.
 pub(super) fn readable(path: &str, text: &str) -> Result<(), Diagnostic> {
     if text.len() > MOST_BYTES {
         return Err(Diagnostic::new(format!(
@@ -102,6 +106,7 @@ impl Visit for Ends<'_> {
         let agreed = self
             .packers(span.start, marker)
             .is_some_and(|line| line.start + marker.len() <= span.end && span.end <= line.end);
+        // Seeded bug: heredocs-end-where-ours-does
         if !agreed {
             self.found = Some(span);
         }
@@ -201,11 +206,6 @@ mod tests {
             assert!(begun.elapsed().as_secs() < 60, "{}", &text[..20]);
         }
         let large = "#".repeat(MOST_BYTES + 1);
-        assert!(
-            parse("x", &large)
-                .unwrap_err()
-                .message
-                .contains("is not read")
-        );
+        assert!(parse("x", &large).unwrap_err().message.contains("is not read"));
     }
 }

@@ -1,6 +1,8 @@
-//! A step makes exactly one image in its region, the one that is asked for, and never takes the old one away first.
+//! A step makes exactly one image in its region, the one that is asked for, and never takes the old
+//! one away first.
 //!
-//! What the files leave to Packer is left to it: refused is what is certainly wrong, and what would be dangerous and may be on.
+//! What the files leave to Packer is left to it: refused is what is certainly wrong, and what would
+//! be dangerous and may be on.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -63,10 +65,7 @@ pub fn inspect(
 ) -> Result<Inspection, Diagnostic> {
     let all = files(rendered)?;
     let known = Known::of(all.iter().map(|file| (file.name, &file.body)));
-    let templates: Vec<_> = all
-        .iter()
-        .filter(|file| file.name.ends_with(".pkr.hcl"))
-        .collect();
+    let templates: Vec<_> = all.iter().filter(|file| file.name.ends_with(".pkr.hcl")).collect();
     let Some(first) = templates.first() else {
         return Err(without_template(&all));
     };
@@ -94,11 +93,9 @@ pub fn inspect(
     }
     let one = match built.named.as_slice() {
         [] if built.are_all => {
-            return Err(
-                Diagnostic::new("makes no image: no `build` block names a source")
-                    .in_file(first.name)
-                    .hint("for instance `build { sources = [\"source.amazon-ebs.x\"] }`"),
-            );
+            return Err(Diagnostic::new("makes no image: no `build` block names a source")
+                .in_file(first.name)
+                .hint("for instance `build { sources = [\"source.amazon-ebs.x\"] }`"));
         }
         [] => return Ok(inspection),
         [one] => one,
@@ -110,17 +107,14 @@ pub fn inspect(
     let kind = name.split('.').next().unwrap_or(name);
     if let Makes::No(why) = makes(kind, &plugins) {
         return Err(one
-            .wrong(format!(
-                "makes no machine image: the source `{name}` is built, and {why}"
-            ))
+            .wrong(format!("makes no machine image: the source `{name}` is built, and {why}"))
             .hint(
                 "amazon-ebs, amazon-ebssurrogate, amazon-instance and amazon-chroot make images",
             ));
     }
     let Some((_, file, source)) = declared.iter().find(|(there, ..)| there == name) else {
-        let wrong = one.wrong(format!(
-            "the source `{name}` is built, and no `source` block declares it"
-        ));
+        let wrong =
+            one.wrong(format!("the source `{name}` is built, and no `source` block declares it"));
         let names: Vec<_> = declared.iter().map(|(name, ..)| name.as_str()).collect();
         return Err(match names.as_slice() {
             [] => wrong,
@@ -162,10 +156,8 @@ fn too_many(built: &[Built<'_>], second: &Built<'_>) -> Diagnostic {
 }
 
 fn refuse_what_is_not_kept(templates: &[&File<'_>], known: &Known<'_>) -> Result<(), Diagnostic> {
-    let builds: Vec<&Block> = templates
-        .iter()
-        .flat_map(|file| file.body.get_blocks("build"))
-        .collect();
+    let builds: Vec<&Block> =
+        templates.iter().flat_map(|file| file.body.get_blocks("build")).collect();
     let Some(taker) = taken_away(&builds, known) else {
         return Ok(());
     };
@@ -184,8 +176,7 @@ fn refuse_what_is_not_kept(templates: &[&File<'_>], known: &Known<'_>) -> Result
 }
 
 fn holds_block(body: &Body, wanted: &Block) -> bool {
-    body.blocks()
-        .any(|block| std::ptr::eq(block, wanted) || holds_block(&block.body, wanted))
+    body.blocks().any(|block| std::ptr::eq(block, wanted) || holds_block(&block.body, wanted))
 }
 
 /// What the `build` blocks make images of.
@@ -197,10 +188,7 @@ struct Sources<'a> {
 
 impl Default for Sources<'_> {
     fn default() -> Self {
-        Self {
-            named: Vec::new(),
-            are_all: true,
-        }
+        Self { named: Vec::new(), are_all: true }
     }
 }
 
@@ -230,10 +218,9 @@ impl<'a> Sources<'a> {
     ) -> Result<(), Diagnostic> {
         if let Some(attribute) = build.body.get_attribute("sources") {
             let items: Vec<(Value, Option<Range<usize>>)> = match &attribute.value {
-                Expression::Array(items) => items
-                    .iter()
-                    .map(|item| (known.value(item), item.span()))
-                    .collect(),
+                Expression::Array(items) => {
+                    items.iter().map(|item| (known.value(item), item.span())).collect()
+                }
                 value => match known.value(value) {
                     Value::List(items) => {
                         items.into_iter().map(|item| (item, value.span())).collect()
@@ -269,12 +256,7 @@ impl<'a> Sources<'a> {
         span: Option<Range<usize>>,
         own: Option<&'a Body>,
     ) -> Result<(), Diagnostic> {
-        let mut one = Built {
-            source: None,
-            file,
-            span,
-            own,
-        };
+        let mut one = Built { source: None, file, span, own };
         if let Some(reference) = reference {
             one.source = Some(referred(reference).ok_or_else(|| {
                 one.wrong(format!("{reference:?} names no source"))
@@ -286,7 +268,8 @@ impl<'a> Sources<'a> {
     }
 }
 
-/// The kind and the name of a source as Packer reads a reference: of three parts the first is left out, whatever it is.
+/// The kind and the name of a source as Packer reads a reference: of three parts the first is left
+/// out, whatever it is.
 fn referred(reference: &str) -> Option<String> {
     let parts: Vec<_> = reference.split('.').collect();
     match parts.as_slice() {
@@ -304,22 +287,20 @@ fn refuse_what_takes_the_old_image_away(
     for (key, why, is_dangerous) in [
         ("force_deregister", old, true),
         ("skip_create_ami", "makes no image", false),
-        (
-            "skip_save_build_region",
-            "leaves no image in the workflow's region",
-            false,
-        ),
+        ("skip_save_build_region", "leaves no image in the workflow's region", false),
     ] {
         let Some(attribute) = body.get_attribute(key) else {
             continue;
         };
         let span = attribute.key.span();
         match known.value(&attribute.value).flag() {
+            // Seeded bug: force-deregister-is-allowed
             Flag::On => {
                 return Err(file
                     .wrong(format!("`{key}` is refused: it {why}"), span)
                     .hint(format!("remove `{key}` from the template")));
             }
+            // Seeded bug: unknown-is-off
             Flag::Unknown if is_dangerous => {
                 return Err(file
                     .wrong(
@@ -348,10 +329,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str) -> Result<Inspection, Diagnostic> {
-        inspect(
-            &BTreeMap::from([("x.pkr.hcl".to_owned(), text.to_owned())]),
-            &Wanted::default(),
-        )
+        inspect(&BTreeMap::from([("x.pkr.hcl".to_owned(), text.to_owned())]), &Wanted::default())
     }
 
     const ONE: &str =
@@ -384,9 +362,7 @@ mod tests {
         let wrong = check(&ONE.replace("[\"source.amazon-ebs.x\"]", "[\"source.amazon-ebs.y\"]"))
             .unwrap_err();
         assert!(
-            wrong
-                .one_line()
-                .starts_with("x.pkr.hcl:3:14: the source `amazon-ebs.y` is built"),
+            wrong.one_line().starts_with("x.pkr.hcl:3:14: the source `amazon-ebs.y` is built"),
             "{}",
             wrong.one_line()
         );
@@ -402,12 +378,7 @@ mod tests {
     #[test]
     fn nothing_is_deregistered_to_make_room() {
         let text = ONE.replace("\"x\" {}", "\"x\" {\n  force_deregister = true\n}");
-        assert!(
-            check(&text)
-                .unwrap_err()
-                .message
-                .contains("force_deregister")
-        );
+        assert!(check(&text).unwrap_err().message.contains("force_deregister"));
         assert!(check(&text.replace("= true", "= false")).is_ok());
     }
 
@@ -433,10 +404,7 @@ mod tests {
         }
         for (wrong, says) in [
             ("var.two", "makes 2 images"),
-            (
-                "[\"source.amazon-ebs.${var.name}y\"]",
-                "no `source` block declares it",
-            ),
+            ("[\"source.amazon-ebs.${var.name}y\"]", "no `source` block declares it"),
             ("[\"source.docker.${var.name}\"]", "makes no machine image"),
             ("[\"x\"]", "names no source"),
             ("[]", "makes no image"),
@@ -450,22 +418,11 @@ mod tests {
             let text = ONE.replace("\"x\" {}", &format!("\"x\" {{\n  {key} = {value}\n}}"));
             check(&format!("{declared}{text}"))
         };
-        for off in [
-            "var.off",
-            "false",
-            "null",
-            "\"false\"",
-            "!true",
-            "local.off",
-        ] {
+        for off in ["var.off", "false", "null", "\"false\"", "!true", "local.off"] {
             let text = flagged("force_deregister", off);
             assert_eq!(text.is_ok(), off != "local.off", "{off}");
         }
-        for key in [
-            "force_deregister",
-            "skip_create_ami",
-            "skip_save_build_region",
-        ] {
+        for key in ["force_deregister", "skip_create_ami", "skip_save_build_region"] {
             for on in ["true", "\"true\"", "!var.off"] {
                 assert!(flagged(key, on).is_err(), "{key} = {on}");
             }
@@ -487,10 +444,7 @@ mod tests {
         assert_eq!(volume.line_column(), Some((3, 14)));
         let taken = ONE.replace("]\n}", "]\n  post-processor \"compress\" {}\n}");
         let taken = check(&taken).unwrap_err();
-        assert!(
-            taken.message.contains("`compress` takes it away"),
-            "{taken:?}"
-        );
+        assert!(taken.message.contains("`compress` takes it away"), "{taken:?}");
         assert_eq!(taken.line_column(), Some((4, 3)));
         let own = "packer {\n  required_plugins {\n    aws = { version = \">= 1\", source = \"github.com/hashicorp/amazon\" }\n  }\n}\n";
         assert!(check(&format!("{own}{}", ONE.replace("amazon-", "aws-"))).is_ok());
@@ -528,17 +482,9 @@ mod tests {
             assert!(with(sound).is_ok(), "{sound}: {:?}", with(sound));
         }
         for key in ["ami_name", "source_ami", "region"] {
-            for fixed in [
-                "\"fixed\"",
-                "var.other",
-                "\"${var.other}\"",
-                "<<EOT\nx\nEOT\n",
-            ] {
+            for fixed in ["\"fixed\"", "var.other", "\"${var.other}\"", "<<EOT\nx\nEOT\n"] {
                 let wrong = with(&format!("{key} = {fixed}")).unwrap_err();
-                assert!(
-                    wrong.message.starts_with(&format!("`{key}` is")),
-                    "{wrong:?}"
-                );
+                assert!(wrong.message.starts_with(&format!("`{key}` is")), "{wrong:?}");
                 assert!(wrong.line_column().is_some() && wrong.hint.is_some());
             }
         }
@@ -562,10 +508,6 @@ mod tests {
     #[test]
     fn malformed_hcl_is_shown_at_its_place() {
         let wrong = check("build {\n  sources = [\n}\n").unwrap_err();
-        assert!(
-            wrong.one_line().starts_with("x.pkr.hcl:"),
-            "{}",
-            wrong.one_line()
-        );
+        assert!(wrong.one_line().starts_with("x.pkr.hcl:"), "{}", wrong.one_line());
     }
 }

@@ -1,7 +1,9 @@
-//! What an expression gives, as far as the files of a step say it themselves: literals, and what variables and locals are set to.
+//! What an expression gives, as far as the files of a step say it themselves: literals, and what
+//! variables and locals are set to.
 //!
-//! What only Packer can work out (functions, loops, data sources, the environment of a build) is [`Value::Unknown`]: neither absent, nor
-//! off, nor on. Whoever asks has to say what that means for it. Pure.
+//! What only Packer can work out (functions, loops, data sources, the environment of a build) is
+//! [`Value::Unknown`]: neither absent, nor off, nor on. Whoever asks has to say what that means for
+//! it. Pure.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -17,7 +19,8 @@ use hcl_edit::template::{Element, Strip};
 /// Deeper references are not followed; a circle ends here.
 const DEEPEST: usize = 32;
 
-/// More expressions than this are not looked at for one value: lists of lists of locals would multiply.
+/// More expressions than this are not looked at for one value: lists of lists of locals would
+/// multiply.
 const MOST_LOOKS: usize = 4096;
 
 /// A longer text is nobody's name.
@@ -96,7 +99,8 @@ impl From<Flag> for Value {
     }
 }
 
-/// What variables and locals are set to, as Packer decides it: of several values of a variable the last one counts.
+/// What variables and locals are set to, as Packer decides it: of several values of a variable the
+/// last one counts.
 #[derive(Debug, Default)]
 pub(super) struct Known<'a> {
     defaults: BTreeMap<&'a str, Option<&'a Expression>>,
@@ -110,9 +114,7 @@ impl<'a> Known<'a> {
     pub(super) fn of(files: impl Iterator<Item = (&'a str, &'a Body)> + Clone) -> Self {
         let mut all = Self::default();
         // `*.auto.pkrvars.hcl` is read by Packer itself, before those that it is handed.
-        let values = files
-            .clone()
-            .filter(|(name, _)| name.ends_with(".pkrvars.hcl"));
+        let values = files.clone().filter(|(name, _)| name.ends_with(".pkrvars.hcl"));
         let is_auto = |name: &str| name.ends_with(".auto.pkrvars.hcl");
         let (first, last): (Vec<_>, Vec<_>) = values.partition(|(name, _)| is_auto(name));
         for (_, body) in first.into_iter().chain(last) {
@@ -207,11 +209,7 @@ impl<'a> Known<'a> {
                 Flag::Off => deeper(&condition.false_expr),
                 Flag::Unknown => {
                     let either = deeper(&condition.true_expr);
-                    if either == deeper(&condition.false_expr) {
-                        either
-                    } else {
-                        Value::Unknown
-                    }
+                    if either == deeper(&condition.false_expr) { either } else { Value::Unknown }
                 }
             },
             Expression::Traversal(traversal) => self.reference(traversal, depth),
@@ -240,9 +238,7 @@ impl<'a> Known<'a> {
             };
             Some((key, self.at(value.expr(), depth + 1)))
         });
-        pairs
-            .collect::<Option<_>>()
-            .map_or(Value::Unknown, Value::Map)
+        pairs.collect::<Option<_>>().map_or(Value::Unknown, Value::Map)
     }
 
     fn joined<'e>(&self, elements: impl Iterator<Item = &'e Element>, depth: usize) -> Value {
@@ -382,10 +378,7 @@ mod tests {
             ("var.unset || var.on", Value::Bool(true)),
             ("var.unset && var.on", Value::Unknown),
             ("var.name != \"n\"", Value::Bool(false)),
-            (
-                "[var.name, f()]",
-                Value::List(vec![text("n"), Value::Unknown]),
-            ),
+            ("[var.name, f()]", Value::List(vec![text("n"), Value::Unknown])),
             ("\"%{ if var.on }a%{ endif }\"", Value::Unknown),
             ("(\"a\")", text("a")),
             ("<<EOT\na\nEOT\n", text("a\n")),
@@ -396,10 +389,7 @@ mod tests {
         }
         let given = "name = \"given\"\nunset = 7\nundeclared = 1\n";
         assert_eq!(value("var.name", DECLARED, given), text("given"));
-        assert_eq!(
-            value("var.unset", DECLARED, given),
-            Value::Number("7".to_owned())
-        );
+        assert_eq!(value("var.unset", DECLARED, given), Value::Number("7".to_owned()));
         assert_eq!(value("var.undeclared", DECLARED, given), Value::Unknown);
     }
 
@@ -420,10 +410,7 @@ mod tests {
     #[test]
     fn of_several_values_the_one_that_packer_takes_last_counts() {
         let bodies = [
-            (
-                "a.pkr.hcl",
-                "variable \"v\" {\n  default = \"default\"\n}\nx = var.v\n",
-            ),
+            ("a.pkr.hcl", "variable \"v\" {\n  default = \"default\"\n}\nx = var.v\n"),
             ("a.pkrvars.hcl", "v = \"handed\"\n"),
             ("z.auto.pkrvars.hcl", "v = \"auto\"\n"),
             ("zpkrvars.hcl", "v = \"not read by Packer\"\n"),

@@ -1,8 +1,10 @@
-//! Which builders make a machine image, and whether it is still there when Packer has come to its end. Pure.
+//! Which builders make a machine image, and whether it is still there when Packer has come to its
+//! end. Pure.
 //!
-//! A post-processor may take what it is handed away (Packer calls it the input artifact): of an AMI that means that it is deregistered, and
-//! Packer ends with 0 and without an image. What Packer's own post-processors do stands in their documentation (`keep_input_artifact`) and
-//! in their sources; of those of other plugins nothing is known but what the template says.
+//! A post-processor may take what it is handed away (Packer calls it the input artifact): of an AMI
+//! that means that it is deregistered, and Packer ends with 0 and without an image. What Packer's
+//! own post-processors do stands in their documentation (`keep_input_artifact`) and in their
+//! sources; of those of other plugins nothing is known but what the template says.
 
 use hcl_edit::structure::{Block, Body};
 
@@ -19,7 +21,8 @@ pub(super) enum Makes {
     Unknown,
 }
 
-/// What the builder of a source makes. `plugins` are the names under which the template has the amazon plugin.
+/// What the builder of a source makes. `plugins` are the names under which the template has the
+/// amazon plugin.
 pub(super) fn makes(kind: &str, plugins: &[String]) -> Makes {
     let names = plugins.iter().map(String::as_str).chain(["amazon"]);
     let mut builders = names.filter_map(|name| kind.strip_prefix(name)?.strip_prefix('-'));
@@ -33,9 +36,8 @@ pub(super) fn makes(kind: &str, plugins: &[String]) -> Makes {
 
 /// The names under which templates have the amazon plugin, as `required_plugins` gives them.
 pub(super) fn amazon_plugins(body: &Body, known: &Known<'_>) -> Vec<String> {
-    let required = body
-        .get_blocks("packer")
-        .flat_map(|packer| packer.body.get_blocks("required_plugins"));
+    let required =
+        body.get_blocks("packer").flat_map(|packer| packer.body.get_blocks("required_plugins"));
     let plugins = required.flat_map(|block| block.body.attributes());
     let amazon = plugins.filter(|plugin| match known.value(&plugin.value) {
         Value::Map(map) => map
@@ -44,12 +46,11 @@ pub(super) fn amazon_plugins(body: &Body, known: &Known<'_>) -> Vec<String> {
             .is_some_and(|source| source.ends_with("hashicorp/amazon")),
         _ => false,
     });
-    amazon
-        .map(|plugin| plugin.key.as_str().to_owned())
-        .collect()
+    amazon.map(|plugin| plugin.key.as_str().to_owned()).collect()
 }
 
-/// What becomes of the image after it is made: the post-processor that takes it away, if one certainly does.
+/// What becomes of the image after it is made: the post-processor that takes it away, if one
+/// certainly does.
 pub(super) fn taken_away<'a>(builds: &[&'a Block], known: &Known<'_>) -> Option<&'a Block> {
     let (mut chains, mut taker) = (0, None);
     let mut is_kept = false;
@@ -134,10 +135,7 @@ mod tests {
             (String::new(), None),
             (one("compress", ""), Some("compress")),
             (one("compress", no), Some("compress")),
-            (
-                one("compress", "keep_input_artifact = var.keep"),
-                Some("compress"),
-            ),
+            (one("compress", "keep_input_artifact = var.keep"), Some("compress")),
             (one("compress", "keep_input_artifact = var.open"), None),
             (one("compress", yes), None),
             (one("compress", "only = [\"amazon-ebs.y\"]"), None),
@@ -148,20 +146,11 @@ mod tests {
             (one("of-some-plugin", no), None),
             (one("manifest", "") + &one("compress", ""), None),
             (one("compress", "") + &one("artifice", no), Some("compress")),
-            (
-                chain(&[one("compress", ""), one("manifest", "")]),
-                Some("compress"),
-            ),
-            (
-                chain(&[one("manifest", ""), one("compress", "")]),
-                Some("compress"),
-            ),
+            (chain(&[one("compress", ""), one("manifest", "")]), Some("compress")),
+            (chain(&[one("manifest", ""), one("compress", "")]), Some("compress")),
             (chain(&[one("checksum", ""), one("compress", "")]), None),
             (chain(&[one("manifest", ""), one("compress", yes)]), None),
-            (
-                "dynamic \"post-processor\" {\n}\n".to_owned() + &one("compress", ""),
-                None,
-            ),
+            ("dynamic \"post-processor\" {\n}\n".to_owned() + &one("compress", ""), None),
         ] {
             assert_eq!(taker(&build).as_deref(), expected, "{build}");
         }
@@ -176,16 +165,8 @@ mod tests {
             ("amazon-ebsvolume", &[], Makes::No("it makes volumes")),
             ("amazon-of-somebody", &[], Makes::Unknown),
             ("aws-ebs", &own, Makes::Image),
-            (
-                "aws-ebs",
-                &[],
-                Makes::No("it is not one of the amazon builders"),
-            ),
-            (
-                "docker",
-                &own,
-                Makes::No("it is not one of the amazon builders"),
-            ),
+            ("aws-ebs", &[], Makes::No("it is not one of the amazon builders")),
+            ("docker", &own, Makes::No("it is not one of the amazon builders")),
         ] {
             assert_eq!(makes(kind, plugins), expected, "{kind}");
         }

@@ -1,5 +1,5 @@
-//! What can be told of a rendered template without Packer: that it is HCL, that it makes exactly one image, whether
-//! it stays off the build host, and whether it shows a secret. Pure.
+//! What can be told of a rendered template without Packer: that it is HCL, that it makes exactly
+//! one image, whether it stays off the build host, and whether it shows a secret. Pure.
 
 mod afterwards;
 mod agreed;
@@ -27,8 +27,9 @@ pub use sensitive::{Sensitive, sensitive};
 pub use shown::refuse_shown;
 pub use wanted::Wanted;
 
-/// A message about rendered files, without the values of `sensitive` variables in the lines that it shows. A file that is no HCL cannot
-/// say where these are, so whatever is given to a name that may be one is blotted out.
+/// A message about rendered files, without the values of `sensitive` variables in the lines that it
+/// shows. A file that is no HCL cannot say where these are, so whatever is given to a name that may
+/// be one is blotted out.
 #[must_use]
 pub fn blotted(rendered: &BTreeMap<String, String>, mut diagnostic: Diagnostic) -> Diagnostic {
     let declared = sensitive(rendered);
@@ -38,11 +39,7 @@ pub fn blotted(rendered: &BTreeMap<String, String>, mut diagnostic: Diagnostic) 
             diagnostic.message = diagnostic.message.replace(value.as_str(), "***");
         }
     }
-    let Some(text) = diagnostic
-        .place
-        .as_mut()
-        .and_then(|place| place.text.as_mut())
-    else {
+    let Some(text) = diagnostic.place.as_mut().and_then(|place| place.text.as_mut()) else {
         return diagnostic;
     };
     let hides_defaults = text.contains("sensitive");
@@ -68,17 +65,15 @@ pub fn blotted(rendered: &BTreeMap<String, String>, mut diagnostic: Diagnostic) 
     diagnostic
 }
 
-/// Parses HCL; an error points at its place. What Packer would take apart differently is an error as well.
+/// Parses HCL; an error points at its place. What Packer would take apart differently is an error
+/// as well.
 pub fn parse(path: &str, text: &str) -> Result<Body, Diagnostic> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     agreed::readable(path, text)?;
     let body = text.parse::<Body>().map_err(|error| {
         let location = error.location();
         let offset = location.offset().min(text.len());
-        let end = text[offset..]
-            .chars()
-            .next()
-            .map_or(offset, |c| offset + c.len_utf8());
+        let end = text[offset..].chars().next().map_or(offset, |c| offset + c.len_utf8());
         Diagnostic::new(format!("malformed HCL: {}", error.message())).at(path, text, offset..end)
     })?;
     agreed::body(path, text, &body)?;
@@ -92,19 +87,10 @@ mod tests {
     #[test]
     fn a_message_shows_no_value_of_a_sensitive_variable() {
         let rendered = BTreeMap::from([
-            (
-                "x.pkr.hcl".to_owned(),
-                "variable \"token\" {\n  sensitive = true\n}\n".to_owned(),
-            ),
-            (
-                "x.pkrvars.hcl".to_owned(),
-                "open = 1\ntoken = \"hush\n".to_owned(),
-            ),
+            ("x.pkr.hcl".to_owned(), "variable \"token\" {\n  sensitive = true\n}\n".to_owned()),
+            ("x.pkrvars.hcl".to_owned(), "open = 1\ntoken = \"hush\n".to_owned()),
         ]);
-        let wrong = blotted(
-            &rendered,
-            inspect(&rendered, &Wanted::default()).unwrap_err(),
-        );
+        let wrong = blotted(&rendered, inspect(&rendered, &Wanted::default()).unwrap_err());
         let shown = wrong.render(false);
         assert!(!shown.contains("hush"), "{shown}");
         assert!(shown.contains("token = ***"), "{shown}");

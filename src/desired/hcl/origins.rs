@@ -1,8 +1,9 @@
 //! Whether a secret may be in what an expression gives. Pure.
 //!
-//! Nothing is worked out: an expression holds a secret if one stands in it, or in anything that it takes from elsewhere: variables and
-//! locals with every value that the files give them, data sources, files that are laid out with secrets in them, the environment. What
-//! cannot be followed counts as one.
+//! Nothing is worked out: an expression holds a secret if one stands in it, or in anything that it
+//! takes from elsewhere: variables and locals with every value that the files give them, data
+//! sources, files that are laid out with secrets in them, the environment. What cannot be followed
+//! counts as one.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,10 +109,7 @@ impl<'a> Origins<'a> {
         if (self.holds)(&expression.to_string()) {
             return Some(Origin::Here);
         }
-        let mut search = Search {
-            origins: self,
-            found: None,
-        };
+        let mut search = Search { origins: self, found: None };
         search.visit_expr(expression);
         search.found
     }
@@ -121,10 +119,7 @@ impl<'a> Origins<'a> {
         if (self.holds)(&body.to_string()) {
             return Some(Origin::Here);
         }
-        let mut search = Search {
-            origins: self,
-            found: None,
-        };
+        let mut search = Search { origins: self, found: None };
         search.visit_body(body);
         search.found
     }
@@ -143,6 +138,7 @@ impl<'a> Origins<'a> {
         } else {
             (self.values.local(name), &self.sensitive.locals)
         };
+        // Seeded bug: secret-through-a-variable
         let found = if hushed.contains(name) {
             Some(Origin::Sensitive(shown))
         } else if given.is_empty() && self.declared.contains(name) && is_telling(name) {

@@ -1,5 +1,6 @@
-//! What else can be told of a template before Packer runs, for whoever checks it: variables and locals that nobody declares, variables
-//! without a value, files that are not there. Packer says each of these as well, but later, and only where it is installed. Pure.
+//! What else can be told of a template before Packer runs, for whoever checks it: variables and
+//! locals that nobody declares, variables without a value, files that are not there. Packer says
+//! each of these as well, but later, and only where it is installed. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -33,10 +34,7 @@ const FILES: [(&str, &[&str]); 8] = [
     ("windows-shell", &["script", "scripts"]),
     ("file", &["source", "sources"]),
     ("ansible", &["playbook_file", "galaxy_file"]),
-    (
-        "ansible-local",
-        &["playbook_file", "playbook_files", "galaxy_file"],
-    ),
+    ("ansible-local", &["playbook_file", "playbook_files", "galaxy_file"]),
     ("source", &["user_data_file"]),
 ];
 
@@ -53,21 +51,12 @@ pub fn review(
     let sees_all = !own(around).any(|name| unseen.iter().any(|end| name.ends_with(end)));
     for file in all.iter().filter(|file| file.name.ends_with(".pkr.hcl")) {
         if sees_all {
-            let mut references = References {
-                file,
-                known: &known,
-                found: &mut found,
-                told: BTreeSet::new(),
-            };
+            let mut references =
+                References { file, known: &known, found: &mut found, told: BTreeSet::new() };
             references.visit_body(&file.body);
             without_value(file, &known, around, &mut found);
         }
-        let search = Search {
-            file,
-            known: &known,
-            rendered,
-            around,
-        };
+        let search = Search { file, known: &known, rendered, around };
         search.missing_files(&file.body, &mut found);
     }
     Ok(found)
@@ -76,10 +65,7 @@ pub fn review(
 /// The files that lie in the step's folder itself.
 fn own<'a>(around: &Surroundings<'a>) -> impl Iterator<Item = &'a str> {
     let folder = format!("{}/", around.folder);
-    let below = around
-        .files
-        .iter()
-        .filter_map(move |path| path.strip_prefix(folder.as_str()));
+    let below = around.files.iter().filter_map(move |path| path.strip_prefix(folder.as_str()));
     below.filter(|name| !name.contains('/'))
 }
 
@@ -137,11 +123,7 @@ impl Visit for References<'_, '_> {
         if there.contains(&name) || !self.told.insert(shown.clone()) {
             return;
         }
-        let what = if root.as_str() == "var" {
-            "variable"
-        } else {
-            "local"
-        };
+        let what = if root.as_str() == "var" { "variable" } else { "local" };
         let start = root.span().map_or(0, |span| span.start);
         let wrong = self.file.wrong(
             format!("`{shown}` is used, and no {what} `{name}` is declared"),
@@ -197,10 +179,9 @@ impl Search<'_> {
             return;
         };
         let named: Vec<(Value, Option<Range<usize>>)> = match &attribute.value {
-            Expression::Array(items) => items
-                .iter()
-                .map(|item| (self.known.value(item), item.span()))
-                .collect(),
+            Expression::Array(items) => {
+                items.iter().map(|item| (self.known.value(item), item.span())).collect()
+            }
             value => match self.known.value(value) {
                 Value::List(items) => items.into_iter().map(|item| (item, value.span())).collect(),
                 one => vec![(one, value.span())],
@@ -253,10 +234,7 @@ impl Search<'_> {
 /// Paths of the step's own files, from its folder.
 fn own_paths<'a>(around: &Surroundings<'a>) -> impl Iterator<Item = &'a str> {
     let folder = format!("{}/", around.folder);
-    around
-        .files
-        .iter()
-        .filter_map(move |path| path.strip_prefix(folder.as_str()))
+    around.files.iter().filter_map(move |path| path.strip_prefix(folder.as_str()))
 }
 
 /// A path from a folder, without `.` and `..`; none if it leads out.
@@ -309,10 +287,7 @@ mod tests {
     #[test]
     fn a_variable_without_a_value_is_found() {
         let text = "variable \"set\" {}\nvariable \"unset\" {}\nvariable \"passed\" {}\nvariable \"null\" {\n  default = null\n}\n";
-        assert_eq!(
-            found(text, "set = 1\n"),
-            ["a.pkr.hcl:2:1: the variable `unset` has no value"]
-        );
+        assert_eq!(found(text, "set = 1\n"), ["a.pkr.hcl:2:1: the variable `unset` has no value"]);
     }
 
     #[test]
@@ -324,9 +299,7 @@ mod tests {
             found(&text, "").len()
         };
         let one = |kind: &str, attributes: &str| {
-            with(&format!(
-                "provisioner \"{kind}\" {{\n    {attributes}\n  }}"
-            ))
+            with(&format!("provisioner \"{kind}\" {{\n    {attributes}\n  }}"))
         };
         for (kind, attributes, count) in [
             ("shell", "script = \"setup.sh\"", 0),
@@ -334,11 +307,7 @@ mod tests {
             ("shell", "script = \"${path.root}/setup.sh\"", 0),
             ("shell", "script = \"setup.s\"", 1),
             ("shell", "script = var.f", 1),
-            (
-                "shell",
-                "scripts = [\"setup.sh\", \"one.sh\", \"two.sh\"]",
-                2,
-            ),
+            ("shell", "scripts = [\"setup.sh\", \"one.sh\", \"two.sh\"]", 2),
             ("shell", "scripts = fileset(\".\", \"*.sh\")", 0),
             ("shell", "script = \"/usr/local/bin/setup\"", 0),
             ("shell", "script = \"../../common/x.sh\"", 0),
@@ -346,11 +315,7 @@ mod tests {
             ("shell", "script = \"{{ template_dir }}/x.sh\"", 0),
             ("file", "source = \"files/\"", 0),
             ("file", "source = \"file/\"", 1),
-            (
-                "file",
-                "source = \"/tmp/x\"\n    direction = \"download\"",
-                0,
-            ),
+            ("file", "source = \"/tmp/x\"\n    direction = \"download\"", 0),
             ("file", "source = \"x\"\n    direction = \"download\"", 0),
             ("file", "source = \"x\"\n    generated = true", 0),
             ("file", "source = \"a.pkrvars.hcl\"", 0),

@@ -1,7 +1,8 @@
-//! Which values of a template are secret: those of variables and locals that it declares `sensitive`. Pure.
+//! Which values of a template are secret: those of variables and locals that it declares
+//! `sensitive`. Pure.
 //!
-//! What Packer works out is worked out here as far as literals, conditions, variables and locals go; of what goes further the literal
-//! parts count, if they are long enough not to be anybody's.
+//! What Packer works out is worked out here as far as literals, conditions, variables and locals
+//! go; of what goes further the literal parts count, if they are long enough not to be anybody's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,10 +43,7 @@ pub fn sensitive(rendered: &BTreeMap<String, String>) -> Sensitive {
         if !name.ends_with("pkr.hcl") {
             continue;
         }
-        for (kind, into) in [
-            ("variable", &mut found.variables),
-            ("local", &mut found.locals),
-        ] {
+        for (kind, into) in [("variable", &mut found.variables), ("local", &mut found.locals)] {
             let declared = body
                 .get_blocks(kind)
                 .filter(|block| is_declared(&block.body))
@@ -56,11 +54,8 @@ pub fn sensitive(rendered: &BTreeMap<String, String>) -> Sensitive {
     let values = Values::of(bodies.iter().map(|(name, body)| (*name, body)));
     let given = (found.variables.iter().map(|name| values.variable(name)))
         .chain(found.locals.iter().map(|name| values.local(name)));
-    let mut literals = Literals {
-        values: &values,
-        followed: BTreeSet::new(),
-        found: BTreeSet::new(),
-    };
+    let mut literals =
+        Literals { values: &values, followed: BTreeSet::new(), found: BTreeSet::new() };
     for expression in given.flatten() {
         literals.visit_expr(expression);
     }
@@ -160,13 +155,7 @@ mod tests {
             ("x.pkr.hcl".to_owned(), declared.to_owned()),
             ("x.pkrvars.hcl".to_owned(), values.to_owned()),
         ]));
-        let expected = [
-            "first",
-            "from-default",
-            "from-file",
-            "local-secret",
-            "second",
-        ];
+        let expected = ["first", "from-default", "from-file", "local-secret", "second"];
         assert_eq!(found.values, expected.map(str::to_owned).into());
         assert_eq!(found.variables, ["keys", "token"].map(str::to_owned).into());
     }
@@ -200,10 +189,7 @@ mod tests {
         for (given, found) in [
             ("\"one ${var.b} three\"", &["one two three"][..]),
             ("var.b", &["two"]),
-            (
-                "<<EOT\n  one\n  ${var.b}\nEOT\n",
-                &["  one\n  two\n", "one\ntwo"],
-            ),
+            ("<<EOT\n  one\n  ${var.b}\nEOT\n", &["  one\n  two\n", "one\ntwo"]),
             ("true ? \"x\" : var.b", &["two", "x"]),
             ("var.map.k", &["of a map"]),
             ("base64encode(\"inner\")", &["inner"]),

@@ -1,7 +1,9 @@
-//! Refuses a template that shows a secret to everybody who may describe images and instances: in tags, a name or a description. Pure.
+//! Refuses a template that shows a secret to everybody who may describe images and instances: in
+//! tags, a name or a description. Pure.
 //!
-//! It looks at the sources, at the top and within `build`, at the attributes and at the blocks that stand for them. Whether a secret is in
-//! an expression, [`Origins`] tells. What a provisioner writes somewhere by itself is not its business.
+//! It looks at the sources, at the top and within `build`, at the attributes and at the blocks that
+//! stand for them. Whether a secret is in an expression, [`Origins`] tells. What a provisioner
+//! writes somewhere by itself is not its business.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -28,16 +30,11 @@ const ATTRIBUTES: [&str; 9] = [
 ];
 
 /// Blocks that are one tag each.
-const BLOCKS: [&str; 6] = [
-    "tag",
-    "run_tag",
-    "run_volume_tag",
-    "snapshot_tag",
-    "spot_tag",
-    "fleet_tag",
-];
+const BLOCKS: [&str; 6] =
+    ["tag", "run_tag", "run_volume_tag", "snapshot_tag", "spot_tag", "fleet_tag"];
 
-/// Refuses the rendered files of a step if one of their sources shows a secret. `holds` knows the secrets that stand in a text.
+/// Refuses the rendered files of a step if one of their sources shows a secret. `holds` knows the
+/// secrets that stand in a text.
 pub fn refuse_shown(
     rendered: &BTreeMap<String, String>,
     holds: &dyn Fn(&str) -> bool,
@@ -47,25 +44,13 @@ pub fn refuse_shown(
         .iter()
         .filter_map(|(name, text)| {
             let body = parse(name, text).ok()?;
-            Some((
-                name.as_str(),
-                text.strip_prefix('\u{feff}').unwrap_or(text),
-                body,
-            ))
+            Some((name.as_str(), text.strip_prefix('\u{feff}').unwrap_or(text), body))
         })
         .collect();
-    let origins = Origins::of(
-        parsed.iter().map(|(name, _, body)| (*name, body)),
-        rendered,
-        holds,
-    );
+    let origins = Origins::of(parsed.iter().map(|(name, _, body)| (*name, body)), rendered, holds);
     for (name, text, body) in &parsed {
         if name.ends_with("pkr.hcl") {
-            let mut sources = Sources {
-                origins: &origins,
-                within: Within::File,
-                found: None,
-            };
+            let mut sources = Sources { origins: &origins, within: Within::File, found: None };
             sources.visit_body(body);
             if let Some((shown, span, origin)) = sources.found {
                 return Err(Diagnostic::new(format!(
@@ -192,10 +177,7 @@ mod tests {
             ("file(\"${path.root}/x.pkrvars.hcl\")", "x.pkrvars.hcl"),
             ("file(var.nowhere)", "cannot be told"),
             ("vault(\"a\", \"b\")", "vault"),
-            (
-                "data.amazon-secretsmanager.s.value",
-                "amazon-secretsmanager",
-            ),
+            ("data.amazon-secretsmanager.s.value", "amazon-secretsmanager"),
         ] {
             let text = format!("{declared}{}", source(&format!("tags = {{ a = {value} }}")));
             let wrong = refused(&text, &token).unwrap_or_else(|| panic!("{value} passes"));

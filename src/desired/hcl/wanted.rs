@@ -1,7 +1,8 @@
-//! Whether the source that a step builds makes the image that is asked for: of this name, on this image, in this region. Pure.
+//! Whether the source that a step builds makes the image that is asked for: of this name, on this
+//! image, in this region. Pure.
 //!
-//! An image of another name costs a whole build before that is told, and one that is built on something else is taken for a child of its
-//! parent. What only Packer can work out is left to it.
+//! An image of another name costs a whole build before that is told, and one that is built on
+//! something else is taken for a child of its parent. What only Packer can work out is left to it.
 
 use hcl_edit::Span as _;
 use hcl_edit::structure::Body;
@@ -21,8 +22,8 @@ pub struct Wanted<'a> {
     pub region: Option<&'a str>,
 }
 
-/// Holds a source to what is wanted; what is worth a word is given back. Of several bodies a later one counts more: that of the `build`
-/// block stands above that of the source.
+/// Holds a source to what is wanted; what is worth a word is given back. Of several bodies a later
+/// one counts more: that of the `build` block stands above that of the source.
 pub(super) fn agree(
     bodies: &[(&File<'_>, &Body)],
     known: &Known<'_>,
@@ -52,10 +53,8 @@ pub(super) fn agree(
         let Some(wanted) = wanted else {
             continue;
         };
-        let set = bodies
-            .iter()
-            .rev()
-            .find_map(|(file, body)| Some((file, body.get_attribute(key)?)));
+        let set =
+            bodies.iter().rev().find_map(|(file, body)| Some((file, body.get_attribute(key)?)));
         let Some((file, attribute)) = set else {
             continue;
         };
@@ -64,6 +63,7 @@ pub(super) fn agree(
         let Some(text) = value.text().filter(|text| !text.contains("{{")) else {
             continue;
         };
+        // Seeded bug: a-fixed-source-passes
         if text != wanted {
             let message = format!("`{key}` is {text:?}, and {what} {wanted:?}");
             return Err(file.wrong(message, attribute.value.span()).hint(hint));
@@ -74,11 +74,8 @@ pub(super) fn agree(
 
 /// A source that looks for its image by itself.
 fn apart(bodies: &[(&File<'_>, &Body)], known: &Known<'_>) -> Option<Diagnostic> {
-    let is_set = |key: &str| {
-        bodies
-            .iter()
-            .any(|(_, body)| known.attribute(body, key) != Value::Null)
-    };
+    let is_set =
+        |key: &str| bodies.iter().any(|(_, body)| known.attribute(body, key) != Value::Null);
     if is_set("source_ami") {
         return None;
     }
@@ -87,10 +84,7 @@ fn apart(bodies: &[(&File<'_>, &Body)], known: &Known<'_>) -> Option<Diagnostic>
         if let Some(filter) = body.get_blocks("source_ami_filter").next() {
             let message =
                 "`source_ami_filter` lets Packer look for the image that the step starts from";
-            return Some(
-                file.wrong(message.to_owned(), filter.ident.span())
-                    .hint(hint),
-            );
+            return Some(file.wrong(message.to_owned(), filter.ident.span()).hint(hint));
         }
         let attribute = ["source_ami_filter", "from_scratch"]
             .into_iter()

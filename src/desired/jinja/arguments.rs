@@ -3,7 +3,8 @@
 use minijinja::value::{Kwargs, Rest, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, Value};
 
-/// Nothing that a template asks for may be wider or more often than this: it would only fill the memory.
+/// Nothing that a template asks for may be wider or more often than this: it would only fill the
+/// memory.
 const MOST: i64 = 100_000;
 
 /// No text that a filter makes of many values or by repetition may be longer.

@@ -1,5 +1,5 @@
-//! Escapes of string literals as Jinja2 reads them: those of Python's `unicode-escape`, of a text whose other characters were written as
-//! such escapes before. Pure.
+//! Escapes of string literals as Jinja2 reads them: those of Python's `unicode-escape`, of a text
+//! whose other characters were written as such escapes before. Pure.
 
 /// What is wrong with an escape, and where it begins.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,10 +34,7 @@ pub(super) fn unescape(body: &str) -> Result<String, BadEscape> {
             't' => "\t",
             'v' => "\u{b}",
             '0'..='7' => {
-                let more = rest
-                    .bytes()
-                    .take(2)
-                    .take_while(|b| (b'0'..=b'7').contains(b));
+                let more = rest.bytes().take(2).take_while(|b| (b'0'..=b'7').contains(b));
                 let digits = more.count();
                 let code = u32::from_str_radix(&format!("{c}{}", &rest[..digits]), 8);
                 out.extend(code.ok().and_then(char::from_u32));
@@ -54,9 +51,7 @@ pub(super) fn unescape(body: &str) -> Result<String, BadEscape> {
                     .get(..length)
                     .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
                 let digits = digits.ok_or_else(|| wrong(message))?;
-                let code = u32::from_str_radix(digits, 16)
-                    .ok()
-                    .and_then(char::from_u32);
+                let code = u32::from_str_radix(digits, 16).ok().and_then(char::from_u32);
                 out.push(code.ok_or_else(|| {
                     wrong("this is no character that can be written to a file (a surrogate, or beyond U+10FFFF)")
                 })?);
@@ -68,7 +63,8 @@ pub(super) fn unescape(body: &str) -> Result<String, BadEscape> {
                     "a character by its name, \\N{…}, is not known here: write \\u and its four digits",
                 ));
             }
-            // Kept as they are. What is not ASCII was an escape itself by now, whose backslash this one takes away.
+            // Kept as they are. What is not ASCII was an escape itself by now, whose backslash this
+            // one takes away.
             c => {
                 out.push('\\');
                 match u32::from(c) {
@@ -86,7 +82,8 @@ pub(super) fn unescape(body: &str) -> Result<String, BadEscape> {
     Ok(out)
 }
 
-/// The same text for the engine, which knows fewer escapes: on one line, so that the lines that it counts stay those of the file.
+/// The same text for the engine, which knows fewer escapes: on one line, so that the lines that it
+/// counts stay those of the file.
 pub(super) fn for_the_engine(text: &str, quote: char) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push(quote);
@@ -123,14 +120,7 @@ mod tests {
         ] {
             assert_eq!(unescape(body).unwrap(), text, "{body}");
         }
-        for body in [
-            r"a\x4",
-            r"a\u12g4",
-            r"a\U00110000",
-            r"a\ud800",
-            r"a\N{BULLET}",
-            r"a\x4é",
-        ] {
+        for body in [r"a\x4", r"a\u12g4", r"a\U00110000", r"a\ud800", r"a\N{BULLET}", r"a\x4é"] {
             assert_eq!(unescape(body).unwrap_err().at, 1, "{body}");
         }
     }

@@ -1,4 +1,5 @@
-//! Turns an engine's error into what a person needs: what is wrong, where, which names there are, what to do.
+//! Turns an engine's error into what a person needs: what is wrong, where, which names there are,
+//! what to do.
 
 use std::ops::Range;
 
@@ -20,9 +21,8 @@ type Explained = (String, Option<String>, Option<Range<usize>>);
 /// Explains an error.
 pub(super) fn explain(error: &Error, source: &Source<'_>, context: &Value) -> RenderError {
     let text = &*source.text;
-    let span = error
-        .range()
-        .filter(|span| span.end <= text.len() && text.is_char_boundary(span.start));
+    let span =
+        error.range().filter(|span| span.end <= text.len() && text.is_char_boundary(span.start));
     let origin = Origin::of(error);
     let (message, hint, span) = match error.kind() {
         ErrorKind::BadEscape | ErrorKind::SyntaxError => syntax(error, source, span),
@@ -80,11 +80,7 @@ pub(super) fn explain(error: &Error, source: &Source<'_>, context: &Value) -> Re
     RenderError {
         message,
         line: error.line(),
-        hint: if may_be_packers && is_packers {
-            Some(WRAP_IN_RAW.to_owned())
-        } else {
-            hint
-        },
+        hint: if may_be_packers && is_packers { Some(WRAP_IN_RAW.to_owned()) } else { hint },
         span: span.map(|span| source.original(&span)),
     }
 }
@@ -103,9 +99,7 @@ fn around(source: &Source<'_>, place: &Range<usize>) -> Option<Range<usize>> {
         return (!is_tag(inside)).then(|| inside.clone());
     }
     let start = text[..place.start].rfind('\n').map_or(0, |at| at + 1);
-    let end = text[place.start..]
-        .find('\n')
-        .map_or(text.len(), |at| place.start + at);
+    let end = text[place.start..].find('\n').map_or(text.len(), |at| place.start + at);
     let on_line = |inside: &&Range<usize>| start <= inside.start && inside.start <= end;
     let open = || text[start..end].find("{{").map(|at| start + at + 2..end);
     let mut expressions = source.inside.iter().filter(|inside| !is_tag(inside));
@@ -114,10 +108,8 @@ fn around(source: &Source<'_>, place: &Range<usize>) -> Option<Range<usize>> {
 
 fn syntax(error: &Error, source: &Source<'_>, span: Option<Range<usize>>) -> Explained {
     let said = said(error);
-    let Some((opened, place)) = source
-        .open
-        .clone()
-        .filter(|_| said.starts_with("unexpected end of"))
+    let Some((opened, place)) =
+        source.open.clone().filter(|_| said.starts_with("unexpected end of"))
     else {
         return (format!("template syntax: {said}"), None, span);
     };
@@ -164,17 +156,13 @@ impl Origin {
         });
         Some(Self {
             expression: expression.to_owned(),
-            line: line
-                .and_then(|line| line.parse().ok())
-                .or_else(|| error.line()),
+            line: line.and_then(|line| line.parse().ok()).or_else(|| error.line()),
         })
     }
 }
 
 fn said(error: &Error) -> String {
-    error
-        .detail()
-        .map_or_else(|| error.kind().to_string(), str::to_owned)
+    error.detail().map_or_else(|| error.kind().to_string(), str::to_owned)
 }
 
 /// Names an undefined value by itself, shows where it stands, and what exists there.
@@ -197,11 +185,7 @@ fn undefined(
         if next.is_undefined() {
             // A name of a loop, a macro or `set`, of which only the engine knows what it is.
             let is_known = nth > 0 || parts.len() == 1;
-            return (
-                message,
-                is_known.then(|| names_hint(&at, &seen, part)),
-                place,
-            );
+            return (message, is_known.then(|| names_hint(&at, &seen, part)), place);
         }
         if nth > 0 {
             seen.push('.');
@@ -235,10 +219,7 @@ fn named(
         let holds = |inside: &&Range<usize>| inside.start <= place.start && place.end <= inside.end;
         is_whole && source.inside.iter().any(|inside| holds(&inside))
     });
-    let on_line: Vec<_> = places
-        .by_ref()
-        .take_while(|place| place.start <= line.end)
-        .collect();
+    let on_line: Vec<_> = places.by_ref().take_while(|place| place.start <= line.end).collect();
     let within = span.and_then(|span| {
         let inside = |place: &&Range<usize>| span.start <= place.start && place.end <= span.end;
         on_line.iter().find(inside)
@@ -259,31 +240,14 @@ fn names_hint(value: &Value, place: &str, wrong: &str) -> String {
     let near = nearest(wrong, names.iter().map(String::as_str))
         .map(|near| format!("did you mean `{near}`? "))
         .unwrap_or_default();
-    let more = if names.len() > MOST_NAMES {
-        ", …"
-    } else {
-        ""
-    };
-    let shown = names
-        .iter()
-        .take(MOST_NAMES)
-        .cloned()
-        .collect::<Vec<_>>()
-        .join(", ");
-    let place = if place.is_empty() {
-        "there are".to_owned()
-    } else {
-        format!("`{place}` has")
-    };
+    let more = if names.len() > MOST_NAMES { ", …" } else { "" };
+    let shown = names.iter().take(MOST_NAMES).cloned().collect::<Vec<_>>().join(", ");
+    let place = if place.is_empty() { "there are".to_owned() } else { format!("`{place}` has") };
     format!("{near}{place}: {shown}{more}")
 }
 
 fn line_span(text: &str, line: usize) -> Option<Range<usize>> {
-    let start: usize = text
-        .split_inclusive('\n')
-        .take(line.checked_sub(1)?)
-        .map(str::len)
-        .sum();
+    let start: usize = text.split_inclusive('\n').take(line.checked_sub(1)?).map(str::len).sum();
     let length = text.get(start..)?.find('\n').unwrap_or(text.len() - start);
     Some(start..start + length)
 }
@@ -296,28 +260,20 @@ mod tests {
     fn wrong(text: &str) -> RenderError {
         let context = serde_json::json!({"builder": {"workflow_param": {"vpc_name": "v", "aws_region": "r"}}});
         let template = TemplateSource { path: "t", text };
-        Engine::new()
-            .render(&template, &template_value(&context))
-            .unwrap_err()
+        Engine::new().render(&template, &template_value(&context)).unwrap_err()
     }
 
     #[test]
     fn an_undefined_name_is_shown_whole_with_the_names_that_exist_and_the_nearest() {
         let error = wrong("a\r\nb {{ builder.workflow_param.vpc_nme }}");
-        assert_eq!(
-            error.message,
-            "`builder.workflow_param.vpc_nme` is undefined"
-        );
+        assert_eq!(error.message, "`builder.workflow_param.vpc_nme` is undefined");
         assert_eq!(
             error.hint.unwrap(),
             "did you mean `vpc_name`? `builder.workflow_param` has: vpc_name, aws_region"
         );
         assert_eq!(error.span, Some(8..38));
         assert!(
-            wrong("{% if build.x %}{% endif %}")
-                .hint
-                .unwrap()
-                .contains("did you mean `builder`?")
+            wrong("{% if build.x %}{% endif %}").hint.unwrap().contains("did you mean `builder`?")
         );
     }
 
@@ -348,11 +304,7 @@ mod tests {
         ] {
             let error = wrong(text);
             assert!(
-                error
-                    .hint
-                    .as_deref()
-                    .unwrap_or_default()
-                    .contains("{% raw %}…{% endraw %}"),
+                error.hint.as_deref().unwrap_or_default().contains("{% raw %}…{% endraw %}"),
                 "{text}: {error:?}"
             );
         }
@@ -397,16 +349,8 @@ mod tests {
         let second = wrong("{{ builder.nope|d }} {{ builder.nope|upper }}");
         assert_eq!(second.span, Some(24..36));
         let subscript = wrong("{{ builder['workflow_param']['vpc_nme']|upper }}");
-        assert_eq!(
-            subscript.message,
-            "`builder['workflow_param']['vpc_nme']` is undefined"
-        );
-        assert!(
-            subscript
-                .hint
-                .unwrap()
-                .starts_with("did you mean `vpc_name`?")
-        );
+        assert_eq!(subscript.message, "`builder['workflow_param']['vpc_nme']` is undefined");
+        assert!(subscript.hint.unwrap().starts_with("did you mean `vpc_name`?"));
         let local = wrong("{% for a in [builder] %}{{ a.nope|upper }}{% endfor %}");
         assert_eq!(local.message, "`a.nope` is undefined");
         assert_eq!(local.hint, None);
@@ -437,10 +381,6 @@ mod tests {
                 .message
                 .contains("does not end")
         );
-        assert!(
-            wrong("{% include 'x' %}")
-                .message
-                .contains("cannot include")
-        );
+        assert!(wrong("{% include 'x' %}").message.contains("cannot include"));
     }
 }

@@ -15,79 +15,42 @@ use super::sequences::listed;
 pub(super) fn add(environment: &mut Environment<'static>) {
     guard::filter(environment, "string", |value: Value| python_str(&value));
     add_filter(environment, "join", ["value", "d", "attribute"], join);
-    add_filter(
-        environment,
-        "tojson",
-        ["value", "indent"],
-        |[value, indent]| {
-            let indent = match indent.filter(|indent| !indent.is_none()) {
-                Some(indent) => Some(width(Some(indent), 0)?),
-                None => None,
-            };
-            Ok(Value::from_safe_string(to_json(&needed(value)?, indent)?))
-        },
-    );
+    add_filter(environment, "tojson", ["value", "indent"], |[value, indent]| {
+        let indent = match indent.filter(|indent| !indent.is_none()) {
+            Some(indent) => Some(width(Some(indent), 0)?),
+            None => None,
+        };
+        Ok(Value::from_safe_string(to_json(&needed(value)?, indent)?))
+    });
     for name in ["default", "d"] {
         let parameters = ["value", "default_value", "boolean"];
         add_filter(environment, name, parameters, default);
     }
     add_filter(environment, "int", ["value", "default", "base"], int);
-    add_filter(
-        environment,
-        "float",
-        ["value", "default"],
-        |[value, otherwise]| {
-            let value = needed(value)?;
-            Ok(number(&value).map_or_else(
-                || otherwise.unwrap_or_else(|| Value::from(0.0)),
-                Value::from,
-            ))
-        },
-    );
+    add_filter(environment, "float", ["value", "default"], |[value, otherwise]| {
+        let value = needed(value)?;
+        Ok(number(&value)
+            .map_or_else(|| otherwise.unwrap_or_else(|| Value::from(0.0)), Value::from))
+    });
     add_filter(environment, "abs", ["value"], |[value]| {
         minijinja::filters::abs(plain_number(needed(value)?))
     });
-    add_filter(
-        environment,
-        "round",
-        ["value", "precision", "method"],
-        round,
-    );
-    guard::filter(
-        environment,
-        "wordcount",
-        |value: Value| -> Result<usize, Error> {
-            Ok(python_str(&value)?
-                .split(|c: char| !(c.is_alphanumeric() || c == '_'))
-                .filter(|word| !word.is_empty())
-                .count())
-        },
-    );
-    add_filter(
-        environment,
-        "center",
-        ["value", "width"],
-        |[value, wide]| {
-            let text = python_str(&needed(value)?)?;
-            Ok(super::strings::center(&text, width(wide, 80)?, ' ').into())
-        },
-    );
+    add_filter(environment, "round", ["value", "precision", "method"], round);
+    guard::filter(environment, "wordcount", |value: Value| -> Result<usize, Error> {
+        Ok(python_str(&value)?
+            .split(|c: char| !(c.is_alphanumeric() || c == '_'))
+            .filter(|word| !word.is_empty())
+            .count())
+    });
+    add_filter(environment, "center", ["value", "width"], |[value, wide]| {
+        let text = python_str(&needed(value)?)?;
+        Ok(super::strings::center(&text, width(wide, 80)?, ' ').into())
+    });
     let parameters = ["value", "length", "killwords", "end", "leeway"];
     add_filter(environment, "truncate", parameters, truncate);
-    let parameters = [
-        "value",
-        "width",
-        "break_long_words",
-        "wrapstring",
-        "break_on_hyphens",
-    ];
+    let parameters = ["value", "width", "break_long_words", "wrapstring", "break_on_hyphens"];
     add_filter(environment, "wordwrap", parameters, super::wrap::wordwrap);
-    add_filter(
-        environment,
-        "indent",
-        ["value", "width", "first", "blank"],
-        indent,
-    );
+    add_filter(environment, "indent", ["value", "width", "first", "blank"], indent);
     add_filter(environment, "trim", ["value", "chars"], |[value, chars]| {
         let value = python_str(&needed(value)?)?;
         Ok(super::strings::strip(&value, text(chars)?.as_deref(), true, true).into())
@@ -110,12 +73,7 @@ pub(super) fn add(environment: &mut Environment<'static>) {
     guard::filter(environment, "striptags", |value: Value| {
         python_str(&value).map(|text| striptags(&text))
     });
-    add_filter(
-        environment,
-        "filesizeformat",
-        ["value", "binary"],
-        filesizeformat,
-    );
+    add_filter(environment, "filesizeformat", ["value", "binary"], filesizeformat);
     guard::filter(environment, "pprint", |value: Value| {
         // Written out first, which refuses what is nested too deeply or would be too long.
         python_repr(&value).and_then(|_| python_repr(&sorted_maps(&value)))
@@ -125,7 +83,8 @@ pub(super) fn add(environment: &mut Environment<'static>) {
         "format",
         |state: &mut State<'_, '_>, text: &Value, arguments: Rest<ValueOrKwargs>| {
             let values = arguments.0.iter().cloned().map(Value::from);
-            // The engine would print a list however long it is: what cannot be printed is refused here.
+            // The engine would print a list however long it is: what cannot be printed is refused
+            // here.
             for value in values.filter(|value| value.as_str().is_none()) {
                 python_repr(&value)?;
             }
@@ -150,17 +109,12 @@ pub(super) fn add(environment: &mut Environment<'static>) {
         python_str(&value).map(|text| super::strings::filter_title(&text))
     });
     guard::test(environment, "sequence", |value: &Value| {
-        matches!(
-            value.kind(),
-            ValueKind::Seq | ValueKind::Map | ValueKind::String
-        )
+        matches!(value.kind(), ValueKind::Seq | ValueKind::Map | ValueKind::String)
     });
     guard::test(environment, "iterable", |value: &Value| {
         !value.is_none() && value.try_iter().is_ok()
     });
-    guard::test(environment, "callable", |value: &Value| {
-        value.kind() == ValueKind::Plain
-    });
+    guard::test(environment, "callable", |value: &Value| value.kind() == ValueKind::Plain);
 }
 
 /// The same value with the keys of every dict in order, as Python's `pprint` shows them.
@@ -191,11 +145,10 @@ fn join([value, separator, attribute]: [Option<Value>; 3]) -> Result<Value, Erro
         let item = match &attribute {
             None => item,
             Some(path) => {
-                path.split('.')
-                    .try_fold(item, |at, name| match name.parse::<usize>() {
-                        Ok(index) => at.get_item(&Value::from(index)),
-                        Err(_) => at.get_attr(name),
-                    })?
+                path.split('.').try_fold(item, |at, name| match name.parse::<usize>() {
+                    Ok(index) => at.get_item(&Value::from(index)),
+                    Err(_) => at.get_attr(name),
+                })?
             }
         };
         if item.is_undefined() {
@@ -217,11 +170,7 @@ fn default([value, fallback, boolean]: [Option<Value>; 3]) -> Result<Value, Erro
         return Err(undefined(boolean));
     }
     let boolean = flag(boolean, false);
-    Ok(if value.is_undefined() || (boolean && !value.is_true()) {
-        fallback
-    } else {
-        value
-    })
+    Ok(if value.is_undefined() || (boolean && !value.is_true()) { fallback } else { value })
 }
 
 fn truncate([value, length, killwords, end, leeway]: [Option<Value>; 5]) -> Result<Value, Error> {
@@ -238,17 +187,11 @@ fn truncate([value, length, killwords, end, leeway]: [Option<Value>; 5]) -> Resu
     if text.chars().count() <= length + leeway {
         return Ok(text.into());
     }
-    let cut: String = text
-        .chars()
-        .take(length.saturating_sub(end.chars().count()))
-        .collect();
+    let cut: String = text.chars().take(length.saturating_sub(end.chars().count())).collect();
     Ok(Value::from(if killwords {
         cut + &end
     } else {
-        cut.rsplit_once(' ')
-            .map_or(cut.as_str(), |(before, _)| before)
-            .to_owned()
-            + &end
+        cut.rsplit_once(' ').map_or(cut.as_str(), |(before, _)| before).to_owned() + &end
     }))
 }
 
@@ -267,11 +210,7 @@ fn indent([value, wide, first, blank]: [Option<Value>; 4]) -> Result<Value, Erro
         if at > 0 {
             out.push('\n');
         }
-        let indented = if at == 0 {
-            first
-        } else {
-            blank || !line.is_empty()
-        };
+        let indented = if at == 0 { first } else { blank || !line.is_empty() };
         if indented {
             out.push_str(&indention);
         }

@@ -33,10 +33,7 @@ pub(super) fn add(environment: &mut Environment<'static>) {
         );
     }
     environment.add_function("cycler", |items: Rest<Value>| {
-        Value::from_object(Cycler {
-            items: items.0,
-            at: AtomicUsize::new(0),
-        })
+        Value::from_object(Cycler { items: items.0, at: AtomicUsize::new(0) })
     });
     environment.add_function("joiner", |state: &State<'_, '_>, arguments: Rest<Value>| {
         refuse_undefined(state, &arguments)?;
@@ -58,10 +55,7 @@ struct Cycler {
 impl Cycler {
     fn current(&self) -> Value {
         let count = self.items.len().max(1);
-        self.items
-            .get(self.at.load(Ordering::Relaxed) % count)
-            .cloned()
-            .unwrap_or_default()
+        self.items.get(self.at.load(Ordering::Relaxed) % count).cloned().unwrap_or_default()
     }
 }
 

@@ -1,7 +1,9 @@
-//! Keeps undefined values from all that would take one for nothing: filters, tests, methods and functions.
+//! Keeps undefined values from all that would take one for nothing: filters, tests, methods and
+//! functions.
 //!
-//! `default` is there for them, and the tests `defined` and `undefined` ask for them. Anything else refuses one, wherever it stands among the
-//! arguments, by the engine's own rule: what an inline `if` without `else` gives is no undefined name and renders as nothing.
+//! `default` is there for them, and the tests `defined` and `undefined` ask for them. Anything else
+//! refuses one, wherever it stands among the arguments, by the engine's own rule: what an inline
+//! `if` without `else` gives is no undefined name and renders as nothing.
 
 use minijinja::functions::Function;
 use minijinja::value::{FunctionArgs, FunctionResult, Rest, StringInput, ValueKind, ValueOrKwargs};
@@ -34,12 +36,9 @@ where
     Args: for<'a> FunctionArgs<'a>,
 {
     let test = Value::from_function(f);
-    environment.add_test(
-        name,
-        move |state: &mut State<'_, '_>, arguments: Rest<ValueOrKwargs>| {
-            guarded(state, &test, arguments)
-        },
-    );
+    environment.add_test(name, move |state: &mut State<'_, '_>, arguments: Rest<ValueOrKwargs>| {
+        guarded(state, &test, arguments)
+    });
 }
 
 fn guarded(
@@ -48,6 +47,7 @@ fn guarded(
     arguments: Rest<ValueOrKwargs>,
 ) -> Result<Value, Error> {
     let arguments: Vec<Value> = arguments.0.into_iter().map(Value::from).collect();
+    // Seeded bug: undefined-behind-a-filter
     refuse_undefined(state, &arguments)?;
     function.call(state, &arguments)
 }
@@ -69,10 +69,7 @@ pub(super) fn refuse_undefined(state: &State<'_, '_>, arguments: &[Value]) -> Re
 
 /// The error for a value, which tells where it comes from.
 pub(super) fn undefined(value: &Value) -> Error {
-    value
-        .get_attr("")
-        .err()
-        .unwrap_or_else(|| Error::from(ErrorKind::UndefinedError))
+    value.get_attr("").err().unwrap_or_else(|| Error::from(ErrorKind::UndefinedError))
 }
 
 /// Puts guards before those of the engine's own filters and tests that are not written anew.
@@ -100,9 +97,9 @@ fn add_filters(environment: &mut Environment<'static>) {
     filter(environment, "attr", filters::attr);
     filter(environment, "first", filters::first);
     filter(environment, "last", |value: Value| match value.len() {
-        Some(length) if value.kind() == ValueKind::Seq => length
-            .checked_sub(1)
-            .map_or(Ok(Value::UNDEFINED), |last| value.get_item_by_index(last)),
+        Some(length) if value.kind() == ValueKind::Seq => {
+            length.checked_sub(1).map_or(Ok(Value::UNDEFINED), |last| value.get_item_by_index(last))
+        }
         _ => filters::last(value),
     });
     filter(environment, "bool", filters::bool);
@@ -142,20 +139,13 @@ fn add_tests(environment: &mut Environment<'static>) {
     test(environment, "true", tests::is_true);
     test(environment, "false", tests::is_false);
     test(environment, "in", tests::is_in);
-    test(
-        environment,
-        "divisibleby",
-        |value: &Value, other: &Value| {
-            let is_zero = f64::try_from(other.clone()).is_ok_and(|other| other == 0.0);
-            if is_zero {
-                return Err(Error::new(
-                    ErrorKind::InvalidOperation,
-                    "a number divided by zero",
-                ));
-            }
-            Ok(tests::is_divisibleby(value, other))
-        },
-    );
+    test(environment, "divisibleby", |value: &Value, other: &Value| {
+        let is_zero = f64::try_from(other.clone()).is_ok_and(|other| other == 0.0);
+        if is_zero {
+            return Err(Error::new(ErrorKind::InvalidOperation, "a number divided by zero"));
+        }
+        Ok(tests::is_divisibleby(value, other))
+    });
     compare(environment, ["eq", "equalto", "=="], tests::is_eq);
     compare(environment, ["ne", "!=", "ne"], tests::is_ne);
     compare(environment, ["lt", "lessthan", "<"], tests::is_lt);
@@ -166,27 +156,23 @@ fn add_tests(environment: &mut Environment<'static>) {
 
 /// Adds a filter that takes a list, and no undefined items or attributes of items.
 fn items_too(environment: &mut Environment<'static>, name: &'static str, function: Value) {
-    filter(
-        environment,
-        name,
-        move |state: &mut State<'_, '_>, arguments: Rest<ValueOrKwargs>| {
-            let arguments: Vec<Value> = arguments.0.into_iter().map(Value::from).collect();
-            if let [list, rest @ ..] = arguments.as_slice() {
-                let attribute = match rest.last().filter(|last| last.is_kwargs()) {
-                    Some(named) => named.get_attr("attribute").ok(),
-                    None => rest.first().cloned(),
-                };
-                let attribute = attribute.filter(|attribute| attribute.as_str().is_some());
-                for item in listed(list)? {
-                    let value = attribute_of(&item, attribute.as_ref());
-                    if value.is_undefined() {
-                        return Err(missing(&value, attribute.as_ref()));
-                    }
+    filter(environment, name, move |state: &mut State<'_, '_>, arguments: Rest<ValueOrKwargs>| {
+        let arguments: Vec<Value> = arguments.0.into_iter().map(Value::from).collect();
+        if let [list, rest @ ..] = arguments.as_slice() {
+            let attribute = match rest.last().filter(|last| last.is_kwargs()) {
+                Some(named) => named.get_attr("attribute").ok(),
+                None => rest.first().cloned(),
+            };
+            let attribute = attribute.filter(|attribute| attribute.as_str().is_some());
+            for item in listed(list)? {
+                let value = attribute_of(&item, attribute.as_ref());
+                if value.is_undefined() {
+                    return Err(missing(&value, attribute.as_ref()));
                 }
             }
-            function.call(state, &arguments)
-        },
-    );
+        }
+        function.call(state, &arguments)
+    });
 }
 
 /// The error for an attribute that an item lacks.

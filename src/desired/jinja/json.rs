@@ -1,4 +1,5 @@
-//! JSON as Jinja2's `tojson` writes it: Python's `json.dumps` with sorted keys and ASCII only, and `<`, `>`, `&`, `'` escaped.
+//! JSON as Jinja2's `tojson` writes it: Python's `json.dumps` with sorted keys and ASCII only, and
+//! `<`, `>`, `&`, `'` escaped.
 
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Value};

@@ -22,9 +22,7 @@ pub(super) fn striptags(text: &str) -> String {
     while let Some(at) = rest.find('&') {
         out.push_str(&rest[..at]);
         rest = &rest[at..];
-        let entity = rest
-            .find(';')
-            .and_then(|end| Some((end, entity(&rest[1..end])?)));
+        let entity = rest.find(';').and_then(|end| Some((end, entity(&rest[1..end])?)));
         let (end, shown) = entity.unwrap_or((0, '&'));
         out.push(shown);
         rest = &rest[end + 1..];
@@ -55,10 +53,7 @@ fn entity(name: &str) -> Option<char> {
         ("mdash", '—'),
         ("euro", '€'),
     ];
-    known
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, c)| *c)
+    known.iter().find(|(known, _)| *known == name).map(|(_, c)| *c)
 }
 
 pub(super) fn xmlattr([value, autospace]: [Option<Value>; 2]) -> Result<Value, Error> {
@@ -73,11 +68,8 @@ pub(super) fn xmlattr([value, autospace]: [Option<Value>; 2]) -> Result<Value, E
                     format!("{} is no name of an attribute", python_repr(&key)?),
                 ));
             }
-            let text = format!(
-                "{}=\"{}\"",
-                escape(&python_str(&key)?),
-                escape(&python_str(&item)?)
-            );
+            let text =
+                format!("{}=\"{}\"", escape(&python_str(&key)?), escape(&python_str(&item)?));
             out.push_str(if out.is_empty() { "" } else { " " });
             out.push_str(&text);
         }
@@ -105,18 +97,15 @@ pub(super) fn urlencode(value: &Value) -> Result<String, Error> {
         let pairs = items(value).into_iter().map(|pair| {
             let pair = items(&pair);
             let part = |at: usize| pair.get(at).map_or(Ok(String::new()), python_str);
-            Ok(format!(
-                "{}={}",
-                quote(&part(0)?, true),
-                quote(&part(1)?, true)
-            ))
+            Ok(format!("{}={}", quote(&part(0)?, true), quote(&part(1)?, true)))
         });
         return Ok(pairs.collect::<Result<Vec<_>, Error>>()?.join("&"));
     }
     Ok(quote(&python_str(value)?, false))
 }
 
-/// Python's `urllib.parse.quote`, with `/` kept outside of a query string and a space as `+` within one.
+/// Python's `urllib.parse.quote`, with `/` kept outside of a query string and a space as `+` within
+/// one.
 fn quote(text: &str, in_query: bool) -> String {
     let mut out = String::new();
     for byte in text.bytes() {

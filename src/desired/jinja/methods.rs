@@ -1,4 +1,5 @@
-//! Methods of Python's strings, lists and dicts that minijinja's own compatibility layer lacks or does otherwise.
+//! Methods of Python's strings, lists and dicts that minijinja's own compatibility layer lacks or
+//! does otherwise.
 
 use minijinja::value::{ValueKind, from_args};
 use minijinja::{Error, ErrorKind, State, Value};
@@ -29,9 +30,9 @@ pub(super) fn call(
         ValueKind::String => string(value.as_str().unwrap_or_default(), method, args)?,
         ValueKind::Seq => sequence(value, method, args)?,
         ValueKind::Map => dict(value, method, args)?,
-        ValueKind::Number if method == "is_integer" => f64::try_from(value.clone())
-            .ok()
-            .map(|number| Value::from(number.fract() == 0.0)),
+        ValueKind::Number if method == "is_integer" => {
+            f64::try_from(value.clone()).ok().map(|number| Value::from(number.fract() == 0.0))
+        }
         _ => None,
     };
     match ours {
@@ -51,11 +52,7 @@ fn dict(value: &Value, method: &str, args: &[Value]) -> Result<Option<Value>, Er
             let [key, otherwise] = bind(args, ["key", "default"])?;
             let found = value.get_item(&arguments::needed(key)?)?;
             let otherwise = || otherwise.unwrap_or(Value::from(()));
-            return Ok(Some(if found.is_undefined() {
-                otherwise()
-            } else {
-                found
-            }));
+            return Ok(Some(if found.is_undefined() { otherwise() } else { found }));
         }
         "items" => ("dict_items", |key, item| tuple(vec![key, item])),
         "keys" => ("dict_keys", |key, _| key),
@@ -67,10 +64,7 @@ fn dict(value: &Value, method: &str, args: &[Value]) -> Result<Option<Value>, Er
         let item = value.get_item(&key).unwrap_or_default();
         part(key, item)
     });
-    Ok(Some(Value::from_object(View {
-        name,
-        items: items.collect(),
-    })))
+    Ok(Some(Value::from_object(View { name, items: items.collect() })))
 }
 
 fn sequence(value: &Value, method: &str, args: &[Value]) -> Result<Option<Value>, Error> {
@@ -80,9 +74,7 @@ fn sequence(value: &Value, method: &str, args: &[Value]) -> Result<Option<Value>
             let found = |(_, item): &(usize, Value)| *item == wanted;
             let items = items(value).into_iter().enumerate();
             let at = items.skip(from.unwrap_or(0)).find(found).map(|(at, _)| at);
-            Some(Value::from(
-                at.ok_or_else(|| failed("the value is not in the list"))?,
-            ))
+            Some(Value::from(at.ok_or_else(|| failed("the value is not in the list"))?))
         }
         "copy" => Some(value.clone()),
         _ => None,
@@ -95,12 +87,7 @@ fn string(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, Err
         "strip" | "lstrip" | "rstrip" => {
             let [chars] = bind(args, ["chars"])?;
             let chars = arguments::text(chars)?;
-            Value::from(strip(
-                text,
-                chars.as_deref(),
-                method != "rstrip",
-                method != "lstrip",
-            ))
+            Value::from(strip(text, chars.as_deref(), method != "rstrip", method != "lstrip"))
         }
         "replace" => {
             let [old, new, count] = bind(args, ["old", "new", "count"])?;
@@ -137,14 +124,12 @@ fn string(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, Err
             };
             tuple(parts.map(Value::from).to_vec())
         }
-        "removeprefix" => Value::from(
-            text.strip_prefix(from_args::<(&str,)>(args)?.0)
-                .unwrap_or(text),
-        ),
-        "removesuffix" => Value::from(
-            text.strip_suffix(from_args::<(&str,)>(args)?.0)
-                .unwrap_or(text),
-        ),
+        "removeprefix" => {
+            Value::from(text.strip_prefix(from_args::<(&str,)>(args)?.0).unwrap_or(text))
+        }
+        "removesuffix" => {
+            Value::from(text.strip_suffix(from_args::<(&str,)>(args)?.0).unwrap_or(text))
+        }
         "center" | "ljust" | "rjust" => {
             let [wide, fill] = bind(args, ["width", "fillchar"])?;
             let width = arguments::width(wide, 0)?;
@@ -202,9 +187,7 @@ fn within(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
     let wanted = arguments::needed(wanted)?;
     let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
     let place = |place: Option<Value>, otherwise: i64| -> Result<usize, Error> {
-        let at = place
-            .filter(|at| !at.is_none())
-            .map_or(Ok(otherwise), i64::try_from)?;
+        let at = place.filter(|at| !at.is_none()).map_or(Ok(otherwise), i64::try_from)?;
         let at = if at < 0 { at + length } else { at };
         Ok(usize::try_from(at.clamp(0, length)).unwrap_or(0))
     };
@@ -212,19 +195,15 @@ fn within(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
     let part: String = text.chars().take(end).skip(start).collect();
     let any_of = match wanted.as_str() {
         Some(one) => vec![one.to_owned()],
-        None if wanted.is_tuple() => items(&wanted)
-            .iter()
-            .map(super::repr::python_str)
-            .collect::<Result<_, _>>()?,
+        None if wanted.is_tuple() => {
+            items(&wanted).iter().map(super::repr::python_str).collect::<Result<_, _>>()?
+        }
         None => return Err(failed("a string is needed")),
     };
     let wanted = any_of.first().cloned().unwrap_or_default();
     let found = match method {
         "startswith" => {
-            return Ok(any_of
-                .iter()
-                .any(|one| part.starts_with(one.as_str()))
-                .into());
+            return Ok(any_of.iter().any(|one| part.starts_with(one.as_str())).into());
         }
         "endswith" => return Ok(any_of.iter().any(|one| part.ends_with(one.as_str())).into()),
         "count" => return Ok(part.matches(wanted.as_str()).count().into()),

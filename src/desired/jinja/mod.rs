@@ -1,6 +1,7 @@
 //! Jinja templates rendered byte for byte as Python's Jinja2 3.1 does with its default settings.
 //!
-//! Pure: values in, text out. An undefined name is an error here, where Python would render nothing.
+//! Pure: values in, text out. An undefined name is an error here, where Python would render
+//! nothing.
 
 mod arguments;
 mod escapes;
@@ -53,7 +54,8 @@ pub struct Engine {
     environment: Environment<'static>,
 }
 
-/// How many instructions a template may take; a template that never ends is stopped in well below a second.
+/// How many instructions a template may take; a template that never ends is stopped in well below a
+/// second.
 const FUEL: u64 = 5_000_000;
 
 impl Default for Engine {
@@ -67,12 +69,14 @@ impl Engine {
     #[must_use]
     pub fn new() -> Self {
         let mut environment = Environment::new();
+        // Seeded bug: undefined-names-render-as-nothing
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_debug(true);
         environment.set_fuel(Some(FUEL));
         environment.set_formatter(|out, state, value| {
-            // The engine has refused every undefined value but that of an inline `if` without `else`, which prints nothing.
+            // The engine has refused every undefined value but that of an inline `if` without
+            // `else`, which prints nothing.
             if value.is_undefined() {
                 return Ok(());
             }

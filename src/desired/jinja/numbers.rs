@@ -1,4 +1,5 @@
-//! Numbers as Python reads, rounds and writes them: the filters `int`, `float`, `round`, `filesizeformat`.
+//! Numbers as Python reads, rounds and writes them: the filters `int`, `float`, `round`,
+//! `filesizeformat`.
 
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Value};
@@ -24,30 +25,18 @@ pub(super) fn round([value, precision, method]: [Option<Value>; 3]) -> Result<Va
         ("common", Some(_)) if whole && precision >= 0 => Ok(plain_number(value)),
         ("common", Some(exact)) if !whole && precision >= 0 => {
             let digits = usize::try_from(precision).unwrap_or(0).min(400);
-            Ok(Value::from(
-                format!("{exact:.digits$}").parse::<f64>().unwrap_or(exact),
-            ))
+            Ok(Value::from(format!("{exact:.digits$}").parse::<f64>().unwrap_or(exact)))
         }
         ("common", Some(exact)) => {
             let scale = 10_f64.powi(-precision);
             let rounded = (exact / scale).round_ties_even() * scale;
             #[expect(clippy::cast_possible_truncation, reason = "an integer stays one")]
-            Ok(if whole {
-                Value::from(rounded as i128)
-            } else {
-                Value::from(rounded)
-            })
+            Ok(if whole { Value::from(rounded as i128) } else { Value::from(rounded) })
         }
         ("ceil" | "floor", Some(exact)) => {
             let scale = 10_f64.powi(precision);
             let scaled = exact * scale;
-            Ok(Value::from(
-                if way == "ceil" {
-                    scaled.ceil()
-                } else {
-                    scaled.floor()
-                } / scale,
-            ))
+            Ok(Value::from(if way == "ceil" { scaled.ceil() } else { scaled.floor() } / scale))
         }
         _ => Err(Error::new(
             ErrorKind::InvalidOperation,
@@ -83,10 +72,7 @@ pub(super) fn int([value, fallback, base]: [Option<Value>; 3]) -> Result<Value, 
     } else if value.is_integer() {
         return Ok(value);
     }
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "as Python's int() cuts off"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "as Python's int() cuts off")]
     Ok(match number(&value) {
         Some(number) if number.is_finite() => Value::from(number.trunc() as i128),
         _ => fallback,
@@ -128,16 +114,7 @@ pub(super) fn filesizeformat([value, binary]: [Option<Value>; 2]) -> Result<Valu
     if bytes < base {
         return Ok(format!("{:.0} Bytes", bytes.trunc()).into());
     }
-    let units = [
-        if binary { "K" } else { "k" },
-        "M",
-        "G",
-        "T",
-        "P",
-        "E",
-        "Z",
-        "Y",
-    ];
+    let units = [if binary { "K" } else { "k" }, "M", "G", "T", "P", "E", "Z", "Y"];
     let mut unit = base;
     for (at, name) in units.iter().enumerate() {
         unit *= base;

@@ -1,6 +1,8 @@
-//! Whether what stands between braces is a template of Packer's: Go's `text/template`, with Packer's functions. Pure.
+//! Whether what stands between braces is a template of Packer's: Go's `text/template`, with
+//! Packer's functions. Pure.
 
-/// What Packer's templates call, of its SDK (`template/interpolate/funcs.go`) and of its builders, and how Go's end.
+/// What Packer's templates call, of its SDK (`template/interpolate/funcs.go`) and of its builders,
+/// and how Go's end.
 const NAMES: [&str; 22] = [
     "build",
     "build_name",

@@ -1,4 +1,5 @@
-//! Values as Python writes them: `str()` for what a template prints, `repr()` for what stands inside a list or dict.
+//! Values as Python writes them: `str()` for what a template prints, `repr()` for what stands
+//! inside a list or dict.
 
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Value};
@@ -6,7 +7,8 @@ use minijinja::{Error, ErrorKind, Value};
 use super::arguments::bounded;
 use super::sequences::{Group, Range, View, listed};
 
-/// How deep a value may be nested that is printed: as deep as parameters may be, and about as deep as Python prints.
+/// How deep a value may be nested that is printed: as deep as parameters may be, and about as deep
+/// as Python prints.
 const MOST_DEPTH: usize = 600;
 
 /// Refuses what is nested too deeply to be printed: each level takes its part of the stack.
@@ -104,13 +106,11 @@ fn list(
 /// The items of a sequence, the keys of a map.
 #[must_use]
 pub(super) fn items(value: &Value) -> Vec<Value> {
-    value
-        .try_iter()
-        .map(std::iter::Iterator::collect)
-        .unwrap_or_default()
+    value.try_iter().map(std::iter::Iterator::collect).unwrap_or_default()
 }
 
-/// Python writes the shortest digits that read back as the same number, with an exponent below 1e-4 and from 1e16 on.
+/// Python writes the shortest digits that read back as the same number, with an exponent below 1e-4
+/// and from 1e16 on.
 #[must_use]
 pub(super) fn float(number: f64) -> String {
     if number.is_nan() {
@@ -129,19 +129,11 @@ pub(super) fn float(number: f64) -> String {
         return format!("{digits}e{sign}{:02}", exponent.abs());
     }
     let plain = format!("{number}");
-    if plain.contains('.') {
-        plain
-    } else {
-        format!("{plain}.0")
-    }
+    if plain.contains('.') { plain } else { format!("{plain}.0") }
 }
 
 fn string(out: &mut String, text: &str) {
-    let quote = if text.contains('\'') && !text.contains('"') {
-        '"'
-    } else {
-        '\''
-    };
+    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     out.push(quote);
     for c in text.chars() {
         match c {

@@ -1,7 +1,7 @@
 //! The function `secret("name")` of templates: gives what stands for a secret, never its value.
 //!
-//! The stand-in is an object, not a text: it can be printed and joined to texts with `~`, and that is all. What a template could work
-//! out of a value would be a secret that nobody knows of.
+//! The stand-in is an object, not a text: it can be printed and joined to texts with `~`, and that
+//! is all. What a template could work out of a value would be a secret that nobody knows of.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,10 +15,7 @@ use crate::secrets::sealed::{Names, Sealed};
 /// The function, for the secrets that there are.
 #[must_use]
 pub fn function(sealed: &Sealed) -> Value {
-    Value::from_object(SecretFunction {
-        names: sealed.names(),
-        which: sealed.which(),
-    })
+    Value::from_object(SecretFunction { names: sealed.names(), which: sealed.which() })
 }
 
 #[derive(Debug)]

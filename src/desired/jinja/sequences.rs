@@ -1,4 +1,5 @@
-//! Filters over lists that order or group as Jinja2 does: `sort`, `unique`, `groupby`, `dictsort`, `map`, `list`; and the views of a dict.
+//! Filters over lists that order or group as Jinja2 does: `sort`, `unique`, `groupby`, `dictsort`,
+//! `map`, `list`; and the views of a dict.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,12 +31,7 @@ pub(super) fn add(environment: &mut Environment<'static>) {
             Ok(sorted(keyed, flag(reverse, false))?.into())
         },
     );
-    add_filter(
-        environment,
-        "dictsort",
-        ["value", "case_sensitive", "by", "reverse"],
-        dictsort,
-    );
+    add_filter(environment, "dictsort", ["value", "case_sensitive", "by", "reverse"], dictsort);
     add_filter(
         environment,
         "unique",
@@ -66,12 +62,11 @@ pub(super) fn add(environment: &mut Environment<'static>) {
         groupby,
     );
     super::guard::filter(environment, "map", map);
-    add_filter(environment, "list", ["value"], |[value]| {
-        Ok(listed(&needed(value)?)?.into())
-    });
+    add_filter(environment, "list", ["value"], |[value]| Ok(listed(&needed(value)?)?.into()));
 }
 
-/// The items of a value, written out: two lists that were added up are a list that is never written out, so it may be long without end.
+/// The items of a value, written out: two lists that were added up are a list that is never written
+/// out, so it may be long without end.
 pub(super) fn listed(value: &Value) -> Result<Vec<Value>, Error> {
     // What an inline `if` gives; of an undefined name nobody asks this.
     if value.is_undefined() {
@@ -124,10 +119,9 @@ fn sort_key(item: &Value, attribute: Option<&Value>, case_sensitive: bool) -> Re
         Ok(folded(key, case_sensitive))
     };
     match attribute.and_then(Value::as_str) {
-        Some(several) if several.contains(',') => several
-            .split(',')
-            .map(|one| key(Some(&Value::from(one.trim()))))
-            .collect(),
+        Some(several) if several.contains(',') => {
+            several.split(',').map(|one| key(Some(&Value::from(one.trim())))).collect()
+        }
         _ => key(attribute),
     }
 }
@@ -143,9 +137,7 @@ fn sorted(mut keyed: Vec<(Value, Value)>, reverse: bool) -> Result<Vec<Value>, E
         && !rest.is_empty()
         && (class(first).is_none() || rest.iter().any(|(key, _)| class(key) != class(first)))
     {
-        return Err(refused(
-            "these values are of different kinds and have no order",
-        ));
+        return Err(refused("these values are of different kinds and have no order"));
     }
     if reverse {
         keyed.sort_by(|a, b| b.0.cmp(&a.0));
@@ -183,14 +175,9 @@ fn groupby(
     for item in listed(&needed(value)?)? {
         let mut key = attribute_of(&item, attribute.as_ref());
         if key.is_undefined() {
-            key = default
-                .clone()
-                .ok_or_else(|| super::guard::missing(&key, attribute.as_ref()))?;
+            key = default.clone().ok_or_else(|| super::guard::missing(&key, attribute.as_ref()))?;
         }
-        keyed.push((
-            folded(key.clone(), case_sensitive),
-            super::tuple(vec![key, item]),
-        ));
+        keyed.push((folded(key.clone(), case_sensitive), super::tuple(vec![key, item])));
     }
     let mut groups: Vec<(Value, Value, Vec<Value>)> = Vec::new();
     for pair in sorted(keyed, false)? {
@@ -203,16 +190,12 @@ fn groupby(
     }
     Ok(groups
         .into_iter()
-        .map(|(_, grouper, list)| {
-            Value::from_object(Group {
-                grouper,
-                list: list.into(),
-            })
-        })
+        .map(|(_, grouper, list)| Value::from_object(Group { grouper, list: list.into() }))
         .collect())
 }
 
-/// `map("filter", …)` hands every further argument on; `map(attribute=…, default=…)` takes a part of each item.
+/// `map("filter", …)` hands every further argument on; `map(attribute=…, default=…)` takes a part
+/// of each item.
 fn map(state: &mut State<'_, '_>, arguments: Rest<ValueOrKwargs>) -> Result<Value, Error> {
     let mut arguments = arguments.0.into_iter().map(Value::from);
     let value = needed(arguments.next())?;
@@ -225,11 +208,8 @@ fn map(state: &mut State<'_, '_>, arguments: Rest<ValueOrKwargs>) -> Result<Valu
     if rest.first().is_none_or(Value::is_kwargs) {
         let named = named.ok_or_else(|| Error::from(ErrorKind::MissingArgument))?;
         let attribute: Value = named.get("attribute")?;
-        let default: Option<Value> = if named.has("default") {
-            Some(named.get("default")?)
-        } else {
-            None
-        };
+        let default: Option<Value> =
+            if named.has("default") { Some(named.get("default")?) } else { None };
         named.assert_all_used()?;
         return Ok(listed(&value)?
             .iter()
@@ -341,11 +321,8 @@ impl Range {
     }
 
     fn len(&self) -> usize {
-        let (start, stop, step) = (
-            i128::from(self.start),
-            i128::from(self.stop),
-            i128::from(self.step),
-        );
+        let (start, stop, step) =
+            (i128::from(self.start), i128::from(self.stop), i128::from(self.step));
         let far = if step > 0 { stop - start } else { start - stop };
         let step = step.abs();
         usize::try_from((far.max(0) + step - 1) / step).unwrap_or(usize::MAX)

@@ -1,7 +1,9 @@
-//! A template's text as the engine gets it: line ends normalised, string literals with Python's escapes; and where each place of it stood.
+//! A template's text as the engine gets it: line ends normalised, string literals with Python's
+//! escapes; and where each place of it stood.
 //!
-//! It is gone through once, by the engine's own rules: text, comments, `raw`, and what stands between braces. So this also knows what is
-//! opened and never closed, of which the engine only says that the file has ended.
+//! It is gone through once, by the engine's own rules: text, comments, `raw`, and what stands
+//! between braces. So this also knows what is opened and never closed, of which the engine only
+//! says that the file has ended.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -38,18 +40,10 @@ pub(super) struct Source<'a> {
 }
 
 /// Tags that another tag ends.
-const BLOCKS: [&str; 8] = [
-    "if",
-    "for",
-    "macro",
-    "call",
-    "filter",
-    "block",
-    "with",
-    "autoescape",
-];
+const BLOCKS: [&str; 8] = ["if", "for", "macro", "call", "filter", "block", "with", "autoescape"];
 
-/// Where parts of a text stood before it was changed: begins, here and there, in order. Within a part the distance stays the same.
+/// Where parts of a text stood before it was changed: begins, here and there, in order. Within a
+/// part the distance stays the same.
 #[derive(Default)]
 struct Moved(Vec<(usize, usize)>);
 
@@ -82,29 +76,13 @@ impl<'a> Source<'a> {
             literals: Moved::default(),
         };
         scan.all();
-        let Scan {
-            open,
-            bad,
-            blocks,
-            inside,
-            literals,
-            copied,
-            out,
-            ..
-        } = scan;
+        let Scan { open, bad, blocks, inside, literals, copied, out, .. } = scan;
         let open = open.or_else(|| {
             let (block, place) = blocks.into_iter().next_back()?;
             Some((Opened::Block(block), place))
         });
         let changed = out.map(|out| out + &normal[copied..]);
-        Self {
-            text: changed.map_or(normal, Cow::Owned),
-            open,
-            bad,
-            inside,
-            literals,
-            lines,
-        }
+        Self { text: changed.map_or(normal, Cow::Owned), open, bad, inside, literals, lines }
     }
 
     /// The same place in the file.
@@ -337,11 +315,7 @@ mod tests {
             ("{{ {'a': {'b': 1}}", Opened::Expression, 0..2),
             ("{{ 'a }}", Opened::Expression, 0..2),
             ("{% if a", Opened::Tag, 0..2),
-            (
-                "{% if a %}{% for b in c %}{% endfor %}",
-                Opened::Block("if"),
-                0..10,
-            ),
+            ("{% if a %}{% for b in c %}{% endfor %}", Opened::Block("if"), 0..10),
             ("{% set a = 1 %}{% set b %}", Opened::Block("set"), 15..26),
             ("{{ '\\/' }}{#", Opened::Comment, 11..13),
         ] {

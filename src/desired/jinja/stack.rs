@@ -1,8 +1,11 @@
-//! Room for templates that nest deeply, so that none overflows the stack and takes the whole program with it.
+//! Room for templates that nest deeply, so that none overflows the stack and takes the whole
+//! program with it.
 //!
-//! The engine parses, compiles and drops what nests by recursion without a limit of its own in some places (`not not not …`,
-//! `1 + 1 + 1 + …`, a list that a loop puts into itself). An ordinary template holds some hundred words between its braces and cannot nest
-//! deeper than that; any other is rendered on a thread whose stack suffices for what [`MOST_BYTES`] and the engine's fuel allow.
+//! The engine parses, compiles and drops what nests by recursion without a limit of its own in some
+//! places (`not not not …`, `1 + 1 + 1 + …`, a list that a loop puts into itself). An ordinary
+//! template holds some hundred words between its braces and cannot nest deeper than that; any other
+//! is rendered on a thread whose stack suffices for what [`MOST_BYTES`] and the engine's fuel
+//! allow.
 
 use super::RenderError;
 
@@ -47,15 +50,11 @@ pub(super) fn with_room<T: Send>(
 }
 
 fn wrong(message: String, hint: &str) -> RenderError {
-    RenderError {
-        message,
-        line: None,
-        span: None,
-        hint: Some(hint.to_owned()),
-    }
+    RenderError { message, line: None, span: None, hint: Some(hint.to_owned()) }
 }
 
-/// Whether what stands between braces is so little that it cannot nest deeply. A namespace lets a loop nest without end.
+/// Whether what stands between braces is so little that it cannot nest deeply. A namespace lets a
+/// loop nest without end.
 fn is_ordinary(text: &str) -> bool {
     !text.contains("namespace") && words_between_braces(text) <= FEW
 }
@@ -125,8 +124,9 @@ mod tests {
 
     #[test]
     fn no_list_that_doubles_holds_a_render_up() {
-        // Two lists that are added up are one that nobody has written out: here of a thousand million items. From the thirty-third time on
-        // the engine itself writes it out, within `+`, and nothing here can hinder it.
+        // Two lists that are added up are one that nobody has written out: here of a thousand
+        // million items. From the thirty-third time on the engine itself writes it out, within `+`,
+        // and nothing here can hinder it.
         let doubled = "{% set ns = namespace(x=['']) %}{% for i in range(30) %}{% set ns.x = ns.x + ns.x %}{% endfor %}";
         let ends = [
             "{{ ns.x }}",
@@ -160,26 +160,11 @@ mod tests {
     fn no_value_fills_the_memory_by_being_printed() {
         let twice = "{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}";
         for (text, said) in [
-            (
-                format!("{twice}{{{{ ns.x }}}}"),
-                "printing a value makes a text of more than 4 MiB",
-            ),
-            (
-                format!("{twice}{{{{ ns.x|tojson }}}}"),
-                "tojson makes a text of more than 4 MiB",
-            ),
-            (
-                "{{ ('a\\n' * 90000)|indent(90000) }}".to_owned(),
-                "indent makes a text",
-            ),
-            (
-                "{{ (['a' * 90000] * 9000)|join }}".to_owned(),
-                "join makes a text",
-            ),
-            (
-                "{{ ','.join(['a' * 90000] * 9000) }}".to_owned(),
-                "join makes a text",
-            ),
+            (format!("{twice}{{{{ ns.x }}}}"), "printing a value makes a text of more than 4 MiB"),
+            (format!("{twice}{{{{ ns.x|tojson }}}}"), "tojson makes a text of more than 4 MiB"),
+            ("{{ ('a\\n' * 90000)|indent(90000) }}".to_owned(), "indent makes a text"),
+            ("{{ (['a' * 90000] * 9000)|join }}".to_owned(), "join makes a text"),
+            ("{{ ','.join(['a' * 90000] * 9000) }}".to_owned(), "join makes a text"),
             (
                 "{{ ('a ' * 90000)|wordwrap(1, wrapstring='x' * 90000) }}".to_owned(),
                 "wordwrap makes a text",
@@ -190,18 +175,12 @@ mod tests {
         }
         let many = "(('a' * 40000 ~ ',') * 100).split(',')";
         for (text, said) in [
-            (
-                format!("{{{{ {many}|map('replace', 'a', 'b' * 100)|list|length }}}}"),
-                "map makes",
-            ),
+            (format!("{{{{ {many}|map('replace', 'a', 'b' * 100)|list|length }}}}"), "map makes"),
             (
                 "{{ range(100000)|map('replace', '1', 'x' * 90000)|list|length }}".to_owned(),
                 "map makes",
             ),
-            (
-                "{{ (['x' * 100] * 100000)|map('list')|list|length }}".to_owned(),
-                "map makes",
-            ),
+            ("{{ (['x' * 100] * 100000)|map('list')|list|length }}".to_owned(), "map makes"),
         ] {
             let wrong = rendered(&text).unwrap_err();
             assert!(wrong.message.contains(said), "{text}: {wrong}");

@@ -12,16 +12,8 @@ pub(super) fn is_space(c: char) -> bool {
 /// `str.strip(chars)` on one side or both.
 pub(super) fn strip<'a>(text: &'a str, chars: Option<&str>, left: bool, right: bool) -> &'a str {
     let goes = |c: char| chars.map_or_else(|| is_space(c), |chars| chars.contains(c));
-    let text = if left {
-        text.trim_start_matches(goes)
-    } else {
-        text
-    };
-    if right {
-        text.trim_end_matches(goes)
-    } else {
-        text
-    }
+    let text = if left { text.trim_start_matches(goes) } else { text };
+    if right { text.trim_end_matches(goes) } else { text }
 }
 
 /// `str.replace`; what it makes is bounded, so that no template fills the memory.
@@ -31,9 +23,7 @@ pub(super) fn replace(
     new: &str,
     count: Option<Value>,
 ) -> Result<Value, Error> {
-    let count = count
-        .filter(|count| !count.is_none())
-        .map_or(Ok(-1), i64::try_from)?;
+    let count = count.filter(|count| !count.is_none()).map_or(Ok(-1), i64::try_from)?;
     let most = usize::try_from(count).unwrap_or(usize::MAX);
     let matches = text.matches(old).take(most).count();
     arguments::bounded(matches.saturating_mul(new.len()), "replace")?;
@@ -76,11 +66,7 @@ pub(super) fn center(text: &str, width: usize, fill: char) -> String {
 }
 
 pub(super) fn swap_case(c: char) -> Vec<char> {
-    if c.is_uppercase() {
-        c.to_lowercase().collect()
-    } else {
-        c.to_uppercase().collect()
-    }
+    if c.is_uppercase() { c.to_lowercase().collect() } else { c.to_uppercase().collect() }
 }
 
 /// `str.title`: a letter after anything that is no letter is upper case.
@@ -98,7 +84,8 @@ pub(super) fn title(text: &str) -> String {
     out
 }
 
-/// Jinja2's filter of that name: a letter after one of `-`, white space or an opening bracket is upper case.
+/// Jinja2's filter of that name: a letter after one of `-`, white space or an opening bracket is
+/// upper case.
 pub(super) fn filter_title(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut at_start = true;

@@ -22,11 +22,7 @@ pub(super) fn wordwrap(
         .flat_map(|line| {
             let wrapped = style.wrap(line);
             // An empty line is a line.
-            if wrapped.is_empty() {
-                vec![String::new()]
-            } else {
-                wrapped
-            }
+            if wrapped.is_empty() { vec![String::new()] } else { wrapped }
         })
         .collect();
     bounded(lines.len().saturating_mul(between.len()), "wordwrap")?;
@@ -71,7 +67,8 @@ impl Style {
         lines
     }
 
-    /// Where a word that is too long is cut: behind its last hyphen that still fits, or at the edge.
+    /// Where a word that is too long is cut: behind its last hyphen that still fits, or at the
+    /// edge.
     fn cut(&self, chunk: &[char], room: usize) -> usize {
         let hyphen = chunk[..room].iter().rposition(|c| *c == '-');
         match hyphen {
@@ -100,8 +97,7 @@ impl Style {
 
 fn breaks_behind_hyphen(chars: &[char], at: usize) -> bool {
     let letter = |at: Option<usize>| {
-        at.and_then(|at| chars.get(at))
-            .is_some_and(|c| c.is_alphabetic() || *c == '_')
+        at.and_then(|at| chars.get(at)).is_some_and(|c| c.is_alphabetic() || *c == '_')
     };
     let is = |at: Option<usize>, wanted: char| at.and_then(|at| chars.get(at)) == Some(&wanted);
     let back = |by: usize| at.checked_sub(by);

@@ -1,4 +1,5 @@
-//! Reading and writing single attributes of an item. Pure; knows nothing of what the attributes mean.
+//! Reading and writing single attributes of an item. Pure; knows nothing of what the attributes
+//! mean.
 
 use std::collections::HashMap;
 
@@ -21,9 +22,7 @@ pub(super) fn number_value(number: u64) -> AttributeValue {
 }
 
 pub(super) fn json_value(value: &impl Serialize) -> Result<AttributeValue, String> {
-    serde_json::to_string(value)
-        .map(AttributeValue::S)
-        .map_err(|wrong| wrong.to_string())
+    serde_json::to_string(value).map(AttributeValue::S).map_err(|wrong| wrong.to_string())
 }
 
 /// A text attribute that must be there.
@@ -39,10 +38,7 @@ pub(super) fn optional_text<'item>(
     match item.get(name) {
         None | Some(AttributeValue::Null(_)) => Ok(None),
         Some(AttributeValue::S(text)) => Ok(Some(text)),
-        Some(other) => Err(format!(
-            "attribute `{name}` is of type {}, not S",
-            type_name(other)
-        )),
+        Some(other) => Err(format!("attribute `{name}` is of type {}, not S", type_name(other))),
     }
 }
 
@@ -50,13 +46,10 @@ pub(super) fn optional_text<'item>(
 pub(super) fn number(item: &Item, name: &str) -> Result<u64, String> {
     match item.get(name) {
         None => Err(format!("attribute `{name}` is missing")),
-        Some(AttributeValue::N(digits)) => digits
-            .parse()
-            .map_err(|wrong| format!("attribute `{name}`: {wrong}")),
-        Some(other) => Err(format!(
-            "attribute `{name}` is of type {}, not N",
-            type_name(other)
-        )),
+        Some(AttributeValue::N(digits)) => {
+            digits.parse().map_err(|wrong| format!("attribute `{name}`: {wrong}"))
+        }
+        Some(other) => Err(format!("attribute `{name}` is of type {}, not N", type_name(other))),
     }
 }
 
@@ -70,9 +63,7 @@ pub(super) fn parsed<T>(item: &Item, name: &str) -> Result<T, String>
 where
     T: std::str::FromStr<Err: std::fmt::Display>,
 {
-    text(item, name)?
-        .parse()
-        .map_err(|wrong| format!("attribute `{name}`: {wrong}"))
+    text(item, name)?.parse().map_err(|wrong| format!("attribute `{name}`: {wrong}"))
 }
 
 /// How the Python library (pynamodb) writes a time; it reads nothing else.
@@ -80,9 +71,10 @@ pub(super) fn python_time(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S.%6f+0000").to_string()
 }
 
-/// A time as the Python library writes it, or in another form of ISO 8601 that Python knows; without a zone it is UTC, as all of the
-/// library's. Digits beyond its six, which only somebody else can have written, do not count: they would be lost where the record is written
-/// again, and the record would differ.
+/// A time as the Python library writes it, or in another form of ISO 8601 that Python knows;
+/// without a zone it is UTC, as all of the library's. Digits beyond its six, which only somebody
+/// else can have written, do not count: they would be lost where the record is written again, and
+/// the record would differ.
 pub(super) fn read_python_time(item: &Item, name: &str) -> Result<Timestamp, String> {
     let text = text(item, name)?;
     let librarys = Timestamp::strptime("%Y-%m-%dT%H:%M:%S%.f%z", text);
@@ -93,20 +85,14 @@ pub(super) fn read_python_time(item: &Item, name: &str) -> Result<Timestamp, Str
 }
 
 fn iso_8601(text: &str) -> Option<Timestamp> {
-    let without_zone = || {
-        TimeZone::UTC
-            .to_timestamp(text.parse::<DateTime>().ok()?)
-            .ok()
-    };
+    let without_zone = || TimeZone::UTC.to_timestamp(text.parse::<DateTime>().ok()?).ok();
     text.parse().ok().or_else(without_zone)
 }
 
 /// The size of an item as DynamoDB counts it, in bytes, near enough: names and values.
 /// Source: DynamoDB Developer Guide, "DynamoDB item sizes and formats".
 pub(super) fn size(item: &Item) -> usize {
-    item.iter()
-        .map(|(name, value)| name.len() + value_size(value))
-        .sum()
+    item.iter().map(|(name, value)| name.len() + value_size(value)).sum()
 }
 
 fn value_size(value: &AttributeValue) -> usize {
@@ -118,9 +104,7 @@ fn value_size(value: &AttributeValue) -> usize {
 
 /// The attribute that takes the most room.
 pub(super) fn largest(item: &Item) -> Option<&str> {
-    item.iter()
-        .max_by_key(|(_, value)| value_size(value))
-        .map(|(name, _)| name.as_str())
+    item.iter().max_by_key(|(_, value)| value_size(value)).map(|(name, _)| name.as_str())
 }
 
 fn type_name(value: &AttributeValue) -> &'static str {

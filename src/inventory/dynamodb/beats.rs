@@ -1,4 +1,5 @@
-//! Signs of life as one item per build. A supervisor's is one update; what a reconciler changes is conditioned on its fence.
+//! Signs of life as one item per build. A supervisor's is one update; what a reconciler changes is
+//! conditioned on its fence.
 
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
@@ -35,10 +36,7 @@ impl DynamoDbInventory {
             .client
             .update_item()
             .table_name(&self.builds)
-            .set_key(Some(builds::key(
-                &beat.workflow_id,
-                &beat_key(&beat.build_id),
-            )))
+            .set_key(Some(builds::key(&beat.workflow_id, &beat_key(&beat.build_id))))
             .update_expression("SET #beat = :beat, #version = :version")
             .condition_expression("attribute_not_exists(#given_up)")
             .expression_attribute_names("#beat", BEAT)
@@ -55,19 +53,16 @@ impl DynamoDbInventory {
                 if !item.contains_key(BEAT) {
                     self.count_first_beat(&beat.workflow_id).await;
                 }
-                Ok(if item.contains_key(CANCEL) {
-                    Answer::Cancel
-                } else {
-                    Answer::GoOn
-                })
+                Ok(if item.contains_key(CANCEL) { Answer::Cancel } else { Answer::GoOn })
             }
             Err(error) if is_refused(&error) => Ok(Answer::GivenUp),
             Err(error) => Err(told(&error, "dynamodb:UpdateItem", &self.builds_place())),
         }
     }
 
-    /// The first beat of a build counts as an event: whoever holds the lease looks whether anybody needs it, for it may come late, of a build
-    /// that is settled. Where it cannot be counted it is found the next time that all are looked at.
+    /// The first beat of a build counts as an event: whoever holds the lease looks whether anybody
+    /// needs it, for it may come late, of a build that is settled. Where it cannot be counted it is
+    /// found the next time that all are looked at.
     async fn count_first_beat(&self, workflow: &WorkflowId) {
         let _ = self
             .client
@@ -131,23 +126,15 @@ impl DynamoDbInventory {
                 .condition_expression("#version = :seen")
                 .expression_attribute_values(":seen", text_value(seen)),
         };
-        let put = put
-            .build()
-            .map(|put| TransactWriteItem::builder().put(put).build());
+        let put = put.build().map(|put| TransactWriteItem::builder().put(put).build());
         let reach = match &beat.sign {
             Sign::GivenUp { reach, .. } => reach.clone(),
             _ => None,
         };
-        let entry = OpenWorkflow {
-            workflow_id: beat.workflow_id.clone(),
-            reach,
-        };
-        let opened = open::put(
-            &self.builds,
-            &entry,
-            &open::of_given_up(&beat.workflow_id, &beat.build_id),
-        )
-        .map_err(|detail| self.unwritable_beat(beat, &detail))?;
+        let entry = OpenWorkflow { workflow_id: beat.workflow_id.clone(), reach };
+        let opened =
+            open::put(&self.builds, &entry, &open::of_given_up(&beat.workflow_id, &beat.build_id))
+                .map_err(|detail| self.unwritable_beat(beat, &detail))?;
         match self.under_fence([put, Ok(opened)], fence).await {
             Err(conflict @ InventoryError::Conflict { .. }) => {
                 // A call whose answer was lost has done it.
@@ -197,23 +184,14 @@ impl DynamoDbInventory {
         for change in changes {
             items.push(change.map_err(failed)?);
         }
-        let sent = self
-            .client
-            .transact_write_items()
-            .set_transact_items(Some(items))
-            .send()
-            .await;
+        let sent = self.client.transact_write_items().set_transact_items(Some(items)).send().await;
         let Err(error) = sent else {
             return Ok(());
         };
         let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
             error.as_service_error()
         else {
-            return Err(told(
-                &error,
-                "dynamodb:TransactWriteItems",
-                &self.builds_place(),
-            ));
+            return Err(told(&error, "dynamodb:TransactWriteItems", &self.builds_place()));
         };
         // The lease comes first, the changes after it.
         let refused = cancelled
@@ -221,12 +199,8 @@ impl DynamoDbInventory {
             .iter()
             .position(|reason| reason.code() == Some("ConditionalCheckFailed"));
         Err(match refused {
-            Some(0) => InventoryError::Fenced {
-                workflow: fence.workflow_id.clone(),
-            },
-            Some(_) => InventoryError::Conflict {
-                what: "the sign of life of a build".to_owned(),
-            },
+            Some(0) => InventoryError::Fenced { workflow: fence.workflow_id.clone() },
+            Some(_) => InventoryError::Conflict { what: "the sign of life of a build".to_owned() },
             // A heartbeat came at the same moment.
             None => InventoryError::Unavailable {
                 place: self.builds_place(),

@@ -1,4 +1,5 @@
-//! The items of the second table, `{table}_builds`: journal events, and beside them what they amount to. Pure.
+//! The items of the second table, `{table}_builds`: journal events, and beside them what they
+//! amount to. Pure.
 //!
 //! | `item` | content |
 //! | --- | --- |
@@ -64,22 +65,20 @@ pub(super) fn event_item(event: &BuildEvent) -> Result<Item, String> {
 /// An event, or what is wrong with its item.
 pub(super) fn event(item: &Item) -> Result<BuildEvent, String> {
     let key = text(item, "item")?;
-    let (build, seq) = key
-        .rsplit_once('#')
-        .ok_or_else(|| format!("{key:?} is not the key of an event"))?;
+    let (build, seq) =
+        key.rsplit_once('#').ok_or_else(|| format!("{key:?} is not the key of an event"))?;
     Ok(BuildEvent {
         workflow_id: WorkflowId::new(text(item, "workflow_id")?),
         step_id: StepId::new(text(item, "step_id")?),
         build_id: BuildId::new(build),
-        seq: seq
-            .parse()
-            .map_err(|_| format!("{key:?} is not the key of an event"))?,
+        seq: seq.parse().map_err(|_| format!("{key:?} is not the key of an event"))?,
         at: parsed(item, "at")?,
         stage: json(item, "stage")?,
     })
 }
 
-/// The newest attempt at a step as an item. Build and place stand beside the JSON for the condition of the next write.
+/// The newest attempt at a step as an item. Build and place stand beside the JSON for the condition
+/// of the next write.
 pub(super) fn attempt_item(workflow: &WorkflowId, attempt: &Attempt) -> Result<Item, String> {
     let mut item = key(workflow, &attempt_key(&attempt.step_id));
     item.extend([
@@ -95,7 +94,8 @@ pub(super) fn attempt(item: &Item) -> Result<Attempt, String> {
     json(item, "attempt")
 }
 
-/// The lease, or what is wrong with its item; none if nobody ever held it and it only counts events.
+/// The lease, or what is wrong with its item; none if nobody ever held it and it only counts
+/// events.
 pub(super) fn lease(workflow: &WorkflowId, item: &Item) -> Result<Option<Lease>, String> {
     if !item.contains_key("token") {
         return Ok(None);
@@ -120,7 +120,8 @@ mod tests {
     use super::*;
     use crate::inventory::journal::Stage;
 
-    /// See `kept`: a literal is never changed, another one is added. What stands in `stage`, `attempt` and `beat` is looked at where these are.
+    /// See `kept`: a literal is never changed, another one is added. What stands in `stage`,
+    /// `attempt` and `beat` is looked at where these are.
     #[test]
     fn items_that_an_earlier_version_wrote_are_read() {
         let texts = |all: &[(&str, &str)]| -> Item {
@@ -128,10 +129,7 @@ mod tests {
             all.iter().map(of).collect()
         };
         let numbers = |item: &mut Item, all: &[(&str, u64)]| {
-            item.extend(
-                all.iter()
-                    .map(|(name, value)| ((*name).to_owned(), number_value(*value))),
-            );
+            item.extend(all.iter().map(|(name, value)| ((*name).to_owned(), number_value(*value))));
         };
         let event = texts(&[
             ("workflow_id", "acore"),
@@ -151,10 +149,7 @@ mod tests {
             ("version", "v"),
             ("renewed_at", "2026-11-25T00:00:00Z"),
         ]);
-        numbers(
-            &mut item,
-            &[("token", 7), ("duration_seconds", 30), ("journal_seq", 9)],
-        );
+        numbers(&mut item, &[("token", 7), ("duration_seconds", 30), ("journal_seq", 9)]);
         let lease = Lease {
             workflow_id: WorkflowId::new("acore"),
             holder: Some("one/4242/98765-0123456789abcdef".into()),
@@ -183,10 +178,7 @@ mod tests {
     fn an_event_comes_back_from_its_item() {
         let event = started("01900000-0000-7000-8000-000000000000");
         let item = event_item(&event).unwrap();
-        assert_eq!(
-            text(&item, "item").unwrap(),
-            "01900000-0000-7000-8000-000000000000#000012"
-        );
+        assert_eq!(text(&item, "item").unwrap(), "01900000-0000-7000-8000-000000000000#000012");
         assert_eq!(super::event(&item).unwrap(), event);
     }
 

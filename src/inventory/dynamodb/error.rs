@@ -44,22 +44,17 @@ fn from_failure(failure: AwsFailure, action: &str, place: String) -> InventoryEr
         },
         AwsFailure::Unavailable(detail) => InventoryError::Unavailable { place, detail },
         AwsFailure::Refused { code, message } => match code.as_str() {
-            NO_TABLE => InventoryError::Schema {
-                place,
-                detail: "the table does not exist".to_owned(),
-            },
-            "ValidationException" if is_about_keys(&message) => InventoryError::Schema {
-                place,
-                detail: message,
-            },
+            NO_TABLE => {
+                InventoryError::Schema { place, detail: "the table does not exist".to_owned() }
+            }
+            "ValidationException" if is_about_keys(&message) => {
+                InventoryError::Schema { place, detail: message }
+            }
             "TransactionConflictException" => InventoryError::Unavailable {
                 place,
                 detail: "another write to the same item is under way".to_owned(),
             },
-            _ => InventoryError::Failed {
-                place,
-                detail: format!("{action}: {code}: {message}"),
-            },
+            _ => InventoryError::Failed { place, detail: format!("{action}: {code}: {message}") },
         },
     }
 }
@@ -71,9 +66,7 @@ fn denied_action(said: &str) -> Option<&str> {
 }
 
 fn is_about_keys(message: &str) -> bool {
-    ["key", "schema", "index"]
-        .iter()
-        .any(|word| message.to_lowercase().contains(word))
+    ["key", "schema", "index"].iter().any(|word| message.to_lowercase().contains(word))
 }
 
 #[cfg(test)]
@@ -88,10 +81,7 @@ mod tests {
             "dynamodb:TransactWriteItems",
             "DynamoDB table ami".to_owned(),
         );
-        assert_eq!(
-            told.to_string(),
-            "access denied: dynamodb:PutItem on DynamoDB table ami"
-        );
+        assert_eq!(told.to_string(), "access denied: dynamodb:PutItem on DynamoDB table ami");
     }
 
     #[test]

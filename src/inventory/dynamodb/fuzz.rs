@@ -5,29 +5,21 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::attributes::Item;
 use super::item::{head, record, to_item};
 
-/// Reads JSON, `{"attribute": {"S": "text"}}`, as an item, and the item as a record. What can be read is written and read again.
+/// Reads JSON, `{"attribute": {"S": "text"}}`, as an item, and the item as a record. What can be
+/// read is written and read again.
 pub(crate) fn item(bytes: &[u8]) {
     let Ok(serde_json::Value::Object(attributes)) = serde_json::from_slice(bytes) else {
         return;
     };
-    let item: Item = attributes
-        .into_iter()
-        .filter_map(|(name, typed)| Some((name, value(&typed)?)))
-        .collect();
+    let item: Item =
+        attributes.into_iter().filter_map(|(name, typed)| Some((name, value(&typed)?))).collect();
     let (short, long) = (head(&item), record(&item));
     if let Ok(long) = &long {
-        assert_eq!(
-            short.as_ref(),
-            Ok(&long.head),
-            "a head is the head of its record"
-        );
-        // What the library could not read is never written; reading is more lenient, for it may be there.
+        assert_eq!(short.as_ref(), Ok(&long.head), "a head is the head of its record");
+        // What the library could not read is never written; reading is more lenient, for it may be
+        // there.
         if let Ok(written) = to_item(long) {
-            assert_eq!(
-                record(&written).as_ref(),
-                Ok(long),
-                "a record survives being written"
-            );
+            assert_eq!(record(&written).as_ref(), Ok(long), "a record survives being written");
         }
     }
 }

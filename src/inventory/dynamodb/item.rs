@@ -1,7 +1,7 @@
 //! Records as items of the table, in the very formats of the Python library, and back. Pure.
 //!
-//! What this program adds has names that begin with `reconciler_`; a record without them was written by the library.
-//! `docs/inventory.md` lists every attribute.
+//! What this program adds has names that begin with `reconciler_`; a record without them was
+//! written by the library. `docs/inventory.md` lists every attribute.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::IgnoredAny;
@@ -57,10 +57,7 @@ pub(super) fn to_item(record: &Record) -> Result<Item, String> {
         ]
         .map(|(name, value)| (name.to_owned(), text_value(value))),
     );
-    item.insert(
-        "create_at".to_owned(),
-        text_value(python_time(head.create_at)),
-    );
+    item.insert("create_at".to_owned(), text_value(python_time(head.create_at)));
     if let Some(built) = &head.built {
         item.extend(built_attributes(built).map(|(name, value)| (name.to_owned(), value)));
     }
@@ -77,18 +74,9 @@ fn built_attributes(built: &Built) -> [(&'static str, AttributeValue); 9] {
         ("reconciler_git_commit", text_value(built.revision.as_str())),
         ("reconciler_region", text_value(built.region.as_str())),
         ("reconciler_tags", text_value(built.tags.text())),
-        (
-            "reconciler_metadata_digest",
-            text_value(built.metadata_digest.to_string()),
-        ),
-        (
-            "reconciler_build_seconds",
-            number_value(built.build_seconds),
-        ),
-        (
-            "reconciler_recorded_at",
-            text_value(built.recorded_at.to_string()),
-        ),
+        ("reconciler_metadata_digest", text_value(built.metadata_digest.to_string())),
+        ("reconciler_build_seconds", number_value(built.build_seconds)),
+        ("reconciler_recorded_at", text_value(built.recorded_at.to_string())),
         ("reconciler_fence", number_value(built.fence)),
     ]
 }
@@ -132,7 +120,8 @@ fn built(item: &Item) -> Result<Built, String> {
     })
 }
 
-/// The whole record, or what is wrong with it. The long texts may be missing or unreadable: nobody decides by them.
+/// The whole record, or what is wrong with it. The long texts may be missing or unreadable: nobody
+/// decides by them.
 pub(super) fn record(item: &Item) -> Result<Record, String> {
     let long = |name| optional_text(item, name).ok().flatten();
     Ok(Record {
@@ -180,14 +169,8 @@ mod tests {
         item.extend(
             [
                 ("reconciler_fingerprint", &*digest),
-                (
-                    "reconciler_build_id",
-                    "01900000-0000-7000-8000-000000000000",
-                ),
-                (
-                    "reconciler_git_commit",
-                    "4f2c1e9000000000000000000000000000000000",
-                ),
+                ("reconciler_build_id", "01900000-0000-7000-8000-000000000000"),
+                ("reconciler_git_commit", "4f2c1e9000000000000000000000000000000000"),
                 ("reconciler_region", "us-east-1"),
                 ("reconciler_tags", r#"{"Name":"x"}"#),
                 ("reconciler_metadata_digest", &*digest),
@@ -211,10 +194,7 @@ mod tests {
         let record = record(&item).unwrap();
         assert_eq!(record.head.built, None);
         assert_eq!(record.components, None);
-        assert_eq!(
-            record.head.create_at,
-            "2024-06-13T12:00:00Z".parse().unwrap()
-        );
+        assert_eq!(record.head.create_at, "2024-06-13T12:00:00Z".parse().unwrap());
         assert_eq!(to_item(&record).unwrap(), item);
     }
 
@@ -224,16 +204,11 @@ mod tests {
         assert_eq!(wrote, "2024-06-13T12:00:00.123000+0000");
         let mut item = python_item();
         for (text, wanted) in [
-            (
-                "2024-06-13T12:00:00.123456+0000",
-                "2024-06-13T12:00:00.123456Z",
-            ),
+            ("2024-06-13T12:00:00.123456+0000", "2024-06-13T12:00:00.123456Z"),
             ("2024-06-13T14:00:00+0200", "2024-06-13T12:00:00Z"),
-            (
-                "2024-06-13T12:00:00.12345678+0000",
-                "2024-06-13T12:00:00.123456Z",
-            ),
-            // What else is ISO 8601 and comes from Python: `isoformat()`, `str()`, a time without a zone, which is UTC as all of these.
+            ("2024-06-13T12:00:00.12345678+0000", "2024-06-13T12:00:00.123456Z"),
+            // What else is ISO 8601 and comes from Python: `isoformat()`, `str()`, a time without a
+            // zone, which is UTC as all of these.
             ("2024-06-13T12:00:00Z", "2024-06-13T12:00:00Z"),
             ("2024-06-13T12:00:00.5Z", "2024-06-13T12:00:00.5Z"),
             ("2024-06-13T12:00:00+00:00", "2024-06-13T12:00:00Z"),
@@ -284,11 +259,7 @@ mod tests {
         let mut item = python_item();
         item.remove("metadata");
         item.insert("details".to_owned(), AttributeValue::Null(true));
-        for components in [
-            text_value("{"),
-            text_value(r#"{"identity": 7}"#),
-            number_value(7),
-        ] {
+        for components in [text_value("{"), text_value(r#"{"identity": 7}"#), number_value(7)] {
             item.insert("aws_console_url".to_owned(), number_value(7));
             item.insert("reconciler_components".to_owned(), components);
             let record = record(&item).unwrap();
@@ -301,10 +272,6 @@ mod tests {
     fn a_text_that_the_python_library_could_not_read_is_not_written() {
         let mut record = record(&python_item()).unwrap();
         record.metadata = "{'who': 1}".to_owned();
-        assert!(
-            to_item(&record)
-                .unwrap_err()
-                .contains("`metadata` is not JSON")
-        );
+        assert!(to_item(&record).unwrap_err().contains("`metadata` is not JSON"));
     }
 }

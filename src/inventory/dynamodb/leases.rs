@@ -64,13 +64,14 @@ impl DynamoDbInventory {
         };
         match self.update_lease(workflow, update, &version).await? {
             Updated::Done(Some(lease)) => Ok(lease),
-            _ => Err(InventoryError::Conflict {
-                what: format!("the lease of workflow {workflow}"),
-            }),
+            _ => {
+                Err(InventoryError::Conflict { what: format!("the lease of workflow {workflow}") })
+            }
         }
     }
 
-    /// A heartbeat. Conditioned on the token alone, so that one whose answer was lost can be repeated.
+    /// A heartbeat. Conditioned on the token alone, so that one whose answer was lost can be
+    /// repeated.
     pub(super) async fn renew(
         &self,
         lease: &Lease,
@@ -88,10 +89,7 @@ impl DynamoDbInventory {
             .expression_attribute_values(":token", number_value(lease.token))
             .expression_attribute_values(":version", text_value(&version))
             .expression_attribute_values(":renewed_at", text_value(now.to_string()));
-        match self
-            .update_lease(&lease.workflow_id, update, &version)
-            .await?
-        {
+        match self.update_lease(&lease.workflow_id, update, &version).await? {
             Updated::Done(Some(lease)) => Ok(lease),
             _ => Err(fenced(lease)),
         }
@@ -109,10 +107,7 @@ impl DynamoDbInventory {
             .expression_attribute_names("#version", "version")
             .expression_attribute_values(":token", number_value(lease.token))
             .expression_attribute_values(":version", text_value(&version));
-        match self
-            .update_lease(&lease.workflow_id, update, &version)
-            .await?
-        {
+        match self.update_lease(&lease.workflow_id, update, &version).await? {
             Updated::Done(_) => Ok(()),
             Updated::Refused => Err(fenced(lease)),
         }
@@ -127,7 +122,8 @@ impl DynamoDbInventory {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
 
-    /// A refusal by an item that carries our own new version is the answer to a repeated call whose first answer was lost.
+    /// A refusal by an item that carries our own new version is the answer to a repeated call whose
+    /// first answer was lost.
     async fn update_lease(
         &self,
         workflow: &WorkflowId,
@@ -159,9 +155,7 @@ impl DynamoDbInventory {
 }
 
 fn fenced(lease: &Lease) -> InventoryError {
-    InventoryError::Fenced {
-        workflow: lease.workflow_id.clone(),
-    }
+    InventoryError::Fenced { workflow: lease.workflow_id.clone() }
 }
 
 fn new_version() -> String {

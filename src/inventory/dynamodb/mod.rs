@@ -1,12 +1,14 @@
-//! The inventory in DynamoDB: the table that the Python library knows, and a second one for journal and leases.
+//! The inventory in DynamoDB: the table that the Python library knows, and a second one for journal
+//! and leases.
 //!
-//! This file is the adapter and its reads. Formats stand in `item` and `builds` (pure), writes in `transaction`, leases in
-//! `leases`, the tables themselves in `schema`. It relies on a ready client: credentials, region, endpoint and retries of
-//! the network are the client's.
+//! This file is the adapter and its reads. Formats stand in `item` and `builds` (pure), writes in
+//! `transaction`, leases in `leases`, the tables themselves in `schema`. It relies on a ready
+//! client: credentials, region, endpoint and retries of the network are the client's.
 //!
 //! # Guarantees
 //!
-//! * What the Python library reads and writes keeps its type and meaning; what is added has names of its own.
+//! * What the Python library reads and writes keeps its type and meaning; what is added has names
+//!   of its own.
 //! * All reads are consistent but for `records_of_step`, which goes through an index.
 
 mod attributes;
@@ -45,7 +47,8 @@ pub struct DynamoDbInventory {
 }
 
 impl DynamoDbInventory {
-    /// Takes the table of that name and `{table}_builds`. With `create`, [`Inventory::prepare`] makes those that are missing.
+    /// Takes the table of that name and `{table}_builds`. With `create`, [`Inventory::prepare`]
+    /// makes those that are missing.
     #[must_use]
     pub fn new(client: Client, table: impl Into<String>, create: bool) -> Self {
         let records = table.into();
@@ -53,11 +56,7 @@ impl DynamoDbInventory {
             client,
             builds: format!("{records}_builds"),
             records,
-            missing: if create {
-                Missing::Create
-            } else {
-                Missing::Refuse
-            },
+            missing: if create { Missing::Create } else { Missing::Refuse },
         }
     }
 
@@ -70,11 +69,7 @@ impl DynamoDbInventory {
     }
 
     fn malformed(&self, key: String, detail: String) -> InventoryError {
-        InventoryError::Malformed {
-            place: self.builds_place(),
-            key,
-            detail,
-        }
+        InventoryError::Malformed { place: self.builds_place(), key, detail }
     }
 
     /// A query for all items with one hash key, which the caller narrows.
@@ -108,11 +103,7 @@ impl DynamoDbInventory {
         let mut items = Vec::new();
         let mut start = None;
         loop {
-            let page = query
-                .clone()
-                .set_exclusive_start_key(start.take())
-                .send()
-                .await;
+            let page = query.clone().set_exclusive_start_key(start.take()).send().await;
             let page = match page {
                 Ok(page) => page,
                 Err(error) if is_missing(&error) => return Ok(None),
@@ -165,21 +156,13 @@ impl DynamoDbInventory {
 
     /// Whole records, newest image first.
     async fn whole(&self, query: QueryFluentBuilder) -> Result<Many<Record>, InventoryError> {
-        let items = self
-            .collect(query, usize::MAX, self.records_place())
-            .await?;
+        let items = self.collect(query, usize::MAX, self.records_place()).await?;
         let mut records: Many<Record> = items.iter().map(read_record).collect();
         let order = |record: &Record| {
             let head = &record.head;
-            (
-                head.create_at,
-                head.workflow_id.clone(),
-                head.step_id.clone(),
-            )
+            (head.create_at, head.workflow_id.clone(), head.step_id.clone())
         };
-        records
-            .sound
-            .sort_by_cached_key(|record| std::cmp::Reverse(order(record)));
+        records.sound.sort_by_cached_key(|record| std::cmp::Reverse(order(record)));
         Ok(records)
     }
 }
@@ -187,9 +170,7 @@ impl DynamoDbInventory {
 fn read_record(item: &Item) -> Result<Record, Malformed> {
     item::record(item).map_err(|detail| Malformed {
         step: text(item, "step_id").ok().map(StepId::new),
-        key: ["workflow_id", "step_id"]
-            .map(|name| text(item, name).unwrap_or("?"))
-            .join("/"),
+        key: ["workflow_id", "step_id"].map(|name| text(item, name).unwrap_or("?")).join("/"),
         detail,
     })
 }
@@ -227,18 +208,15 @@ impl Inventory for DynamoDbInventory {
     }
 
     async fn heads(&self, workflow: &WorkflowId) -> Result<Heads, InventoryError> {
-        let mut query = self
-            .query(&self.records, "workflow_id", workflow.as_str())
-            .consistent_read(true);
+        let mut query =
+            self.query(&self.records, "workflow_id", workflow.as_str()).consistent_read(true);
         let aliases: Vec<_> = (0..item::HEAD.len()).map(|at| format!("#a{at}")).collect();
         for (alias, name) in aliases.iter().zip(item::HEAD) {
             query = query.expression_attribute_names(alias, name);
         }
         let query = query.projection_expression(aliases.join(", "));
         let mut heads = Heads::default();
-        let found = self
-            .collect_if_there(query, usize::MAX, self.records_place())
-            .await?;
+        let found = self.collect_if_there(query, usize::MAX, self.records_place()).await?;
         heads.missing = found.is_none();
         for item in found.unwrap_or_default() {
             match item::head(&item) {
@@ -286,9 +264,8 @@ impl Inventory for DynamoDbInventory {
         &self,
         workflow: &WorkflowId,
     ) -> Result<Many<Record>, InventoryError> {
-        let query = self
-            .query(&self.records, "workflow_id", workflow.as_str())
-            .consistent_read(true);
+        let query =
+            self.query(&self.records, "workflow_id", workflow.as_str()).consistent_read(true);
         self.whole(query).await
     }
 
@@ -380,8 +357,7 @@ impl Inventory for DynamoDbInventory {
         seen: Option<&Lease>,
         now: Timestamp,
     ) -> Result<Lease, InventoryError> {
-        self.take_lease(workflow, holder, duration_seconds, seen, now)
-            .await
+        self.take_lease(workflow, holder, duration_seconds, seen, now).await
     }
 
     async fn renew_lease(&self, lease: &Lease, now: Timestamp) -> Result<Lease, InventoryError> {

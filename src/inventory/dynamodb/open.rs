@@ -1,4 +1,5 @@
-//! Which workflows have something open, as items of a partition of their own: one Query tells, whatever else the table holds.
+//! Which workflows have something open, as items of a partition of their own: one Query tells,
+//! whatever else the table holds.
 //!
 //! | `workflow_id` | `item` | stands there |
 //! | --- | --- | --- |
@@ -38,10 +39,7 @@ fn key(kind: &str, workflow: &WorkflowId, of: &str) -> String {
 
 fn item(entry: &OpenWorkflow, key: &str) -> Result<Item, String> {
     let mut item = builds::key(&WorkflowId::new(OPEN), key);
-    item.insert(
-        "open_workflow_id".to_owned(),
-        text_value(entry.workflow_id.as_str()),
-    );
+    item.insert("open_workflow_id".to_owned(), text_value(entry.workflow_id.as_str()));
     if let Some(reach) = &entry.reach {
         item.insert("reach".to_owned(), json_value(reach)?);
     }
@@ -81,9 +79,7 @@ pub(super) fn remove(table: &str, key: &str) -> Result<TransactWriteItem, BuildE
 impl DynamoDbInventory {
     /// One Query. What cannot be read helps nobody.
     pub(super) async fn read_open_workflows(&self) -> Result<Vec<OpenWorkflow>, InventoryError> {
-        let query = self
-            .query(&self.builds, "workflow_id", OPEN)
-            .consistent_read(true);
+        let query = self.query(&self.builds, "workflow_id", OPEN).consistent_read(true);
         let items = self.collect(query, usize::MAX, self.builds_place()).await?;
         let mut open: Vec<_> = items.iter().filter_map(read).collect();
         open.sort();
@@ -107,9 +103,7 @@ mod tests {
             ("open_workflow_id", "acore"),
             ("reach", reach),
         ];
-        let kept: Item = texts
-            .map(|(name, value)| (name.to_owned(), text_value(value)))
-            .into();
+        let kept: Item = texts.map(|(name, value)| (name.to_owned(), text_value(value))).into();
         let entry = OpenWorkflow {
             workflow_id: WorkflowId::new("acore"),
             reach: Some(Reach {
@@ -127,10 +121,7 @@ mod tests {
     fn two_entries_never_share_a_key() {
         let of = |workflow, step| of_step(&WorkflowId::new(workflow), &StepId::new(step));
         assert_ne!(of("a/b", "c"), of("a", "b/c"));
-        assert_ne!(
-            of("a", "b"),
-            of_given_up(&WorkflowId::new("a"), &BuildId::new("b"))
-        );
+        assert_ne!(of("a", "b"), of_given_up(&WorkflowId::new("a"), &BuildId::new("b")));
         let long = "x".repeat(1024);
         assert!(of(&long, &long).len() <= 1024, "a key of DynamoDB");
     }

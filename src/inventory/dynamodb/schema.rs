@@ -41,11 +41,7 @@ const RECORDS: Schema = Schema {
     index: Some((STEP_INDEX, "step_id", "create_at")),
 };
 
-const BUILDS: Schema = Schema {
-    hash: "workflow_id",
-    range: "item",
-    index: None,
-};
+const BUILDS: Schema = Schema { hash: "workflow_id", range: "item", index: None };
 
 /// Checks both tables, and makes those that are missing if that is wanted.
 pub(super) async fn prepare(
@@ -86,7 +82,8 @@ pub(super) async fn prepare(
     Ok(())
 }
 
-/// As [`prepare`], for whoever only reads: nothing is made or waited for, and a table that may not be described is believed.
+/// As [`prepare`], for whoever only reads: nothing is made or waited for, and a table that may not
+/// be described is believed.
 pub(super) async fn examine(
     client: &Client,
     records: &str,
@@ -118,17 +115,11 @@ fn place(table: &str) -> String {
 }
 
 fn wrong(table: &str, detail: &str) -> InventoryError {
-    InventoryError::Schema {
-        place: place(table),
-        detail: detail.to_owned(),
-    }
+    InventoryError::Schema { place: place(table), detail: detail.to_owned() }
 }
 
 fn is_usable(table: &TableDescription) -> bool {
-    matches!(
-        table.table_status(),
-        Some(TableStatus::Active | TableStatus::Updating)
-    )
+    matches!(table.table_status(), Some(TableStatus::Active | TableStatus::Updating))
 }
 
 async fn describe(
@@ -174,9 +165,7 @@ fn request(
     }
     request = request.set_key_schema(Some(keys(schema.hash, schema.range)?));
     if let Some((name, hash, range)) = schema.index {
-        let projection = Projection::builder()
-            .projection_type(ProjectionType::All)
-            .build();
+        let projection = Projection::builder().projection_type(ProjectionType::All).build();
         request = request.global_secondary_indexes(
             GlobalSecondaryIndex::builder()
                 .index_name(name)
@@ -194,22 +183,15 @@ fn keys(
 ) -> Result<Vec<KeySchemaElement>, aws_sdk_dynamodb::error::BuildError> {
     [(hash, KeyType::Hash), (range, KeyType::Range)]
         .into_iter()
-        .map(|(name, kind)| {
-            KeySchemaElement::builder()
-                .attribute_name(name)
-                .key_type(kind)
-                .build()
-        })
+        .map(|(name, kind)| KeySchemaElement::builder().attribute_name(name).key_type(kind).build())
         .collect()
 }
 
 /// The attributes that are keys, each once.
 fn text_attributes(schema: &Schema) -> Vec<&'static str> {
     let index = schema.index.map(|(_, hash, range)| [hash, range]);
-    let mut names: Vec<_> = [schema.hash, schema.range]
-        .into_iter()
-        .chain(index.into_iter().flatten())
-        .collect();
+    let mut names: Vec<_> =
+        [schema.hash, schema.range].into_iter().chain(index.into_iter().flatten()).collect();
     names.sort_unstable();
     names.dedup();
     names
@@ -232,35 +214,24 @@ fn differences(table: &TableDescription, schema: &Schema) -> Vec<String> {
         if let Some(definition) = standing
             && definition.attribute_type() != &ScalarAttributeType::S
         {
-            found.push(format!(
-                "key {name} is of type {}, not S",
-                definition.attribute_type()
-            ));
+            found.push(format!("key {name} is of type {}, not S", definition.attribute_type()));
         }
     }
     if let Some((name, hash, range)) = schema.index {
-        found.extend(index_difference(
-            table,
-            name,
-            &format!("{hash} and {range}"),
-        ));
+        found.extend(index_difference(table, name, &format!("{hash} and {range}")));
     }
     found
 }
 
 fn index_difference(table: &TableDescription, name: &str, wanted: &str) -> Option<String> {
-    let index = table
-        .global_secondary_indexes()
-        .iter()
-        .find(|index| index.index_name() == Some(name));
+    let index =
+        table.global_secondary_indexes().iter().find(|index| index.index_name() == Some(name));
     let Some(index) = index else {
         return Some(format!("it has no global index {name}"));
     };
     let standing = key_names(index.key_schema());
     if standing != wanted {
-        return Some(format!(
-            "the keys of its index {name} are {standing}, not {wanted}"
-        ));
+        return Some(format!("the keys of its index {name} are {standing}, not {wanted}"));
     }
     let projection = index.projection().and_then(Projection::projection_type);
     (projection != Some(&ProjectionType::All))

@@ -1,7 +1,7 @@
 //! One write of the port as one transaction, and what a refusal of it means.
 //!
-//! The newest attempt at a step is read, folded and written on the condition that it did not change meanwhile; if it did,
-//! the whole is tried again.
+//! The newest attempt at a step is read, folded and written on the condition that it did not change
+//! meanwhile; if it did, the whole is tried again.
 
 use std::time::Duration;
 
@@ -79,12 +79,7 @@ impl DynamoDbInventory {
             return Ok(());
         }
         let (kinds, items): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-        let sent = self
-            .client
-            .transact_write_items()
-            .set_transact_items(Some(items))
-            .send()
-            .await;
+        let sent = self.client.transact_write_items().set_transact_items(Some(items)).send().await;
         let Err(error) = sent else {
             return Ok(());
         };
@@ -114,35 +109,23 @@ impl DynamoDbInventory {
                 part => Refusal::By(*part),
             };
         }
-        let other = reasons
-            .iter()
-            .find(|reason| !matches!(reason.code(), None | Some("None")));
-        let code = other
-            .and_then(CancellationReason::code)
-            .unwrap_or("no reason");
+        let other = reasons.iter().find(|reason| !matches!(reason.code(), None | Some("None")));
+        let code = other.and_then(CancellationReason::code).unwrap_or("no reason");
         let detail = format!(
             "the transaction was cancelled: {code}: {}",
-            other
-                .and_then(CancellationReason::message)
-                .unwrap_or_default()
+            other.and_then(CancellationReason::message).unwrap_or_default()
         );
         match code {
             "TransactionConflict" => Refusal::TryAgain,
             "ThrottlingError" | "ProvisionedThroughputExceeded" => {
-                Refusal::Error(InventoryError::Unavailable {
-                    place: self.builds_place(),
-                    detail,
-                })
+                Refusal::Error(InventoryError::Unavailable { place: self.builds_place(), detail })
             }
-            _ => Refusal::Error(InventoryError::Failed {
-                place: self.builds_place(),
-                detail,
-            }),
+            _ => Refusal::Error(InventoryError::Failed { place: self.builds_place(), detail }),
         }
     }
 
-    /// What a condition that does not hold means; an event that is there word for word was written by a call whose answer
-    /// was lost.
+    /// What a condition that does not hold means; an event that is there word for word was written
+    /// by a call whose answer was lost.
     async fn refused(
         &self,
         part: Part,
@@ -152,9 +135,7 @@ impl DynamoDbInventory {
         if part == Part::Lease
             && let Some(fence) = fence
         {
-            return Err(InventoryError::Fenced {
-                workflow: fence.workflow_id.clone(),
-            });
+            return Err(InventoryError::Fenced { workflow: fence.workflow_id.clone() });
         }
         if let Some(event) = &write.event
             && self.has_event(event).await?
@@ -183,6 +164,7 @@ impl DynamoDbInventory {
         write: &Write,
         fence: Option<&Fence>,
     ) -> Result<Vec<(Part, TransactWriteItem)>, Refusal> {
+        // Seeded bug: fence-dropped-in-dynamodb
         let mut parts = Vec::new();
         if fence.is_some() || write.event.is_some() {
             parts.extend(
@@ -257,9 +239,7 @@ impl DynamoDbInventory {
         let put = new_put(&self.builds, item).map_err(|wrong| self.unbuilt(&wrong))?;
         parts.push((Part::Event, put));
         if matches!(event.stage, Stage::CancelRequested { .. }) {
-            let ask = self
-                .ask_to_end(event)
-                .map_err(|wrong| self.unbuilt(&wrong))?;
+            let ask = self.ask_to_end(event).map_err(|wrong| self.unbuilt(&wrong))?;
             parts.push((Part::Beat, ask));
         }
 
@@ -274,10 +254,7 @@ impl DynamoDbInventory {
             None => None,
         };
         if let Some(attempt) = Attempt::after(current.as_ref(), event) {
-            parts.push((
-                Part::Open,
-                self.open_part(event, &attempt).map_err(unwritable)?,
-            ));
+            parts.push((Part::Open, self.open_part(event, &attempt).map_err(unwritable)?));
             let item = builds::attempt_item(&event.workflow_id, &attempt).map_err(unwritable)?;
             let put = attempt_put(&self.builds, item, current.as_ref())
                 .map_err(|wrong| self.unbuilt(&wrong))?;
@@ -324,10 +301,7 @@ impl DynamoDbInventory {
     }
 
     fn unbuilt(&self, wrong: &BuildError) -> InventoryError {
-        InventoryError::Failed {
-            place: self.builds_place(),
-            detail: wrong.to_string(),
-        }
+        InventoryError::Failed { place: self.builds_place(), detail: wrong.to_string() }
     }
 
     fn write_place(&self, write: &Write) -> String {

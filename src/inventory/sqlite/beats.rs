@@ -9,8 +9,9 @@ use crate::ids::{BuildId, WorkflowId};
 use crate::inventory::beat::{Answer, Beat, Sign};
 use crate::inventory::{Malformed, Many, OpenWorkflow};
 
-/// Puts a supervisor's beat, unless the build was given up. The first one counts as an event: whoever holds the lease looks whether anybody
-/// needs it, for it may come late, of a build that is settled.
+/// Puts a supervisor's beat, unless the build was given up. The first one counts as an event:
+/// whoever holds the lease looks whether anybody needs it, for it may come late, of a build that is
+/// settled.
 pub(super) fn put(db: &Connection, beat: &Beat) -> Result<Answer, Fault> {
     let is_first = !db
         .prepare_cached(
@@ -26,14 +27,9 @@ pub(super) fn put(db: &Connection, beat: &Beat) -> Result<Answer, Fault> {
              ON CONFLICT (workflow_id, build_id) DO UPDATE SET beat = ?3 WHERE NOT given_up \
              RETURNING given_up, cancel",
         )?
-        .query_row(
-            params![
-                beat.workflow_id.as_str(),
-                beat.build_id.as_str(),
-                json(beat)?
-            ],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
+        .query_row(params![beat.workflow_id.as_str(), beat.build_id.as_str(), json(beat)?], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .optional()?;
     Ok(match stands {
         None | Some((true, _)) => Answer::GivenUp,
@@ -86,12 +82,7 @@ pub(super) fn open_workflows(db: &Connection) -> Result<Vec<OpenWorkflow>, Fault
     while let Some(row) = rows.next()? {
         let beat = column::<&str>(row, 0).ok();
         let beat = beat.and_then(|text| serde_json::from_str::<Beat>(text).ok());
-        if let Some(Beat {
-            workflow_id,
-            sign: Sign::GivenUp { reach, .. },
-            ..
-        }) = beat
-        {
+        if let Some(Beat { workflow_id, sign: Sign::GivenUp { reach, .. }, .. }) = beat {
             open.push(OpenWorkflow { workflow_id, reach });
         }
     }
@@ -112,11 +103,7 @@ pub(super) fn bury(db: &Connection, beat: &Beat, seen: Option<&str>) -> Result<(
         "INSERT INTO beat (workflow_id, build_id, beat, given_up) VALUES (?1, ?2, ?3, 1) \
          ON CONFLICT (workflow_id, build_id) DO UPDATE SET beat = ?3, given_up = 1",
     )?
-    .execute(params![
-        beat.workflow_id.as_str(),
-        beat.build_id.as_str(),
-        json(beat)?
-    ])?;
+    .execute(params![beat.workflow_id.as_str(), beat.build_id.as_str(), json(beat)?])?;
     Ok(())
 }
 

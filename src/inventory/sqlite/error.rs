@@ -69,18 +69,13 @@ impl Fault {
 fn file(action: &'static str, error: &std::io::Error, place: String) -> InventoryError {
     use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     match error.kind() {
-        PermissionDenied | ReadOnlyFilesystem => InventoryError::Denied {
-            action: action.to_owned(),
-            place,
-        },
-        StorageFull | QuotaExceeded => InventoryError::Unavailable {
-            place,
-            detail: format!("cannot {action}: {error}"),
-        },
-        _ => InventoryError::Failed {
-            place,
-            detail: format!("cannot {action}: {error}"),
-        },
+        PermissionDenied | ReadOnlyFilesystem => {
+            InventoryError::Denied { action: action.to_owned(), place }
+        }
+        StorageFull | QuotaExceeded => {
+            InventoryError::Unavailable { place, detail: format!("cannot {action}: {error}") }
+        }
+        _ => InventoryError::Failed { place, detail: format!("cannot {action}: {error}") },
     }
 }
 
@@ -94,10 +89,9 @@ fn sqlite(error: &rusqlite::Error, place: String) -> InventoryError {
         Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => {
             InventoryError::Unavailable { place, detail }
         }
-        Some(ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => InventoryError::Denied {
-            action: "write the file".to_owned(),
-            place,
-        },
+        Some(ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
+            InventoryError::Denied { action: "write the file".to_owned(), place }
+        }
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => InventoryError::Schema {
             place,
             detail: format!("{detail}; move the file away or restore it from a backup"),

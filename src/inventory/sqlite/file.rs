@@ -1,8 +1,10 @@
-//! Opens the file, for a writer or a reader, and settles its schema. Knows nothing of what the tables hold.
+//! Opens the file, for a writer or a reader, and settles its schema. Knows nothing of what the
+//! tables hold.
 //!
-//! A reader of a WAL file needs its `-shm` file beside it, and makes one where it is missing. In a folder that it may not
-//! write it cannot; then there is no writer either (a writer keeps the file there), so the database is read as immutable,
-//! anew at every call, for a writer may come at any time.
+//! A reader of a WAL file needs its `-shm` file beside it, and makes one where it is missing. In a
+//! folder that it may not write it cannot; then there is no writer either (a writer keeps the file
+//! there), so the database is read as immutable, anew at every call, for a writer may come at any
+//! time.
 
 use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
@@ -20,7 +22,8 @@ const SCHEMA_VERSION: i64 = 1;
 /// How long a call waits for another process's write.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// A record's row has about a thousand bytes; in `SQLite`'s own pages of 4 KB each would need one more page for its end.
+/// A record's row has about a thousand bytes; in `SQLite`'s own pages of 4 KB each would need one
+/// more page for its end.
 const PAGE: i64 = 16 * 1024;
 
 /// How much of the file a reader maps, in bytes.
@@ -88,7 +91,8 @@ CREATE TABLE lease (
 PRAGMA user_version = 1;
 ";
 
-/// Tables and rules that came later; what an earlier program knows is not touched, so the version stays.
+/// Tables and rules that came later; what an earlier program knows is not touched, so the version
+/// stays.
 const ADDED: &str = "
 CREATE TABLE IF NOT EXISTS beat (
     workflow_id TEXT NOT NULL,
@@ -115,10 +119,7 @@ impl Identity {
     /// Of what stands at a place now; none if nothing does, or it cannot be told.
     pub(super) fn of(path: &Path) -> Option<Self> {
         let found = fs::metadata(path).ok()?;
-        Some(Self {
-            device: found.dev(),
-            inode: found.ino(),
-        })
+        Some(Self { device: found.dev(), inode: found.ino() })
     }
 }
 
@@ -152,7 +153,8 @@ pub(super) fn open_writer(
     Ok((connection, identity))
 }
 
-/// `SQLite` does not wait here as it does elsewhere: of two that open a new file at once, one is told that it is locked.
+/// `SQLite` does not wait here as it does elsewhere: of two that open a new file at once, one is
+/// told that it is locked.
 fn switch_to_wal(connection: &Connection) -> Result<(), Fault> {
     let give_up = Instant::now() + BUSY;
     loop {
@@ -167,10 +169,7 @@ fn switch_to_wal(connection: &Connection) -> Result<(), Fault> {
 }
 
 fn is_locked(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
-    )
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 /// Creates the tables in an empty file; refuses another schema.
@@ -209,9 +208,7 @@ pub(super) fn is_ours(connection: &Connection) -> Result<bool, Fault> {
     match version {
         SCHEMA_VERSION => Ok(true),
         0 if tables == 0 => Ok(false),
-        0 => Err(Fault::Schema(
-            "it holds tables of another program; name another file".to_owned(),
-        )),
+        0 => Err(Fault::Schema("it holds tables of another program; name another file".to_owned())),
         newer => Err(Fault::Schema(format!(
             "its version is {newer}, this program knows {SCHEMA_VERSION}; use the reconciler that wrote it, or a newer one"
         ))),
@@ -219,18 +216,12 @@ pub(super) fn is_ours(connection: &Connection) -> Result<bool, Fault> {
 }
 
 fn make_file(path: &Path) -> Result<(), Fault> {
-    if let Some(folder) = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(folder)
-            .map_err(|source| Fault::File {
-                action: "create the folder",
-                source,
-            })?;
+            .map_err(|source| Fault::File { action: "create the folder", source })?;
     }
     // SQLite gives its own two files beside it the mode of this one.
     OpenOptions::new()
@@ -239,10 +230,7 @@ fn make_file(path: &Path) -> Result<(), Fault> {
         .mode(0o600)
         .open(path)
         .map(drop)
-        .map_err(|source| Fault::File {
-            action: "open the file for writing",
-            source,
-        })
+        .map_err(|source| Fault::File { action: "open the file for writing", source })
 }
 
 /// Reads a file that may not exist yet.
@@ -262,10 +250,7 @@ impl Reader {
         if let Err(source) = fs::File::open(path) {
             return match source.kind() {
                 ErrorKind::NotFound => Ok(Self::Nothing),
-                _ => Err(Fault::File {
-                    action: "read the file",
-                    source,
-                }),
+                _ => Err(Fault::File { action: "read the file", source }),
             };
         }
         let connection = connect(path, "")?;
@@ -274,11 +259,7 @@ impl Reader {
             Ok(false) => Ok(Self::Nothing),
             Err(Fault::Sqlite(error)) if needs_a_shm_file(&error) => {
                 let connection = connect(path, "&immutable=1")?;
-                Ok(if is_ours(&connection)? {
-                    Self::Immutable(connection)
-                } else {
-                    Self::Nothing
-                })
+                Ok(if is_ours(&connection)? { Self::Immutable(connection) } else { Self::Nothing })
             }
             Err(fault) => Err(fault),
         }
@@ -298,10 +279,7 @@ impl Reader {
 }
 
 fn needs_a_shm_file(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)
-    )
+    matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
 }
 
 fn connect(path: &Path, more: &str) -> Result<Connection, Fault> {

@@ -22,20 +22,18 @@ pub(super) fn append(db: &Connection, event: &BuildEvent) -> Result<(), Fault> {
             json(&event.stage)?,
         ])?;
     if added == 0 {
-        return Err(Fault::Conflict(format!(
-            "event {} of build {}",
-            event.seq, event.build_id
-        )));
+        return Err(Fault::Conflict(format!("event {} of build {}", event.seq, event.build_id)));
     }
     let current = newest(db, &event.workflow_id, &event.step_id)?;
     if let Some(attempt) = Attempt::after(current.as_ref(), event) {
-        db.prepare_cached("INSERT OR REPLACE INTO attempt VALUES (?, ?, ?, ?)")?
-            .execute(params![
+        db.prepare_cached("INSERT OR REPLACE INTO attempt VALUES (?, ?, ?, ?)")?.execute(
+            params![
                 event.workflow_id.as_str(),
                 event.step_id.as_str(),
                 attempt.is_recorded() && attempt.cleaned,
                 json(&attempt)?
-            ])?;
+            ],
+        )?;
     }
     Ok(())
 }
@@ -61,8 +59,7 @@ fn newest(db: &Connection, workflow: &WorkflowId, step: &StepId) -> Result<Optio
         .prepare_cached("SELECT attempt FROM attempt WHERE workflow_id = ? AND step_id = ?")?
         .query_row([workflow.as_str(), step.as_str()], |row| row.get(0))
         .optional()?;
-    text.map(|text| parse(workflow, step.as_str(), &text))
-        .transpose()
+    text.map(|text| parse(workflow, step.as_str(), &text)).transpose()
 }
 
 /// Which attempts are asked for.
@@ -103,7 +100,8 @@ pub(super) fn attempts(
     Ok(attempts)
 }
 
-/// The workflows with an attempt that is not settled. One that cannot be read is its own workflow's to tell.
+/// The workflows with an attempt that is not settled. One that cannot be read is its own workflow's
+/// to tell.
 pub(super) fn open_workflows(db: &Connection) -> Result<Vec<OpenWorkflow>, Fault> {
     let mut statement = db.prepare_cached(
         "SELECT workflow_id, attempt FROM attempt INDEXED BY attempt_unrecorded WHERE recorded = 0",
@@ -118,10 +116,7 @@ pub(super) fn open_workflows(db: &Connection) -> Result<Vec<OpenWorkflow>, Fault
             Ok(attempt) if !attempt.is_settled() => attempt.intent.reach,
             _ => continue,
         };
-        open.push(OpenWorkflow {
-            workflow_id: WorkflowId::new(lossy(row, 0)),
-            reach,
-        });
+        open.push(OpenWorkflow { workflow_id: WorkflowId::new(lossy(row, 0)), reach });
     }
     Ok(open)
 }
@@ -132,10 +127,7 @@ fn parse(workflow: &WorkflowId, step: &str, text: &str) -> Result<Attempt, Fault
 }
 
 fn malformed(workflow: &WorkflowId, what: &str, detail: String) -> Fault {
-    Fault::Malformed {
-        key: format!("{workflow}: {what}"),
-        detail,
-    }
+    Fault::Malformed { key: format!("{workflow}: {what}"), detail }
 }
 
 /// Events, newest build first and in a build the newest event first.
@@ -145,11 +137,7 @@ pub(super) fn events(
     step: Option<&StepId>,
     limit: usize,
 ) -> Result<Many<BuildEvent>, Fault> {
-    let which = if step.is_some() {
-        "AND step_id = ?3"
-    } else {
-        "AND ?3 IS NULL"
-    };
+    let which = if step.is_some() { "AND step_id = ?3" } else { "AND ?3 IS NULL" };
     let mut statement = db.prepare_cached(&format!(
         "SELECT build_id, seq, step_id, at, stage FROM event WHERE workflow_id = ?1 {which} \
          ORDER BY build_id DESC, seq DESC LIMIT ?2"
@@ -196,11 +184,7 @@ fn collect(mut rows: rusqlite::Rows<'_>, workflow: &WorkflowId) -> Result<Many<B
     while let Some(row) = rows.next()? {
         events.add(event(row, workflow).map_err(|detail| Malformed {
             step: Some(StepId::new(lossy(row, 2))),
-            key: format!(
-                "{workflow}: event {} of build {}",
-                lossy(row, 1),
-                lossy(row, 0)
-            ),
+            key: format!("{workflow}: event {} of build {}", lossy(row, 1), lossy(row, 0)),
             detail,
         }));
     }

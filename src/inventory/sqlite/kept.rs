@@ -1,6 +1,7 @@
 //! For tests: a file that an earlier version has written, as SQL, is still read and written to.
 //!
-//! See `crate::kept`: what stands here is never changed. Whoever changes a table writes what its rows look like then beside it.
+//! See `crate::kept`: what stands here is never changed. Whoever changes a table writes what its
+//! rows look like then beside it.
 
 use jiff::Timestamp;
 
@@ -127,19 +128,13 @@ async fn is_read_and_written_to(sql: &[&str], beats: usize) {
     assert_eq!((heads.records.len(), heads.malformed), (2, vec![]));
     let record = inventory.record(&workflow, &step).await.unwrap().unwrap();
     let built = record.head.built.unwrap();
-    assert_eq!(
-        (built.fence, built.build_seconds, &*record.metadata),
-        (7, 60, r#"{"who":1}"#)
-    );
+    assert_eq!((built.fence, built.build_seconds, &*record.metadata), (7, 60, r#"{"who":1}"#));
     let events = inventory.events(&workflow, Some(&step), 9).await.unwrap();
     assert_eq!(events.len(), 1);
     let attempts = inventory.unrecorded_attempts(&workflow).await.unwrap();
     assert!(attempts[0].is_said_to_run() && attempts[0].intent.prepared_by.is_none());
     let lease = inventory.lease(&workflow).await.unwrap().unwrap();
-    assert_eq!(
-        (lease.token, lease.duration_seconds, lease.journal_seq),
-        (7, 30, 9)
-    );
+    assert_eq!((lease.token, lease.duration_seconds, lease.journal_seq), (7, 30, 9));
     let found = inventory.beats(&workflow).await.unwrap();
     assert_eq!(found.len(), beats);
     assert!(found.iter().all(
@@ -148,19 +143,10 @@ async fn is_read_and_written_to(sql: &[&str], beats: usize) {
 
     let mut event = events[0].clone();
     (event.seq, event.stage) = (2, Stage::Available);
-    let write = Write {
-        record: None,
-        event: Some(event),
-    };
-    let fence = Fence {
-        workflow_id: workflow.clone(),
-        token: 7,
-    };
+    let write = Write { record: None, event: Some(event) };
+    let fence = Fence { workflow_id: workflow.clone(), token: 7 };
     inventory.write(write, Some(&fence)).await.unwrap();
-    let lease = inventory
-        .renew_lease(&lease, Timestamp::now())
-        .await
-        .unwrap();
+    let lease = inventory.renew_lease(&lease, Timestamp::now()).await.unwrap();
     assert_eq!(lease.journal_seq, 10);
 }
 

@@ -1,6 +1,8 @@
-//! Leases as rows. Runs inside the write transaction of its caller, so what it reads stands until what it writes does.
+//! Leases as rows. Runs inside the write transaction of its caller, so what it reads stands until
+//! what it writes does.
 //!
-//! A row may exist before anybody held the lease: it counts the events of the workflow, and has no token then.
+//! A row may exist before anybody held the lease: it counts the events of the workflow, and has no
+//! token then.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -31,10 +33,9 @@ pub(super) fn read(db: &Connection, workflow: &WorkflowId) -> Result<Option<Leas
             journal_seq: column::<i64>(row, 5)?.cast_unsigned(),
         })
     };
-    lease().map(Some).map_err(|detail| Fault::Malformed {
-        key: format!("lease of {workflow}"),
-        detail,
-    })
+    lease()
+        .map(Some)
+        .map_err(|detail| Fault::Malformed { key: format!("lease of {workflow}"), detail })
 }
 
 /// Whether `fence` is the newest and its lease is held.
@@ -75,35 +76,17 @@ pub(super) fn acquire(
 
 /// A heartbeat.
 pub(super) fn renew(db: &Connection, lease: &Lease, now: Timestamp) -> Result<Lease, Fault> {
-    check(
-        db,
-        &Fence {
-            workflow_id: lease.workflow_id.clone(),
-            token: lease.token,
-        },
-    )?;
-    put(
-        db,
-        &Lease {
-            version: uuid::Uuid::now_v7().to_string(),
-            renewed_at: now,
-            ..lease.clone()
-        },
-    )
+    check(db, &Fence { workflow_id: lease.workflow_id.clone(), token: lease.token })?;
+    put(db, &Lease { version: uuid::Uuid::now_v7().to_string(), renewed_at: now, ..lease.clone() })
 }
 
 /// Gives the lease back; doing it twice is as doing it once.
 pub(super) fn release(db: &Connection, lease: &Lease) -> Result<(), Fault> {
     match read(db, &lease.workflow_id)? {
-        Some(stands) if stands.token == lease.token => put(
-            db,
-            &Lease {
-                holder: None,
-                version: uuid::Uuid::now_v7().to_string(),
-                ..stands
-            },
-        )
-        .map(drop),
+        Some(stands) if stands.token == lease.token => {
+            put(db, &Lease { holder: None, version: uuid::Uuid::now_v7().to_string(), ..stands })
+                .map(drop)
+        }
         _ => Err(Fault::Fenced(lease.workflow_id.clone())),
     }
 }
@@ -139,8 +122,5 @@ fn put(db: &Connection, lease: &Lease) -> Result<Lease, Fault> {
             |row| row.get(0),
         )
         .optional()?;
-    Ok(Lease {
-        journal_seq: journal_seq.unwrap_or_default().cast_unsigned(),
-        ..lease.clone()
-    })
+    Ok(Lease { journal_seq: journal_seq.unwrap_or_default().cast_unsigned(), ..lease.clone() })
 }

@@ -1,12 +1,14 @@
 //! The embedded inventory: one `SQLite` file, the default where no table is configured.
 //!
-//! This file is the adapter itself: which connection a call runs on, and one method per call of the port. What a call
-//! reads and writes stands in `records`, `journal` and `leases`; opening the file in `file`. It relies on the caller to
-//! run inside a tokio runtime: every call runs on a blocking thread.
+//! This file is the adapter itself: which connection a call runs on, and one method per call of the
+//! port. What a call reads and writes stands in `records`, `journal` and `leases`; opening the file
+//! in `file`. It relies on the caller to run inside a tokio runtime: every call runs on a blocking
+//! thread.
 //!
 //! # Guarantees
 //!
-//! * A write is one immediate transaction, on disk before the call returns (WAL, `synchronous = FULL`).
+//! * A write is one immediate transaction, on disk before the call returns (WAL,
+//!   `synchronous = FULL`).
 //! * Other processes read at any time, also from a folder that they may not write.
 
 mod beats;
@@ -52,8 +54,8 @@ enum Access {
 }
 
 impl SqliteInventory {
-    /// Opens the file for reading and writing; it and its folders are made where they are missing, the file for its
-    /// owner alone.
+    /// Opens the file for reading and writing; it and its folders are made where they are missing,
+    /// the file for its owner alone.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, InventoryError> {
         Self::open_or(path.into(), Missing::Make)
     }
@@ -69,7 +71,8 @@ impl SqliteInventory {
         Ok(Self::over(path, opened, Access::Writer(connection)))
     }
 
-    /// Opens the file for reading. A missing file is an empty inventory, and is looked for again at the next call.
+    /// Opens the file for reading. A missing file is an empty inventory, and is looked for again at
+    /// the next call.
     pub fn open_read_only(path: impl Into<PathBuf>) -> Result<Self, InventoryError> {
         let path = path.into();
         let reader = Reader::open(&path).map_err(|fault| fault.told(&path))?;
@@ -77,13 +80,7 @@ impl SqliteInventory {
     }
 
     fn over(path: PathBuf, opened: Option<Identity>, access: Access) -> Self {
-        Self {
-            store: Arc::new(Store {
-                path,
-                opened,
-                connection: Mutex::new(access),
-            }),
-        }
+        Self { store: Arc::new(Store { path, opened, connection: Mutex::new(access) }) }
     }
 
     async fn run<T: Send + 'static>(
@@ -150,22 +147,16 @@ impl SqliteInventory {
 impl Store {
     fn lock(&self) -> std::sync::MutexGuard<'_, Access> {
         // A panic in a call leaves no half transaction behind: it was rolled back when dropped.
-        self.connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A file that was deleted or replaced can be written to as before, and nobody else would see it: two would hold one lease. And a newer
-    /// program may have changed what the tables mean.
+    /// A file that was deleted or replaced can be written to as before, and nobody else would see
+    /// it: two would hold one lease. And a newer program may have changed what the tables mean.
     fn is_still_ours(&self, connection: &Connection) -> Result<(), Fault> {
         if !self.is_in_place() {
             return Err(Fault::Replaced);
         }
-        if file::is_ours(connection)? {
-            Ok(())
-        } else {
-            Err(Fault::Replaced)
-        }
+        if file::is_ours(connection)? { Ok(()) } else { Err(Fault::Replaced) }
     }
 
     fn is_in_place(&self) -> bool {
@@ -216,13 +207,8 @@ impl Inventory for SqliteInventory {
 
     async fn heads(&self, workflow: &WorkflowId) -> Result<Heads, InventoryError> {
         let workflow = workflow.clone();
-        let heads = self
-            .read_if_there(move |db| records::heads(db, &workflow))
-            .await?;
-        Ok(heads.unwrap_or_else(|| Heads {
-            missing: true,
-            ..Heads::default()
-        }))
+        let heads = self.read_if_there(move |db| records::heads(db, &workflow)).await?;
+        Ok(heads.unwrap_or_else(|| Heads { missing: true, ..Heads::default() }))
     }
 
     async fn record(
@@ -231,8 +217,7 @@ impl Inventory for SqliteInventory {
         step: &StepId,
     ) -> Result<Option<Record>, InventoryError> {
         let (workflow, step) = (workflow.clone(), step.clone());
-        self.read(move |db| records::one(db, &workflow, &step))
-            .await
+        self.read(move |db| records::one(db, &workflow, &step)).await
     }
 
     async fn records_of_step(&self, step: &StepId) -> Result<Many<Record>, InventoryError> {
@@ -245,14 +230,14 @@ impl Inventory for SqliteInventory {
         workflow: &WorkflowId,
     ) -> Result<Many<Record>, InventoryError> {
         let workflow = workflow.clone();
-        self.read(move |db| records::of_workflow(db, &workflow))
-            .await
+        self.read(move |db| records::of_workflow(db, &workflow)).await
     }
 
     async fn write(&self, write: Write, fence: Option<&Fence>) -> Result<(), InventoryError> {
         let fence = fence.cloned();
         self.change(move |db| {
             if let Some(fence) = &fence {
+                // Seeded bug: fence-dropped-in-sqlite
                 leases::check(db, fence)?;
             }
             if let Some(event) = &write.event
@@ -277,8 +262,7 @@ impl Inventory for SqliteInventory {
 
     async fn attempts(&self, workflow: &WorkflowId) -> Result<Many<Attempt>, InventoryError> {
         let workflow = workflow.clone();
-        self.read(move |db| journal::attempts(db, &workflow, journal::Which::All))
-            .await
+        self.read(move |db| journal::attempts(db, &workflow, journal::Which::All)).await
     }
 
     async fn unrecorded_attempts(
@@ -286,8 +270,7 @@ impl Inventory for SqliteInventory {
         workflow: &WorkflowId,
     ) -> Result<Many<Attempt>, InventoryError> {
         let workflow = workflow.clone();
-        self.read(move |db| journal::attempts(db, &workflow, journal::Which::Unrecorded))
-            .await
+        self.read(move |db| journal::attempts(db, &workflow, journal::Which::Unrecorded)).await
     }
 
     async fn events(
@@ -297,8 +280,7 @@ impl Inventory for SqliteInventory {
         limit: usize,
     ) -> Result<Many<BuildEvent>, InventoryError> {
         let (workflow, step) = (workflow.clone(), step.cloned());
-        self.read(move |db| journal::events(db, &workflow, step.as_ref(), limit))
-            .await
+        self.read(move |db| journal::events(db, &workflow, step.as_ref(), limit)).await
     }
 
     async fn events_of_build(
@@ -307,8 +289,7 @@ impl Inventory for SqliteInventory {
         build: &BuildId,
     ) -> Result<Many<BuildEvent>, InventoryError> {
         let (workflow, build) = (workflow.clone(), build.clone());
-        self.read(move |db| journal::events_of_build(db, &workflow, &build))
-            .await
+        self.read(move |db| journal::events_of_build(db, &workflow, &build)).await
     }
 
     async fn events_since(
@@ -318,8 +299,7 @@ impl Inventory for SqliteInventory {
         since: Timestamp,
     ) -> Result<Many<BuildEvent>, InventoryError> {
         let (workflow, step) = (workflow.clone(), step.clone());
-        self.read(move |db| journal::events_since(db, &workflow, &step, since))
-            .await
+        self.read(move |db| journal::events_since(db, &workflow, &step, since)).await
     }
 
     async fn lease(&self, workflow: &WorkflowId) -> Result<Option<Lease>, InventoryError> {

@@ -1,4 +1,5 @@
-//! Records as rows. The head stands in columns of its own, so that a plan reads ten thousand of them without parsing JSON; the long texts stand in a table beside it.
+//! Records as rows. The head stands in columns of its own, so that a plan reads ten thousand of
+//! them without parsing JSON; the long texts stand in a table beside it.
 
 use std::borrow::Borrow;
 
@@ -42,11 +43,8 @@ pub(super) fn one(
     workflow: &WorkflowId,
     step: &StepId,
 ) -> Result<Option<Record>, Fault> {
-    let mut found = whole(
-        db,
-        "r.workflow_id = ?1 AND r.step_id = ?2",
-        &[workflow.as_str(), step.as_str()],
-    )?;
+    let mut found =
+        whole(db, "r.workflow_id = ?1 AND r.step_id = ?2", &[workflow.as_str(), step.as_str()])?;
     match found.malformed.pop() {
         Some(Malformed { key, detail, .. }) => Err(Fault::Malformed { key, detail }),
         None => Ok(found.sound.pop()),
@@ -54,19 +52,11 @@ pub(super) fn one(
 }
 
 pub(super) fn of_step(db: &Connection, step: &StepId) -> Result<Many<Record>, Fault> {
-    whole(
-        db,
-        "r.step_id = ?1 ORDER BY r.create_at DESC, r.workflow_id DESC",
-        &[step.as_str()],
-    )
+    whole(db, "r.step_id = ?1 ORDER BY r.create_at DESC, r.workflow_id DESC", &[step.as_str()])
 }
 
 pub(super) fn of_workflow(db: &Connection, workflow: &WorkflowId) -> Result<Many<Record>, Fault> {
-    whole(
-        db,
-        "r.workflow_id = ?1 ORDER BY r.create_at DESC, r.step_id DESC",
-        &[workflow.as_str()],
-    )
+    whole(db, "r.workflow_id = ?1 ORDER BY r.create_at DESC, r.step_id DESC", &[workflow.as_str()])
 }
 
 /// The long texts may be missing: nobody decides by them.
@@ -96,31 +86,27 @@ pub(super) fn put(
     if let Some(expected) = expected {
         let stands: Option<String> = db
             .prepare_cached("SELECT ami_id FROM record WHERE workflow_id = ? AND step_id = ?")?
-            .query_row([head.workflow_id.as_str(), head.step_id.as_str()], |row| {
-                row.get(0)
-            })
+            .query_row([head.workflow_id.as_str(), head.step_id.as_str()], |row| row.get(0))
             .optional()?;
         let wanted = match expected {
             Expected::Absent => None,
             Expected::Image(ami_id) => Some(ami_id.as_str()),
         };
         if stands.as_deref() != wanted {
-            return Err(Fault::Conflict(format!(
-                "record {}/{}",
-                head.workflow_id, head.step_id
-            )));
+            return Err(Fault::Conflict(format!("record {}/{}", head.workflow_id, head.step_id)));
         }
     }
     put_head(db, head)?;
-    db.prepare_cached("INSERT OR REPLACE INTO record_text VALUES (?, ?, ?, ?, ?, ?)")?
-        .execute(params![
+    db.prepare_cached("INSERT OR REPLACE INTO record_text VALUES (?, ?, ?, ?, ?, ?)")?.execute(
+        params![
             head.workflow_id.as_str(),
             head.step_id.as_str(),
             record.aws_console_url,
             record.details,
             record.metadata,
             record.components.as_ref().map(json).transpose()?,
-        ])?;
+        ],
+    )?;
     Ok(())
 }
 
@@ -216,9 +202,8 @@ fn built(row: &Row<'_>, fingerprint: &[u8], last: &mut Last) -> Result<Built, St
 }
 
 fn digest(bytes: &[u8]) -> Result<Digest, String> {
-    let bytes = bytes
-        .try_into()
-        .map_err(|_| format!("a digest has {} bytes, not 32", bytes.len()))?;
+    let bytes =
+        bytes.try_into().map_err(|_| format!("a digest has {} bytes, not 32", bytes.len()))?;
     Ok(Digest::from_bytes(bytes))
 }
 
@@ -284,7 +269,8 @@ pub(super) fn lossy(row: &Row<'_>, at: usize) -> String {
     }
 }
 
-/// Nanoseconds since 1970, which 64 bits hold until the year 2262; a time beyond is held at the end.
+/// Nanoseconds since 1970, which 64 bits hold until the year 2262; a time beyond is held at the
+/// end.
 pub(super) fn nanoseconds(time: Timestamp) -> i64 {
     i64::try_from(time.as_nanosecond()).unwrap_or(if time.as_second() < 0 {
         i64::MIN

@@ -82,10 +82,7 @@ impl World {
         let mut world = Self {
             workflow: WorkflowId::new("w"),
             steps: Vec::new(),
-            base: SourceImage {
-                id: AmiId::new("ami-base"),
-                name: AmiName::new("base"),
-            },
+            base: SourceImage { id: AmiId::new("ami-base"), name: AmiName::new("base") },
             records: HashMap::new(),
             images: BTreeMap::new(),
             attempts: HashMap::new(),
@@ -103,12 +100,10 @@ impl World {
 
     fn add(&mut self, number: usize) {
         let id = StepId::new(format!("s{number}"));
-        let parent = number
-            .checked_sub(1)
-            .map(|before| StepId::new(format!("s{before}")));
-        let source = parent.as_ref().map_or(self.base.id.clone(), |parent| {
-            self.records[parent].ami_id.clone()
-        });
+        let parent = number.checked_sub(1).map(|before| StepId::new(format!("s{before}")));
+        let source = parent
+            .as_ref()
+            .map_or(self.base.id.clone(), |parent| self.records[parent].ami_id.clone());
         let ami_id = AmiId::new(format!("ami-{number}"));
         let mut head = RecordHead {
             workflow_id: self.workflow.clone(),
@@ -162,14 +157,10 @@ impl World {
 
     fn failed(&mut self, step: &str, class: FailureClass, retry_at: Option<Timestamp>) {
         let id = StepId::new(step);
-        let source = self
-            .steps
-            .iter()
-            .find(|other| other.id == id)
-            .and_then(|other| other.parent.clone());
-        let source = source.map_or(self.base.id.clone(), |parent| {
-            self.records[&parent].ami_id.clone()
-        });
+        let source =
+            self.steps.iter().find(|other| other.id == id).and_then(|other| other.parent.clone());
+        let source =
+            source.map_or(self.base.id.clone(), |parent| self.records[&parent].ami_id.clone());
         let failure = Failure {
             class,
             cause: "it broke".into(),
@@ -229,10 +220,7 @@ impl World {
             names: &self.names,
             now: Timestamp::UNIX_EPOCH + Duration::from_secs(100),
         };
-        decide(&seen, &mut self.desires)
-            .into_iter()
-            .map(|step| step.decision)
-            .collect()
+        decide(&seen, &mut self.desires).into_iter().map(|step| step.decision).collect()
     }
 }
 
@@ -249,12 +237,7 @@ fn reasons_of(decision: &Decision) -> &[Reason] {
 
 #[test]
 fn what_is_as_git_says_is_left_alone() {
-    assert!(
-        World::in_sync(3)
-            .plan()
-            .iter()
-            .all(|decision| *decision == Decision::InSync)
-    );
+    assert!(World::in_sync(3).plan().iter().all(|decision| *decision == Decision::InSync));
 }
 
 #[test]
@@ -271,40 +254,20 @@ fn a_changed_step_is_built_and_its_descendants_after_it() {
 fn an_image_that_is_gone_or_unusable_is_built_again() {
     let mut world = World::in_sync(1);
     world.images.clear();
-    assert_eq!(
-        reasons_of(&world.plan()[0]),
-        [Reason::ImageGone {
-            ami_id: AmiId::new("ami-0")
-        }]
-    );
+    assert_eq!(reasons_of(&world.plan()[0]), [Reason::ImageGone { ami_id: AmiId::new("ami-0") }]);
     // EC2 shows a deregistered image for a while: its name is free already.
     let shown = |state: ImageState| {
         let mut world = World::in_sync(1);
-        world
-            .images
-            .values_mut()
-            .for_each(|image| image.state = state.clone());
+        world.images.values_mut().for_each(|image| image.state = state.clone());
         world.plan().remove(0)
     };
     let deregistered = shown(ImageState::Other("deregistered".into()));
-    assert!(
-        matches!(reasons_of(&deregistered), [Reason::ImageGone { .. }]),
-        "{deregistered:?}"
-    );
+    assert!(matches!(reasons_of(&deregistered), [Reason::ImageGone { .. }]), "{deregistered:?}");
     let disabled = shown(ImageState::Other("disabled".into()));
-    assert!(
-        matches!(reasons_of(&disabled), [Reason::ImageUnusable { .. }]),
-        "{disabled:?}"
-    );
+    assert!(matches!(reasons_of(&disabled), [Reason::ImageUnusable { .. }]), "{disabled:?}");
     let mut world = World::in_sync(1);
-    world
-        .images
-        .values_mut()
-        .for_each(|image| image.state = ImageState::Failed("disk".into()));
-    assert!(matches!(
-        reasons_of(&world.plan()[0]),
-        [Reason::ImageUnusable { .. }]
-    ));
+    world.images.values_mut().for_each(|image| image.state = ImageState::Failed("disk".into()));
+    assert!(matches!(reasons_of(&world.plan()[0]), [Reason::ImageUnusable { .. }]));
 }
 
 #[test]
@@ -314,9 +277,7 @@ fn tags_are_put_back_without_a_build_and_those_of_others_stay() {
         image.tags.remove("Name");
         image.tags.insert("theirs".into(), "x".into());
     }
-    let Decision::Update(update) = &world.plan()[0] else {
-        panic!()
-    };
+    let Decision::Update(update) = &world.plan()[0] else { panic!() };
     let change = update.tags.as_ref().unwrap();
     assert_eq!((change.set.len(), change.remove.len()), (1, 0));
     assert!(!update.metadata);
@@ -362,10 +323,7 @@ fn a_transient_failure_waits_for_its_time_and_is_then_tried_again() {
     assert!(
         matches!(
             &plan[0],
-            Decision::Build(Build {
-                source: BuildSource::Known { attempt: 3, .. },
-                ..
-            })
+            Decision::Build(Build { source: BuildSource::Known { attempt: 3, .. }, .. })
         ),
         "{plan:?}"
     );
@@ -449,9 +407,7 @@ impl World {
             .iter()
             .flat_map(|step| (0..3).map(|number| AmiName::new(format!("{}-r{number}", step.id))));
         self.names.asked = names.map(|name| (name, None)).collect();
-        let found = found
-            .into_iter()
-            .map(|image| (image.name.clone(), Some(image)));
+        let found = found.into_iter().map(|image| (image.name.clone(), Some(image)));
         self.names.asked.extend(found);
     }
 }
@@ -465,24 +421,14 @@ fn a_wanted_image_that_exists_is_taken_over_and_its_descendants_are_planned_on_i
     world.asked([first, second]);
     let plan = world.plan();
     for (at, parent) in [(0, "ami-base"), (1, "ami-s0-r0")] {
-        let Decision::TakeOver(taken) = &plan[at] else {
-            panic!("{plan:?}")
-        };
+        let Decision::TakeOver(taken) = &plan[at] else { panic!("{plan:?}") };
         assert_eq!(taken.image.as_str(), format!("ami-s{at}-r0"));
         assert_eq!(taken.source.id.as_str(), parent);
     }
-    let Decision::Build(Build {
-        source: BuildSource::Known { source, .. },
-        ..
-    }) = &plan[2]
-    else {
+    let Decision::Build(Build { source: BuildSource::Known { source, .. }, .. }) = &plan[2] else {
         panic!("{plan:?}")
     };
-    assert_eq!(
-        source.id.as_str(),
-        "ami-s1-r0",
-        "its source is known already"
-    );
+    assert_eq!(source.id.as_str(), "ami-s1-r0", "its source is known already");
 }
 
 #[test]
@@ -505,10 +451,9 @@ fn every_state_and_every_maker_of_an_image_that_has_the_wanted_name_has_its_deci
             Hindrance::Unusable(state) => state,
             Hindrance::OfAnother => "of another".to_owned(),
         },
-        Decision::Build(Build {
-            source: BuildSource::Known { ami_name, .. },
-            ..
-        }) => format!("build {ami_name}"),
+        Decision::Build(Build { source: BuildSource::Known { ami_name, .. }, .. }) => {
+            format!("build {ami_name}")
+        }
         other => format!("{other:?}"),
     };
     for (state, expected) in states {
@@ -550,10 +495,7 @@ fn every_state_and_every_maker_of_an_image_that_has_the_wanted_name_has_its_deci
 fn an_unusable_record_goes_on_to_the_next_name_and_takes_over_what_it_finds_there() {
     let mut world = World::in_sync(1);
     let disabled = ImageState::Other("disabled".into());
-    world
-        .images
-        .values_mut()
-        .for_each(|image| image.state = disabled.clone());
+    world.images.values_mut().for_each(|image| image.state = disabled.clone());
     let next = image_for(&world, "s0", "ami-base", "s0-r1", ImageState::Available);
     world.asked([next]);
     assert!(
@@ -613,19 +555,13 @@ fn what_waits_for_another_try_is_taken_over_once_its_image_is_there_and_what_is_
         world.failed("s0", class, when);
         let image = image_for(&world, "s0", "ami-base", "s0-r0", ImageState::Available);
         world.asked([]);
-        assert!(!matches!(
-            world.plan()[0],
-            Decision::TakeOver(_) | Decision::Build(_)
-        ));
+        assert!(!matches!(world.plan()[0], Decision::TakeOver(_) | Decision::Build(_)));
         world.asked([image]);
         let plan = world.plan();
         assert_eq!(matches!(plan[0], Decision::TakeOver(_)), taken, "{plan:?}");
         // What a failed build left holds its name until it is removed.
         world.attempts.get_mut("s0").unwrap().cleaned = false;
-        assert!(!matches!(
-            world.plan()[0],
-            Decision::TakeOver(_) | Decision::NameTaken(_)
-        ));
+        assert!(!matches!(world.plan()[0], Decision::TakeOver(_) | Decision::NameTaken(_)));
     }
 }
 
@@ -662,10 +598,7 @@ fn what_is_blocked_names_the_step_that_is_in_the_way_however_many_lie_between() 
         };
         assert_eq!(blocked.on.as_str(), format!("s{}", at - 1));
         assert_eq!(blocked.root.step.as_str(), "s0");
-        assert_eq!(
-            (blocked.root.state, blocked.root.why),
-            ("broken", "is broken")
-        );
+        assert_eq!((blocked.root.state, blocked.root.why), ("broken", "is broken"));
         assert!(!blocked.root.waits_for_a_person);
     }
 }
@@ -702,12 +635,6 @@ fn a_command_tries_at_once_what_was_a_persons_turn_and_does_not_try_its_own_fail
     assert!(!builds(plan(FailureClass::Person, None)), "a daemon waits");
     assert!(builds(plan(FailureClass::Person, Some(&[]))));
     assert!(builds(plan(FailureClass::Person, Some(&["another"]))));
-    assert!(
-        !builds(plan(FailureClass::Person, Some(&["b2"]))),
-        "its own"
-    );
-    assert!(
-        !builds(plan(FailureClass::Transient, Some(&[]))),
-        "the wait is short"
-    );
+    assert!(!builds(plan(FailureClass::Person, Some(&["b2"]))), "its own");
+    assert!(!builds(plan(FailureClass::Transient, Some(&[]))), "the wait is short");
 }

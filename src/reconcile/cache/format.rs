@@ -74,11 +74,7 @@ pub(super) fn decode(file: &[u8], key: &Digest) -> Option<Kept> {
 
 fn decode_step(reader: &mut Reader<'_>, flags: u8) -> Option<KeptStep> {
     let id = StepId::new(reader.text()?);
-    let parent = if flags & PARENT == 0 {
-        None
-    } else {
-        Some(StepId::new(reader.text()?))
-    };
+    let parent = if flags & PARENT == 0 { None } else { Some(StepId::new(reader.text()?)) };
     let outline = Outline {
         id,
         folder: String::new(),
@@ -88,9 +84,8 @@ fn decode_step(reader: &mut Reader<'_>, flags: u8) -> Option<KeptStep> {
         metadata_digest: reader.digest()?,
     };
     let rank = u32::from_le_bytes(*reader.chunk()?);
-    let includes = (0..reader.number()?)
-        .map(|_| reader.text().map(str::to_owned))
-        .collect::<Option<_>>()?;
+    let includes =
+        (0..reader.number()?).map(|_| reader.text().map(str::to_owned)).collect::<Option<_>>()?;
     let known = if flags & KNOWN == 0 {
         None
     } else {
@@ -101,10 +96,5 @@ fn decode_step(reader: &mut Reader<'_>, flags: u8) -> Option<KeptStep> {
             fingerprint: reader.digest()?,
         })
     };
-    Some(KeptStep {
-        outline,
-        includes,
-        rank,
-        known,
-    })
+    Some(KeptStep { outline, includes, rank, known })
 }

@@ -64,13 +64,15 @@ impl Driver {
             return Ok(());
         };
         self.look_after(&acting.charged, &ports, report).await?;
+        // Seeded bug: orphan-is-deleted
         let selection = self.orders.selection(acting.plan);
         for step in acting.plan.wanted(selection.as_ref()) {
             let matter = Matter::Step(key.clone(), step.id.clone());
             let revision = Some(&acting.plan.revision);
             let now = Timestamp::now();
             if !asks_for_action(&step.decision) {
-                // All is well with it, or it is somebody else's turn. How often it was tried is remembered for a while.
+                // All is well with it, or it is somebody else's turn. How often it was tried is
+                // remembered for a while.
                 self.absolve(&matter, &key.origin(), revision, now);
                 continue;
             }
@@ -82,7 +84,8 @@ impl Driver {
             report.verdict.note(self.still_lacking(&step.decision));
             let done = match &step.decision {
                 Decision::Update(change) => {
-                    // What is brought up to date and differs again at once is not mended by doing it faster.
+                    // What is brought up to date and differs again at once is not mended by doing
+                    // it faster.
                     self.patience.note(matter.clone(), revision, now, dice());
                     let done = update(&ports, acting.checkout, step, change, fence).await;
                     if done.is_ok() {
@@ -94,10 +97,9 @@ impl Driver {
                         true
                     })
                 }
-                Decision::Building(building) => self
-                    .end_superseded(key, step, building, &ports)
-                    .await
-                    .map(|()| false),
+                Decision::Building(building) => {
+                    self.end_superseded(key, step, building, &ports).await.map(|()| false)
+                }
                 Decision::Build(build) => {
                     let work = Work::Build(build);
                     self.begin(acting, step, work, (&ports, &mandate)).await
@@ -141,7 +143,8 @@ impl Driver {
         Ok(())
     }
 
-    /// Starts one build if its source is known and there is room, or takes an image over. Returns whether anything was done.
+    /// Starts one build if its source is known and there is room, or takes an image over. Returns
+    /// whether anything was done.
     async fn begin(
         &mut self,
         acting: &Acting<'_>,
@@ -159,15 +162,12 @@ impl Driver {
             Work::TakeOver(_) => (false, true),
         };
         // Its image is this step's source, and not on record yet.
-        let parent = acting
-            .plan
-            .steps
-            .iter()
-            .find(|one| Some(&one.id) == step.parent.as_ref());
+        let parent = acting.plan.steps.iter().find(|one| Some(&one.id) == step.parent.as_ref());
         let early = parent.is_some_and(|parent| matches!(parent.decision, Decision::TakeOver(_)));
         // What an earlier build left would be forgotten with it.
         let before = acting.charged.attempts.get(&step.id);
         let unsettled =
+            // Seeded bug: leftovers-are-forgotten
             self.is_settling(key, &step.id) || before.is_some_and(|before| !before.is_settled());
         let state = self.workflows.get(key);
         let sweeping = state.is_some_and(|state| state.sweeping.under_way);
@@ -236,10 +236,7 @@ impl Driver {
             {
                 ports.builder.cancel(running).await?;
                 followed.ending = true;
-                let event = Event::CancelRequested {
-                    step: &attempt.step_id,
-                    by: &asked.by,
-                };
+                let event = Event::CancelRequested { step: &attempt.step_id, by: &asked.by };
                 self.tell(charged.key, &event);
             }
         }
@@ -255,6 +252,7 @@ impl Driver {
         ports: &Ports,
     ) -> Result<(), PassError> {
         if building.superseded
+            // Seeded bug: superseded-runs-on
             && self.config.on_superseded == OnSuperseded::Cancel
             && let Some(followed) = self.running.get_mut(&building.build_id)
             && let Some(running) = &followed.running

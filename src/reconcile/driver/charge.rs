@@ -1,7 +1,9 @@
-//! The workflows that this host has taken charge of, kept in files of the state directory, so that what was begun is carried to its end even
-//! when git says nothing of its workflow any more: its head is refused or broken, its folder is gone, its id is another.
+//! The workflows that this host has taken charge of, kept in files of the state directory, so that
+//! what was begun is carried to its end even when git says nothing of its workflow any more: its
+//! head is refused or broken, its folder is gone, its id is another.
 //!
-//! A file says how AWS is reached, and names the commit for those parameters that are secret; these it never holds.
+//! A file says how AWS is reached, and names the commit for those parameters that are secret; these
+//! it never holds.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,7 +33,8 @@ pub(super) struct Charge {
     pub(super) region: Option<String>,
     /// The commit at which it was read.
     pub(super) revision: Revision,
-    /// How AWS is reached for it: what was begun is settled though the commit is gone. None of what an earlier version kept.
+    /// How AWS is reached for it: what was begun is settled though the commit is gone. None of what
+    /// an earlier version kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) reach: Option<Reach>,
 }
@@ -40,20 +43,19 @@ pub(super) struct Charge {
 #[derive(Clone, Debug)]
 pub(super) struct Charges {
     folder: PathBuf,
-    /// Those that this process took, by their files: a state folder can be removed, or be full, while what was begun goes on.
+    /// Those that this process took, by their files: a state folder can be removed, or be full,
+    /// while what was begun goes on.
     taken: BTreeMap<PathBuf, Charge>,
 }
 
 impl Charges {
     /// Those of a state directory. Touches nothing.
     pub(super) fn of(state_dir: &Path) -> Self {
-        Self {
-            folder: state_dir.join("workflows"),
-            taken: BTreeMap::new(),
-        }
+        Self { folder: state_dir.join("workflows"), taken: BTreeMap::new() }
     }
 
-    /// What is kept, by this process or in a file. A file that cannot be read says nothing; the commit that is read next says it again.
+    /// What is kept, by this process or in a file. A file that cannot be read says nothing; the
+    /// commit that is read next says it again.
     pub(super) fn all(&self) -> Vec<Charge> {
         let files = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let files = files.map(|entry| entry.path());
@@ -69,14 +71,12 @@ impl Charges {
         all
     }
 
-    /// Keeps one, before anything is begun for it. This process knows it whether or not it can be written.
+    /// Keeps one, before anything is begun for it. This process knows it whether or not it can be
+    /// written.
     pub(super) fn keep(&mut self, charge: &Charge) -> io::Result<()> {
         let file = self.file(charge);
         self.taken.insert(file.clone(), charge.clone());
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.folder)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         write_atomically(&file, &serde_json::to_vec(charge)?)
     }
 
@@ -150,7 +150,8 @@ mod tests {
         assert_eq!(charges.all(), [charge("b", "1")]);
     }
 
-    /// Whoever forgets an old place of a workflow with its file never lets its lease go, and never acts at the new place.
+    /// Whoever forgets an old place of a workflow with its file never lets its lease go, and never
+    /// acts at the new place.
     #[test]
     fn what_this_process_took_charge_of_stays_so_though_the_state_folder_goes() {
         let state = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! Workflow ids that are given out twice: nothing new is begun under them, and what was begun is carried to its end (`tend`).
+//! Workflow ids that are given out twice: nothing new is begun under them, and what was begun is
+//! carried to its end (`tend`).
 
 use std::sync::Arc;
 
@@ -35,15 +36,10 @@ impl Driver {
         place: &Place,
     ) -> bool {
         let matter = Matter::SharedId(place.clone());
-        let origin = Origin {
-            repository: &place.site,
-            folder: Some(&place.folder),
-            workflow: None,
-        };
+        let origin =
+            Origin { repository: &place.site, folder: Some(&place.folder), workflow: None };
         let params = read_params(tree.as_ref(), folder).ok();
-        let why = params
-            .as_ref()
-            .and_then(|(params, _)| self.shared.get(&params.workflow_id));
+        let why = params.as_ref().and_then(|(params, _)| self.shared.get(&params.workflow_id));
         let (Some((params, _)), Some(why)) = (&params, why) else {
             self.settle(&matter, &origin);
             return false;

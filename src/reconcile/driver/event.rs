@@ -1,4 +1,5 @@
-//! What the loop tells of: for logs and for people, once for each change. Nothing of it is read back.
+//! What the loop tells of: for logs and for people, once for each change. Nothing of it is read
+//! back.
 
 use jiff::Timestamp;
 
@@ -56,7 +57,8 @@ pub enum Event<'a> {
         /// Who asked.
         by: &'a str,
     },
-    /// A running build is ended, for the inventory that took the place of another knows nothing of it.
+    /// A running build is ended, for the inventory that took the place of another knows nothing of
+    /// it.
     Unknown {
         /// The step.
         step: &'a StepId,

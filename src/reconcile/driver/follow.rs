@@ -1,4 +1,5 @@
-//! Builds under way: each is followed in a task of its own, and the loop learns by a message what it came to.
+//! Builds under way: each is followed in a task of its own, and the loop learns by a message what
+//! it came to.
 
 use std::sync::Arc;
 
@@ -62,12 +63,9 @@ impl Driver {
     pub(super) fn note(&mut self, news: &News) {
         let (workflow, build_id, took_over, result) = match news {
             News::Swept(key, result) => return self.note_swept(key, result),
-            News::Ended {
-                workflow,
-                build_id,
-                took_over,
-                result,
-            } => (workflow, build_id, *took_over, result.as_ref()),
+            News::Ended { workflow, build_id, took_over, result } => {
+                (workflow, build_id, *took_over, result.as_ref())
+            }
         };
         let was_over = self.running.remove(build_id).is_some_and(|one| one.over);
         if let Some(state) = self.workflows.get_mut(workflow) {
@@ -87,18 +85,15 @@ impl Driver {
                 self.put_off(&matter, &workflow.origin(), None, error);
                 let lacks = self.verdict_of(error).lacks;
                 if lacks.is_some() {
-                    let verdict = Verdict {
-                        lacks,
-                        is_partial: true,
-                    };
+                    let verdict = Verdict { lacks, is_partial: true };
                     self.judge(workflow, verdict);
                 }
             }
         }
     }
 
-    /// Builds of an earlier process or of another host, and those whose end or whose leftovers could not be settled, are followed again; also
-    /// those of steps that left git.
+    /// Builds of an earlier process or of another host, and those whose end or whose leftovers
+    /// could not be settled, are followed again; also those of steps that left git.
     pub(super) async fn resume(
         &mut self,
         charged: &Charged<'_>,
@@ -179,13 +174,10 @@ impl Driver {
                 Errand::Carry(sighting) => carry(&config, &ports, &fence, attempt, sighting).await,
                 Errand::TakeOver(image) => take_over(&ports, &fence, attempt, &image).await,
             };
-            // The loop has ended if nobody listens; the next process takes the build up from the journal.
-            let _ = news.send(News::Ended {
-                workflow,
-                build_id,
-                took_over,
-                result: Box::new(result),
-            });
+            // The loop has ended if nobody listens; the next process takes the build up from the
+            // journal.
+            let _ =
+                news.send(News::Ended { workflow, build_id, took_over, result: Box::new(result) });
         });
     }
 }

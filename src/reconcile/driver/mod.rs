@@ -1,4 +1,5 @@
-//! The loop: one task owns the state of all workflows, makes passes, and learns by messages what its builds come to.
+//! The loop: one task owns the state of all workflows, makes passes, and learns by messages what
+//! its builds come to.
 //!
 //! This file says in which order things happen; what each of them is stands in the files beside it.
 
@@ -56,7 +57,8 @@ use usefulness::{Usefulness, Verdict};
 pub use useless::Fetching;
 use workflow::{Place, WorkflowKey, WorkflowState, journal_moved};
 
-/// How long a pass that is under way may go on after a request to end: enough to write down what it just did.
+/// How long a pass that is under way may go on after a request to end: enough to write down what it
+/// just did.
 const LAST_MOMENT: Duration = Duration::from_secs(2);
 
 /// Why the loop wakes. None of them says what to do.
@@ -121,7 +123,8 @@ impl PassReport {
         self.next_try = earliest(self.next_try, Some(at));
     }
 
-    /// What went wrong is to be tried again at this time; a command that ends says that it went wrong instead.
+    /// What went wrong is to be tried again at this time; a command that ends says that it went
+    /// wrong instead.
     fn try_again(&mut self, at: Timestamp, orders: &Orders) {
         if !orders.once {
             self.wake_at(at);
@@ -181,13 +184,15 @@ impl Driver {
         Arc::clone(&self.fetching)
     }
 
-    /// Where it shows what does not work; others may show what keeps them from working there as well.
+    /// Where it shows what does not work; others may show what keeps them from working there as
+    /// well.
     #[must_use]
     pub fn board(&self) -> Arc<Board> {
         Arc::clone(&self.board)
     }
 
-    /// Makes passes until told to stop or, with [`Orders::once`], until nothing is left to do. Returns the last pass.
+    /// Makes passes until told to stop or, with [`Orders::once`], until nothing is left to do.
+    /// Returns the last pass.
     pub async fn run(&mut self, mut wakes: mpsc::Receiver<Wake>) -> PassReport {
         let mut last = PassReport::default();
         let mut busy = 0;
@@ -198,22 +203,15 @@ impl Driver {
             if self.orders.once && is_at_rest && !last.acted && last.next_try.is_none() {
                 break;
             }
-            busy = if last.acted && !self.is_building() {
-                busy + 1
-            } else {
-                0
-            };
+            busy = if last.acted && !self.is_building() { busy + 1 } else { 0 };
             let waiting = Waiting {
                 building: self.is_building(),
                 busy,
                 standby: self.workflows.values().any(|state| state.lease.is_none()),
                 interval: self.config.interval,
             };
-            let pause = if wanted_again {
-                Duration::ZERO
-            } else {
-                pause(&last, waiting, Timestamp::now())
-            };
+            let pause =
+                if wanted_again { Duration::ZERO } else { pause(&last, waiting, Timestamp::now()) };
             tokio::select! {
                 wake = wakes.recv() => if !matches!(wake, Some(Wake::Look)) {
                     break;
@@ -230,13 +228,11 @@ impl Driver {
         last
     }
 
-    /// Old builds' folders go, once everything could be looked at: what a workflow still needs is known then.
+    /// Old builds' folders go, once everything could be looked at: what a workflow still needs is
+    /// known then.
     fn keep_house(&mut self, report: &PassReport) {
         let blind = report.errors > 0
-            || self
-                .workflows
-                .values()
-                .any(|state| state.lease.is_none() || state.newest.is_none());
+            || self.workflows.values().any(|state| state.lease.is_none() || state.newest.is_none());
         if blind || !self.housekeeping.is_due() {
             return;
         }
@@ -250,7 +246,8 @@ impl Driver {
         self.housekeeping.begin(needed);
     }
 
-    /// A pass, and whether something changed while it was made; none if it was stopped: what hangs is left where it is, as in a crash.
+    /// A pass, and whether something changed while it was made; none if it was stopped: what hangs
+    /// is left where it is, as in a crash.
     async fn pass_unless_stopped(
         &mut self,
         wakes: &mut mpsc::Receiver<Wake>,
@@ -265,6 +262,7 @@ impl Driver {
                     Some(Wake::Look) => again = true,
                     Some(Wake::Stop) | None => {
                         stopping.store(true, Ordering::Release);
+                        // Seeded bug: a-hanging-pass-holds-the-end-up
                         let _ = tokio::time::timeout(LAST_MOMENT, pass).await;
                         return None;
                     }
@@ -290,20 +288,13 @@ impl Driver {
         self.round = Round::default();
         self.patience.begin_pass();
         // All of them first: whether an id is given out twice is seen by all together.
-        let opened: Vec<_> = self
-            .sites
-            .iter()
-            .map(|site| tokio::task::block_in_place(|| open(site)))
-            .collect();
+        let opened: Vec<_> =
+            self.sites.iter().map(|site| tokio::task::block_in_place(|| open(site))).collect();
         self.note_claims(&opened);
         for (index, opened) in opened.into_iter().enumerate() {
             let name = self.sites[index].name.clone();
             let matter = Matter::Site(name.clone());
-            let origin = Origin {
-                repository: &name,
-                folder: None,
-                workflow: None,
-            };
+            let origin = Origin { repository: &name, folder: None, workflow: None };
             let passed = match opened {
                 Ok(opened) => self.pass_site(index, opened, &mut report).await,
                 Err(error) => Err(error),
@@ -317,6 +308,7 @@ impl Driver {
             }
         }
         // A command answers for what it was asked; a daemon for all that it began.
+        // Seeded bug: a-refused-head-stops-all
         if !self.orders.once {
             self.tend(&mut report).await;
             Box::pin(self.look_after_strangers(&mut report)).await;
@@ -327,8 +319,7 @@ impl Driver {
                 Matter::Strangers | Matter::Sweeping(_) => true,
                 _ => false,
             });
-            self.board
-                .show("passes", self.patience.troubles(Timestamp::now()));
+            self.board.show("passes", self.patience.troubles(Timestamp::now()));
         }
         report
     }
@@ -342,27 +333,19 @@ impl Driver {
         let name = self.sites[index].name.clone();
         let Opened { tree, folders, .. } = opened;
         let revision = tree.revision().clone();
-        let places = folders.iter().map(|folder| Place {
-            site: name.clone(),
-            folder: folder.path.clone(),
-        });
+        let places =
+            folders.iter().map(|folder| Place { site: name.clone(), folder: folder.path.clone() });
         self.round.opened(&name, places);
         self.note_rewrite(index, &revision)?;
         for folder in folders {
-            let place = Place {
-                site: name.clone(),
-                folder: folder.path.clone(),
-            };
+            let place = Place { site: name.clone(), folder: folder.path.clone() };
+            // Seeded bug: shared-id-acted-on
             if self.is_shared(index, &tree, &folder, &place) {
                 report.errors += 1;
                 continue;
             }
             let matter = Matter::Workflow(place);
-            let origin = Origin {
-                repository: &name,
-                folder: Some(&folder.path),
-                workflow: None,
-            };
+            let origin = Origin { repository: &name, folder: Some(&folder.path), workflow: None };
             let now = Timestamp::now();
             if let Some(until) = self.patience.holds(&matter, Some(&revision), now) {
                 report.errors += 1;
@@ -425,11 +408,7 @@ impl Driver {
             && old != *new
             && !site.source.descends(new, &old)?
         {
-            let origin = Origin {
-                repository: &site.name,
-                folder: None,
-                workflow: None,
-            };
+            let origin = Origin { repository: &site.name, folder: None, workflow: None };
             let event = Event::Rewritten { old: &old, new };
             self.observer.notice(&origin, &event);
         }

@@ -1,7 +1,9 @@
-//! What went wrong a moment ago is left alone for a while, longer each time. Pure: the clock and the dice are arguments.
+//! What went wrong a moment ago is left alone for a while, longer each time. Pure: the clock and
+//! the dice are arguments.
 //!
-//! For what costs no money and is in no journal: a pass that cannot be made, tags that cannot be put on, a build whose end cannot be
-//! written down. When a build is started again is decided from the journal, which outlives this process.
+//! For what costs no money and is in no journal: a pass that cannot be made, tags that cannot be
+//! put on, a build whose end cannot be written down. When a build is started again is decided from
+//! the journal, which outlives this process.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -59,7 +61,8 @@ impl Matter {
     }
 }
 
-/// How long after the time of the next try a matter that was not tried again is taken for one that nobody is concerned with any more.
+/// How long after the time of the next try a matter that was not tried again is taken for one that
+/// nobody is concerned with any more.
 const STALE: SignedDuration = SignedDuration::from_mins(10);
 
 /// What was tried, how often and until when it is left alone.
@@ -95,10 +98,7 @@ pub(in crate::reconcile) struct Past {
 fn gist(cause: &Diagnostic) -> String {
     let text = cause.one_line();
     let is_id = |word: &str| {
-        let long = word.len() >= 8
-            && word
-                .chars()
-                .all(|one| one.is_ascii_hexdigit() || one == '-');
+        let long = word.len() >= 8 && word.chars().all(|one| one.is_ascii_hexdigit() || one == '-');
         long || word.chars().all(|one| one.is_ascii_digit())
     };
     let separates = |one: char| !one.is_ascii_alphanumeric() && one != '-';
@@ -109,8 +109,8 @@ fn gist(cause: &Diagnostic) -> String {
 }
 
 impl Patience {
-    /// Something was tried, and may have to be tried again. `jitter` from 0 to 1 spreads the second half of the wait. Returns until when
-    /// it is left alone.
+    /// Something was tried, and may have to be tried again. `jitter` from 0 to 1 spreads the second
+    /// half of the wait. Returns until when it is left alone.
     pub(in crate::reconcile) fn note(
         &mut self,
         matter: Matter,
@@ -147,12 +147,13 @@ impl Patience {
         };
         let before = tried.cause.as_ref().map(gist);
         let is_news = before.is_none_or(|before| before != gist(&cause));
+        // Seeded bug: trouble-is-told-at-each-pass
         tried.cause = Some(cause);
         is_news
     }
 
-    /// There is nothing to be tried any more. How often it was tried counts until the time of the next try has come, for what differs again at
-    /// once is not mended by doing it faster.
+    /// There is nothing to be tried any more. How often it was tried counts until the time of the
+    /// next try has come, for what differs again at once is not mended by doing it faster.
     pub(in crate::reconcile) fn absolve(
         &mut self,
         matter: &Matter,
@@ -169,22 +170,20 @@ impl Patience {
     pub(super) fn exonerate(&mut self, matter: &Matter) -> Option<Past> {
         let tried = self.tried.get_mut(matter)?;
         tried.cause.take()?;
-        Some(Past {
-            times: tried.times,
-            since: tried.since,
-        })
+        Some(Past { times: tried.times, since: tried.since })
     }
 
-    /// A pass over everything begins: what nobody comes to until it ends is nobody's concern any more.
+    /// A pass over everything begins: what nobody comes to until it ends is nobody's concern any
+    /// more.
     pub(super) fn begin_pass(&mut self) {
         self.pass += 1;
     }
 
-    /// The pass has ended: what was neither tried nor found to wait, and what nobody is at, is forgotten.
+    /// The pass has ended: what was neither tried nor found to wait, and what nobody is at, is
+    /// forgotten.
     pub(super) fn end_pass(&mut self, is_under_way: impl Fn(&Matter) -> bool) {
         let pass = self.pass;
-        self.tried
-            .retain(|matter, tried| tried.pass == pass || is_under_way(matter));
+        self.tried.retain(|matter, tried| tried.pass == pass || is_under_way(matter));
     }
 
     /// What does not work, and why.
@@ -211,14 +210,12 @@ impl Patience {
     pub(in crate::reconcile) fn forget(&mut self, matter: &Matter) -> Option<Past> {
         let tried = self.tried.remove(matter)?;
         tried.cause.as_ref()?;
-        Some(Past {
-            times: tried.times,
-            since: tried.since,
-        })
+        Some(Past { times: tried.times, since: tried.since })
     }
 
-    /// Until when it is left alone; none: it may be tried. Another commit is another matter. Where the clock was set back behind the last
-    /// try, nobody knows how long ago that was: it may be tried, so a wait is never longer than it was meant to be.
+    /// Until when it is left alone; none: it may be tried. Another commit is another matter. Where
+    /// the clock was set back behind the last try, nobody knows how long ago that was: it may be
+    /// tried, so a wait is never longer than it was meant to be.
     pub(in crate::reconcile) fn holds(
         &mut self,
         matter: &Matter,
@@ -286,10 +283,7 @@ mod tests {
     #[test]
     fn what_does_not_work_is_told_until_it_works_or_nobody_tries_it_any_more() {
         let mut patience = Patience::default();
-        let (matter, other) = (
-            Matter::Build(BuildId::new("1")),
-            Matter::Site("repo".into()),
-        );
+        let (matter, other) = (Matter::Build(BuildId::new("1")), Matter::Site("repo".into()));
         patience.note(matter.clone(), None, at(0), 1.0);
         patience.note(other.clone(), None, at(0), 1.0);
         assert_eq!(patience.troubles(at(1)), [], "noted, but not in vain");
@@ -297,9 +291,7 @@ mod tests {
         assert!(patience.blame(&other, Diagnostic::new("not signed")));
         let told = patience.troubles(at(1));
         assert_eq!(
-            told.iter()
-                .map(|one| (one.what.as_str(), one.next_try))
-                .collect::<Vec<_>>(),
+            told.iter().map(|one| (one.what.as_str(), one.next_try)).collect::<Vec<_>>(),
             [("repository repo", None), ("settling build 1", Some(at(5)))]
         );
         assert_eq!(told[1].hint.as_deref(), Some("make room"));
@@ -317,17 +309,11 @@ mod tests {
             patience.note(matter.clone(), None, at(0), 1.0);
             patience.blame(&matter, Diagnostic::new(cause))
         };
-        assert!(blame(
-            "EC2 did not answer (request 0f8e6f2a-1b2c, after 31 s)"
-        ));
-        assert!(!blame(
-            "EC2 did not answer (request 77aa01de-9c0d, after 30 s)"
-        ));
+        assert!(blame("EC2 did not answer (request 0f8e6f2a-1b2c, after 31 s)"));
+        assert!(!blame("EC2 did not answer (request 77aa01de-9c0d, after 30 s)"));
         assert!(blame("ec2:DescribeImages is denied"));
         assert!(!blame("ec2:DescribeImages is denied"));
-        assert!(blame(
-            "EC2 did not answer (request 77aa01de-9c0d, after 30 s)"
-        ));
+        assert!(blame("EC2 did not answer (request 77aa01de-9c0d, after 30 s)"));
         let past = patience.forget(&matter).unwrap();
         assert_eq!((past.times, past.since), (5, at(0)));
         patience.note(matter.clone(), None, at(0), 1.0);
@@ -342,11 +328,7 @@ mod tests {
         patience.blame(&matter, Diagnostic::new("throttled"));
         patience.absolve(&matter, None, at(1));
         assert_eq!(patience.troubles(at(1)), []);
-        assert_eq!(
-            patience.times(&matter),
-            1,
-            "what differs again at once waits"
-        );
+        assert_eq!(patience.times(&matter), 1, "what differs again at once waits");
         patience.absolve(&matter, None, until);
         assert_eq!(patience.times(&matter), 0);
     }
@@ -371,10 +353,7 @@ mod tests {
     #[test]
     fn another_commit_is_looked_at_at_once_and_counted_anew() {
         let mut patience = Patience::default();
-        let matter = Matter::Workflow(Place {
-            site: "repo".into(),
-            folder: "wf".into(),
-        });
+        let matter = Matter::Workflow(Place { site: "repo".into(), folder: "wf".into() });
         let (one, two) = (Revision::new("1"), Revision::new("2"));
         for _ in 0..5 {
             patience.note(matter.clone(), Some(&one), at(0), 0.5);

@@ -45,18 +45,10 @@ pub(super) fn pause(report: &PassReport, waiting: Waiting, now: Timestamp) -> Du
             _ => Duration::from_secs(doubled).min(waiting.interval.max(SHORTEST)),
         };
     }
-    let soon = if waiting.standby {
-        SOON
-    } else {
-        waiting.interval
-    };
+    let soon = if waiting.standby { SOON } else { waiting.interval };
     match report.next_try {
         Some(at) if at <= now => SHORTEST,
-        Some(at) => at
-            .duration_since(now)
-            .unsigned_abs()
-            .min(soon)
-            .max(SHORTEST),
+        Some(at) => at.duration_since(now).unsigned_abs().min(soon).max(SHORTEST),
         None => soon,
     }
 }
@@ -99,12 +91,8 @@ pub(super) fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Tim
 mod tests {
     use super::*;
 
-    const IDLE: Waiting = Waiting {
-        building: false,
-        busy: 1,
-        standby: false,
-        interval: Duration::from_mins(5),
-    };
+    const IDLE: Waiting =
+        Waiting { building: false, busy: 1, standby: false, interval: Duration::from_mins(5) };
 
     fn after(report: &PassReport, waiting: Waiting) -> Duration {
         pause(report, waiting, Timestamp::UNIX_EPOCH)
@@ -120,24 +108,15 @@ mod tests {
     #[test]
     fn an_idle_loop_sleeps_for_its_interval_and_one_that_waits_for_another_looks_again_soon() {
         assert_eq!(after(&PassReport::default(), IDLE), IDLE.interval);
-        let standby = Waiting {
-            standby: true,
-            ..IDLE
-        };
+        let standby = Waiting { standby: true, ..IDLE };
         assert_eq!(after(&PassReport::default(), standby), SOON);
     }
 
     #[test]
     fn what_was_done_is_looked_at_at_once_unless_a_build_will_wake_the_loop() {
-        let acted = PassReport {
-            acted: true,
-            ..PassReport::default()
-        };
+        let acted = PassReport { acted: true, ..PassReport::default() };
         assert_eq!(after(&acted, IDLE), Duration::ZERO);
-        let building = Waiting {
-            building: true,
-            ..IDLE
-        };
+        let building = Waiting { building: true, ..IDLE };
         assert_eq!(after(&acted, building), IDLE.interval);
         let pauses = [8, 9, 10, 40].map(|busy| after(&acted, Waiting { busy, ..IDLE }).as_secs());
         assert_eq!(pauses, [0, 2, 4, 300], "work that never ends slows down");
@@ -148,10 +127,7 @@ mod tests {
         assert_eq!(after(&trying(40), IDLE), Duration::from_secs(40));
         assert_eq!(after(&trying(4000), IDLE), IDLE.interval);
         assert_eq!(after(&trying(-10), IDLE), SHORTEST);
-        let hasty = Waiting {
-            interval: Duration::ZERO,
-            ..IDLE
-        };
+        let hasty = Waiting { interval: Duration::ZERO, ..IDLE };
         assert_eq!(after(&trying(40), hasty), SHORTEST);
     }
 }

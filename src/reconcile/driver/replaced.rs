@@ -1,8 +1,9 @@
 //! What becomes of a daemon whose embedded inventory is deleted or replaced under it.
 //!
-//! The leases that it held stood in the old file, so it holds none any more. A new, empty inventory is not begun in its place: that is a
-//! person's to do. What stands there is opened like any other. A build that it knows is carried on; one that it does not is ended, for nobody
-//! could record what it makes, and the next try would need its name.
+//! The leases that it held stood in the old file, so it holds none any more. A new, empty inventory
+//! is not begun in its place: that is a person's to do. What stands there is opened like any other.
+//! A build that it knows is carried on; one that it does not is ended, for nobody could record what
+//! it makes, and the next try would need its name.
 
 use super::Driver;
 use super::event::Event;
@@ -27,7 +28,8 @@ impl Driver {
         }
     }
 
-    /// Ends the builds of this process of which an inventory that took the place of another knows nothing.
+    /// Ends the builds of this process of which an inventory that took the place of another knows
+    /// nothing.
     pub(super) async fn end_what_is_unknown(&mut self, key: &WorkflowKey) -> Result<(), PassError> {
         if !self.replaced {
             return Ok(());
@@ -42,18 +44,10 @@ impl Driver {
             let Some(running) = &followed.running else {
                 continue;
             };
-            if ports
-                .inventory
-                .events_of_build(&key.id, build)
-                .await?
-                .is_empty()
-            {
+            if ports.inventory.events_of_build(&key.id, build).await?.is_empty() {
                 ports.builder.cancel(running).await?;
                 followed.ending = true;
-                let event = Event::Unknown {
-                    step: &followed.step,
-                    build,
-                };
+                let event = Event::Unknown { step: &followed.step, build };
                 self.observer.notice(&key.origin(), &event);
             }
         }

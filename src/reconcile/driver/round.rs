@@ -1,4 +1,5 @@
-//! What one pass came to see of git: which workflows it could act on, and which it could not or of which git says nothing any more. Pure.
+//! What one pass came to see of git: which workflows it could act on, and which it could not or of
+//! which git says nothing any more. Pure.
 
 use std::collections::BTreeSet;
 
@@ -61,11 +62,7 @@ impl Round {
             return None;
         }
         let known = self.opened.contains(&key.site) && !self.unclear.contains(&key.place());
-        Some(if known && !self.seen.contains(key) {
-            Standing::Gone
-        } else {
-            Standing::Unread
-        })
+        Some(if known && !self.seen.contains(key) { Standing::Gone } else { Standing::Unread })
     }
 }
 

@@ -10,11 +10,13 @@ use crate::config::OnShutdown;
 /// How long giving back leases may take: a lease that is not given back runs out by itself.
 const RELEASE: Duration = Duration::from_secs(3);
 
-/// How long a cancelled build may take beyond its grace: clean-up and the last entry of its journal.
+/// How long a cancelled build may take beyond its grace: clean-up and the last entry of its
+/// journal.
 const SETTLE: Duration = Duration::from_secs(30);
 
 impl Driver {
-    /// Ends in order: builds go on under their supervisors or, if that is wanted, are ended; leases go back.
+    /// Ends in order: builds go on under their supervisors or, if that is wanted, are ended; leases
+    /// go back.
     pub(super) async fn end(&mut self) {
         if self.config.on_shutdown == OnShutdown::Cancel {
             self.cancel_all().await;

@@ -39,11 +39,7 @@ pub(super) fn open(site: &Site) -> Result<Opened, PassError> {
     let revision = site.source.resolve(site.revision.as_deref())?;
     let tree = site.source.at(&revision)?;
     let folders = workflows(tree.as_ref(), &site.roots, &site.exclude)?;
-    Ok(Opened {
-        claims: site.claims(tree.as_ref(), &folders),
-        tree: Arc::from(tree),
-        folders,
-    })
+    Ok(Opened { claims: site.claims(tree.as_ref(), &folders), tree: Arc::from(tree), folders })
 }
 
 impl Site {

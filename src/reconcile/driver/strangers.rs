@@ -1,9 +1,11 @@
-//! Workflows of which something is open and that nobody looks after: git has them no more, or under another id, and the host that began it
-//! is lost with its state folder. The inventory lists what is open (`Inventory::open_workflows`); whoever runs on it settles it.
+//! Workflows of which something is open and that nobody looks after: git has them no more, or under
+//! another id, and the host that began it is lost with its state folder. The inventory lists what
+//! is open (`Inventory::open_workflows`); whoever runs on it settles it.
 //!
-//! A workflow that is strange to this host may be another daemon's own, which is about to come back. So it is watched first, without its
-//! lease: that has to be free, and every build silent or over, for as long as a build may be silent. Then the lease is taken, what is open is
-//! carried to its end, and the lease given back.
+//! A workflow that is strange to this host may be another daemon's own, which is about to come
+//! back. So it is watched first, without its lease: that has to be free, and every build silent or
+//! over, for as long as a build may be silent. Then the lease is taken, what is open is carried to
+//! its end, and the lease given back.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -63,11 +65,7 @@ impl Driver {
                     self.take_in(open);
                 }
                 Err(error) => {
-                    let everywhere = Origin {
-                        repository: "",
-                        folder: None,
-                        workflow: None,
-                    };
+                    let everywhere = Origin { repository: "", folder: None, workflow: None };
                     self.put_off(&matter, &everywhere, None, &error);
                 }
             }
@@ -96,9 +94,7 @@ impl Driver {
     /// What is open in the inventories that this process uses.
     async fn open_elsewhere(&self) -> Result<Vec<OpenWorkflow>, PassError> {
         if let InventoryConfig::Sqlite { path } = &self.config.inventory {
-            return Ok(SqliteInventory::open_read_only(path)?
-                .open_workflows()
-                .await?);
+            return Ok(SqliteInventory::open_read_only(path)?.open_workflows().await?);
         }
         let mut asked = BTreeSet::new();
         let mut open = Vec::new();
@@ -115,7 +111,8 @@ impl Driver {
         Ok(open)
     }
 
-    /// Keeps those that nobody here looks after. What an earlier version began does not say how AWS is reached for it.
+    /// Keeps those that nobody here looks after. What an earlier version began does not say how AWS
+    /// is reached for it.
     fn take_in(&mut self, open: Vec<OpenWorkflow>) {
         let mut found = HashMap::new();
         for OpenWorkflow { workflow_id, reach } in open {
@@ -142,9 +139,8 @@ impl Driver {
     fn is_at_home(&self, key: &WorkflowKey) -> bool {
         let mut workflows = self.workflows.keys().filter(|other| *other != key);
         let charges = self.charges.all();
-        let mut charged = charges
-            .iter()
-            .filter_map(|charge| Some(self.key_of(self.site_of(charge)?, charge)));
+        let mut charged =
+            charges.iter().filter_map(|charge| Some(self.key_of(self.site_of(charge)?, charge)));
         workflows.any(|other| other.has_records_of(key))
             || self.round.has(key)
             || charged.any(|other| other.has_records_of(key))
@@ -177,11 +173,7 @@ impl Driver {
             }
             self.connect(key, &Who::by(&reach), None).await?;
             // It was watched for as long as whoever takes a lease has to.
-            let watched = self
-                .strangers
-                .seen
-                .get(key)
-                .and_then(|one| one.lease.clone());
+            let watched = self.strangers.seen.get(key).and_then(|one| one.lease.clone());
             if let Some(state) = self.workflows.get_mut(key) {
                 state.watched = watched;
             }
@@ -194,11 +186,7 @@ impl Driver {
             return Ok(());
         };
         let newest = newest_attempts(ports.inventory.as_ref(), &key.id).await?;
-        let charged = Charged {
-            key,
-            attempts: &newest.attempts,
-            fence: &fence,
-        };
+        let charged = Charged { key, attempts: &newest.attempts, fence: &fence };
         let mut own = PassReport::default();
         self.look_after(&charged, &ports, &mut own).await?;
         let sweeping = |state: &WorkflowState| state.sweeping.under_way;
@@ -213,7 +201,8 @@ impl Driver {
         Ok(())
     }
 
-    /// Whether nobody else is going to settle it: its lease was free, and each of its builds silent or over, for long enough.
+    /// Whether nobody else is going to settle it: its lease was free, and each of its builds silent
+    /// or over, for long enough.
     async fn is_forsaken(&mut self, key: &WorkflowKey, reach: &Reach) -> Result<bool, PassError> {
         let silence = silence(&self.config);
         let Some(stranger) = self.strangers.seen.get_mut(key) else {
@@ -237,10 +226,7 @@ impl Driver {
         for attempt in newest.attempts.values().filter(|one| !one.is_over()) {
             let sighting = ports.builder.find(&attempt.build_id).await?;
             let asked = clock::now();
-            let beat = ports
-                .inventory
-                .last_beat(&key.id, &attempt.build_id)
-                .await?;
+            let beat = ports.inventory.last_beat(&key.id, &attempt.build_id).await?;
             let watch = stranger
                 .lives
                 .entry(attempt.build_id.clone())

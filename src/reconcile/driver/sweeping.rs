@@ -1,4 +1,5 @@
-//! When builds that were given up are looked after, in a task of its own: AWS may let it wait for minutes, and nobody else has to.
+//! When builds that were given up are looked after, in a task of its own: AWS may let it wait for
+//! minutes, and nobody else has to.
 
 use std::time::Duration;
 
@@ -21,11 +22,13 @@ const PAUSE: Duration = Duration::from_mins(10);
 pub(super) struct Sweeping {
     /// When it was done last, and what was so then.
     last: Option<Last>,
-    /// Whether it is under way: no build of the workflow starts then, for it may take an image over that is about to go.
+    /// Whether it is under way: no build of the workflow starts then, for it may take an image over
+    /// that is about to go.
     pub(super) under_way: bool,
 }
 
-/// When, under which token, and how many events the journal had: a sign of life that comes late counts as one.
+/// When, under which token, and how many events the journal had: a sign of life that comes late
+/// counts as one.
 #[derive(Clone, Copy, Debug)]
 struct Last {
     at: Moment,
@@ -42,7 +45,8 @@ impl Last {
 }
 
 impl Driver {
-    /// Begins it, at the first pass under each lease, whenever the journal has moved, and now and then. It stops nothing else.
+    /// Begins it, at the first pass under each lease, whenever the journal has moved, and now and
+    /// then. It stops nothing else.
     pub(super) async fn sweep(&mut self, charged: &Charged<'_>, ports: &Ports) {
         let Some(state) = self.workflows.get_mut(charged.key) else {
             return;
@@ -55,11 +59,7 @@ impl Driver {
         if state.sweeping.under_way || last.is_some_and(|last| last.is_fresh(now, token, seq)) {
             return;
         }
-        state.sweeping.last = Some(Last {
-            at: now,
-            token,
-            journal_seq: seq,
-        });
+        state.sweeping.last = Some(Last { at: now, token, journal_seq: seq });
         let everywhere = Everywhere::new(state.ports.clone(), lease.mandate());
         let due = match due(ports, &charged.key.id, charged.attempts).await {
             Ok(due) if due.is_empty() => return,
@@ -107,11 +107,7 @@ mod tests {
     #[test]
     fn it_is_done_again_when_the_journal_moves_the_lease_changes_hands_or_time_has_passed() {
         let at = clock::now();
-        let last = Last {
-            at,
-            token: 3,
-            journal_seq: 9,
-        };
+        let last = Last { at, token: 3, journal_seq: 9 };
         assert!(last.is_fresh(at, 3, 9));
         assert!(!last.is_fresh(at, 3, 10), "a late sign of life");
         assert!(!last.is_fresh(at, 4, 9));

@@ -1,5 +1,5 @@
-//! Tells what happens, and what does not work: once when that begins or has another cause, and once when it is over, however many passes lie
-//! between.
+//! Tells what happens, and what does not work: once when that begins or has another cause, and once
+//! when it is over, however many passes lie between.
 
 use jiff::Timestamp;
 
@@ -13,11 +13,7 @@ use crate::reconcile::error::PassError;
 impl WorkflowKey {
     /// The workflow, as a place where something happens.
     pub(super) fn origin(&self) -> Origin<'_> {
-        Origin {
-            repository: &self.site,
-            folder: Some(&self.folder),
-            workflow: Some(&self.id),
-        }
+        Origin { repository: &self.site, folder: Some(&self.folder), workflow: Some(&self.id) }
     }
 }
 
@@ -27,7 +23,8 @@ impl Driver {
         self.observer.notice(&key.origin(), event);
     }
 
-    /// What did not work is left alone for a while, and is told to whoever asks. Returns until when.
+    /// What did not work is left alone for a while, and is told to whoever asks. Returns until
+    /// when.
     pub(super) fn put_off(
         &mut self,
         matter: &Matter,
@@ -35,9 +32,8 @@ impl Driver {
         revision: Option<&Revision>,
         error: &PassError,
     ) -> Timestamp {
-        let until = self
-            .patience
-            .note(matter.clone(), revision, Timestamp::now(), dice());
+        let until = self.patience.note(matter.clone(), revision, Timestamp::now(), dice());
+        // Seeded bug: trouble-is-not-told
         if self.patience.blame(matter, error.diagnostic()) {
             let (step, build) = match matter {
                 Matter::Step(_, step) => (Some(step), None),
@@ -79,11 +75,8 @@ impl Driver {
     /// Tells that something works again that did not.
     pub(super) fn tell_of_past(&self, matter: &Matter, origin: &Origin<'_>, past: Option<Past>) {
         if let Some(past) = past {
-            let event = Event::Recovered {
-                what: &matter.words(),
-                times: past.times,
-                since: past.since,
-            };
+            let event =
+                Event::Recovered { what: &matter.words(), times: past.times, since: past.since };
             self.observer.notice(origin, &event);
         }
     }

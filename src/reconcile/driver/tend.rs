@@ -1,5 +1,6 @@
-//! Builds of workflows that a pass could not act on: their head is refused or broken, or git has them no more. What was begun is carried to
-//! its end all the same, and what was given up is looked after; nothing new is begun.
+//! Builds of workflows that a pass could not act on: their head is refused or broken, or git has
+//! them no more. What was begun is carried to its end all the same, and what was given up is looked
+//! after; nothing new is begun.
 
 use jiff::Timestamp;
 
@@ -19,7 +20,8 @@ use crate::source::discover::workflows;
 use crate::workflow::WorkflowParams;
 
 impl Driver {
-    /// Looks after every workflow that this host has taken charge of and that the pass did not serve.
+    /// Looks after every workflow that this host has taken charge of and that the pass did not
+    /// serve.
     pub(super) async fn tend(&mut self, report: &mut PassReport) {
         for charge in self.charges.all() {
             let Some(index) = self.site_of(&charge) else {
@@ -29,7 +31,8 @@ impl Driver {
             let Some(standing) = self.round.standing(&key) else {
                 continue;
             };
-            // The same workflow is in charge under another folder, and finds all of this one's builds in the journal.
+            // The same workflow is in charge under another folder, and finds all of this one's
+            // builds in the journal.
             if standing == Standing::Gone
                 && !self.workflows.contains_key(&key)
                 && self.round.has_moved(&key)
@@ -61,7 +64,8 @@ impl Driver {
         }
     }
 
-    /// The repository of a workflow; of two names of one repository the one that looks where the workflow was.
+    /// The repository of a workflow; of two names of one repository the one that looks where the
+    /// workflow was.
     pub(super) fn site_of(&self, charge: &Charge) -> Option<usize> {
         let sites = || {
             let sites = self.sites.iter().enumerate();
@@ -69,9 +73,7 @@ impl Driver {
         };
         let looks_there =
             |site: &Site| site.roots.iter().any(|root| is_below(root, &charge.folder));
-        let found = sites()
-            .find(|(_, site)| looks_there(site))
-            .or_else(|| sites().next());
+        let found = sites().find(|(_, site)| looks_there(site)).or_else(|| sites().next());
         found.map(|(index, _)| index)
     }
 
@@ -98,11 +100,7 @@ impl Driver {
             Some((_, newest)) => newest,
             None => newest_attempts(state.ports.inventory.as_ref(), &key.id).await?,
         };
-        let charged = Charged {
-            key,
-            attempts: &newest.attempts,
-            fence: &fence,
-        };
+        let charged = Charged { key, attempts: &newest.attempts, fence: &fence };
         let mut own = PassReport::default();
         let Some((ports, _)) = self.workflows.get(key).and_then(WorkflowState::to_act) else {
             return Ok(());
@@ -127,7 +125,8 @@ impl Driver {
         Ok(())
     }
 
-    /// Opens the ports of a workflow as it was. Git is asked only for what was secret then. False if the commit holds another workflow.
+    /// Opens the ports of a workflow as it was. Git is asked only for what was secret then. False
+    /// if the commit holds another workflow.
     async fn connect_again(
         &mut self,
         index: usize,
@@ -139,13 +138,7 @@ impl Driver {
             Some(reach) if !reach.hides => Ok(None),
             _ => tokio::task::block_in_place(|| self.params_at(index, charge)),
         };
-        let home = |reach| {
-            Some(Home {
-                index,
-                revision: &charge.revision,
-                reach,
-            })
-        };
+        let home = |reach| Some(Home { index, revision: &charge.revision, reach });
         let same = |params: &WorkflowParams| {
             WorkflowKey::new(&key.site, &key.folder, params, &self.config) == *key
         };
@@ -201,14 +194,12 @@ impl Driver {
         }
     }
 
-    /// Whether this process is still in charge of the same workflow for what was begun before its folder moved or AWS was to be reached by
-    /// another profile. It is settled first, unless that turns out to be impossible.
+    /// Whether this process is still in charge of the same workflow for what was begun before its
+    /// folder moved or AWS was to be reached by another profile. It is settled first, unless that
+    /// turns out to be impossible.
     pub(super) fn is_charged_elsewhere(&self, key: &WorkflowKey) -> bool {
         let same = |other: &WorkflowKey| other.id == key.id && other != key;
-        let held = self
-            .workflows
-            .iter()
-            .any(|(other, state)| same(other) && state.lease.is_some());
+        let held = self.workflows.iter().any(|(other, state)| same(other) && state.lease.is_some());
         let open = |charge: &Charge| {
             let Some(index) = self.site_of(charge) else {
                 return false;

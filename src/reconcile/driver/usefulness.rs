@@ -1,7 +1,9 @@
-//! Whether this host is of use to a workflow that it holds the lease of. Pure: what went wrong and the time are arguments.
+//! Whether this host is of use to a workflow that it holds the lease of. Pure: what went wrong and
+//! the time are arguments.
 //!
-//! A lease says that its holder lives, not that it gets anything done. What this host alone is in want of (files, disk, memory) another host may
-//! have, so after a while the lease goes back. What every host would meet with (EC2 does not answer, git cannot be reached) is no reason: nobody
+//! A lease says that its holder lives, not that it gets anything done. What this host alone is in
+//! want of (files, disk, memory) another host may have, so after a while the lease goes back. What
+//! every host would meet with (EC2 does not answer, git cannot be reached) is no reason: nobody
 //! could do better.
 
 use std::collections::BTreeMap;
@@ -11,7 +13,8 @@ use super::workflow::WorkflowKey;
 use crate::clock::Moment;
 use crate::host_cause::HostCause;
 
-/// So many lease durations nothing works before a lease is given back, and as long it is left to others.
+/// So many lease durations nothing works before a lease is given back, and as long it is left to
+/// others.
 const PATIENCE: u32 = 3;
 
 /// What a pass over a workflow came to, as far as this host matters.
@@ -71,6 +74,7 @@ impl Usefulness {
     pub(super) fn is_useless(&self, key: &WorkflowKey, lease: Duration) -> Option<HostCause> {
         let hindered = self.hindered.get(key)?;
         let long = hindered.last.saturating_sub(hindered.since) >= lease * PATIENCE;
+        // Seeded bug: lease-kept-by-the-useless
         (long && hindered.given_back.is_none()).then_some(hindered.cause)
     }
 
@@ -81,7 +85,8 @@ impl Usefulness {
         }
     }
 
-    /// Whether the lease may be asked for as far as time goes; whether the host can do again what it could not has to be looked at as well.
+    /// Whether the lease may be asked for as far as time goes; whether the host can do again what
+    /// it could not has to be looked at as well.
     pub(super) fn wait(&self, key: &WorkflowKey, lease: Duration, now: Moment) -> Wait {
         let hindered = self.hindered.get(key);
         match hindered.and_then(|hindered| hindered.given_back) {
@@ -138,10 +143,7 @@ mod tests {
     }
 
     fn lacks(cause: HostCause) -> Verdict {
-        Verdict {
-            lacks: Some(cause),
-            is_partial: false,
-        }
+        Verdict { lacks: Some(cause), is_partial: false }
     }
 
     fn useless(judged: &[(u64, Verdict)]) -> Option<u64> {
@@ -159,15 +161,9 @@ mod tests {
     fn a_lease_goes_back_after_three_of_its_durations_in_which_this_host_could_do_nothing() {
         let files = lacks(HostCause::Files);
         assert_eq!(useless(&[(5, files), (34, files), (40, files)]), Some(40));
-        assert_eq!(
-            useless(&[(5, files), (35, lacks(HostCause::Disk))]),
-            Some(35)
-        );
+        assert_eq!(useless(&[(5, files), (35, lacks(HostCause::Disk))]), Some(35));
         assert_eq!(useless(&[(5, files)]), None, "it was not tried again");
-        let left_alone = Verdict {
-            lacks: None,
-            is_partial: true,
-        };
+        let left_alone = Verdict { lacks: None, is_partial: true };
         let between = |verdict| [(5, files), (10, verdict), (35, files), (45, files)];
         assert_eq!(useless(&between(left_alone)), Some(35));
         assert_eq!(useless(&between(Verdict::default())), None, "in a row");

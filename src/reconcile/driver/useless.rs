@@ -1,4 +1,5 @@
-//! What the loop does about a host that is of no use: it gives leases back, says so, and takes them again when it can act again.
+//! What the loop does about a host that is of no use: it gives leases back, says so, and takes them
+//! again when it can act again.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -16,7 +17,8 @@ use crate::reconcile::error::PassError;
 use crate::reconcile::probe::probe;
 use crate::status::trouble::Trouble;
 
-/// Which repositories cannot be fetched because of what this host lacks. Whoever fetches writes it, the loop reads it.
+/// Which repositories cannot be fetched because of what this host lacks. Whoever fetches writes it,
+/// the loop reads it.
 #[derive(Debug, Default)]
 pub struct Fetching {
     lacking: Mutex<BTreeMap<String, HostCause>>,
@@ -39,23 +41,22 @@ impl Fetching {
 }
 
 impl Driver {
-    /// What an error says of this host. Without files a name cannot be looked up and a socket not be opened, which is told in other words: so the
-    /// host is looked at as well.
+    /// What an error says of this host. Without files a name cannot be looked up and a socket not
+    /// be opened, which is told in other words: so the host is looked at as well.
     pub(super) fn verdict_of(&self, error: &PassError) -> Verdict {
         let state_dir = &self.config.state_dir;
         let look = || tokio::task::block_in_place(|| probe(state_dir));
-        Verdict {
-            lacks: error.host_cause().or_else(look),
-            is_partial: false,
-        }
+        Verdict { lacks: error.host_cause().or_else(look), is_partial: false }
     }
 
-    /// What this host still lacks of what kept a build from working, which is in the journal and is waited for.
+    /// What this host still lacks of what kept a build from working, which is in the journal and is
+    /// waited for.
     pub(super) fn still_lacking(&self, decision: &Decision) -> Option<HostCause> {
         let Decision::BackingOff { failure, .. } = decision else {
             return None;
         };
-        // Another host may have met with it, or an instance: the words alone say nothing of this host.
+        // Another host may have met with it, or an instance: the words alone say nothing of this
+        // host.
         HostCause::of(&failure.cause)?;
         let state_dir = &self.config.state_dir;
         tokio::task::block_in_place(|| probe(state_dir))
@@ -115,9 +116,7 @@ impl Driver {
 
     /// Whether a lease that was given back is not to be asked for yet.
     pub(super) fn is_left_to_others(&self, key: &WorkflowKey) -> bool {
-        let wait = self
-            .useful
-            .wait(key, self.config.lease_duration, clock::now());
+        let wait = self.useful.wait(key, self.config.lease_duration, clock::now());
         let state_dir = &self.config.state_dir;
         let lacks = || tokio::task::block_in_place(|| probe(state_dir)).is_some();
         match wait {

@@ -1,4 +1,5 @@
-//! What the loop keeps of one workflow from pass to pass, and its part of a pass: connect, hold the lease, look, act.
+//! What the loop keeps of one workflow from pass to pass, and its part of a pass: connect, hold the
+//! lease, look, act.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,8 +39,8 @@ pub(in crate::reconcile) struct Place {
     pub(super) folder: String,
 }
 
-/// A workflow, where it was found and where its records are. With another id, or records elsewhere, it is another one: what was begun under
-/// the old ones is carried to its end under them.
+/// A workflow, where it was found and where its records are. With another id, or records elsewhere,
+/// it is another one: what was begun under the old ones is carried to its end under them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::reconcile) struct WorkflowKey {
     pub(super) site: String,
@@ -53,10 +54,7 @@ pub(in crate::reconcile) struct WorkflowKey {
 
 impl WorkflowKey {
     pub(super) fn new(site: &str, folder: &str, params: &WorkflowParams, config: &Config) -> Self {
-        let follows = matches!(
-            &config.inventory,
-            InventoryConfig::DynamoDb { region: None, .. }
-        );
+        let follows = matches!(&config.inventory, InventoryConfig::DynamoDb { region: None, .. });
         Self {
             site: site.to_owned(),
             folder: folder.to_owned(),
@@ -68,10 +66,7 @@ impl WorkflowKey {
 
     /// A workflow that git says nothing of.
     pub(super) fn of_stranger(id: WorkflowId, reach: &Reach, config: &Config) -> Self {
-        let follows = matches!(
-            &config.inventory,
-            InventoryConfig::DynamoDb { region: None, .. }
-        );
+        let follows = matches!(&config.inventory, InventoryConfig::DynamoDb { region: None, .. });
         Self {
             site: String::new(),
             folder: String::new(),
@@ -87,10 +82,7 @@ impl WorkflowKey {
     }
 
     pub(super) fn place(&self) -> Place {
-        Place {
-            site: self.site.clone(),
-            folder: self.folder.clone(),
-        }
+        Place { site: self.site.clone(), folder: self.folder.clone() }
     }
 }
 
@@ -123,13 +115,15 @@ impl WorkflowState {
         self.lease.take()
     }
 
-    /// The ports to look after a build of this region through: a workflow may be moved to another one.
+    /// The ports to look after a build of this region through: a workflow may be moved to another
+    /// one.
     pub(super) fn to_act_in(&self, region: &Region) -> Option<Ports> {
         let mandate = self.lease.as_ref()?.mandate();
         Some(guarded(&self.ports.in_region(region), &mandate))
     }
 
-    /// The ports to act through, and the word under which they act: what they do at AWS they do while the lease holds only.
+    /// The ports to act through, and the word under which they act: what they do at AWS they do
+    /// while the lease holds only.
     pub(super) fn to_act(&self) -> Option<(Ports, Mandate)> {
         let mandate = self.lease.as_ref()?.mandate();
         Some((guarded(&self.ports, &mandate), mandate))
@@ -157,11 +151,7 @@ impl Driver {
         params: &WorkflowParams,
         report: &mut PassReport,
     ) -> Result<Verdict, PassError> {
-        let home = Home {
-            index,
-            revision: tree.revision(),
-            reach: reach(&self.config, params),
-        };
+        let home = Home { index, revision: tree.revision(), reach: reach(&self.config, params) };
         self.connect(key, &Who::of(params), Some(home)).await?;
         let Some(fence) = self.lease(key).await? else {
             self.round.served(key);
@@ -173,10 +163,7 @@ impl Driver {
         })?;
         let site = &self.sites[index];
         let checkout = checkout.with_local_exec(&site.local_exec);
-        let reference = site
-            .revision
-            .clone()
-            .unwrap_or_else(|| site.source.reference());
+        let reference = site.revision.clone().unwrap_or_else(|| site.source.reference());
         let Some(state) = self.workflows.get_mut(key) else {
             return Ok(Verdict::default());
         };
@@ -191,39 +178,19 @@ impl Driver {
         };
         let seq = state.journal_seq();
         state.looked_at = seq;
-        let known = state
-            .newest
-            .take()
-            .filter(|(at, _)| *at == seq)
-            .map(|(_, newest)| newest);
+        let known = state.newest.take().filter(|(at, _)| *at == seq).map(|(_, newest)| newest);
         let recorded = recorded(state.ports.inventory.as_ref(), &params.workflow_id, known).await?;
-        let seen = look(
-            &self.config,
-            &state.ports,
-            &checkout,
-            &self.engine,
-            &request,
-            recorded,
-        )
-        .await?;
+        let seen =
+            look(&self.config, &state.ports, &checkout, &self.engine, &request, recorded).await?;
         state.searched = seen.searched;
-        if state
-            .last_plan
-            .as_ref()
-            .is_none_or(|last| differs(last, &seen.plan))
-        {
+        if state.last_plan.as_ref().is_none_or(|last| differs(last, &seen.plan)) {
             let before = state.last_plan.as_ref();
             let plan = &seen.plan;
-            self.observer
-                .notice(&key.origin(), &Event::Planned { plan, before });
+            self.observer.notice(&key.origin(), &Event::Planned { plan, before });
         }
         let mut own = PassReport::default();
         let acting = Acting {
-            charged: Charged {
-                key,
-                attempts: &seen.newest.attempts,
-                fence: &fence,
-            },
+            charged: Charged { key, attempts: &seen.newest.attempts, fence: &fence },
             checkout: &checkout,
             plan: &seen.plan,
         };
@@ -246,14 +213,12 @@ impl Driver {
     }
 
     fn tries(&self) -> u32 {
-        let attempts = self
-            .workflows
-            .values()
-            .filter_map(|state| state.newest.as_ref());
+        let attempts = self.workflows.values().filter_map(|state| state.newest.as_ref());
         most_tries(attempts.flat_map(|(_, newest)| newest.attempts.values()))
     }
 
-    /// Opens the ports of a workflow where they are not open, and takes charge of it if git has or had it.
+    /// Opens the ports of a workflow where they are not open, and takes charge of it if git has or
+    /// had it.
     pub(super) async fn connect(
         &mut self,
         key: &WorkflowKey,
@@ -261,11 +226,7 @@ impl Driver {
         home: Option<Home<'_>>,
     ) -> Result<(), PassError> {
         let reach = who.digest();
-        if self
-            .workflows
-            .get(key)
-            .is_some_and(|state| state.reach == reach)
-        {
+        if self.workflows.get(key).is_some_and(|state| state.reach == reach) {
             return Ok(());
         }
         self.refuse_to_begin_anew()?;
@@ -285,7 +246,8 @@ impl Driver {
                 reach: Some(home.reach),
             };
             if let Err(error) = self.charges.keep(&charge) {
-                // On a full disk, say: what was begun is settled all the same, unless git stops saying anything of it.
+                // On a full disk, say: what was begun is settled all the same, unless git stops
+                // saying anything of it.
                 tracing::warn!(workflow = %key.id, "what this host takes charge of cannot be kept: {error}");
             }
         }
@@ -361,7 +323,8 @@ impl Driver {
     }
 }
 
-/// Ends when somebody else has written to a journal: a person's request, or what a heartbeat showed of it.
+/// Ends when somebody else has written to a journal: a person's request, or what a heartbeat showed
+/// of it.
 pub(super) async fn journal_moved(workflows: &BTreeMap<WorkflowKey, WorkflowState>) {
     const LOOK: Duration = Duration::from_secs(1);
     let moved = |state: &WorkflowState| {

@@ -1,4 +1,5 @@
-//! Runs tasks in virtual time, one step at a time, in an order that a seed decides. No thread, no clock, no waiting.
+//! Runs tasks in virtual time, one step at a time, in an order that a seed decides. No thread, no
+//! clock, no waiting.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::future::Future;
@@ -81,11 +82,7 @@ impl Handle {
         make: impl FnOnce(Handle) -> F,
     ) {
         let wake = Rc::new(Cell::new(self.world().now));
-        let handle = Handle {
-            kind,
-            wake: Rc::clone(&wake),
-            ..self.clone()
-        };
+        let handle = Handle { kind, wake: Rc::clone(&wake), ..self.clone() };
         self.spawned.borrow_mut().push(Task {
             host: self.host,
             kind,
@@ -98,16 +95,13 @@ impl Handle {
         let until = self.world().now + u64::try_from(time.as_millis()).unwrap();
         self.wake.set(until);
         std::future::poll_fn(|_| {
-            if self.world().now >= until {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
+            if self.world().now >= until { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }
 
-    /// Asks a service: the effect comes some time after the question, the answer some time after the effect, and either may not.
+    /// Asks a service: the effect comes some time after the question, the answer some time after
+    /// the effect, and either may not.
     pub(super) async fn call<T>(&self, effect: impl FnOnce(&mut World) -> T) -> Result<T, Lost> {
         self.latency().await;
         if self.world().misfortune(40) {
@@ -143,11 +137,7 @@ pub(super) struct Clockwork {
 
 impl Clockwork {
     pub(super) fn new(world: World) -> Self {
-        Self {
-            world: Rc::new(RefCell::new(world)),
-            spawned: Rc::default(),
-            tasks: Vec::new(),
-        }
+        Self { world: Rc::new(RefCell::new(world)), spawned: Rc::default(), tasks: Vec::new() }
     }
 
     pub(super) fn handle(&self, host: usize, kind: Kind) -> Handle {
@@ -163,8 +153,7 @@ impl Clockwork {
     /// Ends tasks where they stand.
     pub(super) fn kill(&mut self, host: usize, kind: Option<Kind>) {
         self.tasks.append(&mut self.spawned.borrow_mut());
-        self.tasks
-            .retain(|task| task.host != host || kind.is_some_and(|kind| kind != task.kind));
+        self.tasks.retain(|task| task.host != host || kind.is_some_and(|kind| kind != task.kind));
     }
 
     /// Takes one step, if one is due before `limit`.
@@ -172,16 +161,8 @@ impl Clockwork {
         self.tasks.append(&mut self.spawned.borrow_mut());
         let next = {
             let world = self.world.borrow();
-            let due = |task: &Task| {
-                task.wake
-                    .get()
-                    .max(world.stopped_until(task.host, task.kind))
-            };
-            self.tasks
-                .iter()
-                .enumerate()
-                .map(|(at, task)| (due(task), at))
-                .min()
+            let due = |task: &Task| task.wake.get().max(world.stopped_until(task.host, task.kind));
+            self.tasks.iter().enumerate().map(|(at, task)| (due(task), at)).min()
         };
         let Some((due, at)) = next.filter(|(due, _)| *due < limit) else {
             self.world.borrow_mut().now = limit;

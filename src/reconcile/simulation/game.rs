@@ -20,12 +20,7 @@ pub(super) struct Game {
 
 impl Game {
     pub(super) fn of(seed: u64) -> Self {
-        Self {
-            seed,
-            tracing: false,
-            most_faults: usize::MAX,
-            bug: None,
-        }
+        Self { seed, tracing: false, most_faults: usize::MAX, bug: None }
     }
 }
 
@@ -91,7 +86,8 @@ fn wanted(step: &StepId, world: &World) -> Option<crate::desired::components::Fi
     Some(git.wants("b", &parent.ami_id))
 }
 
-/// How long a misfortune lasts: often about as long as a build may be silent, where the answer hangs on moments.
+/// How long a misfortune lasts: often about as long as a build may be silent, where the answer
+/// hangs on moments.
 fn a_while(world: &mut World) -> u64 {
     if world.dice.one_in(3) {
         world.dice.between(SILENCE - 5_000, SILENCE + 40_000)
@@ -162,18 +158,11 @@ fn restart(clockwork: &mut Clockwork, host: usize, kind: Option<Kind>) {
 /// The story of a seed with as few misfortunes as still break it.
 pub(super) fn shrunk(game: Game) -> String {
     let breaks = |most_faults| {
-        let game = Game {
-            most_faults,
-            ..game
-        };
+        let game = Game { most_faults, ..game };
         play(game).0.is_err()
     };
     let most_faults = (0..64).find(|&most| breaks(most)).unwrap_or(64);
-    let (result, story) = play(Game {
-        tracing: true,
-        most_faults,
-        ..game
-    });
+    let (result, story) = play(Game { tracing: true, most_faults, ..game });
     format!(
         "seed {}, {most_faults} misfortunes: {}\n{}",
         game.seed,

@@ -1,9 +1,11 @@
-//! Planner, lease, journal and recovery in a model world under a seeded scheduler with virtual time: two or three daemons that crash, freeze
-//! and lose answers, hosts of one name that are lost and come back, clocks that differ by ten minutes, an EC2 that does not let anybody clean
-//! up, a stranger's image of the wanted name.
+//! Planner, lease, journal and recovery in a model world under a seeded scheduler with virtual
+//! time: two or three daemons that crash, freeze and lose answers, hosts of one name that are lost
+//! and come back, clocks that differ by ten minutes, an EC2 that does not let anybody clean up, a
+//! stranger's image of the wanted name.
 //!
-//! Safety is demanded after every step, convergence when the faults have stopped. `RECONCILER_TEST_SEED=N` repeats one seed and shows
-//! its whole story; `RECONCILER_TEST_SEEDS=N` tries so many.
+//! Safety is demanded after every step, convergence when the faults have stopped.
+//! `RECONCILER_TEST_SEED=N` repeats one seed and shows its whole story; `RECONCILER_TEST_SEEDS=N`
+//! tries so many.
 
 mod clockwork;
 mod daemon;
@@ -21,7 +23,8 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// Plays many seeds, on all cores. The steps that they took, or the first seed that broke something.
+/// Plays many seeds, on all cores. The steps that they took, or the first seed that broke
+/// something.
 fn play_all(seeds: &[u64]) -> Result<usize, u64> {
     let (next, steps) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let broken = Mutex::new(None::<u64>);
@@ -50,10 +53,7 @@ fn play_all(seeds: &[u64]) -> Result<usize, u64> {
 #[test]
 fn whatever_fails_nothing_is_lost_and_nothing_is_built_twice() {
     if let Some(seed) = number("RECONCILER_TEST_SEED") {
-        let (result, story) = play(Game {
-            tracing: true,
-            ..Game::of(seed)
-        });
+        let (result, story) = play(Game { tracing: true, ..Game::of(seed) });
         assert!(result.is_ok(), "{result:?}\n{}", story.join("\n"));
         return;
     }
@@ -79,10 +79,7 @@ fn whatever_fails_nothing_is_lost_and_nothing_is_built_twice() {
 /// The first seed that shows a mistake, and by what.
 fn shows(bug: Bug, mut seeds: std::ops::Range<u64>) -> Option<(u64, String)> {
     seeds.find_map(|seed| {
-        let with_bug = Game {
-            bug: Some(bug),
-            ..Game::of(seed)
-        };
+        let with_bug = Game { bug: Some(bug), ..Game::of(seed) };
         Some((seed, play(with_bug).0.err()?))
     })
 }
@@ -101,10 +98,7 @@ fn every_mistake_that_is_put_in_is_found() {
             })
         };
         let searches: Vec<_> = Bug::ALL.into_iter().map(search).collect();
-        searches
-            .into_iter()
-            .filter_map(|one| one.join().unwrap())
-            .collect()
+        searches.into_iter().filter_map(|one| one.join().unwrap()).collect()
     });
     assert!(missed.is_empty(), "not found in {seeds} seeds: {missed:?}");
 }

@@ -71,11 +71,7 @@ async fn packer(at: &Handle, id: &BuildId) -> Outcome {
         return Outcome::Made;
     }
     let mut world = at.world();
-    let (name, ending, now) = (
-        world.builds[id].name.clone(),
-        world.builds[id].ending,
-        world.now,
-    );
+    let (name, ending, now) = (world.builds[id].name.clone(), world.builds[id].ending, world.now);
     if ending == Some(Ending::Killed) {
         return Outcome::Unknown;
     }
@@ -92,13 +88,8 @@ async fn beat(at: Handle, id: BuildId, step: StepId) {
     loop {
         let outcome = at.world().builds[&id].outcome;
         let sign = match outcome {
-            None => Sign::Running {
-                traces: Leftovers::default(),
-                sources: vec![],
-            },
-            Some(outcome) => Sign::Over {
-                outcome: Box::new(told(outcome)),
-            },
+            None => Sign::Running { traces: Leftovers::default(), sources: vec![] },
+            Some(outcome) => Sign::Over { outcome: Box::new(told(outcome)) },
         };
         let version = at.world().id().to_string();
         let beat = Beat {
@@ -131,11 +122,7 @@ fn how_to_end(at: &Handle, id: &BuildId) -> Ending {
     let world = at.world();
     let image = world.images.get(&world.builds[id].name);
     let made = image.is_some_and(|image| image.by.as_ref() == Some(id));
-    if made && !world.has(Bug::AsksThePackerOfALostBuild) {
-        Ending::Killed
-    } else {
-        Ending::Asked
-    }
+    if made && !world.has(Bug::AsksThePackerOfALostBuild) { Ending::Killed } else { Ending::Asked }
 }
 
 /// As a beat tells it; the exit stands for the model's outcome.

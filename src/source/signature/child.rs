@@ -1,4 +1,5 @@
-//! A program that checks a signature: run without this process's environment, without pipes that could block, and not for ever.
+//! A program that checks a signature: run without this process's environment, without pipes that
+//! could block, and not for ever.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -45,7 +46,8 @@ impl Desk {
         options.open(self.0.join(name))
     }
 
-    /// Runs a program that reads `input`, with nothing of the environment but `PATH` and what is set on it.
+    /// Runs a program that reads `input`, with nothing of the environment but `PATH` and what is
+    /// set on it.
     pub(super) fn run(&self, command: &mut Command, input: Option<&Path>) -> io::Result<Ran> {
         let stdin = match input {
             Some(path) => File::open(path)?.into(),
@@ -69,11 +71,7 @@ impl Desk {
             }
             std::thread::sleep(Duration::from_millis(1));
         };
-        Ok(Ran {
-            status,
-            out: self.read("out")?,
-            err: self.read("err")?,
-        })
+        Ok(Ran { status, out: self.read("out")?, err: self.read("err")? })
     }
 
     fn read(&self, name: &str) -> io::Result<String> {

@@ -1,7 +1,8 @@
-//! `OpenPGP` signatures, verified by `git verify-commit` and `git verify-tag` against a keyring that holds the allowed keys and no other.
+//! `OpenPGP` signatures, verified by `git verify-commit` and `git verify-tag` against a keyring
+//! that holds the allowed keys and no other.
 //!
-//! The child reads no configuration but the repository's own, of which everything that could start a program is overruled; it fetches
-//! nothing and follows no replacement of objects.
+//! The child reads no configuration but the repository's own, of which everything that could start
+//! a program is overruled; it fetches nothing and follows no replacement of objects.
 
 use std::path::Path;
 
@@ -44,10 +45,7 @@ pub(super) fn verify(
     id: &str,
 ) -> Result<Signer, Refusal> {
     let Some(home) = &policy.gpg_home else {
-        return Err(Refusal::FormatNotAllowed {
-            found: "an OpenPGP signature",
-            key: "gpg_home",
-        });
+        return Err(Refusal::FormatNotAllowed { found: "an OpenPGP signature", key: "gpg_home" });
     };
     if !home.is_dir() {
         return Err(Refusal::Unusable {
@@ -97,18 +95,14 @@ fn judge(passed: bool, said: &str, home: &Path) -> Result<Signer, Refusal> {
     ];
     for (name, why) in withdrawn {
         if let Some(key) = status(name) {
-            return Err(Refusal::NotAllowed {
-                key,
-                place: home.to_owned(),
-                said: why.to_owned(),
-            });
+            return Err(Refusal::NotAllowed { key, place: home.to_owned(), said: why.to_owned() });
         }
     }
     match valid {
         Some(key) if passed && status("BADSIG").is_none() => Ok(Signer(key)),
-        _ => Err(Refusal::Forged {
-            said: said.lines().last().unwrap_or_default().trim().to_owned(),
-        }),
+        _ => {
+            Err(Refusal::Forged { said: said.lines().last().unwrap_or_default().trim().to_owned() })
+        }
     }
 }
 
@@ -127,10 +121,7 @@ mod tests {
         assert!(told(false, good).is_err());
         assert!(told(true, "").is_err());
         let expired = "[GNUPG:] EXPKEYSIG 1 Ada\n[GNUPG:] VALIDSIG ABCD 2026\n";
-        assert!(matches!(
-            told(true, expired),
-            Err(Refusal::NotAllowed { .. })
-        ));
+        assert!(matches!(told(true, expired), Err(Refusal::NotAllowed { .. })));
     }
 
     #[test]

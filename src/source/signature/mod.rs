@@ -1,8 +1,11 @@
-//! Whether what git names was signed by somebody who may: the commit that is to be applied, or the annotated tag that is followed.
+//! Whether what git names was signed by somebody who may: the commit that is to be applied, or the
+//! annotated tag that is followed.
 //!
-//! One signature vouches for a tree and, by their ids, for the whole history before it; so the head's is asked for and no other. Of a
-//! merge it is the merge commit's. `object` takes a signature out of the object, `ssh` and `gpg` have it verified by the programs that
-//! git uses. Nothing is remembered: the files that say who is allowed are read each time, so a key that is taken out counts no more.
+//! One signature vouches for a tree and, by their ids, for the whole history before it; so the
+//! head's is asked for and no other. Of a merge it is the merge commit's. `object` takes a
+//! signature out of the object, `ssh` and `gpg` have it verified by the programs that git uses.
+//! Nothing is remembered: the files that say who is allowed are read each time, so a key that is
+//! taken out counts no more.
 
 mod child;
 mod gpg;
@@ -108,10 +111,7 @@ pub enum Refusal {
 
 impl Refusal {
     fn program(name: &'static str, error: &io::Error) -> Self {
-        Self::Program {
-            name,
-            said: error.to_string(),
-        }
+        Self::Program { name, said: error.to_string() }
     }
 
     /// What to do.
@@ -149,12 +149,14 @@ impl Refusal {
     }
 }
 
-/// Verifies what git names. The first signed object on the way from the reference to the commit has to be good: a signed tag vouches
-/// for its commit, and where there is none the commit has to vouch for itself.
+/// Verifies what git names. The first signed object on the way from the reference to the commit has
+/// to be good: a signed tag vouches for its commit, and where there is none the commit has to vouch
+/// for itself.
 pub fn verify(policy: &SignaturePolicy, git_dir: &Path, named: &Named) -> Result<Signer, Refusal> {
     if named.is_ambiguous {
         return Err(Refusal::TwoReferences);
     }
+    // Seeded bug: a-tag-of-a-tag-is-believed
     if named.tags.len() > 1 {
         return Err(Refusal::TagOfTag);
     }
@@ -165,18 +167,13 @@ pub fn verify(policy: &SignaturePolicy, git_dir: &Path, named: &Named) -> Result
         }
     }
     match object::commit(&named.commit)? {
-        Some(signed) => one(
-            policy,
-            git_dir,
-            gpg::What::Commit,
-            named.revision.as_str(),
-            &signed,
-        ),
+        Some(signed) => one(policy, git_dir, gpg::What::Commit, named.revision.as_str(), &signed),
         None => Err(Refusal::NotSigned),
     }
 }
 
-/// A signed tag of one name says nothing about another: whoever may push could give an old one a new name.
+/// A signed tag of one name says nothing about another: whoever may push could give an old one a
+/// new name.
 fn same_name(tag: &Tag) -> Result<(), Refusal> {
     let signed = object::tag_name(&tag.raw).unwrap_or_default();
     match &tag.reference {

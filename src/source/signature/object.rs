@@ -1,7 +1,7 @@
 //! What of a commit or tag object is signed, and by which text. Pure; it verifies nothing.
 //!
-//! Stricter than git, which signs one way and reads several: an object whose signature can be read in two ways is refused, for what
-//! one program shows as signed must be what this one builds.
+//! Stricter than git, which signs one way and reads several: an object whose signature can be read
+//! in two ways is refused, for what one program shows as signed must be what this one builds.
 
 use super::Unreadable;
 
@@ -62,9 +62,7 @@ pub fn commit(raw: &[u8]) -> Result<Option<Signed>, Unreadable> {
         rest = after;
     }
     payload.extend_from_slice(rest);
-    signature
-        .map(|signature| signed(payload, signature))
-        .transpose()
+    signature.map(|signature| signed(payload, signature)).transpose()
 }
 
 /// The signature of an annotated tag, which stands behind its message; none if it is not signed.
@@ -94,27 +92,16 @@ pub fn tag(raw: &[u8]) -> Result<Option<Signed>, Unreadable> {
 /// The name that a tag object was signed under.
 #[must_use]
 pub fn tag_name(raw: &[u8]) -> Option<String> {
-    let headers = raw
-        .split(|byte| *byte == b'\n')
-        .take_while(|line| !line.is_empty());
+    let headers = raw.split(|byte| *byte == b'\n').take_while(|line| !line.is_empty());
     let mut names = headers.filter_map(|line| line.strip_prefix(b"tag "));
     let name = names.next()?;
-    names
-        .next()
-        .is_none()
-        .then(|| String::from_utf8_lossy(name).into_owned())
+    names.next().is_none().then(|| String::from_utf8_lossy(name).into_owned())
 }
 
 fn signed(payload: Vec<u8>, signature: Vec<u8>) -> Result<Signed, Unreadable> {
     let known = STARTS.iter().find(|(mark, _)| signature.starts_with(mark));
-    let format = known
-        .and_then(|(_, format)| *format)
-        .ok_or(Unreadable::UnknownFormat)?;
-    Ok(Signed {
-        payload,
-        signature,
-        format,
-    })
+    let format = known.and_then(|(_, format)| *format).ok_or(Unreadable::UnknownFormat)?;
+    Ok(Signed { payload, signature, format })
 }
 
 /// A line with its line feed, and what follows.
@@ -138,9 +125,8 @@ mod tests {
 
     #[test]
     fn what_is_signed_is_the_commit_without_its_signature() {
-        let signed = commit(&object(&format!("committer x\ngpgsig {SSH}encoding y\n")))
-            .unwrap()
-            .unwrap();
+        let signed =
+            commit(&object(&format!("committer x\ngpgsig {SSH}encoding y\n"))).unwrap().unwrap();
         assert_eq!(signed.payload, object("committer x\nencoding y\n"));
         assert_eq!(signed.signature, SSH.replace("\n ", "\n").into_bytes());
         assert_eq!(signed.format, Format::Ssh);
@@ -163,10 +149,7 @@ mod tests {
         assert_eq!(commit(&smuggled), Err(Unreadable::OtherHeader));
         let x509 = object("gpgsig -----BEGIN SIGNED MESSAGE-----\n abc\n");
         assert_eq!(commit(&x509), Err(Unreadable::UnknownFormat));
-        assert_eq!(
-            commit(&object("gpgsig nonsense\n")),
-            Err(Unreadable::UnknownFormat)
-        );
+        assert_eq!(commit(&object("gpgsig nonsense\n")), Err(Unreadable::UnknownFormat));
     }
 
     #[test]

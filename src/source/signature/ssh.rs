@@ -1,7 +1,9 @@
-//! SSH signatures, verified by `ssh-keygen -Y`, as git itself does it: one reading of the file of allowed signers, with its patterns,
-//! certificate authorities, namespaces, validity and revocations, for git and for us.
+//! SSH signatures, verified by `ssh-keygen -Y`, as git itself does it: one reading of the file of
+//! allowed signers, with its patterns, certificate authorities, namespaces, validity and
+//! revocations, for git and for us.
 //!
-//! The time that counts is now, not the commit's own date: whoever signs can choose that date, so an expired key could sign for ever.
+//! The time that counts is now, not the commit's own date: whoever signs can choose that date, so
+//! an expired key could sign for ever.
 
 use std::path::Path;
 use std::process::Command;
@@ -32,49 +34,29 @@ pub(super) fn verify(policy: &SignaturePolicy, signed: &Signed) -> Result<Signer
     let signature = desk.put("signature", &signed.signature).map_err(io)?;
     let ask = |action: &str| {
         let mut command = program("ssh-keygen");
-        command
-            .args(["-Y", action, "-n", NAMESPACE, "-s"])
-            .arg(&signature);
+        command.args(["-Y", action, "-n", NAMESPACE, "-s"]).arg(&signature);
         command
     };
-    let genuine = desk
-        .run(&mut ask("check-novalidate"), Some(&payload))
-        .map_err(io)?;
+    let genuine = desk.run(&mut ask("check-novalidate"), Some(&payload)).map_err(io)?;
     if !genuine.status.success() {
-        return Err(Refusal::Forged {
-            said: last_line(&genuine.err),
-        });
+        return Err(Refusal::Forged { said: last_line(&genuine.err) });
     }
-    let key = genuine
-        .out
-        .split_whitespace()
-        .last()
-        .unwrap_or("?")
-        .to_owned();
+    let key = genuine.out.split_whitespace().last().unwrap_or("?").to_owned();
     let mut find = program("ssh-keygen");
-    find.args(["-Y", "find-principals", "-s"])
-        .arg(&signature)
-        .arg("-f")
-        .arg(allowed);
+    find.args(["-Y", "find-principals", "-s"]).arg(&signature).arg("-f").arg(allowed);
     let found = desk.run(&mut find, None).map_err(io)?;
     let mut said = last_line(&found.err);
     let principals = found.out.split(['\n', ',']).filter(|name| !name.is_empty());
     for principal in principals {
         let mut command = ask("verify");
         allow(&mut command, allowed, policy.revoked_keys.as_deref());
-        let verified = desk
-            .run(command.args(["-I", principal]), Some(&payload))
-            .map_err(io)?;
+        let verified = desk.run(command.args(["-I", principal]), Some(&payload)).map_err(io)?;
         if verified.status.success() {
             return Ok(Signer(format!("{principal}, {key}")));
         }
         said = last_line(&verified.err);
     }
-    Err(Refusal::NotAllowed {
-        key,
-        place: allowed.clone(),
-        said,
-    })
+    Err(Refusal::NotAllowed { key, place: allowed.clone(), said })
 }
 
 fn allow(command: &mut Command, allowed: &Path, revoked: Option<&Path>) {
@@ -87,15 +69,9 @@ fn allow(command: &mut Command, allowed: &Path, revoked: Option<&Path>) {
 /// Refuses what is not there, and what anybody on the host may write.
 fn readable(path: &Path, key: &'static str) -> Result<(), Refusal> {
     use std::os::unix::fs::PermissionsExt as _;
-    let unusable = |said: String| Refusal::Unusable {
-        key,
-        path: path.to_owned(),
-        said,
-    };
+    let unusable = |said: String| Refusal::Unusable { key, path: path.to_owned(), said };
     let file = std::fs::File::open(path).map_err(|error| unusable(error.to_string()))?;
-    let meta = file
-        .metadata()
-        .map_err(|error| unusable(error.to_string()))?;
+    let meta = file.metadata().map_err(|error| unusable(error.to_string()))?;
     if meta.permissions().mode() & 0o002 != 0 {
         return Err(unusable("every user of this host may write it".to_owned()));
     }

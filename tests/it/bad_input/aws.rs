@@ -29,15 +29,12 @@ fn no_credentials_and_no_region_say_where_was_looked() {
 fn an_ec2_that_does_not_answer_is_named_with_region_endpoint_and_what_does_without_it() {
     let repo = sound();
     repo.commit("as it is");
-    Cli::within(repo.path())
-        .emulated("http://127.0.0.1:1")
-        .run(&["plan"])
-        .refuses(&[
-            "EC2 did not answer: ",
-            "onnection refused",
-            "(us-east-1, http://127.0.0.1:1)",
-            "plan --offline",
-        ]);
+    Cli::within(repo.path()).emulated("http://127.0.0.1:1").run(&["plan"]).refuses(&[
+        "EC2 did not answer: ",
+        "onnection refused",
+        "(us-east-1, http://127.0.0.1:1)",
+        "plan --offline",
+    ]);
 }
 
 #[test]
@@ -59,9 +56,7 @@ fn a_profile_that_does_not_exist_is_said_with_those_that_do_and_check_warns_of_i
     let checked = cli().run(&["check"]);
     assert_eq!(checked.code, 0, "another host may have it: {checked:#?}");
     assert!(
-        checked
-            .err
-            .contains("the AWS profile `opps` does not exist on this host"),
+        checked.err.contains("the AWS profile `opps` does not exist on this host"),
         "{checked:#?}"
     );
 }
@@ -84,10 +79,7 @@ fn check_refuses_what_can_be_no_region_and_warns_of_one_that_it_does_not_know() 
     region("US East").refuses(&["`US East` is no name of an AWS region", "did you mean"]);
     let unknown = region("us-est-1");
     assert_eq!(unknown.code, 0, "{unknown:#?}");
-    assert!(
-        unknown.err.contains("did you mean `us-east-1`?"),
-        "{unknown:#?}"
-    );
+    assert!(unknown.err.contains("did you mean `us-east-1`?"), "{unknown:#?}");
     let known = region("eu-west-3");
     assert_eq!((known.code, known.err.as_str()), (0, ""), "{known:#?}");
 }
@@ -101,25 +93,15 @@ fn a_denied_call_names_its_action_and_expired_credentials_are_told() {
         (
             "DescribeImages",
             "denied",
-            [
-                "access denied: ec2:DescribeImages",
-                "allow `ec2:DescribeImages` in the policy",
-            ],
+            ["access denied: ec2:DescribeImages", "allow `ec2:DescribeImages` in the policy"],
         ),
         ("DescribeImages", "expired", ["is expired", "log in again"]),
         (
             "Query",
             "denied",
-            [
-                "access denied: dynamodb:Query",
-                "allow `dynamodb:Query` in the policy",
-            ],
+            ["access denied: dynamodb:Query", "allow `dynamodb:Query` in the policy"],
         ),
-        (
-            "Query",
-            "expired",
-            ["DynamoDB table images", "log in again"],
-        ),
+        ("Query", "expired", ["DynamoDB table images", "log in again"]),
     ] {
         emulator.control_post(
             "/_control/faults",
@@ -140,9 +122,7 @@ fn a_base_image_that_does_not_exist_breaks_the_first_steps() {
     let repo = sound();
     repo.commit("as it is");
     let emulator = Emulator::start();
-    let ran = Cli::within(repo.path())
-        .emulated(&emulator.endpoint())
-        .run(&["plan"]);
+    let ran = Cli::within(repo.path()).emulated(&emulator.endpoint()).run(&["plan"]);
     ran.refuses(&[
         "the base image ami-0123456789abcdef0 does not exist in us-east-1, or is not shared with this account",
         "packer_workspaces/workflow_param.json",
@@ -164,9 +144,7 @@ fn a_base_image_of_the_right_name_and_another_owner_is_none() {
         "/_control/base-image",
         &json!({ "name": "ubuntu-24", "id": "ami-0123456789abcdef0", "owner": "666666666666" }),
     );
-    let ran = Cli::within(repo.path())
-        .emulated(&emulator.endpoint())
-        .run(&["plan"]);
+    let ran = Cli::within(repo.path()).emulated(&emulator.endpoint()).run(&["plan"]);
     ran.refuses(&[
         "no available image of 099720109477 in us-east-1 is called `ubuntu-*`",
         "packer_workspaces/workflow_param.json",
@@ -202,13 +180,7 @@ table.create_table(TableName='images', BillingMode='PAY_PER_REQUEST', KeySchema=
             .refuses(&["DynamoDB table images cannot be used", "docs/inventory.md"]);
     }
     let calls = emulator.control_get("/_control/calls");
-    for write in [
-        "PutItem",
-        "UpdateItem",
-        "DeleteItem",
-        "TransactWriteItems",
-        "DeleteTable",
-    ] {
+    for write in ["PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems", "DeleteTable"] {
         assert_eq!(calls[format!("dynamodb.{write}")], json!(null), "{calls}");
     }
 }

@@ -89,13 +89,8 @@ fn a_repository_of_the_configuration_that_is_not_there_is_named() {
 #[test]
 fn a_variable_that_names_no_key_is_refused_with_the_nearest() {
     let repo = sound();
-    let ran = Cli::within(repo.path())
-        .env("RECONCILER_AWS__ENDPOINT", "x")
-        .run(&["check"]);
-    ran.refuses(&[
-        "RECONCILER_AWS__ENDPOINT ",
-        "did you mean RECONCILER_AWS__ENDPOINT_URL?",
-    ]);
+    let ran = Cli::within(repo.path()).env("RECONCILER_AWS__ENDPOINT", "x").run(&["check"]);
+    ran.refuses(&["RECONCILER_AWS__ENDPOINT ", "did you mean RECONCILER_AWS__ENDPOINT_URL?"]);
 }
 
 #[test]
@@ -127,10 +122,8 @@ fn values_that_cannot_work_are_refused_with_what_to_write() {
     ]);
     with("builds: {keep: 0}\n").refuses(&["`builds.keep` is 0", "reconciler.yaml:1:16"]);
     with("packer:\n  log_limit_mib: 0\n").refuses(&["`packer.log_limit_mib` is 0"]);
-    with("repositories:\n- path: /a\n- path: /b\n  poll_interval: 0s\n").refuses(&[
-        "`poll_interval` is 0s, which is too short",
-        "reconciler.yaml:4:18",
-    ]);
+    with("repositories:\n- path: /a\n- path: /b\n  poll_interval: 0s\n")
+        .refuses(&["`poll_interval` is 0s, which is too short", "reconciler.yaml:4:18"]);
 }
 
 #[test]
@@ -138,11 +131,7 @@ fn how_a_list_is_written_in_the_environment_is_said() {
     let repo = sound();
     repo.commit("as it is");
     let with = |name: &str, value: &str| Cli::within(repo.path()).env(name, value).run(&["check"]);
-    with(
-        "RECONCILER_PACKER__PASS_ENV",
-        "[\"HTTPS_PROXY\", \"NO_PROXY\"]",
-    )
-    .refuses(&[
+    with("RECONCILER_PACKER__PASS_ENV", "[\"HTTPS_PROXY\", \"NO_PROXY\"]").refuses(&[
         "RECONCILER_PACKER__PASS_ENV must be a list with commas between its items",
         "write RECONCILER_PACKER__PASS_ENV=one,two",
     ]);
@@ -159,11 +148,8 @@ fn how_a_list_is_written_in_the_environment_is_said() {
     ]);
     with("RECONCILER_AWS__ENDPOINT_URL", "localhost:5000")
         .refuses(&["(from the environment variable RECONCILER_AWS__ENDPOINT_URL)"]);
-    with(
-        "RECONCILER_PACKER__PASS_ENV",
-        "HTTPS_PROXY=http://me:hunter2@proxy",
-    )
-    .refuses(&["`packer.pass_env` names what is no name of a variable: \"HTTPS_PROXY\""]);
+    with("RECONCILER_PACKER__PASS_ENV", "HTTPS_PROXY=http://me:hunter2@proxy")
+        .refuses(&["`packer.pass_env` names what is no name of a variable: \"HTTPS_PROXY\""]);
     let sound = with("RECONCILER_PACKER__PASS_ENV", "HTTPS_PROXY, NO_PROXY");
     assert_eq!(sound.code, 0, "{sound:?}");
 }

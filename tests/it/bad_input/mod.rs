@@ -1,4 +1,5 @@
-//! Every bad input is answered with what happened, where, and what to do: through the real program, looking at the message.
+//! Every bad input is answered with what happened, where, and what to do: through the real program,
+//! looking at the message.
 
 mod aws;
 mod configuration;
@@ -18,10 +19,7 @@ fn sound() -> Repo {
     for (id, parent) in [("a", "null"), ("b", "\"a\"")] {
         let param = format!("{{\n  \"step_id\": \"{id}\",\n  \"previous_step_id\": {parent}\n}}\n");
         repo.write(&format!("packer_workspaces/{id}/step_param.json"), param);
-        repo.write(
-            &format!("packer_workspaces/{id}/templates/.pkr.hcl"),
-            TEMPLATE,
-        );
+        repo.write(&format!("packer_workspaces/{id}/templates/.pkr.hcl"), TEMPLATE);
     }
     repo
 }

@@ -1,4 +1,5 @@
-//! A Packer that is missing, too old for the template, or without the plugin that the template asks for.
+//! A Packer that is missing, too old for the template, or without the plugin that the template asks
+//! for.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -18,7 +19,8 @@ fn farm(first: &str) -> Farm {
     farm
 }
 
-/// A program that answers as today's Packer does where a plugin is missing: these are its own lines.
+/// A program that answers as today's Packer does where a plugin is missing: these are its own
+/// lines.
 fn without_plugins(folder: &std::path::Path, said: &str) -> PathBuf {
     let path = folder.join("packer");
     let script = format!(
@@ -31,28 +33,21 @@ fn without_plugins(folder: &std::path::Path, said: &str) -> PathBuf {
 
 fn build_with(farm: &Farm, binary: &str) {
     farm.reconfigure(|text| {
-        let lines = text
-            .lines()
-            .map(|line| match line.strip_prefix("  binary: ") {
-                Some(_) => format!("  binary: {binary}\n"),
-                None => format!("{line}\n"),
-            });
+        let lines = text.lines().map(|line| match line.strip_prefix("  binary: ") {
+            Some(_) => format!("  binary: {binary}\n"),
+            None => format!("{line}\n"),
+        });
         lines.collect()
     });
 }
 
 fn states(farm: &Farm) -> Vec<String> {
     let steps = farm.status();
-    ["a", "b", "c"]
-        .iter()
-        .map(|id| steps[*id]["state"].as_str().unwrap().to_owned())
-        .collect()
+    ["a", "b", "c"].iter().map(|id| steps[*id]["state"].as_str().unwrap().to_owned()).collect()
 }
 
 fn line(out: &str, step: &str) -> String {
-    let found = out
-        .lines()
-        .find(|line| line.split_whitespace().next() == Some(step));
+    let found = out.lines().find(|line| line.split_whitespace().next() == Some(step));
     found.unwrap_or_default().to_owned()
 }
 
@@ -61,22 +56,11 @@ fn a_packer_that_is_too_old_for_one_step_stops_that_step_and_its_descendants_onl
     let farm = farm("packer {\n  required_version = \">= 99.0\"\n}\n");
     let ran = farm.run(&["apply"]);
     assert_eq!(ran.code, 1, "{ran:#?}");
-    assert!(
-        ran.out
-            .contains("] a failed: step `a` asks for Packer >= 99.0, and "),
-        "{}",
-        ran.out
-    );
+    assert!(ran.out.contains("] a failed: step `a` asks for Packer >= 99.0, and "), "{}", ran.out);
     assert_eq!(states(&farm), ["backing-off", "blocked", "in-sync"]);
     let status = farm.run(&["status"]).out;
-    assert!(
-        line(&status, "a").contains("asks for Packer >= 99.0"),
-        "{status}"
-    );
-    assert!(
-        line(&status, "b").contains("blocked: a has failed"),
-        "{status}"
-    );
+    assert!(line(&status, "a").contains("asks for Packer >= 99.0"), "{status}");
+    assert!(line(&status, "b").contains("blocked: a has failed"), "{status}");
     assert_eq!(farm.made_images(), 1, "only c's");
     assert_eq!(farm.leftovers(), "");
 }
@@ -87,23 +71,12 @@ fn a_packer_that_is_missing_is_told_and_nothing_is_recorded() {
     build_with(&farm, "/nowhere/packer");
     let ran = farm.run(&["apply"]);
     assert_eq!(ran.code, 1, "{ran:#?}");
-    assert!(
-        ran.out.contains("Packer is not at /nowhere/packer"),
-        "{}",
-        ran.out
-    );
+    assert!(ran.out.contains("Packer is not at /nowhere/packer"), "{}", ran.out);
     assert_eq!(states(&farm), ["backing-off", "blocked", "backing-off"]);
-    assert!(
-        farm.status()
-            .values()
-            .all(|step| step["ami_id"] == Value::Null)
-    );
+    assert!(farm.status().values().all(|step| step["ami_id"] == Value::Null));
     assert_eq!(farm.made_images(), 0);
     let logs = farm.run(&["logs", "a"]);
-    logs.refuses(&[
-        "has no log: Packer is not at /nowhere/packer",
-        "was not started",
-    ]);
+    logs.refuses(&["has no log: Packer is not at /nowhere/packer", "was not started"]);
 }
 
 #[test]

@@ -128,10 +128,8 @@ fn workflow_parameters_are_shown_at_their_place_as_well() {
     with("{\"workflw_id\": \"w\"}")
         .refuses(&["`workflow_id` is missing", "there is `workflw_id`"])
         .points_at(&format!("{FILE}:1:1"));
-    let tags = super::WORKFLOW.replace(
-        "\"is_default_vpc\"",
-        "\"aws_tags\": {\"aws:x\": \"y\"}, \"is_default_vpc\"",
-    );
+    let tags = super::WORKFLOW
+        .replace("\"is_default_vpc\"", "\"aws_tags\": {\"aws:x\": \"y\"}, \"is_default_vpc\"");
     with(&tags).refuses(&["the tag `aws:x` starts with `aws:`", FILE]);
 }
 
@@ -173,10 +171,7 @@ fn a_name_that_ec2_refuses_is_refused_before_a_build() {
         super::WORKFLOW.replace("wf-1", &"w".repeat(120)),
     );
     check(&repo).refuses(&["characters, EC2 takes 3 to 128", "help:"]);
-    repo.write(
-        "packer_workspaces/workflow_param.json",
-        super::WORKFLOW.replace("wf-1", "wf:1"),
-    );
+    repo.write("packer_workspaces/workflow_param.json", super::WORKFLOW.replace("wf-1", "wf:1"));
     check(&repo).refuses(&["':'", "which EC2 does not take"]);
 }
 
@@ -190,10 +185,7 @@ fn what_is_not_content_is_refused() {
     check(&repo).refuses(&[B, "git-LFS pointer", "commit the file itself"]);
     for file in ["packer_workspaces/b/data.bin", TEMPLATE] {
         let repo = sound();
-        repo.write(
-            file,
-            "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
-        );
+        repo.write(file, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n");
         check(&repo).refuses(&[file, "git-LFS pointer", "commit the file itself"]);
     }
 }
@@ -231,7 +223,8 @@ fn a_submodule_is_refused_where_content_is_expected() {
     ]);
 }
 
-/// The object says that it has 2 GB, and holds a few bytes: whoever reads more than its header fails otherwise.
+/// The object says that it has 2 GB, and holds a few bytes: whoever reads more than its header
+/// fails otherwise.
 #[test]
 fn a_file_of_two_gigabytes_is_refused_by_its_size_alone() {
     const SIZE: u64 = 2 << 30;
@@ -240,11 +233,8 @@ fn a_file_of_two_gigabytes_is_refused_by_its_size_alone() {
     let id = "2".repeat(40);
     let folder = repo.git_dir().join("objects/22");
     std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(
-        folder.join(&id[2..]),
-        deflated(format!("blob {SIZE}\0few").as_bytes()),
-    )
-    .unwrap();
+    std::fs::write(folder.join(&id[2..]), deflated(format!("blob {SIZE}\0few").as_bytes()))
+        .unwrap();
     let path = "packer_workspaces/b/huge.bin";
     repo.git(&[
         "update-index",
@@ -260,11 +250,7 @@ fn a_file_of_two_gigabytes_is_refused_by_its_size_alone() {
     ran.refuses(&["has 2048 MB", path, "keep large files in S3"]);
     let ran = Cli::within(repo.path()).run(&["plan", "--offline"]);
     ran.refuses(&["has 2048 MB"]);
-    assert!(
-        ran.out.contains("+ a"),
-        "the other step goes on: {}",
-        ran.out
-    );
+    assert!(ran.out.contains("+ a"), "the other step goes on: {}", ran.out);
 }
 
 /// A zlib stream that stores its bytes as they are (RFC 1950, 1951).
@@ -292,18 +278,13 @@ fn what_is_not_utf8_is_shown_at_its_place() {
         .points_at(&format!("{B}:2:8"));
     let repo = sound();
     repo.write("packer_workspaces/workflow_param.json", b"\xff{}");
-    check(&repo)
-        .refuses(&["is not UTF-8"])
-        .points_at("packer_workspaces/workflow_param.json:1:1");
+    check(&repo).refuses(&["is not UTF-8"]).points_at("packer_workspaces/workflow_param.json:1:1");
 }
 
 #[test]
 fn a_broken_step_stops_itself_and_its_descendants_only() {
     let repo = sound();
-    repo.write(
-        "packer_workspaces/a/step_param.json",
-        "{\"step_id\": \"a\",}",
-    );
+    repo.write("packer_workspaces/a/step_param.json", "{\"step_id\": \"a\",}");
     repo.write(
         "packer_workspaces/c/step_param.json",
         "{\"step_id\": \"c\", \"previous_step_id\": null}",
@@ -319,11 +300,7 @@ fn a_broken_step_stops_itself_and_its_descendants_only() {
             .unwrap_or_default()
             .to_owned()
     };
-    assert!(
-        line("a").contains("broken: packer_workspaces/a/step_param.json:1:"),
-        "{}",
-        ran.out
-    );
+    assert!(line("a").contains("broken: packer_workspaces/a/step_param.json:1:"), "{}", ran.out);
     assert!(line("b").contains("blocked: a is broken"), "{}", ran.out);
     assert!(line("c").contains("build: no inventory yet"), "{}", ran.out);
     let status = Cli::within(repo.path()).run(&["status", "--offline"]);
@@ -332,29 +309,13 @@ fn a_broken_step_stops_itself_and_its_descendants_only() {
         .lines()
         .skip(1)
         .take(3)
-        .map(|line| {
-            line.split_whitespace()
-                .take(2)
-                .collect::<Vec<_>>()
-                .join(" ")
-        })
+        .map(|line| line.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
         .collect();
-    assert_eq!(
-        states,
-        ["c build", "a broken", "b blocked"],
-        "{}",
-        status.out
-    );
+    assert_eq!(states, ["c build", "a broken", "b blocked"], "{}", status.out);
     assert!(
-        status
-            .out
-            .contains("broken: packer_workspaces/a/step_param.json:1:"),
+        status.out.contains("broken: packer_workspaces/a/step_param.json:1:"),
         "{}",
         status.out
     );
-    assert!(
-        status.out.contains("blocked: a is broken"),
-        "{}",
-        status.out
-    );
+    assert!(status.out.contains("blocked: a is broken"), "{}", status.out);
 }

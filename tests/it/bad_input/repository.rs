@@ -7,25 +7,19 @@ use crate::harness::repo::{Repo, git};
 #[test]
 fn a_folder_that_is_no_repository_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    Cli::within(folder.path())
-        .run(&["check"])
-        .refuses(&["is not a git repository", "help:"]);
+    Cli::within(folder.path()).run(&["check"]).refuses(&["is not a git repository", "help:"]);
 }
 
 #[test]
 fn an_empty_repository_has_no_commit() {
-    Cli::within(Repo::new().path())
-        .run(&["check"])
-        .refuses(&["no commit"]);
+    Cli::within(Repo::new().path()).run(&["check"]).refuses(&["no commit"]);
 }
 
 #[test]
 fn a_branch_that_does_not_exist_is_shown_with_those_that_do() {
     let repo = sound();
     repo.commit("as it is");
-    Cli::within(repo.path())
-        .run(&["check", "--rev", "mian"])
-        .refuses(&["`mian`", "main"]);
+    Cli::within(repo.path()).run(&["check", "--rev", "mian"]).refuses(&["`mian`", "main"]);
 }
 
 #[test]
@@ -39,17 +33,9 @@ fn where_no_workflow_is_found_it_is_said_where_it_was_looked() {
 fn reftable_is_refused_with_the_way_out() {
     let repo = sound();
     repo.commit("as it is");
-    git(
-        repo.path(),
-        &["config", "core.repositoryformatversion", "1"],
-    );
-    git(
-        repo.path(),
-        &["config", "extensions.refstorage", "reftable"],
-    );
-    Cli::within(repo.path())
-        .run(&["check"])
-        .refuses(&["reftable", "git refs migrate"]);
+    git(repo.path(), &["config", "core.repositoryformatversion", "1"]);
+    git(repo.path(), &["config", "extensions.refstorage", "reftable"]);
+    Cli::within(repo.path()).run(&["check"]).refuses(&["reftable", "git refs migrate"]);
 }
 
 #[test]
@@ -62,9 +48,7 @@ fn another_users_repository_is_refused_with_the_way_out() {
         .status()
         .is_ok_and(|s| s.success())
     {
-        Cli::within(repo.path())
-            .run(&["check"])
-            .refuses(&["another user", "safe.directory"]);
+        Cli::within(repo.path()).run(&["check"]).refuses(&["another user", "safe.directory"]);
     } else {
         // Only root can give a folder away; then its own repository must be fine.
         assert_eq!(Cli::within(repo.path()).run(&["check"]).code, 0);

@@ -13,12 +13,8 @@ fn with(text: impl AsRef<[u8]>) -> Ran {
 
 #[test]
 fn a_syntax_error_is_shown_at_its_place() {
-    with("{% if x %}\n")
-        .refuses(&["`{% if %}` is never closed", "{% endif %}"])
-        .points_at(FILE);
-    with("a\n{{ builder. }}\n")
-        .refuses(&["template syntax"])
-        .points_at(&format!("{FILE}:2:"));
+    with("{% if x %}\n").refuses(&["`{% if %}` is never closed", "{% endif %}"]).points_at(FILE);
+    with("a\n{{ builder. }}\n").refuses(&["template syntax"]).points_at(&format!("{FILE}:2:"));
 }
 
 #[test]
@@ -92,9 +88,7 @@ fn a_branch_for_one_source_image_is_checked_as_well() {
 
 #[test]
 fn malformed_hcl_and_force_deregister_are_refused() {
-    with("build {\n")
-        .refuses(&["malformed HCL"])
-        .points_at("packer_workspaces/b/b.pkr.hcl");
+    with("build {\n").refuses(&["malformed HCL"]).points_at("packer_workspaces/b/b.pkr.hcl");
     with(TEMPLATE.replace("source_ami =", "force_deregister = true\n  source_ami ="))
         .refuses(&["`force_deregister` is refused", "old image"])
         .points_at("packer_workspaces/b/b.pkr.hcl (rendered):2:3");

@@ -1,4 +1,5 @@
-//! Exit 0 is no success, and another exit is not nothing: what EC2 shows under the build's own name counts.
+//! Exit 0 is no success, and another exit is not nothing: what EC2 shows under the build's own name
+//! counts.
 
 use serde_json::json;
 
@@ -193,30 +194,19 @@ fn output_that_is_not_utf8_and_much_of_it_hides_nothing() {
     );
     assert_eq!(farm.run(&["apply"]).code, 0);
     assert_eq!(Some(farm.image("a")), packer.wrote("made"));
-    assert_eq!(
-        farm.leftovers(),
-        "",
-        "the key that it left stands in the log"
-    );
+    assert_eq!(farm.leftovers(), "", "the key that it left stands in the log");
 }
 
 #[test]
 fn an_image_that_ends_failed_is_removed_and_built_again() {
-    let (mut farm, packer) = one_step(&format!(
-        "[build]\n{WHOLE}[build 2]\nwrite second\nwait mended\n{WHOLE}"
-    ));
-    farm.emulator
-        .control_post("/_control/fail-images", &json!(true));
+    let (mut farm, packer) =
+        one_step(&format!("[build]\n{WHOLE}[build 2]\nwrite second\nwait mended\n{WHOLE}"));
+    farm.emulator.control_post("/_control/fail-images", &json!(true));
     farm.daemon();
     farm.wait_until("it is built again", |_| packer.wrote("second").is_some());
-    assert_eq!(
-        farm.made_images(),
-        0,
-        "the failed one holds the name no more"
-    );
+    assert_eq!(farm.made_images(), 0, "the failed one holds the name no more");
     farm.failed("transient", "");
-    farm.emulator
-        .control_post("/_control/fail-images", &json!(false));
+    farm.emulator.control_post("/_control/fail-images", &json!(false));
     packer.let_go("mended");
     farm.settles("a");
     assert_eq!(packer.runs("build"), 2);
@@ -225,8 +215,7 @@ fn an_image_that_ends_failed_is_removed_and_built_again() {
 #[test]
 fn no_record_names_an_image_that_is_not_available() {
     let (mut farm, packer) = one_step(&format!("[build]\n{WHOLE}"));
-    farm.emulator
-        .control_post("/_control/pending", &json!({ "seconds": 3 }));
+    farm.emulator.control_post("/_control/pending", &json!({ "seconds": 3 }));
     farm.daemon();
     farm.wait_until("it is recorded", |farm| {
         let recorded = !farm.image("a").is_empty();
@@ -245,16 +234,12 @@ fn an_image_of_the_wanted_name_that_is_anothers_is_not_taken_over() {
     let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
     let name = &plan["plans"][0]["steps"][0]["next_ami_name"];
     assert!(name.is_string(), "{plan}");
-    farm.emulator
-        .control_post("/_control/base-image", &json!({ "name": name }));
+    farm.emulator.control_post("/_control/base-image", &json!({ "name": name }));
     let ran = farm.run(&["apply"]);
     assert_eq!(ran.code, 1, "{ran:#?}");
     assert_eq!(farm.state_of("a"), "name-taken");
     let why = farm.status()["a"]["reason"].to_string();
-    assert!(
-        why.contains("which was not made for this fingerprint"),
-        "{why}"
-    );
+    assert!(why.contains("which was not made for this fingerprint"), "{why}");
     assert!(why.contains("apply --rebuild a"), "{why}");
     assert_eq!(farm.stages("a"), Vec::<String>::new(), "nothing is tried");
     assert_eq!(packer.runs("build"), 0);

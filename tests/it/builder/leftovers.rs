@@ -1,4 +1,5 @@
-//! What a build leaves at EC2 is found and removed, after a success as after a failure, and what is another's stays.
+//! What a build leaves at EC2 is found and removed, after a success as after a failure, and what is
+//! another's stays.
 
 use std::time::Duration;
 
@@ -32,10 +33,7 @@ fn a_success_whose_instance_could_not_be_terminated_is_recorded_and_cleaned_up()
     assert_eq!((packer.runs("build"), farm.made_images()), (1, 1));
     let removed = serde_json::to_value(&farm.events("a").last().unwrap().stage).unwrap();
     assert!(
-        removed["cleaned"]["removed"][0]
-            .as_str()
-            .unwrap()
-            .starts_with("i-"),
+        removed["cleaned"]["removed"][0].as_str().unwrap().starts_with("i-"),
         "the journal says what: {removed}"
     );
 }
@@ -85,9 +83,7 @@ fn an_image_whose_tags_are_refused_is_not_recorded_until_they_are_on_it() {
         &json!([{ "operation": "CreateTags", "kind": "denied", "times": 1_000_000 }]),
     );
     farm.daemon();
-    farm.wait_until("its tags are refused", |farm| {
-        farm.calls("ec2.CreateTags") > 0
-    });
+    farm.wait_until("its tags are refused", |farm| farm.calls("ec2.CreateTags") > 0);
     assert_ne!(farm.state_of("a"), "in-sync");
     assert!(!farm.stages("a").contains(&"recorded".to_owned()));
     std::thread::sleep(Duration::from_secs(3));

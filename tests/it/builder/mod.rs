@@ -1,5 +1,5 @@
-//! What a build comes to: ends that the real Packer does not come to on demand, told by a transcript, each with the decision, the journal,
-//! the record and what is left at EC2.
+//! What a build comes to: ends that the real Packer does not come to on demand, told by a
+//! transcript, each with the decision, the journal, the record and what is left at EC2.
 
 mod ends;
 mod leftovers;
@@ -20,15 +20,8 @@ use crate::harness::farm::Farm;
 const WHOLE: &str = "key\ngroup\ninstance\nimage\nterminate\nungroup\nunkey\nartifact\n";
 
 /// The journal of a build that went well.
-const RECORDED: [&str; 7] = [
-    "intent",
-    "started",
-    "image_seen",
-    "available",
-    "tagged",
-    "recorded",
-    "cleaned",
-];
+const RECORDED: [&str; 7] =
+    ["intent", "started", "image_seen", "available", "tagged", "recorded", "cleaned"];
 
 /// One step `a` under a Packer that plays this transcript, with quick retries.
 fn one_step(transcript: &str) -> (Farm, FakePacker) {
@@ -70,10 +63,7 @@ impl Farm {
     fn packer_processes(&self) -> Session {
         let job = std::fs::read(self.only_build().join("job.json")).unwrap();
         let job: Value = serde_json::from_slice(&job).unwrap();
-        Session::of(
-            self.supervisor(),
-            job["temporary"].as_str().unwrap().as_ref(),
-        )
+        Session::of(self.supervisor(), job["temporary"].as_str().unwrap().as_ref())
     }
 
     /// Waits until a step is recorded and what its build left is looked after.
@@ -81,14 +71,12 @@ impl Farm {
     fn settles(&self, step: &str) {
         self.wait_until("it is recorded and cleaned up", |farm| {
             farm.state_of(step) == "in-sync"
-                && farm
-                    .stages(step)
-                    .last()
-                    .is_some_and(|last| last == "cleaned")
+                && farm.stages(step).last().is_some_and(|last| last == "cleaned")
         });
     }
 
-    /// The newest failure that the journal keeps of the step `a` is of this class, and its cause says this.
+    /// The newest failure that the journal keeps of the step `a` is of this class, and its cause
+    /// says this.
     #[track_caller]
     pub(crate) fn failed(&self, class: &str, words: &str) {
         let failure = self.failure("a");
@@ -100,12 +88,10 @@ impl Farm {
     /// The newest failure that the journal keeps of a step.
     fn failure(&self, step: &str) -> Value {
         let events = self.events(step);
-        let failed = events.iter().rev().find_map(|event| {
-            serde_json::to_value(&event.stage)
-                .unwrap()
-                .get("failed")
-                .cloned()
-        });
+        let failed = events
+            .iter()
+            .rev()
+            .find_map(|event| serde_json::to_value(&event.stage).unwrap().get("failed").cloned());
         failed.unwrap_or_else(|| panic!("no failure: {events:#?}"))
     }
 }

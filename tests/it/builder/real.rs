@@ -36,10 +36,7 @@ fn waiting(signs: &Path) -> String {
 fn packer_finds_its_own_folder_and_a_cleared_environment() {
     let signs = tempfile::tempdir().unwrap();
     let seen = signs.path().join("seen");
-    let farm = running(&format!(
-        "(pwd; find ../.. -type f; env) > {}",
-        seen.display()
-    ));
+    let farm = running(&format!("(pwd; find ../.. -type f; env) > {}", seen.display()));
     let ran = farm.run_with(&[("OF_THE_DAEMON", "secret")], &["apply"]);
     assert_eq!(ran.code, 0, "{ran:#?}");
     let seen = std::fs::read_to_string(seen).unwrap();
@@ -49,19 +46,12 @@ fn packer_finds_its_own_folder_and_a_cleared_environment() {
         folder.ends_with("/work/packer_workspaces/a"),
         "at its path in the repository: {folder}"
     );
-    let mut files: Vec<_> = seen
-        .lines()
-        .filter(|line| line.starts_with("../../"))
-        .collect();
+    let mut files: Vec<_> = seen.lines().filter(|line| line.starts_with("../../")).collect();
     files.sort_unstable();
     let own = "../../packer_workspaces/a";
     assert_eq!(
         files,
-        [
-            format!("{own}/a.pkr.hcl"),
-            format!("{own}/a.pkrvars.hcl"),
-            format!("{own}/install.sh")
-        ]
+        [format!("{own}/a.pkr.hcl"), format!("{own}/a.pkrvars.hcl"), format!("{own}/install.sh")]
     );
     assert_eq!(farm.stages("a"), RECORDED);
 }
@@ -72,12 +62,9 @@ fn a_superseded_build_of_packer_is_cancelled_and_leaves_nothing() {
     let mut farm = running(&waiting(signs.path()));
     farm.daemon();
     farm.wait_until("Packer runs", |_| signs.path().join("running").exists());
-    farm.repo
-        .write("packer_workspaces/a/install.sh", "echo 2\n");
+    farm.repo.write("packer_workspaces/a/install.sh", "echo 2\n");
     farm.repo.commit("another script");
-    farm.wait_until("it is cancelled", |farm| {
-        farm.stages("a").contains(&"cleaned".to_owned())
-    });
+    farm.wait_until("it is cancelled", |farm| farm.stages("a").contains(&"cleaned".to_owned()));
     farm.failed("cancelled", "");
     std::fs::write(signs.path().join("go"), "").unwrap();
     farm.settles("a");
@@ -106,9 +93,7 @@ fn a_packer_that_somebody_else_ended_is_built_again() {
     farm.daemon();
     farm.wait_until("Packer runs", |_| signs.path().join("running").exists());
     farm.packer_processes().signal(Signal::TERM);
-    farm.wait_until("it has failed", |farm| {
-        farm.stages("a").contains(&"failed".to_owned())
-    });
+    farm.wait_until("it has failed", |farm| farm.stages("a").contains(&"failed".to_owned()));
     farm.failed("transient", "");
     std::fs::write(signs.path().join("go"), "").unwrap();
     farm.settles("a");
@@ -138,9 +123,7 @@ fn a_packer_one_of_whose_plugins_was_killed_is_built_again() {
         panic!("a plugin runs");
     };
     plugin.signal(Signal::KILL);
-    farm.wait_until("it has failed", |farm| {
-        farm.stages("a").contains(&"failed".to_owned())
-    });
+    farm.wait_until("it has failed", |farm| farm.stages("a").contains(&"failed".to_owned()));
     farm.failed("transient", "");
     std::fs::write(signs.path().join("go"), "").unwrap();
     farm.settles("a");
@@ -158,9 +141,7 @@ fn a_packer_without_its_supervisor_and_its_wrapper_is_ended_at_once() {
     let wrapper = members.find(Member::leads).unwrap().process;
     farm.supervisor().signal(Signal::KILL);
     wrapper.signal(Signal::KILL);
-    farm.wait_until("it has failed", |farm| {
-        farm.stages("a").contains(&"failed".to_owned())
-    });
+    farm.wait_until("it has failed", |farm| farm.stages("a").contains(&"failed".to_owned()));
     farm.failed("transient", "");
     assert_eq!(session.processes(), [], "nothing of it runs on");
     std::fs::write(signs.path().join("go"), "").unwrap();

@@ -17,10 +17,7 @@ fn a_build_whose_daemon_and_supervisor_were_killed_is_adopted_and_built_once() {
     farm.daemon();
     farm.wait_until("the next daemon follows it", |farm| {
         let log = farm.daemon_log();
-        String::from_utf8_lossy(&log)
-            .matches("build followed")
-            .count()
-            == 1
+        String::from_utf8_lossy(&log).matches("build followed").count() == 1
     });
     packer.let_go("go");
     farm.settles("a");
@@ -69,10 +66,7 @@ fn a_lost_answer_that_packer_asks_again_for_is_said_while_it_lasts() {
     farm.daemon();
     farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
     let status = farm.run(&["status"]).out;
-    assert!(
-        status.contains("again and again for its key pair"),
-        "{status}"
-    );
+    assert!(status.contains("again and again for its key pair"), "{status}");
     let build = farm.status()["a"]["build"].clone();
     assert!(build["silence"].is_string(), "{build}");
     packer.let_go("go");
@@ -91,9 +85,8 @@ fn a_packer_that_was_killed_after_its_image_was_whole_has_made_it() {
 
 #[test]
 fn an_image_whose_packer_was_killed_before_it_was_shared_is_built_again() {
-    let (farm, packer) = one_step(&format!(
-        "[build]\nkey\ngroup\ninstance\nimage\nsignal 9\n[build 2]\n{WHOLE}"
-    ));
+    let (farm, packer) =
+        one_step(&format!("[build]\nkey\ngroup\ninstance\nimage\nsignal 9\n[build 2]\n{WHOLE}"));
     let template = "packer_workspaces/a/templates/.pkr.hcl";
     let text = std::fs::read_to_string(farm.repo.path().join(template)).unwrap();
     let shared = "communicator = \"none\"\n  ami_users = [\"123456789012\"]";
@@ -129,8 +122,7 @@ fn a_superseded_build_is_cancelled_cleaned_up_and_built_anew() {
     farm.configure("on_superseded: cancel\ninterval: 1s\n");
     farm.daemon();
     farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
-    farm.repo
-        .write("packer_workspaces/a/install.sh", "echo 2\n");
+    farm.repo.write("packer_workspaces/a/install.sh", "echo 2\n");
     farm.repo.commit("another script");
     farm.settles("a");
     let first = ["intent", "started", "failed", "cleaned"];
@@ -165,8 +157,7 @@ fn a_build_without_its_supervisor_can_be_cancelled() {
     farm.daemon();
     farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
     farm.supervisor().signal(Signal::KILL);
-    farm.repo
-        .write("packer_workspaces/a/install.sh", "echo 2\n");
+    farm.repo.write("packer_workspaces/a/install.sh", "echo 2\n");
     farm.repo.commit("another script");
     farm.settles("a");
     farm.failed("cancelled", "");

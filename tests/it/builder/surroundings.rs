@@ -1,4 +1,5 @@
-//! What a build finds around it: the part of the repository that counts, a short list of variables, folders of its own.
+//! What a build finds around it: the part of the repository that counts, a short list of variables,
+//! folders of its own.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
@@ -43,10 +44,8 @@ fn a_build_sees_nothing_of_the_daemons_environment_but_a_short_list_and_what_is_
     assert_eq!(ran.code, 0, "{ran:#?}");
     let seen = packer.saw("seen");
     let environment = seen["environment"].as_object().unwrap();
-    let others: Vec<_> = environment
-        .keys()
-        .filter(|name| !VARIABLES.contains(&name.as_str()))
-        .collect();
+    let others: Vec<_> =
+        environment.keys().filter(|name| !VARIABLES.contains(&name.as_str())).collect();
     assert_eq!(others, ["HTTPS_PROXY"]);
     let temporary = environment["TMPDIR"].as_str().unwrap();
     assert!(temporary.len() <= 70, "{temporary}: sockets fit below it");
@@ -112,10 +111,7 @@ fn a_failed_init_is_a_warning_where_the_template_then_validates() {
     assert_eq!(farm.stages("a"), RECORDED);
     assert_eq!(packer.runs("init"), 1);
     let logs = farm.run(&["logs", "a"]);
-    assert!(
-        logs.out.contains("warning: `packer init` failed"),
-        "{logs:#?}"
-    );
+    assert!(logs.out.contains("warning: `packer init` failed"), "{logs:#?}");
 }
 
 /// The files below a folder with their modes.
@@ -129,10 +125,7 @@ fn files(folder: &Path) -> BTreeMap<String, u32> {
                 open.push(entry.path());
             } else {
                 let path = entry.path().strip_prefix(folder).unwrap().to_owned();
-                found.insert(
-                    path.display().to_string(),
-                    facts.permissions().mode() & 0o777,
-                );
+                found.insert(path.display().to_string(), facts.permissions().mode() & 0o777);
             }
         }
     }

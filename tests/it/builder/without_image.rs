@@ -1,4 +1,5 @@
-//! A build that comes to its end without the image that was asked for: told from a killed one by Packer's last word, and not repeated.
+//! A build that comes to its end without the image that was asked for: told from a killed one by
+//! Packer's last word, and not repeated.
 
 use std::path::Path;
 
@@ -41,10 +42,7 @@ fn a_volume_that_was_made_in_place_of_an_image_is_named_and_made_once() {
     farm.failed("step", "use a builder that makes an AMI");
     farm.failed("step", "in us-east-1 stays and is to be removed by hand");
     farm.run(&["apply"]);
-    assert_eq!(
-        (packer.runs("build"), farm.calls("ec2.CreateVolume")),
-        (1, 1)
-    );
+    assert_eq!((packer.runs("build"), farm.calls("ec2.CreateVolume")), (1, 1));
 }
 
 /// One step `a` of real Packer, whose template is edited.
@@ -90,15 +88,12 @@ fn packer_that_starts_from_another_image_than_git_says_makes_no_record() {
     farm.failed("step", "started from ami-0bbbbbbbbbbbbbbb2");
     farm.failed("step", "builder.source_ami_id");
     assert_eq!(farm.stages("a"), FAILED);
-    assert_eq!(
-        farm.made_images(),
-        before,
-        "its name is free for the next try"
-    );
+    assert_eq!(farm.made_images(), before, "its name is free for the next try");
     assert_eq!(farm.image("a"), "");
 }
 
-/// Packer's calls of this operation fail so for a while: what its SDK tries again by itself is not enough.
+/// Packer's calls of this operation fail so for a while: what its SDK tries again by itself is not
+/// enough.
 fn with_faults(operation: &str, kind: &str, times: u32) -> Farm {
     let farm = edited(|text| text);
     farm.emulator.control_post(
@@ -124,10 +119,7 @@ fn what_ec2_refuses_packer_for_a_while_is_tried_again_in_the_words_of_either_sdk
         for event in farm.events("a") {
             let stage = serde_json::to_value(&event.stage).unwrap();
             let class = stage.get("failed").map(|failure| failure["class"].clone());
-            assert!(
-                class.is_none_or(|class| class == "transient"),
-                "{operation} {kind} {stage}"
-            );
+            assert!(class.is_none_or(|class| class == "transient"), "{operation} {kind} {stage}");
         }
         assert_eq!(farm.state_of("a"), "in-sync");
         assert_eq!(farm.leftovers(), "", "{operation} {kind}");
@@ -167,15 +159,9 @@ fn an_error_of_hcl_is_told_with_its_file_its_line_and_its_argument() {
     let ran = farm.run(&["apply"]);
     assert_eq!(ran.code, 1, "{ran:#?}");
     farm.failed("step", "a.pkr.hcl line ");
-    farm.failed(
-        "step",
-        "An argument named \"comunicator\" is not expected here",
-    );
+    farm.failed("step", "An argument named \"comunicator\" is not expected here");
     let status: Value = Value::Object(farm.status());
     let reason = status["a"]["reason"].as_str().unwrap();
-    assert!(
-        reason.contains("comunicator") && !reason.contains('\n'),
-        "{reason}"
-    );
+    assert!(reason.contains("comunicator") && !reason.contains('\n'), "{reason}");
     assert!(Path::new(&farm.only_build()).join("packer.log").exists());
 }

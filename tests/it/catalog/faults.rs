@@ -26,10 +26,7 @@ impl Faulty {
     async fn turn() -> Self {
         static EMULATOR: OnceLock<Emulator> = OnceLock::new();
         let turn = TURN.lock().await;
-        let faulty = Self {
-            emulator: EMULATOR.get_or_init(Emulator::start),
-            _turn: turn,
-        };
+        let faulty = Self { emulator: EMULATOR.get_or_init(Emulator::start), _turn: turn };
         faulty.set("pending", &json!({ "seconds": 0 }));
         faulty.set("fail-images", &json!(false));
         faulty.set("faults", &json!([]));
@@ -37,8 +34,7 @@ impl Faulty {
     }
 
     fn set(&self, what: &str, value: &Value) {
-        self.emulator
-            .control_post(&format!("/_control/{what}"), value);
+        self.emulator.control_post(&format!("/_control/{what}"), value);
     }
 
     fn fault(&self, operation: &str, kind: &str, times: u32) {
@@ -58,20 +54,13 @@ async fn a_pending_image_is_waited_for_until_it_is_available_or_the_deadline_pas
     faulty.set("pending", &json!({ "seconds": 1.0 }));
     let id = place.published(&unique("slow")).await;
     let begin = Instant::now();
-    place
-        .catalog
-        .wait_available(&id, soon(10_000))
-        .await
-        .unwrap();
+    place.catalog.wait_available(&id, soon(10_000)).await.unwrap();
     assert!(begin.elapsed() > Duration::from_millis(700));
 
     faulty.set("pending", &json!({ "seconds": 60 }));
     let id = place.published(&unique("slower")).await;
     let late = place.catalog.wait_available(&id, soon(800)).await;
-    assert!(
-        matches!(late, Err(CatalogError::StillPending { .. })),
-        "{late:?}"
-    );
+    assert!(matches!(late, Err(CatalogError::StillPending { .. })), "{late:?}");
 }
 
 #[tokio::test]
@@ -84,17 +73,10 @@ async fn a_failed_image_is_told_and_is_a_leftover_of_its_build() {
     let own = name(&unique("failed"));
     let id = place.image_of(&instance, own.as_str()).await;
     let error = place.catalog.wait_available(&id, soon(5_000)).await;
-    assert!(
-        matches!(error, Err(CatalogError::ImageFailed { .. })),
-        "{error:?}"
-    );
+    assert!(matches!(error, Err(CatalogError::ImageFailed { .. })), "{error:?}");
 
     let nothing_told = Leftovers::default();
-    let found = place
-        .catalog
-        .find_leftovers(&build, &own, &nothing_told)
-        .await
-        .unwrap();
+    let found = place.catalog.find_leftovers(&build, &own, &nothing_told).await.unwrap();
     assert_eq!(found.images, [id]);
     assert_eq!(found.snapshots.len(), 1);
     let gone = place.catalog.clean(&found).await.unwrap();
@@ -107,19 +89,10 @@ async fn what_passes_by_itself_is_tried_again() {
     let faulty = Faulty::turn().await;
     let place = Place::open(faulty.emulator).await;
     let id = place.published(&unique("throttled")).await;
-    for kind in [
-        "throttle",
-        "internal",
-        "drop-before",
-        "drop-after",
-        "truncate",
-    ] {
+    for kind in ["throttle", "internal", "drop-before", "drop-after", "truncate"] {
         faulty.fault("ec2.DescribeImages", kind, 2);
         let found = place.catalog.image(&id).await;
-        assert!(
-            found.as_ref().is_ok_and(Option::is_some),
-            "{kind}: {found:?}"
-        );
+        assert!(found.as_ref().is_ok_and(Option::is_some), "{kind}: {found:?}");
     }
 }
 
@@ -131,10 +104,7 @@ async fn what_does_not_pass_is_unavailable_and_never_a_missing_image() {
     for kind in ["throttle", "internal", "drop-before", "truncate"] {
         faulty.fault("ec2.DescribeImages", kind, 1000);
         let error = place.catalog.image(&id).await.unwrap_err();
-        assert!(
-            matches!(error, CatalogError::Unavailable { .. }),
-            "{kind}: {error:?}"
-        );
+        assert!(matches!(error, CatalogError::Unavailable { .. }), "{kind}: {error:?}");
     }
 }
 
@@ -161,15 +131,10 @@ async fn no_permission_names_the_action() {
         matches!(&error, CatalogError::Denied { action, .. } if action == "ec2:DescribeImages")
     );
     faulty.fault("ec2.CreateTags", "denied", 1);
-    let change = TagChange {
-        set: [("team".to_owned(), "ops".to_owned())].into(),
-        remove: vec![],
-    };
+    let change = TagChange { set: [("team".to_owned(), "ops".to_owned())].into(), remove: vec![] };
     let error = place.catalog.tag(&image, &change).await.unwrap_err();
     assert!(
-        error
-            .to_string()
-            .starts_with("access denied: ec2:CreateTags: UnauthorizedOperation"),
+        error.to_string().starts_with("access denied: ec2:CreateTags: UnauthorizedOperation"),
         "{error}"
     );
 }
@@ -179,15 +144,8 @@ async fn expired_credentials_are_said_to_be_that() {
     let faulty = Faulty::turn().await;
     let place = Place::open(faulty.emulator).await;
     faulty.fault("ec2.DescribeImages", "expired", 1000);
-    let error = place
-        .catalog
-        .own_image_named(&name("any"))
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(error, CatalogError::Credentials { .. }),
-        "{error:?}"
-    );
+    let error = place.catalog.own_image_named(&name("any")).await.unwrap_err();
+    assert!(matches!(error, CatalogError::Credentials { .. }), "{error:?}");
     assert!(error.to_string().contains("RequestExpired"), "{error}");
 }
 

@@ -12,10 +12,7 @@ use super::region::{Place, REGION, name, packers, unique};
 use crate::harness::emulator::{Emulator, python};
 
 fn tags(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect()
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
 #[tokio::test]
@@ -25,9 +22,7 @@ async fn among_1500_ids_those_that_exist_are_found_and_the_others_are_absent() {
     for _ in 0..5 {
         known.push(place.published(&unique("image")).await);
     }
-    let mut asked: Vec<_> = (0..1495)
-        .map(|n| AmiId::new(format!("ami-{n:017x}")))
-        .collect();
+    let mut asked: Vec<_> = (0..1495).map(|n| AmiId::new(format!("ami-{n:017x}"))).collect();
     for (at, id) in known.iter().enumerate() {
         asked.insert(at * 300, id.clone());
     }
@@ -49,10 +44,7 @@ async fn an_image_of_our_own_is_found_by_its_whole_name_only() {
     assert_eq!(found.unwrap().id, id);
     let part = name(&wanted[..wanted.len() - 1]);
     assert_eq!(place.catalog.own_image_named(&part).await.unwrap(), None);
-    assert_eq!(
-        place.catalog.own_image_named(&name("own/*")).await.unwrap(),
-        None
-    );
+    assert_eq!(place.catalog.own_image_named(&name("own/*")).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -87,19 +79,13 @@ async fn tags_are_put_on_the_image_and_its_snapshots_and_taken_off_again() {
     let image = place.catalog.image(&id).await.unwrap().unwrap();
     assert_eq!(image.snapshots.len(), 1);
     let snapshot = image.snapshots[0].clone();
-    let set = TagChange {
-        set: tags(&[("team", "ops"), ("old", "1")]),
-        remove: vec![],
-    };
+    let set = TagChange { set: tags(&[("team", "ops"), ("old", "1")]), remove: vec![] };
     place.catalog.tag(&image, &set).await.unwrap();
     let image = place.catalog.image(&id).await.unwrap().unwrap();
     assert_eq!(image.tags, tags(&[("team", "ops"), ("old", "1")]));
     assert_eq!(place.snapshot_tags(&snapshot).await.unwrap().len(), 2);
 
-    let change = TagChange {
-        set: tags(&[("team", "dev")]),
-        remove: vec!["old".into()],
-    };
+    let change = TagChange { set: tags(&[("team", "dev")]), remove: vec!["old".into()] };
     place.catalog.tag(&image, &change).await.unwrap();
     let image = place.catalog.image(&id).await.unwrap().unwrap();
     assert_eq!(image.tags, tags(&[("team", "dev")]));
@@ -126,18 +112,12 @@ async fn what_a_record_keeps_of_an_image_is_what_the_python_library_keeps() {
     let wanted = unique("details");
     let id = place.image_of(&instance, &wanted).await;
     let image = place.catalog.image(&id).await.unwrap().unwrap();
-    let change = TagChange {
-        set: tags(&[("team", "ops")]),
-        remove: vec![],
-    };
+    let change = TagChange { set: tags(&[("team", "ops")]), remove: vec![] };
     place.catalog.tag(&image, &change).await.unwrap();
 
     let ours = place.catalog.image(&id).await.unwrap().unwrap().details;
     let output = Command::new(python())
-        .arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/python/image_details.py"
-        ))
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/image_details.py"))
         .args([&emulator.endpoint(), REGION, &wanted])
         .output()
         .unwrap();

@@ -46,15 +46,7 @@ async fn a_dead_builds_instance_key_and_group_go_and_a_persons_stay() {
 
     let again = place.catalog.find_leftovers(&build, &none, &told).await;
     assert_eq!(again.unwrap(), Leftovers::default());
-    assert_eq!(
-        place
-            .catalog
-            .clean(&found)
-            .await
-            .map(|gone| gone.contains(&own))
-            .ok(),
-        Some(true)
-    );
+    assert_eq!(place.catalog.clean(&found).await.map(|gone| gone.contains(&own)).ok(), Some(true));
 }
 
 #[tokio::test]
@@ -71,25 +63,11 @@ async fn a_finished_image_stays_and_goes_with_its_snapshot_when_asked_for() {
         key_pairs: vec![key.clone()],
         ..Leftovers::default()
     };
-    let found = place
-        .catalog
-        .find_leftovers(&build, &own, &told)
-        .await
-        .unwrap();
-    assert!(
-        found.images.is_empty() && found.snapshots.is_empty(),
-        "{found:?}"
-    );
+    let found = place.catalog.find_leftovers(&build, &own, &told).await.unwrap();
+    assert!(found.images.is_empty() && found.snapshots.is_empty(), "{found:?}");
 
-    let told = Leftovers {
-        images: vec![id.clone()],
-        ..told
-    };
-    let found = place
-        .catalog
-        .find_leftovers(&build, &own, &told)
-        .await
-        .unwrap();
+    let told = Leftovers { images: vec![id.clone()], ..told };
+    let found = place.catalog.find_leftovers(&build, &own, &told).await.unwrap();
     assert_eq!(found.images, std::slice::from_ref(&id));
     assert_eq!(found.snapshots, image.snapshots);
     place.catalog.clean(&found).await.unwrap();
@@ -108,14 +86,7 @@ async fn a_snapshot_whose_image_is_already_gone_is_found_by_its_description() {
     let image = place.catalog.image(&id).await.unwrap().unwrap();
     let request = place.client.deregister_image().image_id(id.as_str());
     request.send().await.unwrap();
-    let told = Leftovers {
-        instances: vec![instance.clone()],
-        ..Leftovers::default()
-    };
-    let found = place
-        .catalog
-        .find_leftovers(&build, &own, &told)
-        .await
-        .unwrap();
+    let told = Leftovers { instances: vec![instance.clone()], ..Leftovers::default() };
+    let found = place.catalog.find_leftovers(&build, &own, &told).await.unwrap();
     assert_eq!(found.snapshots, image.snapshots, "and not that of {kept}");
 }

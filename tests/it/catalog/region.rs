@@ -1,4 +1,5 @@
-//! An account and region of the emulator, with images, instances and keys as a build or a person makes them.
+//! An account and region of the emulator, with images, instances and keys as a build or a person
+//! makes them.
 //!
 //! Names are made unique by the test that asks for them: all tests share one emulator.
 
@@ -21,21 +22,12 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) async fn open(emulator: &Emulator) -> Self {
         let session = Session::open(&settings(emulator)).await.unwrap();
-        Self {
-            client: session.ec2(),
-            catalog: Ec2Catalog::new(session.ec2()),
-        }
+        Self { client: session.ec2(), catalog: Ec2Catalog::new(session.ec2()) }
     }
 
     /// An image without an instance: a published base image.
     pub(crate) async fn published(&self, name: &str) -> AmiId {
-        let made = self
-            .client
-            .register_image()
-            .name(name)
-            .send()
-            .await
-            .unwrap();
+        let made = self.client.register_image().name(name).send().await.unwrap();
         AmiId::new(made.image_id.unwrap())
     }
 
@@ -73,17 +65,8 @@ impl Place {
 
     /// Key names of instances that are alive.
     pub(crate) async fn is_alive(&self, instance: &str) -> bool {
-        let answer = self
-            .client
-            .describe_instances()
-            .instance_ids(instance)
-            .send()
-            .await
-            .unwrap();
-        let state = answer.reservations()[0].instances()[0]
-            .state
-            .clone()
-            .unwrap();
+        let answer = self.client.describe_instances().instance_ids(instance).send().await.unwrap();
+        let state = answer.reservations()[0].instances()[0].state.clone().unwrap();
         !matches!(state.name.unwrap().as_str(), "terminated" | "shutting-down")
     }
 
@@ -95,29 +78,16 @@ impl Place {
 
     pub(crate) async fn has_group(&self, name: &str) -> bool {
         let named = Filter::builder().name("group-name").values(name).build();
-        let answer = self
-            .client
-            .describe_security_groups()
-            .filters(named)
-            .send()
-            .await;
+        let answer = self.client.describe_security_groups().filters(named).send().await;
         !answer.unwrap().security_groups().is_empty()
     }
 
     /// The tags of a snapshot; none if it is gone.
     pub(crate) async fn snapshot_tags(&self, id: &str) -> Option<Vec<(String, String)>> {
-        let answer = self
-            .client
-            .describe_snapshots()
-            .snapshot_ids(id)
-            .send()
-            .await;
+        let answer = self.client.describe_snapshots().snapshot_ids(id).send().await;
         let snapshots = answer.ok()?.snapshots.unwrap_or_default();
         let tags = snapshots.first()?.tags().iter();
-        Some(
-            tags.map(|tag| (tag.key.clone().unwrap(), tag.value.clone().unwrap()))
-                .collect(),
-        )
+        Some(tags.map(|tag| (tag.key.clone().unwrap(), tag.value.clone().unwrap())).collect())
     }
 }
 

@@ -1,4 +1,5 @@
-//! The schema, judged by a validator that editors use as well, and the program agree on what a configuration may say.
+//! The schema, judged by a validator that editors use as well, and the program agree on what a
+//! configuration may say.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -84,10 +85,7 @@ const TABLE: &[(Refused, &str)] = &[
     (Both, "ami_name: '{step}/{fingerprint}'"),
     (Both, "ami_name: 'a:{fingerprint}'"),
     // Records.
-    (
-        By0,
-        "inventory: {table: images, region: us-east-1, create: false}",
-    ),
+    (By0, "inventory: {table: images, region: us-east-1, create: false}"),
     (By0, "inventory: {path: /srv/i.sqlite}"),
     (Both, "inventory: {table: images, path: /srv/i.sqlite}"),
     (Both, "inventory: {region: us-east-1}"),
@@ -108,10 +106,7 @@ const TABLE: &[(Refused, &str)] = &[
     (Both, "aws: {endpoint_url: 'ftp://h'}"),
     (ByProgram, "aws: {endpoint_url: 'http://h:99999'}"),
     (Both, "aws: {emulator: {source_overrides: {a: 1}}}"),
-    (
-        Both,
-        "aws: {endpoint_url: 'http://h', emulator: {source_overrides: {a b: 1}}}",
-    ),
+    (Both, "aws: {endpoint_url: 'http://h', emulator: {source_overrides: {a b: 1}}}"),
     (Both, "aws: {region: Ireland}"),
     (Both, "aws: {profile: ''}"),
     // Packer.
@@ -140,39 +135,15 @@ const TABLE: &[(Refused, &str)] = &[
     (Both, "repositories: [{path: /r, reference: ''}]"),
     (ByProgram, "repositories: [{path: /r, reference: a..b}]"),
     (Both, "repositories: [{path: /r, token_env: TOKEN}]"),
-    (
-        ByProgram,
-        "repositories: [{url: 'git@h:b.git', token_env: TOKEN}]",
-    ),
-    (
-        ByProgram,
-        "repositories: [{url: 'https://h/b.git', ssh_key: /k}]",
-    ),
-    (
-        Both,
-        "repositories: [{url: 'https://h/b.git', token_env: ghp-1}]",
-    ),
+    (ByProgram, "repositories: [{url: 'git@h:b.git', token_env: TOKEN}]"),
+    (ByProgram, "repositories: [{url: 'https://h/b.git', ssh_key: /k}]"),
+    (Both, "repositories: [{url: 'https://h/b.git', token_env: ghp-1}]"),
     (Both, "repositories: [{path: /r, allowed_signers: /s}]"),
-    (
-        ByProgram,
-        "repositories: [{path: /r, require_signed_commits: true}]",
-    ),
-    (
-        By0,
-        "repositories: [{path: /r, require_signed_commits: true, allowed_signers: /s}]",
-    ),
-    (
-        Both,
-        "repositories: [{path: /r, allowed_plugins: [github.com/hashicorp/amazon]}]",
-    ),
-    (
-        Both,
-        "repositories: [{path: /r, deny_local_exec: true, allowed_plugins: [amazon]}]",
-    ),
-    (
-        Both,
-        "repositories: [{path: /r, deny_local_exec: yes please}]",
-    ),
+    (ByProgram, "repositories: [{path: /r, require_signed_commits: true}]"),
+    (By0, "repositories: [{path: /r, require_signed_commits: true, allowed_signers: /s}]"),
+    (Both, "repositories: [{path: /r, allowed_plugins: [github.com/hashicorp/amazon]}]"),
+    (Both, "repositories: [{path: /r, deny_local_exec: true, allowed_plugins: [amazon]}]"),
+    (Both, "repositories: [{path: /r, deny_local_exec: yes please}]"),
     // Secrets.
     (
         By0,
@@ -180,20 +151,11 @@ const TABLE: &[(Refused, &str)] = &[
     ),
     (By0, "secrets: {values: {}}"),
     (Both, "secrets: {fingerprint_key: hunter2}"),
-    (
-        Both,
-        "secrets: {fingerprint_key: 'env:K', values: {db: hunter2}}",
-    ),
-    (
-        Both,
-        "secrets: {fingerprint_key: 'env:K', values: {a b: 'env:DB'}}",
-    ),
+    (Both, "secrets: {fingerprint_key: 'env:K', values: {db: hunter2}}"),
+    (Both, "secrets: {fingerprint_key: 'env:K', values: {a b: 'env:DB'}}"),
     (Both, "secrets: {values: {db: 'env:DB'}}"),
     (Both, "secrets: {parameters: ['*_password']}"),
-    (
-        ByProgram,
-        "secrets: {fingerprint_key: 'env:K', parameters: ['[']}",
-    ),
+    (ByProgram, "secrets: {fingerprint_key: 'env:K', parameters: ['[']}"),
     // A key without a value is one that is left out.
     (By0, "interval:\naws:\nrepositories:\nbase_ami_policy:\n"),
 ];
@@ -208,9 +170,7 @@ fn schema_takes(texts: &[&str]) -> Vec<Vec<String>> {
         .spawn()
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    stdin
-        .write_all(json!(texts).to_string().as_bytes())
-        .unwrap();
+    stdin.write_all(json!(texts).to_string().as_bytes()).unwrap();
     drop(stdin);
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "the validator ends well");
@@ -237,9 +197,7 @@ fn the_schema_and_the_program_agree_on_good_and_bad_values() {
             (false, None) => None,
         };
         if found != Some(*expected) {
-            wrong.push(format!(
-                "{text}\n  the schema: {schema:?}\n  the program: {program:?}"
-            ));
+            wrong.push(format!("{text}\n  the schema: {schema:?}\n  the program: {program:?}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -262,16 +220,7 @@ fn whatever_the_program_refuses_it_shows_with_line_caret_and_what_to_do() {
         for secret in ["hunter2", "A=b", "ghp-1"] {
             assert!(!said.contains(secret), "{text}\n{said}");
         }
-        let typed = [
-            "create: 1",
-            "many",
-            "300",
-            "1.5",
-            "-1",
-            "[{",
-            "{path",
-            "HTTPS_PROXY}",
-        ];
+        let typed = ["create: 1", "many", "300", "1.5", "-1", "[{", "{path", "HTTPS_PROXY}"];
         if !typed.iter().any(|wrong_type| text.contains(wrong_type)) {
             assert!(said.contains("help: "), "{text}\n{said}");
         }
@@ -283,10 +232,7 @@ fn the_example_names_the_schema_for_editors_and_the_schema_names_itself() {
     let root = env!("CARGO_MANIFEST_DIR");
     let example = std::fs::read_to_string(format!("{root}/config/reconciler.yaml")).unwrap();
     let first = example.lines().next().unwrap();
-    assert_eq!(
-        first,
-        "# yaml-language-server: $schema=reconciler.schema.json"
-    );
+    assert_eq!(first, "# yaml-language-server: $schema=reconciler.schema.json");
     let schema = std::fs::read(format!("{root}/config/reconciler.schema.json")).unwrap();
     let schema: Value = serde_json::from_slice(&schema).unwrap();
     let id = schema["$id"].as_str().unwrap();

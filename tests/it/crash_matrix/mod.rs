@@ -1,8 +1,10 @@
-//! The crash matrix: at every failpoint the program dies, fails or stands still; then another one starts, and whatever happened, nothing
-//! is lost, nothing is built twice, nothing is left, and an unchanged repository causes no write.
+//! The crash matrix: at every failpoint the program dies, fails or stands still; then another one
+//! starts, and whatever happened, nothing is lost, nothing is built twice, nothing is left, and an
+//! unchanged repository causes no write.
 //!
-//! The rows are in `rows`; a row runs in a region of its own of an emulator that rows share, with real Packer. `make soak` runs all of
-//! them; `make test` runs a part that holds every failpoint (`rows::of_test`).
+//! The rows are in `rows`; a row runs in a region of its own of an emulator that rows share, with
+//! real Packer. `make soak` runs all of them; `make test` runs a part that holds every failpoint
+//! (`rows::of_test`).
 
 mod release;
 mod row;

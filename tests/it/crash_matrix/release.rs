@@ -5,7 +5,8 @@ use std::process::Command;
 
 use reconciler::failpoint::VARIABLE;
 
-/// Compiles the file with the failpoints as a build of that kind does; whether a program with it survives an order to abort.
+/// Compiles the file with the failpoints as a build of that kind does; whether a program with it
+/// survives an order to abort.
 fn survives(folder: &Path, debug_assertions: &str) -> bool {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/failpoint/points.rs");
     let main = folder.join("main.rs");
@@ -22,10 +23,7 @@ fn survives(folder: &Path, debug_assertions: &str) -> bool {
         .output()
         .unwrap();
     assert!(compiled.status.success(), "{compiled:?}");
-    let ran = Command::new(&program)
-        .env(VARIABLE, "here=abort")
-        .output()
-        .unwrap();
+    let ran = Command::new(&program).env(VARIABLE, "here=abort").output().unwrap();
     ran.status.success()
 }
 

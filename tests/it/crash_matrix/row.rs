@@ -48,31 +48,20 @@ pub(super) struct Row {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            scene,
-            failpoint,
-            action,
-            store,
-        } = self;
+        let Self { scene, failpoint, action, store } = self;
         write!(f, "{scene:?} {failpoint} {action:?} {store:?}")
     }
 }
 
 impl Row {
     fn order(&self) -> (String, String) {
-        let (name, nth) = self
-            .failpoint
-            .split_once('@')
-            .unwrap_or((&self.failpoint, "1"));
+        let (name, nth) = self.failpoint.split_once('@').unwrap_or((&self.failpoint, "1"));
         let action = match self.action {
             Action::Abort => "abort",
             Action::Error => "error",
             Action::Stop => "stop",
         };
-        (
-            format!("{name}={action}@{nth}"),
-            format!("failpoint {name}: {action}"),
-        )
+        (format!("{name}={action}@{nth}"), format!("failpoint {name}: {action}"))
     }
 
     /// Whether it is the supervisor to whom it happens.
@@ -130,22 +119,17 @@ impl Row {
         Ok(())
     }
 
-    /// Leaves a repository in which there is exactly this to do; how many images there are in the end.
+    /// Leaves a repository in which there is exactly this to do; how many images there are in the
+    /// end.
     fn set_up(&self, plot: &Plot) -> Result<usize, String> {
         plot.step("a", None, "echo 1");
         // A frozen supervisor is ended at its limit.
         if self.is_supervisors() && self.action == Action::Stop {
-            plot.configure_with(
-                &crate::harness::farm::packer(),
-                "timeout: 10s, grace: 1s",
-                "",
-            );
+            plot.configure_with(&crate::harness::farm::packer(), "timeout: 10s, grace: 1s", "");
         }
         // It is renewed three times in its duration: more than once in the shortest build.
         if self.failpoint.starts_with("lease.renew") {
-            let hasty = plot
-                .configuration()
-                .replace("lease_duration: 4s", "lease_duration: 2s");
+            let hasty = plot.configuration().replace("lease_duration: 4s", "lease_duration: 2s");
             std::fs::write(plot.folder.path().join("reconciler.yaml"), hasty).unwrap();
         }
         plot.repo.commit("first");
@@ -198,7 +182,8 @@ impl Row {
 /// The image of a person.
 const PERSONS: &str = "ami-0fedcba9876543210";
 
-/// Whatever happened: a person's image of the wanted name is neither recorded nor tagged nor removed, and the step says why it is not built.
+/// Whatever happened: a person's image of the wanted name is neither recorded nor tagged nor
+/// removed, and the step says why it is not built.
 fn is_left_alone(plot: &Plot) -> Vec<String> {
     for _ in 0..3 {
         plot.run(&["apply"]);
@@ -220,10 +205,7 @@ fn is_left_alone(plot: &Plot) -> Vec<String> {
     if !step["ami_id"].is_null() || step["state"] == "in-sync" {
         broken.push(format!("a person's image is recorded: {step}"));
     }
-    if !step["reason"]
-        .as_str()
-        .is_some_and(|why| why.contains("is taken by"))
-    {
+    if !step["reason"].as_str().is_some_and(|why| why.contains("is taken by")) {
         broken.push(format!("it does not say why: {step}"));
     }
     broken
@@ -246,9 +228,7 @@ fn wake(plot: &Plot, first: &mut Running, images: usize) -> Vec<String> {
         broken.push(format!("woken, it wrote: {before}\n  became {after}"));
     }
     broken.extend(
-        plot.broken_promises(images)
-            .into_iter()
-            .map(|promise| format!("woken: {promise}")),
+        plot.broken_promises(images).into_iter().map(|promise| format!("woken: {promise}")),
     );
     broken
 }
@@ -268,10 +248,8 @@ fn state(plot: &Plot) -> String {
 
 /// An unchanged repository causes no write, and nothing is said to be left to do.
 fn idle(plot: &Plot) -> Vec<String> {
-    plot.emulator.control_post(
-        &format!("/_control/reset-calls?region={}", plot.region),
-        &Value::Null,
-    );
+    plot.emulator
+        .control_post(&format!("/_control/reset-calls?region={}", plot.region), &Value::Null);
     let ran = plot.run(&["apply"]);
     let writes = plot.writes();
     let mut broken = Vec::new();

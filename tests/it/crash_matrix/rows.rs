@@ -3,7 +3,8 @@
 use super::row::{Action, Row, Scene};
 use crate::harness::plot::Store;
 
-/// What each scene does to the outside world, in the order in which it happens. Every effect has a failpoint before and one after it.
+/// What each scene does to the outside world, in the order in which it happens. Every effect has a
+/// failpoint before and one after it.
 const EFFECTS: [(Scene, &[&str]); 6] = [
     (
         Scene::Build,
@@ -27,20 +28,9 @@ const EFFECTS: [(Scene, &[&str]); 6] = [
         ],
     ),
     (Scene::LeakyBuild, &["leftovers.clean"]),
-    (
-        Scene::FailingBuild,
-        &["journal.failed", "leftovers.find", "journal.cleaned"],
-    ),
+    (Scene::FailingBuild, &["journal.failed", "leftovers.find", "journal.cleaned"]),
     (Scene::Retag, &["image.tag", "record.update"]),
-    (
-        Scene::TakeOver,
-        &[
-            "journal.intent",
-            "journal.image_seen",
-            "image.tag",
-            "journal.recorded",
-        ],
-    ),
+    (Scene::TakeOver, &["journal.intent", "journal.image_seen", "image.tag", "journal.recorded"]),
     (Scene::Taken, &["journal.intent", "journal.failed"]),
 ];
 
@@ -69,8 +59,8 @@ pub(super) fn all() -> Vec<Row> {
                         if scene == Scene::Taken && action == Action::Stop {
                             continue;
                         }
-                        // A process that stands still with the lock of a file keeps everybody else of its host out: nothing is
-                        // written meanwhile, and nobody takes over.
+                        // A process that stands still with the lock of a file keeps everybody else
+                        // of its host out: nothing is written meanwhile, and nobody takes over.
                         if store == Store::Sqlite && action == Action::Stop {
                             continue;
                         }
@@ -85,12 +75,10 @@ pub(super) fn all() -> Vec<Row> {
             }
         }
     }
-    for failpoint in SUPERVISED
-        .into_iter()
-        .chain(["supervisor.exit:after", "build.spawn"])
-    {
+    for failpoint in SUPERVISED.into_iter().chain(["supervisor.exit:after", "build.spawn"]) {
         for action in ACTIONS {
-            // A Packer that cannot be started is the step's failure; one that has said how it went is over.
+            // A Packer that cannot be started is the step's failure; one that has said how it went
+            // is over.
             let never = action != Action::Abort && failpoint == "supervisor.exit:after"
                 || action == Action::Error && failpoint.starts_with("supervisor.packer");
             if !never {
@@ -98,11 +86,7 @@ pub(super) fn all() -> Vec<Row> {
                     scene: Scene::Build,
                     failpoint: failpoint.to_owned(),
                     action,
-                    store: if action == Action::Stop {
-                        Store::DynamoDb
-                    } else {
-                        Store::Sqlite
-                    },
+                    store: if action == Action::Stop { Store::DynamoDb } else { Store::Sqlite },
                 });
             }
         }
@@ -110,7 +94,8 @@ pub(super) fn all() -> Vec<Row> {
     rows
 }
 
-/// Those of `make test`: every failpoint, with each action by turns, mostly on the cheaper store; all of the supervisor.
+/// Those of `make test`: every failpoint, with each action by turns, mostly on the cheaper store;
+/// all of the supervisor.
 pub(super) fn of_test() -> Vec<Row> {
     all()
         .into_iter()

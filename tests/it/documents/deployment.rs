@@ -1,7 +1,9 @@
-//! `deploy/README.md` and the unit: what they say, in the order in which they say it, starts a daemon that works.
+//! `deploy/README.md` and the unit: what they say, in the order in which they say it, starts a
+//! daemon that works.
 //!
-//! No systemd and no root here: paths stand below a folder of the test's, what only root can do (the user, the owner) is left out, and the
-//! unit's program is started in the unit's environment by hand.
+//! No systemd and no root here: paths stand below a folder of the test's, what only root can do
+//! (the user, the owner) is left out, and the unit's program is started in the unit's environment
+//! by hand.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -16,17 +18,8 @@ fn guide() -> Vec<String> {
     let text = read("deploy/README.md");
     let block = text.split("```").nth(1).unwrap().to_owned();
     let commands = block.lines().filter_map(|line| {
-        let command = line
-            .strip_prefix("# ")
-            .or_else(|| line.strip_prefix("$ "))?;
-        Some(
-            command
-                .split("   #")
-                .next()
-                .unwrap_or(command)
-                .trim()
-                .to_owned(),
-        )
+        let command = line.strip_prefix("# ").or_else(|| line.strip_prefix("$ "))?;
+        Some(command.split("   #").next().unwrap_or(command).trim().to_owned())
     });
     commands.collect()
 }
@@ -34,11 +27,8 @@ fn guide() -> Vec<String> {
 /// What the unit says for a key.
 fn unit(key: &str) -> String {
     let text = read("deploy/reconciler.service");
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(&format!("{key}=")));
-    line.unwrap_or_else(|| panic!("the unit has no {key}"))
-        .to_owned()
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{key}=")));
+    line.unwrap_or_else(|| panic!("the unit has no {key}")).to_owned()
 }
 
 struct Root {
@@ -48,9 +38,7 @@ struct Root {
 impl Root {
     /// Everything that the guide installs, below a folder.
     fn installed() -> Self {
-        let root = Self {
-            folder: tempfile::tempdir().unwrap(),
-        };
+        let root = Self { folder: tempfile::tempdir().unwrap() };
         for command in guide() {
             let program = command.split(' ').next().unwrap();
             let command = match program {
@@ -87,11 +75,9 @@ impl Root {
     /// A text whose paths stand below this folder.
     fn below(&self, text: &str) -> String {
         let root = self.folder.path().display();
-        ["srv", "etc", "var"]
-            .iter()
-            .fold(text.to_owned(), |text, top| {
-                text.replace(&format!(" /{top}/"), &format!(" {root}/{top}/"))
-            })
+        ["srv", "etc", "var"].iter().fold(text.to_owned(), |text, top| {
+            text.replace(&format!(" /{top}/"), &format!(" {root}/{top}/"))
+        })
     }
 
     fn config(&self) -> PathBuf {
@@ -170,10 +156,7 @@ fn the_guide_in_its_own_words_starts_a_service_that_follows_what_is_pushed() {
     repo.write("packer_workspaces/a/templates/.pkr.hcl", TEMPLATE);
     let revision = repo.commit("first");
     let remote = root.folder.path().join("srv/git/images.git");
-    git(
-        repo.path(),
-        &["push", "-q", remote.to_str().unwrap(), "HEAD:main"],
-    );
+    git(repo.path(), &["push", "-q", remote.to_str().unwrap(), "HEAD:main"]);
     // Whether EC2 answers is another matter: the commit is seen, and its workflow is known.
     let log = daemon.0.stderr.take().unwrap();
     let (line, lines) = std::sync::mpsc::channel();
@@ -198,14 +181,8 @@ fn a_service_that_cannot_be_configured_says_what_to_write_and_is_not_started_aga
     let (before, _) = text.split_once("repositories:").unwrap();
     let cases = [
         (before.to_owned(), "repositories:\n"),
-        (
-            format!("{before}repositories: []\n"),
-            "`- path: FOLDER` or `- url: URL`",
-        ),
-        (
-            text.replace("state_dir", "state_dri"),
-            "did you mean `state_dir`?",
-        ),
+        (format!("{before}repositories: []\n"), "`- path: FOLDER` or `- url: URL`"),
+        (text.replace("state_dir", "state_dri"), "did you mean `state_dir`?"),
     ];
     for (config, advice) in cases {
         std::fs::write(root.config(), &config).unwrap();
@@ -233,9 +210,7 @@ fn the_installed_configuration_names_the_state_folder_of_the_unit() {
     assert!(installs && Path::new("deploy/reconciler.yaml").is_file());
     let user = unit("User");
     assert!(
-        guide()
-            .iter()
-            .any(|command| command.starts_with("useradd") && command.ends_with(&user)),
+        guide().iter().any(|command| command.starts_with("useradd") && command.ends_with(&user)),
         "the unit's user is made"
     );
 }

@@ -1,4 +1,5 @@
-//! `docs/parameters.md`, *Steps that a person makes*: its record, put into the table as it says, is what `adopt` takes over.
+//! `docs/parameters.md`, *Steps that a person makes*: its record, put into the table as it says, is
+//! what `adopt` takes over.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -20,10 +21,7 @@ fn documented() -> Value {
 
 fn put(farm: &Farm, item: &Value) {
     let mut child = Command::new(python())
-        .arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/python/put_item.py"
-        ))
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/put_item.py"))
         .args([&farm.emulator.endpoint(), "us-east-1", "images"])
         .stdin(Stdio::piped())
         .spawn()
@@ -43,19 +41,13 @@ fn a_persons_image_is_recorded_as_documented_and_adopted() {
     let farm = Farm::with_packer(&packer.binary());
     farm.step("pyenv", None);
     let params = json!({ "step_id": "mysql", "previous_step_id": "pyenv" });
-    farm.repo.write(
-        "packer_workspaces/mysql/step_param.json",
-        params.to_string(),
-    );
-    farm.repo
-        .write("packer_workspaces/mysql/README.md", "Install it by hand.\n");
+    farm.repo.write("packer_workspaces/mysql/step_param.json", params.to_string());
+    farm.repo.write("packer_workspaces/mysql/README.md", "Install it by hand.\n");
     farm.commit_and_apply();
     assert_eq!(farm.state_of("mysql"), "awaiting-manual");
 
-    farm.emulator.control_post(
-        "/_control/base-image",
-        &json!({ "name": "mysql by hand", "id": BY_HAND }),
-    );
+    farm.emulator
+        .control_post("/_control/base-image", &json!({ "name": "mysql by hand", "id": BY_HAND }));
     let mut item = documented();
     item["workflow_id"]["S"] = json!("wf-1");
     item["base_ami_id"]["S"] = json!(farm.image("pyenv"));
@@ -64,17 +56,8 @@ fn a_persons_image_is_recorded_as_documented_and_adopted() {
 
     let dry = farm.run(&["adopt", "mysql", "--dry-run"]);
     assert_eq!(dry.code, 0, "{dry:#?}");
-    assert!(
-        dry.out
-            .contains(&format!("= mysql  {BY_HAND} would be adopted")),
-        "{}",
-        dry.out
-    );
-    assert_eq!(
-        farm.state_of("mysql"),
-        "unverified",
-        "a dry run changes nothing"
-    );
+    assert!(dry.out.contains(&format!("= mysql  {BY_HAND} would be adopted")), "{}", dry.out);
+    assert_eq!(farm.state_of("mysql"), "unverified", "a dry run changes nothing");
     let adopted = farm.run(&["adopt", "mysql"]);
     assert!(adopted.out.contains("1 adopted, 0 refused"), "{adopted:#?}");
     assert_eq!(farm.state_of("mysql"), "in-sync");
@@ -82,16 +65,9 @@ fn a_persons_image_is_recorded_as_documented_and_adopted() {
     // What was made on another image than the parent's is refused, in a dry run as well.
     item["base_ami_id"]["S"] = json!("ami-0bbbbbbbbbbbbbbbb");
     put(&farm, &item);
-    for arguments in [
-        ["adopt", "mysql", "--dry-run"].as_slice(),
-        &["adopt", "mysql"],
-    ] {
+    for arguments in [["adopt", "mysql", "--dry-run"].as_slice(), &["adopt", "mysql"]] {
         let refused = farm.run(arguments);
         assert_eq!(refused.code, 1, "{refused:#?}");
-        assert!(
-            refused.err.contains("was built on ami-0bbbbbbbbbbbbbbbb"),
-            "{}",
-            refused.err
-        );
+        assert!(refused.err.contains("was built on ami-0bbbbbbbbbbbbbbbb"), "{}", refused.err);
     }
 }

@@ -1,4 +1,5 @@
-//! `docs/parameters.md`: its tables have every key that the program reads of the two parameter files, and say of each what the program does.
+//! `docs/parameters.md`: its tables have every key that the program reads of the two parameter
+//! files, and say of each what the program does.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -49,12 +50,7 @@ fn asked_for(file: &str) -> BTreeSet<String> {
         let begin = program.find(&format!("const {list}: "));
         let value = begin.and_then(|at| program[at..].split(';').nth(1));
         let value = value.unwrap_or_default().to_owned();
-        let words: Vec<_> = value
-            .split('"')
-            .skip(1)
-            .step_by(2)
-            .map(str::to_owned)
-            .collect();
+        let words: Vec<_> = value.split('"').skip(1).step_by(2).map(str::to_owned).collect();
         words
     });
     names.map(|name| name[1].to_owned()).chain(listed).collect()
@@ -83,10 +79,7 @@ fn a_key_of_the_workflow_takes_what_is_documented_and_nothing_else() {
     let mut base = Map::new();
     base.insert("workflow_id".to_owned(), json!("w"));
     base.insert("root_base_ami_name".to_owned(), json!("ubuntu-*"));
-    base.insert(
-        "root_base_ami_owner_account_id".to_owned(),
-        json!("099720109477"),
-    );
+    base.insert("root_base_ami_owner_account_id".to_owned(), json!("099720109477"));
     assert!(read(&base).is_ok(), "{:?}", read(&base));
     for Row { key, kind, third } in table("## `workflow_param.json`") {
         let with = |value: Value| {
@@ -94,11 +87,7 @@ fn a_key_of_the_workflow_takes_what_is_documented_and_nothing_else() {
             values.insert(key.clone(), value);
             read(&values)
         };
-        let wrong = if kind.starts_with("object") {
-            json!("x")
-        } else {
-            json!([1])
-        };
+        let wrong = if kind.starts_with("object") { json!("x") } else { json!([1]) };
         let said = with(wrong).unwrap_err();
         assert!(said.contains(&format!("`{key}`")), "{key}: {said}");
         let mut without = base.clone();
@@ -117,10 +106,7 @@ fn step_of(values: &Value) -> Result<(), String> {
         content: Arc::from(content),
     };
     let files = Files::from([
-        (
-            "step_param.json".to_owned(),
-            file(serde_json::to_vec(values).unwrap()),
-        ),
+        ("step_param.json".to_owned(), file(serde_json::to_vec(values).unwrap())),
         ("templates/.pkr.hcl".to_owned(), file(Vec::new())),
     ]);
     match step::read("w/s", &files) {

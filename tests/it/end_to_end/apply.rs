@@ -11,23 +11,15 @@ fn every_step_is_built_parents_first_and_a_second_apply_writes_nothing() {
     let ran = farm.commit_and_apply();
     assert_eq!(ran.code, 0, "{ran:#?}");
     let status = farm.status();
-    assert!(
-        ["a", "b", "c"]
-            .iter()
-            .all(|step| status[*step]["state"] == "in-sync"),
-        "{status:#?}"
-    );
+    assert!(["a", "b", "c"].iter().all(|step| status[*step]["state"] == "in-sync"), "{status:#?}");
     assert_eq!(farm.made_images(), 3);
     assert_eq!(farm.leftovers(), "");
     farm.forget_calls();
     let again = farm.run(&["apply"]);
     assert_eq!(again.code, 0);
-    for write in [
-        "ec2.CreateTags",
-        "ec2.RunInstances",
-        "dynamodb.TransactWriteItems",
-        "dynamodb.PutItem",
-    ] {
+    for write in
+        ["ec2.CreateTags", "ec2.RunInstances", "dynamodb.TransactWriteItems", "dynamodb.PutItem"]
+    {
         assert_eq!(farm.calls(write), 0, "{write}");
     }
     let plan = farm.run(&["plan", "--exit-code"]);
@@ -40,28 +32,14 @@ fn a_change_rebuilds_its_step_and_those_after_it_and_the_old_images_stay() {
     let farm = three_steps();
     farm.commit_and_apply();
     let before = ["a", "b", "c"].map(|step| farm.image(step));
-    farm.repo
-        .write("packer_workspaces/a/install.sh", "echo 2\n");
+    farm.repo.write("packer_workspaces/a/install.sh", "echo 2\n");
     farm.repo.commit("another script");
     let plan = farm.run(&["plan", "--exit-code"]);
     assert_eq!(plan.code, 2);
-    assert!(
-        plan.out
-            .contains("rebuild: file changed: install.sh (+1 \u{2212}1)"),
-        "{}",
-        plan.out
-    );
-    assert!(
-        plan.out.contains("rebuild: source image will change (a)"),
-        "{}",
-        plan.out
-    );
+    assert!(plan.out.contains("rebuild: file changed: install.sh (+1 \u{2212}1)"), "{}", plan.out);
+    assert!(plan.out.contains("rebuild: source image will change (a)"), "{}", plan.out);
     let diff = farm.run(&["diff", "a"]);
-    assert!(
-        diff.out.contains("-echo 1") && diff.out.contains("+echo 2"),
-        "{}",
-        diff.out
-    );
+    assert!(diff.out.contains("-echo 1") && diff.out.contains("+echo 2"), "{}", diff.out);
     farm.run(&["apply"]);
     let after = ["a", "b", "c"].map(|step| farm.image(step));
     assert!(
@@ -77,8 +55,7 @@ fn tags_metadata_and_a_readme_rebuild_nothing() {
     farm.commit_and_apply();
     let before = ["a", "b", "c"].map(|step| farm.image(step));
     farm.workflow(&json!({ "aws_tags": { "env": "production" } }));
-    farm.repo
-        .write("packer_workspaces/a/README.md", "how it works\n");
+    farm.repo.write("packer_workspaces/a/README.md", "how it works\n");
     farm.repo.write(
         "packer_workspaces/b/step_param.json",
         json!({ "step_id": "b", "previous_step_id": "a", "metadata": { "note": "second" } })
@@ -104,8 +81,7 @@ fn reverted() -> (Farm, [String; 2]) {
     let farm = three_steps();
     assert_eq!(farm.commit_and_apply().code, 0);
     let first = ["a", "b"].map(|step| farm.image(step));
-    farm.repo
-        .write("packer_workspaces/a/install.sh", "echo 2\n");
+    farm.repo.write("packer_workspaces/a/install.sh", "echo 2\n");
     assert_eq!(farm.commit_and_apply().code, 0);
     assert!(farm.image("a") != first[0] && farm.image("b") != first[1]);
     assert_eq!(farm.made_images(), 5);
@@ -118,9 +94,7 @@ fn planned(farm: &Farm) -> serde_json::Map<String, Value> {
     let ran = farm.run(&["plan", "--output", "json"]);
     let plan: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:#?}"));
     let steps = plan["plans"][0]["steps"].as_array().unwrap().clone();
-    let by_id = steps
-        .into_iter()
-        .map(|step| (step["step_id"].as_str().unwrap().to_owned(), step));
+    let by_id = steps.into_iter().map(|step| (step["step_id"].as_str().unwrap().to_owned(), step));
     by_id.collect()
 }
 
@@ -155,16 +129,11 @@ fn a_reverted_commit_takes_the_earlier_images_over_as_the_plan_says() {
 fn what_a_plan_prints_is_what_is_built_taken_over_and_left() {
     let (farm, first) = reverted();
     farm.deregister(&first[1]);
-    farm.repo
-        .write("packer_workspaces/c/install.sh", "echo 3\n");
+    farm.repo.write("packer_workspaces/c/install.sh", "echo 3\n");
     farm.repo.commit("c is another");
     let plan = planned(&farm);
     assert_eq!(plan["a"]["takes_over"]["ami_id"], json!(first[0]));
-    assert_eq!(
-        plan["b"]["source_ami"],
-        json!(first[0]),
-        "its source is known already"
-    );
+    assert_eq!(plan["b"]["source_ami"], json!(first[0]), "its source is known already");
     let names = ["b", "c"].map(|step| plan[step]["next_ami_name"].clone());
     assert_eq!(farm.run(&["apply"]).code, 0);
     let status = farm.status();
@@ -179,29 +148,13 @@ fn an_image_that_was_disabled_is_named_and_taken_over_once_it_is_enabled() {
     let (farm, first) = reverted();
     in_runtime(async {
         let ec2 = farm.session().await.ec2();
-        ec2.disable_image()
-            .image_id(&first[0])
-            .send()
-            .await
-            .unwrap();
+        ec2.disable_image().image_id(&first[0]).send().await.unwrap();
     });
-    let hint = format!(
-        "its image {} of an earlier build is disabled: enable it at EC2",
-        first[0]
-    );
+    let hint = format!("its image {} of an earlier build is disabled: enable it at EC2", first[0]);
     let said = farm.run(&["plan"]).out;
-    assert!(
-        said.contains(&hint) && said.contains("apply --rebuild a"),
-        "{said}"
-    );
-    assert!(
-        !said.contains('"'),
-        "no form of a programming language: {said}"
-    );
-    assert!(
-        said.contains("blocked: a cannot have the name of its image"),
-        "{said}"
-    );
+    assert!(said.contains(&hint) && said.contains("apply --rebuild a"), "{said}");
+    assert!(!said.contains('"'), "no form of a programming language: {said}");
+    assert!(said.contains("blocked: a cannot have the name of its image"), "{said}");
     assert_eq!(farm.run(&["apply"]).code, 3, "it is a person's turn");
     assert_eq!(farm.made_images(), 5);
     in_runtime(async {
@@ -218,18 +171,12 @@ fn a_rebuild_instead_of_a_disabled_image_gets_a_name_that_is_free() {
     let next = farm.status()["a"]["ami_name"].clone();
     in_runtime(async {
         let ec2 = farm.session().await.ec2();
-        ec2.disable_image()
-            .image_id(&first[0])
-            .send()
-            .await
-            .unwrap();
+        ec2.disable_image().image_id(&first[0]).send().await.unwrap();
     });
-    let taken = planned(&farm)["a"]["taken_by"]["ami_name"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let taken = planned(&farm)["a"]["taken_by"]["ami_name"].as_str().unwrap().to_owned();
     assert_ne!(json!(taken), next);
-    // The next name is taken as well, by nobody knows whom, and EC2 does not show it either by itself.
+    // The next name is taken as well, by nobody knows whom, and EC2 does not show it either by
+    // itself.
     let other = json!({ "name": format!("{taken}-r1"), "state": "disabled" });
     farm.emulator.control_post("/_control/base-image", &other);
     let ran = farm.run(&["apply", "--rebuild", "a"]);
@@ -259,12 +206,7 @@ fn a_rebuild_that_is_asked_for_makes_a_new_image_of_the_same_inputs() {
     let ran = farm.run(&["apply", "--rebuild", "c"]);
     assert_eq!(ran.code, 0, "{ran:#?}");
     assert_ne!(farm.image("c"), first);
-    assert!(
-        farm.status()["c"]["ami_name"]
-            .as_str()
-            .unwrap()
-            .ends_with("-r1")
-    );
+    assert!(farm.status()["c"]["ami_name"].as_str().unwrap().ends_with("-r1"));
     let wrong = farm.run(&["apply", "--rebuild", "cc"]);
     wrong.refuses(&["no step `cc`"]);
 }
@@ -278,8 +220,7 @@ fn a_step_that_fails_by_itself_is_quarantined_and_stops_nobody_else() {
     );
     let template = "packer_workspaces/a/templates/.pkr.hcl";
     let text = std::fs::read_to_string(farm.repo.path().join(template)).unwrap();
-    farm.repo
-        .write(template, text.replace("var.image", "var.no_such_variable"));
+    farm.repo.write(template, text.replace("var.image", "var.no_such_variable"));
     let ran = farm.commit_and_apply();
     assert_eq!(ran.code, 1, "{ran:#?}");
     let status = farm.status();
@@ -288,11 +229,7 @@ fn a_step_that_fails_by_itself_is_quarantined_and_stops_nobody_else() {
     assert_eq!(status["c"]["state"], "in-sync");
     farm.forget_calls();
     farm.run(&["apply"]);
-    assert_eq!(
-        farm.calls("dynamodb.TransactWriteItems"),
-        0,
-        "the same failure is not repeated"
-    );
+    assert_eq!(farm.calls("dynamodb.TransactWriteItems"), 0, "the same failure is not repeated");
     let logs = farm.run(&["logs", "a"]);
     assert!(logs.out.contains("no_such_variable"), "{logs:#?}");
     farm.repo.write(template, text);
@@ -326,8 +263,7 @@ fn a_remote_repository_is_fetched_first_so_that_what_git_says_now_is_applied() {
     let first = farm.commit_and_apply();
     assert_eq!(first.code, 0, "{first:#?}");
     assert_eq!(farm.made_images(), 3);
-    farm.repo
-        .write("packer_workspaces/c/install.sh", "echo 2\n");
+    farm.repo.write("packer_workspaces/c/install.sh", "echo 2\n");
     let second = farm.commit_and_apply();
     assert_eq!(second.code, 0, "{second:#?}");
     assert_eq!(farm.made_images(), 4, "the new commit is built");

@@ -13,12 +13,9 @@ fn a_push_becomes_records_and_sigterm_ends_it_in_order() {
     farm.repo.commit("three steps");
     let daemon = farm.daemon();
     farm.wait_until("three images are recorded", |farm| {
-        farm.status()
-            .values()
-            .all(|step| step["state"] == "in-sync")
+        farm.status().values().all(|step| step["state"] == "in-sync")
     });
-    farm.repo
-        .write("packer_workspaces/c/install.sh", "echo 2\n");
+    farm.repo.write("packer_workspaces/c/install.sh", "echo 2\n");
     farm.repo.commit("another script");
     farm.wait_until("the change is built", |farm| {
         farm.made_images() == 4 && farm.state_of("c") == "in-sync"
@@ -27,10 +24,7 @@ fn a_push_becomes_records_and_sigterm_ends_it_in_order() {
     assert!(farm.child(daemon).wait().unwrap().success());
     let report: serde_json::Value =
         serde_json::from_str(&farm.run(&["status", "--output", "json"]).out).unwrap();
-    assert!(
-        report["workflows"][0]["held_by"].is_null(),
-        "the lease was given back"
-    );
+    assert!(report["workflows"][0]["held_by"].is_null(), "the lease was given back");
     assert_eq!(farm.leftovers(), "");
 }
 
@@ -40,17 +34,13 @@ fn a_killed_daemons_build_is_carried_to_its_record_and_built_once() {
     farm.repo.commit("three steps");
     let first = farm.daemon();
     farm.wait_until("a build runs", |farm| {
-        farm.status()
-            .values()
-            .any(|step| step["state"] == "building")
+        farm.status().values().any(|step| step["state"] == "building")
     });
     farm.signal(first, Signal::KILL);
     farm.child(first).wait().unwrap();
     farm.daemon();
     farm.wait_until("three images are recorded", |farm| {
-        farm.status()
-            .values()
-            .all(|step| step["state"] == "in-sync")
+        farm.status().values().all(|step| step["state"] == "in-sync")
     });
     assert_eq!(farm.made_images(), 3, "nothing was built twice");
     assert_eq!(farm.leftovers(), "");
@@ -69,25 +59,9 @@ fn an_idle_pass_is_one_query_and_one_describe_images() {
     std::thread::sleep(Duration::from_secs(4));
     farm.forget_calls();
     std::thread::sleep(Duration::from_secs(5));
-    let (queries, describes) = (
-        farm.calls("dynamodb.Query"),
-        farm.calls("ec2.DescribeImages"),
-    );
+    let (queries, describes) = (farm.calls("dynamodb.Query"), farm.calls("ec2.DescribeImages"));
     assert!(describes >= 3, "it makes passes: {describes}");
-    assert!(
-        queries.abs_diff(describes) <= 1,
-        "{queries} Query and {describes} DescribeImages"
-    );
-    let others = farm
-        .emulator
-        .control_get("/_control/calls")
-        .as_object()
-        .unwrap()
-        .len();
-    assert_eq!(
-        others,
-        2,
-        "and nothing else: {}",
-        farm.emulator.control_get("/_control/calls")
-    );
+    assert!(queries.abs_diff(describes) <= 1, "{queries} Query and {describes} DescribeImages");
+    let others = farm.emulator.control_get("/_control/calls").as_object().unwrap().len();
+    assert_eq!(others, 2, "and nothing else: {}", farm.emulator.control_get("/_control/calls"));
 }

@@ -1,4 +1,5 @@
-//! Hosts that are lost with all that they knew, and come back: the inventory itself tells what is open.
+//! Hosts that are lost with all that they knew, and come back: the inventory itself tells what is
+//! open.
 
 use std::path::Path;
 
@@ -49,8 +50,7 @@ fn what_a_lost_host_began_is_settled_though_its_folder_is_gone_and_git_has_anoth
     });
     assert_eq!(farm.leftovers(), "");
     farm.wait_until("its lease is given back", |farm| {
-        farm.lease_of("wf-1")
-            .is_some_and(|lease| lease.holder.is_none())
+        farm.lease_of("wf-1").is_some_and(|lease| lease.holder.is_none())
     });
     farm.signal(two, Signal::TERM);
     assert!(farm.child(two).wait().unwrap().success());
@@ -59,8 +59,7 @@ fn what_a_lost_host_began_is_settled_though_its_folder_is_gone_and_git_has_anoth
 #[test]
 fn an_image_of_a_lost_host_is_recorded_though_its_folder_is_gone_and_git_has_another_workflow() {
     let mut farm = real_step(QUICK);
-    farm.emulator
-        .control_post("/_control/pending", &serde_json::json!({ "seconds": 8 }));
+    farm.emulator.control_post("/_control/pending", &serde_json::json!({ "seconds": 8 }));
     let one = farm.daemon_on("one");
     farm.wait_until("the image is on its way", |farm| farm.made_images() == 1);
     ends(&mut farm, one, "one");
@@ -98,9 +97,7 @@ fn a_host_that_comes_back_removes_what_its_packer_made_last_of_a_build_that_was_
     farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
     stop_supervisors(&farm, "one");
     packer.let_go("go");
-    farm.wait_until("Packer has made something", |_| {
-        packer.wrote("made").is_some()
-    });
+    farm.wait_until("Packer has made something", |_| packer.wrote("made").is_some());
     ends(&mut farm, one, "one");
     let two = farm.daemon_on("two");
     farm.wait_until("the other host has given it up", |farm| {
@@ -116,10 +113,8 @@ fn a_host_that_comes_back_removes_what_its_packer_made_last_of_a_build_that_was_
 
 #[test]
 fn an_inventory_that_is_deleted_under_the_daemon_is_noticed_and_not_begun_anew() {
-    let (mut farm, packer) = one_step(&format!(
-        "[build]\nwrite running\nwait go\n{}on-term\nexit 1\n",
-        super::WHOLE
-    ));
+    let (mut farm, packer) =
+        one_step(&format!("[build]\nwrite running\nwait go\n{}on-term\nexit 1\n", super::WHOLE));
     farm.configure_sqlite("lease_duration: 3s\ninterval: 1s\nretry:\n  initial: 1s\n");
     let daemon = farm.daemon();
     farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
@@ -128,20 +123,13 @@ fn an_inventory_that_is_deleted_under_the_daemon_is_noticed_and_not_begun_anew()
         std::fs::remove_file(format!("{}{end}", file.display())).unwrap();
     }
     let said = |farm: &Farm, what: &str| String::from_utf8_lossy(&farm.daemon_log()).contains(what);
-    farm.wait_until("it is noticed", |farm| {
-        said(farm, "was deleted or replaced")
-    });
-    farm.wait_until("no empty one is begun", |farm| {
-        said(farm, "the inventory is gone")
-    });
+    farm.wait_until("it is noticed", |farm| said(farm, "was deleted or replaced"));
+    farm.wait_until("no empty one is begun", |farm| said(farm, "the inventory is gone"));
     assert!(!file.exists());
-    farm.run(&["status"])
-        .shows(&["No inventory at SQLite", "no inventory yet"]);
+    farm.run(&["status"]).shows(&["No inventory at SQLite", "no inventory yet"]);
     // A person begins a new one: it knows nothing of the build that runs.
     drop(reconciler::inventory::sqlite::SqliteInventory::open(&file).unwrap());
-    farm.wait_until("the build is ended", |farm| {
-        said(farm, "knows nothing of it")
-    });
+    farm.wait_until("the build is ended", |farm| said(farm, "knows nothing of it"));
     packer.let_go("go");
     farm.wait_until("it is built anew", |farm| farm.state_of("a") == "in-sync");
     assert_eq!(farm.made_images(), 1);

@@ -17,10 +17,7 @@ fn short_options_and_other_folders_mean_what_they_mean_elsewhere() {
     assert_eq!(from(&["check"]).code, 1, "no repository is there");
     for arguments in [["-C", folder, "check"], ["check", "-C", folder]] {
         let ran = from(&arguments);
-        assert!(
-            ran.code == 0 && ran.out.contains("3 steps, sound"),
-            "{ran:#?}"
-        );
+        assert!(ran.code == 0 && ran.out.contains("3 steps, sound"), "{ran:#?}");
     }
     // A relative file of the configuration is looked for from there.
     std::fs::write(farm.repo.path().join("mine.yaml"), "intervall: 5m\n").unwrap();
@@ -38,38 +35,25 @@ fn the_end_of_a_log_and_some_of_the_history_are_shown_on_request() {
     assert_eq!(tail.out.lines().rev().collect::<Vec<_>>(), last);
     assert_eq!(farm.run(&["logs", "a", "-n", "0"]).out, "");
     let followed = farm.run(&["logs", "a", "--tail", "2", "--follow"]);
-    assert_eq!(
-        followed.out, tail.out,
-        "of a build that is over nothing more comes"
-    );
+    assert_eq!(followed.out, tail.out, "of a build that is over nothing more comes");
 
     packer.plays("[build]\nerror it is broken\nexit 1\n");
-    farm.repo
-        .write("packer_workspaces/a/install.sh", "echo 2\n");
+    farm.repo.write("packer_workspaces/a/install.sh", "echo 2\n");
     farm.repo.commit("break it");
     farm.run(&["apply"]);
     let builds = |arguments: &[&str]| {
         let ran = farm.run(&[&["history", "-o", "json"], arguments].concat());
         let told: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:#?}"));
         let builds = told["workflows"][0]["builds"].as_array().unwrap().clone();
-        builds
-            .iter()
-            .map(|build| build["state"].as_str().unwrap().to_owned())
-            .collect::<Vec<_>>()
+        builds.iter().map(|build| build["state"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(builds(&[]), ["failed", "recorded"]);
     assert_eq!(builds(&["--failed"]), ["failed"]);
     assert_eq!(builds(&["--since", "1h"]), ["failed", "recorded"]);
     assert_eq!(builds(&["--since", "2199-01-01"]), [""; 0]);
-    assert_eq!(
-        builds(&["a", "--since", "2026-01-01T00:00:00Z", "-n", "1"]),
-        ["failed"]
-    );
+    assert_eq!(builds(&["a", "--since", "2026-01-01T00:00:00Z", "-n", "1"]), ["failed"]);
     let none = farm.run(&["history", "--since", "2199-01-01"]);
-    assert_eq!(
-        none.out, "wf-1\nno such build\n",
-        "there are builds, but none of these"
-    );
+    assert_eq!(none.out, "wf-1\nno such build\n", "there are builds, but none of these");
     let wrong = farm.run(&["history", "--since", "yesterday"]);
     assert_eq!(wrong.code, 64, "{wrong:#?}");
     assert!(wrong.err.contains("w (weeks), d (days)"), "{}", wrong.err);
@@ -82,19 +66,14 @@ fn a_difference_is_an_exit_code_and_one_pass_a_daemon_that_ends() {
     assert_eq!(ran.code, 0, "{ran:#?}");
     assert_eq!(farm.state_of("a"), "in-sync");
     assert_eq!(farm.run(&["diff", "a", "--exit-code"]).code, 0);
-    farm.repo
-        .write("packer_workspaces/a/install.sh", "echo 2\n");
+    farm.repo.write("packer_workspaces/a/install.sh", "echo 2\n");
     farm.repo.commit("another script");
     assert_eq!(farm.run(&["diff", "a", "--exit-code"]).code, 2);
     assert_eq!(farm.run(&["diff", "a"]).code, 0);
-    farm.repo
-        .write("packer_workspaces/a/step_param.json", "{\n");
+    farm.repo.write("packer_workspaces/a/step_param.json", "{\n");
     farm.repo.commit("break it");
     let broken = farm.run(&["run", "--once"]);
-    assert_eq!(
-        broken.code, 1,
-        "what is broken is told by the exit code: {broken:#?}"
-    );
+    assert_eq!(broken.code, 1, "what is broken is told by the exit code: {broken:#?}");
 }
 
 #[test]
@@ -126,8 +105,7 @@ fn apply_says_what_it_would_do_without_doing_it_and_what_it_did_for_programs() {
     assert_eq!(farm.run(&["apply", "--dry-run", "nobody"]).code, 1);
 
     packer.plays("[build]\nerror it is broken\nexit 1\n");
-    farm.repo
-        .write("packer_workspaces/a/install.sh", "echo 2\n");
+    farm.repo.write("packer_workspaces/a/install.sh", "echo 2\n");
     farm.repo.commit("break it");
     let (code, failed) = json(&["apply", "-o", "json"]);
     assert_eq!((code, &failed["left"]), (1, &Value::from("a_failure")));
@@ -144,17 +122,10 @@ fn as_much_is_said_as_is_asked_for() {
     let results = farm.run(&["status", "--quiet"]);
     assert!(results.out.contains("in sync"), "{results:#?}");
     let verbose = farm.run(&["plan", "-vv"]);
-    assert!(
-        verbose.code == 0 && verbose.err.contains("DEBUG"),
-        "{verbose:#?}"
-    );
+    assert!(verbose.code == 0 && verbose.err.contains("DEBUG"), "{verbose:#?}");
     assert!(!verbose.err.contains("test-secret-value"), "{verbose:#?}");
     assert_eq!(farm.run(&["plan", "-q", "-v"]).code, 64);
     let wrong = farm.run_with(&[("RECONCILER_LOG", "reconciler=loud")], &["run", "--once"]);
     assert_eq!(wrong.code, 78, "{wrong:#?}");
-    assert!(
-        wrong.err.contains("RECONCILER_LOG is no filter"),
-        "{}",
-        wrong.err
-    );
+    assert!(wrong.err.contains("RECONCILER_LOG is no filter"), "{}", wrong.err);
 }

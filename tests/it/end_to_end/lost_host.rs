@@ -78,9 +78,7 @@ fn comes_back(farm: &Farm, one: usize) {
     signal_builds(farm, "one", Signal::CONT);
     farm.signal(one, Signal::CONT);
     farm.wait_until("the build of the lost host has ended", |farm| {
-        builds(farm, "one")
-            .iter()
-            .all(|folder| folder.join("exit.json").exists())
+        builds(farm, "one").iter().all(|folder| folder.join("exit.json").exists())
     });
     farm.wait_until("nothing is left", |farm| farm.leftovers().is_empty());
 }
@@ -100,21 +98,11 @@ fn its_build_is_cleaned_up_and_built_again_and_when_it_is_back_it_changes_nothin
     is_lost_once_it_has_told(&farm, one);
     farm.emulator.control_post("/_control/faults", &json!([]));
     farm.daemon_on("two");
-    farm.wait_until("the other host has built it", |farm| {
-        farm.state_of("a") == "in-sync"
-    });
+    farm.wait_until("the other host has built it", |farm| farm.state_of("a") == "in-sync");
     let image = farm.image("a");
     assert_eq!(farm.made_images(), 1);
-    assert_eq!(
-        farm.leftovers(),
-        "",
-        "found by what the lost host told before"
-    );
-    assert!(
-        farm.said_on("two").contains("gave no sign of life"),
-        "{}",
-        farm.said_on("two")
-    );
+    assert_eq!(farm.leftovers(), "", "found by what the lost host told before");
+    assert!(farm.said_on("two").contains("gave no sign of life"), "{}", farm.said_on("two"));
     comes_back(&farm, one);
     assert_eq!(farm.image("a"), image);
     assert_eq!(farm.made_images(), 1);
@@ -128,9 +116,7 @@ fn a_build_is_said_to_run_once_it_has_given_a_sign_of_life() {
     farm.step("a", None).configure("lease_duration: 60s\n");
     farm.repo.commit("one step");
     farm.daemon_on("one");
-    farm.wait_until("it is said to run", |farm| {
-        farm.stages("a").contains(&"started".to_owned())
-    });
+    farm.wait_until("it is said to run", |farm| farm.stages("a").contains(&"started".to_owned()));
     let first = farm.last_beat("a").expect("it has given one");
     let said = farm.events("a").last().unwrap().at;
     assert!(first.at <= said, "{} is after {said}", first.at);
@@ -139,16 +125,13 @@ fn a_build_is_said_to_run_once_it_has_given_a_sign_of_life() {
 #[test]
 fn its_image_is_recorded_if_it_was_on_its_way() {
     let mut farm = one_step(QUICK);
-    farm.emulator
-        .control_post("/_control/pending", &json!({ "seconds": 12 }));
+    farm.emulator.control_post("/_control/pending", &json!({ "seconds": 12 }));
     let one = farm.daemon_on("one");
     farm.wait_until("the image is on its way", |farm| farm.made_images() == 1);
     farm.signal(one, Signal::STOP);
     signal_builds(&farm, "one", Signal::STOP);
     farm.daemon_on("two");
-    farm.wait_until("the other host has recorded it", |farm| {
-        farm.state_of("a") == "in-sync"
-    });
+    farm.wait_until("the other host has recorded it", |farm| farm.state_of("a") == "in-sync");
     assert_eq!(farm.made_images(), 1, "and built nothing");
     comes_back(&farm, one);
     assert_eq!(farm.state_of("a"), "in-sync");
@@ -167,9 +150,7 @@ fn its_image_stays_recorded_though_its_packer_would_take_it_away_when_it_is_ende
     farm.wait_until("the image is made", |_| packer.wrote("made").is_some());
     is_lost_once_it_has_told(&farm, one);
     farm.daemon_on("two");
-    farm.wait_until("the other host has recorded it", |farm| {
-        farm.state_of("a") == "in-sync"
-    });
+    farm.wait_until("the other host has recorded it", |farm| farm.state_of("a") == "in-sync");
     let image = farm.image("a");
     comes_back(&farm, one);
     assert!(log(&farm, "one").contains("Packer is killed"));
@@ -182,8 +163,7 @@ fn a_build_whose_step_has_left_git_is_carried_to_its_end() {
     let mut farm = three_steps();
     farm.configure(QUICK);
     farm.repo.commit("three steps");
-    farm.emulator
-        .control_post("/_control/pending", &json!({ "seconds": 3 }));
+    farm.emulator.control_post("/_control/pending", &json!({ "seconds": 3 }));
     let first = farm.daemon();
     farm.wait_until("c is built", |farm| farm.state_of("c") == "building");
     farm.signal(first, Signal::KILL);
@@ -192,14 +172,10 @@ fn a_build_whose_step_has_left_git_is_carried_to_its_end() {
     farm.repo.commit("without c");
     farm.daemon();
     farm.wait_until("its image is recorded", |farm| {
-        farm.status()
-            .get("c")
-            .is_some_and(|step| step["state"] == "orphaned")
+        farm.status().get("c").is_some_and(|step| step["state"] == "orphaned")
     });
     farm.wait_until("the others are in sync", |farm| {
-        ["a", "b"]
-            .iter()
-            .all(|step| farm.state_of(step) == "in-sync")
+        ["a", "b"].iter().all(|step| farm.state_of(step) == "in-sync")
     });
     farm.wait_until("nothing is left", |farm| farm.leftovers().is_empty());
     assert_eq!(farm.made_images(), 3);

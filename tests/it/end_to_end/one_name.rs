@@ -1,4 +1,5 @@
-//! Two daemons whose hosts bear one name: neither takes the other's lease or build for one that it left itself.
+//! Two daemons whose hosts bear one name: neither takes the other's lease or build for one that it
+//! left itself.
 
 use std::process::{Command, Stdio};
 
@@ -14,11 +15,8 @@ const NAME: (&str, &str) = ("RECONCILER_HOST", "localhost");
 const CONTAINER: [&str; 4] = ["unshare", "-rpf", "--mount-proc", "--kill-child"];
 
 fn may_have_a_namespace() -> bool {
-    let ran = Command::new(CONTAINER[0])
-        .args(&CONTAINER[1..])
-        .arg("true")
-        .stderr(Stdio::null())
-        .status();
+    let ran =
+        Command::new(CONTAINER[0]).args(&CONTAINER[1..]).arg("true").stderr(Stdio::null()).status();
     ran.is_ok_and(|status| status.success())
 }
 
@@ -35,7 +33,8 @@ fn lease(farm: &Farm) -> (String, u64) {
 #[test]
 fn a_build_that_has_not_yet_given_a_sign_of_life_is_not_built_beside_by_a_host_of_its_name() {
     let mut farm = one_step("lease_duration: 3s\ninterval: 1s\nretry:\n  initial: 1s\n");
-    // The daemon dies when its supervisor runs and nobody was told; the supervisor stands still before its first sign of life.
+    // The daemon dies when its supervisor runs and nobody was told; the supervisor stands still
+    // before its first sign of life.
     let failing = "journal.started:before=abort;supervisor.packer:after=stop";
     let one = farm.daemon_at("one", &[NAME, ("RECONCILER_FAILPOINTS", failing)], &[]);
     farm.child(one).wait().unwrap();
@@ -44,13 +43,10 @@ fn a_build_that_has_not_yet_given_a_sign_of_life_is_not_built_beside_by_a_host_o
         farm.said_on("two").contains("build followed")
     });
     farm.wait_until("the supervisor stands still", |farm| {
-        farm.said_by_supervisors("one")
-            .contains("supervisor.packer:after: stop")
+        farm.said_by_supervisors("one").contains("supervisor.packer:after: stop")
     });
     signal_builds(&farm, "one", Signal::CONT);
-    farm.wait_until("the image is recorded", |farm| {
-        farm.state_of("a") == "in-sync"
-    });
+    farm.wait_until("the image is recorded", |farm| farm.state_of("a") == "in-sync");
     assert_eq!(farm.made_images(), 1);
     let intents = farm.stages("a");
     assert_eq!(intents.iter().filter(|one| *one == "intent").count(), 1);
@@ -66,20 +62,15 @@ fn a_lease_and_a_build_of_another_container_of_the_same_name_are_waited_for() {
     }
     let mut farm = one_step("lease_duration: 3s\ninterval: 1s\nretry:\n  initial: 1s\n");
     // The build lasts longer than the lease.
-    farm.emulator
-        .control_post("/_control/pending", &json!({ "seconds": 8 }));
+    farm.emulator.control_post("/_control/pending", &json!({ "seconds": 8 }));
     let one = farm.daemon_at("one", &[NAME], &[]);
     farm.wait_until("the image is on its way", |farm| farm.made_images() == 1);
     let before = lease(&farm);
     farm.daemon_at("two", &[NAME], &CONTAINER);
-    farm.wait_until("the other stands by", |farm| {
-        farm.said_on("two").contains("standing by")
-    });
+    farm.wait_until("the other stands by", |farm| farm.said_on("two").contains("standing by"));
     assert_eq!(lease(&farm), before, "a living holder is left alone");
     farm.signal(one, Signal::KILL);
-    farm.wait_until("the other has recorded the image", |farm| {
-        farm.state_of("a") == "in-sync"
-    });
+    farm.wait_until("the other has recorded the image", |farm| farm.state_of("a") == "in-sync");
     let stages = farm.stages("a");
     assert_eq!(stages.iter().filter(|one| *one == "intent").count(), 1);
     assert!(!stages.contains(&"failed".to_owned()), "{stages:?}");

@@ -1,4 +1,5 @@
-//! Never a hot loop: what cannot be done is tried more and more rarely, and what building does not mend is not built again and again.
+//! Never a hot loop: what cannot be done is tried more and more rarely, and what building does not
+//! mend is not built again and again.
 
 use std::time::Duration;
 
@@ -18,9 +19,7 @@ fn a_build_that_cannot_be_recorded_is_settled_more_and_more_rarely_and_built_onc
     let faults = denied("dynamodb.TransactWriteItems", 3);
     farm.emulator.control_post("/_control/faults", &faults);
     farm.daemon();
-    farm.wait_until("a write was refused", |farm| {
-        farm.calls("dynamodb.TransactWriteItems") >= 3
-    });
+    farm.wait_until("a write was refused", |farm| farm.calls("dynamodb.TransactWriteItems") >= 3);
     std::thread::sleep(Duration::from_secs(8));
     let tried = farm.calls("dynamodb.TransactWriteItems");
     assert!(tried <= 6, "{tried} writes");
@@ -50,19 +49,9 @@ fn each_stage_of_a_build_that_cannot_be_recorded_is_written_once() {
     farm.emulator.control_post("/_control/faults", &json!([]));
     farm.wait_until("it is recorded", |farm| farm.state_of("a") == "in-sync");
     farm.wait_until("it is settled", |farm| {
-        farm.stages("a")
-            .last()
-            .is_some_and(|stage| stage == "cleaned")
+        farm.stages("a").last().is_some_and(|stage| stage == "cleaned")
     });
-    let stages = [
-        "intent",
-        "started",
-        "image_seen",
-        "available",
-        "tagged",
-        "recorded",
-        "cleaned",
-    ];
+    let stages = ["intent", "started", "image_seen", "available", "tagged", "recorded", "cleaned"];
     assert_eq!(farm.stages("a"), stages);
     assert_eq!(packer.runs("build"), 1);
 }
@@ -73,8 +62,7 @@ fn a_trouble_that_has_passed_is_told_no_more_though_no_pass_is_due_for_long() {
     farm.configure("interval: 1h\nlease_duration: 1h\n");
     farm.daemon();
     farm.wait_until("it is built", |farm| farm.state_of("a") == "in-sync");
-    farm.emulator
-        .control_post("/_control/faults", &denied("ec2.CreateTags", 1));
+    farm.emulator.control_post("/_control/faults", &denied("ec2.CreateTags", 1));
     farm.workflow(&json!({ "aws_tags": { "env": "other" } }));
     farm.repo.commit("other tags");
     farm.wait_until("the trouble is told", |farm| {
@@ -92,15 +80,13 @@ fn nothing_new_is_built_while_what_the_last_build_left_cannot_be_removed_and_the
     // Packer fails and leaves its instance.
     let (mut farm, packer) = one_step("[build]\nkey\ngroup\ninstance\nfailure no luck\nexit 1\n");
     farm.configure("interval: 1s\nlease_duration: 1h\n");
-    farm.emulator
-        .control_post("/_control/faults", &denied("ec2.TerminateInstances", 1));
+    farm.emulator.control_post("/_control/faults", &denied("ec2.TerminateInstances", 1));
     farm.daemon();
     farm.wait_until("the instance cannot be removed", |farm| {
         farm.calls("ec2.TerminateInstances") >= 1
     });
     packer.plays(&format!("[build]\n{WHOLE}"));
-    farm.repo
-        .write("packer_workspaces/a/install.sh", "echo mended\n");
+    farm.repo.write("packer_workspaces/a/install.sh", "echo mended\n");
     farm.repo.commit("mended");
     farm.wait_until("status names the cause", |farm| {
         let said = farm.run(&["status"]).out;
@@ -129,15 +115,9 @@ fn a_remote_that_cannot_be_reached_is_told_in_status_beside_what_was_fetched_las
     let (git, away) = (path.join(".git"), path.join("away"));
     std::fs::rename(&git, &away).unwrap();
     farm.wait_until("status says that nothing new is known", |farm| {
-        farm.run(&["status"])
-            .out
-            .contains(&format!("fetching {url} does not work"))
+        farm.run(&["status"]).out.contains(&format!("fetching {url} does not work"))
     });
-    assert_eq!(
-        farm.state_of("a"),
-        "in-sync",
-        "what was fetched last is known"
-    );
+    assert_eq!(farm.state_of("a"), "in-sync", "what was fetched last is known");
     std::fs::rename(&away, &git).unwrap();
     farm.wait_until("status says so no more", |farm| {
         !farm.run(&["status"]).out.contains("does not work")
@@ -149,8 +129,7 @@ fn tags_that_may_not_be_put_on_end_apply_with_an_error() {
     let (farm, _packer) = one_step(&format!("[build]\n{WHOLE}"));
     assert_eq!(farm.run(&["apply"]).code, 0);
     farm.workflow(&json!({ "aws_tags": { "env": "production" } }));
-    farm.emulator
-        .control_post("/_control/faults", &denied("ec2.CreateTags", 1));
+    farm.emulator.control_post("/_control/faults", &denied("ec2.CreateTags", 1));
     farm.forget_calls();
     let ran = farm.commit_and_apply();
     ran.refuses(&["ec2:CreateTags", "allow"]);
@@ -168,13 +147,7 @@ fn an_image_that_vanishes_again_and_again_is_built_again_once_and_then_by_a_pers
     assert_eq!(farm.run(&["apply"]).code, 1);
     let status = farm.status();
     assert_eq!(status["a"]["state"], "backing-off", "{status:#?}");
-    assert!(
-        status["a"]["reason"]
-            .as_str()
-            .unwrap()
-            .contains("built 2 times"),
-        "{status:#?}"
-    );
+    assert!(status["a"]["reason"].as_str().unwrap().contains("built 2 times"), "{status:#?}");
     assert!(status["a"]["next_try"].is_string());
     assert_eq!(packer.runs("build"), 2);
     assert_eq!(farm.run(&["retry", "a"]).code, 0);

@@ -23,29 +23,18 @@ fn a_command_says_in_which_inventory_it_found_nothing() {
     let farm = farm();
     let file = farm.configuration().with_file_name("inventory.sqlite");
     let place = format!("No inventory at SQLite {} yet", file.display());
-    for command in [
-        vec!["status"],
-        vec!["plan"],
-        vec!["plan", "--offline"],
-        vec!["history"],
-    ] {
+    for command in [vec!["status"], vec!["plan"], vec!["plan", "--offline"], vec!["history"]] {
         let ran = farm.run(&command);
         assert!(ran.out.contains(&place), "{command:?}: {ran:#?}");
         assert!(!ran.out.contains("no image yet"), "{command:?}: {ran:#?}");
     }
     for command in [vec!["history", "a"], vec!["logs", "a"], vec!["cancel", "a"]] {
         let ran = farm.run(&command);
-        assert!(
-            ran.code != 0 && ran.err.contains(&place),
-            "{command:?}: {ran:#?}"
-        );
+        assert!(ran.code != 0 && ran.err.contains(&place), "{command:?}: {ran:#?}");
     }
     assert!(!file.exists(), "no inventory is begun by asking");
     drop(reconciler::inventory::sqlite::SqliteInventory::open(&file).unwrap());
-    let empty = format!(
-        "Nothing of this workflow is recorded in SQLite {}",
-        file.display()
-    );
+    let empty = format!("Nothing of this workflow is recorded in SQLite {}", file.display());
     for command in ["status", "plan"] {
         let ran = farm.run(&[command]);
         assert!(ran.out.contains(&empty), "{ran:#?}");
@@ -98,11 +87,8 @@ fn a_place_that_cannot_be_is_an_error_for_every_command() {
             let ran = farm.run_with(&[("RECONCILER_STATE_DIR", place)], &command);
             refuses(&ran, why);
         }
-        farm.run_with(
-            &[("RECONCILER_INVENTORY__PATH", &format!("{place}/i.sqlite"))],
-            &["status"],
-        )
-        .refuses(&[place]);
+        farm.run_with(&[("RECONCILER_INVENTORY__PATH", &format!("{place}/i.sqlite"))], &["status"])
+            .refuses(&[place]);
     }
 }
 
@@ -110,19 +96,13 @@ fn a_place_that_cannot_be_is_an_error_for_every_command() {
 fn a_relative_place_of_the_configuration_is_one_place_for_every_folder() {
     let farm = farm();
     farm.reconfigure(|text| {
-        text.replace(&farm.state().display().to_string(), "state")
-            .replace(
-                &farm
-                    .configuration()
-                    .with_file_name("inventory.sqlite")
-                    .display()
-                    .to_string(),
-                "records.sqlite",
-            )
+        text.replace(&farm.state().display().to_string(), "state").replace(
+            &farm.configuration().with_file_name("inventory.sqlite").display().to_string(),
+            "records.sqlite",
+        )
     });
     let expected = farm.configuration().with_file_name("records.sqlite");
-    farm.run(&["status"])
-        .shows(&[&expected.display().to_string()]);
+    farm.run(&["status"]).shows(&[&expected.display().to_string()]);
 }
 
 #[test]
@@ -136,23 +116,15 @@ fn a_step_whose_journal_cannot_be_read_says_so_and_the_others_go_on() {
     let spoiled = "UPDATE record_text SET components = '[', metadata = x'00'";
     assert_eq!(db.execute(spoiled, []).unwrap(), 3);
     for step in ["a", "c"] {
-        farm.repo
-            .write(&format!("packer_workspaces/{step}/install.sh"), "echo 2\n");
+        farm.repo.write(&format!("packer_workspaces/{step}/install.sh"), "echo 2\n");
     }
     let ran = farm.commit_and_apply();
     assert_eq!(ran.code, 1, "{ran:#?}");
     let states = ["a", "b", "c"].map(|step| farm.state_of(step));
     assert_eq!(states, ["in-sync", "in-sync", "broken"]);
-    farm.run(&["status"])
-        .shows(&["what the journal", "says last of c cannot be read"]);
+    farm.run(&["status"]).shows(&["what the journal", "says last of c cannot be read"]);
     // A lease that cannot be read is its workflow's to tell, and no other's.
-    assert_eq!(
-        db.execute("UPDATE lease SET version = x'00'", []).unwrap(),
-        1
-    );
+    assert_eq!(db.execute("UPDATE lease SET version = x'00'", []).unwrap(), 1);
     let ran = farm.run(&["status"]);
-    assert!(
-        ran.code == 1 && ran.err.contains("lease of wf-1"),
-        "{ran:#?}"
-    );
+    assert!(ran.code == 1 && ran.err.contains("lease of wf-1"), "{ran:#?}");
 }

@@ -31,32 +31,21 @@ fn what_failed_is_tried_again_when_a_person_asks_and_its_history_tells_why() {
     let plan = farm.run(&["plan"]);
     assert!(plan.out.contains("retry requested by uid"), "{}", plan.out);
     assert_eq!(farm.state_of("a"), "build");
-    farm.run(&["retry", "a"])
-        .refuses(&["nothing to retry", "retry requested by"]);
+    farm.run(&["retry", "a"]).refuses(&["nothing to retry", "retry requested by"]);
 
     let ran = farm.run(&["apply"]);
     assert_eq!(ran.code, 0, "{ran:#?}");
     assert_eq!(packer.runs("build"), 2);
-    farm.run(&["retry", "a"])
-        .refuses(&["nothing to retry", "in sync"]);
+    farm.run(&["retry", "a"]).refuses(&["nothing to retry", "in sync"]);
 
     let told = history(&farm);
-    let states: Vec<_> = told
-        .iter()
-        .map(|build| build["state"].as_str().unwrap())
-        .collect();
+    let states: Vec<_> = told.iter().map(|build| build["state"].as_str().unwrap()).collect();
     assert_eq!(states, ["recorded", "failed"]);
     assert_eq!(told[1]["failure"]["class"], "step");
     assert_eq!(told[0]["ami_id"], farm.image("a").as_str());
     let stages = told[1]["stages"].as_array().unwrap();
-    let names: Vec<_> = stages
-        .iter()
-        .map(|one| one["stage"].as_str().unwrap())
-        .collect();
-    assert_eq!(
-        names,
-        ["intent", "started", "failed", "cleaned", "retry_requested"]
-    );
+    let names: Vec<_> = stages.iter().map(|one| one["stage"].as_str().unwrap()).collect();
+    assert_eq!(names, ["intent", "started", "failed", "cleaned", "retry_requested"]);
 
     farm.step("c", None);
     farm.repo.git(&["rm", "-rq", "packer_workspaces/a"]);
@@ -64,13 +53,8 @@ fn what_failed_is_tried_again_when_a_person_asks_and_its_history_tells_why() {
     assert!(history(&farm).iter().all(|build| build["in_git"] == false));
     let text = farm.run(&["history", "a", "--limit", "1"]);
     assert!(text.out.contains("no longer in git"), "{}", text.out);
-    assert!(
-        !text.out.contains("exit status: 7"),
-        "one build only: {}",
-        text.out
-    );
-    farm.run(&["history", "c"])
-        .refuses(&["no build of step `c`"]);
+    assert!(!text.out.contains("exit status: 7"), "one build only: {}", text.out);
+    farm.run(&["history", "c"]).refuses(&["no build of step `c`"]);
 }
 
 #[test]
@@ -78,19 +62,13 @@ fn a_daemon_notices_at_a_heartbeat_that_a_person_asked() {
     let (mut farm, packer) = one_step(&format!("{FAILS}[build 2]\n{WHOLE}"));
     farm.configure("interval: 1h\nlease_duration: 3s\n");
     farm.daemon();
-    farm.wait_until("it is quarantined", |farm| {
-        farm.state_of("a") == "quarantined"
-    });
+    farm.wait_until("it is quarantined", |farm| farm.state_of("a") == "quarantined");
     let asked = farm.run(&["retry", "a"]);
     assert!(asked.out.contains("at its next pass"), "{asked:#?}");
     let since = Instant::now();
     farm.wait_until("it is built", |farm| farm.state_of("a") == "in-sync");
     // The repository is polled every half a minute, which would be too late.
-    assert!(
-        since.elapsed() < Duration::from_secs(20),
-        "{:?}",
-        since.elapsed()
-    );
+    assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
     assert_eq!(packer.runs("build"), 2);
 }
 
@@ -98,8 +76,7 @@ fn a_daemon_notices_at_a_heartbeat_that_a_person_asked() {
 fn a_running_build_is_ended_cleanly_on_request_and_waits_for_a_person() {
     let (mut farm, packer) = one_step(&format!("[build]\n{ENDLESS}[build 2]\n{WHOLE}"));
     farm.configure("interval: 1s\nlease_duration: 3s\n");
-    farm.run(&["cancel", "a"])
-        .refuses(&["no build of step `a` is known"]);
+    farm.run(&["cancel", "a"]).refuses(&["no build of step `a` is known"]);
     farm.daemon();
     farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
     let ran = farm.run(&["cancel", "a"]);
@@ -110,14 +87,9 @@ fn a_running_build_is_ended_cleanly_on_request_and_waits_for_a_person() {
         ran.out
     );
     farm.wait_until("it is cleaned up", |farm| {
-        farm.stages("a")
-            .last()
-            .is_some_and(|last| last == "cleaned")
+        farm.stages("a").last().is_some_and(|last| last == "cleaned")
     });
-    assert_eq!(
-        farm.stages("a"),
-        ["intent", "started", "cancel_requested", "failed", "cleaned"]
-    );
+    assert_eq!(farm.stages("a"), ["intent", "started", "cancel_requested", "failed", "cleaned"]);
     assert_eq!(farm.leftovers(), "");
     let status = farm.status();
     assert_eq!(status["a"]["state"], "quarantined", "{status:#?}");
@@ -138,21 +110,15 @@ fn a_build_that_failed_before_the_request_was_heard_is_cancelled_all_the_same() 
     farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
     farm.signal(daemon, Signal::STOP);
     packer.let_go("go");
-    farm.wait_until("Packer has failed", |farm| {
-        farm.only_build().join("exit.json").exists()
-    });
+    farm.wait_until("Packer has failed", |farm| farm.only_build().join("exit.json").exists());
     let ran = farm.run(&["cancel", "a", "--no-wait"]);
     assert_eq!(ran.code, 0, "{ran:#?}");
     farm.signal(daemon, Signal::CONT);
     farm.wait_until("it is cleaned up", |farm| {
-        farm.stages("a")
-            .last()
-            .is_some_and(|last| last == "cleaned")
+        farm.stages("a").last().is_some_and(|last| last == "cleaned")
     });
     farm.failed("cancelled", "no capacity");
-    farm.wait_until("it waits for a person", |farm| {
-        farm.state_of("a") == "quarantined"
-    });
+    farm.wait_until("it waits for a person", |farm| farm.state_of("a") == "quarantined");
     assert_eq!(packer.runs("build"), 1);
 }
 
@@ -166,10 +132,7 @@ fn a_build_is_cancelled_though_no_daemon_runs() {
     let ran = farm.run(&["cancel", "a"]);
     assert_eq!(ran.code, 0, "{ran:#?}");
     assert!(ran.out.contains("cancelled by uid"), "{}", ran.out);
-    assert_eq!(
-        farm.stages("a"),
-        ["intent", "started", "cancel_requested", "failed", "cleaned"]
-    );
+    assert_eq!(farm.stages("a"), ["intent", "started", "cancel_requested", "failed", "cleaned"]);
     assert_eq!(farm.leftovers(), "");
 }
 
@@ -186,19 +149,14 @@ fn a_build_of_another_host_is_ended_on_request_though_its_daemon_is_dead() {
     farm.signal(one, Signal::KILL);
     farm.child(one).wait().unwrap();
     let state = farm.state_of_host("two").display().to_string();
-    let two = [
-        ("RECONCILER_HOST", "two"),
-        ("RECONCILER_STATE_DIR", state.as_str()),
-    ];
+    let two = [("RECONCILER_HOST", "two"), ("RECONCILER_STATE_DIR", state.as_str())];
     // The lease of the dead daemon runs out first.
     std::thread::sleep(Duration::from_secs(3));
     let ran = farm.run_with(&two, &["cancel", "a"]);
     assert_eq!(ran.code, 0, "{ran:#?}");
     assert!(ran.out.contains("on one is asked to end"), "{}", ran.out);
     farm.wait_until("it is settled", |farm| {
-        farm.stages("a")
-            .last()
-            .is_some_and(|last| last == "cleaned")
+        farm.stages("a").last().is_some_and(|last| last == "cleaned")
     });
     assert_eq!(farm.state_of("a"), "quarantined");
     assert_eq!(farm.leftovers(), "");

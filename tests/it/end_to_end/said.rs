@@ -1,5 +1,5 @@
-//! What an operator reads in the daemon's log: one line for each change, with where, why, what to do and when it is tried again, and nothing in
-//! the form that programmers print values in.
+//! What an operator reads in the daemon's log: one line for each change, with where, why, what to
+//! do and when it is tried again, and nothing in the form that programmers print values in.
 
 use std::time::Duration;
 
@@ -41,27 +41,19 @@ fn a_broken_commit_is_told_once_with_step_file_and_what_to_do_and_again_when_it_
     farm.configure("interval: 1s\n");
     farm.repo.commit("three steps");
     farm.daemon();
-    farm.wait_until("three images are recorded", |farm| {
-        lines(farm, "image recorded").len() == 3
-    });
+    farm.wait_until("three images are recorded", |farm| lines(farm, "image recorded").len() == 3);
     let template = "packer_workspaces/c/templates/.pkr.hcl";
     let sound = std::fs::read_to_string(farm.repo.path().join(template)).unwrap();
-    farm.repo
-        .write(template, format!("{sound}\n{{{{ builder.no_such }}}}\n"));
+    farm.repo.write(template, format!("{sound}\n{{{{ builder.no_such }}}}\n"));
     let broken = farm.repo.commit("a mistake");
-    farm.wait_until("it is told", |farm| {
-        !lines(farm, "step is broken").is_empty()
-    });
+    farm.wait_until("it is told", |farm| !lines(farm, "step is broken").is_empty());
     std::thread::sleep(Duration::from_secs(4));
     let told = lines(&farm, "step is broken");
     assert_eq!(told.len(), 1, "once, and not at each pass: {told:#?}");
     let told = &told[0];
     assert_eq!(told["level"], "ERROR");
     assert_eq!(told["repository"], "repo");
-    assert_eq!(
-        (&told["workflow"], &told["step"]),
-        (&"wf-1".into(), &"c".into())
-    );
+    assert_eq!((&told["workflow"], &told["step"]), (&"wf-1".into(), &"c".into()));
     assert_eq!(told["revision"], broken.as_str());
     assert_eq!(told["file"], template);
     assert!(
@@ -70,29 +62,18 @@ fn a_broken_commit_is_told_once_with_step_file_and_what_to_do_and_again_when_it_
     );
     farm.repo.write(template, sound);
     farm.repo.commit("mended");
-    farm.wait_until("it is told that it is mended", |farm| {
-        lines(farm, "step mended").len() == 1
-    });
+    farm.wait_until("it is told that it is mended", |farm| lines(farm, "step mended").len() == 1);
 
-    farm.repo
-        .write("packer_workspaces/workflow_param.json", "{");
+    farm.repo.write("packer_workspaces/workflow_param.json", "{");
     farm.repo.commit("no workflow any more");
-    farm.wait_until("it is told", |farm| {
-        !lines(farm, "does not work").is_empty()
-    });
+    farm.wait_until("it is told", |farm| !lines(farm, "does not work").is_empty());
     std::thread::sleep(Duration::from_secs(7));
     let told = lines(&farm, "does not work");
     assert_eq!(told.len(), 1, "{told:#?}");
-    assert!(
-        told[0]["next_try"].is_string() && told[0]["file"].is_string(),
-        "{:#?}",
-        told[0]
-    );
+    assert!(told[0]["next_try"].is_string() && told[0]["file"].is_string(), "{:#?}", told[0]);
     farm.workflow(&serde_json::json!({}));
     farm.repo.commit("a workflow again");
-    farm.wait_until("it is told that it works", |farm| {
-        lines(farm, "works again").len() == 1
-    });
+    farm.wait_until("it is told that it works", |farm| lines(farm, "works again").len() == 1);
     let log = String::from_utf8_lossy(&farm.daemon_log()).into_owned();
     is_for_people(&log);
 }
@@ -103,32 +84,15 @@ fn a_build_is_told_from_its_start_to_its_record_or_its_failure_with_the_next_try
     let (mut farm, _packer) = one_step(&format!("{fails}[build 2]\n{WHOLE}"));
     farm.configure("interval: 1s\nlease_duration: 3s\n");
     farm.daemon();
-    farm.wait_until("it is quarantined", |farm| {
-        lines(farm, "quarantined").len() == 2
-    });
+    farm.wait_until("it is quarantined", |farm| lines(farm, "quarantined").len() == 2);
     let failed = lines(&farm, "build failed");
     assert_eq!(failed.len(), 1, "{failed:#?}");
-    assert_eq!(
-        (&failed[0]["class"], &failed[0]["step"]),
-        (&"step".into(), &"a".into())
-    );
-    assert!(
-        failed[0]["hint"]
-            .as_str()
-            .unwrap()
-            .contains("reconciler logs a"),
-        "{:#?}",
-        failed[0]
-    );
+    assert_eq!((&failed[0]["class"], &failed[0]["step"]), (&"step".into(), &"a".into()));
+    assert!(failed[0]["hint"].as_str().unwrap().contains("reconciler logs a"), "{:#?}", failed[0]);
     assert_eq!(farm.run(&["retry", "a"]).code, 0);
-    farm.wait_until("it is recorded", |farm| {
-        lines(farm, "image recorded").len() == 1
-    });
+    farm.wait_until("it is recorded", |farm| lines(farm, "image recorded").len() == 1);
     let recorded = &lines(&farm, "image recorded")[0];
-    assert!(
-        recorded["image"].as_str().unwrap().starts_with("ami-"),
-        "{recorded:#?}"
-    );
+    assert!(recorded["image"].as_str().unwrap().starts_with("ami-"), "{recorded:#?}");
     assert_eq!(lines(&farm, "build started").len(), 2);
     is_for_people(&String::from_utf8_lossy(&farm.daemon_log()));
 }
@@ -140,9 +104,7 @@ fn a_standby_says_once_that_it_is_one_and_once_that_it_has_taken_over() {
     let first = farm.daemon_on("one");
     farm.wait_until("it is built", |farm| farm.state_of("a") == "in-sync");
     farm.daemon_on("two");
-    farm.wait_until("the second stands by", |farm| {
-        farm.said_on("two").contains("standing by")
-    });
+    farm.wait_until("the second stands by", |farm| farm.said_on("two").contains("standing by"));
     std::thread::sleep(Duration::from_secs(12));
     farm.signal(first, Signal::KILL);
     farm.child(first).wait().unwrap();

@@ -1,4 +1,5 @@
-//! Two workflows that come to share an id under a daemon: what was begun is carried to its end, nothing new is begun, and nobody else stops.
+//! Two workflows that come to share an id under a daemon: what was begun is carried to its end,
+//! nothing new is begun, and nobody else stops.
 
 use serde_json::json;
 
@@ -15,8 +16,7 @@ fn copy(farm: &Farm, id: &str) {
     if !id.is_empty() {
         params["workflow_id"] = json!(id);
     }
-    farm.repo
-        .write("workflow/workflow_param.json", params.to_string());
+    farm.repo.write("workflow/workflow_param.json", params.to_string());
     for folder in ["", "templates/"] {
         let path = format!("{FOLDER}/a/{folder}");
         let entries = std::fs::read_dir(farm.repo.path().join(&path)).unwrap();
@@ -24,8 +24,7 @@ fn copy(farm: &Farm, id: &str) {
         for file in files {
             let name = file.file_name().into_string().unwrap();
             let content = of(&format!("{path}{name}"));
-            farm.repo
-                .write(&format!("workflow/a/{folder}{name}"), content);
+            farm.repo.write(&format!("workflow/a/{folder}{name}"), content);
         }
     }
 }
@@ -35,13 +34,10 @@ fn an_open_build_is_settled_and_nothing_new_is_begun_until_each_has_an_id_of_its
     let mut farm = three_steps();
     farm.configure(QUICK);
     farm.repo.commit("three steps");
-    farm.emulator
-        .control_post("/_control/pending", &json!({ "seconds": 6 }));
+    farm.emulator.control_post("/_control/pending", &json!({ "seconds": 6 }));
     farm.daemon_on("one");
     farm.wait_until("a build runs", |farm| {
-        farm.status()
-            .values()
-            .any(|step| step["build"]["stage"] == "packer runs")
+        farm.status().values().any(|step| step["build"]["stage"] == "packer runs")
     });
     copy(&farm, "");
     farm.repo.commit("a second workflow of the same id");
@@ -50,8 +46,7 @@ fn an_open_build_is_settled_and_nothing_new_is_begun_until_each_has_an_id_of_its
         said.contains("packer_workspaces/workflow_param.json")
             && said.contains("workflow/workflow_param.json")
     });
-    farm.emulator
-        .control_post("/_control/pending", &json!({ "seconds": 0 }));
+    farm.emulator.control_post("/_control/pending", &json!({ "seconds": 0 }));
     let counted = |farm: &Farm, words: &str| farm.said_on("one").matches(words).count();
     let begun = counted(&farm, "build started");
     farm.wait_until("the open builds are recorded", |farm| {
@@ -61,11 +56,7 @@ fn an_open_build_is_settled_and_nothing_new_is_begun_until_each_has_an_id_of_its
     assert_eq!(farm.made_images(), begun, "nothing new is begun");
     assert!(begun < 3, "the child of one was not begun before");
     let said = farm.said_on("one");
-    assert_eq!(
-        said.matches("none of them is acted on").count(),
-        2,
-        "once for each: {said}"
-    );
+    assert_eq!(said.matches("none of them is acted on").count(), 2, "once for each: {said}");
 
     copy(&farm, "another-id");
     farm.repo.commit("an id of its own");

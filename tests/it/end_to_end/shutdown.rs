@@ -46,10 +46,7 @@ fn sigterm_ends_the_daemon_though_a_fetch_hangs() {
     let mut daemon = Cli::within(folder.path())
         .emulated("http://127.0.0.1:9")
         .env("RECONCILER_STATE_DIR", folder.path())
-        .env(
-            "RECONCILER_REPOSITORIES",
-            json!([{ "url": url }]).to_string(),
-        )
+        .env("RECONCILER_REPOSITORIES", json!([{ "url": url }]).to_string())
         .into_command()
         .arg("run")
         .stdout(Stdio::null())
@@ -81,18 +78,14 @@ fn builds_are_cancelled_at_the_end_where_that_is_wanted_and_made_again_at_the_ne
 
 #[test]
 fn a_second_sigterm_ends_the_daemon_at_once_and_its_build_is_carried_on() {
-    let (mut farm, packer) = one_step(&format!(
-        "[build]\nkey\nwrite running\ndeaf\nwait go\nunkey\n[build 2]\n{WHOLE}"
-    ));
+    let (mut farm, packer) =
+        one_step(&format!("[build]\nkey\nwrite running\ndeaf\nwait go\nunkey\n[build 2]\n{WHOLE}"));
     farm.configure("on_shutdown: cancel\n");
     let daemon = farm.daemon();
     farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
     farm.signal(daemon, Signal::TERM);
     std::thread::sleep(Duration::from_millis(1500));
-    assert!(
-        farm.child(daemon).try_wait().unwrap().is_none(),
-        "it waits for the build"
-    );
+    assert!(farm.child(daemon).try_wait().unwrap().is_none(), "it waits for the build");
     farm.signal(daemon, Signal::TERM);
     let status = ends_within(farm.child(daemon), Duration::from_secs(2));
     assert_eq!(status.code(), Some(143));

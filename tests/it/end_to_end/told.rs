@@ -1,4 +1,5 @@
-//! What a person at the terminal is told: what is so now, whose turn it is, and what was not asked for.
+//! What a person at the terminal is told: what is so now, whose turn it is, and what was not asked
+//! for.
 
 use std::time::Duration;
 
@@ -28,11 +29,7 @@ fn build_of(farm: &Farm) -> Value {
 /// The supervisor of the farm's only build.
 fn supervisor(farm: &Farm) -> ProcessId {
     let build = build_of(farm)["build_id"].as_str().unwrap().to_owned();
-    let file = farm
-        .state()
-        .join("builds")
-        .join(build)
-        .join("supervisor.json");
+    let file = farm.state().join("builds").join(build).join("supervisor.json");
     let told: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     ProcessId::of(u32::try_from(told["pid"].as_u64().unwrap()).unwrap()).unwrap()
 }
@@ -44,10 +41,7 @@ fn status_says_what_this_host_sees_of_a_stopped_and_a_killed_daemon_and_of_an_en
     let daemon = farm.daemon();
     farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
     let said = farm.run(&["status"]).out;
-    assert!(
-        said.contains("reconciler runs on this host, pid "),
-        "{said}"
-    );
+    assert!(said.contains("reconciler runs on this host, pid "), "{said}");
     assert!(said.contains("(packer runs)"), "{said}");
     farm.signal(daemon, Signal::STOP);
     farm.wait_until("it is seen to stand still", |farm| {
@@ -64,21 +58,13 @@ fn status_says_what_this_host_sees_of_a_stopped_and_a_killed_daemon_and_of_an_en
         said.contains("of this host has ended; the next `run` or `apply` takes over"),
         "{said}"
     );
-    assert!(
-        said.contains("(packer runs)") && !said.contains("heartbeat"),
-        "{said}"
-    );
+    assert!(said.contains("(packer runs)") && !said.contains("heartbeat"), "{said}");
     let told = workflow(&farm);
-    assert_eq!(
-        (&told["held_by"], &told["lease"]["seen"]),
-        (&Value::Null, &json!("ended"))
-    );
+    assert_eq!((&told["held_by"], &told["lease"]["seen"]), (&Value::Null, &json!("ended")));
     assert_eq!(build_of(&farm)["seen"], "runs");
 
     packer.let_go("go");
-    farm.wait_until("Packer is seen to have ended", |farm| {
-        build_of(farm)["seen"] == "ended"
-    });
+    farm.wait_until("Packer is seen to have ended", |farm| build_of(farm)["seen"] == "ended");
     let build = build_of(&farm);
     assert_eq!(build["stage"], "packer has ended", "{build}");
     assert!(build["ended_at"].is_string(), "{build}");
@@ -108,26 +94,15 @@ fn status_sees_a_packer_without_its_supervisor_one_that_stands_still_and_one_tha
     supervisor.signal(Signal::STOP);
     farm.wait_until("it is stopped", |farm| build_of(farm)["seen"] == "stopped");
     let said = farm.run(&["status"]).out;
-    assert!(
-        said.contains("it is stopped by a signal (SIGSTOP)"),
-        "{said}"
-    );
+    assert!(said.contains("it is stopped by a signal (SIGSTOP)"), "{said}");
     supervisor.signal(Signal::KILL);
-    farm.wait_until("Packer runs alone", |farm| {
-        build_of(farm)["seen"] == "unsupervised"
-    });
+    farm.wait_until("Packer runs alone", |farm| build_of(farm)["seen"] == "unsupervised");
     let said = farm.run(&["status"]).out;
-    assert!(
-        said.contains("its supervisor has ended, Packer runs without it"),
-        "{said}"
-    );
+    assert!(said.contains("its supervisor has ended, Packer runs without it"), "{said}");
     packer.let_go("go");
     farm.wait_until("nothing runs", |farm| build_of(farm)["seen"] == "gone");
     let said = farm.run(&["status"]).out;
-    assert!(
-        said.contains("have ended without a word, not settled yet"),
-        "{said}"
-    );
+    assert!(said.contains("have ended without a word, not settled yet"), "{said}");
     assert_eq!(farm.run(&["apply"]).code, 0);
 }
 
@@ -155,37 +130,23 @@ fn what_was_not_asked_for_is_neither_planned_nor_counted_nor_built() {
 
     let ran = farm.run(&["apply", "c"]);
     assert_eq!(ran.code, 0, "{ran:#?}");
-    assert!(
-        ran.out.contains("Plan: 1 to build, 2 not asked for."),
-        "{}",
-        ran.out
-    );
+    assert!(ran.out.contains("Plan: 1 to build, 2 not asked for."), "{}", ran.out);
     assert!(ran.out.contains("[1/1] c recorded ami-"), "{}", ran.out);
     let again = farm.run(&["apply", "c"]);
     assert_eq!(again.code, 0, "{again:#?}");
-    assert!(
-        again.out.contains("Plan: 1 in sync, 2 not asked for."),
-        "{}",
-        again.out
-    );
+    assert!(again.out.contains("Plan: 1 in sync, 2 not asked for."), "{}", again.out);
     assert_eq!(farm.made_images(), 1);
     assert_eq!(farm.run(&["plan", "c", "--exit-code"]).code, 0);
     assert_eq!(farm.run(&["plan", "a", "--exit-code"]).code, 2);
     let status = farm.run(&["status", "c", "--exit-code"]);
     assert_eq!(status.code, 0, "{status:#?}");
-    assert!(
-        status.out.ends_with("1 in sync, 2 not asked for\n"),
-        "{}",
-        status.out
-    );
+    assert!(status.out.ends_with("1 in sync, 2 not asked for\n"), "{}", status.out);
     for command in ["plan", "status", "apply"] {
-        farm.run(&[command, "cx"])
-            .refuses(&["there is no step `cx`", "there are: a, b, c"]);
+        farm.run(&[command, "cx"]).refuses(&["there is no step `cx`", "there are: a, b, c"]);
     }
     farm.step("database", None);
     farm.repo.commit("a longer name");
-    farm.run(&["apply", "datebase"])
-        .refuses(&["did you mean `database`?"]);
+    farm.run(&["apply", "datebase"]).refuses(&["did you mean `database`?"]);
 }
 
 #[test]
@@ -194,11 +155,7 @@ fn apply_prints_the_plan_once_and_then_a_line_for_each_change() {
     let ran = farm.commit_and_apply();
     assert_eq!(ran.code, 0, "{ran:#?}");
     assert_eq!(ran.out.matches("Plan: ").count(), 1, "{}", ran.out);
-    let changes: Vec<_> = ran
-        .out
-        .lines()
-        .filter(|line| line.starts_with('['))
-        .collect();
+    let changes: Vec<_> = ran.out.lines().filter(|line| line.starts_with('[')).collect();
     assert_eq!(changes.len(), 6, "{}", ran.out);
     assert!(
         changes[0].starts_with("[0/3] ") && changes[0].contains(" started: build "),
@@ -206,17 +163,9 @@ fn apply_prints_the_plan_once_and_then_a_line_for_each_change() {
         ran.out
     );
     let last = changes[5];
+    assert!(last.starts_with("[3/3] ") && last.contains(" recorded ami-"), "{}", ran.out);
     assert!(
-        last.starts_with("[3/3] ") && last.contains(" recorded ami-"),
-        "{}",
-        ran.out
-    );
-    assert!(
-        ran.out
-            .lines()
-            .last()
-            .unwrap()
-            .starts_with("Applied: 3 images recorded in "),
+        ran.out.lines().last().unwrap().starts_with("Applied: 3 images recorded in "),
         "{}",
         ran.out
     );
@@ -227,27 +176,16 @@ fn the_exit_code_tells_a_persons_part_from_a_failure_and_names_what_is_in_the_wa
     let farm = three_steps();
     let manual =
         json!({ "step_id": "a", "previous_step_id": null, "reconciler": { "manual": true } });
-    farm.repo
-        .write("packer_workspaces/a/step_param.json", manual.to_string());
+    farm.repo.write("packer_workspaces/a/step_param.json", manual.to_string());
     let ran = farm.commit_and_apply();
     assert_eq!(ran.code, 3, "{ran:#?}");
-    assert!(
-        ran.out.contains(". b  blocked: a waits for a person"),
-        "{}",
-        ran.out
-    );
+    assert!(ran.out.contains(". b  blocked: a waits for a person"), "{}", ran.out);
     assert_eq!(farm.run(&["apply", "c"]).code, 0);
     assert_eq!(farm.run(&["apply", "b"]).code, 3);
     farm.step("d", Some("b")).step("e", Some("d"));
-    farm.repo.write(
-        "packer_workspaces/b/templates/.pkr.hcl",
-        "{{ no_such_name }}",
-    );
+    farm.repo.write("packer_workspaces/b/templates/.pkr.hcl", "{{ no_such_name }}");
     let ran = farm.commit_and_apply();
-    assert_eq!(
-        ran.code, 3,
-        "what is wrong with b shows when a is there: {ran:#?}"
-    );
+    assert_eq!(ran.code, 3, "what is wrong with b shows when a is there: {ran:#?}");
     farm.repo.write("packer_workspaces/a/step_param.json", "{");
     let ran = farm.commit_and_apply();
     assert_eq!(ran.code, 1, "{ran:#?}");
@@ -256,24 +194,17 @@ fn the_exit_code_tells_a_persons_part_from_a_failure_and_names_what_is_in_the_wa
 #[test]
 fn a_command_that_meets_a_holder_says_so_at_once_and_ends_by_a_signal_with_its_code() {
     let plot = Plot::open(Store::Sqlite);
-    let config = plot
-        .configuration()
-        .replace("lease_duration: 4s", "lease_duration: 60s");
+    let config = plot.configuration().replace("lease_duration: 4s", "lease_duration: 60s");
     std::fs::write(plot.folder.path().join("reconciler.yaml"), config).unwrap();
     plot.step("a", None, "true\n");
     plot.repo.commit("one step");
     let mut daemon = plot.start(&["run"], "", "daemon.log");
     plot.wait_for_words("daemon.log", "lease taken").unwrap();
-    for (signal, code, log) in [
-        (Signal::INT, 130, "int.log"),
-        (Signal::TERM, 143, "term.log"),
-    ] {
+    for (signal, code, log) in [(Signal::INT, 130, "int.log"), (Signal::TERM, 143, "term.log")] {
         let mut apply = plot.start(&["apply"], "", log);
         plot.wait_for_words(log, "waiting: reconciler on ").unwrap();
-        plot.wait_for_words(log, "holds the lease of workflow wf-1")
-            .unwrap();
-        plot.wait_for_words(log, "reconciler status --watch")
-            .unwrap();
+        plot.wait_for_words(log, "holds the lease of workflow wf-1").unwrap();
+        plot.wait_for_words(log, "reconciler status --watch").unwrap();
         apply.signal(signal);
         let ended = apply.end(Duration::from_secs(5)).unwrap();
         assert_eq!(ended.code(), Some(code), "{}", plot.said(log));
@@ -297,10 +228,8 @@ fn a_command_that_ends_while_it_builds_has_the_code_of_its_signal_and_the_next_o
 
 #[test]
 fn what_was_a_persons_turn_is_tried_at_once_by_apply_and_once_only() {
-    let (farm, packer) = one_step(&format!(
-        "{DENIED}[build 2]\n{}[build 3]\n{WHOLE}",
-        &DENIED[8..]
-    ));
+    let (farm, packer) =
+        one_step(&format!("{DENIED}[build 2]\n{}[build 3]\n{WHOLE}", &DENIED[8..]));
     let ran = farm.run(&["apply"]);
     assert_eq!((ran.code, packer.runs("build")), (1, 1), "{ran:#?}");
     assert!(
@@ -311,10 +240,7 @@ fn what_was_a_persons_turn_is_tried_at_once_by_apply_and_once_only() {
         ran.out
     );
     let said = farm.run(&["status"]).out;
-    assert!(
-        said.contains("no reconciler runs: `reconciler apply` tries it at once"),
-        "{said}"
-    );
+    assert!(said.contains("no reconciler runs: `reconciler apply` tries it at once"), "{said}");
     let still = farm.run(&["apply"]);
     assert_eq!((still.code, packer.runs("build")), (1, 2), "{still:#?}");
     let mended = farm.run(&["apply"]);
@@ -330,8 +256,7 @@ fn an_image_that_is_not_there_yet_is_shown_by_a_name_that_stands_for_it() {
         assert_eq!(ran.code, 0, "{ran:#?}");
         assert!(ran.out.contains("\"ami-known-after-build\""), "{}", ran.out);
         assert!(
-            ran.err
-                .contains("`a` has no image yet; `ami-known-after-build` stands for it"),
+            ran.err.contains("`a` has no image yet; `ami-known-after-build` stands for it"),
             "{}",
             ran.err
         );
@@ -346,10 +271,8 @@ fn a_build_is_named_by_a_begin_that_only_it_has_and_an_unknown_step_before_crede
     let (farm, _packer) = one_step(&format!("[build]\n{WHOLE}"));
     assert_eq!(farm.run(&["apply"]).code, 0);
     farm.run(&["apply", "--rebuild", "a"]);
-    farm.run(&["logs", "a", "--build", "zzz"]).refuses(&[
-        "no build of step a begins with `zzz`",
-        "there are, newest first: 0",
-    ]);
+    farm.run(&["logs", "a", "--build", "zzz"])
+        .refuses(&["no build of step a begins with `zzz`", "there are, newest first: 0"]);
     farm.run(&["logs", "a", "--build", "0"])
         .refuses(&["`0` is the begin of 2 builds of step a", "write more of it"]);
     let build = farm.events("a")[0].build_id.clone();
@@ -357,9 +280,7 @@ fn a_build_is_named_by_a_begin_that_only_it_has_and_an_unknown_step_before_crede
     assert_eq!(ran.code, 0, "{ran:#?}");
     let nobody = [("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")];
     for command in ["retry", "cancel", "logs", "history"] {
-        farm.run(&[command, "nope"])
-            .refuses(&["there is no step `nope`", "there are: a"]);
-        farm.run_with(&nobody, &[command, "nope"])
-            .refuses(&["there is no step `nope`"]);
+        farm.run(&[command, "nope"]).refuses(&["there is no step `nope`", "there are: a"]);
+        farm.run_with(&nobody, &[command, "nope"]).refuses(&["there is no step `nope`"]);
     }
 }

@@ -1,4 +1,5 @@
-//! Two real daemons on one inventory, each as if on a host of its own: one acts, the other stands by and takes over.
+//! Two real daemons on one inventory, each as if on a host of its own: one acts, the other stands
+//! by and takes over.
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -17,9 +18,7 @@ fn on_sqlite(farm: &Farm) {
 }
 
 fn in_sync(farm: &Farm) -> bool {
-    farm.status()
-        .values()
-        .all(|step| step["state"] == "in-sync")
+    farm.status().values().all(|step| step["state"] == "in-sync")
 }
 
 fn a_build_runs(farm: &Farm) -> bool {
@@ -30,10 +29,7 @@ fn a_build_runs(farm: &Farm) -> bool {
 
 /// `status` as JSON, without what its time changes.
 fn records(farm: &Farm) -> Vec<(String, serde_json::Value)> {
-    farm.status()
-        .into_iter()
-        .map(|(step, all)| (step, all["ami_id"].clone()))
-        .collect()
+    farm.status().into_iter().map(|(step, all)| (step, all["ami_id"].clone())).collect()
 }
 
 fn racing(configure: fn(&Farm)) {
@@ -44,10 +40,8 @@ fn racing(configure: fn(&Farm)) {
     farm.daemon_on("two");
     farm.wait_until("three images are recorded", in_sync);
     for (step, images) in [("a", 5), ("c", 6)] {
-        farm.repo.write(
-            &format!("packer_workspaces/{step}/install.sh"),
-            format!("echo {images}\n"),
-        );
+        farm.repo
+            .write(&format!("packer_workspaces/{step}/install.sh"), format!("echo {images}\n"));
         farm.repo.commit("a change");
         farm.wait_until("the change is built", |farm| {
             farm.made_images() >= images && in_sync(farm)
@@ -58,14 +52,8 @@ fn racing(configure: fn(&Farm)) {
     let ran = farm.run(&["status", "--output", "json"]);
     let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     let holder = report["workflows"][0]["held_by"].as_str().unwrap();
-    assert!(
-        holder.starts_with("one/") || holder.starts_with("two/"),
-        "{holder}"
-    );
-    assert!(
-        report["workflows"][0]["lease"]["renewed_seconds_ago"].is_number(),
-        "{report}"
-    );
+    assert!(holder.starts_with("one/") || holder.starts_with("two/"), "{holder}");
+    assert!(report["workflows"][0]["lease"]["renewed_seconds_ago"].is_number(), "{report}");
 }
 
 #[test]
@@ -83,20 +71,16 @@ fn frozen(configure: fn(&Farm)) {
     configure(&farm);
     farm.repo.commit("three steps");
     // The build lasts longer than the lease.
-    farm.emulator
-        .control_post("/_control/pending", &json!({ "seconds": 8 }));
+    farm.emulator.control_post("/_control/pending", &json!({ "seconds": 8 }));
     let one = farm.daemon_on("one");
     farm.wait_until("a build runs", a_build_runs);
     farm.daemon_on("two");
-    farm.wait_until("the other stands by", |farm| {
-        farm.said_on("two").contains("standing by")
-    });
+    farm.wait_until("the other stands by", |farm| farm.said_on("two").contains("standing by"));
     farm.signal(one, Signal::STOP);
     farm.wait_until("the other has taken the build up", |farm| {
         farm.said_on("two").contains("build followed")
     });
-    farm.emulator
-        .control_post("/_control/pending", &json!({ "seconds": 0 }));
+    farm.emulator.control_post("/_control/pending", &json!({ "seconds": 0 }));
     farm.wait_until("three images are recorded", in_sync);
     assert_eq!(farm.made_images(), 3, "the running builds were waited for");
     let before = (records(&farm), farm.said_on("one").len());

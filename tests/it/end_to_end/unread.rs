@@ -1,4 +1,5 @@
-//! Builds of a workflow that git says nothing of any more, or nothing that can be believed: they are carried to their end all the same.
+//! Builds of a workflow that git says nothing of any more, or nothing that can be believed: they
+//! are carried to their end all the same.
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -27,15 +28,7 @@ fn is_carried_to_its_record(farm: &Farm, packer: &FakePacker) {
     farm.wait_until("it is recorded", |farm| {
         farm.stages("a").iter().any(|stage| stage == "cleaned")
     });
-    let stages = [
-        "intent",
-        "started",
-        "image_seen",
-        "available",
-        "tagged",
-        "recorded",
-        "cleaned",
-    ];
+    let stages = ["intent", "started", "image_seen", "available", "tagged", "recorded", "cleaned"];
     assert_eq!(farm.stages("a"), stages);
     assert_eq!((packer.runs("build"), farm.made_images()), (1, 1));
     assert_eq!(farm.leftovers(), "");
@@ -44,15 +37,12 @@ fn is_carried_to_its_record(farm: &Farm, packer: &FakePacker) {
 #[test]
 fn a_build_is_carried_on_though_the_head_is_refused_and_nothing_of_that_head_is_built() {
     let (mut farm, packer) = killed_in_the_middle_of_a_build("\n    allow_rewrite: false");
-    farm.repo
-        .write("packer_workspaces/a/install.sh", "echo rewritten\n");
+    farm.repo.write("packer_workspaces/a/install.sh", "echo rewritten\n");
     farm.repo.git(&["add", "--all"]);
-    farm.repo
-        .git(&["commit", "-q", "--amend", "-m", "rewritten"]);
+    farm.repo.git(&["commit", "-q", "--amend", "-m", "rewritten"]);
     let daemon = farm.daemon();
     is_carried_to_its_record(&farm, &packer);
-    farm.run(&["status"])
-        .refuses(&["does not descend from", "reconciler allow-rewrite"]);
+    farm.run(&["status"]).refuses(&["does not descend from", "reconciler allow-rewrite"]);
     farm.signal(daemon, Signal::TERM);
     assert!(farm.child(daemon).wait().unwrap().success());
 }
@@ -60,8 +50,7 @@ fn a_build_is_carried_on_though_the_head_is_refused_and_nothing_of_that_head_is_
 #[test]
 fn a_build_is_carried_on_though_the_parameters_of_the_workflow_are_broken() {
     let (mut farm, packer) = killed_in_the_middle_of_a_build("");
-    farm.repo
-        .write("packer_workspaces/workflow_param.json", "{ nonsense");
+    farm.repo.write("packer_workspaces/workflow_param.json", "{ nonsense");
     farm.repo.commit("broken");
     farm.daemon();
     is_carried_to_its_record(&farm, &packer);
@@ -101,8 +90,7 @@ fn a_build_is_carried_on_though_its_workflow_left_git_and_then_that_is_let_go() 
     let params = "packer_workspaces/moved/workflow_param.json";
     let text = std::fs::read_to_string(farm.repo.path().join(params)).unwrap();
     farm.repo.write(params, text.replace("wf-1", "wf-2"));
-    farm.repo
-        .write("packer_workspaces/moved/a/step_param.json", "{");
+    farm.repo.write("packer_workspaces/moved/a/step_param.json", "{");
     farm.repo.commit("another workflow, whose step is broken");
     farm.daemon();
     is_carried_to_its_record(&farm, &packer);
@@ -122,8 +110,7 @@ fn a_workflow_whose_folder_moves_while_it_builds_is_the_same_workflow() {
     farm.wait_until("it is in sync", |farm| farm.state_of("a") == "in-sync");
     let charges = || std::fs::read_dir(farm.state().join("workflows")).unwrap();
     farm.wait_until("one is left in charge", |_| charges().count() == 1);
-    farm.repo
-        .write("packer_workspaces/moved/a/install.sh", "echo 2\n");
+    farm.repo.write("packer_workspaces/moved/a/install.sh", "echo 2\n");
     packer.plays(&format!("[build]\n{WHOLE}"));
     farm.repo.commit("a change");
     farm.wait_until("the change is built", |farm| farm.made_images() == 2);
@@ -131,17 +118,14 @@ fn a_workflow_whose_folder_moves_while_it_builds_is_the_same_workflow() {
 
 #[test]
 fn a_build_of_the_old_id_is_carried_on_beside_the_workflow_of_the_new_one() {
-    let (mut farm, packer) = one_step(&format!(
-        "[build]\nwrite running\nwait go\n{WHOLE}[build 2]\n{WHOLE}"
-    ));
+    let (mut farm, packer) =
+        one_step(&format!("[build]\nwrite running\nwait go\n{WHOLE}[build 2]\n{WHOLE}"));
     farm.configure("interval: 1s\nlease_duration: 2s\n");
     farm.daemon();
     farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
     farm.workflow(&json!({ "workflow_id": "wf-2" }));
     farm.repo.commit("another run of the workflow");
-    farm.wait_until("the new workflow is built", |farm| {
-        farm.state_of("a") == "in-sync"
-    });
+    farm.wait_until("the new workflow is built", |farm| farm.state_of("a") == "in-sync");
     packer.let_go("go");
     farm.wait_until("the old one is recorded", |farm| {
         farm.stages("a").iter().any(|stage| stage == "cleaned")
@@ -153,9 +137,8 @@ fn a_build_of_the_old_id_is_carried_on_beside_the_workflow_of_the_new_one() {
 
 /// The workflow goes to another region while Packer makes an image in the first.
 fn moved_to_another_region(inventory: &str) {
-    let (mut farm, packer) = one_step(&format!(
-        "[build]\nwrite running\nwait go\n{WHOLE}[build 2]\n{WHOLE}"
-    ));
+    let (mut farm, packer) =
+        one_step(&format!("[build]\nwrite running\nwait go\n{WHOLE}[build 2]\n{WHOLE}"));
     farm.configure("interval: 1s\nlease_duration: 2s\n");
     farm.reconfigure(|text| text.replacen("table: images", inventory, 1));
     farm.emulator.control_post(
@@ -172,11 +155,7 @@ fn moved_to_another_region(inventory: &str) {
     farm.wait_until("the old image is recorded", |farm| {
         farm.stages("a").iter().any(|stage| stage == "cleaned")
     });
-    assert!(
-        farm.stages("a").contains(&"recorded".to_owned()),
-        "{:?}",
-        farm.stages("a")
-    );
+    assert!(farm.stages("a").contains(&"recorded".to_owned()), "{:?}", farm.stages("a"));
     farm.wait_until("the new one is in sync", |farm| {
         farm.state_of("a") == "in-sync" && packer.runs("build") == 2
     });

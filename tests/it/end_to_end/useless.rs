@@ -1,4 +1,5 @@
-//! A daemon that lives but can do nothing, for its host lacks what every pass needs: another one gets its workflow.
+//! A daemon that lives but can do nothing, for its host lacks what every pass needs: another one
+//! gets its workflow.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -12,9 +13,7 @@ use crate::harness::mounts::may_mount;
 const QUICK: &str = "lease_duration: 2s\ninterval: 1s\nretry:\n  initial: 1s\n";
 
 fn in_sync(farm: &Farm) -> bool {
-    farm.status()
-        .values()
-        .all(|step| step["state"] == "in-sync")
+    farm.status().values().all(|step| step["state"] == "in-sync")
 }
 
 /// Lets a daemon open no file beside those that it has, or as many as this process again.
@@ -24,11 +23,7 @@ fn limit_files(farm: &mut Farm, daemon: usize, has_none_left: bool) {
     let is_free = |number: &u64| !Path::new(&format!("/proc/{pid}/fd/{number}")).exists();
     let first_free = (0..1_000).find(is_free);
     let limit = Rlimit {
-        current: if has_none_left {
-            first_free
-        } else {
-            own.current
-        },
+        current: if has_none_left { first_free } else { own.current },
         maximum: own.maximum,
     };
     prlimit(Pid::from_raw(pid), Resource::Nofile, limit).unwrap();
@@ -42,15 +37,13 @@ fn a_daemon_without_files_leaves_its_workflow_to_another_and_takes_it_again_when
     let one = farm.daemon_on("one");
     farm.wait_until("three images are recorded", in_sync);
     let two = farm.daemon_on("two");
-    farm.wait_until("the other stands by", |farm| {
-        farm.said_on("two").contains("standing by")
-    });
+    farm.wait_until("the other stands by", |farm| farm.said_on("two").contains("standing by"));
 
     limit_files(&mut farm, one, true);
-    farm.repo
-        .write("packer_workspaces/c/install.sh", "echo 4\n");
+    farm.repo.write("packer_workspaces/c/install.sh", "echo 4\n");
     farm.repo.commit("a change");
-    // Where not even the connection for renewals can be opened again, it is lost before it is given back.
+    // Where not even the connection for renewals can be opened again, it is lost before it is given
+    // back.
     let is_lost = |said: &str| said.contains("lease lost");
     farm.wait_until("the lease is let go", |farm| {
         let said = farm.said_on("one");
@@ -67,10 +60,7 @@ fn a_daemon_without_files_leaves_its_workflow_to_another_and_takes_it_again_when
         assert!(said.contains("no more files can be opened"), "{said}");
         assert!(said.contains("LimitNOFILE"), "{said}");
         let troubles = reconciler::reconcile::board::read(&state);
-        assert!(
-            troubles.iter().any(|one| one.cause.contains("given back")),
-            "{troubles:?}"
-        );
+        assert!(troubles.iter().any(|one| one.cause.contains("given back")), "{troubles:?}");
     }
 
     limit_files(&mut farm, one, false);
@@ -80,17 +70,11 @@ fn a_daemon_without_files_leaves_its_workflow_to_another_and_takes_it_again_when
         let said = farm.said_on("one");
         said.contains("lease taken again") || said.contains("lease taken over")
     });
-    farm.repo
-        .write("packer_workspaces/c/install.sh", "echo 5\n");
+    farm.repo.write("packer_workspaces/c/install.sh", "echo 5\n");
     farm.repo.commit("another change");
-    farm.wait_until("the first one builds again", |farm| {
-        farm.made_images() == 5 && in_sync(farm)
-    });
+    farm.wait_until("the first one builds again", |farm| farm.made_images() == 5 && in_sync(farm));
     let told = reconciler::reconcile::board::read(&state);
-    assert!(
-        !told.iter().any(|one| one.cause.contains("given back")),
-        "{told:?}"
-    );
+    assert!(!told.iter().any(|one| one.cause.contains("given back")), "{told:?}");
     assert_eq!(farm.leftovers(), "");
 }
 
@@ -105,23 +89,17 @@ fn a_daemon_on_a_full_disk_leaves_its_workflow_to_another() {
         println!("skipped: this machine allows no mount namespace");
         return;
     }
-    let mount = format!(
-        "mount -t tmpfs -o size=4m disk '{}' && exec \"$@\"",
-        state.display()
-    );
+    let mount = format!("mount -t tmpfs -o size=4m disk '{}' && exec \"$@\"", state.display());
     let within = ["unshare", "-rm", "sh", "-c", &mount, "sh"];
     let one = farm.daemon_at("one", &[("RECONCILER_HOST", "one")], &within);
     farm.wait_until("three images are recorded", in_sync);
     farm.daemon_on("two");
-    farm.wait_until("the other stands by", |farm| {
-        farm.said_on("two").contains("standing by")
-    });
+    farm.wait_until("the other stands by", |farm| farm.said_on("two").contains("standing by"));
     // As the daemon sees it.
     let seen = format!("/proc/{}/root{}", farm.child(one).id(), state.display());
     let mut filler = std::fs::File::create(Path::new(&seen).join("filler")).unwrap();
     while filler.write_all(&[b'x'; 4096]).is_ok() {}
-    farm.repo
-        .write("packer_workspaces/c/install.sh", "echo 4\n");
+    farm.repo.write("packer_workspaces/c/install.sh", "echo 4\n");
     farm.repo.commit("a change");
     farm.wait_until("the lease is given back", |farm| {
         farm.said_on("one").contains("lease given back")
@@ -142,14 +120,11 @@ fn a_daemon_for_which_ec2_does_not_answer_keeps_its_workflow() {
     farm.daemon_on("one");
     farm.wait_until("three images are recorded", in_sync);
     farm.daemon_on("two");
-    farm.wait_until("the other stands by", |farm| {
-        farm.said_on("two").contains("standing by")
-    });
+    farm.wait_until("the other stands by", |farm| farm.said_on("two").contains("standing by"));
     let down =
         serde_json::json!([{ "operation": "DescribeImages", "kind": "internal", "times": 10_000 }]);
     farm.emulator.control_post("/_control/faults", &down);
-    farm.repo
-        .write("packer_workspaces/c/install.sh", "echo 4\n");
+    farm.repo.write("packer_workspaces/c/install.sh", "echo 4\n");
     farm.repo.commit("a change");
     std::thread::sleep(std::time::Duration::from_secs(16));
     let said = farm.said_on("one");

@@ -23,8 +23,7 @@ fn no_more_calls_are_made_in_a_second_than_the_budget_says() {
     plot.configure("max_concurrent_builds: 4\n");
     std::fs::write(
         plot.folder.path().join("reconciler.yaml"),
-        plot.configuration()
-            .replace("aws: {", "aws: {max_calls_per_second: 8, "),
+        plot.configuration().replace("aws: {", "aws: {max_calls_per_second: 8, "),
     )
     .unwrap();
     plot.repo.commit("four steps");
@@ -32,28 +31,21 @@ fn no_more_calls_are_made_in_a_second_than_the_budget_says() {
     plot.converge(3).unwrap();
     let seconds = begin.elapsed().as_secs_f64();
     let rate = plot.emulator.control_get("/_control/rate?from=reconciler");
-    let (calls, most) = (
-        rate["calls"].as_f64().unwrap(),
-        rate["most"].as_u64().unwrap(),
-    );
+    let (calls, most) = (rate["calls"].as_f64().unwrap(), rate["most"].as_u64().unwrap());
     assert!(calls > 60.0, "there is work for more: {rate}");
-    assert!(
-        calls <= 8.0 * (seconds + 1.0),
-        "{calls} calls in {seconds} s"
-    );
-    // Counted where they arrive: on a busy machine those of one second may come together with those of the next. The four supervisors, which
-    // are processes of their own, give their signs of life beside them.
+    assert!(calls <= 8.0 * (seconds + 1.0), "{calls} calls in {seconds} s");
+    // Counted where they arrive: on a busy machine those of one second may come together with those
+    // of the next. The four supervisors, which are processes of their own, give their signs of life
+    // beside them.
     assert!(most <= 2 * 8, "{rate}");
 }
 
-/// Builds every step of every workflow, at most two at once, with images that are pending for so long. How many builds there were, and how
-/// many of them at once.
+/// Builds every step of every workflow, at most two at once, with images that are pending for so
+/// long. How many builds there were, and how many of them at once.
 fn builds(workflows: &[&str], steps: &[&str], pending_seconds: u32) -> (i32, i32) {
     let plot = plot();
-    plot.emulator.control_post(
-        "/_control/pending",
-        &serde_json::json!({ "seconds": pending_seconds }),
-    );
+    plot.emulator
+        .control_post("/_control/pending", &serde_json::json!({ "seconds": pending_seconds }));
     for workflow in workflows {
         for step in steps {
             plot.step(&format!("{workflow}/{step}"), None, "echo 1");
@@ -62,12 +54,9 @@ fn builds(workflows: &[&str], steps: &[&str], pending_seconds: u32) -> (i32, i32
                 format!("{{\"step_id\": \"{step}\", \"previous_step_id\": null}}"),
             );
         }
-        let params = std::fs::read_to_string(
-            plot.repo
-                .path()
-                .join("packer_workspaces/workflow_param.json"),
-        )
-        .unwrap();
+        let params =
+            std::fs::read_to_string(plot.repo.path().join("packer_workspaces/workflow_param.json"))
+                .unwrap();
         plot.repo.write(
             &format!("packer_workspaces/{workflow}/workflow_param.json"),
             params.replace("wf-1", workflow),

@@ -1,8 +1,9 @@
-//! The network and AWS at their worst: every kind of fault on every operation that a build uses, of ours and of Packer's, and afterwards
-//! the images are recorded, once, and nothing is left.
+//! The network and AWS at their worst: every kind of fault on every operation that a build uses, of
+//! ours and of Packer's, and afterwards the images are recorded, once, and nothing is left.
 //!
-//! A run takes several faults of the table, each for one operation. Which come together and which call of an operation they hit is drawn from
-//! a seed, which is printed; `RECONCILER_FAULT_SEED` draws the same again.
+//! A run takes several faults of the table, each for one operation. Which come together and which
+//! call of an operation they hit is drawn from a seed, which is printed; `RECONCILER_FAULT_SEED`
+//! draws the same again.
 
 mod budget;
 mod table;
@@ -39,11 +40,7 @@ fn whatever_aws_and_the_network_do_images_are_recorded_once_and_nothing_is_left(
             hit.collect()
         })
         .collect();
-    println!(
-        "seed {seed}: {} faults in {} runs",
-        faults.len(),
-        runs.len()
-    );
+    println!("seed {seed}: {} faults in {} runs", faults.len(), runs.len());
     let (next, broken) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let (begin, long) = (Instant::now(), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -93,9 +90,11 @@ fn run(rules: &[Value]) -> Result<usize, String> {
     let broken: Vec<_> = plot
         .broken_promises(2)
         .into_iter()
-        // A build that Packer says has failed leaves an image that is not what was wanted: it goes, and is built anew.
+        // A build that Packer says has failed leaves an image that is not what was wanted: it goes,
+        // and is built anew.
         .filter(|promise| !promise.starts_with("an image was lost"))
-        // Where Packer's call takes effect and Packer does not hear of it, Packer repeats it; that EC2 refuses that is what saves us.
+        // Where Packer's call takes effect and Packer does not hear of it, Packer repeats it; that
+        // EC2 refuses that is what saves us.
         .filter(|promise| !(promise.starts_with("built twice") && rules.iter().any(is_repeated)))
         .collect();
     if !broken.is_empty() {
@@ -106,8 +105,8 @@ fn run(rules: &[Value]) -> Result<usize, String> {
     Ok(met.filter(|key| key.starts_with(plot.region)).count())
 }
 
-/// Whether a fault lets Packer make its key pair and not hear of it. Packer repeats the call, is told each time that there is one of that name,
-/// and gives up after two and three quarter minutes.
+/// Whether a fault lets Packer make its key pair and not hear of it. Packer repeats the call, is
+/// told each time that there is one of that name, and gives up after two and three quarter minutes.
 fn makes_packer_ask_for_its_key_again(rule: &Value) -> bool {
     let kinds = ["duplicate", "truncate", "drop-after"];
     rule["from"] == "packer"

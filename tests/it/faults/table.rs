@@ -5,15 +5,8 @@ use serde_json::{Value, json};
 use crate::harness::dice::Dice;
 
 /// Those that any operation can meet.
-const ANY: [&str; 7] = [
-    "throttle",
-    "internal",
-    "drop-before",
-    "drop-after",
-    "truncate",
-    "denied",
-    "expired",
-];
+const ANY: [&str; 7] =
+    ["throttle", "internal", "drop-before", "drop-after", "truncate", "denied", "expired"];
 
 /// What Packer calls when it makes an image without a provisioner.
 const PACKERS: [&str; 12] = [
@@ -71,25 +64,13 @@ pub(super) fn faults() -> Vec<Fault> {
     for (from, operations) in [("packer", &PACKERS[..]), ("reconciler", &OURS[..])] {
         for operation in operations {
             for kind in ANY.into_iter().chain(["duplicate"]) {
-                all.push(Fault {
-                    from,
-                    operation,
-                    kind,
-                });
+                all.push(Fault { from, operation, kind });
             }
         }
     }
     for kind in ["pending", "failed", "capacity"] {
-        let operation = if kind == "capacity" {
-            "RunInstances"
-        } else {
-            "CreateImage"
-        };
-        all.push(Fault {
-            from: "packer",
-            operation,
-            kind,
-        });
+        let operation = if kind == "capacity" { "RunInstances" } else { "CreateImage" };
+        all.push(Fault { from: "packer", operation, kind });
     }
     all
 }

@@ -1,4 +1,5 @@
-//! The program as a user starts it: in a folder, with an empty home and nothing of this process's environment but the `PATH`.
+//! The program as a user starts it: in a folder, with an empty home and nothing of this process's
+//! environment but the `PATH`.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -66,20 +67,12 @@ impl Cli {
             .args(["-c", "umask 000; exec \"$0\" \"$@\""])
             .arg(self.command.get_program())
             .env_clear()
-            .envs(
-                self.command
-                    .get_envs()
-                    .filter_map(|(name, value)| Some((name, value?))),
-            )
+            .envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))))
             .stdin(Stdio::null());
         if let Some(folder) = self.command.get_current_dir() {
             shell.current_dir(folder);
         }
-        Self {
-            command: shell,
-            home: self.home,
-        }
-        .run(arguments)
+        Self { command: shell, home: self.home }.run(arguments)
     }
 
     /// Runs it. One that hangs is killed: a test that fails says more than one that never ends.
@@ -115,24 +108,10 @@ impl Ran {
     pub(crate) fn refuses(&self, words: &[&str]) -> &Self {
         assert_eq!(self.code, 1, "exit code 1\n{self:#?}");
         for word in words {
-            assert!(
-                self.err.contains(word),
-                "{word:?} is in the message:\n{}",
-                self.err
-            );
+            assert!(self.err.contains(word), "{word:?} is in the message:\n{}", self.err);
         }
-        for never in [
-            "panicked",
-            "RUST_BACKTRACE",
-            "stack backtrace",
-            "Os {",
-            "Error {",
-        ] {
-            assert!(
-                !self.err.contains(never),
-                "{never:?} is for programmers:\n{}",
-                self.err
-            );
+        for never in ["panicked", "RUST_BACKTRACE", "stack backtrace", "Os {", "Error {"] {
+            assert!(!self.err.contains(never), "{never:?} is for programmers:\n{}", self.err);
         }
         self
     }
@@ -150,11 +129,7 @@ impl Ran {
     /// A place with a caret.
     #[track_caller]
     pub(crate) fn points_at(&self, place: &str) -> &Self {
-        assert!(
-            self.err.contains(&format!("--> {place}")),
-            "points at {place}:\n{}",
-            self.err
-        );
+        assert!(self.err.contains(&format!("--> {place}")), "points at {place}:\n{}", self.err);
         assert!(self.err.contains('^'), "with a caret:\n{}", self.err);
         self
     }

@@ -1,7 +1,8 @@
-//! The emulated AWS of the tests, `tests/aws/emulator.py`, as a child process that ends with the test binary.
+//! The emulated AWS of the tests, `tests/aws/emulator.py`, as a child process that ends with the
+//! test binary.
 //!
-//! It says its port in one line of JSON, and ends by itself when its standard input closes: nothing is left behind even
-//! if the test binary is killed.
+//! It says its port in one line of JSON, and ends by itself when its standard input closes: nothing
+//! is left behind even if the test binary is killed.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -43,10 +44,7 @@ impl Emulator {
         let said: Value = serde_json::from_str(&line)
             .unwrap_or_else(|wrong| panic!("the emulator said {line:?}: {wrong}"));
         let port = said["port"].as_u64().expect("the emulator says its port");
-        Self {
-            child,
-            port: u16::try_from(port).unwrap(),
-        }
+        Self { child, port: u16::try_from(port).unwrap() }
     }
 
     /// Takes calls from here on and answers none, as an AWS that hangs.
@@ -101,7 +99,8 @@ impl Emulator {
     }
 }
 
-/// The body without the sizes of its chunks: Python's server sends them even where they were not asked for.
+/// The body without the sizes of its chunks: Python's server sends them even where they were not
+/// asked for.
 fn unchunked(mut rest: &str) -> String {
     let mut body = String::new();
     while let Some((size, after)) = rest.split_once("\r\n") {

@@ -1,4 +1,5 @@
-//! A Packer that does what a transcript tells it: `tests/fake_packer.py`, whose opening comment lists the words of a transcript.
+//! A Packer that does what a transcript tells it: `tests/fake_packer.py`, whose opening comment
+//! lists the words of a transcript.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -13,12 +14,7 @@ pub(crate) struct FakePacker {
 impl FakePacker {
     /// One that plays this transcript.
     pub(crate) fn new(transcript: &str) -> Self {
-        let fake = Self {
-            folder: tempfile::Builder::new()
-                .prefix("packer-")
-                .tempdir()
-                .unwrap(),
-        };
+        let fake = Self { folder: tempfile::Builder::new().prefix("packer-").tempdir().unwrap() };
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake_packer.py");
         symlink(program, fake.binary()).unwrap();
         fake.plays(transcript);

@@ -1,6 +1,7 @@
 //! A build farm for one test: an emulated AWS, a repository, a configuration, and the real Packer.
 //!
-//! Everything is below one temporary folder and ends with the value: the emulator by its pipe, daemons and supervisors by their ids.
+//! Everything is below one temporary folder and ends with the value: the emulator by its pipe,
+//! daemons and supervisors by their ids.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -45,10 +46,7 @@ impl Farm {
     /// With another Packer.
     pub(crate) fn with_packer(binary: &Path) -> Self {
         let emulator = Emulator::start();
-        emulator.control_post(
-            "/_control/base-image",
-            &json!({ "name": "base", "id": BASE }),
-        );
+        emulator.control_post("/_control/base-image", &json!({ "name": "base", "id": BASE }));
         let farm = Self {
             emulator,
             repo: Repo::new(),
@@ -68,12 +66,8 @@ impl Farm {
             "workflow_id": "wf-1", "region_name": "us-east-1", "is_default_vpc": "true",
             "root_base_ami_id": BASE, "root_base_ami_name": "base", "aws_tags": { "env": "test" },
         });
-        params
-            .as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
-        self.repo
-            .write("packer_workspaces/workflow_param.json", params.to_string());
+        params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.repo.write("packer_workspaces/workflow_param.json", params.to_string());
         self
     }
 
@@ -82,8 +76,7 @@ impl Farm {
         let folder = format!("packer_workspaces/{id}");
         let params =
             json!({ "step_id": id, "previous_step_id": parent, "metadata": { "note": "first" } });
-        self.repo
-            .write(&format!("{folder}/step_param.json"), params.to_string());
+        self.repo.write(&format!("{folder}/step_param.json"), params.to_string());
         self.repo.write(&format!("{folder}/install.sh"), "echo 1\n");
         let template = r#"variable "image" { type = string }
 source "amazon-ebs" "x" {
@@ -97,8 +90,7 @@ build {
   sources = ["source.amazon-ebs.x"]
 }
 "#;
-        self.repo
-            .write(&format!("{folder}/templates/.pkr.hcl"), template);
+        self.repo.write(&format!("{folder}/templates/.pkr.hcl"), template);
         self.repo.write(
             &format!("{folder}/templates/.pkrvars.hcl"),
             "image = \"{{ builder.output_ami_name }}\"\n",
@@ -167,10 +159,7 @@ build {
             .env("RECONCILER_CONFIG", self.configuration())
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test-secret-value");
-        let cli = self
-            .environment
-            .iter()
-            .fold(cli, |cli, (name, value)| cli.env(name, value));
+        let cli = self.environment.iter().fold(cli, |cli, (name, value)| cli.env(name, value));
         match std::env::var_os("PACKER_PLUGIN_PATH") {
             Some(plugins) => cli.env("PACKER_PLUGIN_PATH", plugins),
             None => cli,
@@ -185,18 +174,13 @@ build {
     /// Starts the program; nobody reads what it says.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
         let mut command = self.cli().into_command();
-        command
-            .args(arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+        command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
         Running(command.spawn().unwrap())
     }
 
     /// Runs the program with more of an environment.
     pub(crate) fn run_with(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Ran {
-        let cli = environment
-            .iter()
-            .fold(self.cli(), |cli, (name, value)| cli.env(name, value));
+        let cli = environment.iter().fold(self.cli(), |cli, (name, value)| cli.env(name, value));
         cli.run(arguments)
     }
 
@@ -216,18 +200,12 @@ build {
         let ran = self.run(&["status", "--output", "json"]);
         let report: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:#?}"));
         let steps = report["workflows"][0]["steps"].as_array().unwrap().clone();
-        steps
-            .into_iter()
-            .map(|step| (step["step_id"].as_str().unwrap().to_owned(), step))
-            .collect()
+        steps.into_iter().map(|step| (step["step_id"].as_str().unwrap().to_owned(), step)).collect()
     }
 
     /// A step's recorded image.
     pub(crate) fn image(&self, step: &str) -> String {
-        self.status()[step]["ami_id"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
+        self.status()[step]["ami_id"].as_str().unwrap_or_default().to_owned()
     }
 
     /// A step's state.
@@ -250,7 +228,8 @@ build {
         Session::open(&settings).await.unwrap()
     }
 
-    /// Has builds run their provisioners at an sshd, with the keys that they make, as on an instance.
+    /// Has builds run their provisioners at an sshd, with the keys that they make, as on an
+    /// instance.
     pub(crate) fn provision_at(&self, sshd: &Sshd) -> &Self {
         self.emulator.control_post(
             "/_control/authorized-keys",
@@ -259,10 +238,7 @@ build {
         let overrides = sshd.overrides().to_string();
         let more = overrides.trim_start_matches('{').trim_end_matches('}');
         self.reconfigure(|text| {
-            text.replace(
-                "source_overrides: {",
-                &format!("source_overrides: {{{more},"),
-            )
+            text.replace("source_overrides: {", &format!("source_overrides: {{{more},"))
         })
     }
 
@@ -323,26 +299,18 @@ build {
 
     /// How often each operation was called since the last [`Self::forget_calls`].
     pub(crate) fn calls(&self, operation: &str) -> u64 {
-        self.emulator.control_get("/_control/calls")[operation]
-            .as_u64()
-            .unwrap_or(0)
+        self.emulator.control_get("/_control/calls")[operation].as_u64().unwrap_or(0)
     }
 
     /// Forgets the calls so far.
     pub(crate) fn forget_calls(&self) {
-        self.emulator
-            .control_post("/_control/reset-calls", &Value::Null);
+        self.emulator.control_post("/_control/reset-calls", &Value::Null);
     }
 
     /// Images that Packer made, of whatever state.
     pub(crate) fn made_images(&self) -> usize {
         let resources = self.emulator.control_get("/_control/resources");
-        resources["images"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter(|image| image["id"] != BASE)
-            .count()
+        resources["images"].as_array().unwrap().iter().filter(|image| image["id"] != BASE).count()
     }
 
     /// What a build may have left behind, for people to read; empty if nothing.
@@ -355,13 +323,7 @@ build {
             .filter(|instance| instance["state"] != "terminated");
         let mut left: Vec<String> = running.map(ToString::to_string).collect();
         for kind in ["key_pairs", "security_groups"] {
-            left.extend(
-                resources[kind]
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .map(ToString::to_string),
-            );
+            left.extend(resources[kind].as_array().unwrap().iter().map(ToString::to_string));
         }
         left.join(", ")
     }
@@ -379,31 +341,27 @@ build {
         self.daemons.len() - 1
     }
 
-    /// Starts a daemon as if on another host: of another name, with a state folder and a log of its own.
+    /// Starts a daemon as if on another host: of another name, with a state folder and a log of its
+    /// own.
     pub(crate) fn daemon_on(&mut self, host: &str) -> usize {
         self.daemon_at(host, &[("RECONCILER_HOST", host)], &[])
     }
 
-    /// Starts a daemon with a state folder and a log of its own, with more of an environment, as an argument of another program's if one is
-    /// named.
+    /// Starts a daemon with a state folder and a log of its own, with more of an environment, as an
+    /// argument of another program's if one is named.
     pub(crate) fn daemon_at(
         &mut self,
         place: &str,
         environment: &[(&str, &str)],
         within: &[&str],
     ) -> usize {
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.log_of(place))
-            .unwrap();
+        let log =
+            std::fs::File::options().create(true).append(true).open(self.log_of(place)).unwrap();
         let cli = self
             .cli()
             .env("RECONCILER_STATE_DIR", self.state_of_host(place))
             .env("RECONCILER_LOG_FORMAT", "text");
-        let cli = environment
-            .iter()
-            .fold(cli, |cli, (name, value)| cli.env(name, value));
+        let cli = environment.iter().fold(cli, |cli, (name, value)| cli.env(name, value));
         let mut command: Command = cli.into_command();
         if let [program, arguments @ ..] = within {
             let mut outer = Command::new(program);
@@ -411,11 +369,7 @@ build {
                 .args(arguments)
                 .arg(command.get_program())
                 .env_clear()
-                .envs(
-                    command
-                        .get_envs()
-                        .filter_map(|(name, value)| Some((name, value?))),
-                )
+                .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
                 .current_dir(self.repo.path());
             command = outer;
         }
@@ -471,10 +425,7 @@ build {
         let log =
             std::fs::read_to_string(self.folder.path().join("daemon.log")).unwrap_or_default();
         let hosts = ["one", "two"].map(|host| self.said_on(host)).join("\n--\n");
-        panic!(
-            "not within a minute: {what}\n{:#?}\n{log}{hosts}",
-            self.status()
-        );
+        panic!("not within a minute: {what}\n{:#?}\n{log}{hosts}", self.status());
     }
 }
 
@@ -484,11 +435,7 @@ impl Drop for Farm {
             let _ = child.kill();
             let _ = child.wait();
         }
-        for entry in std::fs::read_dir(self.folder.path())
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
+        for entry in std::fs::read_dir(self.folder.path()).into_iter().flatten().flatten() {
             end_supervisors(&entry.path().join("builds"));
         }
     }
@@ -496,15 +443,11 @@ impl Drop for Farm {
 
 /// Runs what a test calls of AWS itself.
 pub(crate) fn in_runtime<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(work)
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
-/// Builds outlive their daemon by design; those of a test end with it. They are found by their argument: one that a test has frozen before it
-/// began has left no word of itself.
+/// Builds outlive their daemon by design; those of a test end with it. They are found by their
+/// argument: one that a test has frozen before it began has left no word of itself.
 pub(crate) fn end_supervisors(builds: &Path) {
     let supervised = |pid: u32| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();

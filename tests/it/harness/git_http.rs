@@ -1,4 +1,5 @@
-//! A small HTTP server on 127.0.0.1 in front of `git http-backend`: enough to fetch from, with a password, and to misbehave.
+//! A small HTTP server on 127.0.0.1 in front of `git http-backend`: enough to fetch from, with a
+//! password, and to misbehave.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,10 +12,7 @@ use std::sync::{Arc, Mutex};
 #[derive(Clone)]
 pub(crate) enum Answer {
     /// As git does, to those who send this `Authorization` header; to all if there is none.
-    Git {
-        root: PathBuf,
-        authorization: Option<String>,
-    },
+    Git { root: PathBuf, authorization: Option<String> },
     /// With this status line, always.
     Status(&'static str),
     /// Never.
@@ -90,10 +88,7 @@ impl Request {
         let mut line = String::new();
         reader.read_line(&mut line)?;
         let mut words = line.split_whitespace().map(str::to_owned);
-        let (method, target) = (
-            words.next().unwrap_or_default(),
-            words.next().unwrap_or_default(),
-        );
+        let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         let mut request = Self {
             method,
@@ -108,9 +103,7 @@ impl Request {
             let Some((name, value)) = line.trim_end().split_once(": ") else {
                 break;
             };
-            request
-                .headers
-                .push((name.to_ascii_lowercase(), value.to_owned()));
+            request.headers.push((name.to_ascii_lowercase(), value.to_owned()));
         }
         let length = request.header("content-length").parse().unwrap_or(0);
         request.body = vec![0; length];
@@ -131,10 +124,9 @@ fn serve(mut stream: TcpStream, answer: &Answer, logins: &AtomicUsize) -> std::i
     }
     let end = "Content-Length: 0\r\nConnection: close\r\n\r\n";
     match answer {
-        Answer::Git {
-            authorization: Some(wanted),
-            ..
-        } if request.header("authorization") != wanted => {
+        Answer::Git { authorization: Some(wanted), .. }
+            if request.header("authorization") != wanted =>
+        {
             write!(
                 stream,
                 "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"git\"\r\n{end}"
@@ -143,10 +135,8 @@ fn serve(mut stream: TcpStream, answer: &Answer, logins: &AtomicUsize) -> std::i
         Answer::Git { root, .. } => {
             let (head, body) = backend(root, &request);
             let length = body.len();
-            let status = head
-                .lines()
-                .find_map(|line| line.strip_prefix("Status: "))
-                .unwrap_or("200 OK");
+            let status =
+                head.lines().find_map(|line| line.strip_prefix("Status: ")).unwrap_or("200 OK");
             write!(
                 stream,
                 "HTTP/1.1 {status}\r\n{}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n",
@@ -177,17 +167,9 @@ fn backend(root: &std::path::Path, request: &Request) -> (String, Vec<u8>) {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(&request.body)
-        .unwrap();
+    child.stdin.take().unwrap().write_all(&request.body).unwrap();
     let output = child.wait_with_output().unwrap().stdout;
-    let at = output
-        .windows(4)
-        .position(|four| four == b"\r\n\r\n")
-        .unwrap_or(0);
+    let at = output.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(0);
     let head = String::from_utf8_lossy(&output[..at]).into_owned();
     (head, output.get(at + 4..).unwrap_or_default().to_vec())
 }

@@ -1,5 +1,6 @@
-//! One region of an emulator that many tests share, with a repository, a state folder and tables of its own: a build farm that costs no
-//! emulator. What it says of resources, calls and images is of its region.
+//! One region of an emulator that many tests share, with a repository, a state folder and tables of
+//! its own: a build farm that costs no emulator. What it says of resources, calls and images is of
+//! its region.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -55,9 +56,7 @@ impl Plot {
     /// The next free region, of an emulator that others use as well.
     pub(crate) fn open(store: Store) -> Self {
         static FREE: Mutex<(Weak<Emulator>, usize)> = Mutex::new((Weak::new(), 0));
-        let mut free = FREE
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut free = FREE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let emulator = match free.0.upgrade() {
             Some(emulator) if free.1 < REGIONS.len() => emulator,
             _ => {
@@ -103,16 +102,14 @@ impl Plot {
             "workflow_id": "wf-1", "region_name": self.region, "is_default_vpc": "true",
             "root_base_ami_id": BASE, "root_base_ami_name": "base", "aws_tags": { "env": env },
         });
-        self.repo
-            .write("packer_workspaces/workflow_param.json", params.to_string());
+        self.repo.write("packer_workspaces/workflow_param.json", params.to_string());
     }
 
     /// Writes a step that makes an image without a provisioner.
     pub(crate) fn step(&self, id: &str, parent: Option<&str>, script: &str) {
         let folder = format!("packer_workspaces/{id}");
         let params = json!({ "step_id": id, "previous_step_id": parent });
-        self.repo
-            .write(&format!("{folder}/step_param.json"), params.to_string());
+        self.repo.write(&format!("{folder}/step_param.json"), params.to_string());
         self.repo.write(&format!("{folder}/install.sh"), script);
         self.repo.write(
             &format!("{folder}/templates/.pkr.hcl"),
@@ -130,7 +127,8 @@ build {
         );
     }
 
-    /// Writes the configuration, with more lines at its end. Everything that waits waits for a second.
+    /// Writes the configuration, with more lines at its end. Everything that waits waits for a
+    /// second.
     pub(crate) fn configure(&self, more: &str) {
         self.configure_with(&packer(), "timeout: 5m, grace: 2s", more);
     }
@@ -173,18 +171,12 @@ build {
     pub(crate) fn builds(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.state().join("builds"));
         let entries = entries.into_iter().flatten().flatten();
-        entries
-            .map(|entry| entry.path())
-            .filter(|path| path.is_dir())
-            .collect()
+        entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
     }
 
     fn cli(&self) -> Cli {
         let cli = Cli::within(self.repo.path())
-            .env(
-                "RECONCILER_CONFIG",
-                self.folder.path().join("reconciler.yaml"),
-            )
+            .env("RECONCILER_CONFIG", self.folder.path().join("reconciler.yaml"))
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test-secret-value");
         match std::env::var_os("PACKER_PLUGIN_PATH") {
@@ -210,11 +202,7 @@ build {
             cli = cli.env("RECONCILER_FAILPOINTS", failpoints);
         }
         let mut command = cli.into_command();
-        command
-            .args(arguments)
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .stdin(Stdio::null());
+        command.args(arguments).stdout(log.try_clone().unwrap()).stderr(log).stdin(Stdio::null());
         Running(command.spawn().unwrap())
     }
 
@@ -229,10 +217,7 @@ build {
             .args(arguments)
             .current_dir(self.repo.path())
             .env_clear()
-            .envs(
-                own.get_envs()
-                    .filter_map(|(name, value)| Some((name, value?))),
-            )
+            .envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log);
@@ -241,10 +226,7 @@ build {
 
     /// What was said in a log, and by all supervisors.
     pub(crate) fn said(&self, log: &str) -> String {
-        let supervisors = self
-            .builds()
-            .into_iter()
-            .map(|folder| folder.join("supervisor.log"));
+        let supervisors = self.builds().into_iter().map(|folder| folder.join("supervisor.log"));
         std::iter::once(self.folder.path().join(log))
             .chain(supervisors)
             .filter_map(|path| std::fs::read_to_string(path).ok())
@@ -265,8 +247,7 @@ build {
 
     /// Asks the emulator about this region.
     pub(crate) fn ask(&self, page: &str) -> Value {
-        self.emulator
-            .control_get(&format!("/_control/{page}?region={}", self.region))
+        self.emulator.control_get(&format!("/_control/{page}?region={}", self.region))
     }
 
     /// Orders faults for this region.
@@ -279,8 +260,7 @@ build {
                 rule
             })
             .collect();
-        self.emulator
-            .control_post("/_control/add-faults", &json!(rules));
+        self.emulator.control_post("/_control/add-faults", &json!(rules));
     }
 
     /// Applies until nothing is left to do, and says what the last try said if that is never.
@@ -297,8 +277,8 @@ build {
         Err(format!("it does not converge: {last}"))
     }
 
-    /// The promises of ARCHITECTURE.md that hold after whatever happened, for a workflow of so many steps of which each was built
-    /// once; all that are broken.
+    /// The promises of ARCHITECTURE.md that hold after whatever happened, for a workflow of so many
+    /// steps of which each was built once; all that are broken.
     pub(crate) fn broken_promises(&self, images: usize) -> Vec<String> {
         let mut broken = Vec::new();
         let mut expect = |holds: bool, what: String| {
@@ -310,28 +290,15 @@ build {
         let report: Value = serde_json::from_str(&status.out).unwrap_or_default();
         let resources = self.ask("resources");
         let list = |kind: &str| resources[kind].as_array().cloned().unwrap_or_default();
-        let made: Vec<_> = list("images")
-            .into_iter()
-            .filter(|image| image["id"] != BASE)
-            .collect();
-        expect(
-            made.len() == images,
-            format!("{} images, not {images}: {made:?}", made.len()),
-        );
-        for step in report["workflows"][0]["steps"]
-            .as_array()
-            .into_iter()
-            .flatten()
-        {
+        let made: Vec<_> = list("images").into_iter().filter(|image| image["id"] != BASE).collect();
+        expect(made.len() == images, format!("{} images, not {images}: {made:?}", made.len()));
+        for step in report["workflows"][0]["steps"].as_array().into_iter().flatten() {
             expect(step["state"] == "in-sync", format!("not in sync: {step}"));
             let Some(image) = made.iter().find(|image| image["id"] == step["ami_id"]) else {
                 expect(false, format!("recorded, and not there: {step}"));
                 continue;
             };
-            expect(
-                image["state"] == "available",
-                format!("recorded, and not available: {image}"),
-            );
+            expect(image["state"] == "available", format!("recorded, and not available: {image}"));
             for tag in ["fingerprint", "build-id", "step-id", "git-commit"] {
                 expect(
                     image["tags"][format!("reconciler:{tag}")].is_string(),
@@ -340,16 +307,11 @@ build {
             }
         }
         expect(
-            report["workflows"][0]["steps"]
-                .as_array()
-                .is_some_and(|steps| !steps.is_empty()),
+            report["workflows"][0]["steps"].as_array().is_some_and(|steps| !steps.is_empty()),
             format!("no status: {status:?}"),
         );
         for instance in list("instances") {
-            expect(
-                instance["state"] == "terminated",
-                format!("left: {instance}"),
-            );
+            expect(instance["state"] == "terminated", format!("left: {instance}"));
         }
         for kind in ["key_pairs", "security_groups"] {
             for one in list(kind) {
@@ -368,10 +330,7 @@ build {
         }
         for event in self.ask("images").as_array().into_iter().flatten() {
             expect(event["event"] != "refused", format!("built twice: {event}"));
-            expect(
-                event["event"] != "removed-available",
-                format!("an image was lost: {event}"),
-            );
+            expect(event["event"] != "removed-available", format!("an image was lost: {event}"));
         }
         broken
     }
@@ -381,9 +340,7 @@ build {
         let calls = self.ask("calls");
         let reads = |name: &str| {
             let operation = name.split('.').nth(1).unwrap_or_default();
-            ["Describe", "Get", "Query", "Scan"]
-                .iter()
-                .any(|read| operation.starts_with(read))
+            ["Describe", "Get", "Query", "Scan"].iter().any(|read| operation.starts_with(read))
                 || operation == "UpdateItem"
         };
         let calls = calls.as_object().cloned().unwrap_or_default();
@@ -461,6 +418,5 @@ pub(crate) fn is_aborted(status: ExitStatus) -> bool {
 /// Whether a process stands still (SIGSTOP).
 pub(crate) fn is_frozen(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ")
-        .is_some_and(|(_, rest)| rest.starts_with('T'))
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
 }

@@ -1,4 +1,5 @@
-//! Real git repositories in temporary folders, made with the git command line and hardened against the configuration of whoever runs the tests.
+//! Real git repositories in temporary folders, made with the git command line and hardened against
+//! the configuration of whoever runs the tests.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -39,7 +40,8 @@ impl Repo {
         Self::init(true)
     }
 
-    /// A repository whose first commit holds a folder of this project, at the same path (`packer_workspaces`).
+    /// A repository whose first commit holds a folder of this project, at the same path
+    /// (`packer_workspaces`).
     pub(crate) fn from_folder(folder: &str) -> Self {
         let repo = Self::new();
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
@@ -49,10 +51,8 @@ impl Repo {
     }
 
     fn init(bare: bool) -> Self {
-        let repo = Self {
-            folder: tempfile::Builder::new().prefix("repo-").tempdir().unwrap(),
-            bare,
-        };
+        let repo =
+            Self { folder: tempfile::Builder::new().prefix("repo-").tempdir().unwrap(), bare };
         let kind: &[&str] = if bare { &["--bare"] } else { &[] };
         repo.git(&[&["init", "--quiet", "--initial-branch=main"], kind].concat());
         repo
@@ -65,11 +65,7 @@ impl Repo {
 
     /// The folder that holds `HEAD`.
     pub(crate) fn git_dir(&self) -> PathBuf {
-        if self.bare {
-            self.path().to_owned()
-        } else {
-            self.path().join(".git")
-        }
+        if self.bare { self.path().to_owned() } else { self.path().join(".git") }
     }
 
     /// Writes a file of the work tree.
@@ -109,12 +105,7 @@ impl Repo {
 
     /// Pushes the checked out branch to the branch of the same name.
     pub(crate) fn push_to(&self, remote: &Repo) -> &Self {
-        self.git(&[
-            "push",
-            "--quiet",
-            &remote.path().display().to_string(),
-            "HEAD",
-        ]);
+        self.git(&["push", "--quiet", &remote.path().display().to_string(), "HEAD"]);
         self
     }
 
@@ -161,9 +152,7 @@ pub(crate) fn git(folder: &Path, arguments: &[&str]) -> String {
         "git {arguments:?}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    String::from_utf8_lossy(&output.stdout)
-        .trim_end()
-        .to_owned()
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 
 fn copy(from: &Path, to: &Path) {

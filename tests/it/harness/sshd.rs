@@ -1,4 +1,5 @@
-//! The private sshd, `tests/aws/sshd.sh`: what a build's provisioners reach instead of an instance. Ends with the value.
+//! The private sshd, `tests/aws/sshd.sh`: what a build's provisioners reach instead of an instance.
+//! Ends with the value.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -29,11 +30,7 @@ impl Sshd {
         stdout.read_line(&mut line).unwrap();
         let said = serde_json::from_str(&line)
             .unwrap_or_else(|wrong| panic!("the sshd said {line:?}: {wrong}"));
-        Self {
-            child,
-            folder,
-            said,
-        }
+        Self { child, folder, said }
     }
 
     /// Whose public keys are let in; a new line counts at the next connection.

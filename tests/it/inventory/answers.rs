@@ -1,4 +1,5 @@
-//! What the adapter makes of answers that an emulator does not give: denials, throttling, cancelled transactions.
+//! What the adapter makes of answers that an emulator does not give: denials, throttling, cancelled
+//! transactions.
 //!
 //! A server here gives the answers of AWS, in order, and the last of them for ever.
 
@@ -71,11 +72,7 @@ fn answer_one(mut stream: &TcpStream, (status, body): &Answer) -> std::io::Resul
 fn heads_of(answer: Answer) -> InventoryError {
     runtime().block_on(async {
         let tables = Tables::at(answering(vec![answer])).await;
-        tables
-            .inventory(false)
-            .heads(&workflow())
-            .await
-            .unwrap_err()
+        tables.inventory(false).heads(&workflow()).await.unwrap_err()
     })
 }
 
@@ -83,10 +80,7 @@ fn heads_of(answer: Answer) -> InventoryError {
 fn write_of(answers: Vec<Answer>) -> Result<(), InventoryError> {
     runtime().block_on(async {
         let tables = Tables::at(answering(answers)).await;
-        let fence = Fence {
-            workflow_id: workflow(),
-            token: 3,
-        };
+        let fence = Fence { workflow_id: workflow(), token: 3 };
         tables
             .inventory(false)
             .write(of_record(record("pyenv", "ami-1", minute(0))), Some(&fence))
@@ -108,10 +102,7 @@ fn a_denial_names_the_action() {
 fn wrong_credentials_are_told_as_such() {
     let said = "The security token included in the request is invalid.";
     let error = heads_of(refusal(400, "UnrecognizedClientException", said));
-    assert!(
-        matches!(error, InventoryError::Credentials { .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, InventoryError::Credentials { .. }), "{error:?}");
     assert!(error.to_string().contains(said), "{error}");
 }
 
@@ -129,10 +120,7 @@ fn throttling_errors_of_the_service_and_silence_may_pass() {
         heads.unwrap_err()
     });
     for error in [throttled, broken, silent] {
-        assert!(
-            matches!(error, InventoryError::Unavailable { .. }),
-            "{error:?}"
-        );
+        assert!(matches!(error, InventoryError::Unavailable { .. }), "{error:?}");
     }
 }
 
@@ -140,26 +128,14 @@ fn throttling_errors_of_the_service_and_silence_may_pass() {
 fn a_cancelled_transaction_is_told_by_the_condition_that_failed() {
     let failed = "ConditionalCheckFailed";
     let fenced = write_of(vec![cancelled(&[failed, "None"])]);
-    assert!(
-        matches!(fenced, Err(InventoryError::Fenced { .. })),
-        "{fenced:?}"
-    );
+    assert!(matches!(fenced, Err(InventoryError::Fenced { .. })), "{fenced:?}");
     let both = write_of(vec![cancelled(&[failed, failed])]);
-    assert!(
-        matches!(both, Err(InventoryError::Fenced { .. })),
-        "{both:?}"
-    );
+    assert!(matches!(both, Err(InventoryError::Fenced { .. })), "{both:?}");
     let conflict = write_of(vec![cancelled(&["None", failed])]).unwrap_err();
-    assert!(
-        matches!(conflict, InventoryError::Conflict { .. }),
-        "{conflict:?}"
-    );
+    assert!(matches!(conflict, InventoryError::Conflict { .. }), "{conflict:?}");
     assert!(conflict.to_string().contains("/pyenv"), "{conflict}");
     let throttled = write_of(vec![cancelled(&["None", "ThrottlingError"])]);
-    assert!(
-        matches!(throttled, Err(InventoryError::Unavailable { .. })),
-        "{throttled:?}"
-    );
+    assert!(matches!(throttled, Err(InventoryError::Unavailable { .. })), "{throttled:?}");
 }
 
 #[test]
@@ -167,8 +143,5 @@ fn a_transaction_that_met_another_is_tried_again() {
     let met = cancelled(&["TransactionConflict", "None"]);
     write_of(vec![met.clone(), met.clone(), (200, "{}".to_owned())]).unwrap();
     let always = write_of(vec![met]);
-    assert!(
-        matches!(always, Err(InventoryError::Unavailable { .. })),
-        "{always:?}"
-    );
+    assert!(matches!(always, Err(InventoryError::Unavailable { .. })), "{always:?}");
 }

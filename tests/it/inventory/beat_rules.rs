@@ -1,4 +1,5 @@
-//! The rules of the inventory's port on signs of life. Each takes an empty, prepared inventory and knows nothing of the adapter.
+//! The rules of the inventory's port on signs of life. Each takes an empty, prepared inventory and
+//! knows nothing of the adapter.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,10 +32,7 @@ fn beat(build: &BuildId) -> Beat {
         version: new_version(),
         silence_seconds: 120,
         at: minute(1),
-        sign: Sign::Running {
-            traces: traces(),
-            sources: vec![],
-        },
+        sign: Sign::Running { traces: traces(), sources: vec![] },
     }
 }
 
@@ -53,18 +51,12 @@ fn given_up(build: &BuildId) -> Beat {
 }
 
 fn fence(token: u64) -> Fence {
-    Fence {
-        workflow_id: workflow(),
-        token,
-    }
+    Fence { workflow_id: workflow(), token }
 }
 
 pub(crate) async fn a_beat_takes_the_place_of_the_one_before_and_needs_no_lease(inventory: Empty) {
     let build = BuildId::generate();
-    assert_eq!(
-        inventory.last_beat(&workflow(), &build).await.unwrap(),
-        None
-    );
+    assert_eq!(inventory.last_beat(&workflow(), &build).await.unwrap(), None);
     assert_eq!(inventory.beats(&workflow()).await.unwrap(), []);
     let first = beat(&build);
     assert_eq!(inventory.beat(&first).await.unwrap(), Answer::GoOn);
@@ -83,12 +75,7 @@ pub(crate) async fn a_beat_takes_the_place_of_the_one_before_and_needs_no_lease(
         duration: Duration::from_millis(1_500),
         log: "/state/builds/x/packer.log".into(),
     };
-    let last = Beat {
-        sign: Sign::Over {
-            outcome: Box::new(outcome),
-        },
-        ..beat(&build)
-    };
+    let last = Beat { sign: Sign::Over { outcome: Box::new(outcome) }, ..beat(&build) };
     assert_ne!(first.version, last.version);
     for _ in 0..2 {
         assert_eq!(inventory.beat(&last).await.unwrap(), Answer::GoOn);
@@ -118,24 +105,14 @@ pub(crate) async fn a_build_that_was_given_up_is_told_so_and_stays_so(inventory:
     for (build, seen) in [(&beaten, Some(stood.version.as_str())), (&silent, None)] {
         let buried = given_up(build);
         for _ in 0..2 {
-            inventory
-                .give_up(&buried, seen, &fence(held.token))
-                .await
-                .unwrap();
+            inventory.give_up(&buried, seen, &fence(held.token)).await.unwrap();
         }
         let answer = inventory.beat(&beat(build)).await.unwrap();
         assert_eq!(answer, Answer::GivenUp);
         let stands = inventory.last_beat(&workflow(), build).await.unwrap();
         assert_eq!(stands, Some(buried));
     }
-    assert!(
-        inventory
-            .beats(&workflow())
-            .await
-            .unwrap()
-            .iter()
-            .all(|beat| beat.sign.is_given_up())
-    );
+    assert!(inventory.beats(&workflow()).await.unwrap().iter().all(|beat| beat.sign.is_given_up()));
 }
 
 pub(crate) async fn only_the_holder_of_the_lease_gives_a_build_up_or_forgets_it(inventory: Empty) {
@@ -146,31 +123,21 @@ pub(crate) async fn only_the_holder_of_the_lease_gives_a_build_up_or_forgets_it(
     let new = hold(&*inventory, "b/2").await;
     for token in [old.token, new.token + 1] {
         for refused in [
-            inventory
-                .give_up(&given_up(&build), Some(&stood.version), &fence(token))
-                .await,
+            inventory.give_up(&given_up(&build), Some(&stood.version), &fence(token)).await,
             inventory.forget_beat(&build, &fence(token)).await,
         ] {
-            assert!(
-                matches!(refused, Err(InventoryError::Fenced { .. })),
-                "{refused:?}"
-            );
+            assert!(matches!(refused, Err(InventoryError::Fenced { .. })), "{refused:?}");
         }
     }
     assert_eq!(inventory.beat(&beat(&build)).await.unwrap(), Answer::GoOn);
     for _ in 0..2 {
-        inventory
-            .forget_beat(&build, &fence(new.token))
-            .await
-            .unwrap();
+        inventory.forget_beat(&build, &fence(new.token)).await.unwrap();
     }
     assert_eq!(inventory.beats(&workflow()).await.unwrap(), []);
 }
 
 pub(crate) async fn who_asks_for_a_build_to_end_is_heard_by_its_supervisor(inventory: Empty) {
-    let ask = || Stage::CancelRequested {
-        by: "köbi".to_owned(),
-    };
+    let ask = || Stage::CancelRequested { by: "köbi".to_owned() };
     for beats_before in [true, false] {
         let mut build = Build::of("pyenv");
         let write = of_event(build.intent());
@@ -197,25 +164,12 @@ pub(crate) async fn a_build_that_has_given_a_sign_since_is_not_given_up(inventor
     inventory.beat(&seen).await.unwrap();
     inventory.beat(&beat(&build)).await.unwrap();
     for seen in [Some(seen.version.as_str()), None] {
-        let refused = inventory
-            .give_up(&given_up(&build), seen, &fence(held.token))
-            .await;
-        assert!(
-            matches!(refused, Err(InventoryError::Conflict { .. })),
-            "{refused:?}"
-        );
+        let refused = inventory.give_up(&given_up(&build), seen, &fence(held.token)).await;
+        assert!(matches!(refused, Err(InventoryError::Conflict { .. })), "{refused:?}");
     }
-    let late = inventory
-        .give_up(
-            &given_up(&BuildId::generate()),
-            Some("x"),
-            &fence(held.token),
-        )
-        .await;
-    assert!(
-        matches!(late, Err(InventoryError::Conflict { .. })),
-        "{late:?}"
-    );
+    let late =
+        inventory.give_up(&given_up(&BuildId::generate()), Some("x"), &fence(held.token)).await;
+    assert!(matches!(late, Err(InventoryError::Conflict { .. })), "{late:?}");
     assert_eq!(inventory.beat(&beat(&build)).await.unwrap(), Answer::GoOn);
 }
 
@@ -237,10 +191,7 @@ pub(crate) async fn a_workflow_is_listed_as_open_while_a_build_that_was_given_up
     };
     let fence = fence(lease.token);
     inventory.give_up(&buried, None, &fence).await.unwrap();
-    let open = OpenWorkflow {
-        workflow_id: workflow(),
-        reach: Some(reach()),
-    };
+    let open = OpenWorkflow { workflow_id: workflow(), reach: Some(reach()) };
     assert_eq!(inventory.open_workflows().await.unwrap(), [open]);
     for _ in 0..2 {
         inventory.forget_beat(&build, &fence).await.unwrap();
@@ -258,10 +209,7 @@ pub(crate) async fn the_first_sign_of_life_of_a_build_counts_as_an_event(invento
         let lease = inventory.renew_lease(&lease, minute(2)).await.unwrap();
         counts.push(lease.journal_seq);
     }
-    inventory
-        .forget_beat(&build, &fence(lease.token))
-        .await
-        .unwrap();
+    inventory.forget_beat(&build, &fence(lease.token)).await.unwrap();
     inventory.beat(&beat(&build)).await.unwrap();
     let late = inventory.renew_lease(&lease, minute(3)).await.unwrap();
     counts.push(late.journal_seq);

@@ -1,4 +1,5 @@
-//! What is particular to the DynamoDB adapter: its tables, what others may have put there, and what it costs.
+//! What is particular to the DynamoDB adapter: its tables, what others may have put there, and what
+//! it costs.
 
 use std::collections::HashMap;
 
@@ -32,13 +33,8 @@ fn tables_that_do_not_exist_are_empty_for_readers_and_refused_to_writers() {
         let refused = inventory.prepare().await.unwrap_err().to_string();
         assert!(refused.contains(&tables.name), "{refused}");
         assert!(refused.contains("does not exist"), "{refused}");
-        let write = inventory
-            .write(of_record(record("pyenv", "ami-1", minute(0))), None)
-            .await;
-        assert!(
-            matches!(write, Err(InventoryError::Schema { .. })),
-            "{write:?}"
-        );
+        let write = inventory.write(of_record(record("pyenv", "ami-1", minute(0))), None).await;
+        assert!(matches!(write, Err(InventoryError::Schema { .. })), "{write:?}");
         tables
     });
 }
@@ -62,20 +58,14 @@ fn the_tables_are_made_with_the_exact_schema() {
             keys
         };
         let records = describe(tables.name.clone()).await;
-        assert_eq!(
-            keys(records.key_schema()),
-            ["HASH workflow_id", "RANGE step_id"]
-        );
+        assert_eq!(keys(records.key_schema()), ["HASH workflow_id", "RANGE step_id"]);
         let mode = records.billing_mode_summary().unwrap().billing_mode();
         assert_eq!(mode, Some(&BillingMode::PayPerRequest));
         let [index] = records.global_secondary_indexes() else {
             panic!("{records:?}");
         };
         assert_eq!(index.index_name(), Some("step_id_index"));
-        assert_eq!(
-            keys(index.key_schema()),
-            ["HASH step_id", "RANGE create_at"]
-        );
+        assert_eq!(keys(index.key_schema()), ["HASH step_id", "RANGE create_at"]);
         let projection = index.projection().unwrap().projection_type().unwrap();
         assert_eq!(projection.as_str(), "ALL");
         assert!(
@@ -85,10 +75,7 @@ fn the_tables_are_made_with_the_exact_schema() {
                 .all(|attribute| attribute.attribute_type() == &ScalarAttributeType::S)
         );
         let builds = describe(format!("{}_builds", tables.name)).await;
-        assert_eq!(
-            keys(builds.key_schema()),
-            ["HASH workflow_id", "RANGE item"]
-        );
+        assert_eq!(keys(builds.key_schema()), ["HASH workflow_id", "RANGE item"]);
         tables
     });
 }
@@ -102,11 +89,7 @@ async fn make_table(tables: &Tables, hash: &str, range: &str) {
             .unwrap()
     };
     let key = |name: &str, kind| {
-        KeySchemaElement::builder()
-            .attribute_name(name)
-            .key_type(kind)
-            .build()
-            .unwrap()
+        KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap()
     };
     tables
         .client
@@ -127,20 +110,14 @@ fn a_table_with_other_keys_is_refused_with_what_differs() {
     on_tables(|tables| async move {
         make_table(&tables, "name", "version").await;
         let refused = tables.inventory(true).prepare().await.unwrap_err();
-        assert!(
-            matches!(refused, InventoryError::Schema { .. }),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, InventoryError::Schema { .. }), "{refused:?}");
         let said = refused.to_string();
         assert!(
             said.contains("its keys are name and version, not workflow_id and step_id"),
             "{said}"
         );
         let read = tables.inventory(false).heads(&workflow()).await;
-        assert!(
-            matches!(read, Err(InventoryError::Schema { .. })),
-            "{read:?}"
-        );
+        assert!(matches!(read, Err(InventoryError::Schema { .. })), "{read:?}");
         tables
     });
 }
@@ -149,12 +126,7 @@ fn a_table_with_other_keys_is_refused_with_what_differs() {
 fn a_table_without_the_index_is_refused_with_what_is_missing() {
     on_tables(|tables| async move {
         make_table(&tables, "workflow_id", "step_id").await;
-        let said = tables
-            .inventory(true)
-            .prepare()
-            .await
-            .unwrap_err()
-            .to_string();
+        let said = tables.inventory(true).prepare().await.unwrap_err().to_string();
         assert!(said.contains("no global index step_id_index"), "{said}");
         tables
     });
@@ -181,10 +153,7 @@ fn a_record_that_cannot_be_read_stops_no_other() {
         let inventory = tables.inventory(true);
         inventory.prepare().await.unwrap();
         let good = record("pyenv", "ami-1", minute(0));
-        inventory
-            .write(of_record(good.clone()), None)
-            .await
-            .unwrap();
+        inventory.write(of_record(good.clone()), None).await.unwrap();
         let broken: Vec<_> = PYTHON_RECORD
             .iter()
             .map(|&(name, value)| match name {
@@ -199,19 +168,9 @@ fn a_record_that_cannot_be_read_stops_no_other() {
             panic!("{heads:?}");
         };
         assert_eq!(broken_step, &step("python"));
-        assert!(
-            said.contains("`create_at`") && said.contains("yesterday"),
-            "{said}"
-        );
-        let said = inventory
-            .record(&workflow(), &step("python"))
-            .await
-            .unwrap_err()
-            .to_string();
-        assert!(
-            said.contains("acore-ami-2024-06-13-12-00-00/python"),
-            "{said}"
-        );
+        assert!(said.contains("`create_at`") && said.contains("yesterday"), "{said}");
+        let said = inventory.record(&workflow(), &step("python")).await.unwrap_err().to_string();
+        assert!(said.contains("acore-ami-2024-06-13-12-00-00/python"), "{said}");
         tables
     });
 }
@@ -254,10 +213,7 @@ fn what_we_write_keeps_the_formats_of_the_python_library() {
         let create_at = AttributeValue::S("2024-06-13T12:00:00.000000+0000".to_owned());
         assert_eq!(item["create_at"], create_at);
         for (name, _) in PYTHON_RECORD {
-            assert!(
-                matches!(item.get(name), Some(AttributeValue::S(_))),
-                "{name}"
-            );
+            assert!(matches!(item.get(name), Some(AttributeValue::S(_))), "{name}");
         }
         let ours = |name: &str| name.starts_with("reconciler_");
         assert!(
@@ -277,15 +233,8 @@ fn a_record_too_large_for_an_item_is_refused_with_what_is_large() {
         inventory.prepare().await.unwrap();
         let mut put = record("pyenv", "ami-1", minute(0));
         put.metadata = format!("\"{}\"", "x".repeat(420_000));
-        let said = inventory
-            .write(of_record(put), None)
-            .await
-            .unwrap_err()
-            .to_string();
-        assert!(
-            said.contains("400 KB") && said.contains("`metadata`"),
-            "{said}"
-        );
+        let said = inventory.write(of_record(put), None).await.unwrap_err().to_string();
+        assert!(said.contains("400 KB") && said.contains("`metadata`"), "{said}");
         tables
     });
 }
@@ -299,9 +248,7 @@ fn events_of_several_writers_without_a_lease_are_all_kept() {
             .map(|_| {
                 let inventory = std::sync::Arc::clone(&inventory);
                 tokio::spawn(async move {
-                    inventory
-                        .write(of_event(Build::of("pyenv").intent()), None)
-                        .await
+                    inventory.write(of_event(Build::of("pyenv").intent()), None).await
                 })
             })
             .collect();
@@ -330,10 +277,7 @@ fn an_idle_look_at_the_records_is_one_query() {
             serde_json::from_value(emulator.control_get("/_control/calls")).unwrap()
         };
         let before = calls();
-        assert_eq!(
-            inventory.heads(&workflow()).await.unwrap().records.len(),
-            20
-        );
+        assert_eq!(inventory.heads(&workflow()).await.unwrap().records.len(), 20);
         let mut made = calls();
         made.retain(|name, count| {
             *count -= before.get(name).copied().unwrap_or_default();
@@ -386,14 +330,7 @@ fn an_item_that_cannot_be_read_hides_no_other_and_long_texts_hide_nothing() {
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let bad = [of_workflow, ("step_id", "bad")];
         spoil(&tables, &records, bad, "reconciler_components", text("[7]")).await;
-        spoil(
-            &tables,
-            &records,
-            bad,
-            "metadata",
-            AttributeValue::N("7".into()),
-        )
-        .await;
+        spoil(&tables, &records, bad, "metadata", AttributeValue::N("7".into())).await;
         let item = [of_workflow, ("item", "@step/bad")];
         spoil(&tables, &builds, item, "attempt", text("{")).await;
         let good = [of_workflow, ("step_id", "good")];
@@ -401,10 +338,7 @@ fn an_item_that_cannot_be_read_hides_no_other_and_long_texts_hide_nothing() {
 
         let attempts = inventory.attempts(&workflow).await.unwrap();
         assert_eq!(attempts.len(), 1);
-        assert!(
-            attempts.malformed_of(&step("bad")).is_some(),
-            "{attempts:?}"
-        );
+        assert!(attempts.malformed_of(&step("bad")).is_some(), "{attempts:?}");
         let read = inventory.record(&workflow, &step("bad")).await.unwrap();
         let read = read.unwrap();
         assert_eq!((&*read.metadata, read.components), ("{}", None));
@@ -449,10 +383,7 @@ fn a_reader_refuses_a_table_of_another_schema_as_a_writer_does_and_a_missing_one
         assert!(heads.records.is_empty() && !heads.missing);
         let examined = inventory.examine().await.unwrap_err().to_string();
         assert_eq!(examined, inventory.prepare().await.unwrap_err().to_string());
-        assert!(
-            examined.contains("no global index step_id_index"),
-            "{examined}"
-        );
+        assert!(examined.contains("no global index step_id_index"), "{examined}");
         tables
     });
 }

@@ -1,4 +1,5 @@
-//! The real Python library (`packer-ami-workflow` from PyPI) on a table of ours, and we on a table of its making.
+//! The real Python library (`packer-ami-workflow` from PyPI) on a table of ours, and we on a table
+//! of its making.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -22,23 +23,12 @@ fn run(script: &str, tables: &Tables, more: &[&str], input: &str) -> String {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     if std::env::var_os("AWS_ACCESS_KEY_ID").is_none() {
-        command
-            .env("AWS_ACCESS_KEY_ID", "test")
-            .env("AWS_SECRET_ACCESS_KEY", "test");
+        command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
     }
     let mut child = command.spawn().unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(input.as_bytes())
-        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    assert!(
-        output.status.success(),
-        "{script}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -57,11 +47,9 @@ fn the_python_library_reads_our_records_by_its_three_queries() {
         let tables = Tables::fresh().await;
         let inventory = tables.inventory(true);
         inventory.prepare().await.unwrap();
-        for (name, ami_id, at) in [
-            ("pyenv", "ami-1", 10),
-            ("mysql", "ami-3", 30),
-            ("core", "ami-2", 20),
-        ] {
+        for (name, ami_id, at) in
+            [("pyenv", "ami-1", 10), ("mysql", "ami-3", 30), ("core", "ami-2", 20)]
+        {
             let write = reconciler::inventory::Write {
                 record: Some((record(name, ami_id, minute(at)), None)),
                 event: Some(Build::of(name).intent()),
@@ -72,12 +60,7 @@ fn the_python_library_reads_our_records_by_its_three_queries() {
         later.head.workflow_id = WorkflowId::new("acore-ami-2024-07-01-00-00-00");
         inventory.write(of_record(later), None).await.unwrap();
 
-        let said = run(
-            "read_catalog.py",
-            &tables,
-            &[workflow().as_str(), "pyenv"],
-            "",
-        );
+        let said = run("read_catalog.py", &tables, &[workflow().as_str(), "pyenv"], "");
         let catalog: Value = serde_json::from_str(&said).unwrap();
         assert_eq!(images(&catalog, "by_workflow"), ["ami-3", "ami-2", "ami-1"]);
         assert_eq!(images(&catalog, "by_step"), ["ami-4", "ami-1"]);
@@ -137,22 +120,16 @@ fn we_read_what_the_python_library_wrote_on_a_table_of_its_making() {
             panic!("{heads:?}");
         };
         assert_eq!((mysql.ami_id.as_str(), &mysql.built), ("ami-2", &None));
-        assert_eq!(
-            mysql.create_at,
-            "2024-06-13T12:30:00.123456Z".parse().unwrap()
-        );
+        assert_eq!(mysql.create_at, "2024-06-13T12:30:00.123456Z".parse().unwrap());
         assert_eq!((pyenv.ami_id.as_str(), &pyenv.built), ("ami-1", &None));
         assert_eq!(pyenv.create_at, minute(0));
-        let whole = inventory
-            .record(&workflow(), &step("pyenv"))
-            .await
-            .unwrap()
-            .unwrap();
+        let whole = inventory.record(&workflow(), &step("pyenv")).await.unwrap().unwrap();
         let details: Value = serde_json::from_str(&whole.details).unwrap();
         assert_eq!(details, saved[0]["details"]);
         assert_eq!((&*whole.metadata, whole.components), ("{}", None));
 
-        // Saved by the library again, a record of ours is the library's: nothing of the old build is left on it.
+        // Saved by the library again, a record of ours is the library's: nothing of the old build
+        // is left on it.
         let ours = record("pyenv", "ami-9", minute(0));
         inventory.write(of_record(ours), None).await.unwrap();
         run("write_catalog.py", &tables, &[], &saved.to_string());

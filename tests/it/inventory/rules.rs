@@ -1,4 +1,5 @@
-//! The rules of the inventory's port. Each takes an empty, prepared inventory and knows nothing of the adapter.
+//! The rules of the inventory's port. Each takes an empty, prepared inventory and knows nothing of
+//! the adapter.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,17 +18,11 @@ use super::values::{
 type Empty = Arc<dyn Inventory>;
 
 fn fence(token: u64) -> Fence {
-    Fence {
-        workflow_id: workflow(),
-        token,
-    }
+    Fence { workflow_id: workflow(), token }
 }
 
 fn images(records: &[Record]) -> Vec<&str> {
-    records
-        .iter()
-        .map(|record| record.head.ami_id.as_str())
-        .collect()
+    records.iter().map(|record| record.head.ami_id.as_str()).collect()
 }
 
 pub(crate) async fn an_inventory_without_anything_is_empty(inventory: Empty) {
@@ -61,10 +56,7 @@ pub(crate) async fn a_record_comes_back_as_it_was_written(inventory: Empty) {
     bare.components.as_mut().unwrap().params.clear();
     for put in [full, bare] {
         inventory.write(of_record(put.clone()), None).await.unwrap();
-        let read = inventory
-            .record(&workflow(), &put.head.step_id)
-            .await
-            .unwrap();
+        let read = inventory.record(&workflow(), &put.head.step_id).await.unwrap();
         assert_eq!(read, Some(put));
     }
 }
@@ -108,11 +100,9 @@ pub(crate) async fn heads_come_in_step_id_order_and_only_of_their_workflow(inven
 }
 
 pub(crate) async fn records_come_newest_image_first(inventory: Empty) {
-    for (name, ami_id, at) in [
-        ("pyenv", "ami-2", 20),
-        ("mysql", "ami-3", 30),
-        ("core", "ami-1", 10),
-    ] {
+    for (name, ami_id, at) in
+        [("pyenv", "ami-2", 20), ("mysql", "ami-3", 30), ("core", "ami-1", 10)]
+    {
         let put = record(name, ami_id, minute(at));
         inventory.write(of_record(put), None).await.unwrap();
     }
@@ -126,13 +116,7 @@ pub(crate) async fn records_come_newest_image_first(inventory: Empty) {
     }
     // An index may lag behind its table.
     for _ in 0..50 {
-        if inventory
-            .records_of_step(&step("pyenv"))
-            .await
-            .unwrap()
-            .len()
-            == 3
-        {
+        if inventory.records_of_step(&step("pyenv")).await.unwrap().len() == 3 {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -148,10 +132,7 @@ pub(crate) async fn a_record_expected_to_be_absent_is_put_once(inventory: Empty)
     };
     inventory.write(write("ami-1"), None).await.unwrap();
     let second = inventory.write(write("ami-2"), None).await;
-    assert!(
-        matches!(second, Err(InventoryError::Conflict { .. })),
-        "{second:?}"
-    );
+    assert!(matches!(second, Err(InventoryError::Conflict { .. })), "{second:?}");
     let all = inventory.records_of_workflow(&workflow()).await.unwrap();
     assert_eq!(images(&all), ["ami-1"]);
 }
@@ -165,47 +146,27 @@ pub(crate) async fn a_record_is_replaced_only_where_the_expected_image_stands(in
         event: None,
     };
     let nothing_there = inventory.write(write("ami-2", "ami-1"), None).await;
-    assert!(
-        matches!(nothing_there, Err(InventoryError::Conflict { .. })),
-        "{nothing_there:?}"
-    );
+    assert!(matches!(nothing_there, Err(InventoryError::Conflict { .. })), "{nothing_there:?}");
     let first = record("pyenv", "ami-1", minute(0));
     inventory.write(of_record(first), None).await.unwrap();
-    inventory
-        .write(write("ami-2", "ami-1"), None)
-        .await
-        .unwrap();
+    inventory.write(write("ami-2", "ami-1"), None).await.unwrap();
     let late = inventory.write(write("ami-3", "ami-1"), None).await;
-    assert!(
-        matches!(late, Err(InventoryError::Conflict { .. })),
-        "{late:?}"
-    );
+    assert!(matches!(late, Err(InventoryError::Conflict { .. })), "{late:?}");
     let all = inventory.records_of_workflow(&workflow()).await.unwrap();
     assert_eq!(images(&all), ["ami-2"]);
 }
 
 pub(crate) async fn a_record_and_its_event_are_written_both_or_not_at_all(inventory: Empty) {
     let mut build = Build::of("pyenv");
-    inventory
-        .write(of_event(build.intent()), None)
-        .await
-        .unwrap();
-    let recorded = build.next(Stage::Recorded {
-        ami_id: AmiId::new("ami-1"),
-        build_seconds: 5,
-    });
+    inventory.write(of_event(build.intent()), None).await.unwrap();
+    let recorded = build.next(Stage::Recorded { ami_id: AmiId::new("ami-1"), build_seconds: 5 });
     let both = |expected| Write {
         record: Some((record("pyenv", "ami-1", minute(0)), Some(expected))),
         event: Some(recorded.clone()),
     };
     // The record's condition fails: no event.
-    let refused = inventory
-        .write(both(Expected::Image(AmiId::new("ami-0"))), None)
-        .await;
-    assert!(
-        matches!(refused, Err(InventoryError::Conflict { .. })),
-        "{refused:?}"
-    );
+    let refused = inventory.write(both(Expected::Image(AmiId::new("ami-0"))), None).await;
+    assert!(matches!(refused, Err(InventoryError::Conflict { .. })), "{refused:?}");
     let events = inventory.events(&workflow(), None, 10).await.unwrap();
     assert_eq!(events.len(), 1);
     let attempts = inventory.attempts(&workflow()).await.unwrap();
@@ -220,10 +181,7 @@ pub(crate) async fn a_record_and_its_event_are_written_both_or_not_at_all(invent
     write.record.as_mut().unwrap().0.head.ami_id = AmiId::new("ami-2");
     write.event.as_mut().unwrap().at = minute(99);
     let refused = inventory.write(write, None).await;
-    assert!(
-        matches!(refused, Err(InventoryError::Conflict { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(InventoryError::Conflict { .. })), "{refused:?}");
     let all = inventory.records_of_workflow(&workflow()).await.unwrap();
     assert_eq!(images(&all), ["ami-1"]);
 }
@@ -236,40 +194,25 @@ pub(crate) async fn a_write_repeated_word_for_word_has_happened_once(inventory: 
         event: Some(build.intent()),
     };
     for _ in 0..2 {
-        inventory
-            .write(write.clone(), Some(&fence(held.token)))
-            .await
-            .unwrap();
+        inventory.write(write.clone(), Some(&fence(held.token))).await.unwrap();
     }
-    assert_eq!(
-        inventory.events(&workflow(), None, 10).await.unwrap().len(),
-        1
-    );
+    assert_eq!(inventory.events(&workflow(), None, 10).await.unwrap().len(), 1);
     let stands = inventory.lease(&workflow()).await.unwrap().unwrap();
     assert_eq!(stands.journal_seq, 1);
     // But not for one whose lease is another's meanwhile.
     hold(&*inventory, "b/2").await;
     let stale = inventory.write(write, Some(&fence(held.token))).await;
-    assert!(
-        matches!(stale, Err(InventoryError::Fenced { .. })),
-        "{stale:?}"
-    );
+    assert!(matches!(stale, Err(InventoryError::Fenced { .. })), "{stale:?}");
 }
 
 pub(crate) async fn an_event_is_never_changed(inventory: Empty) {
     let mut build = Build::of("pyenv");
     let intent = build.intent();
-    inventory
-        .write(of_event(intent.clone()), None)
-        .await
-        .unwrap();
+    inventory.write(of_event(intent.clone()), None).await.unwrap();
     let mut again = intent.clone();
     again.at = minute(99);
     let second = inventory.write(of_event(again), None).await;
-    assert!(
-        matches!(second, Err(InventoryError::Conflict { .. })),
-        "{second:?}"
-    );
+    assert!(matches!(second, Err(InventoryError::Conflict { .. })), "{second:?}");
     let events = inventory.events(&workflow(), None, 10).await.unwrap();
     assert_eq!(events, [intent]);
 }
@@ -278,15 +221,10 @@ pub(crate) async fn events_come_newest_first_by_step_and_up_to_the_limit(invento
     let mut written = Vec::new();
     for name in ["pyenv", "mysql", "pyenv"] {
         let mut build = Build::of(name);
-        for event in [
-            build.intent(),
-            build.next(Stage::Started { pid: 4242 }),
-            build.next(failed()),
-        ] {
-            inventory
-                .write(of_event(event.clone()), None)
-                .await
-                .unwrap();
+        for event in
+            [build.intent(), build.next(Stage::Started { pid: 4242 }), build.next(failed())]
+        {
+            inventory.write(of_event(event.clone()), None).await.unwrap();
             written.push(event);
         }
     }
@@ -297,36 +235,21 @@ pub(crate) async fn events_come_newest_first_by_step_and_up_to_the_limit(invento
     assert_eq!(some, written[..4]);
     let one = written[0].build_id.clone();
     let of_one = inventory.events_of_build(&workflow(), &one).await.unwrap();
-    let (its, others): (Vec<_>, Vec<_>) = written
-        .iter()
-        .cloned()
-        .partition(|event| event.build_id == one);
+    let (its, others): (Vec<_>, Vec<_>) =
+        written.iter().cloned().partition(|event| event.build_id == one);
     assert!(!others.is_empty(), "there are other builds");
     assert_eq!(of_one, its);
     let hour = jiff::SignedDuration::from_hours(1);
-    for (since, all) in [
-        (jiff::Timestamp::now() - hour, true),
-        (jiff::Timestamp::now() + hour, false),
-    ] {
-        let found = inventory
-            .events_since(&workflow(), &step("pyenv"), since)
-            .await
-            .unwrap();
-        let known = written
-            .iter()
-            .filter(|event| all && event.step_id == step("pyenv"));
+    for (since, all) in
+        [(jiff::Timestamp::now() - hour, true), (jiff::Timestamp::now() + hour, false)]
+    {
+        let found = inventory.events_since(&workflow(), &step("pyenv"), since).await.unwrap();
+        let known = written.iter().filter(|event| all && event.step_id == step("pyenv"));
         assert_eq!(found, known.cloned().collect::<Vec<_>>());
     }
-    let pyenv = inventory
-        .events(&workflow(), Some(&step("pyenv")), 4)
-        .await
-        .unwrap();
-    let of_pyenv: Vec<_> = written
-        .iter()
-        .filter(|event| event.step_id == step("pyenv"))
-        .take(4)
-        .cloned()
-        .collect();
+    let pyenv = inventory.events(&workflow(), Some(&step("pyenv")), 4).await.unwrap();
+    let of_pyenv: Vec<_> =
+        written.iter().filter(|event| event.step_id == step("pyenv")).take(4).cloned().collect();
     assert_eq!(pyenv, of_pyenv);
 }
 
@@ -339,13 +262,9 @@ pub(crate) async fn attempts_are_the_newest_build_of_each_step_folded(inventory:
         first.next(failed()),
         second.intent(),
         // Clean-up after an older build is an event of that build only.
-        first.next(Stage::Cleaned {
-            removed: vec!["i-1".to_owned()],
-        }),
+        first.next(Stage::Cleaned { removed: vec!["i-1".to_owned()] }),
         second.next(Stage::Started { pid: 7 }),
-        second.next(Stage::ImageSeen {
-            ami_id: AmiId::new("ami-1"),
-        }),
+        second.next(Stage::ImageSeen { ami_id: AmiId::new("ami-1") }),
         other.intent(),
     ] {
         inventory.write(of_event(event), None).await.unwrap();
@@ -356,10 +275,7 @@ pub(crate) async fn attempts_are_the_newest_build_of_each_step_folded(inventory:
     };
     assert_eq!(mysql.step_id, step("mysql"));
     assert_eq!(mysql.progress, Progress::Intended);
-    assert_eq!(
-        mysql.intent.promise.as_ref().unwrap().aws_tags["team"],
-        "Größe"
-    );
+    assert_eq!(mysql.intent.promise.as_ref().unwrap().aws_tags["team"], "Größe");
     assert_eq!(&pyenv.build_id, second.id());
     assert_eq!(pyenv.seq, 2);
     assert_eq!(pyenv.progress, Progress::ImageSeen);
@@ -385,10 +301,7 @@ pub(crate) async fn a_request_takes_the_next_place_without_a_lease_and_the_attem
     write(asked.clone(), None).await.unwrap();
     // Whoever writes the stages finds the place taken, and goes on behind it.
     let late = write(stage, Some(&fence)).await;
-    assert!(
-        matches!(late, Err(InventoryError::Conflict { .. })),
-        "{late:?}"
-    );
+    assert!(matches!(late, Err(InventoryError::Conflict { .. })), "{late:?}");
     write(build.next(failed()), Some(&fence)).await.unwrap();
     let again = build.next(Stage::RetryRequested { by: by.clone() });
     write(again, None).await.unwrap();
@@ -402,10 +315,7 @@ pub(crate) async fn a_request_takes_the_next_place_without_a_lease_and_the_attem
 pub(crate) async fn attempts_without_a_record_are_those_that_run_failed_or_left_something(
     inventory: Empty,
 ) {
-    let recorded = || Stage::Recorded {
-        ami_id: AmiId::new("ami-1"),
-        build_seconds: 5,
-    };
+    let recorded = || Stage::Recorded { ami_id: AmiId::new("ami-1"), build_seconds: 5 };
     let cleaned = || Stage::Cleaned { removed: vec![] };
     for (name, stages) in [
         ("running", vec![]),
@@ -433,31 +343,17 @@ pub(crate) async fn attempts_without_a_record_are_those_that_run_failed_or_left_
 
 pub(crate) async fn a_workflow_is_listed_as_open_until_its_last_build_is_settled(inventory: Empty) {
     assert_eq!(inventory.open_workflows().await.unwrap(), []);
-    let open = OpenWorkflow {
-        workflow_id: workflow(),
-        reach: Some(reach()),
-    };
+    let open = OpenWorkflow { workflow_id: workflow(), reach: Some(reach()) };
     let (mut one, mut two) = (Build::of("pyenv"), Build::of("mysql"));
-    for event in [
-        one.intent(),
-        two.intent(),
-        one.next(Stage::Started { pid: 7 }),
-    ] {
+    for event in [one.intent(), two.intent(), one.next(Stage::Started { pid: 7 })] {
         inventory.write(of_event(event), None).await.unwrap();
         let listed = inventory.open_workflows().await.unwrap();
-        assert_eq!(
-            listed,
-            std::slice::from_ref(&open),
-            "once, with the way to AWS"
-        );
+        assert_eq!(listed, std::slice::from_ref(&open), "once, with the way to AWS");
     }
     let cleaned = || Stage::Cleaned { removed: vec![] };
     for event in [one.next(failed()), one.next(cleaned()), two.next(failed())] {
         inventory.write(of_event(event), None).await.unwrap();
-        assert_eq!(
-            inventory.open_workflows().await.unwrap(),
-            std::slice::from_ref(&open)
-        );
+        assert_eq!(inventory.open_workflows().await.unwrap(), std::slice::from_ref(&open));
     }
     let last = of_event(two.next(cleaned()));
     inventory.write(last, None).await.unwrap();
@@ -475,42 +371,23 @@ pub(crate) async fn a_stale_token_writes_neither_record_nor_event(inventory: Emp
     let mut build = Build::of("pyenv");
     let intent = build.intent();
     for write in [of_record(put.clone()), of_event(intent.clone())] {
-        let stale = inventory
-            .write(write.clone(), Some(&fence(old.token)))
-            .await;
-        assert!(
-            matches!(stale, Err(InventoryError::Fenced { .. })),
-            "{stale:?}"
-        );
+        let stale = inventory.write(write.clone(), Some(&fence(old.token))).await;
+        assert!(matches!(stale, Err(InventoryError::Fenced { .. })), "{stale:?}");
         let future = inventory.write(write, Some(&fence(new.token + 1))).await;
-        assert!(
-            matches!(future, Err(InventoryError::Fenced { .. })),
-            "{future:?}"
-        );
+        assert!(matches!(future, Err(InventoryError::Fenced { .. })), "{future:?}");
     }
     assert_eq!(inventory.heads(&workflow()).await.unwrap().records, []);
     assert_eq!(inventory.events(&workflow(), None, 9).await.unwrap(), []);
-    let both = Write {
-        record: Some((put, Some(Expected::Absent))),
-        event: Some(intent),
-    };
-    inventory
-        .write(both, Some(&fence(new.token)))
-        .await
-        .unwrap();
+    let both = Write { record: Some((put, Some(Expected::Absent))), event: Some(intent) };
+    inventory.write(both, Some(&fence(new.token))).await.unwrap();
     assert_eq!(inventory.heads(&workflow()).await.unwrap().records.len(), 1);
 }
 
 pub(crate) async fn without_a_lease_no_token_writes(inventory: Empty) {
     let put = record("pyenv", "ami-1", minute(0));
     for token in [0, 1] {
-        let refused = inventory
-            .write(of_record(put.clone()), Some(&fence(token)))
-            .await;
-        assert!(
-            matches!(refused, Err(InventoryError::Fenced { .. })),
-            "{refused:?}"
-        );
+        let refused = inventory.write(of_record(put.clone()), Some(&fence(token))).await;
+        assert!(matches!(refused, Err(InventoryError::Fenced { .. })), "{refused:?}");
     }
 }
 
@@ -523,22 +400,13 @@ pub(crate) async fn a_lease_given_back_writes_no_more_and_is_taken_anew(inventor
     assert_ne!(stands.version, held.version);
     let put = of_record(record("pyenv", "ami-1", minute(0)));
     let refused = inventory.write(put, Some(&fence(held.token))).await;
-    assert!(
-        matches!(refused, Err(InventoryError::Fenced { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(InventoryError::Fenced { .. })), "{refused:?}");
     let renewed = inventory.renew_lease(&held, minute(1)).await;
-    assert!(
-        matches!(renewed, Err(InventoryError::Fenced { .. })),
-        "{renewed:?}"
-    );
+    assert!(matches!(renewed, Err(InventoryError::Fenced { .. })), "{renewed:?}");
     let next = hold(&*inventory, "b/2").await;
     assert!(next.token > held.token);
     let late = inventory.release_lease(&held).await;
-    assert!(
-        matches!(late, Err(InventoryError::Fenced { .. })),
-        "{late:?}"
-    );
+    assert!(matches!(late, Err(InventoryError::Fenced { .. })), "{late:?}");
     let stands = inventory.lease(&workflow()).await.unwrap().unwrap();
     assert_eq!(stands.holder.as_deref(), Some("b/2"));
 }
@@ -579,59 +447,34 @@ pub(crate) async fn a_heartbeat_changes_the_version_and_keeps_the_token(inventor
     assert_eq!(renewed.token, held.token);
     assert_eq!(renewed.renewed_at, minute(3));
     assert_eq!(renewed.holder.as_deref(), Some("a/1"));
-    assert_eq!(
-        inventory.lease(&workflow()).await.unwrap(),
-        Some(renewed.clone())
-    );
+    assert_eq!(inventory.lease(&workflow()).await.unwrap(), Some(renewed.clone()));
     // What was seen before the heartbeat is no ground to take it.
-    let taken = inventory
-        .acquire_lease(&workflow(), "b/2", 30, Some(&held), minute(4))
-        .await;
-    assert!(
-        matches!(taken, Err(InventoryError::Conflict { .. })),
-        "{taken:?}"
-    );
-    let taken = inventory
-        .acquire_lease(&workflow(), "b/2", 60, Some(&renewed), minute(4))
-        .await
-        .unwrap();
+    let taken = inventory.acquire_lease(&workflow(), "b/2", 30, Some(&held), minute(4)).await;
+    assert!(matches!(taken, Err(InventoryError::Conflict { .. })), "{taken:?}");
+    let taken =
+        inventory.acquire_lease(&workflow(), "b/2", 60, Some(&renewed), minute(4)).await.unwrap();
     assert!(taken.token > held.token);
     assert_eq!(taken.duration_seconds, 60);
     let late = inventory.renew_lease(&renewed, minute(5)).await;
-    assert!(
-        matches!(late, Err(InventoryError::Fenced { .. })),
-        "{late:?}"
-    );
+    assert!(matches!(late, Err(InventoryError::Fenced { .. })), "{late:?}");
 }
 
 pub(crate) async fn every_event_of_a_workflow_is_counted(inventory: Empty) {
     let mut build = Build::of("pyenv");
     // Also before there is a lease, by somebody who holds none.
-    inventory
-        .write(of_event(build.intent()), None)
-        .await
-        .unwrap();
+    inventory.write(of_event(build.intent()), None).await.unwrap();
     assert_eq!(inventory.lease(&workflow()).await.unwrap(), None);
     let held = hold(&*inventory, "a/1").await;
     assert_eq!(held.journal_seq, 1);
     for (event, fence) in [
-        (
-            build.next(Stage::Started { pid: 1 }),
-            Some(fence(held.token)),
-        ),
+        (build.next(Stage::Started { pid: 1 }), Some(fence(held.token))),
         (build.next(failed()), None),
     ] {
-        inventory
-            .write(of_event(event), fence.as_ref())
-            .await
-            .unwrap();
+        inventory.write(of_event(event), fence.as_ref()).await.unwrap();
     }
     let renewed = inventory.renew_lease(&held, minute(1)).await.unwrap();
     assert_eq!(renewed.journal_seq, 3);
-    inventory
-        .write(of_record(record("pyenv", "ami-1", minute(0))), None)
-        .await
-        .unwrap();
+    inventory.write(of_record(record("pyenv", "ami-1", minute(0))), None).await.unwrap();
     let stands = inventory.lease(&workflow()).await.unwrap().unwrap();
     assert_eq!(stands.journal_seq, 3);
 }
@@ -648,17 +491,9 @@ pub(crate) async fn more_than_a_page_of_records_and_attempts_is_read_whole(inven
         }
         let mut intent = Build::of(&name).intent();
         if let Stage::Intent(intent) = &mut intent.stage {
-            intent
-                .promise
-                .as_mut()
-                .unwrap()
-                .metadata
-                .clone_from(&filler);
+            intent.promise.as_mut().unwrap().metadata.clone_from(&filler);
         }
-        let write = Write {
-            record: Some((put, None)),
-            event: Some(intent),
-        };
+        let write = Write { record: Some((put, None)), event: Some(intent) };
         inventory.write(write, None).await.unwrap();
     }
     let heads = inventory.heads(&workflow()).await.unwrap();
@@ -674,10 +509,7 @@ pub(crate) async fn more_than_a_page_of_records_and_attempts_is_read_whole(inven
         let events = inventory.events(&workflow(), None, limit).await.unwrap();
         assert_eq!(events.len(), heads.records.len().min(limit));
     }
-    let last = inventory
-        .events(&workflow(), Some(&step("step-00000")), 10)
-        .await
-        .unwrap();
+    let last = inventory.events(&workflow(), Some(&step("step-00000")), 10).await.unwrap();
     assert_eq!(last.len(), 1);
     assert_eq!(inventory.lease(&workflow()).await.unwrap(), None);
 }

@@ -1,4 +1,5 @@
-//! What is particular to the `SQLite` adapter: the file, who may read it, and other processes beside it.
+//! What is particular to the `SQLite` adapter: the file, who may read it, and other processes
+//! beside it.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -22,11 +23,7 @@ fn put(inventory: &SqliteInventory, step_id: &str) {
 
 fn steps(inventory: &SqliteInventory) -> Vec<String> {
     let heads = runtime().block_on(inventory.heads(&workflow())).unwrap();
-    heads
-        .records
-        .iter()
-        .map(|head| head.step_id.to_string())
-        .collect()
+    heads.records.iter().map(|head| head.step_id.to_string()).collect()
 }
 
 #[test]
@@ -72,7 +69,8 @@ fn a_reader_writes_nothing() {
     assert!(runtime().block_on(reader.prepare()).is_err());
 }
 
-/// The part of the next test that runs in a process of its own, as another user where that is possible.
+/// The part of the next test that runs in a process of its own, as another user where that is
+/// possible.
 #[test]
 #[ignore = "run by the test below"]
 fn child_that_reads() {
@@ -90,19 +88,13 @@ fn another_user_reads_in_a_folder_that_only_the_owner_writes() {
     open_to_all(folder.path(), 0o755);
     open_to_all(&path, 0o644);
     let beside_a_writer = read_as_somebody_else(folder.path(), &path);
-    assert!(
-        beside_a_writer.contains(r#"read ["pyenv"]"#),
-        "{beside_a_writer}"
-    );
+    assert!(beside_a_writer.contains(r#"read ["pyenv"]"#), "{beside_a_writer}");
     put(&writer, "mysql");
     drop(writer);
     assert!(!folder.path().join("inventory.sqlite-shm").exists());
     open_to_all(folder.path(), 0o555);
     let after_a_clean_close = read_as_somebody_else(folder.path(), &path);
-    assert!(
-        after_a_clean_close.contains(r#"read ["mysql", "pyenv"]"#),
-        "{after_a_clean_close}"
-    );
+    assert!(after_a_clean_close.contains(r#"read ["mysql", "pyenv"]"#), "{after_a_clean_close}");
     open_to_all(folder.path(), 0o755);
 }
 
@@ -156,20 +148,14 @@ fn files_that_are_not_ours_are_refused_in_words() {
         ),
         (
             |path| {
-                Connection::open(path)
-                    .unwrap()
-                    .execute_batch("CREATE TABLE theirs (a)")
-                    .unwrap();
+                Connection::open(path).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
             },
             "tables of another program",
         ),
         (
             |path| {
                 drop(SqliteInventory::open(path).unwrap());
-                Connection::open(path)
-                    .unwrap()
-                    .execute_batch("PRAGMA user_version = 99")
-                    .unwrap();
+                Connection::open(path).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
             },
             "its version is 99",
         ),
@@ -177,10 +163,7 @@ fn files_that_are_not_ours_are_refused_in_words() {
     for (spoil, said) in cases {
         let _ = std::fs::remove_file(&path);
         spoil(&path);
-        for opened in [
-            SqliteInventory::open(&path),
-            SqliteInventory::open_read_only(&path),
-        ] {
+        for opened in [SqliteInventory::open(&path), SqliteInventory::open_read_only(&path)] {
             match opened.map(drop) {
                 Err(error @ InventoryError::Schema { .. }) => {
                     assert!(error.to_string().contains(said), "{error}");
@@ -218,11 +201,7 @@ fn a_row_that_cannot_be_read_stops_no_other() {
     let heads = runtime().block_on(inventory.heads(&workflow())).unwrap();
     let broken: Vec<_> = heads.malformed.iter().map(|(step, _)| step).collect();
     assert_eq!(broken, [&step("core"), &step("pyenv")]);
-    assert!(
-        heads.malformed[1].1.contains("1 bytes"),
-        "{:?}",
-        heads.malformed
-    );
+    assert!(heads.malformed[1].1.contains("1 bytes"), "{:?}", heads.malformed);
 }
 
 #[test]
@@ -257,14 +236,9 @@ fn a_file_locked_by_another_process_is_unavailable_not_broken() {
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         let inventory = SqliteInventory::open(file(&folder)).unwrap();
         let write = of_record(record("pyenv", "ami-1", minute(0)));
-        runtime()
-            .block_on(inventory.write(write, None))
-            .unwrap_err()
+        runtime().block_on(inventory.write(write, None)).unwrap_err()
     };
-    assert!(
-        matches!(error, InventoryError::Unavailable { .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, InventoryError::Unavailable { .. }), "{error:?}");
 }
 
 #[test]
@@ -297,9 +271,7 @@ fn a_row_that_cannot_be_read_hides_no_other_and_long_texts_hide_nothing() {
         let mut build = Build::of(name);
         ids.push(build.id().clone());
         for event in [build.intent(), build.next(failed())] {
-            runtime()
-                .block_on(inventory.write(of_event(event), None))
-                .unwrap();
+            runtime().block_on(inventory.write(of_event(event), None)).unwrap();
         }
     }
     for change in [
@@ -310,10 +282,7 @@ fn a_row_that_cannot_be_read_hides_no_other_and_long_texts_hide_nothing() {
         "UPDATE record SET fingerprint = 'x' WHERE step_id = 'good'",
     ] {
         if change.starts_with("DROP") {
-            Connection::open(file(&folder))
-                .unwrap()
-                .execute(change, [])
-                .unwrap();
+            Connection::open(file(&folder)).unwrap().execute(change, []).unwrap();
         } else {
             spoil(&folder, change);
         }
@@ -321,31 +290,16 @@ fn a_row_that_cannot_be_read_hides_no_other_and_long_texts_hide_nothing() {
     let workflow = workflow();
     let attempts = runtime().block_on(inventory.attempts(&workflow)).unwrap();
     assert_eq!(attempts.len(), 1);
-    assert!(
-        attempts.malformed_of(&step("bad")).is_some(),
-        "{attempts:?}"
-    );
-    let events = runtime()
-        .block_on(inventory.events(&workflow, None, 9))
-        .unwrap();
+    assert!(attempts.malformed_of(&step("bad")).is_some(), "{attempts:?}");
+    let events = runtime().block_on(inventory.events(&workflow, None, 9)).unwrap();
     assert_eq!((events.len(), events.malformed.len()), (3, 1));
-    assert!(
-        events.malformed[0].key.contains(ids[0].as_str()),
-        "{events:?}"
-    );
-    let read = runtime()
-        .block_on(inventory.record(&workflow, &step("bad")))
-        .unwrap();
+    assert!(events.malformed[0].key.contains(ids[0].as_str()), "{events:?}");
+    let read = runtime().block_on(inventory.record(&workflow, &step("bad"))).unwrap();
     let read = read.unwrap();
-    assert_eq!(
-        (&*read.metadata, &*read.details, read.components),
-        ("{}", "7", None)
-    );
+    assert_eq!((&*read.metadata, &*read.details, read.components), ("{}", "7", None));
     let heads = runtime().block_on(inventory.heads(&workflow)).unwrap();
     assert_eq!((heads.records.len(), heads.malformed.len()), (1, 1));
-    let all = runtime()
-        .block_on(inventory.records_of_workflow(&workflow))
-        .unwrap();
+    let all = runtime().block_on(inventory.records_of_workflow(&workflow)).unwrap();
     assert_eq!((all.len(), all.malformed.len()), (1, 1));
 }
 
@@ -390,13 +344,8 @@ fn what_another_version_made_of_the_file_meanwhile_is_refused_from_then_on() {
     put(&inventory, "pyenv");
     let db = Connection::open(file(&folder)).unwrap();
     db.pragma_update(None, "user_version", 2).unwrap();
-    let refused = runtime()
-        .block_on(inventory.heads(&workflow()))
-        .unwrap_err();
-    assert!(
-        matches!(refused, InventoryError::Schema { .. }),
-        "{refused:?}"
-    );
+    let refused = runtime().block_on(inventory.heads(&workflow())).unwrap_err();
+    assert!(matches!(refused, InventoryError::Schema { .. }), "{refused:?}");
     let write = of_record(record("late", "ami-1", minute(0)));
     assert!(runtime().block_on(inventory.write(write, None)).is_err());
 }

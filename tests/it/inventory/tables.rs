@@ -1,4 +1,5 @@
-//! Tables of a test's own, at the endpoint of `RECONCILER_TEST_DYNAMODB_ENDPOINT` or at the emulator.
+//! Tables of a test's own, at the endpoint of `RECONCILER_TEST_DYNAMODB_ENDPOINT` or at the
+//! emulator.
 
 use std::collections::HashMap;
 
@@ -11,11 +12,7 @@ use crate::harness::emulator::Emulator;
 
 /// A runtime with two threads, so that what can race does.
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap()
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
 /// A table name that nobody else has, and a way to its endpoint.
@@ -35,13 +32,11 @@ impl Tables {
 
     pub(crate) async fn at(endpoint: String) -> Self {
         // An emulator takes any keys; a real account takes those of the environment.
-        let keys = std::env::var("AWS_ACCESS_KEY_ID")
-            .is_err()
-            .then(|| StaticKeys {
-                access_key_id: "test".to_owned(),
-                secret_access_key: "test".to_owned(),
-                session_token: None,
-            });
+        let keys = std::env::var("AWS_ACCESS_KEY_ID").is_err().then(|| StaticKeys {
+            access_key_id: "test".to_owned(),
+            secret_access_key: "test".to_owned(),
+            session_token: None,
+        });
         let session = Session::open(&SessionSettings {
             region: Some(region()),
             endpoint_url: Some(endpoint.clone()),
@@ -67,13 +62,7 @@ impl Tables {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), AttributeValue::S((*value).to_owned())))
             .collect();
-        self.client
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(item))
-            .send()
-            .await
-            .unwrap();
+        self.client.put_item().table_name(&self.name).set_item(Some(item)).send().await.unwrap();
     }
 
     pub(crate) async fn delete(&self) {

@@ -82,11 +82,7 @@ pub(crate) struct Build {
 
 impl Build {
     pub(crate) fn of(step_id: &str) -> Self {
-        Self {
-            step: step(step_id),
-            id: BuildId::generate(),
-            seq: 0,
-        }
+        Self { step: step(step_id), id: BuildId::generate(), seq: 0 }
     }
 
     pub(crate) fn id(&self) -> &BuildId {
@@ -136,12 +132,7 @@ impl Build {
 
 /// How AWS is reached for the builds here.
 pub(crate) fn reach() -> Reach {
-    Reach {
-        profile: Some("größe".to_owned()),
-        region: None,
-        own_keys: false,
-        hides: true,
-    }
+    Reach { profile: Some("größe".to_owned()), region: None, own_keys: false, hides: true }
 }
 
 pub(crate) fn failed() -> Stage {
@@ -155,24 +146,15 @@ pub(crate) fn failed() -> Stage {
 }
 
 pub(crate) fn of_record(record: Record) -> Write {
-    Write {
-        record: Some((record, None)),
-        event: None,
-    }
+    Write { record: Some((record, None)), event: None }
 }
 
 pub(crate) fn of_event(event: BuildEvent) -> Write {
-    Write {
-        record: None,
-        event: Some(event),
-    }
+    Write { record: None, event: Some(event) }
 }
 
 /// Takes the lease as it stands.
 pub(crate) async fn hold(inventory: &dyn Inventory, holder: &str) -> Lease {
     let seen = inventory.lease(&workflow()).await.unwrap();
-    inventory
-        .acquire_lease(&workflow(), holder, 30, seen.as_ref(), minute(0))
-        .await
-        .unwrap()
+    inventory.acquire_lease(&workflow(), holder, 30, seen.as_ref(), minute(0)).await.unwrap()
 }

@@ -1,4 +1,5 @@
-//! The emulator's front (`tests/aws/front.py`): the process that is killed in the emulator's place, for its state must live on.
+//! The emulator's front (`tests/aws/front.py`): the process that is killed in the emulator's place,
+//! for its state must live on.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -15,11 +16,7 @@ impl Front {
     /// Before this emulator, on a port of its own.
     pub(super) fn start(emulator: &Emulator) -> Self {
         let (child, port) = spawn(0, emulator.port());
-        Self {
-            child,
-            port,
-            backend: emulator.port(),
-        }
+        Self { child, port, backend: emulator.port() }
     }
 
     pub(super) fn endpoint(&self) -> String {
@@ -47,13 +44,8 @@ fn spawn(port: u16, backend: u16) -> (Child, u16) {
         .spawn()
         .unwrap();
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    let port = line
-        .trim()
-        .strip_prefix("ready ")
-        .and_then(|port| port.parse().ok());
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let port = line.trim().strip_prefix("ready ").and_then(|port| port.parse().ok());
     (child, port.expect("the front says its port"))
 }
 

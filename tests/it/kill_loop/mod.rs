@@ -1,6 +1,8 @@
-//! SIGKILL at random moments to everything that takes part in a build, round after round: 0 images lost, 0 built twice, 0 resources left.
+//! SIGKILL at random moments to everything that takes part in a build, round after round: 0 images
+//! lost, 0 built twice, 0 resources left.
 //!
-//! `ROUNDS` and `SEED` are read from the environment (`make soak`); a seed gives the same victims at the same moments after the push.
+//! `ROUNDS` and `SEED` are read from the environment (`make soak`); a seed gives the same victims
+//! at the same moments after the push.
 
 mod front;
 mod victim;
@@ -26,7 +28,8 @@ const FARMS: [(&str, Store); 4] = [
     ("us-west-2", Store::Sqlite),
 ];
 
-/// How long a round may take to come to rest. Packer alone tries for two minutes to make a key whose first answer was lost.
+/// How long a round may take to come to rest. Packer alone tries for two minutes to make a key
+/// whose first answer was lost.
 const LONGEST_ROUND: Duration = Duration::from_mins(6);
 
 /// What came of all rounds.
@@ -46,7 +49,8 @@ fn killed_at_random_moments_it_loses_nothing_builds_nothing_twice_and_leaves_not
         text.parse().unwrap_or(default)
     };
     let rounds: usize = number("ROUNDS", 20);
-    // The same in every `make test`, so that a change is measured against what held before; `make soak` throws new dice.
+    // The same in every `make test`, so that a change is measured against what held before;
+    // `make soak` throws new dice.
     let seed = match std::env::var_os("SEED") {
         None => 7,
         Some(_) => Dice::seed("SEED"),
@@ -103,20 +107,15 @@ impl Farm {
         plot.step("b", Some("a"), "echo 0");
         plot.step("c", None, "echo 0");
         plot.repo.commit("three steps");
-        Self {
-            plot,
-            front,
-            daemon: None,
-            dice,
-            recorded: BTreeSet::new(),
-        }
+        Self { plot, front, daemon: None, dice, recorded: BTreeSet::new() }
     }
 
     fn start_daemon(&mut self) {
         self.daemon = Some(self.plot.start(&["run"], "", "daemon.log"));
     }
 
-    /// A push, one or two kills at some moment after it, and then it must come to rest as if nothing had happened.
+    /// A push, one or two kills at some moment after it, and then it must come to rest as if
+    /// nothing had happened.
     fn round(&mut self, round: usize, tally: &Mutex<Tally>) -> Result<(), String> {
         if self.daemon.is_none() {
             self.start_daemon();
@@ -153,8 +152,9 @@ impl Farm {
         Ok(())
     }
 
-    /// Kills a victim; and starts again what does not start by itself. One that a build runs is waited for, and killed when it has run for
-    /// a while: false if it had ended by then, or never came.
+    /// Kills a victim; and starts again what does not start by itself. One that a build runs is
+    /// waited for, and killed when it has run for a while: false if it had ended by then, or never
+    /// came.
     fn kill(&mut self, victim: Victim, pause: Duration) -> bool {
         match victim {
             Victim::Daemon => {
@@ -211,7 +211,8 @@ impl Farm {
 
     /// Whether no build runs and nothing waits to be cleaned up: clean-up comes after the record.
     fn is_settled(&self) -> bool {
-        // By its processes: a build that was given up before its supervisor began has a claim and never an end.
+        // By its processes: a build that was given up before its supervisor began has a claim and
+        // never an end.
         let running = self.plot.builds().iter().any(|build| victim::runs(build));
         let resources = self.plot.ask("resources");
         let alive = resources["instances"]
@@ -227,13 +228,8 @@ impl Farm {
     fn look(&mut self, tally: &Mutex<Tally>) -> Result<(), String> {
         let status = self.plot.run(&["status", "--output", "json"]);
         let report: Value = serde_json::from_str(&status.out).unwrap_or_default();
-        for step in report["workflows"][0]["steps"]
-            .as_array()
-            .into_iter()
-            .flatten()
-        {
-            self.recorded
-                .insert(step["ami_id"].as_str().unwrap_or_default().to_owned());
+        for step in report["workflows"][0]["steps"].as_array().into_iter().flatten() {
+            self.recorded.insert(step["ami_id"].as_str().unwrap_or_default().to_owned());
         }
         let broken: Vec<_> = self
             .plot
@@ -257,7 +253,8 @@ impl Farm {
         let events = self.plot.ask("images");
         let mut tally = tally.lock().unwrap();
         tally.images = tally.images.max(self.recorded.len());
-        // Packer was killed between its image and its word that all is well: not what was asked for, so it goes, and is built anew.
+        // Packer was killed between its image and its word that all is well: not what was asked
+        // for, so it goes, and is built anew.
         tally.rebuilt = tally.rebuilt.max(
             events
                 .as_array()

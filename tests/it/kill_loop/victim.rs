@@ -19,14 +19,8 @@ pub(super) enum Victim {
 }
 
 impl Victim {
-    pub(super) const ALL: [Self; 6] = [
-        Self::Daemon,
-        Self::Supervisor,
-        Self::Wrapper,
-        Self::Inner,
-        Self::Plugin,
-        Self::Emulator,
-    ];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Daemon, Self::Supervisor, Self::Wrapper, Self::Inner, Self::Plugin, Self::Emulator];
 
     /// Its process, of a build that runs.
     pub(super) fn find(self, builds: &[PathBuf]) -> Option<ProcessId> {
@@ -42,9 +36,7 @@ impl Victim {
             return supervisor.is_alive().then_some(supervisor);
         }
         let processes = session.processes();
-        processes
-            .into_iter()
-            .find(|process| kind(process.pid, supervisor.pid) == Some(self))
+        processes.into_iter().find(|process| kind(process.pid, supervisor.pid) == Some(self))
     }
 }
 

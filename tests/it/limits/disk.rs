@@ -1,6 +1,7 @@
 //! A full disk stops builds, says so, and is forgotten when there is room again.
 //!
-//! The disk is a small one in a mount namespace of the daemon's own; where the machine allows none, the test says so and ends.
+//! The disk is a small one in a mount namespace of the daemon's own; where the machine allows none,
+//! the test says so and ends.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -29,15 +30,10 @@ fn a_full_disk_is_told_and_builds_go_on_when_there_is_room() {
     }
     plot.step("a", None, "echo 1");
     plot.repo.commit("one step");
-    let mount = format!(
-        "mount -t tmpfs -o size=4m disk '{}' && exec \"$@\"",
-        plot.state().display()
-    );
-    let daemon = plot.start_within(
-        &["unshare", "-rm", "sh", "-c", &mount, "sh"],
-        &["run"],
-        "daemon.log",
-    );
+    let mount =
+        format!("mount -t tmpfs -o size=4m disk '{}' && exec \"$@\"", plot.state().display());
+    let daemon =
+        plot.start_within(&["unshare", "-rm", "sh", "-c", &mount, "sh"], &["run"], "daemon.log");
     let daemon = Daemon(daemon);
     wait_for(&plot, "a", |step| step["state"] == "in-sync");
 
@@ -52,10 +48,7 @@ fn a_full_disk_is_told_and_builds_go_on_when_there_is_room() {
     wait_for(&plot, "a", |step| {
         step["state"] == "backing-off" && says(step, "No space left on device")
     });
-    assert!(
-        !plot.ask("resources").to_string().contains("\"running\""),
-        "no money is spent"
-    );
+    assert!(!plot.ask("resources").to_string().contains("\"running\""), "no money is spent");
     std::fs::remove_file(&filler).unwrap();
     drop(file);
     wait_for(&plot, "a", |step| step["state"] == "in-sync");

@@ -36,10 +36,7 @@ fn a_log_of_a_hundred_megabytes_is_kept_as_its_head_and_tail_and_hides_no_image(
     ] {
         assert!(text.contains(word), "{word} is kept");
     }
-    assert!(
-        memory > 0 && memory < 100_000,
-        "the supervisor used {memory} KiB"
-    );
+    assert!(memory > 0 && memory < 100_000, "the supervisor used {memory} KiB");
     let shown = plot.run(&["logs", "a"]);
     assert!(shown.out.contains("left out here"), "{}", shown.err);
 }
@@ -63,8 +60,7 @@ fn folders_of_old_builds_go_and_those_that_a_state_speaks_of_stay() {
     plot.step("broken", None, "echo 1");
     let template = "packer_workspaces/broken/templates/.pkr.hcl";
     let text = std::fs::read_to_string(plot.repo.path().join(template)).unwrap();
-    plot.repo
-        .write(template, text.replace("instance_type", "no_such_argument"));
+    plot.repo.write(template, text.replace("instance_type", "no_such_argument"));
     plot.repo.commit("a step that fails");
     plot.run(&["apply"]);
     let failed = plot.builds();
@@ -78,9 +74,5 @@ fn folders_of_old_builds_go_and_those_that_a_state_speaks_of_stay() {
     let kept = plot.builds();
     assert_eq!(kept.len(), 3, "two, and the one that is needed: {kept:?}");
     assert!(kept.contains(&failed[0]));
-    assert!(
-        plot.run(&["logs", "broken"])
-            .out
-            .contains("no_such_argument")
-    );
+    assert!(plot.run(&["logs", "broken"]).out.contains("no_such_argument"));
 }

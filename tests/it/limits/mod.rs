@@ -30,17 +30,11 @@ fn wait_for(plot: &Plot, id: &str, what: impl Fn(&Value) -> bool) -> Value {
         if what(&seen) {
             return seen;
         }
-        assert!(
-            Instant::now() < end,
-            "not within a minute: {seen}\n{}",
-            plot.said("daemon.log")
-        );
+        assert!(Instant::now() < end, "not within a minute: {seen}\n{}", plot.said("daemon.log"));
         std::thread::sleep(Duration::from_millis(150));
     }
 }
 
 fn says(step: &Value, word: &str) -> bool {
-    step["reason"]
-        .as_str()
-        .is_some_and(|text| text.contains(word))
+    step["reason"].as_str().is_some_and(|text| text.contains(word))
 }

@@ -1,4 +1,5 @@
-//! A daemon that follows an URL through many pushes keeps few files open, few packs and little memory.
+//! A daemon that follows an URL through many pushes keeps few files open, few packs and little
+//! memory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,12 +51,11 @@ fn packs(folder: &Path) -> usize {
     let mirrors = fs::read_dir(folder).unwrap().flatten();
     let packs = mirrors.flat_map(|mirror| fs::read_dir(mirror.path().join("objects/pack")));
     let paths = packs.flatten().flatten().map(|entry| entry.path());
-    paths
-        .filter(|path| path.extension().is_some_and(|end| end == "pack"))
-        .count()
+    paths.filter(|path| path.extension().is_some_and(|end| end == "pack")).count()
 }
 
-/// Long: `RECONCILER_TEST_PUSHES=10000`, which `make soak` does; it pushes a tenth as often, for the daemon looks once a second.
+/// Long: `RECONCILER_TEST_PUSHES=10000`, which `make soak` does; it pushes a tenth as often, for
+/// the daemon looks once a second.
 #[test]
 fn through_many_pushes_to_an_url_a_daemon_with_few_files_goes_on_and_stays_small() {
     let pushes = std::env::var("RECONCILER_TEST_PUSHES");
@@ -66,10 +66,7 @@ fn through_many_pushes_to_an_url_a_daemon_with_few_files_goes_on_and_stays_small
     let server = Repo::bare();
     plot.repo.push_to(&server);
     let path = format!("path: {}", plot.repo.path().display());
-    let url = format!(
-        "url: 'file://{}', poll_interval: 1s",
-        server.path().display()
-    );
+    let url = format!("url: 'file://{}', poll_interval: 1s", server.path().display());
     let text = plot.configuration().replace(&path, &url);
     fs::write(plot.folder.path().join("reconciler.yaml"), text).unwrap();
     let daemon = Daemon(plot.start_within(&["env"], &["run"], "daemon.log"));
@@ -105,11 +102,7 @@ fn through_many_pushes_to_an_url_a_daemon_with_few_files_goes_on_and_stays_small
     plot.step("a", None, "echo 2");
     plot.repo.commit("a change");
     plot.repo.push_to(&server);
-    let images = || {
-        plot.ask("resources")["images"]
-            .as_array()
-            .map_or(0, Vec::len)
-    };
+    let images = || plot.ask("resources")["images"].as_array().map_or(0, Vec::len);
     let (before, end) = (images(), Instant::now() + Duration::from_mins(1));
     while images() == before {
         assert!(Instant::now() < end, "it builds nothing any more");

@@ -18,13 +18,8 @@ fn a_packer_that_hangs_or_is_deaf_is_ended_at_its_limit_and_stops_nobody_else() 
     }
     wait_for(&plot, "sound", |step| step["state"] == "in-sync");
     for id in ["hung", "deaf"] {
-        wait_for(&plot, id, |step| {
-            step["state"] == "quarantined" && says(step, "timeout")
-        });
-        assert!(
-            ended(&plot, "sound") < ended(&plot, id),
-            "{id} was waited for"
-        );
+        wait_for(&plot, id, |step| step["state"] == "quarantined" && says(step, "timeout"));
+        assert!(ended(&plot, "sound") < ended(&plot, id), "{id} was waited for");
     }
     // The cause is gone: so is the trouble.
     plot.step("hung", None, "echo 1");
@@ -43,9 +38,7 @@ fn ended(plot: &Plot, id: &str) -> String {
     };
     let mut of_step = plot.builds().into_iter().filter(|build| {
         let job = read(build.join("job.json")).unwrap_or_default();
-        job["folder"]
-            .as_str()
-            .is_some_and(|folder| folder.ends_with(id))
+        job["folder"].as_str().is_some_and(|folder| folder.ends_with(id))
     });
     let ended = read(of_step.next().unwrap().join("exit.json")).unwrap();
     ended["ended_at"].as_str().unwrap().to_owned()
@@ -58,8 +51,7 @@ fn a_supervisor_that_stands_still_is_ended_and_its_step_built() {
     plot.repo.commit("one step");
     let order = "supervisor.packer:before=stop@2";
     let mut first = plot.start(&["apply"], order, "first.log");
-    plot.wait_for_words("first.log", "failpoint supervisor.packer:before: stop")
-        .unwrap();
+    plot.wait_for_words("first.log", "failpoint supervisor.packer:before: stop").unwrap();
     first.kill();
     plot.converge(3).unwrap();
     assert_eq!(plot.broken_promises(1), [] as [String; 0]);

@@ -1,4 +1,5 @@
-//! Secrets never leave: planted in every place that there is, and looked for in every byte that is kept or shown.
+//! Secrets never leave: planted in every place that there is, and looked for in every byte that is
+//! kept or shown.
 
 mod modes;
 mod nowhere;

@@ -26,16 +26,12 @@ fn files_of_the_state_folder_are_for_their_user_only_whatever_the_umask() {
     farm.reconfigure(|text| {
         let repository = format!("path: {}", farm.repo.path().display());
         let fetched = format!("url: file://{}", farm.repo.path().display());
-        text.replace("inventory:\n  table: images\n", "")
-            .replace(&repository, &fetched)
+        text.replace("inventory:\n  table: images\n", "").replace(&repository, &fetched)
     });
     // As an older version or a careless hand made it.
     std::fs::create_dir_all(farm.state()).unwrap();
-    std::fs::set_permissions(
-        farm.state(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o755),
-    )
-    .unwrap();
+    std::fs::set_permissions(farm.state(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
     farm.step("good", None).step("bad", None);
     farm.repo.write(
         "packer_workspaces/bad/templates/.pkrvars.hcl",
@@ -43,8 +39,7 @@ fn files_of_the_state_folder_are_for_their_user_only_whatever_the_umask() {
     );
     let template = "packer_workspaces/bad/templates/.pkr.hcl";
     let text = std::fs::read_to_string(farm.repo.path().join(template)).unwrap();
-    farm.repo
-        .write(template, text.replace("var.image", "var.none"));
+    farm.repo.write(template, text.replace("var.image", "var.none"));
     farm.repo.commit("two steps");
     farm.run_with_loose_umask(&["plan"]);
     let ran = farm.run_with_loose_umask(&["apply"]);

@@ -26,12 +26,8 @@ fn a_build_gets_its_secrets_whole_and_nothing_that_is_kept_or_shown_holds_them()
     let farm = farm("good", "true");
     plant(&farm, "bad", "exit 7");
     farm.repo.commit("two steps");
-    for arguments in [
-        &["plan"][..],
-        &["plan", "--output", "json"],
-        &["check"],
-        &["render", "good"],
-    ] {
+    for arguments in [&["plan"][..], &["plan", "--output", "json"], &["check"], &["render", "good"]]
+    {
         let ran = clean(farm.run(arguments));
         assert_eq!(ran.code, 0, "{ran:#?}");
     }
@@ -43,13 +39,7 @@ fn a_build_gets_its_secrets_whole_and_nothing_that_is_kept_or_shown_holds_them()
     assert_eq!(status["bad"]["state"], "quarantined", "{status:#?}");
     for step in ["good", "bad"] {
         let logs = clean(farm.run(&["logs", step]));
-        for word in [
-            "it begins",
-            "it ends",
-            "<redacted>",
-            &sum("variable"),
-            &sum("file"),
-        ] {
+        for word in ["it begins", "it ends", "<redacted>", &sum("variable"), &sum("file")] {
             assert!(logs.out.contains(word), "{word} in {}", logs.out);
         }
     }
@@ -88,21 +78,12 @@ fn a_message_that_quotes_a_line_shows_no_secret_of_it() {
         clean(farm.run(&["apply"]));
     };
     let values = "good/templates/.pkrvars.hcl";
-    write(
-        values,
-        "admin = \"{{ params.admin_password }}\nliteral = \"x\"\n".into(),
-    );
+    write(values, "admin = \"{{ params.admin_password }}\nliteral = \"x\"\n".into());
     write(values, format!("literal = \"{}\n", secret("literal")));
-    write(
-        values,
-        "a = \"{{ params.admin_password.nothing }}\"\n".into(),
-    );
+    write(values, "a = \"{{ params.admin_password.nothing }}\"\n".into());
     write(
         "good/step_param.json",
-        format!(
-            "{{ \"step_id\": 7, \"db_password\": \"{}\" }}",
-            secret("parameter")
-        ),
+        format!("{{ \"step_id\": 7, \"db_password\": \"{}\" }}", secret("parameter")),
     );
     write(
         "good/step_param.json",

@@ -87,11 +87,7 @@ pub(crate) fn plant(farm: &Farm, step: &str, last: &str) {
     );
     farm.repo.write(
         &format!("{folder}/.pkr.hcl"),
-        format!(
-            "{}{}",
-            variables.concat(),
-            text.replace("build {\n", &provisioner)
-        ),
+        format!("{}{}", variables.concat(), text.replace("build {\n", &provisioner)),
     );
     farm.repo.write(
         &format!("{folder}/.pkrvars.hcl"),
@@ -120,10 +116,7 @@ fn forms() -> Vec<(String, Vec<u8>)> {
                 }
             }
         }
-        put(
-            "JSON",
-            json!(value).to_string().trim_matches('"').as_bytes(),
-        );
+        put("JSON", json!(value).to_string().trim_matches('"').as_bytes());
     }
     all.into_iter().map(|(bytes, form)| (form, bytes)).collect()
 }
@@ -148,11 +141,7 @@ pub(crate) fn found_in(bytes: &[u8]) -> Vec<String> {
 #[track_caller]
 pub(crate) fn assert_clean(what: &str, bytes: impl AsRef<[u8]>) {
     let found = found_in(bytes.as_ref());
-    assert!(
-        found.is_empty(),
-        "{found:#?} in {what}:\n{}",
-        String::from_utf8_lossy(bytes.as_ref())
-    );
+    assert!(found.is_empty(), "{found:#?} in {what}:\n{}", String::from_utf8_lossy(bytes.as_ref()));
 }
 
 /// Nothing of the secrets is in any file below a folder.
@@ -179,11 +168,7 @@ pub(crate) fn files(folder: &Path) -> Vec<std::path::PathBuf> {
 
 /// All that the emulated AWS knows: tables, images, instances, snapshots, keys.
 pub(crate) fn everything_at_aws(farm: &Farm) -> Vec<u8> {
-    let mut all = farm
-        .emulator
-        .control_get("/_control/resources")
-        .to_string()
-        .into_bytes();
+    let mut all = farm.emulator.control_get("/_control/resources").to_string().into_bytes();
     for table in ["images", "images_builds"] {
         let body = json!({ "TableName": table }).to_string();
         let answer = ask(farm, "dynamodb", "DynamoDB_20120810.Scan", &body);
@@ -194,18 +179,8 @@ pub(crate) fn everything_at_aws(farm: &Farm) -> Vec<u8> {
         );
         all.extend(answer);
     }
-    for action in [
-        "DescribeImages",
-        "DescribeInstances",
-        "DescribeSnapshots",
-        "DescribeTags",
-    ] {
-        let answer = ask(
-            farm,
-            "ec2",
-            "",
-            &format!("Action={action}&Version=2016-11-15"),
-        );
+    for action in ["DescribeImages", "DescribeInstances", "DescribeSnapshots", "DescribeTags"] {
+        let answer = ask(farm, "ec2", "", &format!("Action={action}&Version=2016-11-15"));
         assert!(
             String::from_utf8_lossy(&answer).contains(action),
             "{}",

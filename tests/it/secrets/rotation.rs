@@ -5,8 +5,7 @@ use crate::harness::farm::Farm;
 /// A step that puts one secret into a file that a build reads.
 fn farm() -> Farm {
     let mut farm = Farm::new();
-    farm.env("DB_PASSWORD", "first-value")
-        .env("AMI_KEY", "the key of all hosts");
+    farm.env("DB_PASSWORD", "first-value").env("AMI_KEY", "the key of all hosts");
     farm.configure(
         "secrets:\n  fingerprint_key: env:AMI_KEY\n  values:\n    db: env:DB_PASSWORD\n    api: env:API_TOKEN\n",
     );
@@ -76,29 +75,21 @@ fn an_unknown_secret_lists_those_that_there_are_and_a_missing_value_is_no_in_syn
     secret_in(&farm, "secret('api')");
     farm.repo.commit("a secret that this host does not have");
     let check = farm.run(&["check"]);
-    assert_eq!(
-        check.code, 0,
-        "values are the build host's matter: {check:#?}"
-    );
+    assert_eq!(check.code, 0, "values are the build host's matter: {check:#?}");
     let plan = farm.run(&["plan"]);
     plan.refuses(&["cannot be told", "secret `api`", "API_TOKEN is not set"]);
     assert!(plan.out.contains("other"), "the others are planned");
 
     secret_in(&farm, "secret('db') | upper");
     farm.repo.commit("a filter");
-    farm.run(&["check"])
-        .refuses(&["a filter or a method is used on a secret"]);
+    farm.run(&["check"]).refuses(&["a filter or a method is used on a secret"]);
     let template = "packer_workspaces/good/templates/.pkr.hcl";
     let text = std::fs::read_to_string(farm.repo.path().join(template)).unwrap();
     secret_in(&farm, "secret('db')");
     farm.repo.write(
         template,
-        text.replace(
-            "ami_name ",
-            "tags = { a = \"{{ secret('db') }}\" }\n  ami_name ",
-        ),
+        text.replace("ami_name ", "tags = { a = \"{{ secret('db') }}\" }\n  ami_name "),
     );
     farm.repo.commit("a secret in a tag");
-    farm.run(&["check"])
-        .refuses(&["`tags` would show a secret"]);
+    farm.run(&["check"]).refuses(&["`tags` would show a secret"]);
 }

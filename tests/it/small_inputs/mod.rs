@@ -1,7 +1,9 @@
-//! Small inputs, each a repository of a few files, and what the real program says of it: tables, so that the next one costs a few lines.
+//! Small inputs, each a repository of a few files, and what the real program says of it: tables, so
+//! that the next one costs a few lines.
 //!
-//! A case starts from a sound workflow of one step `a`, changes or adds files, runs one command (`check`, unless it says otherwise) and
-//! tells the exit code and words of the output. A table names a kind; all cases of a table run at once, and all that fail are told.
+//! A case starts from a sound workflow of one step `a`, changes or adds files, runs one command
+//! (`check`, unless it says otherwise) and tells the exit code and words of the output. A table
+//! names a kind; all cases of a table run at once, and all that fail are told.
 
 mod templates;
 
@@ -54,7 +56,8 @@ pub(super) struct Case {
     never: Vec<String>,
 }
 
-/// A case, by a sentence that is true where it passes. It has to pass `check` unless something else is said.
+/// A case, by a sentence that is true where it passes. It has to pass `check` unless something else
+/// is said.
 pub(super) fn case(name: impl Into<String>) -> Case {
     let step = r#"{"step_id": "a", "previous_step_id": null}"#;
     Case {
@@ -82,8 +85,7 @@ impl Case {
     /// Without a file, or without all files of a folder.
     pub(super) fn without(mut self, path: &str) -> Self {
         let below = format!("{path}/");
-        self.files
-            .retain(|(name, _)| name != path && !name.starts_with(&below));
+        self.files.retain(|(name, _)| name != path && !name.starts_with(&below));
         self
     }
 
@@ -148,9 +150,7 @@ impl Case {
         let command: Vec<&str> = self.command.iter().map(String::as_str).collect();
         self.variables
             .iter()
-            .fold(Cli::within(repo.path()), |cli, (name, value)| {
-                cli.env(name, value)
-            })
+            .fold(Cli::within(repo.path()), |cli, (name, value)| cli.env(name, value))
             .run(&command)
     }
 
@@ -167,18 +167,9 @@ impl Case {
         // What is for programmers is for nobody who runs this.
         let debug = ["panicked", "RUST_BACKTRACE", "Os {", "Some(\"", "Error {"];
         let never = self.never.iter().map(String::as_str).chain(debug);
-        wrong.extend(
-            never
-                .filter(|word| said.contains(word))
-                .map(|word| format!("says {word:?}")),
-        );
+        wrong.extend(never.filter(|word| said.contains(word)).map(|word| format!("says {word:?}")));
         (!wrong.is_empty()).then(|| {
-            format!(
-                "{} ({}): {}\n{said}",
-                self.name,
-                self.command.join(" "),
-                wrong.join("; ")
-            )
+            format!("{} ({}): {}\n{said}", self.name, self.command.join(" "), wrong.join("; "))
         })
     }
 }
@@ -200,10 +191,5 @@ pub(super) fn table<const N: usize>(cases: &[Case; N]) {
         }
     });
     let failures = failures.into_inner().unwrap();
-    assert!(
-        failures.is_empty(),
-        "{} of {N} cases:\n\n{}",
-        failures.len(),
-        failures.join("\n\n")
-    );
+    assert!(failures.is_empty(), "{} of {N} cases:\n\n{}", failures.len(), failures.join("\n\n"));
 }

@@ -53,9 +53,7 @@ fn an_undefined_name_is_refused_by_its_own_name_before_anything_takes_it_for_not
             .in_build(&inline("{% if params.enviroment is none %}x{% endif %}"))
             .refused(&refused),
         case("within a list that is joined")
-            .in_build(&inline(
-                "{{ [params.environment, params.enviroment]|join(',') }}",
-            ))
+            .in_build(&inline("{{ [params.environment, params.enviroment]|join(',') }}"))
             .refused(&refused),
         case("with a default it is fine")
             .in_build(&inline("{{ params.enviroment|default('prod')|upper }}"))
@@ -141,10 +139,7 @@ fn what_only_packer_can_tell_is_neither_absent_nor_on() {
         case("an interpolated name that nobody declares")
             .template(with("[\"source.amazon-ebs.${var.name}\"]"))
             .file(values, "open = 1\nname = \"y\"\n")
-            .refused(&[
-                "the source `amazon-ebs.y` is built",
-                "there are: amazon-ebs.x",
-            ]),
+            .refused(&["the source `amazon-ebs.y` is built", "there are: amazon-ebs.x"]),
         case("force_deregister off by a variable")
             .template(forced("var.force"))
             .file(values, "open = 1\n")
@@ -290,9 +285,7 @@ fn a_string_of_a_parameter_file_ends_on_its_line() {
         case("a raw tab")
             .file(file, with("\"motd\": \"a\tb\""))
             .refused(&["the control character U+0009", "workflow_param.json:12:13"]),
-        case("an escape")
-            .file(file, with("\"motd\": \"a\\nb # c\""))
-            .passes(&["sound"]),
+        case("an escape").file(file, with("\"motd\": \"a\\nb # c\"")).passes(&["sound"]),
     ]);
 }
 
@@ -300,10 +293,7 @@ fn a_string_of_a_parameter_file_ends_on_its_line() {
 fn with_packer(case: super::Case) -> super::Case {
     let packer = crate::harness::farm::packer();
     let case = case
-        .file(
-            "reconciler.yaml",
-            format!("packer:\n  binary: {}\n", packer.display()),
-        )
+        .file("reconciler.yaml", format!("packer:\n  binary: {}\n", packer.display()))
         .runs(&["check", "--packer", "--config", "reconciler.yaml"]);
     match std::env::var("PACKER_PLUGIN_PATH") {
         Ok(plugins) => case.env("PACKER_PLUGIN_PATH", &plugins),

@@ -28,9 +28,7 @@ fn ssh_keygen() -> PathBuf {
 
 impl Keys {
     pub(super) fn new() -> Self {
-        Self {
-            folder: tempfile::Builder::new().prefix("k").tempdir().unwrap(),
-        }
+        Self { folder: tempfile::Builder::new().prefix("k").tempdir().unwrap() }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -46,10 +44,7 @@ impl Keys {
             .status()
             .unwrap();
         assert!(made.success());
-        std::fs::read_to_string(file.with_extension("pub"))
-            .unwrap()
-            .trim()
-            .to_owned()
+        std::fs::read_to_string(file.with_extension("pub")).unwrap().trim().to_owned()
     }
 
     /// Writes the file of allowed signers.
@@ -82,11 +77,7 @@ impl Keys {
     /// Commits the work tree, signed.
     pub(super) fn commit(&self, repo: &Repo, key: &str) -> String {
         repo.git(&["add", "--all"]);
-        self.git(
-            repo,
-            key,
-            &["commit", "--quiet", "--allow-empty", "-S", "-m", "signed"],
-        );
+        self.git(repo, key, &["commit", "--quiet", "--allow-empty", "-S", "-m", "signed"]);
         repo.git(&["rev-parse", "HEAD"])
     }
 
@@ -95,16 +86,7 @@ impl Keys {
         let committed = Command::new("git")
             .args(self.signing(key))
             .args(["-c", "user.name=Ada", "-c", "user.email=ada@example.com"])
-            .args([
-                "commit",
-                "--quiet",
-                "--allow-empty",
-                "-S",
-                "-m",
-                "dated",
-                "--date",
-                date,
-            ])
+            .args(["commit", "--quiet", "--allow-empty", "-S", "-m", "dated", "--date", date])
             .current_dir(repo.path())
             .env("GIT_COMMITTER_DATE", date)
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
@@ -118,10 +100,7 @@ impl Keys {
         use std::os::unix::fs::DirBuilderExt as _;
         let home = self.path().join(home);
         if !home.is_dir() {
-            std::fs::DirBuilder::new()
-                .mode(0o700)
-                .create(&home)
-                .unwrap();
+            std::fs::DirBuilder::new().mode(0o700).create(&home).unwrap();
         }
         let ran = Command::new("gpg")
             .args(["--batch", "--quiet", "--homedir"])
@@ -139,16 +118,10 @@ impl Keys {
         let signer = format!("user.signingkey={home}@example.com");
         let home = self.path().join(home);
         let wrapper = self.path().join("gpg-of-test");
-        let script = format!(
-            "#!/bin/sh\nexec gpg --homedir '{}' \"$@\"\n",
-            home.display()
-        );
+        let script = format!("#!/bin/sh\nexec gpg --homedir '{}' \"$@\"\n", home.display());
         std::fs::write(&wrapper, script).unwrap();
-        std::fs::set_permissions(
-            &wrapper,
-            std::os::unix::fs::PermissionsExt::from_mode(0o755),
-        )
-        .unwrap();
+        std::fs::set_permissions(&wrapper, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
         let program = format!("gpg.program={}", wrapper.display());
         let mut sign = vec!["-c", &program, "-c", &signer, "commit", "--quiet"];
         sign.extend(["--allow-empty", "-S", "-m", "signed"]);
@@ -160,11 +133,7 @@ impl Keys {
 impl Drop for Keys {
     /// gpg leaves its agent running, one for each keyring.
     fn drop(&mut self) {
-        for home in std::fs::read_dir(self.path())
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
+        for home in std::fs::read_dir(self.path()).into_iter().flatten().flatten() {
             if home.path().join("private-keys-v1.d").is_dir() {
                 let _ = Command::new("gpgconf")
                     .arg("--homedir")

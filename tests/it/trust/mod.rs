@@ -1,5 +1,5 @@
-//! Whom the reconciler believes: real signatures of real keys, rewritten histories, templates that reach for the build host, and the
-//! permissions that it needs at AWS.
+//! Whom the reconciler believes: real signatures of real keys, rewritten histories, templates that
+//! reach for the build host, and the permissions that it needs at AWS.
 
 mod evaluator;
 mod keys;
@@ -25,11 +25,8 @@ struct Guarded {
 impl Guarded {
     /// `asks` are lines of the repository's configuration; `{keys}` in them is the folder of keys.
     fn new(asks: &[&str]) -> Self {
-        let guarded = Self {
-            repo: Repo::new(),
-            keys: Keys::new(),
-            folder: tempfile::tempdir().unwrap(),
-        };
+        let guarded =
+            Self { repo: Repo::new(), keys: Keys::new(), folder: tempfile::tempdir().unwrap() };
         let repo = &guarded.repo;
         repo.write("packer_workspaces/workflow_param.json", WORKFLOW);
         repo.write(

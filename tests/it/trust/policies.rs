@@ -1,5 +1,6 @@
-//! The policies of `deploy/iam/`: they allow every call that the program makes and that Packer makes for the templates to copy from, and neither
-//! an instance that could not be ended nor anything of anybody else. The emulator judges action, resource and conditions (`evaluator`).
+//! The policies of `deploy/iam/`: they allow every call that the program makes and that Packer
+//! makes for the templates to copy from, and neither an instance that could not be ended nor
+//! anything of anybody else. The emulator judges action, resource and conditions (`evaluator`).
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -44,33 +45,24 @@ fn actions(service: &str, operation: &str) -> Vec<String> {
         "TransactWriteItems" => &["PutItem", "UpdateItem", "ConditionCheckItem", "DeleteItem"],
         one => &[one],
     };
-    needed
-        .iter()
-        .map(|action| format!("{service}:{action}"))
-        .collect()
+    needed.iter().map(|action| format!("{service}:{action}")).collect()
 }
 
-/// Every operation that the source of an adapter calls: `client.describe_images()`, over lines as rustfmt breaks them.
+/// Every operation that the source of an adapter calls: `client.describe_images()`, over lines as
+/// rustfmt breaks them.
 fn called(service: &str, place: &str) -> Actions {
     let mut found = Actions::new();
     for file in files(&folder(place)) {
-        let text: String = fs::read_to_string(file)
-            .unwrap()
-            .split_whitespace()
-            .collect();
+        let text: String = fs::read_to_string(file).unwrap().split_whitespace().collect();
         for (at, _) in text.match_indices("client.") {
             let rest = &text[at + "client.".len()..];
-            let name: String = rest
-                .chars()
-                .take_while(|c| c.is_ascii_lowercase() || *c == '_')
-                .collect();
+            let name: String =
+                rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
             if !rest[name.len()..].starts_with("()") || name == "config" {
                 continue;
             }
-            let operation: String = name
-                .split('_')
-                .map(|word| word[..1].to_uppercase() + &word[1..])
-                .collect();
+            let operation: String =
+                name.split('_').map(|word| word[..1].to_uppercase() + &word[1..]).collect();
             found.extend(actions(service, &operation));
         }
     }
@@ -78,26 +70,15 @@ fn called(service: &str, place: &str) -> Actions {
 }
 
 fn files(folder: &Path) -> Vec<std::path::PathBuf> {
-    let entries = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let nested = entries.map(|path| {
-        if path.is_dir() {
-            files(&path)
-        } else {
-            vec![path]
-        }
-    });
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let nested = entries.map(|path| if path.is_dir() { files(&path) } else { vec![path] });
     nested.flatten().collect()
 }
 
 #[test]
 fn the_daemons_policies_allow_what_its_source_calls_and_nothing_else() {
     let mut called_by_source = called("ec2", "src/catalog/ec2");
-    assert!(
-        called_by_source.contains("ec2:TerminateInstances"),
-        "{called_by_source:?}"
-    );
+    assert!(called_by_source.contains("ec2:TerminateInstances"), "{called_by_source:?}");
     called_by_source.extend(called("dynamodb", "src/inventory/dynamodb"));
     assert_eq!(allowed(&["daemon.json", "cleanup.json"]), called_by_source);
 }
@@ -137,8 +118,7 @@ fn shipped(sshd: &Sshd, edit: impl Fn(String) -> String) -> Farm {
     let farm = Farm::new();
     farm.repo.remove("packer_workspaces");
     farm.repo.copy_in("packer_workspaces", "packer_workspaces");
-    farm.repo
-        .copy_in("packer_workspaces/example", "packer_workspaces/s99-example");
+    farm.repo.copy_in("packer_workspaces/example", "packer_workspaces/s99-example");
     let params = "packer_workspaces/workflow_param.json";
     let text = fs::read_to_string(folder(params)).unwrap();
     farm.repo.write(params, edit(text));
@@ -188,10 +168,7 @@ fn every_template_to_copy_from_is_built_under_the_documents_and_leaves_nothing()
     // Tags that git no longer has are taken off.
     let params = "packer_workspaces/workflow_param.json";
     let text = fs::read_to_string(folder(params)).unwrap();
-    farm.repo.write(
-        params,
-        text.replace("\"env\": \"demo\"", "\"stage\": \"demo\""),
-    );
+    farm.repo.write(params, text.replace("\"env\": \"demo\"", "\"stage\": \"demo\""));
     assert_eq!(farm.commit_and_apply().code, 0, "{}", refusals(&farm));
     assert!(farm.calls("ec2.DeleteTags") > 0);
 }
@@ -201,23 +178,14 @@ fn so_it_is_in_a_network_of_ones_own_with_a_profile_where_one_region_and_vpc_are
     let sshd = Sshd::start();
     let farm = shipped(&sshd, |params| {
         params
-            .replace(
-                "\"is_default_vpc\": \"true\"",
-                "\"is_default_vpc\": \"false\"",
-            )
+            .replace("\"is_default_vpc\": \"true\"", "\"is_default_vpc\": \"false\"")
             .replace("\"vpc_name\": \"\"", "\"vpc_name\": \"build\"")
             .replace("\"subnet_name\": \"\"", "\"subnet_name\": \"build\"")
-            .replace(
-                "\"ec2_iam_role_name\": \"\"",
-                "\"ec2_iam_role_name\": \"packer-build\"",
-            )
+            .replace("\"ec2_iam_role_name\": \"\"", "\"ec2_iam_role_name\": \"packer-build\"")
     });
     name_the_network(&farm, "build");
-    farm.emulator
-        .control_post("/_control/instance-profile", &json!("packer-build"));
-    hold_each(&farm, |document| {
-        narrowed(document, "us-east-1", "arn:aws:ec2:us-east-1:*:vpc/*")
-    });
+    farm.emulator.control_post("/_control/instance-profile", &json!("packer-build"));
+    hold_each(&farm, |document| narrowed(document, "us-east-1", "arn:aws:ec2:us-east-1:*:vpc/*"));
     is_built_and_leaves_nothing(&farm, 6);
     let calls = farm.emulator.control_get("/_control/calls");
     assert!(calls["iam.GetInstanceProfile"].is_u64(), "{calls}");
@@ -277,12 +245,12 @@ fn an_instance_that_could_not_be_ended_is_not_started_either() {
     assert_eq!(farm.leftovers(), "");
 }
 
-/// What each of these calls comes to for who holds all three documents, as the program and Packer do together.
+/// What each of these calls comes to for who holds all three documents, as the program and Packer
+/// do together.
 #[test]
 fn the_documents_together_take_no_recorded_image_and_nothing_of_anybody_else() {
     let farm = Farm::new();
-    farm.emulator
-        .control_post("/_control/instance-profile", &json!("admin"));
+    farm.emulator.control_post("/_control/instance-profile", &json!("admin"));
     let web = a_persons_instance(&farm);
     let image = |name: &str, tags: Value| {
         let asked = json!({ "name": name, "tags": tags });
@@ -291,10 +259,9 @@ fn the_documents_together_take_no_recorded_image_and_nothing_of_anybody_else() {
     };
     let recorded = image("recorded", json!({ "reconciler:fingerprint": "1a2b" }));
     let unfinished = image("unfinished", json!({}));
-    let answer = farm.emulator.control_post(
-        "/_control/policies",
-        &json!([{ "documents": documents(&ALL) }]),
-    );
+    let answer = farm
+        .emulator
+        .control_post("/_control/policies", &json!([{ "documents": documents(&ALL) }]));
     assert_eq!(answer, json!({}));
     in_runtime(async {
         let ec2 = farm.session().await.ec2();
@@ -312,55 +279,28 @@ fn the_documents_together_take_no_recorded_image_and_nothing_of_anybody_else() {
             // By its name an instance could be ended.
             ec2.create_tags().resources(&web).tags(name()),
             ec2.delete_tags().resources(&web).tags(name()),
-            ec2.run_instances()
-                .image_id(&recorded)
-                .min_count(1)
-                .max_count(1),
+            ec2.run_instances().image_id(&recorded).min_count(1).max_count(1),
             ec2.deregister_image().image_id(&recorded),
             ec2.disable_image().image_id(&recorded),
-            // Without its fingerprint a recorded image could be removed. A call that names no tag takes all of them.
+            // Without its fingerprint a recorded image could be removed. A call that names no tag
+            // takes all of them.
             ec2.delete_tags().resources(&recorded),
-            ec2.delete_tags()
-                .resources(&recorded)
-                .tags(tag("reconciler:fingerprint", "1a2b")),
+            ec2.delete_tags().resources(&recorded).tags(tag("reconciler:fingerprint", "1a2b")),
             ec2.delete_tags()
                 .resources(&recorded)
                 .tags(name())
                 .tags(Tag::builder().key("reconciler:fingerprint").build()),
-            ec2.modify_image_attribute()
-                .image_id(&unfinished)
-                .attribute("description"),
+            ec2.modify_image_attribute().image_id(&unfinished).attribute("description"),
             ec2.delete_key_pair().key_name("ops"),
             ec2.create_key_pair().key_name("ops"),
         ];
-        ec2.create_tags()
-            .resources(&recorded)
-            .tags(name())
-            .send()
-            .await
-            .unwrap();
-        ec2.delete_tags()
-            .resources(&recorded)
-            .tags(name())
-            .send()
-            .await
-            .unwrap();
-        ec2.deregister_image()
-            .image_id(&unfinished)
-            .send()
-            .await
-            .unwrap();
+        ec2.create_tags().resources(&recorded).tags(name()).send().await.unwrap();
+        ec2.delete_tags().resources(&recorded).tags(name()).send().await.unwrap();
+        ec2.deregister_image().image_id(&unfinished).send().await.unwrap();
         let tables = farm.session().await.dynamodb(None);
-        let others = tables
-            .query()
-            .table_name("payroll")
-            .key_condition_expression("a = :a");
+        let others = tables.query().table_name("payroll").key_condition_expression("a = :a");
         let value = aws_sdk_dynamodb::types::AttributeValue::S("a".to_owned());
-        let said = others
-            .expression_attribute_values(":a", value)
-            .send()
-            .await
-            .unwrap_err();
+        let said = others.expression_attribute_values(":a", value).send().await.unwrap_err();
         assert_eq!(said.code(), Some("AccessDeniedException"));
     });
 }

@@ -68,9 +68,7 @@ fn a_forced_push_is_just_another_commit_where_nothing_else_is_asked_for() {
     let guarded = Guarded::new(&[]);
     guarded.repo.commit("first");
     guarded.plans();
-    guarded
-        .repo
-        .git(&["commit", "-q", "--amend", "-m", "amended"]);
+    guarded.repo.git(&["commit", "-q", "--amend", "-m", "amended"]);
     guarded.plans();
     let needless = guarded.run(&["allow-rewrite", "HEAD"]);
     needless.refuses(&["not refused", "allow_rewrite: false"]);

@@ -6,19 +6,14 @@ use super::Guarded;
 use crate::harness::farm::Farm;
 use crate::harness::repo::Repo;
 
-const SIGNED: &[&str] = &[
-    "require_signed_commits: true",
-    "allowed_signers: \"{keys}/allowed\"",
-    "allow_rewrite: true",
-];
+const SIGNED: &[&str] =
+    &["require_signed_commits: true", "allowed_signers: \"{keys}/allowed\"", "allow_rewrite: true"];
 
 /// Ada may sign.
 fn guarded() -> Guarded {
     let guarded = Guarded::new(SIGNED);
     let ada = guarded.keys.ssh("ada");
-    guarded
-        .keys
-        .allow(&[format!("ada@example.com namespaces=\"git\" {ada}")]);
+    guarded.keys.allow(&[format!("ada@example.com namespaces=\"git\" {ada}")]);
     guarded
 }
 
@@ -40,11 +35,7 @@ fn a_commit_without_a_signature_is_refused_though_the_one_before_was_signed() {
     let guarded = guarded();
     guarded.keys.commit(&guarded.repo, "ada");
     guarded.repo.commit("not signed");
-    guarded.refuses(&[
-        "is not signed",
-        "nothing of it is planned or built",
-        "git commit --amend",
-    ]);
+    guarded.refuses(&["is not signed", "nothing of it is planned or built", "git commit --amend"]);
     let check = guarded.run(&["check"]);
     assert_eq!(check.code, 0, "a check is of the files: {check:#?}");
 }
@@ -62,16 +53,9 @@ fn a_signature_that_was_copied_onto_another_commit_is_refused() {
     let guarded = guarded();
     guarded.keys.commit(&guarded.repo, "ada");
     let raw = guarded.repo.git(&["cat-file", "commit", "HEAD"]) + "\n";
-    plant(
-        &guarded.repo,
-        raw.replace("\n\nsigned", "\n\nforged").as_bytes(),
-    );
+    plant(&guarded.repo, raw.replace("\n\nsigned", "\n\nforged").as_bytes());
     guarded.refuses(&["a signature that does not fit it"]);
-    let twice = raw.replacen(
-        "gpgsig ",
-        "gpgsig -----BEGIN SSH SIGNATURE-----\n x\ngpgsig ",
-        1,
-    );
+    let twice = raw.replacen("gpgsig ", "gpgsig -----BEGIN SSH SIGNATURE-----\n x\ngpgsig ", 1);
     plant(&guarded.repo, twice.as_bytes());
     guarded.refuses(&["two signatures"]);
 }
@@ -81,10 +65,7 @@ fn a_signature_made_for_something_else_is_refused() {
     let guarded = guarded();
     guarded.keys.commit(&guarded.repo, "ada");
     let ada = std::fs::read_to_string(guarded.keys.path().join("ada.pub")).unwrap();
-    guarded.keys.allow(&[format!(
-        "ada@example.com namespaces=\"file\" {}",
-        ada.trim()
-    )]);
+    guarded.keys.allow(&[format!("ada@example.com namespaces=\"file\" {}", ada.trim())]);
     guarded.refuses(&["not allowed"]);
 }
 
@@ -98,10 +79,7 @@ fn a_key_counts_only_while_it_is_valid_whatever_date_the_commit_bears() {
         format!("young@example.com valid-after=\"20900101\" {young}"),
     ]);
     guarded.repo.git(&["add", "--all"]);
-    for (key, date) in [
-        ("old", "2019-06-01T00:00:00Z"),
-        ("young", "2090-06-01T00:00:00Z"),
-    ] {
+    for (key, date) in [("old", "2019-06-01T00:00:00Z"), ("young", "2090-06-01T00:00:00Z")] {
         // The date is whatever the signer says.
         guarded.keys.commit_dated(&guarded.repo, key, date);
         let commit = guarded.repo.git(&["log", "-1", "--format=%cI"]);
@@ -132,38 +110,18 @@ fn a_certificate_of_an_allowed_authority_counts_for_its_principal() {
     guarded.keys.ssh("bob");
     let signed = Command::new("ssh-keygen")
         .env("PATH", super::keys::search_path())
-        .args([
-            "-q",
-            "-s",
-            "authority",
-            "-I",
-            "bob",
-            "-n",
-            "bob@example.com",
-            "bob.pub",
-        ])
+        .args(["-q", "-s", "authority", "-I", "bob", "-n", "bob@example.com", "bob.pub"])
         .current_dir(guarded.keys.path())
         .status()
         .unwrap();
     assert!(signed.success());
-    std::fs::rename(
-        guarded.keys.path().join("bob-cert.pub"),
-        guarded.keys.path().join("cert.pub"),
-    )
-    .unwrap();
-    std::fs::copy(
-        guarded.keys.path().join("bob"),
-        guarded.keys.path().join("cert"),
-    )
-    .unwrap();
-    guarded
-        .keys
-        .allow(&[format!("*@example.com cert-authority {authority}")]);
+    std::fs::rename(guarded.keys.path().join("bob-cert.pub"), guarded.keys.path().join("cert.pub"))
+        .unwrap();
+    std::fs::copy(guarded.keys.path().join("bob"), guarded.keys.path().join("cert")).unwrap();
+    guarded.keys.allow(&[format!("*@example.com cert-authority {authority}")]);
     guarded.keys.commit(&guarded.repo, "cert.pub");
     guarded.plans();
-    guarded
-        .keys
-        .allow(&[format!("*@example.org cert-authority {authority}")]);
+    guarded.keys.allow(&[format!("*@example.org cert-authority {authority}")]);
     guarded.refuses(&["not allowed"]);
 }
 
@@ -178,11 +136,7 @@ fn of_a_merge_the_merge_commit_has_to_be_signed() {
     repo.git(&["merge", "-q", "--no-ff", "-m", "merge", "side"]);
     guarded.refuses(&["is not signed"]);
     repo.git(&["reset", "-q", "--hard", "HEAD^"]);
-    keys.git(
-        repo,
-        "ada",
-        &["merge", "-q", "--no-ff", "-S", "-m", "merge", "side"],
-    );
+    keys.git(repo, "ada", &["merge", "-q", "--no-ff", "-S", "-m", "merge", "side"]);
     guarded.plans();
 }
 
@@ -195,19 +149,13 @@ fn a_signed_tag_vouches_for_its_commit_under_its_own_name_only() {
     let following = |name: &'static str| [SIGNED, &[name]].concat();
     guarded.ask(&following("reference: v1")).plans();
     repo.git(&["update-ref", "refs/tags/v2", "refs/tags/v1"]);
-    guarded
-        .ask(&following("reference: v2"))
-        .refuses(&["signed under another name, `v1`"]);
+    guarded.ask(&following("reference: v2")).refuses(&["signed under another name, `v1`"]);
     repo.git(&["tag", "-a", "-m", "not signed", "v3"]);
-    guarded
-        .ask(&following("reference: v3"))
-        .refuses(&["is not signed"]);
+    guarded.ask(&following("reference: v3")).refuses(&["is not signed"]);
     keys.ssh("eve");
     keys.commit(repo, "ada");
     keys.git(repo, "eve", &["tag", "-s", "-m", "by eve", "v4"]);
-    guarded
-        .ask(&following("reference: v4"))
-        .refuses(&["not allowed"]);
+    guarded.ask(&following("reference: v4")).refuses(&["not allowed"]);
 }
 
 #[test]
@@ -254,18 +202,7 @@ fn an_openpgp_signature_counts_by_the_keyring_that_is_named() {
     let (repo, keys) = (&guarded.repo, &guarded.keys);
     let make = |home: &str, expires: &str| {
         let who = format!("{home}@example.com");
-        keys.gpg(
-            home,
-            &[
-                "--passphrase",
-                "",
-                "--quick-gen-key",
-                &who,
-                "ed25519",
-                "sign",
-                expires,
-            ],
-        );
+        keys.gpg(home, &["--passphrase", "", "--quick-gen-key", &who, "ed25519", "sign", expires]);
         keys.gpg(home, &["--armor", "--export"])
     };
     let grace = make("grace", "never");
@@ -275,9 +212,7 @@ fn an_openpgp_signature_counts_by_the_keyring_that_is_named() {
     keys.gpg("ring", &["--import", &file]);
     keys.gpg_commit(repo, "grace");
     guarded.refuses(&["an OpenPGP signature", "gpg_home"]);
-    guarded
-        .ask(&["require_signed_commits: true", "gpg_home: \"{keys}/ring\""])
-        .plans();
+    guarded.ask(&["require_signed_commits: true", "gpg_home: \"{keys}/ring\""]).plans();
     // A repository cannot name a program that says yes.
     repo.git(&["config", "gpg.program", "/bin/true"]);
     keys.gpg_commit(repo, "mallory");
@@ -294,10 +229,7 @@ fn one_repository_that_is_refused_hides_no_other() {
     let other = Guarded::new(&[]);
     other.repo.commit("sound");
     let text = std::fs::read_to_string(guarded.configuration()).unwrap();
-    let second = format!(
-        "{text}  - path: {}\n    name: other\n",
-        other.repo.path().display()
-    );
+    let second = format!("{text}  - path: {}\n    name: other\n", other.repo.path().display());
     std::fs::write(guarded.configuration(), second).unwrap();
     for command in ["plan", "status"] {
         let ran = guarded.run(&[command, "--offline"]);

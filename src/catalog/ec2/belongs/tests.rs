@@ -28,12 +28,7 @@ impl Scene {
     }
 
     fn owns(&self) -> Leftovers {
-        Suspect {
-            build: &self.build,
-            name: &self.name,
-            told: &self.told,
-        }
-        .owns(&self.sight)
+        Suspect { build: &self.build, name: &self.name, told: &self.told }.owns(&self.sight)
     }
 }
 
@@ -68,12 +63,7 @@ fn image(id: &str, name: &str, state: ImageState) -> Image {
 }
 
 fn snapshot(id: &str, description: &str) -> Snapshot {
-    Snapshot {
-        id: id.into(),
-        description: description.into(),
-        started: Some(now()),
-        tagged: false,
-    }
+    Snapshot { id: id.into(), description: description.into(), started: Some(now()), tagged: false }
 }
 
 #[test]
@@ -109,12 +99,8 @@ fn keys_and_groups_of_people_are_never_named_whatever_a_log_says() {
     let names = ["ops", "packer_", "packer_laptop", KEY, OTHER_KEY];
     scene.told.key_pairs = ["ops", "packer_laptop", KEY].map(str::to_owned).to_vec();
     scene.told.security_groups = scene.told.key_pairs.clone();
-    scene.sight.key_pairs = names
-        .map(|name| KeyPair {
-            name: name.into(),
-            created: Some(now()),
-        })
-        .to_vec();
+    scene.sight.key_pairs =
+        names.map(|name| KeyPair { name: name.into(), created: Some(now()) }).to_vec();
     scene.sight.security_groups = names.map(str::to_owned).to_vec();
     assert_eq!(scene.owns().key_pairs, [KEY]);
     assert_eq!(scene.owns().security_groups, [KEY]);
@@ -130,30 +116,19 @@ fn an_unfinished_image_of_the_builds_name_goes_with_its_snapshots_and_a_finished
         image("ami-else", "another", ImageState::Pending),
     ];
     let owned = scene.owns();
-    assert_eq!(
-        owned.images,
-        [AmiId::new("ami-half"), AmiId::new("ami-failed")]
-    );
+    assert_eq!(owned.images, [AmiId::new("ami-half"), AmiId::new("ami-failed")]);
     assert_eq!(owned.snapshots, ["snap-of-ami-failed", "snap-of-ami-half"]);
 }
 
 #[test]
 fn a_finished_image_goes_only_if_asked_for_and_never_if_another_build_made_it() {
     let mut scene = Scene::new();
-    scene.told.images = vec![
-        AmiId::new("ami-1"),
-        AmiId::new("ami-2"),
-        AmiId::new("ami-3"),
-    ];
+    scene.told.images = vec![AmiId::new("ami-1"), AmiId::new("ami-2"), AmiId::new("ami-3")];
     let mut of_another = image("ami-2", NAME, ImageState::Available);
     of_another.tags = BTreeMap::from([(BUILD_TAG.to_owned(), "another".to_owned())]);
     let mut old = image("ami-3", "golden", ImageState::Available);
     old.created_at = yesterday();
-    scene.sight.images = vec![
-        image("ami-1", "second", ImageState::Available),
-        of_another,
-        old,
-    ];
+    scene.sight.images = vec![image("ami-1", "second", ImageState::Available), of_another, old];
     assert_eq!(scene.owns().images, [AmiId::new("ami-1")]);
 }
 
@@ -182,10 +157,7 @@ fn an_image_on_the_way_to_the_wanted_one_goes_and_none_that_a_forged_log_names()
         })
         .to_vec();
     let else_ = "Created by CreateImage(i-2) for ami-else";
-    scene
-        .sight
-        .snapshots
-        .push(snapshot("snap-of-ami-else", else_));
+    scene.sight.snapshots.push(snapshot("snap-of-ami-else", else_));
     let owned = scene.owns();
     assert_eq!(owned.images, [AmiId::new("ami-way")]);
     assert_eq!(owned.snapshots, ["snap-of-ami-way"]);
@@ -204,19 +176,13 @@ fn a_snapshot_goes_if_the_image_it_was_made_for_is_gone_or_goes() {
     tagged.tagged = true;
     scene.sight.snapshots = vec![
         snapshot("snap-1", "Created by CreateImage(i-1) for ami-gone"),
-        snapshot(
-            "snap-2",
-            "Created by CreateImage(i-1) for ami-half from vol-1",
-        ),
+        snapshot("snap-2", "Created by CreateImage(i-1) for ami-half from vol-1"),
         snapshot("snap-3", "Created by CreateImage(i-1) for ami-good"),
         snapshot("snap-4", "backup of i-1"),
         old,
         tagged,
     ];
-    assert_eq!(
-        scene.owns().snapshots,
-        ["snap-1", "snap-2", "snap-of-ami-half"]
-    );
+    assert_eq!(scene.owns().snapshots, ["snap-1", "snap-2", "snap-of-ami-half"]);
 }
 
 #[test]

@@ -22,7 +22,8 @@ impl Walk<'_> {
         let first = call.args.iter().next();
         match (name, first) {
             ("env", Some(argument)) => {
-                // Packer composes the characters of a text, so what is not ASCII may be ASCII in the end.
+                // Packer composes the characters of a text, so what is not ASCII may be ASCII in
+                // the end.
                 let harmless = |text: &String| text.is_ascii() && !text.starts_with("AWS_");
                 let texts = self.reach.values.texts(argument);
                 if texts.is_none_or(|texts| !texts.iter().all(harmless)) {
@@ -65,16 +66,14 @@ impl Walk<'_> {
                 || "leave it out; SECURITY.md says what may stand in a template".to_owned(),
                 |near| format!("did you mean `{near}`?"),
             );
-            (
-                format!("the function `{name}` is not known to leave the build host alone"),
-                hint,
-            )
+            (format!("the function `{name}` is not known to leave the build host alone"), hint)
         };
         self.refuse(call.name.name.span().or_else(|| call.span()), &what, &hint);
     }
 
-    /// A file that is read as a template may call the same functions, but for `templatefile` itself, which Packer refuses there. What its
-    /// names stand for is up to who calls it, so nothing but what is written out is believed.
+    /// A file that is read as a template may call the same functions, but for `templatefile`
+    /// itself, which Packer refuses there. What its names stand for is up to who calls it, so
+    /// nothing but what is written out is believed.
     fn template_files(&mut self, call: &FuncCall, paths: Vec<String>) {
         if self.depth > 0 {
             return self.refuse(
@@ -107,10 +106,7 @@ impl Walk<'_> {
         let template = text.parse::<Template>().map_err(|_| None)?;
         agreed::template(path, text, &template)?;
         let values = Values::hidden();
-        let reach = Reach {
-            values: &values,
-            ..self.reach.again()
-        };
+        let reach = Reach { values: &values, ..self.reach.again() };
         let mut inner = Walk::new(path, text, &reach, self.plugins);
         inner.depth = self.depth + 1;
         inner.visit_template(&template);

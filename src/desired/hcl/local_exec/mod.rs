@@ -1,9 +1,11 @@
 //! Refuses templates that run programs on the build host or read its files (`deny_local_exec`).
 //!
-//! What is not known to stay on the instance is refused: a block, an attribute and a function count as local until they stand in the lists
-//! of `shape`, and a path is outside of the step until it is proven to be inside. It sees what Packer will see, the rendered
-//! files, and beside them the names of the files that lie in the step's folder, for Packer reads and starts some by their name.
-//! It looks at no host, so it cannot tell what a provisioner does on the instance: that is not its business.
+//! What is not known to stay on the instance is refused: a block, an attribute and a function count
+//! as local until they stand in the lists of `shape`, and a path is outside of the step until it is
+//! proven to be inside. It sees what Packer will see, the rendered files, and beside them the names
+//! of the files that lie in the step's folder, for Packer reads and starts some by their name. It
+//! looks at no host, so it cannot tell what a provisioner does on the instance: that is not its
+//! business.
 
 mod calls;
 mod paths;
@@ -60,17 +62,11 @@ impl LocalExec {
             let body = super::parse(&shown, text)?;
             parsed.push((name, text, shown, body));
         }
-        let bodies = parsed
-            .iter()
-            .map(|(name, _, _, body)| (name.as_str(), body));
+        let bodies = parsed.iter().map(|(name, _, _, body)| (name.as_str(), body));
         let values = Values::of(bodies);
         let looked = RefCell::new(BTreeSet::new());
-        let reach = Reach {
-            folder: step.folder,
-            others: step.others,
-            values: &values,
-            looked: &looked,
-        };
+        let reach =
+            Reach { folder: step.folder, others: step.others, values: &values, looked: &looked };
         for (name, text, shown, body) in &parsed {
             Walk::new(shown, text, &reach, plugins).file(name, body)?;
         }
@@ -78,23 +74,16 @@ impl LocalExec {
     }
 }
 
-/// A file that Packer takes for a template, for values or for a plugin, because of where it lies and what its name is.
+/// A file that Packer takes for a template, for values or for a plugin, because of where it lies
+/// and what its name is.
 fn refuse_name(folder: &str, path: &str) -> Result<(), Diagnostic> {
     let wrong =
         |message: String, hint: &str| Err(Diagnostic::new(message).in_file(path).hint(hint));
     let name = path.rsplit('/').next().unwrap_or(path);
-    let kinds = [
-        "plugin",
-        "builder",
-        "provisioner",
-        "post-processor",
-        "datasource",
-    ];
-    let plugin = name.strip_prefix("packer-").is_some_and(|rest| {
-        kinds
-            .iter()
-            .any(|kind| rest.starts_with(&format!("{kind}-")))
-    });
+    let kinds = ["plugin", "builder", "provisioner", "post-processor", "datasource"];
+    let plugin = name
+        .strip_prefix("packer-")
+        .is_some_and(|rest| kinds.iter().any(|kind| rest.starts_with(&format!("{kind}-"))));
     if plugin {
         return wrong(
             "has the name of a plugin, which Packer starts on the build host; `deny_local_exec` refuses it".to_owned(),

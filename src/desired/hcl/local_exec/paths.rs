@@ -30,17 +30,12 @@ impl<'a> Reach<'a> {
         self.looked.borrow_mut().insert(path.to_owned())
     }
 
-    /// The paths that an expression may stand for, from the repository's root, if each is inside; otherwise why not.
+    /// The paths that an expression may stand for, from the repository's root, if each is inside;
+    /// otherwise why not.
     pub(super) fn inside(&self, expression: &Expression) -> Result<Vec<String>, String> {
-        let texts = self
-            .values
-            .texts(expression)
-            .ok_or("the path cannot be told before Packer runs")?;
-        texts
-            .iter()
-            .filter(|text| !text.is_empty())
-            .map(|text| self.resolve(text))
-            .collect()
+        let texts =
+            self.values.texts(expression).ok_or("the path cannot be told before Packer runs")?;
+        texts.iter().filter(|text| !text.is_empty()).map(|text| self.resolve(text)).collect()
     }
 
     fn resolve(&self, path: &str) -> Result<String, String> {
@@ -50,11 +45,7 @@ impl<'a> Reach<'a> {
         if path.starts_with(['/', '~']) || path.contains('\0') {
             return Err(format!("`{path}` is outside of the step"));
         }
-        let mut parts: Vec<&str> = self
-            .folder
-            .split('/')
-            .filter(|part| !part.is_empty())
-            .collect();
+        let mut parts: Vec<&str> = self.folder.split('/').filter(|part| !part.is_empty()).collect();
         for part in path.split('/') {
             if part.trim() != part {
                 return Err(format!("`{path}` has white space around a name"));
@@ -62,9 +53,7 @@ impl<'a> Reach<'a> {
             match part {
                 "" | "." => {}
                 ".." => {
-                    parts
-                        .pop()
-                        .ok_or_else(|| format!("`{path}` is outside of the repository"))?;
+                    parts.pop().ok_or_else(|| format!("`{path}` is outside of the repository"))?;
                 }
                 name => parts.push(name),
             }
@@ -76,19 +65,16 @@ impl<'a> Reach<'a> {
                     .strip_prefix(folder)
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        // A folder that is named is read with all that is in it, and only what belongs to the step is laid out.
+        // A folder that is named is read with all that is in it, and only what belongs to the step
+        // is laid out.
         let included = || {
             let folder = format!("{whole}/");
-            self.others
-                .keys()
-                .any(|other| *other == whole || other.starts_with(&folder))
+            self.others.keys().any(|other| *other == whole || other.starts_with(&folder))
         };
         if below(self.folder) || included() {
             Ok(whole)
         } else {
-            Err(format!(
-                "`{path}` is outside of the step, and the step does not include it"
-            ))
+            Err(format!("`{path}` is outside of the step, and the step does not include it"))
         }
     }
 }

@@ -9,11 +9,7 @@ use super::walk::Walk;
 impl Walk<'_> {
     pub(super) fn required_plugins(&mut self, body: &Body) {
         for block in body.blocks() {
-            self.refuse(
-                block.ident.span(),
-                "a block is no plugin that can be told",
-                PLAIN,
-            );
+            self.refuse(block.ident.span(), "a block is no plugin that can be told", PLAIN);
         }
         for plugin in body.attributes() {
             let source = match source(&plugin.value) {
@@ -36,7 +32,8 @@ impl Walk<'_> {
                 );
                 self.refuse(plugin.value.span(), &what, &hint);
             } else if plugin.key.as_str() != named {
-                // Its parts are called by this name: `shell` would put its own in the place of Packer's.
+                // Its parts are called by this name: `shell` would put its own in the place of
+                // Packer's.
                 let what = format!(
                     "the plugin of {source} goes by another name, `{}`",
                     plugin.key.as_str()
@@ -49,8 +46,8 @@ impl Walk<'_> {
 
 const PLAIN: &str = "write { source = \"github.com/hashicorp/amazon\", version = \">= 1\" }";
 
-/// The source that Packer will find there. An object that could be read in two ways is refused: Packer works keys out, and the last one
-/// counts.
+/// The source that Packer will find there. An object that could be read in two ways is refused:
+/// Packer works keys out, and the last one counts.
 fn source(plugin: &Expression) -> Result<String, &'static str> {
     let Expression::Object(object) = plugin else {
         return Err("the plugin of ? would run on the build host");
@@ -60,6 +57,7 @@ fn source(plugin: &Expression) -> Result<String, &'static str> {
         let key = match key {
             ObjectKey::Ident(ident) => ident.as_str(),
             ObjectKey::Expression(Expression::String(text)) => text.value().as_str(),
+            // Seeded bug: plugin-keys-that-packer-works-out
             ObjectKey::Expression(_) => {
                 return Err("a plugin is asked for by a key that only Packer works out");
             }

@@ -1,7 +1,8 @@
-//! What a template may hold that leaves the build host alone: every block, and of each every attribute. What does not stand here is refused.
+//! What a template may hold that leaves the build host alone: every block, and of each every
+//! attribute. What does not stand here is refused.
 //!
-//! The names are those of Packer 1.6 to today's and of the amazon plugin. What is left out on purpose, because it reaches for the host, is
-//! in [`HOST`] with the reason.
+//! The names are those of Packer 1.6 to today's and of the amazon plugin. What is left out on
+//! purpose, because it reaches for the host, is in [`HOST`] with the reason.
 
 /// What one kind of block may hold.
 #[derive(Debug)]
@@ -42,14 +43,8 @@ pub(super) enum Inner {
     Plugins,
 }
 
-const NONE: Shape = Shape {
-    free: &[],
-    paths: &[],
-    only: &[],
-    regions: &[],
-    names: Names::Known,
-    blocks: &[],
-};
+const NONE: Shape =
+    Shape { free: &[], paths: &[], only: &[], regions: &[], names: Names::Known, blocks: &[] };
 
 /// A whole `*.pkr.hcl`.
 pub(super) const FILE: Shape = Shape {
@@ -67,10 +62,7 @@ pub(super) const FILE: Shape = Shape {
 };
 
 /// A whole `*.pkrvars.hcl`.
-pub(super) const VALUES: Shape = Shape {
-    names: Names::Own,
-    ..NONE
-};
+pub(super) const VALUES: Shape = Shape { names: Names::Own, ..NONE };
 
 const PACKER: Shape = Shape {
     free: &[&["required_version"]],
@@ -84,15 +76,9 @@ const VARIABLE: Shape = Shape {
     ..NONE
 };
 
-const VALIDATION: Shape = Shape {
-    free: &[&["condition", "error_message"]],
-    ..NONE
-};
+const VALIDATION: Shape = Shape { free: &[&["condition", "error_message"]], ..NONE };
 
-const LOCAL: Shape = Shape {
-    free: &[&["expression", "sensitive"]],
-    ..NONE
-};
+const LOCAL: Shape = Shape { free: &[&["expression", "sensitive"]], ..NONE };
 
 const BUILD: Shape = Shape {
     free: &[&["name", "description", "sources"]],
@@ -106,21 +92,12 @@ const BUILD: Shape = Shape {
     ..NONE
 };
 
-const POST_PROCESSORS_IN_A_ROW: Shape = Shape {
-    blocks: &[("post-processor", Inner::Labelled(&POST_PROCESSORS))],
-    ..NONE
-};
+const POST_PROCESSORS_IN_A_ROW: Shape =
+    Shape { blocks: &[("post-processor", Inner::Labelled(&POST_PROCESSORS))], ..NONE };
 
 /// Of every provisioner, but for `override`.
-const EVERY_PROVISIONER: &[&str] = &[
-    "continue_on_error",
-    "except",
-    "max_retries",
-    "name",
-    "only",
-    "pause_before",
-    "timeout",
-];
+const EVERY_PROVISIONER: &[&str] =
+    &["continue_on_error", "except", "max_retries", "name", "only", "pause_before", "timeout"];
 
 /// Of all that run scripts on the instance.
 const SCRIPTS: &[&str] = &[
@@ -182,14 +159,7 @@ pub(super) const PROVISIONERS: [(&str, &Shape); 5] = [
             ..NONE
         },
     ),
-    (
-        "windows-shell",
-        &Shape {
-            free: &[EVERY_PROVISIONER, SCRIPTS],
-            paths: SCRIPT_PATHS,
-            ..NONE
-        },
-    ),
+    ("windows-shell", &Shape { free: &[EVERY_PROVISIONER, SCRIPTS], paths: SCRIPT_PATHS, ..NONE }),
     (
         "windows-restart",
         &Shape {
@@ -262,20 +232,14 @@ const ASSUME_ROLE: Shape = Shape {
     ..NONE
 };
 
-const POLLING: Shape = Shape {
-    free: &[&["delay_seconds", "max_attempts"]],
-    ..NONE
-};
+const POLLING: Shape = Shape { free: &[&["delay_seconds", "max_attempts"]], ..NONE };
 
 /// Data sources that ask AWS, with the credentials of the build.
 pub(super) const DATA: [(&str, &Shape); 3] = [
     (
         "amazon-ami",
         &Shape {
-            free: &[
-                ACCESS,
-                &["filters", "include_deprecated", "most_recent", "owners"],
-            ],
+            free: &[ACCESS, &["filters", "include_deprecated", "most_recent", "owners"]],
             regions: &["region"],
             blocks: ASKING,
             ..NONE
@@ -301,12 +265,11 @@ pub(super) const DATA: [(&str, &Shape); 3] = [
     ),
 ];
 
-const ASKING: &[(&str, Inner)] = &[
-    ("assume_role", Inner::Plain(&ASSUME_ROLE)),
-    ("aws_polling", Inner::Plain(&POLLING)),
-];
+const ASKING: &[(&str, Inner)] =
+    &[("assume_role", Inner::Plain(&ASSUME_ROLE)), ("aws_polling", Inner::Plain(&POLLING))];
 
-/// Sources whose work is done by EC2. `amazon-chroot` mounts volumes on this host. Which of them knows what is Packer's to say.
+/// Sources whose work is done by EC2. `amazon-chroot` mounts volumes on this host. Which of them
+/// knows what is Packer's to say.
 pub(super) const SOURCES: [(&str, &Shape); 4] = [
     ("amazon-ebs", &SOURCE),
     ("amazon-ebssurrogate", &SOURCE),
@@ -443,16 +406,7 @@ pub(super) const SOURCE: Shape = Shape {
         "x509_key_path",
     ],
     // `session_manager` starts a program of this host.
-    only: &[(
-        "ssh_interface",
-        &[
-            "public_ip",
-            "private_ip",
-            "public_dns",
-            "private_dns",
-            "ipv6",
-        ],
-    )],
+    only: &[("ssh_interface", &["public_ip", "private_ip", "public_dns", "private_dns", "ipv6"])],
     regions: &["region", "ami_regions"],
     blocks: &[
         ("assume_role", Inner::Plain(&ASSUME_ROLE)),
@@ -475,29 +429,16 @@ pub(super) const SOURCE: Shape = Shape {
         ("spot_tag", Inner::Plain(&PAIR)),
         ("subnet_filter", Inner::Plain(&FILTER)),
         ("tag", Inner::Plain(&PAIR)),
-        (
-            "temporary_iam_instance_profile_policy_document",
-            Inner::Plain(&POLICY),
-        ),
+        ("temporary_iam_instance_profile_policy_document", Inner::Plain(&POLICY)),
         ("vpc_filter", Inner::Plain(&FILTER)),
     ],
     ..NONE
 };
 
-const PAIR: Shape = Shape {
-    free: &[&["key", "name", "value"]],
-    ..NONE
-};
+const PAIR: Shape = Shape { free: &[&["key", "name", "value"]], ..NONE };
 
 const FILTER: Shape = Shape {
-    free: &[&[
-        "filters",
-        "include_deprecated",
-        "most_free",
-        "most_recent",
-        "owners",
-        "random",
-    ]],
+    free: &[&["filters", "include_deprecated", "most_free", "most_recent", "owners", "random"]],
     blocks: &[("filter", Inner::Plain(&PAIR))],
     ..NONE
 };
@@ -524,17 +465,11 @@ const VOLUME: Shape = Shape {
         "volume_size",
         "volume_type",
     ]],
-    blocks: &[
-        ("snapshot_tag", Inner::Plain(&PAIR)),
-        ("tag", Inner::Plain(&PAIR)),
-    ],
+    blocks: &[("snapshot_tag", Inner::Plain(&PAIR)), ("tag", Inner::Plain(&PAIR))],
     ..NONE
 };
 
-const PROTECTION: Shape = Shape {
-    free: &[&["enabled", "with_cooldown"]],
-    ..NONE
-};
+const PROTECTION: Shape = Shape { free: &[&["enabled", "with_cooldown"]], ..NONE };
 
 const FAST_LAUNCH: Shape = Shape {
     free: &[&[
@@ -550,20 +485,13 @@ const FAST_LAUNCH: Shape = Shape {
 };
 
 const LAUNCH_TEMPLATE: Shape = Shape {
-    free: &[&[
-        "enable_fast_launch",
-        "template_id",
-        "template_name",
-        "template_version",
-    ]],
+    free: &[&["enable_fast_launch", "template_id", "template_name", "template_version"]],
     regions: &["region"],
     ..NONE
 };
 
-const LICENSE: Shape = Shape {
-    free: &[&["license_configuration_arn", "license_configuration_request"]],
-    ..NONE
-};
+const LICENSE: Shape =
+    Shape { free: &[&["license_configuration_arn", "license_configuration_request"]], ..NONE };
 
 const METADATA: Shape = Shape {
     free: &[&[
@@ -575,97 +503,48 @@ const METADATA: Shape = Shape {
     ..NONE
 };
 
-const PLACEMENT: Shape = Shape {
-    free: &[&["host_id", "host_resource_group_arn", "tenancy"]],
-    ..NONE
-};
+const PLACEMENT: Shape =
+    Shape { free: &[&["host_id", "host_resource_group_arn", "tenancy"]], ..NONE };
 
-const POLICY: Shape = Shape {
-    free: &[&["Version"]],
-    blocks: &[("Statement", Inner::Plain(&STATEMENT))],
-    ..NONE
-};
+const POLICY: Shape =
+    Shape { free: &[&["Version"]], blocks: &[("Statement", Inner::Plain(&STATEMENT))], ..NONE };
 
-const STATEMENT: Shape = Shape {
-    free: &[&["Action", "Effect", "Resource"]],
-    ..NONE
-};
+const STATEMENT: Shape = Shape { free: &[&["Action", "Effect", "Resource"]], ..NONE };
 
 /// Attributes and blocks that are left out because of what they do to the host.
 pub(super) const HOST: [(&str, &str); 19] = [
-    (
-        "custom_endpoint_ec2",
-        "sends what is asked of AWS to another host",
-    ),
-    (
-        "insecure_skip_tls_verify",
-        "lets anybody answer in place of AWS",
-    ),
+    ("custom_endpoint_ec2", "sends what is asked of AWS to another host"),
+    ("insecure_skip_tls_verify", "lets anybody answer in place of AWS"),
     (
         "override",
         "sets attributes that Packer compares without regard to case, and splits at commas",
     ),
-    (
-        "pause_before_ssm",
-        "belongs to the session manager, a program of the build host",
-    ),
-    (
-        "profile",
-        "names a profile of the build host, which may name a program that is run",
-    ),
-    (
-        "session_manager_port",
-        "belongs to the session manager, a program of the build host",
-    ),
+    ("pause_before_ssm", "belongs to the session manager, a program of the build host"),
+    ("profile", "names a profile of the build host, which may name a program that is run"),
+    ("session_manager_port", "belongs to the session manager, a program of the build host"),
     (
         "shared_credentials_file",
         "names a file of the build host, which may name a program that is run",
     ),
     ("ssh_agent_auth", "uses the keys of the build host's agent"),
-    (
-        "ssh_bastion_agent_auth",
-        "uses the keys of the build host's agent",
-    ),
+    ("ssh_bastion_agent_auth", "uses the keys of the build host's agent"),
     ("ssh_bastion_interactive", "asks somebody at the build host"),
-    (
-        "ssh_host",
-        "leads provisioners to another host than the instance",
-    ),
-    (
-        "ssh_local_tunnels",
-        "opens the build host's network to the instance's",
-    ),
-    (
-        "ssh_proxy_host",
-        "connects to a host that the build host reaches",
-    ),
-    (
-        "ssh_proxy_password",
-        "belongs to a proxy, which the build host would connect to",
-    ),
-    (
-        "ssh_proxy_port",
-        "belongs to a proxy, which the build host would connect to",
-    ),
-    (
-        "ssh_proxy_username",
-        "belongs to a proxy, which the build host would connect to",
-    ),
+    ("ssh_host", "leads provisioners to another host than the instance"),
+    ("ssh_local_tunnels", "opens the build host's network to the instance's"),
+    ("ssh_proxy_host", "connects to a host that the build host reaches"),
+    ("ssh_proxy_password", "belongs to a proxy, which the build host would connect to"),
+    ("ssh_proxy_port", "belongs to a proxy, which the build host would connect to"),
+    ("ssh_proxy_username", "belongs to a proxy, which the build host would connect to"),
     (
         "ssh_remote_tunnels",
         "opens the build host's network to the instance, its metadata service included",
     ),
-    (
-        "vault_aws_engine",
-        "asks a Vault with the build host's token",
-    ),
-    (
-        "winrm_host",
-        "leads provisioners to another host than the instance",
-    ),
+    ("vault_aws_engine", "asks a Vault with the build host's token"),
+    ("winrm_host", "leads provisioners to another host than the instance"),
 ];
 
-/// Functions that work a value out of their arguments, and names of types. Those that read files are looked at one by one.
+/// Functions that work a value out of their arguments, and names of types. Those that read files
+/// are looked at one by one.
 pub(super) const FUNCTIONS: &[&str] = &[
     "abs",
     "abspath",
@@ -774,9 +653,7 @@ impl Shape {
     pub(super) fn attributes(&self) -> impl Iterator<Item = &'static str> {
         let free = self.free.iter().flat_map(|group| group.iter().copied());
         let only = self.only.iter().map(|(name, _)| *name);
-        free.chain(self.paths.iter().copied())
-            .chain(only)
-            .chain(self.regions.iter().copied())
+        free.chain(self.paths.iter().copied()).chain(only).chain(self.regions.iter().copied())
     }
 
     /// A block that it may hold.

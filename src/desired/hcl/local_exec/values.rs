@@ -1,4 +1,5 @@
-//! Which texts an expression may stand for, as far as the files themselves say it: literals, conditions, variables and locals.
+//! Which texts an expression may stand for, as far as the files themselves say it: literals,
+//! conditions, variables and locals.
 //!
 //! All that are possible, or nothing: whoever proves something must prove it of every one.
 
@@ -15,7 +16,8 @@ const DEEPEST: usize = 16;
 /// More texts than this are not compared one by one.
 const MOST: usize = 256;
 
-/// More expressions than this are not looked at for one text: lists of lists of locals would multiply.
+/// More expressions than this are not looked at for one text: lists of lists of locals would
+/// multiply.
 const MOST_LOOKS: usize = 4096;
 
 /// What variables and locals are set to, wherever that is.
@@ -30,10 +32,7 @@ pub(in crate::desired::hcl) struct Values<'a> {
 impl<'a> Values<'a> {
     /// Those of a place where any name may stand for something else: none but what is written out.
     pub(super) fn hidden() -> Self {
-        Self {
-            hidden: true,
-            ..Self::default()
-        }
+        Self { hidden: true, ..Self::default() }
     }
 
     /// Collects from all files of a step, each with its name.
@@ -53,19 +52,13 @@ impl<'a> Values<'a> {
                     else {
                         continue;
                     };
-                    let into = if kind == "variable" {
-                        &mut all.variables
-                    } else {
-                        &mut all.locals
-                    };
+                    let into =
+                        if kind == "variable" { &mut all.variables } else { &mut all.locals };
                     into.entry(label.as_str()).or_default().push(&value.value);
                 }
             }
             // The plural of `variable` is an old form that Packer still takes.
-            for (kind, into) in [
-                ("locals", &mut all.locals),
-                ("variables", &mut all.variables),
-            ] {
+            for (kind, into) in [("locals", &mut all.locals), ("variables", &mut all.variables)] {
                 for block in body.get_blocks(kind) {
                     for Attribute { key, value, .. } in block.body.attributes() {
                         into.entry(key.as_str()).or_default().push(value);
@@ -86,7 +79,8 @@ impl<'a> Values<'a> {
         self.locals.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// Every text that an expression may stand for; a list stands for each of its items. None if it cannot be told.
+    /// Every text that an expression may stand for; a list stands for each of its items. None if it
+    /// cannot be told.
     pub(in crate::desired::hcl) fn texts(&self, expression: &Expression) -> Option<Vec<String>> {
         self.looks.set(0);
         self.at(expression, 0)
@@ -103,10 +97,9 @@ impl<'a> Values<'a> {
             Expression::StringTemplate(template) => self.joined(template.iter(), depth)?,
             Expression::HeredocTemplate(heredoc) => self.joined(heredoc.template.iter(), depth)?,
             Expression::Parenthesis(inner) => self.at(inner.inner(), depth + 1)?,
-            Expression::Conditional(condition) => self.all(
-                [&condition.true_expr, &condition.false_expr].into_iter(),
-                depth,
-            )?,
+            Expression::Conditional(condition) => {
+                self.all([&condition.true_expr, &condition.false_expr].into_iter(), depth)?
+            }
             Expression::Array(items) => self.all(items.iter(), depth)?,
             Expression::Traversal(traversal) => self.reference(traversal, depth)?,
             _ => return None,

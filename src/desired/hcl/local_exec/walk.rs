@@ -1,6 +1,7 @@
 //! Goes through one file and stops at the first thing that the build host would have to do.
 //!
-//! Blocks and attributes are held to [`super::shape`]; what expressions call and read is `calls`' business, and plugins that of `plugins`.
+//! Blocks and attributes are held to [`super::shape`]; what expressions call and read is `calls`'
+//! business, and plugins that of `plugins`.
 
 use std::ops::Range;
 
@@ -15,7 +16,8 @@ use super::shape::{FILE, HOST, Inner, Names, SOURCES, Shape, VALUES};
 use crate::diagnostic::Diagnostic;
 use crate::workflow::jsonc::nearest;
 
-/// Names that stand for what the files declare; where something else gets such a name, nothing can be told of it.
+/// Names that stand for what the files declare; where something else gets such a name, nothing can
+/// be told of it.
 const RESERVED: [&str; 3] = ["var", "local", "path"];
 
 /// One file.
@@ -35,23 +37,12 @@ impl<'a> Walk<'a> {
         reach: &'a Reach<'a>,
         plugins: &'a [String],
     ) -> Self {
-        Self {
-            shown,
-            text,
-            reach,
-            plugins,
-            depth: 0,
-            found: None,
-        }
+        Self { shown, text, reach, plugins, depth: 0, found: None }
     }
 
     /// Goes through a whole file.
     pub(super) fn file(mut self, name: &str, body: &Body) -> Result<(), Diagnostic> {
-        let shape = if name.ends_with("pkrvars.hcl") {
-            &VALUES
-        } else {
-            &FILE
-        };
+        let shape = if name.ends_with("pkrvars.hcl") { &VALUES } else { &FILE };
         self.body(body, shape, "a template");
         self.found.map_or(Ok(()), Err)
     }
@@ -89,11 +80,8 @@ impl<'a> Walk<'a> {
             return self.unknown(block.ident.span(), "block", ident, who, known);
         };
         let label = block.labels.first().map_or("", |label| label.as_str());
-        let first = block
-            .labels
-            .first()
-            .and_then(hcl_edit::Span::span)
-            .or_else(|| block.ident.span());
+        let first =
+            block.labels.first().and_then(hcl_edit::Span::span).or_else(|| block.ident.span());
         let (kinds, kind): (&[(&str, &'static Shape)], &str) = match inner {
             Inner::Plain(shape) => return self.body(&block.body, shape, &format!("`{ident}`")),
             Inner::Plugins => return self.required_plugins(&block.body),
@@ -106,11 +94,7 @@ impl<'a> Walk<'a> {
         if let Some((_, shape)) = kinds.iter().find(|(name, _)| *name == kind) {
             return self.body(&block.body, shape, &format!("{ident} `{label}`"));
         }
-        let ident = if ident == "data" {
-            "data source"
-        } else {
-            ident
-        };
+        let ident = if ident == "data" { "data source" } else { ident };
         let what = if label.starts_with("shell") && label.ends_with("-local") {
             format!("`{label}` runs on the build host")
         } else if ident == "data source" {
@@ -122,7 +106,8 @@ impl<'a> Walk<'a> {
         self.refuse(first, &what, &format!("what does: {}", names.join(", ")));
     }
 
-    /// `dynamic "x" {}` makes blocks `x`, whose labels are only known when Packer runs: so only of those that have none.
+    /// `dynamic "x" {}` makes blocks `x`, whose labels are only known when Packer runs: so only of
+    /// those that have none.
     fn dynamic(&mut self, block: &Block, shape: &'static Shape) {
         let made = block.labels.first().map_or("", |label| label.as_str());
         let Some(Inner::Plain(content)) = shape.block(made) else {
@@ -163,13 +148,7 @@ impl<'a> Walk<'a> {
         let (key, value) = (attribute.key.as_str(), &attribute.value);
         let only = shape.only.iter().find(|(name, _)| *name == key);
         if shape.names == Names::Known && !shape.attributes().any(|name| name == key) {
-            return self.unknown(
-                attribute.key.span(),
-                "attribute",
-                key,
-                who,
-                shape.attributes(),
-            );
+            return self.unknown(attribute.key.span(), "attribute", key, who, shape.attributes());
         }
         if shape.paths.contains(&key) {
             self.path(value, &format!("`{key}`"));
@@ -191,11 +170,7 @@ impl<'a> Walk<'a> {
         } else {
             format!("this `{key}` is not known to leave the build host alone")
         };
-        self.refuse(
-            value.span(),
-            &what,
-            &format!("what does: {}", may.join(", ")),
-        );
+        self.refuse(value.span(), &what, &format!("what does: {}", may.join(", ")));
     }
 
     /// The name of a region becomes part of a host's.
@@ -273,6 +248,7 @@ impl Visit for Walk<'_> {
 
     fn visit_for_expr(&mut self, looped: &ForExpr) {
         let intro = &looped.intro;
+        // Seeded bug: a-loop-hides-path
         for name in intro.key_var.iter().chain([&intro.value_var]) {
             if RESERVED.contains(&name.as_str()) {
                 self.shadows(name.span(), "this loop's variable");

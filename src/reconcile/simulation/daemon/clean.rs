@@ -15,16 +15,11 @@ use crate::reconcile::sweep::{Care, care};
 /// Removes what a build left and its host, or its beats, told of.
 pub(super) async fn clean(at: &Handle, held: &Held, attempt: &mut Attempt) -> Result<(), Stopped> {
     let (id, host, failed) = (attempt.build_id.clone(), at.host, !attempt.is_recorded());
-    // Looked up before anything is removed, and removed by its id: what bears the name by then may be another's.
+    // Looked up before anything is removed, and removed by its id: what bears the name by then may
+    // be another's.
     let (name, own) = (attempt.intent.ami_name.clone(), id.clone());
     let image = at
-        .call(move |world| {
-            world
-                .images
-                .get(&name)
-                .cloned()
-                .map(|image| (name, image, own))
-        })
+        .call(move |world| world.images.get(&name).cloned().map(|image| (name, image, own)))
         .await?
         .filter(|(_, image, own)| !image.tagged || image.by.as_ref() == Some(own))
         .map(|(name, image, _)| (name, image.id));
@@ -52,8 +47,7 @@ pub(super) async fn clean(at: &Handle, held: &Held, attempt: &mut Attempt) -> Re
     }
     append(at, held, attempt, Stage::Cleaned { removed: vec![] }).await?;
     let (id, token) = (attempt.build_id.clone(), held.token);
-    at.call(move |world| forget(world, &id, token, false))
-        .await?;
+    at.call(move |world| forget(world, &id, token, false)).await?;
     Ok(())
 }
 
@@ -68,8 +62,7 @@ async fn remove(
     if !held.may_act(at) {
         return Err(Stopped);
     }
-    at.call(move |world| world.remove_image(&name, &id, who))
-        .await?;
+    at.call(move |world| world.remove_image(&name, &id, who)).await?;
     Ok(())
 }
 
@@ -86,26 +79,21 @@ pub(super) async fn sweep(
     held: &Held,
     attempts: &HashMap<StepId, Attempt>,
 ) -> Result<(), Stopped> {
-    let beats: Vec<Beat> = at
-        .call(|world| world.beats.values().cloned().collect())
-        .await?;
+    let beats: Vec<Beat> = at.call(|world| world.beats.values().cloned().collect()).await?;
     let now = at.world().wall(at.host);
     for beat in beats {
         let (id, token) = (beat.build_id.clone(), held.token);
         match care(&beat, attempts, now) {
             Care::Leave => {}
             Care::Forget => {
-                at.call(move |world| forget(world, &id, token, false))
-                    .await?;
+                at.call(move |world| forget(world, &id, token, false)).await?;
             }
             Care::LookFor { image, last } => {
                 if !held.may_act(at) {
                     return Err(Stopped);
                 }
                 let build = id.clone();
-                let found = at
-                    .call(move |world| look_for_image(world, &build, image))
-                    .await?;
+                let found = at.call(move |world| look_for_image(world, &build, image)).await?;
                 let build = id.clone();
                 at.call(move |world| {
                     if world.builds.get(&build).is_some_and(|build| build.told) {
@@ -119,8 +107,7 @@ pub(super) async fn sweep(
                     remove(at, held, name, image, "the sweep").await?;
                 }
                 if last {
-                    at.call(move |world| forget(world, &id, token, true))
-                        .await?;
+                    at.call(move |world| forget(world, &id, token, true)).await?;
                 }
             }
         }

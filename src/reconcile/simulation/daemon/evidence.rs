@@ -1,4 +1,5 @@
-//! What became of a build in the model, as `reconcile::evidence` finds out. What it means is decided by the real `recovery`.
+//! What became of a build in the model, as `reconcile::evidence` finds out. What it means is
+//! decided by the real `recovery`.
 
 use std::time::Duration;
 
@@ -40,18 +41,12 @@ pub(super) async fn await_end(
         let (asked, id) = (at.now(), attempt.build_id.clone());
         let beat = at.call(move |world| world.beats.get(&id).cloned()).await?;
         let life = match &beat {
-            None => Life::None {
-                watched: asked.saturating_sub(since),
-                silence,
-            },
+            None => Life::None { watched: asked.saturating_sub(since), silence },
             Some(beat) => {
                 silence = Duration::from_secs(beat.silence_seconds);
                 match &beat.sign {
                     Sign::Over { .. } => Life::Over,
-                    Sign::GivenUp { .. } => Life::Beats {
-                        still: silence,
-                        silence,
-                    },
+                    Sign::GivenUp { .. } => Life::Beats { still: silence, silence },
                     Sign::Running { .. } => Life::Beats {
                         still: Stillness::observe(&mut still, &beat.version, asked, at.now()),
                         silence,
@@ -60,11 +55,7 @@ pub(super) async fn await_end(
             }
         };
         let seen = Evidence {
-            here: if here {
-                Here::NeverStarted
-            } else {
-                Here::Elsewhere
-            },
+            here: if here { Here::NeverStarted } else { Here::Elsewhere },
             told_started: attempt.is_said_to_run(),
             life,
             deadline: attempt.intent.deadline,
@@ -123,10 +114,7 @@ async fn give_up(
         },
     };
     let token = held.token;
-    match at
-        .call(move |world| world.give_up(beat, stood.as_deref(), token))
-        .await?
-    {
+    match at.call(move |world| world.give_up(beat, stood.as_deref(), token)).await? {
         Written::Done => Ok(true),
         Written::Conflict => Ok(false),
         Written::Fenced => Err(Stopped),

@@ -1,4 +1,5 @@
-//! Carrying a build that is over to its record or its failure in the model, as `reconcile::finish` does.
+//! Carrying a build that is over to its record or its failure in the model, as `reconcile::finish`
+//! does.
 
 use std::time::Duration;
 
@@ -31,10 +32,7 @@ pub(super) async fn carry(at: &Handle, held: &Held, mut attempt: Attempt) -> Res
     let (image, taken) = at
         .call(move |world| {
             let id = world.images.get(&name).map(|image| image.id.clone());
-            (
-                world.named(&name),
-                id.is_some() && id.as_ref() == world.taken.get(&build),
-            )
+            (world.named(&name), id.is_some() && id.as_ref() == world.taken.get(&build))
         })
         .await?;
     let made = match outcome {
@@ -81,9 +79,7 @@ pub(super) async fn record(at: &Handle, held: &Held, attempt: &mut Attempt) -> R
     let name = attempt.intent.ami_name.clone();
     let image = loop {
         let asked = name.clone();
-        let image = at
-            .call(move |world| world.images.get(&asked).cloned())
-            .await?;
+        let image = at.call(move |world| world.images.get(&asked).cloned()).await?;
         let Some(image) = image else {
             return Err(Stopped);
         };
@@ -93,15 +89,7 @@ pub(super) async fn record(at: &Handle, held: &Held, attempt: &mut Attempt) -> R
         at.sleep(Duration::from_secs(10)).await;
     };
     let ami_id = image.id.clone();
-    append(
-        at,
-        held,
-        attempt,
-        Stage::ImageSeen {
-            ami_id: ami_id.clone(),
-        },
-    )
-    .await?;
+    append(at, held, attempt, Stage::ImageSeen { ami_id: ami_id.clone() }).await?;
     if !held.may_act(at) {
         return Err(Stopped);
     }
@@ -136,9 +124,6 @@ pub(super) async fn record(at: &Handle, held: &Held, attempt: &mut Attempt) -> R
             fence: held.token,
         }),
     };
-    let stage = Stage::Recorded {
-        ami_id,
-        build_seconds: 1,
-    };
+    let stage = Stage::Recorded { ami_id, build_seconds: 1 };
     append_with(at, held, attempt, stage, Some(head)).await
 }

@@ -1,4 +1,5 @@
-//! What git says in the model: two steps, the second on the first, and one number that every change counts up.
+//! What git says in the model: two steps, the second on the first, and one number that every change
+//! counts up.
 
 use crate::catalog::Image;
 use crate::desired::components::{Components, Fingerprint};
@@ -67,10 +68,7 @@ pub(super) fn outlines() -> [Outline; 2] {
 }
 
 pub(in crate::reconcile::simulation) fn base() -> SourceImage {
-    SourceImage {
-        id: AmiId::new("ami-base"),
-        name: AmiName::new("base"),
-    }
+    SourceImage { id: AmiId::new("ami-base"), name: AmiName::new("base") }
 }
 
 /// The name of a desired state's image.

@@ -45,9 +45,7 @@ pub(super) async fn write(
 ) -> Result<(), Stopped> {
     for _ in 0..3 {
         let (event, record, token) = (event.clone(), record.clone(), held.token);
-        let written = at
-            .call(move |world| world.write(&event, record.as_ref(), token))
-            .await;
+        let written = at.call(move |world| world.write(&event, record.as_ref(), token)).await;
         match written {
             Ok(Written::Done) => return Ok(()),
             Ok(Written::Fenced) => {

@@ -56,9 +56,7 @@ pub(super) async fn ask(
         }
     }
     let asked = at.now();
-    let lease = at
-        .call(move |world| world.acquire(own, seen.as_deref()))
-        .await?;
+    let lease = at.call(move |world| world.acquire(own, seen.as_deref())).await?;
     Ok(lease.map(|lease| Held {
         token: lease.token,
         tenure: Cell::new(Tenure::renewed(asked, LEASE)),

@@ -1,5 +1,6 @@
-//! A simulated daemon. It decides by the real code (planner, attempts, recovery, observation, patience, retries, sweep) and acts on the model
-//! world. Here is its loop and its pass; each part of the real program that it stands for has a file beside.
+//! A simulated daemon. It decides by the real code (planner, attempts, recovery, observation,
+//! patience, retries, sweep) and acts on the model world. Here is its loop and its pass; each part
+//! of the real program that it stands for has a file beside.
 
 mod clean;
 mod evidence;
@@ -36,7 +37,8 @@ const RETRY: RetryConfig = RetryConfig {
     person: Duration::from_mins(10),
 };
 
-/// How long a daemon waits after a pass, while another acts, and after a pass that found nothing to do.
+/// How long a daemon waits after a pass, while another acts, and after a pass that found nothing to
+/// do.
 const SOON: Duration = Duration::from_secs(5);
 const STANDBY: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(20);
@@ -137,28 +139,16 @@ async fn pass(
         now,
     };
     let plan = decide(&observation, &mut Git(wanted));
-    resume(
-        at,
-        held,
-        daemon,
-        steps.iter().filter_map(|step| unrecorded.get(&step.id)),
-    );
+    resume(at, held, daemon, steps.iter().filter_map(|step| unrecorded.get(&step.id)));
     look_after_the_lost(at, held, seen, &unrecorded).await?;
     if unrecorded.is_empty() && plan.iter().all(|step| step.decision == Decision::InSync) {
         seen.idle_at = Some(changes);
     }
     for step in plan {
-        let leaves = unrecorded
-            .get(&step.id)
-            .is_some_and(|one| !one.is_settled());
+        let leaves = unrecorded.get(&step.id).is_some_and(|one| !one.is_settled());
         let forgets = at.world().has(Bug::ForgetsLeftovers);
         if let Decision::Build(build) = &step.decision
-            && let BuildSource::Known {
-                source,
-                fingerprint,
-                ami_name,
-                attempt,
-            } = &build.source
+            && let BuildSource::Known { source, fingerprint, ami_name, attempt } = &build.source
             && !daemon.is_settling(&step.id)
             && (!leaves || forgets)
         {
@@ -183,11 +173,7 @@ fn resume<'a>(
     for attempt in attempts.filter(|attempt| !attempt.is_settled()) {
         let key = (attempt.step_id.clone(), attempt.build_id.clone());
         let matter = Matter::Build(attempt.build_id.clone());
-        let waits = daemon
-            .patience
-            .borrow_mut()
-            .holds(&matter, None, now)
-            .is_some();
+        let waits = daemon.patience.borrow_mut().holds(&matter, None, now).is_some();
         if waits || !daemon.running.borrow_mut().insert(key.clone()) {
             continue;
         }

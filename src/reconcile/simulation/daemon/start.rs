@@ -56,8 +56,7 @@ pub(super) async fn start(
     let name = intent.ami_name.clone();
     let existing = {
         let name = name.clone();
-        at.call(move |world| world.images.get(&name).cloned())
-            .await?
+        at.call(move |world| world.images.get(&name).cloned()).await?
     };
     let taken = match &existing {
         Some(image) if !image.tagged => {

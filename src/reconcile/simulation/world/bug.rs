@@ -23,7 +23,8 @@ pub(in crate::reconcile::simulation) enum Bug {
     NeverResumes,
     /// The look whether the lease still holds is left out where a build starts.
     StartsWithoutLease,
-    /// A new build begins while what the last one left could not be removed, and takes its place in the journal.
+    /// A new build begins while what the last one left could not be removed, and takes its place in
+    /// the journal.
     ForgetsLeftovers,
     /// The sweep takes an image for nobody's by its name alone.
     SweepsRecordedImages,
@@ -33,15 +34,16 @@ pub(in crate::reconcile::simulation) enum Bug {
     TakesWhatHasTheName,
     /// What has a failed build's name is removed, whoever made it.
     RemovesWhatHasTheName,
-    /// A Packer whose build was given up is asked to end when its image is there already: it removes that.
+    /// A Packer whose build was given up is asked to end when its image is there already: it
+    /// removes that.
     AsksThePackerOfALostBuild,
     /// Whoever bears the same name is taken for the same host.
     TrustsTheName,
 }
 
 impl Bug {
-    /// All of them, each with the seed from which it is looked for. Should the world be changed, a search with more seeds
-    /// (`RECONCILER_TEST_SEEDS`) tells where to begin.
+    /// All of them, each with the seed from which it is looked for. Should the world be changed, a
+    /// search with more seeds (`RECONCILER_TEST_SEEDS`) tells where to begin.
     pub(in crate::reconcile::simulation) const ALL: [(Self, u64); 17] = [
         (Self::NoFence, 0),
         (Self::NeverWaits, 0),

@@ -20,10 +20,7 @@ pub(in crate::reconcile::simulation) struct ModelImage {
 
 /// One build, as a god sees it.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "facts that do not exclude each other"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not exclude each other")]
 pub(in crate::reconcile::simulation) struct ModelBuild {
     pub(in crate::reconcile::simulation) step: StepId,
     pub(in crate::reconcile::simulation) fingerprint: Fingerprint,
@@ -89,17 +86,13 @@ impl World {
     /// Packer starts: the moment at which money is spent.
     pub(in crate::reconcile::simulation) fn start(&mut self, id: &BuildId) {
         let build = self.builds[id].clone();
-        self.demand(!build.given_up, || {
-            format!("{id} starts though it was given up")
-        });
+        self.demand(!build.given_up, || format!("{id} starts though it was given up"));
         let same = |(other, one): (&BuildId, &ModelBuild)| {
             let runs = one.started && one.outcome.is_none() && !one.given_up;
             (other != id && one.fingerprint == build.fingerprint && runs).then(|| other.clone())
         };
         let alive: Vec<_> = self.builds.iter().filter_map(same).collect();
-        self.demand(alive.is_empty(), || {
-            format!("{id} starts while {alive:?} builds the same")
-        });
+        self.demand(alive.is_empty(), || format!("{id} starts while {alive:?} builds the same"));
         self.say(|| format!("{id} starts on host {}", build.host));
         if let Some(build) = self.builds.get_mut(id) {
             build.started = true;
@@ -111,7 +104,8 @@ impl World {
         let denied = self.is_denied();
         if let Some(build) = self.builds.get_mut(id) {
             build.outcome = Some(outcome);
-            // A power loss leaves the instance; so does EC2 where it does not let Packer end it, and Packer says nothing of that.
+            // A power loss leaves the instance; so does EC2 where it does not let Packer end it,
+            // and Packer says nothing of that.
             build.instance &= outcome == Outcome::Unknown || denied;
         }
     }
@@ -157,9 +151,7 @@ impl World {
 
     pub(in crate::reconcile::simulation) fn tag(&mut self, name: &AmiName) {
         let strange = self.images.get(name).is_some_and(|one| one.by.is_none());
-        self.demand(!strange, || {
-            format!("{name} is a stranger's image and is tagged")
-        });
+        self.demand(!strange, || format!("{name} is a stranger's image and is tagged"));
         if let Some(image) = self.images.get_mut(name) {
             image.tagged = true;
         }
@@ -180,9 +172,7 @@ impl World {
         };
         self.say(|| format!("{who} removes {}", image.id));
         let recorded = self.recorded.values().any(|ids| ids.contains(&image.id));
-        self.demand(!recorded, || {
-            format!("{who} removes {}, which is recorded", image.id)
-        });
+        self.demand(!recorded, || format!("{who} removes {}, which is recorded", image.id));
         self.demand(image.by.is_some(), || {
             format!("{who} removes {}, which is a stranger's", image.id)
         });
@@ -230,9 +220,7 @@ impl World {
                 && image.by.is_some()
                 && image.fingerprint == fingerprint
         });
-        self.demand(sound, || {
-            format!("the record of {name} names no whole, tagged image")
-        });
+        self.demand(sound, || format!("the record of {name} names no whole, tagged image"));
     }
 
     /// What is left at EC2 that nobody needs, or is not there though it is recorded.

@@ -1,4 +1,5 @@
-//! The inventory of the model: lease, journal, records and signs of life, with the rules that hold whoever writes.
+//! The inventory of the model: lease, journal, records and signs of life, with the rules that hold
+//! whoever writes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,18 +70,14 @@ impl World {
     /// Somebody who believes in its lease is about to act at EC2, which asks for no token.
     pub(in crate::reconcile::simulation) fn acts(&mut self, token: u64) {
         let holds = self.holds(token);
-        self.demand(holds, || {
-            format!("token {token} acts at EC2, and the lease is another's")
-        });
+        self.demand(holds, || format!("token {token} acts at EC2, and the lease is another's"));
     }
 
-    /// A supervisor is about to start Packer. Its daemon may have died and another one of the same host taken the lease, which follows it.
+    /// A supervisor is about to start Packer. Its daemon may have died and another one of the same
+    /// host taken the lease, which follows it.
     pub(in crate::reconcile::simulation) fn starts_packer(&mut self, token: u64, host: usize) {
         let mark = self.mark(host).to_string();
-        let holder = self
-            .lease
-            .as_ref()
-            .and_then(|lease| lease.holder.as_deref());
+        let holder = self.lease.as_ref().and_then(|lease| lease.holder.as_deref());
         let of_this_host = holder.is_some_and(|holder| holder.ends_with(&format!("-{mark}")));
         if !of_this_host {
             self.acts(token);
@@ -98,11 +95,7 @@ impl World {
         }
         let key = (event.build_id.clone(), event.seq);
         if let Some(there) = self.events.get(&key) {
-            return if there == event {
-                Written::Done
-            } else {
-                Written::Conflict
-            };
+            return if there == event { Written::Done } else { Written::Conflict };
         }
         self.check_write(event, token);
         self.say(|| format!("token {token} writes {} {:?}", event.build_id, event.stage));
@@ -126,19 +119,14 @@ impl World {
             format!("a stale fence writes: {token} where {newest} is the newest")
         });
         if let Stage::Intent(intent) = &event.stage {
-            let open = self
-                .attempts
-                .get(&event.step_id)
-                .is_some_and(|attempt| !attempt.is_over());
+            let open = self.attempts.get(&event.step_id).is_some_and(|attempt| !attempt.is_over());
             self.demand(!open, || "an intent over an open attempt".to_owned());
             *self.intents.entry(intent.fingerprint).or_default() += 1;
             let (begun, failed) = (
                 self.intents[&intent.fingerprint],
                 *self.failures.get(&intent.fingerprint).unwrap_or(&0),
             );
-            let recorded = self
-                .recorded
-                .contains_key(&(event.step_id.clone(), intent.fingerprint));
+            let recorded = self.recorded.contains_key(&(event.step_id.clone(), intent.fingerprint));
             self.demand(recorded || begun <= failed + 1, || {
                 format!("a hot loop: {begun} intents, {failed} failures")
             });
@@ -159,10 +147,7 @@ impl World {
         all.insert(head.ami_id.clone());
         let count = all.len();
         self.demand(count == 1, || {
-            format!(
-                "{count} images are recorded for one fingerprint of {}",
-                head.step_id
-            )
+            format!("{count} images are recorded for one fingerprint of {}", head.step_id)
         });
     }
 
@@ -197,19 +182,16 @@ impl World {
         let id = beat.build_id.clone();
         if let Some(build) = self.builds.get(&id).cloned() {
             // Dead by its beat, or never heard of: then by time.
-            let silent = build
-                .last_beat
-                .is_none_or(|at| self.now.saturating_sub(at) >= SILENCE);
+            let silent = build.last_beat.is_none_or(|at| self.now.saturating_sub(at) >= SILENCE);
             let attempt = self.attempts.get(&build.step);
             let mute = self.hosts[build.host].mute;
             let now = Timestamp::UNIX_EPOCH + Duration::from_millis(self.now);
             let late = attempt.is_some_and(|attempt| attempt.intent.deadline <= now);
             // Nobody but its host can know that it runs: docs/reliability.md.
             let unheard = !build.started || attempt.is_some_and(|one| !one.is_said_to_run());
-            self.demand(
-                build.outcome.is_some() || (silent && (!mute || late || unheard)),
-                || format!("{id} was given up though it is alive"),
-            );
+            self.demand(build.outcome.is_some() || (silent && (!mute || late || unheard)), || {
+                format!("{id} was given up though it is alive")
+            });
         }
         self.say(|| format!("{id} is given up"));
         if self.has(Bug::NeverTold) {

@@ -1,5 +1,5 @@
-//! The world that the simulated daemons share: hosts and their clocks here, EC2 and the inventory beside. It keeps the rules of safety and
-//! says which was broken.
+//! The world that the simulated daemons share: hosts and their clocks here, EC2 and the inventory
+//! beside. It keeps the rules of safety and says which was broken.
 
 mod bug;
 mod ec2;
@@ -169,9 +169,7 @@ impl World {
             let head = self.records.get(&step).and_then(|head| head.built.as_ref());
             if head.map(|built| built.fingerprint) != wanted(&step, self) {
                 let stands = self.attempts.get(&step).map(|attempt| &attempt.progress);
-                return Err(format!(
-                    "{step} is not what git says; its attempt: {stands:?}"
-                ));
+                return Err(format!("{step} is not what git says; its attempt: {stands:?}"));
             }
             if let Some(attempt) = self.attempts.get(&step)
                 && !(attempt.cleaned && matches!(attempt.progress, Progress::Recorded { .. }))

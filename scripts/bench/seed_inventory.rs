@@ -1,7 +1,9 @@
-//! For `make bench`: works out every fingerprint of a repository, and writes a record for each step, so that a plan finds nothing to do.
+//! For `make bench`: works out every fingerprint of a repository, and writes a record for each
+//! step, so that a plan finds nothing to do.
 //!
-//! `seed_inventory fingerprints REPOSITORY` reads git, parses, renders and hashes, on one core, and prints how many fingerprints there were;
-//! `seed_inventory records REPOSITORY STATE_FOLDER` writes the records too.
+//! `seed_inventory fingerprints REPOSITORY` reads git, parses, renders and hashes, on one core, and
+//! prints how many fingerprints there were; `seed_inventory records REPOSITORY STATE_FOLDER` writes
+//! the records too.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -42,27 +44,19 @@ fn main() -> Result<(), Failure> {
     }
 }
 
-/// Each write is on disk before the next one starts, which takes long: on a file system in memory, where there is one.
+/// Each write is on disk before the next one starts, which takes long: on a file system in memory,
+/// where there is one.
 fn write(records: &[Record], state: &Path) -> Result<(), Failure> {
     let memory = Path::new("/dev/shm");
-    let quick = if memory.is_dir() {
-        tempfile::tempdir_in(memory)?
-    } else {
-        tempfile::tempdir()?
-    };
+    let quick = if memory.is_dir() { tempfile::tempdir_in(memory)? } else { tempfile::tempdir()? };
     let file = quick.path().join("inventory.sqlite");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let inventory = SqliteInventory::open(&file)?;
         inventory.prepare().await?;
         for record in records {
             let record = Some((record.clone(), None));
-            let write = Write {
-                record,
-                event: None,
-            };
+            let write = Write { record, event: None };
             inventory.write(write, None).await?;
         }
         Ok::<(), Failure>(())
@@ -83,28 +77,22 @@ fn records(path: &Path) -> Result<Vec<Record>, Failure> {
     let RootBase::Image { id, name } = &checkout.params.root_base else {
         return Err("no base image".into());
     };
-    let base = SourceImage {
-        id: id.clone(),
-        name: AmiName::new(name.clone()),
-    };
+    let base = SourceImage { id: id.clone(), name: AmiName::new(name.clone()) };
     let (engine, region) = (Engine::new(), Region::new("us-east-1"));
     let desired = Desired::new(&checkout, &engine, &region, DEFAULT_TEMPLATE, &base);
     let mut images = std::collections::HashMap::new();
     let mut states = Vec::new();
     for (number, step) in checkout.outlines.iter().enumerate() {
-        let source = step.parent.as_ref().map_or_else(
-            || base.clone(),
-            |parent| SourceImage::clone(&images[parent]),
-        );
+        let source = step
+            .parent
+            .as_ref()
+            .map_or_else(|| base.clone(), |parent| SourceImage::clone(&images[parent]));
         let state = desired.state(&step.id, &source)?;
         let name = desired
             .desire()
             .name_parts(desired.loaded(&step.id)?.content())
             .with_fingerprint(&state.fingerprint, 0)?;
-        let image = SourceImage {
-            id: AmiId::new(format!("ami-{number:017x}")),
-            name,
-        };
+        let image = SourceImage { id: AmiId::new(format!("ami-{number:017x}")), name };
         images.insert(step.id.clone(), image.clone());
         states.push((step, source, image, state));
     }
@@ -137,9 +125,7 @@ fn records(path: &Path) -> Result<Vec<Record>, Failure> {
             recorded_at: Timestamp::now(),
             fence: 1,
         };
-        built.tags = ImageTags::of_record(&head, &built, &checkout.params.aws_tags)
-            .tags()
-            .into();
+        built.tags = ImageTags::of_record(&head, &built, &checkout.params.aws_tags).tags().into();
         head.built = Some(built);
         Record {
             head,
