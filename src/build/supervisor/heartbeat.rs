@@ -28,6 +28,9 @@ use crate::inventory::{Inventory, InventoryError};
 /// the host is lost.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long a Packer whose host comes back is given to say what it has made.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// How many beats fit into the silence that counts as death.
 const BEATS: u32 = 6;
 
@@ -86,6 +89,10 @@ pub(super) async fn beat(
                 heart.end("a person has asked for the build to end", files::CANCEL);
             }
             Some(Answer::GivenUp) => {
+                // A Packer that stood still with its host has not said yet what it made last.
+                tokio::time::sleep(LAST_WORDS.min(pause)).await;
+                log.read();
+                let named = log.reading.traces.clone();
                 heart.end(
                     "the build was given up by another host, for this one was silent too long",
                     end_of_given_up(&named, &told),
