@@ -46,7 +46,7 @@ test: tools
 
 .PHONY: run-tests
 run-tests:
-	@cargo test --locked --no-fail-fast
+	@cargo test --locked --workspace --no-fail-fast
 	@$(TOOLS)/venv/bin/python scripts/walk.py --small
 
 check: tools
@@ -54,9 +54,9 @@ check: tools
 
 .PHONY: run-checks
 run-checks:
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --lib
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --lib
 	$(TOOLS)/venv/bin/python scripts/dependency_policy.py
 	scripts/check_unit.sh
 	$(TOOLS)/venv/bin/python scripts/guards.py

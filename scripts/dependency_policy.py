@@ -1,7 +1,9 @@
-"""The dependency policy, checked on the lockfile and on what cargo knows: `make check`.
+"""The dependency policy and the architecture, checked on the lockfile and on what cargo knows: `make check`.
 
 Licences are on the list, sources are the registry, and what would come along by mistake stays out: an old hyper or rustls beside the
 new ones (the AWS SDK's default features bring them), a second TLS stack for AWS, a second date library.
+
+The crates of this workspace use each other downwards only, and the pure ones depend, through whatever else, on nothing that could look or act.
 """
 
 import json
@@ -18,6 +20,44 @@ SINGLE = {"hyper", "rustls", "http", "tokio", "h2", "git2", "rusqlite", "serde",
 # The SDK's own types still speak http 0.2 at their edges; no second client comes with it.
 ALLOWED_TWICE = {"http"}
 BANNED = {"chrono", "native-tls", "serde_yml", "unsafe-libyaml", "reqwest", "hyper-tls", "lazy_static-old"}
+
+# What each crate of this workspace may use of the others.
+BELOW = {
+    "reconciler-model": set(),
+    "reconciler-jinja": {"reconciler-model"},
+    "reconciler-hcl": {"reconciler-model"},
+    "reconciler-core": {"reconciler-model", "reconciler-jinja", "reconciler-hcl"},
+    "reconciler-aws": {"reconciler-model", "reconciler-core"},
+    "reconciler": {"reconciler-model", "reconciler-jinja", "reconciler-hcl", "reconciler-core", "reconciler-aws"},
+}
+PURE = ["reconciler-model", "reconciler-jinja", "reconciler-hcl", "reconciler-core"]
+# What acts: runtimes, processes, files, git, stores, AWS.
+ACTS = {"tokio", "git2", "libgit2-sys", "rusqlite", "libsqlite3-sys", "rustix", "nix", "notify", "hyper", "rustls", "tempfile", "sd-notify"}
+
+
+def architecture(metadata):
+    """What of the crates of this workspace is not as ARCHITECTURE.md says."""
+    names = {package["id"]: package["name"] for package in metadata["packages"]}
+    # Normal dependencies only: tests may use what they like.
+    uses = {
+        node["id"]: [one["pkg"] for one in node["deps"] if any(kind["kind"] is None for kind in one["dep_kinds"])] for node in metadata["resolve"]["nodes"]
+    }
+    members = {names[package]: package for package in metadata["workspace_members"]}
+    for name in sorted(set(members) ^ set(BELOW)):
+        yield f"{name} is a crate that the architecture does not know, or the other way round"
+    for name, package in members.items():
+        for used in sorted({names[one] for one in uses[package]} & set(members)):
+            if used not in BELOW.get(name, set()):
+                yield f"{name} uses {used}, which is not below it"
+    for name in PURE:
+        seen, next_ones = set(), [members[name]]
+        while next_ones:
+            package = next_ones.pop()
+            if package not in seen:
+                seen.add(package)
+                next_ones += uses[package]
+        for acting in sorted(one for one in {names[package] for package in seen} if one in ACTS or one.startswith(("aws-sdk-", "aws-smithy-", "aws-config"))):
+            yield f"{name} is pure and depends on {acting}"
 
 
 def main():
@@ -42,6 +82,7 @@ def main():
     for name in sorted(SINGLE - ALLOWED_TWICE):
         if len(majors[name]) > 1:
             wrong.append(f"{name} is there in several versions: {', '.join(sorted(majors[name]))}")
+    wrong += architecture(metadata)
     for line in wrong:
         print(f"dependency policy: {line}", file=sys.stderr)
     print(f"dependency policy: {len(metadata['packages'])} packages, {len(wrong)} wrong")

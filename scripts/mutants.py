@@ -23,13 +23,13 @@ COPY = ROOT / "target/mutants"
 # How far behind its marker the code of a bug may begin and end.
 REACH = 3000
 # Which bug is at work is asked of a file, for builds run in processes whose environment is cleared.
-SWITCH = '''//! Which seeded bug is at work: scripts/mutants.py.
+SWITCH = f'''//! Which seeded bug is at work: scripts/mutants.py.
 
 /// Whether it is this one.
 #[must_use]
-pub fn is(name: &str) -> bool {
-    std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/at-work")).is_ok_and(|at_work| at_work == name.as_bytes())
-}
+pub fn is(name: &str) -> bool {{
+    std::fs::read("{COPY}/at-work").is_ok_and(|at_work| at_work == name.as_bytes())
+}}
 '''
 
 
@@ -127,14 +127,16 @@ class Mutant:
 
 
 def exists(test):
-    """Whether a test stands where its path says: `lib build::verdict::tests::name` or `it builder::ends::name`."""
+    """Whether a test stands where its path says: `lib git::tests::name`, `lib reconciler_core::plan::tests::name`, `it builder::ends::name`."""
     kind, _, path = test.partition(" ")
     *modules, name = path.split("::")
     base = ROOT / ("src" if kind == "lib" else "tests/it")
-    for depth in range(len(modules), 0, -1):
+    if kind == "lib" and modules and modules[0].startswith("reconciler_"):
+        base = ROOT / "crates" / modules.pop(0).removeprefix("reconciler_") / "src"
+    for depth in range(len(modules), -1, -1):
         inner = modules[depth:]
         folder = base.joinpath(*modules[:depth])
-        for place in (folder.with_suffix(".rs"), folder / "mod.rs"):
+        for place in (folder.with_suffix(".rs"), folder / "mod.rs") if depth else (folder / "lib.rs",):
             text = place.read_text(encoding="utf-8") if place.exists() else ""
             # A test of its own, or a rule that a macro makes a test of.
             if re.search(rf"\bfn {name}\(|^ +{name},$", text, re.MULTILINE) and all(re.search(rf"\bmod {one}\b", text) for one in inner):
@@ -154,17 +156,19 @@ def copy(mutants):
     """The project as it stands, committed or not, with all bugs asleep."""
     names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     names = {name for name in names.split("\0") if name and (ROOT / name).is_file()}
-    changed = {edit.file() for mutant in mutants for edit in mutant.edits} | {"src/lib.rs"}
+    roots = [str(path.relative_to(ROOT)) for path in [ROOT / "src/lib.rs", *ROOT.glob("crates/*/src/lib.rs")]]
+    changed = {edit.file() for mutant in mutants for edit in mutant.edits} | set(roots)
     before = {file: (COPY / file).read_bytes() for file in changed if (COPY / file).exists()}
     times = {file: (COPY / file).stat().st_mtime_ns for file in before}
     for name in names:
         put(COPY / name, (ROOT / name).read_bytes())
         shutil.copymode(ROOT / name, COPY / name)
-    for path in [*(COPY / "src").rglob("*.rs"), *(COPY / "tests").rglob("*.rs")]:
+    for path in [*(COPY / "src").rglob("*.rs"), *(COPY / "crates").rglob("*.rs"), *(COPY / "tests").rglob("*.rs")]:
         if str(path.relative_to(COPY)) not in names:
             path.unlink()
-    put(COPY / "src/mutant.rs", SWITCH)
-    put(COPY / "src/lib.rs", (COPY / "src/lib.rs").read_text() + "\npub mod mutant;\n")
+    for root in roots:
+        put((COPY / root).with_name("mutant.rs"), SWITCH)
+        put(COPY / root, (COPY / root).read_text() + "\n#[doc(hidden)]\npub mod mutant;\n")
     for mutant in mutants:
         mutant.apply()
     for file, data in before.items():
@@ -183,20 +187,29 @@ def copy(mutants):
 def build():
     """The two test programs."""
     env = {**os.environ, "CARGO_TARGET_DIR": str(COPY / "target")}
-    command = ["cargo", "test", "--locked", "--no-run", "--lib", "--test", "it", "--message-format=json-render-diagnostics"]
+    command = ["cargo", "test", "--locked", "--workspace", "--no-run", "--lib", "--test", "it", "--message-format=json-render-diagnostics"]
     done = subprocess.run(command, cwd=COPY, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         sys.exit("mutants: this does not compile")
     messages = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     programs = [message for message in messages if message.get("executable") and message.get("profile", {}).get("test")]
-    return {"it" if program["target"]["name"] == "it" else "lib": program["executable"] for program in programs}
+    return {program["target"]["name"]: program["executable"] for program in programs}
+
+
+def program_of(test):
+    """The program that a test is in, and its name there."""
+    kind, _, path = test.partition(" ")
+    first, _, rest = path.partition("::")
+    if kind == "lib" and first.startswith("reconciler_"):
+        return first, rest
+    return ("it" if kind == "it" else "reconciler"), path
 
 
 def run(programs, tests):
     """Runs tests; those that fail."""
     failed = []
     for kind, program in programs.items():
-        names = sorted({test.partition(" ")[2] for test in tests if test.startswith(kind + " ")})
+        names = sorted({name for where, name in map(program_of, tests) if where == kind})
         if not names:
             continue
         done = subprocess.run([program, "--exact", *names], cwd=COPY, stdin=subprocess.DEVNULL, capture_output=True, text=True)

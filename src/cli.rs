@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use reconciler::duration;
+use reconciler_model::duration;
 
 /// Keeps a fleet of Amazon Machine Images as a git repository says they should be.
 #[derive(Debug, Parser)]
@@ -91,7 +91,7 @@ pub(crate) enum Command {
     /// The daemon: watch, plan, build, record, for ever.
     Run(RunArgs),
     /// Fetches one repository; started by the reconciler itself.
-    #[command(hide = true, name = reconciler::source::fetcher::COMMAND)]
+    #[command(hide = true, name = reconciler::git::fetcher::COMMAND)]
     Fetch,
     /// Runs one build; started by the reconciler itself.
     #[command(hide = true)]

@@ -5,10 +5,8 @@
 
 use std::time::Duration;
 
+use reconciler_model::clock::Moment;
 use rustix::time::{ClockId, clock_gettime};
-
-/// A point in time: how long after boot it is.
-pub type Moment = Duration;
 
 /// Now. All processes of a host see the same.
 #[must_use]

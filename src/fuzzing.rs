@@ -8,17 +8,17 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::build::packer::output;
 use crate::config::load::Surroundings;
 use crate::config::meant::check;
 use crate::config::yaml::parse;
-use crate::desired::components::Components;
-use crate::desired::digest::Digest;
-use crate::desired::hcl::{LocalExec, StepFiles, Wanted, inspect, refuse_shown, sensitive};
-use crate::ids::AmiId;
-use crate::source::{EntryKind, Files, ObjectId, SourceFile};
-use crate::workflow::step::Folder;
-use crate::workflow::{jsonc, params, step};
+use crate::packer::output;
+use reconciler_core::workflow::step::Folder;
+use reconciler_core::workflow::{jsonc, params, step};
+use reconciler_hcl::{LocalExec, StepFiles, Wanted, inspect, refuse_shown, sensitive};
+use reconciler_model::components::Components;
+use reconciler_model::digest::Digest;
+use reconciler_model::ids::AmiId;
+use reconciler_model::source::{EntryKind, Files, ObjectId, SourceFile};
 
 /// A body by the name of its target and corpus.
 pub type Target = (&'static str, fn(&[u8]));
@@ -94,12 +94,12 @@ pub fn configuration(bytes: &[u8]) {
 
 /// A record of the table.
 pub fn record(bytes: &[u8]) {
-    crate::inventory::dynamodb::fuzz::item(bytes);
+    reconciler_aws::dynamodb::fuzz::item(bytes);
 }
 
 /// Trees, commits and tags.
 pub fn git_objects(bytes: &[u8]) {
-    crate::source::fuzz::objects(bytes);
+    crate::git::fuzz::objects(bytes);
 }
 
 /// Two inputs have one fingerprint only if they are the same: the second takes the very bytes of

@@ -9,26 +9,14 @@
 //!                                                          +-> status
 //! ```
 
-pub mod aws;
-pub mod build;
-pub mod catalog;
 pub mod clock;
 pub mod config;
-pub mod desired;
-pub mod diagnostic;
-pub mod duration;
+pub mod controller;
 pub mod failpoint;
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod host_cause;
-pub mod ids;
-pub mod inventory;
-#[cfg(test)]
-mod kept;
-pub mod plan;
-pub mod reconcile;
+pub mod git;
+pub mod packer;
 mod sealed;
 pub mod secrets;
-pub mod source;
-pub mod status;
-pub mod workflow;
+pub mod sqlite;

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
-use reconciler::diagnostic::Diagnostic;
+use reconciler_model::diagnostic::Diagnostic;
 
 use crate::cli::{Cli, Command};
 

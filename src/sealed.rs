@@ -11,7 +11,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use crate::desired::digest::Digest;
+use reconciler_model::digest::Digest;
 
 /// Collects values, then a check sum behind them.
 pub(crate) struct Sealer(Vec<u8>);

@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 
 use crate::cli::Loudness;
 use reconciler::config::LogFormat;
-use reconciler::diagnostic::Diagnostic;
+use reconciler_model::diagnostic::Diagnostic;
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
@@ -134,7 +134,7 @@ mod tests {
             tracing::debug!(target: "aws_smithy_runtime_api::client", "of AKIA-2");
             tracing::debug!(target: "aws_config::profile", "of AKIA-3");
             tracing::info!(target: "aws_config::profile", "is shown");
-            tracing::trace!(target: "reconciler::build", "is shown too");
+            tracing::trace!(target: "reconciler_model::build", "is shown too");
         });
         let said = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
         assert!(!said.contains("AKIA"), "{said}");

@@ -9,21 +9,22 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use reconciler::catalog::tags::ImageTags;
-use reconciler::desired::ami_name::DEFAULT_TEMPLATE;
-use reconciler::desired::jinja::Engine;
-use reconciler::desired::step::SourceImage;
-use reconciler::ids::{AmiId, AmiName, BuildId, Region};
-use reconciler::inventory::record::{Built, Record, RecordHead};
-use reconciler::inventory::sqlite::SqliteInventory;
-use reconciler::inventory::{Inventory as _, Write};
-use reconciler::plan::planner::Outline;
-use reconciler::reconcile::cache::Kept;
-use reconciler::reconcile::checkout::{Checkout, Desired};
-use reconciler::source::discover::workflows;
-use reconciler::source::repository::LocalRepository;
-use reconciler::source::{GitSource as _, GitTree};
-use reconciler::workflow::RootBase;
+use reconciler::controller::checkout::{Checkout, Desired};
+use reconciler::controller::step_cache::Kept;
+use reconciler::git::GitSource as _;
+use reconciler::git::discover::workflows;
+use reconciler::git::repository::LocalRepository;
+use reconciler::sqlite::SqliteInventory;
+use reconciler_core::desired::ami_name::DEFAULT_TEMPLATE;
+use reconciler_core::desired::step::SourceImage;
+use reconciler_core::images::tags::ImageTags;
+use reconciler_core::plan::planner::Outline;
+use reconciler_core::workflow::RootBase;
+use reconciler_jinja::Engine;
+use reconciler_model::ids::{AmiId, AmiName, BuildId, Region};
+use reconciler_model::inventory::record::{Built, Record, RecordHead};
+use reconciler_model::inventory::{Inventory as _, Write};
+use reconciler_model::source::GitTree;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -100,7 +101,7 @@ fn records(path: &Path) -> Result<Vec<Record>, Failure> {
         &Outline,
         SourceImage,
         SourceImage,
-        reconciler::desired::step::DesiredStep,
+        reconciler_core::desired::step::DesiredStep,
     )| {
         let mut head = RecordHead {
             workflow_id: checkout.params.workflow_id.clone(),

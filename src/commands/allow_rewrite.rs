@@ -7,9 +7,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use reconciler::config::Rewrite;
-use reconciler::diagnostic::Diagnostic;
-use reconciler::source::trusted::Purpose;
-use reconciler::source::{GitSource as _, open_trusted};
+use reconciler::git::trusted::Purpose;
+use reconciler::git::{GitSource as _, open_trusted};
+use reconciler_model::diagnostic::Diagnostic;
 
 use super::open::config;
 use super::{CommandError, print};

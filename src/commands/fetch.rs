@@ -1,8 +1,8 @@
-//! `reconciler fetch`: fetches one repository; see `reconciler::source::fetcher`.
+//! `reconciler fetch`: fetches one repository; see `reconciler::git::fetcher`.
 
 use std::process::ExitCode;
 
-use reconciler::source::fetcher;
+use reconciler::git::fetcher;
 
 /// Takes the job from standard input. The process ends at once afterwards, whatever still hangs in
 /// it.

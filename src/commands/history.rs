@@ -6,14 +6,14 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use reconciler::diagnostic::Diagnostic;
-use reconciler::ids::StepId;
-use reconciler::reconcile::checkout::read_params;
-use reconciler::reconcile::error::PassError;
-use reconciler::reconcile::ports::{Use, connect};
-use reconciler::source::trusted::Purpose;
-use reconciler::status::history::{BuildStory, SCHEMA, builds};
-use reconciler::status::history_text::text;
+use reconciler::controller::checkout::read_params;
+use reconciler::controller::error::PassError;
+use reconciler::controller::ports::{Use, connect};
+use reconciler::git::trusted::Purpose;
+use reconciler_core::status::history::{BuildStory, SCHEMA, builds};
+use reconciler_core::status::history_text::text;
+use reconciler_model::diagnostic::Diagnostic;
+use reconciler_model::ids::StepId;
 use serde_json::json;
 
 use super::open::{config, no_build_of, nothing_found, step_ids, unless_unknown, workflows_of};

@@ -1,11 +1,12 @@
 //! How many lines of a changed file came and went since the commit that the recorded image was
 //! built from.
 
-use reconciler::plan::Plan;
-use reconciler::plan::decision::{Change, Decision, Reason};
-use reconciler::plan::words::LineCounts;
-use reconciler::source::diff::changed;
-use reconciler::source::{GitSource, GitTree};
+use reconciler::git::GitSource;
+use reconciler::git::diff::changed;
+use reconciler_core::plan::Plan;
+use reconciler_core::plan::decision::{Change, Decision, Reason};
+use reconciler_core::plan::words::LineCounts;
+use reconciler_model::source::GitTree;
 
 /// Counts for every changed file that the plan names. What cannot be read is left out: the plan
 /// says the rest.

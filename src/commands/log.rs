@@ -3,17 +3,17 @@
 //! `docs/output.md`.
 
 use jiff::Timestamp;
-use reconciler::diagnostic::Diagnostic;
-use reconciler::ids::{AmiId, BuildId, Revision, StepId, WorkflowId};
-use reconciler::inventory::journal::{Attempt, Failure, FailureClass, Progress};
-use reconciler::plan::Plan;
-use reconciler::plan::changes::{Change, changes};
-use reconciler::plan::decision::Decision;
-use reconciler::plan::planner::PlannedStep;
-use reconciler::plan::sight::holder_words;
-use reconciler::plan::text::summary;
-use reconciler::plan::words::{Context, printable, sentence};
-use reconciler::reconcile::driver::{Event, Failing, Observer, Origin};
+use reconciler::controller::driver::{Event, Failing, Observer, Origin};
+use reconciler_core::plan::Plan;
+use reconciler_core::plan::changes::{Change, changes};
+use reconciler_core::plan::decision::Decision;
+use reconciler_core::plan::planner::PlannedStep;
+use reconciler_core::plan::sight::holder_words;
+use reconciler_core::plan::text::summary;
+use reconciler_core::plan::words::{Context, printable, sentence};
+use reconciler_model::diagnostic::Diagnostic;
+use reconciler_model::ids::{AmiId, BuildId, Revision, StepId, WorkflowId};
+use reconciler_model::inventory::journal::{Attempt, Failure, FailureClass, Progress};
 use tracing::{error, info, warn};
 
 /// Writes what happens to the log.

@@ -28,7 +28,7 @@ mod teller;
 
 use std::process::ExitCode;
 
-use reconciler::reconcile::error::PassError;
+use reconciler::controller::error::PassError;
 
 use crate::cli::{Cli, Command};
 use crate::telemetry;
@@ -44,8 +44,8 @@ pub(crate) enum CommandError {
     Io(#[from] std::io::Error),
 }
 
-impl From<reconciler::diagnostic::Diagnostic> for CommandError {
-    fn from(diagnostic: reconciler::diagnostic::Diagnostic) -> Self {
+impl From<reconciler_model::diagnostic::Diagnostic> for CommandError {
+    fn from(diagnostic: reconciler_model::diagnostic::Diagnostic) -> Self {
         Self::Pass(diagnostic.into())
     }
 }
@@ -58,11 +58,11 @@ macro_rules! from_stage {
     })* };
 }
 from_stage!(
-    reconciler::source::SourceError,
-    reconciler::inventory::InventoryError,
-    reconciler::catalog::CatalogError,
-    reconciler::build::BuildError,
-    reconciler::reconcile::checkout::CheckoutError
+    reconciler_model::source::SourceError,
+    reconciler_model::inventory::InventoryError,
+    reconciler_model::catalog::CatalogError,
+    reconciler_model::build::BuildError,
+    reconciler::controller::checkout::CheckoutError
 );
 
 /// Runs a command to its exit code.

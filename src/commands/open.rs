@@ -6,24 +6,25 @@ use std::sync::Arc;
 
 use reconciler::config::load::{Surroundings, load};
 use reconciler::config::{Config, RepositoryConfig};
-use reconciler::diagnostic::Diagnostic;
-use reconciler::ids::{Revision, StepId, WorkflowId};
-use reconciler::plan::{RecordsFrom, Standing};
-use reconciler::reconcile::cache::Kept;
-use reconciler::reconcile::checkout::Checkout;
-use reconciler::reconcile::driver::Site;
-use reconciler::reconcile::error::PassError;
-use reconciler::reconcile::host::host_name;
-use reconciler::reconcile::ports::Ports;
-use reconciler::reconcile::state_folder;
-use reconciler::source::discover::{WorkflowFolder, workflows};
-use reconciler::source::remembered::Remembered;
-use reconciler::source::snapshot::Snapshot;
-use reconciler::source::trusted::Purpose;
-use reconciler::source::watch::common_dir;
-use reconciler::source::{GitTree, open_trusted};
-use reconciler::workflow::jsonc::Document;
-use reconciler::workflow::unique::{Claim, shared};
+use reconciler::controller::checkout::Checkout;
+use reconciler::controller::driver::Site;
+use reconciler::controller::error::PassError;
+use reconciler::controller::host::host_name;
+use reconciler::controller::ports::Ports;
+use reconciler::controller::state_folder;
+use reconciler::controller::step_cache::Kept;
+use reconciler::git::discover::{WorkflowFolder, workflows};
+use reconciler::git::open_trusted;
+use reconciler::git::remembered::Remembered;
+use reconciler::git::snapshot::Snapshot;
+use reconciler::git::trusted::Purpose;
+use reconciler::git::watch::common_dir;
+use reconciler_core::plan::{RecordsFrom, Standing};
+use reconciler_core::workflow::jsonc::Document;
+use reconciler_core::workflow::unique::{Claim, shared};
+use reconciler_model::diagnostic::Diagnostic;
+use reconciler_model::ids::{Revision, StepId, WorkflowId};
+use reconciler_model::source::GitTree;
 
 use super::render::no_such_step;
 use super::slow::Slow;
@@ -450,7 +451,7 @@ fn open(
     let claims = site.claims(tree.as_ref(), &folders);
     if let Some(wanted) = &which.workflow {
         folders.retain(|folder| {
-            let id = reconciler::reconcile::checkout::read_params(tree.as_ref(), folder)
+            let id = reconciler::controller::checkout::read_params(tree.as_ref(), folder)
                 .map(|(params, _)| params.workflow_id.to_string());
             ids.extend(id.as_ref().ok().cloned());
             folder.path == *wanted || id.is_ok_and(|id| id == *wanted)

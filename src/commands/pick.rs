@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use reconciler::diagnostic::Diagnostic;
-use reconciler::ids::BuildId;
+use reconciler_model::diagnostic::Diagnostic;
+use reconciler_model::ids::BuildId;
 
 /// So many ids are listed.
 const LISTED: usize = 10;

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use reconciler::diagnostic::Diagnostic;
-use reconciler::plan::progress::Medium;
+use reconciler_core::plan::progress::Medium;
+use reconciler_model::diagnostic::Diagnostic;
 use serde_json::Value;
 
 use super::CommandError;

@@ -6,19 +6,22 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use reconciler::desired::hcl::sensitive;
-use reconciler::desired::inputs::StepContent;
-use reconciler::desired::jinja::Engine;
-use reconciler::desired::step::SourceImage;
-use reconciler::diagnostic::Diagnostic;
-use reconciler::ids::StepId;
-use reconciler::plan::source::source_of;
-use reconciler::reconcile::checkout::Desired;
-use reconciler::reconcile::ports::Use;
-use reconciler::secrets::fill::fill;
-use reconciler::secrets::placeholder::{self, places};
-use reconciler::secrets::{OpenSecrets, Redactor, SecretText};
-use reconciler::source::trusted::Purpose;
+use reconciler::controller::checkout::Desired;
+use reconciler::controller::ports::Use;
+use reconciler::git::trusted::Purpose;
+use reconciler::secrets::OpenSecrets;
+use reconciler_core::desired::inputs::StepContent;
+use reconciler_core::desired::step::SourceImage;
+use reconciler_core::plan::source::source_of;
+use reconciler_core::secrets::fill::fill;
+use reconciler_core::secrets::placeholder;
+use reconciler_core::secrets::placeholder::places;
+use reconciler_core::secrets::redactor::Redactor;
+use reconciler_hcl::sensitive;
+use reconciler_jinja::Engine;
+use reconciler_model::diagnostic::Diagnostic;
+use reconciler_model::ids::StepId;
+use reconciler_model::secret_text::SecretText;
 
 use super::open::{config, workflows_of};
 use super::plan::see;
@@ -146,7 +149,7 @@ const LISTED: usize = 20;
 
 /// Names the steps that there are, and the nearest.
 pub(crate) fn no_such_step(id: &str, known: &[String]) -> Diagnostic {
-    let near = reconciler::workflow::jsonc::nearest(id, known.iter().map(String::as_str));
+    let near = reconciler_model::suggest::nearest(id, known.iter().map(String::as_str));
     let hint = near.map_or_else(
         || match known.len() {
             0..=LISTED => format!("there are: {}", known.join(", ")),

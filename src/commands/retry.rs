@@ -4,17 +4,17 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use reconciler::desired::jinja::Engine;
-use reconciler::diagnostic::Diagnostic;
-use reconciler::ids::StepId;
-use reconciler::inventory::journal::{Attempt, Stage};
-use reconciler::plan::decision::Decision;
-use reconciler::plan::sight::{Process, holder_words, parts};
-use reconciler::plan::words::{Context, sentence};
-use reconciler::reconcile::ports::Use;
-use reconciler::reconcile::request::request;
-use reconciler::reconcile::sight::holder_of;
-use reconciler::source::trusted::Purpose;
+use reconciler::controller::ports::Use;
+use reconciler::controller::request::request;
+use reconciler::controller::sight::holder_of;
+use reconciler::git::trusted::Purpose;
+use reconciler_core::plan::decision::Decision;
+use reconciler_core::plan::sight::{Process, holder_words, parts};
+use reconciler_core::plan::words::{Context, sentence};
+use reconciler_jinja::Engine;
+use reconciler_model::diagnostic::Diagnostic;
+use reconciler_model::ids::StepId;
+use reconciler_model::inventory::journal::{Attempt, Stage};
 
 use super::open::{config, keep_folders_with, who, workflows_of};
 use super::plan::{Seen, see};

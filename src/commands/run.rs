@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use reconciler::config::Config;
-use reconciler::diagnostic::Diagnostic;
-use reconciler::plan::outcome::{Left, all_left};
-use reconciler::reconcile::board::Board;
-use reconciler::reconcile::driver::{Driver, Fetching, Orders, Site, Wake};
-use reconciler::reconcile::error::PassError;
-use reconciler::source::trusted::Purpose;
-use reconciler::source::watch::RefWatch;
-use reconciler::source::{GitSource, SourceError};
-use reconciler::status::trouble::Trouble;
+use reconciler::controller::board::Board;
+use reconciler::controller::driver::{Driver, Fetching, Orders, Site, Wake};
+use reconciler::controller::error::PassError;
+use reconciler::git::GitSource;
+use reconciler::git::trusted::Purpose;
+use reconciler::git::watch::RefWatch;
+use reconciler_core::plan::outcome::{Left, all_left};
+use reconciler_core::status::trouble::Trouble;
+use reconciler_model::diagnostic::Diagnostic;
+use reconciler_model::source::SourceError;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 

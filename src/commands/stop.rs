@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use reconciler::reconcile::driver::Wake;
+use reconciler::controller::driver::Wake;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 

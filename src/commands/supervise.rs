@@ -1,9 +1,9 @@
-//! `reconciler supervise FOLDER`: runs one build; see `reconciler::build::supervisor`.
+//! `reconciler supervise FOLDER`: runs one build; see `reconciler::packer::supervisor`.
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use reconciler::build::supervisor;
+use reconciler::packer::supervisor;
 
 /// Runs the job of a build's folder.
 pub(crate) fn run(folder: &Path) -> ExitCode {

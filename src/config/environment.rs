@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 use crate::config::load::Surroundings;
 use crate::config::raw::{RawConfig, RawRepository};
 use crate::config::yaml::Unknown;
-use crate::diagnostic::Diagnostic;
-use crate::workflow::jsonc::nearest;
+use reconciler_model::diagnostic::Diagnostic;
+use reconciler_model::suggest::nearest;
 
 /// Variables of this prefix override single keys; `__` stands between the parts:
 /// `RECONCILER_AWS__ENDPOINT_URL`.

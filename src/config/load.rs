@@ -14,7 +14,7 @@ use crate::config::place::{Source, placed};
 use crate::config::raw::RawConfig;
 use crate::config::state::from_the_files_folder;
 use crate::config::yaml::parse;
-use crate::diagnostic::Diagnostic;
+use reconciler_model::diagnostic::Diagnostic;
 
 /// What the process was started in.
 #[derive(Clone, Debug, Default)]

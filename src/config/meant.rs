@@ -4,7 +4,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::build::retention::Retention;
 use crate::config::load::Surroundings;
 use crate::config::patterns::{ATTRIBUTE, ENDPOINT, IMAGE_NAME, REGION, TABLE, VARIABLE, fits};
 use crate::config::raw::{
@@ -16,12 +15,13 @@ use crate::config::repository::repositories;
 use crate::config::state::{StateFolder, named, state_folder};
 use crate::config::values::{A_SECOND, Least, count, duration, items, path, something, text};
 use crate::config::{
-    AwsConfig, BaseAmiPolicy, Config, InventoryConfig, LogFormat, OnShutdown, OnSuperseded,
-    PackerConfig, RetryConfig, secrets,
+    AwsConfig, Config, InventoryConfig, LogFormat, OnShutdown, OnSuperseded, PackerConfig, secrets,
 };
-use crate::desired::ami_name::DEFAULT_TEMPLATE;
-use crate::diagnostic::Diagnostic;
-use crate::duration;
+use crate::packer::retention::Retention;
+use reconciler_core::desired::ami_name::DEFAULT_TEMPLATE;
+use reconciler_model::diagnostic::Diagnostic;
+use reconciler_model::duration;
+use reconciler_model::policy::{BaseAmiPolicy, RetryConfig};
 
 /// A heartbeat comes every third of a lease, and its answer has a quarter of it: shorter, and an
 /// answer that takes as long as one of DynamoDB now and then does costs the lease.

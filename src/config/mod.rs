@@ -22,8 +22,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::build::retention::Retention;
+use crate::packer::retention::Retention;
 use crate::secrets::SecretsConfig;
+use reconciler_model::policy::{BaseAmiPolicy, RetryConfig};
 pub use trust::{LocalExec, Rewrite, SignaturePolicy, TrustConfig};
 
 /// The whole configuration.
@@ -165,15 +166,6 @@ pub struct PackerConfig {
     pub log_limit: u64,
 }
 
-/// What happens when a newer base image appears.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BaseAmiPolicy {
-    /// It is reported; the recorded one stays.
-    Pin,
-    /// The first steps are rebuilt on it.
-    Follow,
-}
-
 /// What happens to a running build whose inputs changed again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnSuperseded {
@@ -190,17 +182,6 @@ pub enum OnShutdown {
     Leave,
     /// They are cancelled and cleaned up, and built again at the next start.
     Cancel,
-}
-
-/// How often and when failed builds are tried again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RetryConfig {
-    /// First wait after a transient failure; doubles with each.
-    pub initial: Duration,
-    /// Longest wait after a transient failure.
-    pub max: Duration,
-    /// Wait after a failure that a person has to mend.
-    pub person: Duration,
 }
 
 /// How logs are written by the daemon.

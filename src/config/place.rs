@@ -14,7 +14,7 @@ use serde_yaml::Spanned;
 use crate::config::environment::{overriding, variable_of};
 use crate::config::load::Surroundings;
 use crate::config::refusal::{Refusal, Shown};
-use crate::diagnostic::Diagnostic;
+use reconciler_model::diagnostic::Diagnostic;
 
 /// A configuration file, as it was read.
 #[derive(Clone, Copy)]

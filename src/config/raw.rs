@@ -12,7 +12,7 @@ use crate::config::patterns::{
     VARIABLE,
 };
 use crate::config::schema;
-use crate::duration;
+use reconciler_model::duration;
 
 /// The configuration of the reconciler. Every key may be left out.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]

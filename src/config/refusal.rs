@@ -1,6 +1,6 @@
 //! A value of the configuration that cannot be meant, and the key that it stands at.
 
-use crate::diagnostic::Diagnostic;
+use reconciler_model::diagnostic::Diagnostic;
 
 /// Why a value is refused.
 #[derive(Debug)]

@@ -6,8 +6,9 @@ use crate::config::patterns::{SECRET_SOURCE, SOMETHING, fits};
 use crate::config::raw::RawSecrets;
 use crate::config::refusal::Refusal;
 use crate::config::values::expand;
-use crate::secrets::placeholder::is_name;
-use crate::secrets::{Marks, SecretSource, SecretsConfig};
+use crate::secrets::{SecretSource, SecretsConfig};
+use reconciler_core::secrets::marks::Marks;
+use reconciler_core::secrets::placeholder::is_name;
 
 /// Checks it.
 pub(super) fn check(raw: RawSecrets, around: &Surroundings) -> Result<SecretsConfig, Refusal> {
@@ -73,7 +74,7 @@ mod tests {
     fn checked(
         values: &[(&str, &str)],
         key: Option<&str>,
-    ) -> Result<SecretsConfig, crate::diagnostic::Diagnostic> {
+    ) -> Result<SecretsConfig, reconciler_model::diagnostic::Diagnostic> {
         let values: BTreeMap<_, _> = values
             .iter()
             .map(|(name, source)| ((*name).to_owned(), (*source).to_owned()))

@@ -8,7 +8,7 @@ use crate::config::patterns::PLUGIN;
 use crate::config::raw::RawRepository;
 use crate::config::refusal::Refusal;
 use crate::config::values::{items, path};
-pub use crate::desired::hcl::LocalExec;
+pub use reconciler_hcl::LocalExec;
 
 /// What is asked of a repository's commits.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,8 +7,9 @@ use std::time::Duration;
 use crate::config::load::Surroundings;
 use crate::config::patterns::{SOMETHING, fits};
 use crate::config::refusal::Refusal;
-use crate::duration::{self, LONGEST};
-use crate::source::access::without_password;
+use crate::git::access::without_password;
+use reconciler_model::duration;
+use reconciler_model::duration::LONGEST;
 
 /// What a duration has to be at least, and why.
 pub(super) struct Least {

@@ -2,8 +2,8 @@
 //! words of people.
 
 use crate::config::raw::RawConfig;
-use crate::diagnostic::Diagnostic;
-use crate::workflow::jsonc::nearest;
+use reconciler_model::diagnostic::Diagnostic;
+use reconciler_model::suggest::nearest;
 
 /// Reads the YAML of a file.
 pub fn parse(path: &str, text: &str) -> Result<RawConfig, Diagnostic> {

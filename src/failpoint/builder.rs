@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::around;
-use crate::build::{BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild, Sighting};
-use crate::ids::{BuildId, WorkflowId};
+use crate::failpoint::around;
+use reconciler_model::build::{
+    BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild, Sighting,
+};
+use reconciler_model::ids::{BuildId, WorkflowId};
 
 pub(super) struct Failing(pub(super) Arc<dyn ImageBuilder>);
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::around;
-use crate::catalog::{CatalogError, Image, ImageCatalog, Leftovers, TagChange};
-use crate::ids::{AmiId, AmiName, BuildId};
+use crate::failpoint::around;
+use reconciler_model::catalog::{CatalogError, Image, ImageCatalog, Leftovers, TagChange};
+use reconciler_model::ids::{AmiId, AmiName, BuildId};
 
 pub(super) struct Failing(pub(super) Arc<dyn ImageCatalog>);
 

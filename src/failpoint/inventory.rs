@@ -6,12 +6,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::around;
-use crate::ids::{BuildId, StepId, WorkflowId};
-use crate::inventory::beat::{Answer, Beat};
-use crate::inventory::journal::{Attempt, BuildEvent, Stage};
-use crate::inventory::record::Record;
-use crate::inventory::{Fence, Heads, Inventory, InventoryError, Lease, Many, OpenWorkflow, Write};
+use crate::failpoint::around;
+use reconciler_model::ids::{BuildId, StepId, WorkflowId};
+use reconciler_model::inventory::beat::{Answer, Beat};
+use reconciler_model::inventory::journal::{Attempt, BuildEvent, Stage};
+use reconciler_model::inventory::record::Record;
+use reconciler_model::inventory::{
+    Fence, Heads, Inventory, InventoryError, Lease, Many, OpenWorkflow, Write,
+};
 
 pub(super) struct Failing(pub(super) Arc<dyn Inventory>);
 

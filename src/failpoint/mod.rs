@@ -18,8 +18,8 @@ pub use points::{Injected, VARIABLE, reach};
 
 use std::sync::Arc;
 
-use crate::build::ImageBuilder;
-use crate::reconcile::ports::Ports;
+use crate::controller::ports::Ports;
+use reconciler_model::build::ImageBuilder;
 
 /// The same ports, with a failpoint before and after each effect if any is ordered.
 #[cfg(debug_assertions)]

@@ -6,7 +6,7 @@ use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::TARGETS;
+use crate::fuzzing::TARGETS;
 
 /// What the formats are made of, so that mutations get past the first byte.
 const WORDS: [&str; 24] = [

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value};
 
-use super::{OpenSecrets, Redactor, SecretText, SecretsConfig};
+use crate::secrets::{OpenSecrets, SecretsConfig};
+use reconciler_core::secrets::redactor::Redactor;
+use reconciler_model::secret_text::SecretText;
 
 /// Takes secrets out of what is recorded. Clones share what they know.
 #[derive(Clone, Debug)]

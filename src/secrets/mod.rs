@@ -5,19 +5,9 @@
 //! placeholders. Nothing here prints a value: [`SecretText`] has no way to.
 
 pub mod current;
-pub mod fill;
-pub mod forms;
-pub mod marks;
 pub mod open;
-pub mod placeholder;
-pub mod redactor;
-pub mod sealed;
 pub mod source;
-pub mod text;
 
 pub use current::CurrentSecrets;
-pub use marks::Marks;
 pub use open::{OpenSecrets, SecretsConfig};
-pub use redactor::{MARK, Redactor};
 pub use source::SecretSource;
-pub use text::SecretText;

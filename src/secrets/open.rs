@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::placeholder::Use;
-use super::sealed::Sealed;
-use super::{Marks, SecretSource, SecretText};
-use crate::diagnostic::Diagnostic;
+use crate::secrets::SecretSource;
+use reconciler_core::secrets::marks::Marks;
+use reconciler_core::secrets::placeholder::Use;
+use reconciler_core::secrets::sealed::Sealed;
+use reconciler_model::diagnostic::Diagnostic;
+use reconciler_model::secret_text::SecretText;
 
 /// What the configuration says of secrets.
 #[derive(Clone, Debug, Default)]

@@ -4,8 +4,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::SecretText;
-use super::forms::SHORTEST;
+use reconciler_core::secrets::forms::SHORTEST;
+use reconciler_model::secret_text::SecretText;
 
 /// More would be a file that was named by mistake.
 const LONGEST: usize = 64 * 1024;

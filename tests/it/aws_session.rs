@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use reconciler::aws::session::{Session, SessionSettings};
+use reconciler_aws::session::{Session, SessionSettings};
 use serde_json::json;
 
 use crate::harness::emulator::Emulator;
@@ -82,7 +82,7 @@ fn probe() {
     });
     println!(
         "probe says: {}",
-        answer.unwrap_or_else(|error: reconciler::diagnostic::Diagnostic| format!(
+        answer.unwrap_or_else(|error: reconciler_model::diagnostic::Diagnostic| format!(
             "{error} ({})",
             error.hint.as_deref().unwrap_or_default()
         ))

@@ -8,8 +8,8 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use reconciler::desired::jinja::{Engine, TemplateSource};
-use reconciler::workflow::context::template_value;
+use reconciler_jinja::template_value;
+use reconciler_jinja::{Engine, TemplateSource};
 use serde_json::{Value, json};
 
 use crate::harness::emulator::python;

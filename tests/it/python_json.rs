@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use reconciler::workflow::jsonc::Document;
+use reconciler_core::workflow::jsonc::Document;
 use serde_json::Value;
 
 use crate::harness::dice::Dice;

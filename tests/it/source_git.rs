@@ -4,12 +4,13 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use reconciler::ids::Revision;
-use reconciler::source::diff::changed;
-use reconciler::source::discover::workflows;
-use reconciler::source::repository::LocalRepository;
-use reconciler::source::watch::RefWatch;
-use reconciler::source::{EntryKind, GitSource, ObjectId, SourceError};
+use reconciler::git::GitSource;
+use reconciler::git::diff::changed;
+use reconciler::git::discover::workflows;
+use reconciler::git::repository::LocalRepository;
+use reconciler::git::watch::RefWatch;
+use reconciler_model::ids::Revision;
+use reconciler_model::source::{EntryKind, ObjectId, SourceError};
 
 use crate::harness::repo::Repo;
 
@@ -212,7 +213,7 @@ mod reading {
 
     #[test]
     fn many_threads_read_one_commit() {
-        let repo = Repo::from_folder("src/source");
+        let repo = Repo::from_folder("src/git");
         let source = open(&repo);
         let tree = source.at(&source.resolve(None).unwrap()).unwrap();
         let root = tree.entry("").unwrap().unwrap().id;

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use reconciler::source::access::Access;
-use reconciler::source::remote::RemoteRepository;
-use reconciler::source::{GitSource, SourceError};
+use reconciler::git::GitSource;
+use reconciler::git::access::Access;
+use reconciler::git::remote::RemoteRepository;
+use reconciler_model::source::SourceError;
 use tempfile::TempDir;
 
 use crate::harness::git_http::{Answer, GitHttp};
@@ -367,7 +368,7 @@ fn however_often_is_pushed_few_files_are_open_and_few_packs_are_kept() {
 
 #[test]
 fn a_local_repository_that_is_packed_again_and_again_keeps_few_files_open() {
-    use reconciler::source::repository::LocalRepository;
+    use reconciler::git::repository::LocalRepository;
     let repo = Repo::new();
     repo.write("a", "0").commit("0");
     let source = LocalRepository::open(repo.path(), None).unwrap();

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use reconciler::source::access::Access;
-use reconciler::source::remote::RemoteRepository;
-use reconciler::source::{GitSource, SourceError};
+use reconciler::git::GitSource;
+use reconciler::git::access::Access;
+use reconciler::git::remote::RemoteRepository;
+use reconciler_model::source::SourceError;
 use tempfile::TempDir;
 
 use crate::harness::git_http::{Answer, GitHttp};

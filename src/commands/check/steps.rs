@@ -4,21 +4,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use reconciler::build::LaidFile;
-use reconciler::build::packer::validate;
 use reconciler::config::Config;
-use reconciler::desired::ami_name::NameParts;
-use reconciler::desired::hcl::{self, Surroundings, Wanted};
-use reconciler::desired::inputs::{StepContent, is_template, sort_files};
-use reconciler::desired::jinja::Engine;
-use reconciler::desired::step::SourceImage;
-use reconciler::diagnostic::Diagnostic;
-use reconciler::ids::{AmiId, AmiName, Region};
-use reconciler::plan::planner::Outline;
-use reconciler::reconcile::checkout::{Checkout, Desired};
+use reconciler::controller::checkout::{Checkout, Desired};
+use reconciler::packer::validate;
 use reconciler::secrets::OpenSecrets;
-use reconciler::source::EntryKind;
-use reconciler::workflow::RootBase;
+use reconciler_core::desired::ami_name::NameParts;
+use reconciler_core::desired::inputs::{StepContent, is_template, sort_files};
+use reconciler_core::desired::step::SourceImage;
+use reconciler_core::plan::planner::Outline;
+use reconciler_core::workflow::RootBase;
+use reconciler_hcl::{Surroundings, Wanted};
+use reconciler_jinja::Engine;
+use reconciler_model::build::LaidFile;
+use reconciler_model::diagnostic::Diagnostic;
+use reconciler_model::ids::{AmiId, AmiName, Region};
+use reconciler_model::source::EntryKind;
 
 /// The image of a step that has none yet, or that nobody looked for.
 const PARENTS_IMAGE: &str = "ami-00000000000000001";
@@ -151,7 +151,7 @@ impl Steps<'_> {
             source_ami: (source.id.as_str() != NEWEST_IMAGE).then_some(source.id.as_str()),
             region: self.region,
         };
-        match hcl::inspect(&rendered, &wanted) {
+        match reconciler_hcl::inspect(&rendered, &wanted) {
             Ok(inspection) => {
                 let warnings = inspection.warnings.into_iter();
                 let warnings =
@@ -174,7 +174,7 @@ impl Steps<'_> {
         let files: BTreeSet<String> = laid_files(content)?.into_keys().collect();
         let around =
             Surroundings { folder: &step.folder, files: &files, environment: self.environment };
-        let wrong = hcl::review(rendered, &around)?;
+        let wrong = reconciler_hcl::review(rendered, &around)?;
         let wrong = wrong.into_iter();
         let wrong = wrong.map(|wrong| self.placed(step, content, rendered, wrong));
         found.errors.extend(wrong);
@@ -189,7 +189,7 @@ impl Steps<'_> {
         rendered: &BTreeMap<String, String>,
         wrong: Diagnostic,
     ) -> Diagnostic {
-        let blotted = hcl::blotted(rendered, wrong);
+        let blotted = reconciler_hcl::blotted(rendered, wrong);
         let mut wrong = self.desired.desire().blotted(content, blotted);
         match &mut wrong.place {
             Some(place) => place.path = format!("{}/{} (rendered)", step.folder, place.path),

@@ -10,7 +10,7 @@ mod without_image;
 
 use std::path::PathBuf;
 
-use reconciler::build::process::{ProcessId, Session};
+use reconciler::packer::process::{ProcessId, Session};
 use serde_json::Value;
 
 use crate::harness::fake_packer::FakePacker;

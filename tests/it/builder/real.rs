@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use reconciler::build::process::{Member, ProcessId};
+use reconciler::packer::process::{Member, ProcessId};
 use rustix::process::Signal;
 use serde_json::Value;
 

@@ -5,9 +5,9 @@
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, InstanceType};
-use reconciler::aws::session::{Session, SessionSettings, StaticKeys};
-use reconciler::catalog::ec2::Ec2Catalog;
-use reconciler::ids::{AmiId, AmiName};
+use reconciler_aws::ec2::Ec2Catalog;
+use reconciler_aws::session::{Session, SessionSettings, StaticKeys};
+use reconciler_model::ids::{AmiId, AmiName};
 
 use crate::harness::emulator::Emulator;
 

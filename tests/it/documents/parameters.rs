@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use reconciler::source::{EntryKind, Files, ObjectId, SourceFile};
-use reconciler::workflow::step::Folder;
-use reconciler::workflow::{params, step};
+use reconciler_core::workflow::step::Folder;
+use reconciler_core::workflow::{params, step};
+use reconciler_model::source::{EntryKind, Files, ObjectId, SourceFile};
 use serde_json::{Map, Value, json};
 
 use super::read;
@@ -62,12 +62,12 @@ fn keys(rows: &[Row]) -> BTreeSet<String> {
 
 #[test]
 fn every_key_that_the_program_reads_is_documented_and_no_other() {
-    let mut workflow = asked_for("src/workflow/params.rs");
-    workflow.extend(asked_for("src/aws/settings.rs"));
+    let mut workflow = asked_for("crates/core/src/workflow/params.rs");
+    workflow.extend(asked_for("crates/aws/src/settings.rs"));
     assert_eq!(keys(&table("## `workflow_param.json`")), workflow);
     let mut both = keys(&table("## `step_param.json`"));
     both.extend(keys(&table("### `reconciler`")));
-    assert_eq!(both, asked_for("src/workflow/step.rs"));
+    assert_eq!(both, asked_for("crates/core/src/workflow/step.rs"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use reconciler::build::process::ProcessId;
+use reconciler::packer::process::ProcessId;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -128,7 +128,7 @@ fn an_inventory_that_is_deleted_under_the_daemon_is_noticed_and_not_begun_anew()
     assert!(!file.exists());
     farm.run(&["status"]).shows(&["No inventory at SQLite", "no inventory yet"]);
     // A person begins a new one: it knows nothing of the build that runs.
-    drop(reconciler::inventory::sqlite::SqliteInventory::open(&file).unwrap());
+    drop(reconciler::sqlite::SqliteInventory::open(&file).unwrap());
     farm.wait_until("the build is ended", |farm| said(farm, "knows nothing of it"));
     packer.let_go("go");
     farm.wait_until("it is built anew", |farm| farm.state_of("a") == "in-sync");

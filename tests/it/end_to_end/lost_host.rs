@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use reconciler::build::process::{ProcessId, Session};
+use reconciler::packer::process::{ProcessId, Session};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 

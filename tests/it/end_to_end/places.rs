@@ -33,7 +33,7 @@ fn a_command_says_in_which_inventory_it_found_nothing() {
         assert!(ran.code != 0 && ran.err.contains(&place), "{command:?}: {ran:#?}");
     }
     assert!(!file.exists(), "no inventory is begun by asking");
-    drop(reconciler::inventory::sqlite::SqliteInventory::open(&file).unwrap());
+    drop(reconciler::sqlite::SqliteInventory::open(&file).unwrap());
     let empty = format!("Nothing of this workflow is recorded in SQLite {}", file.display());
     for command in ["status", "plan"] {
         let ran = farm.run(&[command]);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use reconciler::build::process::ProcessId;
+use reconciler::packer::process::ProcessId;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use reconciler::aws::session::{Session, SessionSettings, StaticKeys};
-use reconciler::build::process::ProcessId;
-use reconciler::ids::{StepId, WorkflowId};
-use reconciler::inventory::beat::Beat;
-use reconciler::inventory::dynamodb::DynamoDbInventory;
-use reconciler::inventory::journal::BuildEvent;
-use reconciler::inventory::{Inventory as _, Lease};
+use reconciler::packer::process::ProcessId;
+use reconciler_aws::dynamodb::DynamoDbInventory;
+use reconciler_aws::session::{Session, SessionSettings, StaticKeys};
+use reconciler_model::ids::{StepId, WorkflowId};
+use reconciler_model::inventory::beat::Beat;
+use reconciler_model::inventory::journal::BuildEvent;
+use reconciler_model::inventory::{Inventory as _, Lease};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 

@@ -8,7 +8,7 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use reconciler::build::process::ProcessId;
+use reconciler::packer::process::ProcessId;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 

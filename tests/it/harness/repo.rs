@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use reconciler::ids::Revision;
+use reconciler_model::ids::Revision;
 use tempfile::TempDir;
 
 /// Parameters of a workflow, no more than there must be.

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reconciler::build::{BuildOutcome, Exit, PackerStage};
-use reconciler::catalog::Leftovers;
-use reconciler::ids::{AmiName, BuildId, WorkflowId};
-use reconciler::inventory::beat::{Answer, Beat, Sign, new_version};
-use reconciler::inventory::journal::Stage;
-use reconciler::inventory::{Fence, Inventory, InventoryError, OpenWorkflow};
+use reconciler_model::build::{BuildOutcome, Exit, PackerStage};
+use reconciler_model::catalog::Leftovers;
+use reconciler_model::ids::{AmiName, BuildId, WorkflowId};
+use reconciler_model::inventory::beat::{Answer, Beat, Sign, new_version};
+use reconciler_model::inventory::journal::Stage;
+use reconciler_model::inventory::{Fence, Inventory, InventoryError, OpenWorkflow};
 
 use super::values::{Build, hold, minute, of_event, reach, step, workflow};
 

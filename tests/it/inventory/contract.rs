@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use reconciler::inventory::Inventory;
-use reconciler::inventory::sqlite::SqliteInventory;
+use reconciler::sqlite::SqliteInventory;
+use reconciler_model::inventory::Inventory;
 
 use super::tables::{Tables, runtime};
 

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType,
     ScalarAttributeType,
 };
-use reconciler::inventory::{Inventory, InventoryError};
+use reconciler_model::inventory::{Inventory, InventoryError};
 
 use super::tables::{Tables, runtime};
 use super::values::{Build, failed, minute, of_event, of_record, record, step, workflow};

@@ -4,8 +4,8 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use reconciler::ids::WorkflowId;
-use reconciler::inventory::Inventory;
+use reconciler_model::ids::WorkflowId;
+use reconciler_model::inventory::Inventory;
 use serde_json::{Value, json};
 
 use super::tables::{Tables, region, runtime};
@@ -50,7 +50,7 @@ fn the_python_library_reads_our_records_by_its_three_queries() {
         for (name, ami_id, at) in
             [("pyenv", "ami-1", 10), ("mysql", "ami-3", 30), ("core", "ami-2", 20)]
         {
-            let write = reconciler::inventory::Write {
+            let write = reconciler_model::inventory::Write {
                 record: Some((record(name, ami_id, minute(at)), None)),
                 event: Some(Build::of(name).intent()),
             };

@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use reconciler::desired::digest::Digest;
-use reconciler::ids::{AmiId, AmiName, WorkflowId};
-use reconciler::inventory::journal::{Asked, Progress, Stage};
-use reconciler::inventory::record::Record;
-use reconciler::inventory::tags::Tags;
-use reconciler::inventory::{Expected, Fence, Inventory, InventoryError, OpenWorkflow, Write};
+use reconciler_model::digest::Digest;
+use reconciler_model::ids::{AmiId, AmiName, WorkflowId};
+use reconciler_model::inventory::journal::{Asked, Progress, Stage};
+use reconciler_model::inventory::record::Record;
+use reconciler_model::inventory::tags::Tags;
+use reconciler_model::inventory::{
+    Expected, Fence, Inventory, InventoryError, OpenWorkflow, Write,
+};
 
 use super::values::{
     Build, failed, hold, minute, of_event, of_record, reach, record, step, workflow,

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use reconciler::inventory::sqlite::SqliteInventory;
-use reconciler::inventory::{Inventory, InventoryError};
+use reconciler::sqlite::SqliteInventory;
+use reconciler_model::inventory::{Inventory, InventoryError};
 use rusqlite::Connection;
 
 use super::tables::runtime;

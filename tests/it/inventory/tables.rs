@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
-use reconciler::aws::session::{Session, SessionSettings, StaticKeys};
-use reconciler::inventory::dynamodb::DynamoDbInventory;
+use reconciler_aws::dynamodb::DynamoDbInventory;
+use reconciler_aws::session::{Session, SessionSettings, StaticKeys};
 
 use crate::harness::emulator::Emulator;
 

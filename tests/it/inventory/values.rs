@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use reconciler::desired::components::Components;
-use reconciler::desired::digest::Digest;
-use reconciler::ids::{AmiId, AmiName, BuildId, HostMark, Region, Revision, StepId, WorkflowId};
-use reconciler::inventory::journal::{
+use reconciler_model::components::Components;
+use reconciler_model::digest::Digest;
+use reconciler_model::ids::{
+    AmiId, AmiName, BuildId, HostMark, Region, Revision, StepId, WorkflowId,
+};
+use reconciler_model::inventory::journal::{
     BuildEvent, Failure, FailureClass, Intent, Promise, Reach, Stage,
 };
-use reconciler::inventory::record::{Built, Record, RecordHead};
-use reconciler::inventory::tags::Tags;
-use reconciler::inventory::{Inventory, Lease, Write};
+use reconciler_model::inventory::record::{Built, Record, RecordHead};
+use reconciler_model::inventory::tags::Tags;
+use reconciler_model::inventory::{Inventory, Lease, Write};
 
 pub(crate) fn workflow() -> WorkflowId {
     WorkflowId::new("acore-ami-2024-06-13-12-00-00")
@@ -110,7 +112,7 @@ impl Build {
             source_ami: AmiId::new("ami-0root"),
             region: Region::new("us-east-1"),
             host: "builder-1".to_owned(),
-            afterwards: reconciler::desired::hcl::Afterwards::default(),
+            afterwards: reconciler_model::afterwards::Afterwards::default(),
             prepared_by: Some(HostMark::new("0123456789abcdef")),
             reach: Some(reach()),
             deadline: minute(120),

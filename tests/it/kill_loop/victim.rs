@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use reconciler::build::process::{ProcessId, Session};
+use reconciler::packer::process::{ProcessId, Session};
 use serde_json::Value;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Secrets that a build gets and prints are found in nothing that is kept or shown.
 
-use reconciler::desired::digest::Digest;
+use reconciler_model::digest::Digest;
 use rustix::process::Signal;
 
 use super::planted::{
@@ -157,7 +157,7 @@ fn kill_supervisor(farm: &Farm) {
         .unwrap();
     let known: serde_json::Value =
         serde_json::from_slice(&std::fs::read(folder.join("supervisor.json")).unwrap()).unwrap();
-    let process = reconciler::build::process::ProcessId {
+    let process = reconciler::packer::process::ProcessId {
         pid: u32::try_from(known["pid"].as_u64().unwrap()).unwrap(),
         start: known["pid_start"].as_u64().unwrap(),
     };

@@ -77,9 +77,9 @@ fn files(folder: &Path) -> Vec<std::path::PathBuf> {
 
 #[test]
 fn the_daemons_policies_allow_what_its_source_calls_and_nothing_else() {
-    let mut called_by_source = called("ec2", "src/catalog/ec2");
+    let mut called_by_source = called("ec2", "crates/aws/src/ec2");
     assert!(called_by_source.contains("ec2:TerminateInstances"), "{called_by_source:?}");
-    called_by_source.extend(called("dynamodb", "src/inventory/dynamodb"));
+    called_by_source.extend(called("dynamodb", "crates/aws/src/dynamodb"));
     assert_eq!(allowed(&["daemon.json", "cleanup.json"]), called_by_source);
 }
 

@@ -1,0 +1,188 @@
+//! Looks for what a build left at EC2: what its log told, what stands under its key and its group,
+//! its image by name, and the snapshots of that. `belongs` decides what of it is the build's own.
+//!
+//! Today's Packer loses an instance whose id stands in no log when it is ended in the middle of a
+//! launch (docs/packer.md): it is found by its key.
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::primitives::DateTime;
+use aws_sdk_ec2::types::{self, Filter};
+use jiff::Timestamp;
+
+use crate::ec2::belongs::{Instance, KeyPair, Sight, Snapshot, Suspect, is_packers, made_for};
+use crate::ec2::convert;
+use crate::ec2::describe::{Extent, of_owner};
+use crate::ec2::error::fail;
+use reconciler_core::images::name_pattern;
+use reconciler_model::catalog::{CatalogError, Leftovers};
+
+pub(super) async fn find(
+    client: &Client,
+    suspect: &Suspect<'_>,
+) -> Result<Leftovers, CatalogError> {
+    let told = suspect.told;
+    let keys = packers(&told.key_pairs);
+    let groups = packers(&told.security_groups);
+    let mut sight = Sight {
+        key_pairs: key_pairs(client, &keys).await?,
+        security_groups: security_groups(client, &groups).await?,
+        ..Sight::default()
+    };
+    let by =
+        [("instance-id", &told.instances), ("key-name", &keys), ("instance.group-name", &groups)];
+    // Seeded bug: instances-only-by-id
+    for (filter, values) in by {
+        sight.instances.extend(instances(client, filter, values).await?);
+    }
+    let named = vec![name_pattern::literal(suspect.name.as_str())];
+    look_for_images(client, &mut sight, "name", &named).await?;
+    let told_images = told.images.iter().chain(&told.told_images);
+    let ids: Vec<String> = told_images.map(ToString::to_string).collect();
+    look_for_images(client, &mut sight, "image-id", &ids).await?;
+    look_for_snapshots(client, &mut sight, told).await?;
+    Ok(suspect.owns(&sight))
+}
+
+fn packers(names: &[String]) -> Vec<String> {
+    let mut names = names.to_vec();
+    names.retain(|name| is_packers(name));
+    names
+}
+
+fn filter(name: &str, values: &[String]) -> Filter {
+    Filter::builder().name(name).set_values(Some(values.to_vec())).build()
+}
+
+async fn key_pairs(client: &Client, names: &[String]) -> Result<Vec<KeyPair>, CatalogError> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let answer = client
+        .describe_key_pairs()
+        .filters(filter("key-name", names))
+        .send()
+        .await
+        .map_err(|error| fail("ec2:DescribeKeyPairs", &error))?;
+    let keys = answer.key_pairs.unwrap_or_default().into_iter();
+    Ok(keys
+        .map(|key| KeyPair {
+            name: key.key_name.unwrap_or_default(),
+            created: key.create_time.as_ref().and_then(time),
+        })
+        .collect())
+}
+
+async fn security_groups(client: &Client, names: &[String]) -> Result<Vec<String>, CatalogError> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let answer = client
+        .describe_security_groups()
+        .filters(filter("group-name", names))
+        .send()
+        .await
+        .map_err(|error| fail("ec2:DescribeSecurityGroups", &error))?;
+    let groups = answer.security_groups.unwrap_or_default().into_iter();
+    Ok(groups.filter_map(|group| group.group_name).collect())
+}
+
+async fn instances(
+    client: &Client,
+    by: &str,
+    values: &[String],
+) -> Result<Vec<Instance>, CatalogError> {
+    if values.is_empty() {
+        return Ok(Vec::new());
+    }
+    let alive = ["pending", "running", "stopping", "stopped"].map(str::to_owned);
+    let mut pages = client
+        .describe_instances()
+        .filters(filter(by, values))
+        .filters(filter("instance-state-name", &alive))
+        .into_paginator()
+        .items()
+        .send();
+    let mut found = Vec::new();
+    while let Some(reservation) = pages.next().await {
+        let reservation = reservation.map_err(|error| fail("ec2:DescribeInstances", &error))?;
+        found.extend(reservation.instances().iter().map(instance));
+    }
+    Ok(found)
+}
+
+fn instance(instance: &types::Instance) -> Instance {
+    let groups = instance.security_groups().iter();
+    Instance {
+        id: instance.instance_id.clone().unwrap_or_default(),
+        key: instance.key_name.clone(),
+        groups: groups.filter_map(|group| group.group_name.clone()).collect(),
+        launched: instance.launch_time.as_ref().and_then(time),
+    }
+}
+
+/// Adds our own images that are not in sight yet.
+async fn look_for_images(
+    client: &Client,
+    sight: &mut Sight,
+    by: &str,
+    values: &[String],
+) -> Result<(), CatalogError> {
+    if values.is_empty() {
+        return Ok(());
+    }
+    let found = of_owner(client, "self", vec![filter(by, values)], Extent::All).await?;
+    for image in found {
+        let image = convert::image(&image, false);
+        if !sight.images.iter().any(|seen| seen.id == image.id) {
+            sight.images.push(image);
+        }
+    }
+    Ok(())
+}
+
+/// Snapshots by EC2's own description of them: an image that is still pending, or gone already,
+/// does not list its own.
+async fn look_for_snapshots(
+    client: &Client,
+    sight: &mut Sight,
+    told: &Leftovers,
+) -> Result<(), CatalogError> {
+    let instances = told.instances.iter();
+    let by_instance = instances.map(|id| format!("Created by CreateImage({id}) for *"));
+    let images = sight.images.iter().map(|image| &image.id);
+    let by_image =
+        images.chain(&told.images).map(|id| format!("Created by CreateImage(*) for {id}*"));
+    let descriptions: Vec<String> = by_instance.chain(by_image).collect();
+    for (by, values) in [("description", &descriptions), ("snapshot-id", &told.snapshots)] {
+        if values.is_empty() {
+            continue;
+        }
+        let mut pages = client
+            .describe_snapshots()
+            .owner_ids("self")
+            .filters(filter(by, values))
+            .into_paginator()
+            .items()
+            .send();
+        while let Some(snapshot) = pages.next().await {
+            let snapshot = snapshot.map_err(|error| fail("ec2:DescribeSnapshots", &error))?;
+            sight.snapshots.push(Snapshot {
+                tagged: !snapshot.tags().is_empty(),
+                started: snapshot.start_time.as_ref().and_then(time),
+                id: snapshot.snapshot_id.unwrap_or_default(),
+                description: snapshot.description.unwrap_or_default(),
+            });
+        }
+    }
+    let owners: Vec<String> = sight
+        .snapshots
+        .iter()
+        .filter_map(|snapshot| made_for(&snapshot.description))
+        .map(str::to_owned)
+        .collect();
+    look_for_images(client, sight, "image-id", &owners).await
+}
+
+fn time(time: &DateTime) -> Option<Timestamp> {
+    Timestamp::from_second(time.secs()).ok()
+}

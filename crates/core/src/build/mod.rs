@@ -1,0 +1,5 @@
+//! What an ended build means.
+
+mod blame;
+mod cause;
+pub mod verdict;

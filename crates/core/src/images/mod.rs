@@ -1,0 +1,6 @@
+//! Rules about images: which base image is meant, and the tags that they carry.
+
+pub mod base_image;
+pub mod console_url;
+pub mod name_pattern;
+pub mod tags;

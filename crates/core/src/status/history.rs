@@ -1,0 +1,259 @@
+//! The builds of a workflow as its journal tells them, newest first. Pure.
+//!
+//! As JSON its schema is `reconciler.history/1`, described in `docs/output.md`. Fields are added,
+//! never changed.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use reconciler_model::components::Fingerprint;
+use reconciler_model::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId};
+use reconciler_model::inventory::journal::{
+    Attempt, BuildEvent, Failure, Progress, Stage, newest_first,
+};
+
+/// The version of the JSON form.
+pub const SCHEMA: &str = "reconciler.history/1";
+
+/// One build.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BuildStory {
+    /// The build.
+    pub build_id: BuildId,
+    /// Its step.
+    pub step_id: StepId,
+    /// Whether the step is in git now.
+    pub in_git: bool,
+    /// `running`, `recorded` or `failed`.
+    pub state: &'static str,
+    /// How many tries at the same fingerprint came before it.
+    pub attempt: u32,
+    /// What was to be built.
+    pub fingerprint: Fingerprint,
+    /// The name of its image.
+    pub ami_name: AmiName,
+    /// Its image, once EC2 showed it.
+    pub ami_id: Option<AmiId>,
+    /// The commit.
+    pub revision: Revision,
+    /// The image that it started from.
+    pub source_ami: AmiId,
+    /// Where.
+    pub region: Region,
+    /// The host that ran Packer.
+    pub host: String,
+    /// The fencing token of the reconciler that decided it.
+    pub fence: u64,
+    /// When it is, or would have been, ended by force.
+    pub deadline: Timestamp,
+    /// When it was decided.
+    pub started_at: Timestamp,
+    /// When it was recorded or had failed.
+    pub ended_at: Option<Timestamp>,
+    /// From the decision to the end, in seconds.
+    pub seconds: Option<i64>,
+    /// How long Packer took, of a recorded one.
+    pub build_seconds: Option<u64>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// Whether what it left at AWS is known to be gone.
+    pub cleaned: bool,
+    /// Every entry, oldest first.
+    pub stages: Vec<StageLine>,
+}
+
+/// One entry of the journal.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StageLine {
+    /// Its name.
+    pub stage: String,
+    /// When it was written: after it happened.
+    pub at: Timestamp,
+    /// What it says beside its name.
+    #[serde(flatten)]
+    pub details: Map<String, Value>,
+}
+
+/// The builds of `events`, which come as the inventory gives them: newest build first, in a build
+/// the newest event first. A build whose intent is not among them is left out: the events were cut
+/// off there. `in_git` tells whether a step is in git.
+#[must_use]
+pub fn builds(
+    events: &[BuildEvent],
+    limit: usize,
+    in_git: impl Fn(&StepId) -> bool,
+) -> Vec<BuildStory> {
+    newest_first(events).into_iter().filter_map(|build| story(build, &in_git)).take(limit).collect()
+}
+
+fn story(newest_first: &[BuildEvent], in_git: &impl Fn(&StepId) -> bool) -> Option<BuildStory> {
+    let mut attempt = Attempt::begin(newest_first.last()?)?;
+    let mut ended_at = None;
+    for event in newest_first.iter().rev().skip(1) {
+        attempt.apply(event);
+        if matches!(event.stage, Stage::Recorded { .. } | Stage::Failed(_)) {
+            ended_at = Some(event.at);
+        }
+    }
+    let (state, build_seconds, failure) = match &attempt.progress {
+        Progress::Recorded { build_seconds } => ("recorded", Some(*build_seconds), None),
+        Progress::Failed(failure) => ("failed", None, Some(failure.clone())),
+        _ => ("running", None, None),
+    };
+    let intent = attempt.intent;
+    Some(BuildStory {
+        in_git: in_git(&attempt.step_id),
+        build_id: attempt.build_id,
+        step_id: attempt.step_id,
+        state,
+        attempt: intent.attempt,
+        fingerprint: intent.fingerprint,
+        ami_name: intent.ami_name,
+        ami_id: attempt.ami_id,
+        revision: intent.revision,
+        source_ami: intent.source_ami,
+        region: intent.region,
+        host: intent.host,
+        fence: intent.fence,
+        deadline: intent.deadline,
+        started_at: attempt.started_at,
+        ended_at,
+        seconds: ended_at.map(|at| at.duration_since(attempt.started_at).as_secs()),
+        build_seconds,
+        failure,
+        cleaned: attempt.cleaned,
+        stages: newest_first.iter().rev().map(line).collect(),
+    })
+}
+
+fn line(event: &BuildEvent) -> StageLine {
+    // What the intent says stands with the build.
+    let (stage, details) = match &event.stage {
+        Stage::Intent(_) => ("intent".to_owned(), Map::new()),
+        stage => match json!(stage) {
+            Value::Object(one) => one
+                .into_iter()
+                .next()
+                .map(|(name, said)| (name, said.as_object().cloned().unwrap_or_default()))
+                .unwrap_or_default(),
+            Value::String(name) => (name, Map::new()),
+            _ => (String::new(), Map::new()),
+        },
+    };
+    StageLine { stage, at: event.at, details }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use reconciler_model::digest::Digest;
+    use reconciler_model::ids::WorkflowId;
+    use reconciler_model::inventory::journal::{FailureClass, Intent};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + second).unwrap()
+    }
+
+    /// One build's events, newest first.
+    pub(crate) fn build(id: &str, step: &str, start: i64, stages: Vec<Stage>) -> Vec<BuildEvent> {
+        let intent = Intent {
+            fingerprint: Digest::of(b"x"),
+            ami_name: AmiName::new("base/wf/a/1a2b3c4d"),
+            revision: Revision::new("0123456789abcdef0123456789abcdef01234567"),
+            source_ami: AmiId::new("ami-0"),
+            region: Region::new("us-east-1"),
+            host: "builder-1".into(),
+            prepared_by: None,
+            reach: None,
+            afterwards: reconciler_model::afterwards::Afterwards::default(),
+            deadline: at(start + 7200),
+            fence: 3,
+            attempt: 1,
+            promise: None,
+        };
+        let mut events: Vec<_> = std::iter::once(Stage::Intent(intent))
+            .chain(stages)
+            .zip(0..)
+            .map(|(stage, seq)| BuildEvent {
+                workflow_id: WorkflowId::new("wf"),
+                step_id: StepId::new(step),
+                build_id: BuildId::new(id),
+                seq,
+                at: at(start + 60 * i64::from(seq)),
+                stage,
+            })
+            .collect();
+        events.reverse();
+        events
+    }
+
+    pub(crate) fn failed() -> Vec<Stage> {
+        vec![
+            Stage::Started { pid: 7 },
+            Stage::Failed(Failure {
+                class: FailureClass::Step,
+                cause: "Script exited with non-zero exit status: 7".into(),
+                details: "Reading package lists...\nE: no such package".into(),
+                log: Some("/var/lib/reconciler/builds/2/packer.log".into()),
+                retry_at: None,
+            }),
+            Stage::Cleaned { removed: vec!["i-1".into()] },
+            Stage::RetryRequested { by: "alice@desk".into() },
+        ]
+    }
+
+    pub(crate) fn recorded() -> Vec<Stage> {
+        let ami_id = AmiId::new("ami-1");
+        vec![
+            Stage::Started { pid: 8 },
+            Stage::ImageSeen { ami_id: ami_id.clone() },
+            Stage::Available,
+            Stage::Tagged,
+            Stage::Recorded { ami_id, build_seconds: 150 },
+            Stage::Cleaned { removed: vec![] },
+        ]
+    }
+
+    #[test]
+    fn builds_of_two_hosts_whose_clocks_differ_come_as_the_journal_has_them() {
+        let under = |id: &str, token: u64| {
+            let mut events = build(id, "a", 0, vec![]);
+            if let Some(Stage::Intent(intent)) = events.last_mut().map(|event| &mut event.stage) {
+                intent.fence = token;
+            }
+            events
+        };
+        // The clock of the host that held the lease last is 200 s behind: its id sorts first.
+        let (newest, older, oldest) = (under("1", 9), under("3", 8), under("2", 8));
+        let by_id = [older, oldest, newest].concat();
+        let told = builds(&by_id, 2, |_| true);
+        let ids: Vec<_> = told.iter().map(|one| one.build_id.as_str()).collect();
+        assert_eq!(ids, ["1", "3"]);
+    }
+
+    #[test]
+    fn a_build_is_told_with_its_end_its_cause_and_every_stage() {
+        let mut events = build("3", "gone", 7200, vec![]);
+        events.extend(build("2", "a", 3600, failed()));
+        events.extend(build("1", "a", 0, recorded()));
+        let told = builds(&events, 10, |step| step.as_str() == "a");
+        let states: Vec<_> = told.iter().map(|one| (one.state, one.in_git)).collect();
+        assert_eq!(states, [("running", false), ("failed", true), ("recorded", true)]);
+        let value = json!(told[1]);
+        assert_eq!(value["seconds"], 120);
+        assert_eq!(value["failure"]["class"], "step");
+        assert_eq!(value["stages"][1], json!({ "stage": "started", "at": at(3660), "pid": 7 }));
+        assert_eq!(value["stages"][4]["by"], "alice@desk");
+        assert_eq!(json!(told[2])["stages"][3]["stage"], "available");
+    }
+
+    #[test]
+    fn a_build_whose_begin_was_cut_off_is_left_out_and_the_limit_counts_builds() {
+        let mut events = build("2", "a", 3600, failed());
+        events.extend(build("1", "a", 0, recorded()));
+        assert_eq!(builds(&events, 1, |_| true).len(), 1);
+        events.pop();
+        assert_eq!(builds(&events, 10, |_| true).len(), 1);
+    }
+}

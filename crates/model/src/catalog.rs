@@ -1,0 +1,198 @@
+//! Images as EC2 has them.
+//!
+//! This file is the port; `ec2` is its adapter and the only file that touches the EC2 SDK.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AmiId, AmiName, BuildId};
+
+/// An image, or what EC2 still says of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Its id.
+    pub id: AmiId,
+    /// Its name.
+    pub name: AmiName,
+    /// Whether it can be used.
+    pub state: ImageState,
+    /// The account that owns it.
+    pub owner_id: String,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// The snapshots of its block devices.
+    pub snapshots: Vec<String>,
+    /// EC2's description as JSON text in the Python library's form (boto3's answer stands under
+    /// `data`): what the record keeps as `details`. Empty where an image was asked for by
+    /// [`ImageCatalog::images`] (see there).
+    pub details: String,
+}
+
+/// Whether an image can be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageState {
+    /// Being made.
+    Pending,
+    /// Ready.
+    Available,
+    /// Will never be ready; with EC2's reason.
+    Failed(String),
+    /// Any other state that EC2 names (`deregistered`, `disabled`, `error`, `invalid`,
+    /// `transient`).
+    Other(String),
+}
+
+impl fmt::Display for ImageState {
+    /// In EC2's words: `available`, `failed: no space`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pending => f.write_str("pending"),
+            Self::Available => f.write_str("available"),
+            Self::Failed(reason) => write!(f, "failed: {reason}"),
+            Self::Other(state) => f.write_str(state),
+        }
+    }
+}
+
+impl ImageState {
+    /// Whether it exists no more: EC2 shows it for a while after it was deregistered, though its
+    /// name is free.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Other(state) if state == "deregistered")
+    }
+}
+
+/// Which tags to put on and take off.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TagChange {
+    /// Put on, over an older value.
+    pub set: BTreeMap<String, String>,
+    /// Taken off.
+    pub remove: Vec<String>,
+}
+
+/// What a build may have left at AWS. Filled from its own log, then completed by a look at EC2.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leftovers {
+    /// `i-…`
+    pub instances: Vec<String>,
+    /// Key pair names (`packer_…`), unique to one run of Packer.
+    pub key_pairs: Vec<String>,
+    /// Security group names (`packer_…`), unique to one run of Packer.
+    pub security_groups: Vec<String>,
+    /// Images that are not to stay (never finished, or failed) and their snapshots.
+    pub images: Vec<AmiId>,
+    /// Images that a log calls its own. A provisioner can print such a line too, so EC2 has to show
+    /// more before one of them is believed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub told_images: Vec<AmiId>,
+    /// `snap-…`
+    pub snapshots: Vec<String>,
+}
+
+/// The images of one account in one region.
+#[async_trait]
+pub trait ImageCatalog: Send + Sync {
+    /// The images of these ids, without `details`; an id that EC2 does not know is absent. One call
+    /// per 1,000 ids.
+    async fn images(&self, ids: &[AmiId]) -> Result<BTreeMap<AmiId, Image>, CatalogError>;
+
+    /// One image with `details`.
+    async fn image(&self, id: &AmiId) -> Result<Option<Image>, CatalogError>;
+
+    /// The image of this name among our own, in whatever state.
+    async fn own_image_named(&self, name: &AmiName) -> Result<Option<Image>, CatalogError>;
+
+    /// The images of these names among our own, in whatever state, without `details`; a name that
+    /// nobody holds is absent. One call per 200 names.
+    async fn own_images_named(
+        &self,
+        names: &[AmiName],
+    ) -> Result<BTreeMap<AmiName, Image>, CatalogError>;
+
+    /// The newest available image whose name matches `pattern` (EC2's `*` and `?`) and that `owner`
+    /// (account id or alias such as `amazon`) owns.
+    async fn newest_image(&self, pattern: &str, owner: &str)
+    -> Result<Option<Image>, CatalogError>;
+
+    /// Waits until the image is available, patiently (big disks take an hour) and with few calls; a
+    /// failed image is [`CatalogError::ImageFailed`], `deadline` passing is
+    /// [`CatalogError::StillPending`].
+    async fn wait_available(&self, id: &AmiId, deadline: Timestamp) -> Result<Image, CatalogError>;
+
+    /// Changes tags on the image and its snapshots.
+    async fn tag(&self, image: &Image, change: &TagChange) -> Result<(), CatalogError>;
+
+    /// Completes what a build's log told by a look at EC2: instances of its key or group, its
+    /// unfinished image by name with its snapshots. Nothing that is not this build's is ever named.
+    async fn find_leftovers(
+        &self,
+        build: &BuildId,
+        name: &AmiName,
+        told: &Leftovers,
+    ) -> Result<Leftovers, CatalogError>;
+
+    /// Removes leftovers in the order EC2 needs (instances, key pairs, groups, images, snapshots);
+    /// returns the ids that are gone. What is gone already is fine.
+    async fn clean(&self, leftovers: &Leftovers) -> Result<Vec<String>, CatalogError>;
+}
+
+/// What the catalog answers instead.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// No credentials, or expired ones.
+    #[error("no valid AWS credentials: {detail}")]
+    Credentials {
+        /// What the SDK or AWS said.
+        detail: String,
+    },
+    /// No permission; names the action.
+    #[error("access denied: {action}: {detail}")]
+    Denied {
+        /// For example `ec2:DescribeImages`.
+        action: String,
+        /// What AWS said.
+        detail: String,
+    },
+    /// The image failed.
+    #[error("image {id} has failed: {reason}")]
+    ImageFailed {
+        /// Which.
+        id: AmiId,
+        /// EC2's reason.
+        reason: String,
+    },
+    /// The image is not available in time.
+    #[error("image {id} was still pending at its deadline")]
+    StillPending {
+        /// Which.
+        id: AmiId,
+    },
+    /// It may work later (throttling, 5xx, network).
+    #[error("EC2 did not answer: {detail}")]
+    Unavailable {
+        /// What happened.
+        detail: String,
+    },
+    /// Nothing was done: whoever asked holds the workflow's lease no longer.
+    #[error("{action} was left to another reconciler: the lease was lost")]
+    LeaseLost {
+        /// What was to be done.
+        action: String,
+    },
+    /// It will not work by itself.
+    #[error("EC2 refused {action}: {detail}")]
+    Refused {
+        /// For example `ec2:CreateTags`.
+        action: String,
+        /// Code and message of AWS.
+        detail: String,
+    },
+}

@@ -1,0 +1,499 @@
+//! The build journal: what happened to each try at a build, in order, never changed afterwards.
+//!
+//! An intent is written before money is spent; each stage is written after it happened. Folding the
+//! events of a build gives its [`Attempt`], which is what a plan looks at. Pure: times are
+//! arguments.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::afterwards::Afterwards;
+use crate::components::{Components, Fingerprint};
+use crate::digest::Digest;
+use crate::ids::{AmiId, AmiName, BuildId, HostMark, Region, Revision, StepId, WorkflowId};
+
+/// One line of the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildEvent {
+    /// The workflow.
+    pub workflow_id: WorkflowId,
+    /// The step.
+    pub step_id: StepId,
+    /// The build.
+    pub build_id: BuildId,
+    /// Its place in the build, from 0 (the intent).
+    pub seq: u32,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What happened.
+    pub stage: Stage,
+}
+
+/// What was decided before a build started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// The desired state that is to be built.
+    pub fingerprint: Fingerprint,
+    /// The name that the image will have; unique, for it contains the fingerprint.
+    pub ami_name: AmiName,
+    /// The commit.
+    pub revision: Revision,
+    /// The image that it starts from.
+    pub source_ami: AmiId,
+    /// Where.
+    pub region: Region,
+    /// The host that runs Packer, for people.
+    pub host: String,
+    /// Where that is: only a process of the same mark can tell that the build never started. None
+    /// where it could not be told, or of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepared_by: Option<HostMark>,
+    /// When the build is ended by force.
+    pub deadline: Timestamp,
+    /// The fencing token of the reconciler that decided it.
+    pub fence: u64,
+    /// How many tries at this fingerprint came before it.
+    pub attempt: u32,
+    /// What the record will say. With it a build can be carried to its record whatever has become
+    /// of the commit; dropped once the build is over.
+    pub promise: Option<Box<Promise>>,
+    /// How AWS is reached for it. None on what an earlier version decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reach: Option<Reach>,
+    /// What the template asks Packer to do once the image exists: without it an image is not what
+    /// git says.
+    #[serde(default, skip_serializing_if = "Afterwards::is_empty")]
+    pub afterwards: Afterwards,
+}
+
+/// How AWS was reached when a build was decided, without any secret: enough to settle it though git
+/// says nothing of its workflow any more, or the commit is gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Reach {
+    /// The profile that the workflow names.
+    pub profile: Option<String>,
+    /// The region that it names.
+    pub region: Option<String>,
+    /// Whether it was reached with keys that stand in the commit: without that nobody has them.
+    #[serde(default)]
+    pub own_keys: bool,
+    /// Whether some parameters of the workflow are secret: without the commit nobody knows what to
+    /// take out of what EC2 says.
+    #[serde(default)]
+    pub hides: bool,
+}
+
+/// All that a record will need and that is known before the build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promise {
+    /// The name of the image that it starts from.
+    pub source_ami_name: AmiName,
+    /// Where the workflow starts.
+    pub root_base_ami_id: AmiId,
+    /// That image's name.
+    pub root_base_ami_name: AmiName,
+    /// The digests under the fingerprint.
+    pub components: Components,
+    /// The workflow's own tags for every image.
+    pub aws_tags: BTreeMap<String, String>,
+    /// JSON text of the step's metadata.
+    pub metadata: String,
+    /// Its digest.
+    pub metadata_digest: Digest,
+}
+
+/// One stage of a build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Written before Packer starts.
+    Intent(Intent),
+    /// Packer runs.
+    Started {
+        /// Process id of the supervisor.
+        pid: u32,
+    },
+    /// EC2 shows an image of the build's name.
+    ImageSeen {
+        /// Its id.
+        ami_id: AmiId,
+    },
+    /// The image can be used.
+    Available,
+    /// Its tags are on it.
+    Tagged,
+    /// The record names it. The build has succeeded.
+    Recorded {
+        /// Its id.
+        ami_id: AmiId,
+        /// How long Packer took.
+        build_seconds: u64,
+    },
+    /// The build has failed.
+    Failed(Failure),
+    /// What it left at AWS is gone.
+    Cleaned {
+        /// Ids of what was removed.
+        removed: Vec<String>,
+    },
+    /// A person asked to try the step again whatever failed before.
+    RetryRequested {
+        /// Who asked.
+        by: String,
+    },
+    /// A person asked for the running build to end.
+    CancelRequested {
+        /// Who asked.
+        by: String,
+    },
+}
+
+impl Stage {
+    /// Whether a person asked for something, at any time and without a lease. All other stages are
+    /// written by the holder of the lease, one after the other.
+    #[must_use]
+    pub fn is_request(&self) -> bool {
+        matches!(self, Self::RetryRequested { .. } | Self::CancelRequested { .. })
+    }
+}
+
+/// What a person asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Who.
+    pub by: String,
+    /// When, by the clock of the host where it was asked.
+    pub at: Timestamp,
+}
+
+/// The builds of one workflow's or one step's events, each with its own, newest first as the
+/// journal has them: by the fencing token under which each was decided, for two hosts' clocks
+/// differ and ids follow their host's clock; under one token one process made the ids. `events`
+/// come as the port gives them. A build whose intent is not among them was cut off, and comes last.
+#[must_use]
+pub fn newest_first(events: &[BuildEvent]) -> Vec<&[BuildEvent]> {
+    let mut builds: Vec<_> = events.chunk_by(|one, other| one.build_id == other.build_id).collect();
+    builds.sort_by_cached_key(|build| {
+        let fence = build.last().and_then(|event| match &event.stage {
+            Stage::Intent(intent) => Some(intent.fence),
+            _ => None,
+        });
+        std::cmp::Reverse((fence, build[0].build_id.clone()))
+    });
+    builds
+}
+
+/// Why a build failed and what that means for the next try.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Its consequence.
+    pub class: FailureClass,
+    /// One line a person can act on.
+    pub cause: String,
+    /// More of it, for whoever looks closer; empty if the line says all.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub details: String,
+    /// The kept log, if one was written.
+    pub log: Option<String>,
+    /// When the next try may start; none: not by itself.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// Failures by consequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// AWS or the network; retried with backoff.
+    Transient,
+    /// The step's own: the same inputs will fail again.
+    Step,
+    /// Somebody has to do something (permission, quota, missing image); tried again slowly.
+    Person,
+    /// Ended on request.
+    Cancelled,
+}
+
+impl FailureClass {
+    /// Its name, as the journal and every output write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Step => "step",
+            Self::Person => "person",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// The events of one build, folded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The step.
+    pub step_id: StepId,
+    /// The build.
+    pub build_id: BuildId,
+    /// What was decided.
+    pub intent: Intent,
+    /// When it was decided.
+    pub started_at: Timestamp,
+    /// The place of the newest event.
+    pub seq: u32,
+    /// When the newest event happened.
+    pub updated_at: Timestamp,
+    /// The newest stage other than the intent, `Cleaned` and what a person asked for.
+    pub progress: Progress,
+    /// The image, once EC2 showed it.
+    pub ami_id: Option<AmiId>,
+    /// Whether what it left at AWS is known to be gone.
+    pub cleaned: bool,
+    /// Somebody wants it to end.
+    #[serde(default)]
+    pub cancel_requested: Option<Asked>,
+    /// Somebody wants the step to be tried again.
+    #[serde(default)]
+    pub retry_requested: Option<Asked>,
+}
+
+/// How far a build has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Progress {
+    /// Decided, not known to have started.
+    Intended,
+    /// Packer runs.
+    Started {
+        /// Process id of the supervisor.
+        pid: u32,
+    },
+    /// An image exists.
+    ImageSeen,
+    /// It can be used.
+    Available,
+    /// Its tags are on it.
+    Tagged,
+    /// Done.
+    Recorded {
+        /// How long Packer took.
+        build_seconds: u64,
+    },
+    /// Failed.
+    Failed(Failure),
+}
+
+impl Attempt {
+    /// Begins with an intent; `None` if the event is not one.
+    #[must_use]
+    pub fn begin(event: &BuildEvent) -> Option<Self> {
+        let Stage::Intent(intent) = &event.stage else {
+            return None;
+        };
+        Some(Self {
+            step_id: event.step_id.clone(),
+            build_id: event.build_id.clone(),
+            intent: intent.clone(),
+            started_at: event.at,
+            seq: event.seq,
+            updated_at: event.at,
+            progress: Progress::Intended,
+            ami_id: None,
+            cleaned: false,
+            cancel_requested: None,
+            retry_requested: None,
+        })
+    }
+
+    /// Whether the journal's newest word is that Packer runs. Once an image was seen it does not:
+    /// that is written of a build that has ended, or of an image that was there before and is taken
+    /// over without one.
+    #[must_use]
+    pub fn is_said_to_run(&self) -> bool {
+        matches!(self.progress, Progress::Started { .. })
+    }
+
+    /// Takes in the next event of the same build.
+    pub fn apply(&mut self, event: &BuildEvent) {
+        self.seq = event.seq;
+        self.updated_at = event.at;
+        match &event.stage {
+            Stage::Intent(_) => {}
+            Stage::Started { pid } => self.progress = Progress::Started { pid: *pid },
+            Stage::ImageSeen { ami_id } => {
+                self.ami_id = Some(ami_id.clone());
+                self.progress = Progress::ImageSeen;
+            }
+            Stage::Available => self.progress = Progress::Available,
+            Stage::Tagged => self.progress = Progress::Tagged,
+            Stage::Recorded { ami_id, build_seconds } => {
+                self.ami_id = Some(ami_id.clone());
+                self.intent.promise = None;
+                self.progress = Progress::Recorded { build_seconds: *build_seconds };
+            }
+            Stage::Failed(failure) => {
+                self.progress = Progress::Failed(failure.clone());
+                self.intent.promise = None;
+            }
+            Stage::Cleaned { .. } => self.cleaned = true,
+            Stage::RetryRequested { by } => {
+                self.retry_requested = Some(Asked { by: by.clone(), at: event.at });
+            }
+            Stage::CancelRequested { by } => {
+                self.cancel_requested = Some(Asked { by: by.clone(), at: event.at });
+            }
+        }
+    }
+
+    /// The newest attempt at a step after `event`; none if the event does not change which that is,
+    /// or what it says. An intent always takes the place of an older build: ids of two hosts need
+    /// not sort as they were written.
+    #[must_use]
+    pub fn after(current: Option<&Self>, event: &BuildEvent) -> Option<Self> {
+        match current {
+            Some(attempt) if attempt.build_id == event.build_id => {
+                if event.seq <= attempt.seq {
+                    return None;
+                }
+                let mut attempt = attempt.clone();
+                attempt.apply(event);
+                Some(attempt)
+            }
+            _ => Self::begin(event),
+        }
+    }
+
+    /// Whether it ended in a record.
+    #[must_use]
+    pub fn is_recorded(&self) -> bool {
+        matches!(self.progress, Progress::Recorded { .. })
+    }
+
+    /// Whether nothing more will happen to it by itself.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self.progress, Progress::Recorded { .. } | Progress::Failed(_))
+    }
+
+    /// Whether it is over and what it left is gone.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.is_over() && self.cleaned
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kept::stays_readable;
+
+    const INTENT: &str = r#"{
+        "fingerprint": "DIGEST", "ami_name": "base/wf/a/01234567", "revision": "4f2c1e9", "source_ami": "ami-0", "region": "us-east-1",
+        "host": "one", "prepared_by": "0123456789abcdef", "deadline": "2026-11-25T02:00:00Z", "fence": 7, "attempt": 1,
+        "reach": { "profile": "ci", "region": null, "own_keys": false, "hides": true },
+        "promise": {
+            "source_ami_name": "base", "root_base_ami_id": "ami-0", "root_base_ami_name": "base",
+            "components": {
+                "identity": "DIGEST", "params": { "size": "DIGEST" }, "templates": { "a.pkr.hcl": "DIGEST" },
+                "files": { "wf/a/install.sh": "DIGEST" }, "source_ami": "ami-0", "secrets": { "db": "DIGEST" }
+            },
+            "aws_tags": { "env": "test" }, "metadata": "{}", "metadata_digest": "DIGEST"
+        }
+    }"#;
+
+    /// Before it said how AWS is reached.
+    const WITHOUT_REACH: &str = r#"{
+        "fingerprint": "DIGEST", "ami_name": "base/wf/a/01234567", "revision": "4f2c1e9", "source_ami": "ami-0", "region": "us-east-1",
+        "host": "one", "prepared_by": "0123456789abcdef", "deadline": "2026-11-25T02:00:00Z", "fence": 7, "attempt": 1,
+        "promise": {
+            "source_ami_name": "base", "root_base_ami_id": "ami-0", "root_base_ami_name": "base",
+            "components": {
+                "identity": "DIGEST", "params": { "size": "DIGEST" }, "templates": { "a.pkr.hcl": "DIGEST" },
+                "files": { "wf/a/install.sh": "DIGEST" }, "source_ami": "ami-0", "secrets": { "db": "DIGEST" }
+            },
+            "aws_tags": { "env": "test" }, "metadata": "{}", "metadata_digest": "DIGEST"
+        }
+    }"#;
+
+    /// Before hosts were told apart by more than their names, and secrets counted by themselves.
+    const EARLIER: &str = r#"{
+        "fingerprint": "DIGEST", "ami_name": "base/wf/a/01234567", "revision": "4f2c1e9", "source_ami": "ami-0", "region": "us-east-1",
+        "host": "one", "deadline": "2026-11-25T02:00:00Z", "fence": 7, "attempt": 1,
+        "promise": {
+            "source_ami_name": "base", "root_base_ami_id": "ami-0", "root_base_ami_name": "base",
+            "components": {
+                "identity": "DIGEST", "params": { "size": "DIGEST" }, "templates": { "a.pkr.hcl": "DIGEST" },
+                "files": { "wf/a/install.sh": "DIGEST" }, "source_ami": "ami-0"
+            },
+            "aws_tags": { "env": "test" }, "metadata": "{}", "metadata_digest": "DIGEST"
+        }
+    }"#;
+
+    fn whole(text: &str) -> String {
+        text.replace("DIGEST", &"0123456789abcdef".repeat(4))
+    }
+
+    /// See `kept`: a literal is never changed, another one is added.
+    #[test]
+    fn a_journal_that_an_earlier_version_wrote_is_read() {
+        let event = |stage: &str| {
+            whole(&format!(
+                r#"{{ "workflow_id": "wf", "step_id": "a", "build_id": "1", "seq": 3, "at": "2026-11-25T00:00:00.123456789Z", "stage": {stage} }}"#
+            ))
+        };
+        let earlier = event(&format!(r#"{{ "intent": {EARLIER} }}"#));
+        let later = event(&format!(r#"{{ "intent": {WITHOUT_REACH} }}"#));
+        let today = event(&format!(r#"{{ "intent": {INTENT} }}"#));
+        stays_readable::<BuildEvent>(&[&earlier, &later], &today);
+        for stage in [
+            r#"{ "started": { "pid": 4242 } }"#,
+            r#"{ "image_seen": { "ami_id": "ami-1" } }"#,
+            r#""available""#,
+            r#""tagged""#,
+            r#"{ "recorded": { "ami_id": "ami-1", "build_seconds": 60 } }"#,
+            r#"{ "failed": { "class": "transient", "cause": "x", "log": "/s/packer.log", "retry_at": "2026-11-25T00:00:30Z" } }"#,
+            r#"{ "failed": { "class": "step", "cause": "x", "log": null, "retry_at": null } }"#,
+            r#"{ "failed": { "class": "person", "cause": "x", "log": null, "retry_at": null } }"#,
+            r#"{ "failed": { "class": "cancelled", "cause": "x", "log": null, "retry_at": null } }"#,
+            r#"{ "failed": { "class": "step", "cause": "x", "details": "y\nz", "log": null, "retry_at": null } }"#,
+            r#"{ "cleaned": { "removed": ["i-1"] } }"#,
+            r#"{ "retry_requested": { "by": "ada@one" } }"#,
+            r#"{ "cancel_requested": { "by": "ada@one" } }"#,
+        ] {
+            stays_readable::<BuildEvent>(&[], &event(stage));
+        }
+    }
+
+    /// See `kept`: a literal is never changed, another one is added.
+    #[test]
+    fn an_attempt_that_an_earlier_version_wrote_is_carried_on() {
+        let attempt = |intent: &str, progress: &str, more: &str| {
+            whole(&format!(
+                r#"{{
+                    "step_id": "a", "build_id": "1", "intent": {intent}, "started_at": "2026-11-25T00:00:00Z", "seq": 2,
+                    "updated_at": "2026-11-25T00:01:00Z", "progress": {progress}, "ami_id": null, "cleaned": false{more}
+                }}"#
+            ))
+        };
+        let asked = r#", "cancel_requested": { "by": "ada@one", "at": "2026-11-25T00:02:00Z" }, "retry_requested": null"#;
+        for progress in [
+            r#""intended""#,
+            r#"{ "started": { "pid": 4242 } }"#,
+            r#""image_seen""#,
+            r#""available""#,
+            r#""tagged""#,
+            r#"{ "recorded": { "build_seconds": 60 } }"#,
+            r#"{ "failed": { "class": "step", "cause": "x", "log": null, "retry_at": null } }"#,
+        ] {
+            stays_readable::<Attempt>(
+                &[
+                    // Before a person could ask for anything.
+                    &attempt(EARLIER, progress, ""),
+                    &attempt(EARLIER, progress, asked),
+                    &attempt(WITHOUT_REACH, progress, asked),
+                ],
+                &attempt(INTENT, progress, asked),
+            );
+        }
+    }
+}

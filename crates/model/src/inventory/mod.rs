@@ -1,0 +1,307 @@
+//! Where records, the build journal and the leases are kept.
+//!
+//! This file is the port; `sqlite` and `dynamodb` are its adapters, and one contract suite runs
+//! over both.
+//!
+//! # Guarantees
+//!
+//! * A [`Write`] happens whole or not at all, and only while its [`Fence`] is the newest of its
+//!   workflow.
+//! * Journal events are never changed: another event in the place of one is
+//!   [`InventoryError::Conflict`]. A write whose event is there already, word for word, has
+//!   happened (its answer was lost): it succeeds and changes nothing.
+
+pub mod beat;
+pub mod journal;
+mod many;
+pub mod record;
+pub mod tags;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::ids::{AmiId, BuildId, StepId, WorkflowId};
+use beat::{Answer, Beat};
+use journal::{Attempt, BuildEvent, Reach};
+pub use many::{Malformed, Many};
+use record::{Record, RecordHead};
+
+/// Proof of holding a workflow's lease: a number that grows with every holder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The workflow.
+    pub workflow_id: WorkflowId,
+    /// Greater than that of every earlier holder.
+    pub token: u64,
+}
+
+/// A lease as an observer reads it. Whether it has expired is judged by the observer: it has, if
+/// `version` stood still for `duration` by the observer's own clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The workflow.
+    pub workflow_id: WorkflowId,
+    /// The holder, as `host/pid/start-mark`; none once released.
+    pub holder: Option<String>,
+    /// The fencing token.
+    pub token: u64,
+    /// Changes at every heartbeat.
+    pub version: String,
+    /// How long the holder may be silent, in seconds.
+    pub duration_seconds: u64,
+    /// When the holder says it renewed it last, by its own clock; for display only.
+    pub renewed_at: Timestamp,
+    /// Grows with every journal entry of the workflow, whoever writes it: a holder that sees it
+    /// unchanged at a heartbeat needs not read the journal again.
+    pub journal_seq: u64,
+}
+
+/// What a record must look like for a write to take place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// There is none.
+    Absent,
+    /// It names this image.
+    Image(AmiId),
+}
+
+/// The records of a workflow as a plan reads them. One that cannot be read stops nobody else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heads {
+    /// Those that can be read, in step id order.
+    pub records: Vec<RecordHead>,
+    /// The others, each with what is wrong with it.
+    pub malformed: Vec<(StepId, String)>,
+    /// Whether there is no inventory at its place yet: no file, no table.
+    pub missing: bool,
+}
+
+/// A workflow of which something is open: a build that is not settled, or one that was given up and
+/// is still looked after.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OpenWorkflow {
+    /// The workflow.
+    pub workflow_id: WorkflowId,
+    /// How AWS is reached for it; none: decided by an earlier version.
+    pub reach: Option<Reach>,
+}
+
+/// One atomic write: a record, a journal event, or both.
+#[derive(Clone, Debug, Default)]
+pub struct Write {
+    /// The record to put, and what must stand there now.
+    pub record: Option<(Record, Option<Expected>)>,
+    /// The event to append.
+    pub event: Option<BuildEvent>,
+}
+
+/// Records, journal and leases of all workflows of one account.
+#[async_trait]
+pub trait Inventory: Send + Sync {
+    /// Where it is, for people: `DynamoDB table acore_ami_catalog`, `SQLite …/inventory.sqlite`.
+    fn place(&self) -> String;
+
+    /// Creates what is missing and refuses a table of another schema. Called by whatever is going
+    /// to write; readers treat a missing table as empty.
+    async fn prepare(&self) -> Result<(), InventoryError>;
+
+    /// Refuses what [`Self::prepare`] would refuse, for whoever is not going to write; what is
+    /// missing is fine, and so is a schema that this user may not look at.
+    async fn examine(&self) -> Result<(), InventoryError>;
+
+    /// Whether what was opened is still what stands at its place: a file can be replaced. Looked at
+    /// before each effect at AWS.
+    fn is_in_place(&self) -> bool {
+        true
+    }
+
+    /// The workflows of which something is open, whoever began it.
+    async fn open_workflows(&self) -> Result<Vec<OpenWorkflow>, InventoryError>;
+
+    /// All records of a workflow without the long texts: one query, in step id order.
+    async fn heads(&self, workflow: &WorkflowId) -> Result<Heads, InventoryError>;
+
+    /// One whole record.
+    async fn record(
+        &self,
+        workflow: &WorkflowId,
+        step: &StepId,
+    ) -> Result<Option<Record>, InventoryError>;
+
+    /// All records of a step over workflows, newest image first.
+    async fn records_of_step(&self, step: &StepId) -> Result<Many<Record>, InventoryError>;
+
+    /// All records of a workflow, newest image first.
+    async fn records_of_workflow(
+        &self,
+        workflow: &WorkflowId,
+    ) -> Result<Many<Record>, InventoryError>;
+
+    /// Writes, on the condition that `fence` is the newest of its workflow (without one:
+    /// unconditionally, for the commands of a person that hold no lease, such as `retry`).
+    async fn write(&self, write: Write, fence: Option<&Fence>) -> Result<(), InventoryError>;
+
+    /// The newest attempt at each step of a workflow.
+    async fn attempts(&self, workflow: &WorkflowId) -> Result<Many<Attempt>, InventoryError>;
+
+    /// Those of them that did not end in a record and a clean account: running, failed, or with
+    /// leftovers that are not known to be gone. All that a pass asks for, and none of it where all
+    /// is well.
+    async fn unrecorded_attempts(
+        &self,
+        workflow: &WorkflowId,
+    ) -> Result<Many<Attempt>, InventoryError> {
+        let mut attempts = self.attempts(workflow).await?;
+        attempts.sound.retain(|attempt| !(attempt.is_recorded() && attempt.cleaned));
+        Ok(attempts)
+    }
+
+    /// The journal of a workflow or of one step, newest build first and in a build the newest event
+    /// first, at most `limit` events.
+    async fn events(
+        &self,
+        workflow: &WorkflowId,
+        step: Option<&StepId>,
+        limit: usize,
+    ) -> Result<Many<BuildEvent>, InventoryError>;
+
+    /// The journal of one build, newest event first.
+    async fn events_of_build(
+        &self,
+        workflow: &WorkflowId,
+        build: &BuildId,
+    ) -> Result<Many<BuildEvent>, InventoryError>;
+
+    /// The journal of a step's builds that began after a time, in the order of [`Self::events`].
+    async fn events_since(
+        &self,
+        workflow: &WorkflowId,
+        step: &StepId,
+        since: Timestamp,
+    ) -> Result<Many<BuildEvent>, InventoryError>;
+
+    /// The lease as it stands; none if there never was one.
+    async fn lease(&self, workflow: &WorkflowId) -> Result<Option<Lease>, InventoryError>;
+
+    /// Takes the lease if it stands as `seen` (none: if there never was one), with a token greater
+    /// than all before. [`InventoryError::Conflict`] if somebody else was quicker.
+    async fn acquire_lease(
+        &self,
+        workflow: &WorkflowId,
+        holder: &str,
+        duration_seconds: u64,
+        seen: Option<&Lease>,
+        now: Timestamp,
+    ) -> Result<Lease, InventoryError>;
+
+    /// A heartbeat: a new version under the same token. [`InventoryError::Fenced`] if the lease is
+    /// another's.
+    async fn renew_lease(&self, lease: &Lease, now: Timestamp) -> Result<Lease, InventoryError>;
+
+    /// Gives the lease back; the token stays, so that the next one is greater.
+    /// [`InventoryError::Fenced`] if it is another's already.
+    async fn release_lease(&self, lease: &Lease) -> Result<(), InventoryError>;
+
+    /// A supervisor's sign of life, in the place of the one before. Needs no lease: it is the
+    /// supervisor's word about its own build and decides nothing. A build that was given up stays
+    /// so.
+    async fn beat(&self, beat: &Beat) -> Result<Answer, InventoryError>;
+
+    /// The newest beat of one build.
+    async fn last_beat(
+        &self,
+        workflow: &WorkflowId,
+        build: &BuildId,
+    ) -> Result<Option<Beat>, InventoryError>;
+
+    /// The newest beats of a workflow's builds, those given up included, in the order of their ids.
+    async fn beats(&self, workflow: &WorkflowId) -> Result<Many<Beat>, InventoryError>;
+
+    /// Gives a build up, by a beat that says so, in the place of the beat of the version `seen`
+    /// (none: of no beat). [`InventoryError::Conflict`] if the build has given a sign of life
+    /// since.
+    async fn give_up(
+        &self,
+        beat: &Beat,
+        seen: Option<&str>,
+        fence: &Fence,
+    ) -> Result<(), InventoryError>;
+
+    /// Removes the beat of a build that is settled; one that is not there is fine.
+    async fn forget_beat(&self, build: &BuildId, fence: &Fence) -> Result<(), InventoryError>;
+}
+
+/// What an inventory answers instead.
+#[derive(Debug, thiserror::Error)]
+pub enum InventoryError {
+    /// The condition of a write does not hold: somebody else has written.
+    #[error("{what} was changed by somebody else meanwhile")]
+    Conflict {
+        /// The record, event or lease.
+        what: String,
+    },
+    /// The lease is another's now.
+    #[error("the lease of workflow {workflow} is held by another reconciler now")]
+    Fenced {
+        /// The workflow.
+        workflow: WorkflowId,
+    },
+    /// The table or file has another schema than this program's.
+    #[error("{place} cannot be used: {detail}")]
+    Schema {
+        /// Which table or file.
+        place: String,
+        /// What differs and what to do.
+        detail: String,
+    },
+    /// A record cannot be read.
+    #[error("record {key} in {place} cannot be read: {detail}")]
+    Malformed {
+        /// Which table or file.
+        place: String,
+        /// Which record.
+        key: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// What was opened is not what stands at its place by now.
+    #[error(
+        "{place} was deleted or replaced while it was in use: nothing more is done by what stood there"
+    )]
+    Replaced {
+        /// Which file.
+        place: String,
+    },
+    /// No permission; names the action.
+    #[error("access denied: {action} on {place}")]
+    Denied {
+        /// For example `dynamodb:Query`.
+        action: String,
+        /// Which table or file.
+        place: String,
+    },
+    /// No credentials, or expired or wrong ones.
+    #[error("no valid credentials for {place}: {detail}")]
+    Credentials {
+        /// Which table.
+        place: String,
+        /// What the service or the SDK said.
+        detail: String,
+    },
+    /// It may work later.
+    #[error("{place} did not answer: {detail}")]
+    Unavailable {
+        /// Which table or file.
+        place: String,
+        /// What happened.
+        detail: String,
+    },
+    /// It will not work by itself.
+    #[error("{place}: {detail}")]
+    Failed {
+        /// Which table or file.
+        place: String,
+        /// What happened.
+        detail: String,
+    },
+}

@@ -1,0 +1,78 @@
+//! A record: the current image of one step of one workflow, as the Python library and this program
+//! both read it.
+//!
+//! The fields and formats of the table stand in the documentation of the `dynamodb` adapter; here
+//! are the values.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::components::{Components, Fingerprint};
+use crate::digest::Digest;
+use crate::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId, WorkflowId};
+use crate::inventory::tags::Tags;
+
+/// What a plan needs of a record: everything but the long texts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordHead {
+    /// Hash key.
+    pub workflow_id: WorkflowId,
+    /// Range key.
+    pub step_id: StepId,
+    /// The image.
+    pub ami_id: AmiId,
+    /// Its name.
+    pub ami_name: AmiName,
+    /// When EC2 created the image.
+    pub create_at: Timestamp,
+    /// The image that it was built on.
+    pub base_ami_id: AmiId,
+    /// That image's name.
+    pub base_ami_name: AmiName,
+    /// Where the workflow starts.
+    pub root_base_ami_id: AmiId,
+    /// That image's name.
+    pub root_base_ami_name: AmiName,
+    /// What this program knows of the build; none on a record that the Python library wrote.
+    pub built: Option<Built>,
+}
+
+/// What this program adds to a record. Absent on the Python library's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Built {
+    /// The desired state that the image fulfils.
+    pub fingerprint: Fingerprint,
+    /// The build that made it; on an adopted record the id of the adoption.
+    pub build_id: BuildId,
+    /// The commit that it was built from.
+    pub revision: Revision,
+    /// Where the image is.
+    pub region: Region,
+    /// The tags that this program has put on the image, so that a tag that left git can be taken
+    /// off.
+    pub tags: Tags,
+    /// The digest of the step's `metadata`.
+    pub metadata_digest: Digest,
+    /// How long Packer took, in seconds; 0 on an adopted record.
+    pub build_seconds: u64,
+    /// When the record was written.
+    pub recorded_at: Timestamp,
+    /// The fencing token under which it was written.
+    pub fence: u64,
+}
+
+/// The whole record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// All that a plan needs.
+    pub head: RecordHead,
+    /// Link to the image in the AWS console.
+    pub aws_console_url: String,
+    /// JSON text of EC2's description of the image.
+    pub details: String,
+    /// JSON text of the step's metadata.
+    pub metadata: String,
+    /// The digests under the fingerprint, to say why a step differs; none on the Python library's
+    /// records.
+    pub components: Option<Components>,
+}

@@ -1,0 +1,20 @@
+//! The nouns of the reconciler and its ports: values that go from one part to another, and the
+//! traits behind which the outside world is. No rule is here, and nothing that looks or acts.
+
+pub mod afterwards;
+pub mod build;
+pub mod catalog;
+pub mod clock;
+pub mod components;
+pub mod diagnostic;
+pub mod digest;
+pub mod duration;
+pub mod host_cause;
+pub mod ids;
+pub mod inventory;
+#[cfg(any(test, feature = "test-support"))]
+pub mod kept;
+pub mod policy;
+pub mod secret_text;
+pub mod source;
+pub mod suggest;

@@ -1,0 +1,252 @@
+//! Holding a workflow's lease: taking it, keeping it alive, noticing its loss, giving it back.
+//!
+//! # Guarantees
+//!
+//! Whether another's lease has expired is judged by this process's own clock: it has, if its
+//! version stood still for its whole duration (`observe`). Clocks of hosts may differ as they like.
+//! What a frozen holder writes when it wakes is refused by the fencing token; what it would do at
+//! AWS it does not do, for its own time is up as well: [`Mandate`].
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::task::JoinHandle;
+
+use crate::clock;
+use crate::controller::error::PassError;
+use crate::controller::holder::{holder_name, is_gone};
+pub use reconciler_core::observe::Stillness as Watched;
+use reconciler_core::observe::Tenure;
+use reconciler_core::plan::sight::holder_words;
+use reconciler_model::clock::Moment;
+use reconciler_model::diagnostic::Diagnostic;
+use reconciler_model::ids::WorkflowId;
+use reconciler_model::inventory::{Fence, Inventory, InventoryError, Lease};
+
+/// A lease that this process holds, with its heartbeat.
+pub struct Held {
+    shared: Arc<Shared>,
+    inventory: Arc<dyn Inventory>,
+    heartbeat: JoinHandle<()>,
+}
+
+struct Shared {
+    held: Mutex<(Lease, Tenure)>,
+    lost: AtomicBool,
+    inventory: Arc<dyn Inventory>,
+}
+
+impl Shared {
+    fn held(&self) -> (Lease, Tenure) {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn until(&self) -> Option<Moment> {
+        let tenure = self.held().1;
+        // In a file that was replaced nobody else sees the lease.
+        let holds = !self.lost.load(Ordering::Acquire)
+            && self.inventory.is_in_place()
+            && tenure.holds(clock::now());
+        holds.then(|| tenure.until())
+    }
+}
+
+/// The word that this process may act on a workflow, to be looked at right before each outside
+/// effect.
+#[derive(Clone)]
+pub struct Mandate {
+    shared: Arc<Shared>,
+}
+
+impl Mandate {
+    /// Until when it holds without another heartbeat; none once it is over. Time in which the
+    /// process was stopped or the machine slept counts.
+    #[must_use]
+    pub fn until(&self) -> Option<Moment> {
+        self.shared.until()
+    }
+}
+
+impl Held {
+    /// The fence for writes; none once the lease is lost.
+    #[must_use]
+    pub fn fence(&self) -> Option<Fence> {
+        self.shared.until()?;
+        let (lease, _) = self.shared.held();
+        Some(Fence { workflow_id: lease.workflow_id, token: lease.token })
+    }
+
+    /// The word that this process may act.
+    #[must_use]
+    pub fn mandate(&self) -> Mandate {
+        Mandate { shared: Arc::clone(&self.shared) }
+    }
+
+    /// The journal's counter as the last heartbeat saw it.
+    #[must_use]
+    pub fn journal_seq(&self) -> u64 {
+        self.shared.held().0.journal_seq
+    }
+
+    /// Gives the lease back.
+    pub async fn release(self) {
+        self.heartbeat.abort();
+        // Should it fail, the lease runs out by itself.
+        let _ = self.inventory.release_lease(&self.shared.held().0).await;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.heartbeat.abort();
+    }
+}
+
+/// What came of asking for a lease.
+pub enum Asked {
+    /// It is ours.
+    Held(Held),
+    /// It is another's, as far as can be told yet.
+    Busy(Lease),
+}
+
+/// Asks once. `watched` remembers the other's lease from one call to the next.
+pub async fn ask(
+    inventory: &Arc<dyn Inventory>,
+    workflow: &WorkflowId,
+    duration: Duration,
+    watched: &mut Option<Watched>,
+) -> Result<Asked, InventoryError> {
+    let asked = clock::now();
+    let seen = inventory.lease(workflow).await?;
+    if let Some(lease) = &seen
+        && let Some(holder) = &lease.holder
+        && !is_gone(holder)
+    {
+        // Seeded bug: lease-by-the-others-clock
+        let still = Watched::observe(watched, &lease.version, asked, clock::now());
+        if still < Duration::from_secs(lease.duration_seconds) {
+            return Ok(Asked::Busy(lease.clone()));
+        }
+    }
+    let seconds = duration.as_secs().max(1);
+    let asked = clock::now();
+    let taken = inventory
+        .acquire_lease(workflow, &holder_name(), seconds, seen.as_ref(), Timestamp::now())
+        .await;
+    match taken {
+        Ok(lease) => {
+            *watched = None;
+            let tenure = Tenure::renewed(asked, Duration::from_secs(seconds));
+            Ok(Asked::Held(hold(inventory, lease, tenure)))
+        }
+        Err(InventoryError::Conflict { .. }) => match inventory.lease(workflow).await? {
+            Some(lease) => Ok(Asked::Busy(lease)),
+            None => {
+                Err(InventoryError::Conflict { what: format!("the lease of workflow {workflow}") })
+            }
+        },
+        Err(error) => Err(error),
+    }
+}
+
+/// Asks until the other's lease has run out or is plainly alive, which is known before it could
+/// have run out; for commands that end. `told` hears once whose lease is waited for. None:
+/// `stopping` was set meanwhile.
+pub async fn ask_patiently(
+    inventory: &Arc<dyn Inventory>,
+    workflow: &WorkflowId,
+    duration: Duration,
+    stopping: &AtomicBool,
+    told: impl Fn(&Lease),
+) -> Result<Option<Held>, PassError> {
+    let mut watched = None;
+    let mut versions = 0;
+    let mut last = None;
+    while !stopping.load(Ordering::Acquire) {
+        match ask(inventory, workflow, duration, &mut watched).await? {
+            Asked::Held(held) => return Ok(Some(held)),
+            Asked::Busy(lease) => {
+                if versions == 0 {
+                    told(&lease);
+                }
+                if last.as_ref() != Some(&lease.version) {
+                    versions += 1;
+                    last = Some(lease.version.clone());
+                }
+                if versions > 2 {
+                    let holder = holder_words(&lease.holder.unwrap_or_default());
+                    return Err(Diagnostic::new(format!(
+                        "another reconciler holds the lease of workflow {workflow}, and lives: {holder}"
+                    ))
+                    .hint(
+                        "it builds what git says: `reconciler status --watch` shows it; or end it first, and try again",
+                    )
+                    .into());
+                }
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn hold(inventory: &Arc<dyn Inventory>, lease: Lease, tenure: Tenure) -> Held {
+    let shared = Arc::new(Shared {
+        held: Mutex::new((lease, tenure)),
+        lost: AtomicBool::new(false),
+        inventory: Arc::clone(inventory),
+    });
+    let heartbeat = tokio::spawn(beat(Arc::clone(inventory), Arc::clone(&shared)));
+    Held { shared, inventory: Arc::clone(inventory), heartbeat }
+}
+
+async fn beat(inventory: Arc<dyn Inventory>, shared: Arc<Shared>) {
+    let duration = Duration::from_secs(shared.held().0.duration_seconds);
+    let mut pause = duration / 3;
+    loop {
+        tokio::time::sleep(pause).await;
+        let (lease, tenure) = shared.held();
+        let asked = clock::now();
+        // One answer that does not come must not cost the lease.
+        let renewal = inventory.renew_lease(&lease, Timestamp::now());
+        match tokio::time::timeout(duration / 4, renewal).await {
+            Ok(Ok(lease)) => {
+                *shared.held.lock().unwrap_or_else(PoisonError::into_inner) =
+                    (lease, Tenure::renewed(asked, duration));
+                pause = duration / 3;
+            }
+            // Another's, or nobody's: what was opened is not what stands there, or means something
+            // else by now.
+            Ok(Err(
+                InventoryError::Fenced { .. }
+                | InventoryError::Replaced { .. }
+                | InventoryError::Schema { .. },
+            )) => break,
+            _ if !tenure.holds(clock::now()) => break,
+            _ => pause = duration / 20,
+        }
+    }
+    shared.lost.store(true, Ordering::Release);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lease_is_not_judged_by_its_holders_clock() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("inventory.sqlite");
+        let inventory = crate::sqlite::SqliteInventory::open(path).unwrap();
+        inventory.prepare().await.unwrap();
+        let inventory: Arc<dyn Inventory> = Arc::new(inventory);
+        let workflow = WorkflowId::new("w");
+        let long_ago = Timestamp::UNIX_EPOCH;
+        inventory.acquire_lease(&workflow, "another-host/1/1", 30, None, long_ago).await.unwrap();
+        let asked = ask(&inventory, &workflow, Duration::from_secs(30), &mut None).await;
+        assert!(matches!(asked, Ok(Asked::Busy(_))), "it may be alive");
+    }
+}
