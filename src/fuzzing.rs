@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::load::Surroundings;
-use crate::config::meant::check;
+use crate::config::validate::check;
 use crate::config::yaml::parse;
 use crate::packer::output;
 use reconciler_core::workflow::step::Folder;

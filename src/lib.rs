@@ -9,6 +9,7 @@
 //!                                                          +-> status
 //! ```
 
+mod checksummed_file;
 pub mod clock;
 pub mod config;
 pub mod controller;
@@ -17,6 +18,5 @@ pub mod failpoint;
 pub mod fuzzing;
 pub mod git;
 pub mod packer;
-mod sealed;
 pub mod secrets;
 pub mod sqlite;

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use jiff::SignedDuration;
 use reconciler::config::Config;
-use reconciler::controller::driver::{Driver, Orders, PassReport, Site};
+use reconciler::controller::main_loop::{Controller, FollowedRepository, PassReport, RunOptions};
 use reconciler::git::trusted::Purpose;
 use reconciler_core::plan::Plan;
 use reconciler_core::plan::decision::Decision;
@@ -17,8 +17,10 @@ use reconciler_core::plan::json as plan_json;
 use reconciler_core::plan::outcome::{Left, all_left, left};
 use reconciler_core::plan::planner::PlannedStep;
 use reconciler_core::plan::selection::Selection;
+use reconciler_core::plan::sentences::{
+    Context, cause, duration_words, mark, sentence, without_cause,
+};
 use reconciler_core::plan::sight::Attended;
-use reconciler_core::plan::words::{Context, cause, duration_words, mark, sentence, without_cause};
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::StepId;
 use serde_json::{Value, json};
@@ -68,7 +70,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &ApplyArgs) -> Result<ExitCo
         tokio::task::block_in_place(|| site.source.fetch())?;
     }
     restrict(&config, args, &mut sites)?;
-    let orders = Orders {
+    let options = RunOptions {
         only: asked_for(args).map(StepId::new).collect(),
         forced: args.rebuild.iter().map(StepId::new).collect(),
         elsewhere: all_claims(&config),
@@ -76,11 +78,11 @@ pub(crate) async fn run(named: Option<&Path>, args: &ApplyArgs) -> Result<ExitCo
     };
     let (wake, wakes) = mpsc::channel(4);
     let asked = on_signals(wake)?;
-    let teller = Arc::new(Teller::new(orders.only.clone(), args.output));
+    let teller = Arc::new(Teller::new(options.only.clone(), args.output));
     let current = tokio::spawn(Arc::clone(&teller).keep_current());
-    let only = orders.only.clone();
+    let only = options.only.clone();
     let began = Instant::now();
-    let mut driver = Driver::new(config, sites, orders, Arc::clone(&teller) as _);
+    let mut driver = Controller::new(config, sites, options, Arc::clone(&teller) as _);
     let report = driver.run(wakes).await;
     current.abort();
     teller.ends();
@@ -195,7 +197,11 @@ fn mark_of(step: &PlannedStep, selection: Option<&Selection>) -> char {
 
 /// Refuses a step or a workflow that does not exist before anything is done, and leaves only the
 /// workflows that are meant: of one whose steps were not asked for, the lease is another's to hold.
-fn restrict(config: &Config, args: &ApplyArgs, sites: &mut Vec<Site>) -> Result<(), CommandError> {
+fn restrict(
+    config: &Config,
+    args: &ApplyArgs,
+    sites: &mut Vec<FollowedRepository>,
+) -> Result<(), CommandError> {
     let named: Vec<String> = args.steps.iter().chain(&args.rebuild).cloned().collect();
     if named.is_empty() && args.which.workflow.is_none() {
         return Ok(());

@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use reconciler::config::Config;
+use reconciler::controller::build_finish::carry;
 use reconciler::controller::checkout::read_params;
+use reconciler::controller::connect::{Ports, Use, connect};
 use reconciler::controller::error::PassError;
-use reconciler::controller::finish::carry;
+use reconciler::controller::journal_requests::request;
 use reconciler::controller::lease::{Asked, ask};
-use reconciler::controller::ports::{Ports, Use, connect};
-use reconciler::controller::request::request;
 use reconciler::git::trusted::Purpose;
-use reconciler_core::plan::words::duration_words;
+use reconciler_core::plan::sentences::duration_words;
 use reconciler_model::build::Sighting;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{StepId, WorkflowId};

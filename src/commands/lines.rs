@@ -5,7 +5,7 @@ use reconciler::git::GitSource;
 use reconciler::git::diff::changed;
 use reconciler_core::plan::Plan;
 use reconciler_core::plan::decision::{Change, Decision, Reason};
-use reconciler_core::plan::words::LineCounts;
+use reconciler_core::plan::sentences::LineCounts;
 use reconciler_model::source::GitTree;
 
 /// Counts for every changed file that the plan names. What cannot be read is left out: the plan

@@ -3,14 +3,14 @@
 //! `docs/output.md`.
 
 use jiff::Timestamp;
-use reconciler::controller::driver::{Event, Failing, Observer, Origin};
+use reconciler::controller::main_loop::{Event, Failing, Observer, Origin};
 use reconciler_core::plan::Plan;
 use reconciler_core::plan::changes::{Change, changes};
 use reconciler_core::plan::decision::Decision;
 use reconciler_core::plan::planner::PlannedStep;
+use reconciler_core::plan::sentences::{Context, printable, sentence};
 use reconciler_core::plan::sight::holder_words;
 use reconciler_core::plan::text::summary;
-use reconciler_core::plan::words::{Context, printable, sentence};
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{AmiId, BuildId, Revision, StepId, WorkflowId};
 use reconciler_model::inventory::journal::{Attempt, Failure, FailureClass, Progress};

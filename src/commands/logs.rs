@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use reconciler::config::Config;
 use reconciler::controller::checkout::read_params;
+use reconciler::controller::connect::{Use, connect};
 use reconciler::controller::error::PassError;
-use reconciler::controller::ports::{Use, connect};
 use reconciler::git::trusted::Purpose;
 use reconciler::packer::log::{Follower, LastLine};
 use reconciler::packer::redact;

@@ -60,7 +60,7 @@ macro_rules! from_stage {
 from_stage!(
     reconciler_model::source::SourceError,
     reconciler_model::inventory::InventoryError,
-    reconciler_model::catalog::CatalogError,
+    reconciler_model::images::CatalogError,
     reconciler_model::build::BuildError,
     reconciler::controller::checkout::CheckoutError
 );

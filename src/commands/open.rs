@@ -7,15 +7,15 @@ use std::sync::Arc;
 use reconciler::config::load::{Surroundings, load};
 use reconciler::config::{Config, RepositoryConfig};
 use reconciler::controller::checkout::Checkout;
-use reconciler::controller::driver::Site;
+use reconciler::controller::connect::Ports;
 use reconciler::controller::error::PassError;
-use reconciler::controller::host::host_name;
-use reconciler::controller::ports::Ports;
+use reconciler::controller::main_loop::FollowedRepository;
+use reconciler::controller::process_identity::host_name;
 use reconciler::controller::state_folder;
 use reconciler::controller::step_cache::Kept;
+use reconciler::git::commit_cache::CachedTree;
 use reconciler::git::discover::{WorkflowFolder, workflows};
 use reconciler::git::open_trusted;
-use reconciler::git::remembered::Remembered;
 use reconciler::git::snapshot::Snapshot;
 use reconciler::git::trusted::Purpose;
 use reconciler::git::watch::common_dir;
@@ -166,11 +166,11 @@ pub(crate) fn sites(
     config: &Config,
     which: &Which,
     purpose: Purpose,
-) -> Result<Vec<Site>, CommandError> {
+) -> Result<Vec<FollowedRepository>, CommandError> {
     let meant = |repository: &&RepositoryConfig| {
         which.repository.as_ref().is_none_or(|name| *name == repository.name)
     };
-    let sites: Vec<Site> = config
+    let sites: Vec<FollowedRepository> = config
         .repositories
         .iter()
         .filter(meant)
@@ -194,9 +194,9 @@ fn site(
     repository: &RepositoryConfig,
     which: &Which,
     purpose: Purpose,
-) -> Result<Site, CommandError> {
+) -> Result<FollowedRepository, CommandError> {
     let source = open_trusted(repository, &config.state_dir, purpose)?;
-    Ok(Site {
+    Ok(FollowedRepository {
         name: repository.name.clone(),
         source: Arc::new(source),
         roots: repository.roots.clone(),
@@ -209,11 +209,11 @@ fn site(
 /// One workflow of a repository at a commit.
 pub(crate) struct Opened {
     /// The repository.
-    pub(crate) site: Site,
+    pub(crate) site: FollowedRepository,
     /// The commit.
     pub(crate) tree: Arc<dyn GitTree>,
     /// The same, to be told to remember what was asked of it.
-    pub(crate) remembered: Arc<Remembered>,
+    pub(crate) remembered: Arc<CachedTree>,
     /// The workflows that are meant.
     pub(crate) folders: Vec<WorkflowFolder>,
     /// What all workflows of the repository say to be.
@@ -420,7 +420,7 @@ fn same_repository(one: &Path, other: &Path) -> bool {
 
 fn open(
     config: &Config,
-    site: Site,
+    site: FollowedRepository,
     which: &Which,
     instead: Option<&Uncommitted>,
     ids: &mut Vec<String>,
@@ -445,7 +445,7 @@ fn open(
             .is_ok_and(|document| marks.values_of(&document.values).is_empty())
     };
     let remembered =
-        Arc::new(Remembered::new(tree, &config.state_dir, &scope, Box::new(holds_no_secret)));
+        Arc::new(CachedTree::new(tree, &config.state_dir, &scope, Box::new(holds_no_secret)));
     let tree: Arc<dyn GitTree> = Arc::clone(&remembered) as _;
     let mut folders = workflows(tree.as_ref(), &site.roots, &site.exclude)?;
     let claims = site.claims(tree.as_ref(), &folders);

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use reconciler::controller::checkout::Desired;
-use reconciler::controller::ports::Use;
+use reconciler::controller::connect::Use;
 use reconciler::git::trusted::Purpose;
 use reconciler::secrets::OpenSecrets;
 use reconciler_core::desired::inputs::StepContent;

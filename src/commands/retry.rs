@@ -4,13 +4,13 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use reconciler::controller::ports::Use;
-use reconciler::controller::request::request;
-use reconciler::controller::sight::holder_of;
+use reconciler::controller::connect::Use;
+use reconciler::controller::journal_requests::request;
+use reconciler::controller::process_sight::holder_of;
 use reconciler::git::trusted::Purpose;
 use reconciler_core::plan::decision::Decision;
+use reconciler_core::plan::sentences::{Context, sentence};
 use reconciler_core::plan::sight::{Process, holder_words, parts};
-use reconciler_core::plan::words::{Context, sentence};
 use reconciler_jinja::Engine;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::StepId;

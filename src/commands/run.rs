@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use reconciler::config::Config;
-use reconciler::controller::board::Board;
-use reconciler::controller::driver::{Driver, Fetching, Orders, Site, Wake};
 use reconciler::controller::error::PassError;
+use reconciler::controller::main_loop::{
+    Controller, Fetching, FollowedRepository, RunOptions, Wake,
+};
+use reconciler::controller::status_file::StatusFile;
 use reconciler::git::GitSource;
 use reconciler::git::trusted::Purpose;
 use reconciler::git::watch::RefWatch;
@@ -55,14 +57,14 @@ pub(crate) async fn run(
         return Ok(ended(args, &asked));
     };
     let followed: Vec<_> = sites.iter().map(|site| Arc::clone(&site.source)).collect();
-    let mut driver = Driver::new(
+    let mut driver = Controller::new(
         Arc::clone(&config),
         sites,
-        Orders { once: args.once, ..Orders::default() },
+        RunOptions { once: args.once, ..RunOptions::default() },
         Arc::new(Logger),
     );
     let hears = Hears {
-        board: driver.board(),
+        status_file: driver.status_file(),
         fetching: driver.fetching(),
         unfetched: Arc::new(unfetched),
     };
@@ -119,7 +121,7 @@ type Unfetched = BTreeMap<String, (Timestamp, String)>;
 /// Fetches what is followed. None if the daemon was told to end meanwhile: an answer that does not
 /// come holds nobody up.
 async fn fetch(
-    sites: &[Site],
+    sites: &[FollowedRepository],
     wakes: &mut mpsc::Receiver<Wake>,
 ) -> Result<Option<Unfetched>, CommandError> {
     let mut unfetched = Unfetched::new();
@@ -170,7 +172,7 @@ fn watchdog() {
 /// Who hears whether repositories can be fetched: people, and the loop.
 #[derive(Clone)]
 struct Hears {
-    board: Arc<Board>,
+    status_file: Arc<StatusFile>,
     fetching: Arc<Fetching>,
     unfetched: Arc<Unfetched>,
 }
@@ -243,7 +245,7 @@ async fn fetch_now_and_then(
                         said.one_line()
                     );
                 }
-                hears.board.show(
+                hears.status_file.show(
                     &part,
                     vec![Trouble {
                         what: part.clone(),
@@ -261,7 +263,7 @@ async fn fetch_now_and_then(
                 if let Some((since, times)) = failing.take() {
                     info!(repository, times, %since, "{part} works again");
                 }
-                hears.board.show(&part, Vec::new());
+                hears.status_file.show(&part, Vec::new());
             }
             Err(_) => {}
         }

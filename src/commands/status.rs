@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use reconciler::config::Config;
-use reconciler::controller::board;
+use reconciler::controller::connect::Use;
 use reconciler::controller::error::PassError;
-use reconciler::controller::ports::Use;
+use reconciler::controller::status_file;
 use reconciler::git::trusted::Purpose;
 use reconciler::packer::silence;
 use reconciler::packer::supervisor::files;
@@ -177,7 +177,7 @@ async fn reports(config: &Config, args: &StatusArgs, is_first: bool) -> Result<S
         }
     }
     let refused = refused.iter().map(PassError::diagnostic).collect();
-    Ok(Seen { reports, refused, troubles: board::read(&config.state_dir) })
+    Ok(Seen { reports, refused, troubles: status_file::read(&config.state_dir) })
 }
 
 fn finish(seen: &Seen, args: &StatusArgs) -> Result<ExitCode, CommandError> {

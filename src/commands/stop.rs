@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use reconciler::controller::driver::Wake;
+use reconciler::controller::main_loop::Wake;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 

@@ -1,5 +1,5 @@
 //! The way of the configuration, from the file to what is meant: found, read (`yaml`), overridden
-//! (`environment`), checked (`meant`).
+//! (`environment`), checked (`validate`).
 //!
 //! The environment and the current folder are arguments; only the configuration file itself is
 //! read.
@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 use crate::config::environment::overridden;
-use crate::config::meant::meant;
 use crate::config::place::{Source, placed};
 use crate::config::raw::RawConfig;
 use crate::config::state::from_the_files_folder;
+use crate::config::validate::meant;
 use crate::config::yaml::parse;
 use reconciler_model::diagnostic::Diagnostic;
 
@@ -69,7 +69,7 @@ fn find(named: Option<&Path>, around: &Surroundings) -> Result<Option<PathBuf>, 
 mod tests {
     use super::*;
     use crate::config::environment::KEYS;
-    use crate::config::meant::check;
+    use crate::config::validate::check;
     use crate::config::{InventoryConfig, Location};
 
     fn around(env: &[(&str, &str)]) -> Surroundings {

@@ -5,7 +5,6 @@
 
 mod environment;
 pub mod load;
-pub mod meant;
 mod patterns;
 mod place;
 pub mod raw;
@@ -15,6 +14,7 @@ pub mod schema;
 mod secrets;
 mod state;
 mod trust;
+pub mod validate;
 mod values;
 pub mod yaml;
 

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::config::meant::{MOST_BUILDS_AT_ONCE, MOST_CALLS, MOST_KEPT, MOST_MIB};
 use crate::config::patterns::{
     ENDPOINT, FOLDER_NAME, IMAGE_NAME, PLUGIN, REGION, REMOTE, SECRET_SOURCE, SOMETHING, TABLE,
     VARIABLE,
 };
 use crate::config::schema;
+use crate::config::validate::{MOST_BUILDS_AT_ONCE, MOST_CALLS, MOST_KEPT, MOST_MIB};
 use reconciler_model::duration;
 
 /// The configuration of the reconciler. Every key may be left out.

@@ -7,8 +7,8 @@ use crate::config::raw::RawSecrets;
 use crate::config::refusal::Refusal;
 use crate::config::values::expand;
 use crate::secrets::{SecretSource, SecretsConfig};
-use reconciler_core::secrets::marks::Marks;
 use reconciler_core::secrets::placeholder::is_name;
+use reconciler_core::secrets::secret_names::SecretNames;
 
 /// Checks it.
 pub(super) fn check(raw: RawSecrets, around: &Surroundings) -> Result<SecretsConfig, Refusal> {
@@ -33,7 +33,7 @@ pub(super) fn check(raw: RawSecrets, around: &Surroundings) -> Result<SecretsCon
         )
         .hint("write names of parameters; `*` stands for anything"));
     }
-    let marks = Marks::new(&patterns).map_err(|why| {
+    let marks = SecretNames::new(&patterns).map_err(|why| {
         Refusal::new("secrets.parameters", format!("`secrets.parameters`: {why}"))
             .hint("`*` stands for anything, `?` for one character, [ab] for one of these")
     })?;

@@ -1,5 +1,5 @@
 //! Which folder this program keeps its own files in. Names it only; what stands there is looked at
-//! by `reconcile::state_folder`.
+//! by `controller::state_folder`.
 //!
 //! With the embedded inventory in it, the folder decides what is built. So it follows from the
 //! configuration, which every process of a host reads alike, and not from what a process happens to

@@ -22,11 +22,11 @@ use reconciler_core::workflow::{
 use reconciler_hcl::LocalExec;
 use reconciler_hcl::afterwards_of;
 use reconciler_jinja::Engine;
-use reconciler_model::catalog::Image;
 use reconciler_model::components::{Components, Fingerprint};
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::digest::{Digest, Encoder};
 use reconciler_model::ids::{AmiName, Region, Revision, StepId};
+use reconciler_model::images::Image;
 use reconciler_model::source::{
     Entry, EntryKind, Files, GitTree, ObjectId, SourceError, SourceFile,
 };

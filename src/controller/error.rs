@@ -1,9 +1,9 @@
 //! What may stop a pass, by consequence.
 
 use reconciler_model::build::BuildError;
-use reconciler_model::catalog::CatalogError;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::host_cause::HostCause;
+use reconciler_model::images::CatalogError;
 use reconciler_model::inventory::InventoryError;
 use reconciler_model::inventory::journal::FailureClass;
 use reconciler_model::source::SourceError;

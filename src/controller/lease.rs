@@ -3,9 +3,9 @@
 //! # Guarantees
 //!
 //! Whether another's lease has expired is judged by this process's own clock: it has, if its
-//! version stood still for its whole duration (`observe`). Clocks of hosts may differ as they like.
+//! version stood still for its whole duration (`lease_rules`). Clocks of hosts may differ as they like.
 //! What a frozen holder writes when it wakes is refused by the fencing token; what it would do at
-//! AWS it does not do, for its own time is up as well: [`Mandate`].
+//! AWS it does not do, for its own time is up as well: [`LeaseToken`].
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,9 +16,9 @@ use tokio::task::JoinHandle;
 
 use crate::clock;
 use crate::controller::error::PassError;
-use crate::controller::holder::{holder_name, is_gone};
-pub use reconciler_core::observe::Stillness as Watched;
-use reconciler_core::observe::Tenure;
+use crate::controller::lease_holder::{holder_name, is_gone};
+use reconciler_core::lease_rules::LeaseDeadline;
+pub use reconciler_core::lease_rules::UnchangedSince as Watched;
 use reconciler_core::plan::sight::holder_words;
 use reconciler_model::clock::Moment;
 use reconciler_model::diagnostic::Diagnostic;
@@ -33,34 +33,34 @@ pub struct Held {
 }
 
 struct Shared {
-    held: Mutex<(Lease, Tenure)>,
+    held: Mutex<(Lease, LeaseDeadline)>,
     lost: AtomicBool,
     inventory: Arc<dyn Inventory>,
 }
 
 impl Shared {
-    fn held(&self) -> (Lease, Tenure) {
+    fn held(&self) -> (Lease, LeaseDeadline) {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn until(&self) -> Option<Moment> {
-        let tenure = self.held().1;
+        let lease_deadline = self.held().1;
         // In a file that was replaced nobody else sees the lease.
         let holds = !self.lost.load(Ordering::Acquire)
             && self.inventory.is_in_place()
-            && tenure.holds(clock::now());
-        holds.then(|| tenure.until())
+            && lease_deadline.holds(clock::now());
+        holds.then(|| lease_deadline.until())
     }
 }
 
 /// The word that this process may act on a workflow, to be looked at right before each outside
 /// effect.
 #[derive(Clone)]
-pub struct Mandate {
+pub struct LeaseToken {
     shared: Arc<Shared>,
 }
 
-impl Mandate {
+impl LeaseToken {
     /// Until when it holds without another heartbeat; none once it is over. Time in which the
     /// process was stopped or the machine slept counts.
     #[must_use]
@@ -80,8 +80,8 @@ impl Held {
 
     /// The word that this process may act.
     #[must_use]
-    pub fn mandate(&self) -> Mandate {
-        Mandate { shared: Arc::clone(&self.shared) }
+    pub fn lease_token(&self) -> LeaseToken {
+        LeaseToken { shared: Arc::clone(&self.shared) }
     }
 
     /// The journal's counter as the last heartbeat saw it.
@@ -139,8 +139,8 @@ pub async fn ask(
     match taken {
         Ok(lease) => {
             *watched = None;
-            let tenure = Tenure::renewed(asked, Duration::from_secs(seconds));
-            Ok(Asked::Held(hold(inventory, lease, tenure)))
+            let lease_deadline = LeaseDeadline::renewed(asked, Duration::from_secs(seconds));
+            Ok(Asked::Held(hold(inventory, lease, lease_deadline)))
         }
         Err(InventoryError::Conflict { .. }) => match inventory.lease(workflow).await? {
             Some(lease) => Ok(Asked::Busy(lease)),
@@ -193,9 +193,9 @@ pub async fn ask_patiently(
     Ok(None)
 }
 
-fn hold(inventory: &Arc<dyn Inventory>, lease: Lease, tenure: Tenure) -> Held {
+fn hold(inventory: &Arc<dyn Inventory>, lease: Lease, lease_deadline: LeaseDeadline) -> Held {
     let shared = Arc::new(Shared {
-        held: Mutex::new((lease, tenure)),
+        held: Mutex::new((lease, lease_deadline)),
         lost: AtomicBool::new(false),
         inventory: Arc::clone(inventory),
     });
@@ -208,14 +208,14 @@ async fn beat(inventory: Arc<dyn Inventory>, shared: Arc<Shared>) {
     let mut pause = duration / 3;
     loop {
         tokio::time::sleep(pause).await;
-        let (lease, tenure) = shared.held();
+        let (lease, lease_deadline) = shared.held();
         let asked = clock::now();
         // One answer that does not come must not cost the lease.
         let renewal = inventory.renew_lease(&lease, Timestamp::now());
         match tokio::time::timeout(duration / 4, renewal).await {
             Ok(Ok(lease)) => {
                 *shared.held.lock().unwrap_or_else(PoisonError::into_inner) =
-                    (lease, Tenure::renewed(asked, duration));
+                    (lease, LeaseDeadline::renewed(asked, duration));
                 pause = duration / 3;
             }
             // Another's, or nobody's: what was opened is not what stands there, or means something
@@ -225,7 +225,7 @@ async fn beat(inventory: Arc<dyn Inventory>, shared: Arc<Shared>) {
                 | InventoryError::Replaced { .. }
                 | InventoryError::Schema { .. },
             )) => break,
-            _ if !tenure.holds(clock::now()) => break,
+            _ if !lease_deadline.holds(clock::now()) => break,
             _ => pause = duration / 20,
         }
     }

@@ -3,27 +3,27 @@
 //! A change in git, a timer, a finished build or a person only wakes the loop; none of them carries
 //! an argument into it. Running a pass twice does nothing the second time.
 
-pub mod board;
+mod build_evidence;
+pub mod build_finish;
+pub mod build_start;
 pub mod checkout;
-pub mod driver;
-mod entries;
+pub mod connect;
 pub mod error;
-mod evidence;
-pub mod finish;
-pub mod guard;
-pub mod holder;
-pub mod host;
-mod housekeeping;
+pub mod fenced;
+mod garbage;
+pub mod host_probe;
+mod journal_entries;
+pub mod journal_requests;
 pub mod lease;
-pub mod look;
-pub mod ports;
-pub mod probe;
-pub mod request;
-pub mod sight;
+pub mod lease_holder;
+pub mod main_loop;
+pub mod observe;
+mod old_build_folders;
+pub mod process_identity;
+pub mod process_sight;
+pub mod retag;
 #[cfg(test)]
 mod simulation;
-pub mod start;
 pub mod state_folder;
+pub mod status_file;
 pub mod step_cache;
-mod sweep;
-pub mod update;

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::failpoint::around;
-use reconciler_model::catalog::{CatalogError, Image, ImageCatalog, Leftovers, TagChange};
 use reconciler_model::ids::{AmiId, AmiName, BuildId};
+use reconciler_model::images::{CatalogError, Image, ImageCatalog, Leftovers, TagChange};
 
 pub(super) struct Failing(pub(super) Arc<dyn ImageCatalog>);
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::failpoint::around;
 use reconciler_model::ids::{BuildId, StepId, WorkflowId};
-use reconciler_model::inventory::beat::{Answer, Beat};
+use reconciler_model::inventory::heartbeat::{Answer, Heartbeat};
 use reconciler_model::inventory::journal::{Attempt, BuildEvent, Stage};
 use reconciler_model::inventory::record::Record;
 use reconciler_model::inventory::{
@@ -146,7 +146,7 @@ impl Inventory for Failing {
         around("lease.release", self.0.release_lease(lease), error).await
     }
 
-    async fn beat(&self, beat: &Beat) -> Result<Answer, InventoryError> {
+    async fn beat(&self, beat: &Heartbeat) -> Result<Answer, InventoryError> {
         around("beat.write", self.0.beat(beat), error).await
     }
 
@@ -154,17 +154,17 @@ impl Inventory for Failing {
         &self,
         workflow: &WorkflowId,
         build: &BuildId,
-    ) -> Result<Option<Beat>, InventoryError> {
+    ) -> Result<Option<Heartbeat>, InventoryError> {
         self.0.last_beat(workflow, build).await
     }
 
-    async fn beats(&self, workflow: &WorkflowId) -> Result<Many<Beat>, InventoryError> {
+    async fn beats(&self, workflow: &WorkflowId) -> Result<Many<Heartbeat>, InventoryError> {
         self.0.beats(workflow).await
     }
 
     async fn give_up(
         &self,
-        beat: &Beat,
+        beat: &Heartbeat,
         seen: Option<&str>,
         fence: &Fence,
     ) -> Result<(), InventoryError> {

@@ -18,7 +18,7 @@ pub use points::{Injected, VARIABLE, reach};
 
 use std::sync::Arc;
 
-use crate::controller::ports::Ports;
+use crate::controller::connect::Ports;
 use reconciler_model::build::ImageBuilder;
 
 /// The same ports, with a failpoint before and after each effect if any is ordered.

@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod applied;
+pub mod commit_cache;
 pub mod diff;
 pub mod discover;
 mod error;
@@ -18,7 +19,6 @@ pub mod named;
 mod packs;
 mod plain;
 mod refusal;
-pub mod remembered;
 pub mod remote;
 pub mod repository;
 pub mod signature;

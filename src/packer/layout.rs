@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::packer::HeartbeatSettings;
 use crate::packer::adapt::{Host, adapt};
 use crate::packer::supervisor::files;
-use crate::packer::supervisor::files::{Heartbeat, Job, JobCommand, write_atomically};
+use crate::packer::supervisor::files::{HeartbeatJob, Job, JobCommand, write_atomically};
 use crate::packer::version::PackerVersion;
 use reconciler_core::secrets::fill::fill;
 use reconciler_hcl::Wanted;
@@ -113,7 +113,7 @@ impl Layout {
             timeout_seconds: job.timeout.as_secs(),
             grace_seconds: self.grace.as_secs(),
             secret_variables: self.secret_variables.clone(),
-            heartbeat: self.heartbeat.clone().map(|settings| Heartbeat {
+            heartbeat: self.heartbeat.clone().map(|settings| HeartbeatJob {
                 inventory: settings.inventory,
                 workflow_id: job.workflow_id.clone(),
                 step_id: job.step_id.clone(),

@@ -17,7 +17,7 @@ use crate::packer::process::{Member, ProcessId, Session};
 use crate::packer::process_tree::{Watcher, lost};
 use crate::packer::supervisor::files;
 use crate::packer::supervisor::files::{Ended, Job, write_atomically};
-use crate::packer::{layout, output, redact, said};
+use crate::packer::{layout, made_resources, output, redact};
 use reconciler_core::secrets::redactor::Redactor;
 use reconciler_model::build::{BuildOutcome, Exit, PackerStage, RunningBuild};
 
@@ -194,7 +194,7 @@ pub(super) fn read(
 pub(in crate::packer) fn tell(folder: &Path, ended: Ended) -> io::Result<BuildOutcome> {
     let log = folder.join(files::LOG);
     let mut said = reading(&log)?;
-    if let Some(made) = said::read(folder) {
+    if let Some(made) = made_resources::read(folder) {
         said.artifacts = made.artifacts;
         said.traces = made.traces;
         said.sources = made.sources;

@@ -6,8 +6,8 @@
 
 use std::io::{BufRead, Read as _};
 
-use reconciler_model::catalog::Leftovers;
 use reconciler_model::ids::{AmiId, Region};
+use reconciler_model::images::Leftovers;
 
 /// A line longer than this is cut: nothing that counts is longer.
 const LONGEST_LINE: u64 = 1024 * 1024;

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use crate::packer::supervisor::files;
 use crate::packer::supervisor::files::{Job, with_end};
-use crate::packer::{layout, said};
+use crate::packer::{layout, made_resources};
 use reconciler_core::secrets::redactor::Redactor;
 use reconciler_hcl::{Sensitive, sensitive};
 use reconciler_model::secret_text::SecretText;
@@ -87,7 +87,7 @@ fn templates(folder: &Path) -> BTreeMap<String, String> {
 /// nothing.
 pub fn build(folder: &Path, job: &Job, secrets: &Redactor) -> io::Result<()> {
     // A secret may be a part of an id or a region: what the log says was made is read before.
-    said::keep(folder)?;
+    made_resources::keep(folder)?;
     // Packer's plugins write scripts with values in them there.
     layout::remove(&job.temporary);
     remove_half_written(folder);
@@ -256,8 +256,8 @@ mod tests {
         fs::write(folder.path().join(files::LOG), "1,,ui,say,x\n").unwrap();
         let made = "1,,ui,say,==> x: Creating temporary keypair: packer_0011\n";
         fs::write(bounded::kept(&folder.path().join(files::LOG)), made).unwrap();
-        said::keep(folder.path()).unwrap();
-        let said = said::read(folder.path()).unwrap();
+        made_resources::keep(folder.path()).unwrap();
+        let said = made_resources::read(folder.path()).unwrap();
         assert_eq!(said.traces.key_pairs, ["packer_0011"]);
     }
 
@@ -271,7 +271,7 @@ mod tests {
         for _ in 0..2 {
             build(folder.path(), &job, &Redactor::new(&secrets)).unwrap();
         }
-        let said = said::read(folder.path()).unwrap();
+        let said = made_resources::read(folder.path()).unwrap();
         assert_eq!(said.traces.key_pairs, ["packer_0011"]);
         assert_eq!(said.artifacts.len(), 1);
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::packer::output::{Line, line};
-use reconciler_core::plan::words::duration_words;
+use reconciler_core::plan::sentences::duration_words;
 
 /// So much of a log's end is looked at.
 const TAIL: u64 = 64 * 1024;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::secrets::SecretSource;
-use reconciler_core::secrets::marks::Marks;
 use reconciler_core::secrets::placeholder::Use;
-use reconciler_core::secrets::sealed::Sealed;
+use reconciler_core::secrets::secret_digests::SecretDigests;
+use reconciler_core::secrets::secret_names::SecretNames;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::secret_text::SecretText;
 
@@ -15,7 +15,7 @@ pub struct SecretsConfig {
     /// The key under which secrets count in a fingerprint; the same on every host.
     pub fingerprint_key: Option<SecretSource>,
     /// Which parameters are secret, beside AWS keys.
-    pub marks: Marks,
+    pub marks: SecretNames,
     /// Secrets that templates may ask for, by name.
     pub values: BTreeMap<String, SecretSource>,
 }
@@ -24,7 +24,7 @@ pub struct SecretsConfig {
 #[derive(Clone, Debug, Default)]
 pub struct OpenSecrets {
     values: BTreeMap<String, Result<SecretText, String>>,
-    sealed: Sealed,
+    sealed: SecretDigests,
 }
 
 impl OpenSecrets {
@@ -34,7 +34,7 @@ impl OpenSecrets {
         let key = config.fingerprint_key.as_ref().map(SecretSource::read);
         let values: BTreeMap<_, _> =
             config.values.iter().map(|(name, source)| (name.clone(), source.read())).collect();
-        Self { sealed: Sealed::new(config.marks.clone(), key, &values), values }
+        Self { sealed: SecretDigests::new(config.marks.clone(), key, &values), values }
     }
 
     /// Reads none: for a look at the repository alone.
@@ -42,13 +42,13 @@ impl OpenSecrets {
     pub fn unread(config: &SecretsConfig) -> Self {
         Self {
             values: BTreeMap::new(),
-            sealed: Sealed::unread(config.marks.clone(), config.values.keys().cloned()),
+            sealed: SecretDigests::unread(config.marks.clone(), config.values.keys().cloned()),
         }
     }
 
     /// What the pure core may know.
     #[must_use]
-    pub fn sealed(&self) -> &Sealed {
+    pub fn sealed(&self) -> &SecretDigests {
         &self.sealed
     }
 

@@ -6,13 +6,13 @@ use crate::sqlite::error::Fault;
 use crate::sqlite::leases;
 use crate::sqlite::records::{column, json, lossy};
 use reconciler_model::ids::{BuildId, WorkflowId};
-use reconciler_model::inventory::beat::{Answer, Beat, Sign};
+use reconciler_model::inventory::heartbeat::{Answer, BuildSignal, Heartbeat};
 use reconciler_model::inventory::{Malformed, Many, OpenWorkflow};
 
 /// Puts a supervisor's beat, unless the build was given up. The first one counts as an event:
 /// whoever holds the lease looks whether anybody needs it, for it may come late, of a build that is
 /// settled.
-pub(super) fn put(db: &Connection, beat: &Beat) -> Result<Answer, Fault> {
+pub(super) fn put(db: &Connection, beat: &Heartbeat) -> Result<Answer, Fault> {
     let is_first = !db
         .prepare_cached(
             "SELECT 1 FROM beat WHERE workflow_id = ? AND build_id = ? AND beat IS NOT NULL",
@@ -43,7 +43,7 @@ pub(super) fn read(
     db: &Connection,
     workflow: &WorkflowId,
     build: Option<&BuildId>,
-) -> Result<Many<Beat>, Fault> {
+) -> Result<Many<Heartbeat>, Fault> {
     if !is_there(db)? {
         return Ok(Many::default());
     }
@@ -81,8 +81,9 @@ pub(super) fn open_workflows(db: &Connection) -> Result<Vec<OpenWorkflow>, Fault
     let mut open = Vec::new();
     while let Some(row) = rows.next()? {
         let beat = column::<&str>(row, 0).ok();
-        let beat = beat.and_then(|text| serde_json::from_str::<Beat>(text).ok());
-        if let Some(Beat { workflow_id, sign: Sign::GivenUp { reach, .. }, .. }) = beat {
+        let beat = beat.and_then(|text| serde_json::from_str::<Heartbeat>(text).ok());
+        if let Some(Heartbeat { workflow_id, sign: BuildSignal::GivenUp { reach, .. }, .. }) = beat
+        {
             open.push(OpenWorkflow { workflow_id, reach });
         }
     }
@@ -90,7 +91,7 @@ pub(super) fn open_workflows(db: &Connection) -> Result<Vec<OpenWorkflow>, Fault
 }
 
 /// Puts a beat that says that its build was given up, where the beat of the version `seen` stands.
-pub(super) fn bury(db: &Connection, beat: &Beat, seen: Option<&str>) -> Result<(), Fault> {
+pub(super) fn bury(db: &Connection, beat: &Heartbeat, seen: Option<&str>) -> Result<(), Fault> {
     let mut stands = read(db, &beat.workflow_id, Some(&beat.build_id))?;
     if let Some(Malformed { key, detail, .. }) = stands.malformed.pop() {
         return Err(Fault::Malformed { key, detail });

@@ -1,13 +1,13 @@
 //! For tests: a file that an earlier version has written, as SQL, is still read and written to.
 //!
-//! See `reconciler_model::kept`: what stands here is never changed. Whoever changes a table writes what its
+//! See `reconciler_model::format_stability`: what stands here is never changed. Whoever changes a table writes what its
 //! rows look like then beside it.
 
 use jiff::Timestamp;
 
 use crate::sqlite::SqliteInventory;
 use reconciler_model::ids::{StepId, WorkflowId};
-use reconciler_model::inventory::beat::Sign;
+use reconciler_model::inventory::heartbeat::BuildSignal;
 use reconciler_model::inventory::journal::Stage;
 use reconciler_model::inventory::{Fence, Inventory as _, Write};
 
@@ -138,7 +138,7 @@ async fn is_read_and_written_to(sql: &[&str], beats: usize) {
     let found = inventory.beats(&workflow).await.unwrap();
     assert_eq!(found.len(), beats);
     assert!(found.iter().all(
-        |beat| matches!(&beat.sign, Sign::Running { traces, .. } if traces.instances == ["i-1"])
+        |beat| matches!(&beat.sign, BuildSignal::Running { traces, .. } if traces.instances == ["i-1"])
     ));
 
     let mut event = events[0].clone();

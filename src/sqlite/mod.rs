@@ -30,7 +30,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use error::Fault;
 use file::{Identity, Missing, Reader};
 use reconciler_model::ids::{BuildId, StepId, WorkflowId};
-use reconciler_model::inventory::beat::{Answer, Beat};
+use reconciler_model::inventory::heartbeat::{Answer, Heartbeat};
 use reconciler_model::inventory::journal::{Attempt, BuildEvent, Stage};
 use reconciler_model::inventory::record::Record;
 use reconciler_model::inventory::{
@@ -334,7 +334,7 @@ impl Inventory for SqliteInventory {
         self.change(move |db| leases::release(db, &lease)).await
     }
 
-    async fn beat(&self, beat: &Beat) -> Result<Answer, InventoryError> {
+    async fn beat(&self, beat: &Heartbeat) -> Result<Answer, InventoryError> {
         let beat = beat.clone();
         self.change(move |db| beats::put(db, &beat)).await
     }
@@ -343,7 +343,7 @@ impl Inventory for SqliteInventory {
         &self,
         workflow: &WorkflowId,
         build: &BuildId,
-    ) -> Result<Option<Beat>, InventoryError> {
+    ) -> Result<Option<Heartbeat>, InventoryError> {
         let (workflow, build) = (workflow.clone(), build.clone());
         let found = self
             .read(move |db| beats::read(db, &workflow, Some(&build)))
@@ -352,14 +352,14 @@ impl Inventory for SqliteInventory {
         Ok(found.into_iter().next())
     }
 
-    async fn beats(&self, workflow: &WorkflowId) -> Result<Many<Beat>, InventoryError> {
+    async fn beats(&self, workflow: &WorkflowId) -> Result<Many<Heartbeat>, InventoryError> {
         let workflow = workflow.clone();
         self.read(move |db| beats::read(db, &workflow, None)).await
     }
 
     async fn give_up(
         &self,
-        beat: &Beat,
+        beat: &Heartbeat,
         seen: Option<&str>,
         fence: &Fence,
     ) -> Result<(), InventoryError> {

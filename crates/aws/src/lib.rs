@@ -1,7 +1,5 @@
-//! How AWS is reached: credentials, region, transport, and what an error of its means.
-//!
-//! The only folder that loads AWS configuration; `catalog::ec2` and `inventory::dynamodb` take the
-//! clients made here.
+//! AWS: credentials, region and transport, what an error of AWS means, and the adapters of two ports:
+//! `ec2` for images, `dynamodb` for the inventory. Nothing else of the program uses an SDK of AWS.
 
 pub mod budget;
 mod credentials;

@@ -4,11 +4,11 @@
 
 pub mod build;
 pub mod desired;
-pub mod failure;
 pub mod images;
-pub mod observe;
+pub mod lease_rules;
 pub mod plan;
 pub mod recovery;
+pub mod retry;
 pub mod secrets;
 pub mod status;
 pub mod workflow;

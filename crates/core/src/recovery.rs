@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use reconciler_model::catalog::{Image, ImageState};
+use reconciler_model::images::{Image, ImageState};
 use reconciler_model::inventory::journal::Attempt;
 
 /// What is known of an attempt that the journal does not say to be over.
@@ -309,7 +309,7 @@ mod tests {
             host: "one".into(),
             prepared_by: None,
             reach: None,
-            afterwards: reconciler_model::afterwards::Afterwards::default(),
+            afterwards: reconciler_model::afterwards::PostImageSteps::default(),
             deadline: time(120),
             fence: 1,
             attempt: 0,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use hcl_edit::structure::{Block, Body};
-use reconciler_model::afterwards::Afterwards;
+use reconciler_model::afterwards::PostImageSteps;
 
 use crate::known::{Flag, Known, Value};
 use crate::parse;
@@ -36,8 +36,8 @@ const AFTERWARDS: [&str; 18] = [
 pub fn afterwards_of(
     rendered: &BTreeMap<String, String>,
     is_secret: impl Fn(&str) -> bool,
-) -> Afterwards {
-    let mut found = Afterwards::default();
+) -> PostImageSteps {
+    let mut found = PostImageSteps::default();
     let bodies: Vec<_> = rendered
         .iter()
         .filter_map(|(name, text)| Some((name.as_str(), parse(name, text).ok()?)))
@@ -65,7 +65,7 @@ pub fn afterwards_of(
 struct Asks<'a> {
     known: &'a Known<'a>,
     is_secret: &'a dyn Fn(&str) -> bool,
-    found: &'a mut Afterwards,
+    found: &'a mut PostImageSteps,
 }
 
 impl Asks<'_> {
@@ -145,7 +145,7 @@ fn plain(tags: Value) -> Option<BTreeMap<String, String>> {
 mod tests {
     use super::*;
 
-    fn of(source: &str, build: &str) -> Afterwards {
+    fn of(source: &str, build: &str) -> PostImageSteps {
         let text = format!(
             "variable \"none\" {{\n  default = []\n}}\nvariable \"off\" {{\n  default = false\n}}\nvariable \"unset\" {{\n  default = null\n}}\n\
             variable \"tags\" {{\n  default = {{ team = \"ops\", \"a b\" = \"1\" }}\n}}\nsource \"amazon-ebs\" \"x\" {{\n{source}\n}}\nbuild {{\n  sources = [\"source.amazon-ebs.x\"]\n{build}\n}}\n"

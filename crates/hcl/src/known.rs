@@ -422,6 +422,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test may measure")]
     fn what_multiplies_is_given_up() {
         let mut declared = "locals {\n  l0 = [1, 1]\n".to_owned();
         for at in 1..30 {

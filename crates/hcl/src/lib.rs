@@ -2,15 +2,15 @@
 //! one image, whether it stays off the build host, and whether it shows a secret. Pure.
 
 mod afterwards;
-mod agreed;
+mod host_access;
 mod inspect;
 mod known;
-mod local_exec;
 mod makes;
-mod origins;
+mod parser_agreement;
 mod review;
+mod secret_exposure;
+mod secret_flow;
 mod sensitive;
-mod shown;
 mod wanted;
 
 use std::collections::BTreeMap;
@@ -20,11 +20,11 @@ use hcl_edit::structure::Body;
 use reconciler_model::diagnostic::Diagnostic;
 
 pub use afterwards::afterwards_of;
+pub use host_access::{LocalExec, StepFiles};
 pub use inspect::{Inspection, inspect};
-pub use local_exec::{LocalExec, StepFiles};
 pub use review::{Surroundings, review};
+pub use secret_exposure::refuse_shown;
 pub use sensitive::{Sensitive, sensitive};
-pub use shown::refuse_shown;
 pub use wanted::Wanted;
 
 /// A message about rendered files, without the values of `sensitive` variables in the lines that it
@@ -69,14 +69,14 @@ pub fn blotted(rendered: &BTreeMap<String, String>, mut diagnostic: Diagnostic) 
 /// as well.
 pub fn parse(path: &str, text: &str) -> Result<Body, Diagnostic> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    agreed::readable(path, text)?;
+    parser_agreement::readable(path, text)?;
     let body = text.parse::<Body>().map_err(|error| {
         let location = error.location();
         let offset = location.offset().min(text.len());
         let end = text[offset..].chars().next().map_or(offset, |c| offset + c.len_utf8());
         Diagnostic::new(format!("malformed HCL: {}", error.message())).at(path, text, offset..end)
     })?;
-    agreed::body(path, text, &body)?;
+    parser_agreement::body(path, text, &body)?;
     Ok(body)
 }
 

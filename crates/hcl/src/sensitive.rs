@@ -11,7 +11,7 @@ use hcl_edit::structure::Body;
 use hcl_edit::visit::{self, Visit};
 use hcl_edit::{Decorated, Formatted, Number, Spanned};
 
-use crate::local_exec::values::Values;
+use crate::host_access::values::Values;
 use crate::parse;
 
 /// A shorter part of a text that is only known in part is no secret by itself.

@@ -4,6 +4,7 @@
 //! nothing.
 
 mod arguments;
+mod deep_stack;
 mod escapes;
 mod explain;
 mod filters;
@@ -17,7 +18,6 @@ mod packers;
 mod repr;
 mod sequences;
 mod source;
-mod stack;
 mod strings;
 mod value;
 mod wrap;
@@ -109,7 +109,7 @@ impl Engine {
         context: &Value,
     ) -> Result<String, RenderError> {
         let source = source::Source::new(template.text);
-        stack::with_room(&source.text, || {
+        deep_stack::with_room(&source.text, || {
             // What the engine would read otherwise than Python is no text for it.
             if let Some((message, place)) = &source.bad {
                 return Err(RenderError {

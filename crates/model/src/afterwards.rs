@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// What has to be done to an image after it exists.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Afterwards {
+pub struct PostImageSteps {
     /// What cannot be told from the image, by the names of the template.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub steps: BTreeSet<String>,
@@ -16,7 +16,7 @@ pub struct Afterwards {
     pub tags: BTreeMap<String, String>,
 }
 
-impl Afterwards {
+impl PostImageSteps {
     /// Whether nothing is asked for.
     #[must_use]
     pub fn is_empty(&self) -> bool {

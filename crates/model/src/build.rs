@@ -2,7 +2,7 @@
 //! outcome read.
 //!
 //! This file is the port; `packer` is its adapter. What to build was decided by the plan; what the
-//! outcome means for the record is decided by `reconcile`.
+//! outcome means for the record is decided by `reconciler_core::build::verdict`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,10 +14,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::Leftovers;
 use crate::clock::Moment;
 use crate::diagnostic::Diagnostic;
 use crate::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId, WorkflowId};
+use crate::images::Leftovers;
 use crate::secret_text::SecretText;
 
 /// Everything that one build needs; nothing else of the repository reaches Packer.

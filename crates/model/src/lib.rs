@@ -3,17 +3,17 @@
 
 pub mod afterwards;
 pub mod build;
-pub mod catalog;
 pub mod clock;
 pub mod components;
 pub mod diagnostic;
 pub mod digest;
 pub mod duration;
+#[cfg(any(test, feature = "test-support"))]
+pub mod format_stability;
 pub mod host_cause;
 pub mod ids;
+pub mod images;
 pub mod inventory;
-#[cfg(any(test, feature = "test-support"))]
-pub mod kept;
 pub mod policy;
 pub mod secret_text;
 pub mod source;

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use crate::controller::simulation::clockwork::{Handle, Kind};
 use crate::controller::simulation::world::{Bug, Ending, ModelImage, Outcome, SILENCE, workflow};
 use reconciler_model::build::{BuildOutcome, Exit, PackerStage};
-use reconciler_model::catalog::Leftovers;
 use reconciler_model::clock::Moment;
 use reconciler_model::ids::{BuildId, StepId};
-use reconciler_model::inventory::beat::{Answer, Beat, Sign};
+use reconciler_model::images::Leftovers;
+use reconciler_model::inventory::heartbeat::{Answer, BuildSignal, Heartbeat};
 
 /// Runs one build.
 pub(super) async fn supervise(
@@ -88,11 +88,11 @@ async fn beat(at: Handle, id: BuildId, step: StepId) {
     loop {
         let outcome = at.world().builds[&id].outcome;
         let sign = match outcome {
-            None => Sign::Running { traces: Leftovers::default(), sources: vec![] },
-            Some(outcome) => Sign::Over { outcome: Box::new(told(outcome)) },
+            None => BuildSignal::Running { traces: Leftovers::default(), sources: vec![] },
+            Some(outcome) => BuildSignal::Over { outcome: Box::new(told(outcome)) },
         };
         let version = at.world().id().to_string();
-        let beat = Beat {
+        let beat = Heartbeat {
             workflow_id: workflow(),
             step_id: step.clone(),
             build_id: id.clone(),

@@ -1,7 +1,7 @@
 //! How the rows of the step cache stand in its file. Bytes in, bytes out.
 
+use crate::checksummed_file::{ChecksummedWriter, Reader, unseal};
 use crate::controller::step_cache::{Kept, KeptStep, Known, Row};
-use crate::sealed::{Reader, Sealer, unseal};
 use reconciler_core::plan::planner::Outline;
 use reconciler_model::digest::Digest;
 use reconciler_model::ids::{AmiId, AmiName, StepId};
@@ -14,8 +14,8 @@ const SUSPEND: u8 = 8;
 const KNOWN: u8 = 16;
 
 /// What a file is to hold.
-pub(super) fn encode(kept: &Kept, key: &Digest) -> Sealer {
-    let mut out = Sealer::new(key, 320 * kept.rows.len());
+pub(super) fn encode(kept: &Kept, key: &Digest) -> ChecksummedWriter {
+    let mut out = ChecksummedWriter::new(key, 320 * kept.rows.len());
     out.bytes(&[u8::from(kept.ordered)]);
     out.number(kept.rows.len());
     for row in &kept.rows {
@@ -29,7 +29,7 @@ pub(super) fn encode(kept: &Kept, key: &Digest) -> Sealer {
     out
 }
 
-fn encode_step(out: &mut Sealer, step: &KeptStep) {
+fn encode_step(out: &mut ChecksummedWriter, step: &KeptStep) {
     let outline = &step.outline;
     let flag = |set: bool, flag: u8| if set { flag } else { 0 };
     out.bytes(&[STEP

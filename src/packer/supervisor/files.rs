@@ -71,7 +71,7 @@ pub struct Job {
     pub secret_variables: Vec<String>,
     /// How signs of life reach the inventory; none: nobody asked for them.
     #[serde(default)]
-    pub heartbeat: Option<Heartbeat>,
+    pub heartbeat: Option<HeartbeatJob>,
     /// Packer is not started after this time since boot, in milliseconds: the lease of whoever
     /// decided the build ends then.
     #[serde(default)]
@@ -98,7 +98,7 @@ impl Job {
 /// environment only; of lasting keys it is told where they were read, for these may be replaced
 /// there before the build is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Heartbeat {
+pub struct HeartbeatJob {
     /// Where it is.
     pub inventory: InventoryPlace,
     /// The workflow.
@@ -228,9 +228,9 @@ pub fn append(path: &Path) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reconciler_model::kept::stays_readable;
+    use reconciler_model::format_stability::stays_readable;
 
-    /// See `kept`: a literal is never changed, another one is added.
+    /// See `format_stability`: a literal is never changed, another one is added.
     #[test]
     fn a_build_that_an_earlier_version_began_is_carried_on() {
         stays_readable::<Job>(
@@ -255,7 +255,7 @@ mod tests {
                 "start_before": 123456, "log_limit": 1048576
             }"#,
         );
-        stays_readable::<Heartbeat>(
+        stays_readable::<HeartbeatJob>(
             &[],
             r#"{
                 "inventory": { "sqlite": { "path": "/s/inventory.sqlite" } },

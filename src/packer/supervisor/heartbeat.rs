@@ -17,13 +17,13 @@ use tokio::time::Instant;
 use crate::packer::output;
 use crate::packer::output::Reading;
 use crate::packer::supervisor::files;
-use crate::packer::supervisor::files::{Heartbeat, InventoryPlace};
+use crate::packer::supervisor::files::{HeartbeatJob, InventoryPlace};
 use crate::sqlite::SqliteInventory;
 use reconciler_aws::dynamodb::DynamoDbInventory;
 use reconciler_aws::session::{Session, SessionSettings};
 use reconciler_model::build::BuildOutcome;
-use reconciler_model::catalog::Leftovers;
-use reconciler_model::inventory::beat::{Answer, Beat, Sign, new_version};
+use reconciler_model::images::Leftovers;
+use reconciler_model::inventory::heartbeat::{Answer, BuildSignal, Heartbeat, new_version};
 use reconciler_model::inventory::{Inventory, InventoryError};
 
 /// How often the log is looked at: what it names is told at once, for it is all that is known where
@@ -53,7 +53,7 @@ const LAST_TRIES: Duration = Duration::from_hours(1);
 /// is tried again until it is heard.
 pub(super) async fn beat(
     folder: PathBuf,
-    job: Heartbeat,
+    job: HeartbeatJob,
     mut over: oneshot::Receiver<BuildOutcome>,
     written: oneshot::Receiver<bool>,
 ) {
@@ -79,10 +79,11 @@ pub(super) async fn beat(
         due = Instant::now() + pause;
         if let Some(outcome) = outcome {
             let outcome = Box::new(brief(outcome));
-            return heart.give_last(Sign::Over { outcome }, written).await;
+            return heart.give_last(BuildSignal::Over { outcome }, written).await;
         }
         let named = log.reading.traces.clone();
-        let sign = Sign::Running { traces: named.clone(), sources: log.reading.sources.clone() };
+        let sign =
+            BuildSignal::Running { traces: named.clone(), sources: log.reading.sources.clone() };
         match heart.give(sign).await {
             Some(Answer::GoOn) => told = named,
             None => {}
@@ -119,7 +120,7 @@ fn end_of_given_up(named: &Leftovers, told: &Leftovers) -> &'static str {
 
 struct Heart {
     folder: PathBuf,
-    job: Heartbeat,
+    job: HeartbeatJob,
     connection: Option<Box<dyn Inventory>>,
     silent: bool,
 }
@@ -129,7 +130,7 @@ impl Heart {
         Duration::from_secs(self.job.silence_seconds.max(1)) / BEATS
     }
 
-    async fn give(&mut self, sign: Sign) -> Option<Answer> {
+    async fn give(&mut self, sign: BuildSignal) -> Option<Answer> {
         let given = tokio::time::timeout(PATIENCE.max(self.pause()), self.try_to_give(sign)).await;
         let given = given.unwrap_or_else(|_| Err("no answer in time".to_owned()));
         match given {
@@ -156,7 +157,7 @@ impl Heart {
     }
 
     /// Tells how it went: once, if it can be read in the build's folder, else until it is heard.
-    async fn give_last(&mut self, sign: Sign, written: oneshot::Receiver<bool>) {
+    async fn give_last(&mut self, sign: BuildSignal, written: oneshot::Receiver<bool>) {
         if self.give(sign.clone()).await.is_some() || written.await == Ok(true) {
             return;
         }
@@ -171,12 +172,12 @@ impl Heart {
         }
     }
 
-    async fn try_to_give(&mut self, sign: Sign) -> Result<Answer, String> {
+    async fn try_to_give(&mut self, sign: BuildSignal) -> Result<Answer, String> {
         let connection = match &self.connection {
             Some(connection) => connection,
             None => self.connection.insert(connect(&self.job).await?),
         };
-        let beat = Beat {
+        let beat = Heartbeat {
             workflow_id: self.job.workflow_id.clone(),
             step_id: self.job.step_id.clone(),
             build_id: self.job.build_id.clone(),
@@ -206,7 +207,7 @@ impl Heart {
     }
 }
 
-async fn connect(job: &Heartbeat) -> Result<Box<dyn Inventory>, String> {
+async fn connect(job: &HeartbeatJob) -> Result<Box<dyn Inventory>, String> {
     match &job.inventory {
         InventoryPlace::Sqlite { path } => {
             let path = path.clone();
@@ -330,8 +331,8 @@ mod tests {
         }
     }
 
-    fn heartbeat(path: PathBuf) -> Heartbeat {
-        Heartbeat {
+    fn heartbeat(path: PathBuf) -> HeartbeatJob {
+        HeartbeatJob {
             inventory: InventoryPlace::Sqlite { path },
             workflow_id: WorkflowId::new("wf"),
             step_id: StepId::new("a"),
@@ -401,7 +402,7 @@ mod tests {
         }
         end.send(outcome()).unwrap();
         beating.await.unwrap();
-        let Sign::Over { outcome: told } = last().await.unwrap().unwrap().sign else {
+        let BuildSignal::Over { outcome: told } = last().await.unwrap().unwrap().sign else {
             panic!("it tells the end");
         };
         assert_eq!(told.exit, Exit::Code(1));
@@ -447,6 +448,6 @@ mod tests {
         let inventory = SqliteInventory::open(&place).unwrap();
         beating.await.unwrap();
         let last = inventory.last_beat(&job.workflow_id, &job.build_id).await;
-        assert!(matches!(last.unwrap().unwrap().sign, Sign::Over { .. }));
+        assert!(matches!(last.unwrap().unwrap().sign, BuildSignal::Over { .. }));
     }
 }

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use reconciler_model::catalog::{CatalogError, ImageCatalog as _, Leftovers, TagChange};
 use reconciler_model::ids::BuildId;
+use reconciler_model::images::{CatalogError, ImageCatalog as _, Leftovers, TagChange};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use jiff::Timestamp;
-use reconciler_model::catalog::{CatalogError, ImageCatalog as _, ImageState, TagChange};
 use reconciler_model::ids::AmiId;
+use reconciler_model::images::{CatalogError, ImageCatalog as _, ImageState, TagChange};
 use serde_json::Value;
 
 use super::region::{Place, REGION, name, packers, unique};

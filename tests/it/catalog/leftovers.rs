@@ -1,7 +1,7 @@
 //! What a dead build left is found and removed; what others made stays.
 
-use reconciler_model::catalog::{ImageCatalog as _, Leftovers};
 use reconciler_model::ids::BuildId;
+use reconciler_model::images::{ImageCatalog as _, Leftovers};
 
 use super::region::{Place, name, packers, unique};
 use crate::harness::emulator::Emulator;

@@ -59,7 +59,7 @@ fn a_daemon_without_files_leaves_its_workflow_to_another_and_takes_it_again_when
     } else {
         assert!(said.contains("no more files can be opened"), "{said}");
         assert!(said.contains("LimitNOFILE"), "{said}");
-        let troubles = reconciler::controller::board::read(&state);
+        let troubles = reconciler::controller::status_file::read(&state);
         assert!(troubles.iter().any(|one| one.cause.contains("given back")), "{troubles:?}");
     }
 
@@ -73,7 +73,7 @@ fn a_daemon_without_files_leaves_its_workflow_to_another_and_takes_it_again_when
     farm.repo.write("packer_workspaces/c/install.sh", "echo 5\n");
     farm.repo.commit("another change");
     farm.wait_until("the first one builds again", |farm| farm.made_images() == 5 && in_sync(farm));
-    let told = reconciler::controller::board::read(&state);
+    let told = reconciler::controller::status_file::read(&state);
     assert!(!told.iter().any(|one| one.cause.contains("given back")), "{told:?}");
     assert_eq!(farm.leftovers(), "");
 }

@@ -13,7 +13,7 @@ use reconciler::packer::process::ProcessId;
 use reconciler_aws::dynamodb::DynamoDbInventory;
 use reconciler_aws::session::{Session, SessionSettings, StaticKeys};
 use reconciler_model::ids::{StepId, WorkflowId};
-use reconciler_model::inventory::beat::Beat;
+use reconciler_model::inventory::heartbeat::Heartbeat;
 use reconciler_model::inventory::journal::BuildEvent;
 use reconciler_model::inventory::{Inventory as _, Lease};
 use rustix::process::Signal;
@@ -265,7 +265,7 @@ build {
     }
 
     /// The newest sign of life of a step's newest build.
-    pub(crate) fn last_beat(&self, step: &str) -> Option<Beat> {
+    pub(crate) fn last_beat(&self, step: &str) -> Option<Heartbeat> {
         let build = self.events(step).last()?.build_id.clone();
         in_runtime(async {
             let client = self.session().await.dynamodb(None);

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reconciler_model::build::{BuildOutcome, Exit, PackerStage};
-use reconciler_model::catalog::Leftovers;
 use reconciler_model::ids::{AmiName, BuildId, WorkflowId};
-use reconciler_model::inventory::beat::{Answer, Beat, Sign, new_version};
+use reconciler_model::images::Leftovers;
+use reconciler_model::inventory::heartbeat::{Answer, BuildSignal, Heartbeat, new_version};
 use reconciler_model::inventory::journal::Stage;
 use reconciler_model::inventory::{Fence, Inventory, InventoryError, OpenWorkflow};
 
@@ -23,8 +23,8 @@ fn traces() -> Leftovers {
     }
 }
 
-fn beat(build: &BuildId) -> Beat {
-    Beat {
+fn beat(build: &BuildId) -> Heartbeat {
+    Heartbeat {
         workflow_id: workflow(),
         step_id: step("pyenv"),
         build_id: build.clone(),
@@ -32,13 +32,13 @@ fn beat(build: &BuildId) -> Beat {
         version: new_version(),
         silence_seconds: 120,
         at: minute(1),
-        sign: Sign::Running { traces: traces(), sources: vec![] },
+        sign: BuildSignal::Running { traces: traces(), sources: vec![] },
     }
 }
 
-fn given_up(build: &BuildId) -> Beat {
-    Beat {
-        sign: Sign::GivenUp {
+fn given_up(build: &BuildId) -> Heartbeat {
+    Heartbeat {
+        sign: BuildSignal::GivenUp {
             ami_name: AmiName::new("ubuntu/acore/pyenv/01234567"),
             traces: traces(),
             unplanned_sources: vec![],
@@ -75,7 +75,7 @@ pub(crate) async fn a_beat_takes_the_place_of_the_one_before_and_needs_no_lease(
         duration: Duration::from_millis(1_500),
         log: "/state/builds/x/packer.log".into(),
     };
-    let last = Beat { sign: Sign::Over { outcome: Box::new(outcome) }, ..beat(&build) };
+    let last = Heartbeat { sign: BuildSignal::Over { outcome: Box::new(outcome) }, ..beat(&build) };
     assert_ne!(first.version, last.version);
     for _ in 0..2 {
         assert_eq!(inventory.beat(&last).await.unwrap(), Answer::GoOn);
@@ -178,8 +178,8 @@ pub(crate) async fn a_workflow_is_listed_as_open_while_a_build_that_was_given_up
 ) {
     let lease = hold(&*inventory, "a/1").await;
     let build = BuildId::generate();
-    let buried = Beat {
-        sign: Sign::GivenUp {
+    let buried = Heartbeat {
+        sign: BuildSignal::GivenUp {
             ami_name: AmiName::new("ubuntu/acore/pyenv/01234567"),
             traces: traces(),
             unplanned_sources: vec![],

@@ -9,7 +9,7 @@ use reconciler_model::ids::{
     AmiId, AmiName, BuildId, HostMark, Region, Revision, StepId, WorkflowId,
 };
 use reconciler_model::inventory::journal::{
-    BuildEvent, Failure, FailureClass, Intent, Promise, Reach, Stage,
+    BuildEvent, Failure, FailureClass, Intent, Reach, RecordDraft, Stage,
 };
 use reconciler_model::inventory::record::{Built, Record, RecordHead};
 use reconciler_model::inventory::tags::Tags;
@@ -112,13 +112,13 @@ impl Build {
             source_ami: AmiId::new("ami-0root"),
             region: Region::new("us-east-1"),
             host: "builder-1".to_owned(),
-            afterwards: reconciler_model::afterwards::Afterwards::default(),
+            afterwards: reconciler_model::afterwards::PostImageSteps::default(),
             prepared_by: Some(HostMark::new("0123456789abcdef")),
             reach: Some(reach()),
             deadline: minute(120),
             fence: 1,
             attempt: 3,
-            promise: Some(Box::new(Promise {
+            promise: Some(Box::new(RecordDraft {
                 source_ami_name: AmiName::new("base"),
                 root_base_ami_id: AmiId::new("ami-0root"),
                 root_base_ami_name: AmiName::new("ubuntu"),

@@ -12,7 +12,7 @@ use crate::dynamodb::error::{is_refused, told};
 use crate::dynamodb::{DynamoDbInventory, builds, malformed, open};
 use reconciler_model::ids::{BuildId, WorkflowId};
 use reconciler_model::inventory::OpenWorkflow;
-use reconciler_model::inventory::beat::{Answer, Beat, Sign};
+use reconciler_model::inventory::heartbeat::{Answer, BuildSignal, Heartbeat};
 use reconciler_model::inventory::{Fence, InventoryError, Many};
 
 /// Stands on the item of a build that was given up.
@@ -30,7 +30,7 @@ pub(super) fn beat_key(build: &BuildId) -> String {
 }
 
 impl DynamoDbInventory {
-    pub(super) async fn put_beat(&self, beat: &Beat) -> Result<Answer, InventoryError> {
+    pub(super) async fn put_beat(&self, beat: &Heartbeat) -> Result<Answer, InventoryError> {
         let text = json_value(beat).map_err(|detail| self.unwritable_beat(beat, &detail))?;
         let sent = self
             .client
@@ -80,7 +80,7 @@ impl DynamoDbInventory {
         &self,
         workflow: &WorkflowId,
         build: &BuildId,
-    ) -> Result<Option<Beat>, InventoryError> {
+    ) -> Result<Option<Heartbeat>, InventoryError> {
         let item = self.build_item(workflow, &beat_key(build)).await?;
         match item.filter(|item| item.contains_key(BEAT)) {
             Some(item) => self.parse_beat(workflow, &item).map(Some),
@@ -91,7 +91,7 @@ impl DynamoDbInventory {
     pub(super) async fn read_beats(
         &self,
         workflow: &WorkflowId,
-    ) -> Result<Many<Beat>, InventoryError> {
+    ) -> Result<Many<Heartbeat>, InventoryError> {
         let query = self
             .query(&self.builds, "workflow_id", workflow.as_str())
             .key_condition_expression("#key = :key AND begins_with(#item, :prefix)")
@@ -107,7 +107,7 @@ impl DynamoDbInventory {
 
     pub(super) async fn bury(
         &self,
-        beat: &Beat,
+        beat: &Heartbeat,
         seen: Option<&str>,
         fence: &Fence,
     ) -> Result<(), InventoryError> {
@@ -128,7 +128,7 @@ impl DynamoDbInventory {
         };
         let put = put.build().map(|put| TransactWriteItem::builder().put(put).build());
         let reach = match &beat.sign {
-            Sign::GivenUp { reach, .. } => reach.clone(),
+            BuildSignal::GivenUp { reach, .. } => reach.clone(),
             _ => None,
         };
         let entry = OpenWorkflow { workflow_id: beat.workflow_id.clone(), reach };
@@ -209,14 +209,14 @@ impl DynamoDbInventory {
         })
     }
 
-    fn parse_beat(&self, workflow: &WorkflowId, item: &Item) -> Result<Beat, InventoryError> {
+    fn parse_beat(&self, workflow: &WorkflowId, item: &Item) -> Result<Heartbeat, InventoryError> {
         json(item, BEAT).map_err(|detail| {
             let key = text(item, "item").unwrap_or("?");
             self.malformed(format!("{workflow}: {key}"), detail)
         })
     }
 
-    fn unwritable_beat(&self, beat: &Beat, detail: &str) -> InventoryError {
+    fn unwritable_beat(&self, beat: &Heartbeat, detail: &str) -> InventoryError {
         InventoryError::Failed {
             place: self.builds_place(),
             detail: format!("the beat of {} cannot be written: {detail}", beat.build_id),

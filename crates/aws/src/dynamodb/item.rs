@@ -158,7 +158,7 @@ mod tests {
         .into()
     }
 
-    /// See `kept`: a literal is never changed, another one is added.
+    /// See `format_stability`: a literal is never changed, another one is added.
     #[test]
     fn a_record_that_an_earlier_version_wrote_is_read_and_written_alike() {
         let digest = "0123456789abcdef".repeat(4);

@@ -31,7 +31,7 @@ use jiff::Timestamp;
 use attributes::{Item, text, text_value};
 use error::{is_missing, told};
 use reconciler_model::ids::{BuildId, StepId, WorkflowId};
-use reconciler_model::inventory::beat::{Answer, Beat};
+use reconciler_model::inventory::heartbeat::{Answer, Heartbeat};
 use reconciler_model::inventory::journal::{Attempt, BuildEvent};
 use reconciler_model::inventory::record::Record;
 use reconciler_model::inventory::{
@@ -369,7 +369,7 @@ impl Inventory for DynamoDbInventory {
         self.give_back(lease).await
     }
 
-    async fn beat(&self, beat: &Beat) -> Result<Answer, InventoryError> {
+    async fn beat(&self, beat: &Heartbeat) -> Result<Answer, InventoryError> {
         self.put_beat(beat).await
     }
 
@@ -377,17 +377,17 @@ impl Inventory for DynamoDbInventory {
         &self,
         workflow: &WorkflowId,
         build: &BuildId,
-    ) -> Result<Option<Beat>, InventoryError> {
+    ) -> Result<Option<Heartbeat>, InventoryError> {
         self.read_beat(workflow, build).await
     }
 
-    async fn beats(&self, workflow: &WorkflowId) -> Result<Many<Beat>, InventoryError> {
+    async fn beats(&self, workflow: &WorkflowId) -> Result<Many<Heartbeat>, InventoryError> {
         self.read_beats(workflow).await
     }
 
     async fn give_up(
         &self,
-        beat: &Beat,
+        beat: &Heartbeat,
         seen: Option<&str>,
         fence: &Fence,
     ) -> Result<(), InventoryError> {

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
     use reconciler_model::inventory::journal::Reach;
 
-    /// See `kept`: a literal is never changed, another one is added.
+    /// See `format_stability`: a literal is never changed, another one is added.
     #[test]
     fn an_entry_that_an_earlier_version_wrote_is_read() {
         let reach = r#"{"profile":"ci","region":null,"own_keys":false,"hides":true}"#;

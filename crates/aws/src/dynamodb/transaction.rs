@@ -29,7 +29,7 @@ enum Part {
     Lease,
     Record,
     Event,
-    Beat,
+    Heartbeat,
     Open,
     Attempt,
 }
@@ -240,7 +240,7 @@ impl DynamoDbInventory {
         parts.push((Part::Event, put));
         if matches!(event.stage, Stage::CancelRequested { .. }) {
             let ask = self.ask_to_end(event).map_err(|wrong| self.unbuilt(&wrong))?;
-            parts.push((Part::Beat, ask));
+            parts.push((Part::Heartbeat, ask));
         }
 
         let key = builds::attempt_key(&event.step_id);

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use reconciler_model::catalog::{Image, ImageState, Leftovers};
 use reconciler_model::ids::{AmiName, BuildId};
+use reconciler_model::images::{Image, ImageState, Leftovers};
 
 /// Which build made an image (docs/contract.md §4).
 const BUILD_TAG: &str = "reconciler:build-id";

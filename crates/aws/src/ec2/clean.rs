@@ -13,7 +13,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::ec2::belongs::is_packers;
 use crate::ec2::error::fail;
-use reconciler_model::catalog::{CatalogError, Leftovers};
+use reconciler_model::images::{CatalogError, Leftovers};
 
 /// Waits for what another thing still holds: a group by its instances, a snapshot by its image.
 /// Some five minutes for a group, which EC2 takes to terminate an instance; less for a snapshot,

@@ -4,8 +4,8 @@ use aws_sdk_ec2::types;
 use jiff::Timestamp;
 
 use crate::ec2::details::details;
-use reconciler_model::catalog::{Image, ImageState};
 use reconciler_model::ids::{AmiId, AmiName};
+use reconciler_model::images::{Image, ImageState};
 
 /// Converts an image; `with_details` fills in what a record keeps of it.
 pub(super) fn image(image: &types::Image, with_details: bool) -> Image {

@@ -10,8 +10,8 @@ use aws_sdk_ec2::types::{Filter, Image};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata as _;
 
 use crate::ec2::error::fail;
-use reconciler_model::catalog::CatalogError;
 use reconciler_model::ids::AmiId;
+use reconciler_model::images::CatalogError;
 
 const ACTION: &str = "ec2:DescribeImages";
 

@@ -5,7 +5,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::error::{AwsFailure, classify};
-use reconciler_model::catalog::CatalogError;
+use reconciler_model::images::CatalogError;
 
 /// `action` is the IAM action that the call needs.
 pub(super) fn fail<E>(action: &str, error: &SdkError<E, HttpResponse>) -> CatalogError

@@ -14,7 +14,7 @@ use crate::ec2::convert;
 use crate::ec2::describe::{Extent, of_owner};
 use crate::ec2::error::fail;
 use reconciler_core::images::name_pattern;
-use reconciler_model::catalog::{CatalogError, Leftovers};
+use reconciler_model::images::{CatalogError, Leftovers};
 
 pub(super) async fn find(
     client: &Client,

@@ -23,10 +23,10 @@ use jiff::Timestamp;
 use describe::Extent;
 use error::fail;
 use reconciler_core::images::name_pattern;
-use reconciler_model::catalog::{
+use reconciler_model::ids::{AmiId, AmiName, BuildId};
+use reconciler_model::images::{
     CatalogError, Image, ImageCatalog, ImageState, Leftovers, TagChange,
 };
-use reconciler_model::ids::{AmiId, AmiName, BuildId};
 use wait::Pace;
 
 /// The images of one account in one region, by EC2's API.

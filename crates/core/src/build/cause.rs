@@ -217,7 +217,7 @@ mod tests {
 
     use super::*;
     use reconciler_model::build::{Exit, PackerStage};
-    use reconciler_model::catalog::Leftovers;
+    use reconciler_model::images::Leftovers;
 
     fn outcome(failures: &[&str], errors: &[&str], last_words: &[&str]) -> BuildOutcome {
         let owned = |all: &[&str]| all.iter().map(|&one| one.to_owned()).collect();

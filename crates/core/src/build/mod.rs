@@ -1,5 +1,5 @@
 //! What an ended build means.
 
-mod blame;
 mod cause;
+mod failure_patterns;
 pub mod verdict;

@@ -4,12 +4,12 @@
 //! Exit 0 is no success and another exit is not nothing: a build has succeeded when EC2 shows one
 //! image under its unique name and Packer did not say that it failed before the image was whole.
 
-use crate::build::blame::{Turn, class_of, turn};
 use crate::build::cause::{Told, all_said, is_targeted, told};
-use reconciler_model::afterwards::Afterwards;
+use crate::build::failure_patterns::{Turn, class_of, turn};
+use reconciler_model::afterwards::PostImageSteps;
 use reconciler_model::build::{BuildOutcome, Exit};
-use reconciler_model::catalog::{Image, ImageState};
 use reconciler_model::ids::{AmiId, AmiName, Region};
+use reconciler_model::images::{Image, ImageState};
 use reconciler_model::inventory::journal::FailureClass;
 
 /// What is to be done with a build that is over.
@@ -63,7 +63,7 @@ pub struct Wanted<'a> {
     /// From this image.
     pub source: &'a AmiId,
     /// What is done to it once it exists.
-    pub afterwards: &'a Afterwards,
+    pub afterwards: &'a PostImageSteps,
 }
 
 /// The images that Packer names in a region.
@@ -252,7 +252,7 @@ fn adopted(image: &Image, wanted: Wanted<'_>, class: FailureClass) -> Verdict {
 /// Why an image is not what git says, though EC2 shows it: Packer did not come to its end, and was
 /// to do more.
 #[must_use]
-pub fn lacks(image: &Image, afterwards: &Afterwards) -> Option<String> {
+pub fn lacks(image: &Image, afterwards: &PostImageSteps) -> Option<String> {
     let lacking = afterwards.lacking(&image.tags);
     (!lacking.is_empty()).then(|| {
         format!(
@@ -366,8 +366,8 @@ mod tests {
 
     use super::*;
     use reconciler_model::build::PackerStage;
-    use reconciler_model::catalog::Leftovers;
     use reconciler_model::ids::AmiName;
+    use reconciler_model::images::Leftovers;
 
     fn outcome(exit: Exit, artifacts: &[&str], errors: &[&str]) -> BuildOutcome {
         BuildOutcome {
@@ -392,7 +392,7 @@ mod tests {
             region: &Region::new("r"),
             name: &AmiName::new("n"),
             source: &AmiId::new("ami-0"),
-            afterwards: &Afterwards::default(),
+            afterwards: &PostImageSteps::default(),
         };
         judge(outcome, wanted, image)
     }
@@ -402,7 +402,7 @@ mod tests {
             region: &Region::new("r"),
             name: &AmiName::new("n"),
             source: &AmiId::new("ami-0"),
-            afterwards: &Afterwards {
+            afterwards: &PostImageSteps {
                 steps: ["ami_users".to_owned()].into(),
                 tags: [("team".to_owned(), "ops".to_owned())].into(),
             },

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::desired::inputs::value_digest;
 use crate::secrets::forms::SHORTEST;
 use crate::secrets::placeholder::{Use, places, uses};
-use crate::secrets::sealed::Sealed;
+use crate::secrets::secret_digests::SecretDigests;
 use crate::workflow::{Step, WorkflowParams};
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::digest::Digest;
@@ -22,7 +22,7 @@ use reconciler_model::secret_text::is_telling;
 
 /// The secrets of one step.
 pub(super) struct Secrecy<'a> {
-    sealed: &'a Sealed,
+    sealed: &'a SecretDigests,
     params: &'a WorkflowParams,
     step: &'a Step,
     rendered: &'a BTreeMap<String, String>,
@@ -32,7 +32,7 @@ pub(super) struct Secrecy<'a> {
 
 impl<'a> Secrecy<'a> {
     pub(super) fn new(
-        sealed: &'a Sealed,
+        sealed: &'a SecretDigests,
         params: &'a WorkflowParams,
         step: &'a Step,
         rendered: &'a BTreeMap<String, String>,
@@ -152,7 +152,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::secrets::marks::Marks;
+    use crate::secrets::secret_names::SecretNames;
     use crate::workflow::{RootBase, Switches};
     use reconciler_model::ids::{AmiId, StepId, WorkflowId};
 
@@ -178,9 +178,9 @@ mod tests {
         }
     }
 
-    fn sealed(key: &str) -> Sealed {
-        let marks = Marks::new(&["*_password".to_owned()]).unwrap();
-        Sealed::new(marks, Some(Ok(key.into())), &BTreeMap::new())
+    fn sealed(key: &str) -> SecretDigests {
+        let marks = SecretNames::new(&["*_password".to_owned()]).unwrap();
+        SecretDigests::new(marks, Some(Ok(key.into())), &BTreeMap::new())
     }
 
     #[test]

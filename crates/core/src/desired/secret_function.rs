@@ -10,11 +10,11 @@ use minijinja::value::{Kwargs, Object, ObjectRepr, from_args};
 use minijinja::{Error, ErrorKind, State, Value};
 
 use crate::secrets::placeholder::{Rotation, is_name, placeholder};
-use crate::secrets::sealed::{Names, Sealed};
+use crate::secrets::secret_digests::{Names, SecretDigests};
 
 /// The function, for the secrets that there are.
 #[must_use]
-pub fn function(sealed: &Sealed) -> Value {
+pub fn function(sealed: &SecretDigests) -> Value {
     Value::from_object(SecretFunction { names: sealed.names(), which: sealed.which() })
 }
 
@@ -73,11 +73,12 @@ impl Object for StandIn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secrets::marks::Marks;
+    use crate::secrets::secret_names::SecretNames;
     use reconciler_jinja::{Engine, TemplateSource};
 
     fn rendered(text: &str) -> Result<String, String> {
-        let sealed = Sealed::unread(Marks::default(), ["one".to_owned(), "two".to_owned()]);
+        let sealed =
+            SecretDigests::unread(SecretNames::default(), ["one".to_owned(), "two".to_owned()]);
         let context = Value::from_pairs([("secret", function(&sealed))]);
         Engine::new()
             .render(&TemplateSource { path: "t", text }, &context)

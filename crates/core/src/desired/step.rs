@@ -12,7 +12,7 @@ use crate::desired::inputs::{
 };
 use crate::desired::secrecy::Secrecy;
 use crate::secrets::redactor::Redactor;
-use crate::secrets::sealed::Sealed;
+use crate::secrets::secret_digests::SecretDigests;
 use crate::workflow::WorkflowParams;
 use crate::workflow::context::{ImageNames, WorkflowContext};
 use reconciler_hcl::{LocalExec, StepFiles};
@@ -49,7 +49,7 @@ pub struct Desire<'a> {
     /// Whether the rendered files may run programs on the build host.
     pub local_exec: &'a LocalExec,
     /// What may be known of secrets.
-    pub secrets: &'a Sealed,
+    pub secrets: &'a SecretDigests,
 }
 
 /// One step's desired state.

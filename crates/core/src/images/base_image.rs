@@ -13,9 +13,9 @@ use jiff::Timestamp;
 use crate::desired::step::SourceImage;
 use crate::images::name_pattern::matches;
 use crate::workflow::RootBase;
-use reconciler_model::catalog::{Image, ImageState};
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{AmiId, AmiName, Region};
+use reconciler_model::images::{Image, ImageState};
 use reconciler_model::inventory::record::RecordHead;
 use reconciler_model::policy::BaseAmiPolicy;
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use reconciler_model::catalog::TagChange;
 use reconciler_model::components::Fingerprint;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{AmiId, AmiName, BuildId, Revision, StepId, WorkflowId};
+use reconciler_model::images::TagChange;
 use reconciler_model::inventory::record::{Built, RecordHead};
 
 /// EC2's limit of tags on a resource.

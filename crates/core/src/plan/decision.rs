@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use crate::desired::step::SourceImage;
 use crate::plan::names::Hindrance;
-use reconciler_model::catalog::TagChange;
 use reconciler_model::components::Fingerprint;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{AmiId, AmiName, BuildId, StepId};
+use reconciler_model::images::TagChange;
 use reconciler_model::inventory::journal::Failure;
 
 /// What is to be done about one step.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::plan::Plan;
 use crate::plan::decision::{BuildSource, Decision};
 use crate::plan::planner::PlannedStep;
-use crate::plan::words::{Context, reason_words, sentence, state};
+use crate::plan::sentences::{Context, reason_words, sentence, state};
 
 /// The version of this form.
 pub const SCHEMA: &str = "reconciler.plan/1";

@@ -14,11 +14,11 @@ pub mod progress;
 pub mod reasons;
 pub mod repeats;
 pub mod selection;
+pub mod sentences;
 pub mod sight;
 pub mod source;
 pub mod text;
 pub mod tree;
-pub mod words;
 
 use jiff::Timestamp;
 use serde::Serialize;

@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 
-use reconciler_model::catalog::{Image, ImageState};
 use reconciler_model::components::Fingerprint;
 use reconciler_model::ids::{AmiId, AmiName};
+use reconciler_model::images::{Image, ImageState};
 
 /// How many names in a row are tried where one that is free is looked for.
 pub const MOST_NAMES: u32 = 50;

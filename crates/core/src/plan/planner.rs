@@ -17,11 +17,11 @@ use crate::plan::decision::{
 use crate::plan::names::{Holder, MOST_NAMES, Names};
 use crate::plan::reasons::reasons;
 use crate::plan::repeats::is_of_a_wrong_clock;
-use reconciler_model::catalog::{Image, ImageState};
 use reconciler_model::components::{Components, Fingerprint};
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::digest::Digest;
 use reconciler_model::ids::{AmiId, AmiName, BuildId, StepId, WorkflowId};
+use reconciler_model::images::{Image, ImageState};
 use reconciler_model::inventory::journal::{Attempt, Failure, FailureClass, Progress};
 use reconciler_model::inventory::record::{Built, RecordHead};
 

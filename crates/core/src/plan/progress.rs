@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::plan::decision::Decision;
 use crate::plan::planner::PlannedStep;
-use crate::plan::words::duration_words;
+use crate::plan::sentences::duration_words;
 
 /// Where a text will be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
 //! What whoever asks can see, from where it stands, of the processes that a lease and a journal
-//! speak of. Pure: `reconcile::sight` looks.
+//! speak of. Pure: `controller::process_sight` looks.
 //!
 //! A journal and a lease say what was so when they were written. A process of this host, seen under
 //! the same boot and in the same PID namespace, says what is so now.

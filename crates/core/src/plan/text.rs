@@ -10,8 +10,10 @@ use crate::plan::decision::Decision;
 use crate::plan::planner::PlannedStep;
 use crate::plan::progress::{Medium, Progress};
 use crate::plan::selection::Selection;
+use crate::plan::sentences::{
+    Context, columns, duration_words, mark, padded, sentence, state, totals,
+};
 use crate::plan::tree::branches;
-use crate::plan::words::{Context, columns, duration_words, mark, padded, sentence, state, totals};
 
 /// The colour of a step's line.
 #[must_use]

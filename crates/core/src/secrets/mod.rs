@@ -3,7 +3,7 @@
 
 pub mod fill;
 pub mod forms;
-pub mod marks;
 pub mod placeholder;
 pub mod redactor;
-pub mod sealed;
+pub mod secret_digests;
+pub mod secret_names;

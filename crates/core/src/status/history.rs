@@ -166,7 +166,7 @@ pub(super) mod tests {
             host: "builder-1".into(),
             prepared_by: None,
             reach: None,
-            afterwards: reconciler_model::afterwards::Afterwards::default(),
+            afterwards: reconciler_model::afterwards::PostImageSteps::default(),
             deadline: at(start + 7200),
             fence: 3,
             attempt: 1,

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::plan::words::{age_words, duration_words};
+use crate::plan::sentences::{age_words, duration_words};
 use crate::status::history::{BuildStory, StageLine};
 
 /// The builds of one workflow; styled, for a stream that takes the styles off where they are not

@@ -6,8 +6,8 @@ use anstyle::{AnsiColor, Style};
 use jiff::SignedDuration;
 
 use crate::plan::progress::Medium;
+use crate::plan::sentences::{age_words, columns, padded};
 use crate::plan::sight::{Process, parts};
-use crate::plan::words::{age_words, columns, padded};
 use crate::status::report::{LeaseReport, Report, StepReport};
 
 fn style(state: &str) -> Style {

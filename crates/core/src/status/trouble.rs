@@ -8,7 +8,7 @@ use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::plan::words::age_words;
+use crate::plan::sentences::age_words;
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use reconciler_jinja::template_value;
 use serde_json::{Map, Value as Json};
 
 use crate::desired::secret_function;
-use crate::secrets::sealed::Sealed;
+use crate::secrets::secret_digests::SecretDigests;
 use crate::workflow::{Step, WorkflowParams};
 
 /// The names of images that a template may ask for.
@@ -50,14 +50,14 @@ impl WorkflowContext {
         values.insert("aws_region".to_owned(), Json::String(region.to_owned()));
         Self {
             workflow_param: object(&values),
-            secret: secret_function::function(&Sealed::default()),
+            secret: secret_function::function(&SecretDigests::default()),
             values,
         }
     }
 
     /// With the secrets that templates may ask for.
     #[must_use]
-    pub fn with_secrets(mut self, sealed: &Sealed) -> Self {
+    pub fn with_secrets(mut self, sealed: &SecretDigests) -> Self {
         self.secret = secret_function::function(sealed);
         self
     }

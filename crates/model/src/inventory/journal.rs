@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::afterwards::Afterwards;
+use crate::afterwards::PostImageSteps;
 use crate::components::{Components, Fingerprint};
 use crate::digest::Digest;
 use crate::ids::{AmiId, AmiName, BuildId, HostMark, Region, Revision, StepId, WorkflowId};
@@ -58,14 +58,14 @@ pub struct Intent {
     pub attempt: u32,
     /// What the record will say. With it a build can be carried to its record whatever has become
     /// of the commit; dropped once the build is over.
-    pub promise: Option<Box<Promise>>,
+    pub promise: Option<Box<RecordDraft>>,
     /// How AWS is reached for it. None on what an earlier version decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reach: Option<Reach>,
     /// What the template asks Packer to do once the image exists: without it an image is not what
     /// git says.
-    #[serde(default, skip_serializing_if = "Afterwards::is_empty")]
-    pub afterwards: Afterwards,
+    #[serde(default, skip_serializing_if = "PostImageSteps::is_empty")]
+    pub afterwards: PostImageSteps,
 }
 
 /// How AWS was reached when a build was decided, without any secret: enough to settle it though git
@@ -87,7 +87,7 @@ pub struct Reach {
 
 /// All that a record will need and that is known before the build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Promise {
+pub struct RecordDraft {
     /// The name of the image that it starts from.
     pub source_ami_name: AmiName,
     /// Where the workflow starts.
@@ -385,7 +385,7 @@ impl Attempt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kept::stays_readable;
+    use crate::format_stability::stays_readable;
 
     const INTENT: &str = r#"{
         "fingerprint": "DIGEST", "ami_name": "base/wf/a/01234567", "revision": "4f2c1e9", "source_ami": "ami-0", "region": "us-east-1",
@@ -433,7 +433,7 @@ mod tests {
         text.replace("DIGEST", &"0123456789abcdef".repeat(4))
     }
 
-    /// See `kept`: a literal is never changed, another one is added.
+    /// See `format_stability`: a literal is never changed, another one is added.
     #[test]
     fn a_journal_that_an_earlier_version_wrote_is_read() {
         let event = |stage: &str| {
@@ -464,7 +464,7 @@ mod tests {
         }
     }
 
-    /// See `kept`: a literal is never changed, another one is added.
+    /// See `format_stability`: a literal is never changed, another one is added.
     #[test]
     fn an_attempt_that_an_earlier_version_wrote_is_carried_on() {
         let attempt = |intent: &str, progress: &str, more: &str| {

@@ -11,7 +11,7 @@
 //!   [`InventoryError::Conflict`]. A write whose event is there already, word for word, has
 //!   happened (its answer was lost): it succeeds and changes nothing.
 
-pub mod beat;
+pub mod heartbeat;
 pub mod journal;
 mod many;
 pub mod record;
@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::ids::{AmiId, BuildId, StepId, WorkflowId};
-use beat::{Answer, Beat};
+use heartbeat::{Answer, Heartbeat};
 use journal::{Attempt, BuildEvent, Reach};
 pub use many::{Malformed, Many};
 use record::{Record, RecordHead};
@@ -205,24 +205,24 @@ pub trait Inventory: Send + Sync {
     /// A supervisor's sign of life, in the place of the one before. Needs no lease: it is the
     /// supervisor's word about its own build and decides nothing. A build that was given up stays
     /// so.
-    async fn beat(&self, beat: &Beat) -> Result<Answer, InventoryError>;
+    async fn beat(&self, beat: &Heartbeat) -> Result<Answer, InventoryError>;
 
     /// The newest beat of one build.
     async fn last_beat(
         &self,
         workflow: &WorkflowId,
         build: &BuildId,
-    ) -> Result<Option<Beat>, InventoryError>;
+    ) -> Result<Option<Heartbeat>, InventoryError>;
 
     /// The newest beats of a workflow's builds, those given up included, in the order of their ids.
-    async fn beats(&self, workflow: &WorkflowId) -> Result<Many<Beat>, InventoryError>;
+    async fn beats(&self, workflow: &WorkflowId) -> Result<Many<Heartbeat>, InventoryError>;
 
     /// Gives a build up, by a beat that says so, in the place of the beat of the version `seen`
     /// (none: of no beat). [`InventoryError::Conflict`] if the build has given a sign of life
     /// since.
     async fn give_up(
         &self,
-        beat: &Beat,
+        beat: &Heartbeat,
         seen: Option<&str>,
         fence: &Fence,
     ) -> Result<(), InventoryError>;

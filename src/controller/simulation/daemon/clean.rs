@@ -1,15 +1,15 @@
-//! Removing what builds left in the model, as `reconcile::finish` and `reconcile::sweep` do.
+//! Removing what builds left in the model, as `controller::build_finish` and `controller::garbage` do.
 
 use std::collections::HashMap;
 
+use crate::controller::garbage::{GarbageAction, care};
 use crate::controller::simulation::clockwork::Handle;
 use crate::controller::simulation::daemon::Stopped;
 use crate::controller::simulation::daemon::journal::append;
 use crate::controller::simulation::daemon::lease::Held;
 use crate::controller::simulation::world::{Bug, Denied, Outcome, World};
-use crate::controller::sweep::{Care, care};
 use reconciler_model::ids::{AmiId, AmiName, BuildId, StepId};
-use reconciler_model::inventory::beat::Beat;
+use reconciler_model::inventory::heartbeat::Heartbeat;
 use reconciler_model::inventory::journal::{Attempt, Stage};
 
 /// Removes what a build left and its host, or its beats, told of.
@@ -51,7 +51,7 @@ pub(super) async fn clean(at: &Handle, held: &Held, attempt: &mut Attempt) -> Re
     Ok(())
 }
 
-/// Removes one image, with a look at the lease right before, as `reconcile::guard` does.
+/// Removes one image, with a look at the lease right before, as `controller::fenced` does.
 async fn remove(
     at: &Handle,
     held: &Held,
@@ -67,7 +67,7 @@ async fn remove(
 }
 
 fn forget(world: &mut World, id: &BuildId, token: u64, given_up: bool) {
-    let may = |beat: &Beat| given_up || !beat.sign.is_given_up();
+    let may = |beat: &Heartbeat| given_up || !beat.sign.is_given_up();
     if world.holds(token) && world.beats.get(id).is_some_and(may) {
         world.beats.remove(id);
     }
@@ -79,16 +79,16 @@ pub(super) async fn sweep(
     held: &Held,
     attempts: &HashMap<StepId, Attempt>,
 ) -> Result<(), Stopped> {
-    let beats: Vec<Beat> = at.call(|world| world.beats.values().cloned().collect()).await?;
+    let beats: Vec<Heartbeat> = at.call(|world| world.beats.values().cloned().collect()).await?;
     let now = at.world().wall(at.host);
     for beat in beats {
         let (id, token) = (beat.build_id.clone(), held.token);
         match care(&beat, attempts, now) {
-            Care::Leave => {}
-            Care::Forget => {
+            GarbageAction::Leave => {}
+            GarbageAction::Forget => {
                 at.call(move |world| forget(world, &id, token, false)).await?;
             }
-            Care::LookFor { image, last } => {
+            GarbageAction::LookFor { image, last } => {
                 if !held.may_act(at) {
                     return Err(Stopped);
                 }

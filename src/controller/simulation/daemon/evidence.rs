@@ -1,4 +1,4 @@
-//! What became of a build in the model, as `reconcile::evidence` finds out. What it means is
+//! What became of a build in the model, as `controller::build_evidence` finds out. What it means is
 //! decided by the real `recovery`.
 
 use std::time::Duration;
@@ -10,12 +10,12 @@ use crate::controller::simulation::daemon::Stopped;
 use crate::controller::simulation::daemon::lease::Held;
 use crate::controller::simulation::supervisor::of_told;
 use crate::controller::simulation::world::{Bug, Outcome, SILENCE, Written, workflow};
-use reconciler_core::observe::Stillness;
+use reconciler_core::lease_rules::UnchangedSince;
 use reconciler_core::recovery;
 use reconciler_core::recovery::{Evidence, Here, Life, State};
-use reconciler_model::catalog::Leftovers;
 use reconciler_model::ids::AmiName;
-use reconciler_model::inventory::beat::{Beat, Sign};
+use reconciler_model::images::Leftovers;
+use reconciler_model::inventory::heartbeat::{BuildSignal, Heartbeat};
 use reconciler_model::inventory::journal::Attempt;
 
 /// Waits until a build runs no more. None: it is gone.
@@ -46,10 +46,10 @@ pub(super) async fn await_end(
             Some(beat) => {
                 silence = Duration::from_secs(beat.silence_seconds);
                 match &beat.sign {
-                    Sign::Over { .. } => Life::Over,
-                    Sign::GivenUp { .. } => Life::Beats { still: silence, silence },
-                    Sign::Running { .. } => Life::Beats {
-                        still: Stillness::observe(&mut still, &beat.version, asked, at.now()),
+                    BuildSignal::Over { .. } => Life::Over,
+                    BuildSignal::GivenUp { .. } => Life::Beats { still: silence, silence },
+                    BuildSignal::Running { .. } => Life::Beats {
+                        still: UnchangedSince::observe(&mut still, &beat.version, asked, at.now()),
                         silence,
                     },
                 }
@@ -72,7 +72,9 @@ pub(super) async fn await_end(
             state = State::Gone;
         }
         match (state, beat.map(|beat| beat.sign)) {
-            (State::Told, Some(Sign::Over { outcome })) => return Ok(Some(of_told(&outcome))),
+            (State::Told, Some(BuildSignal::Over { outcome })) => {
+                return Ok(Some(of_told(&outcome)));
+            }
             (State::Gone, beat) => {
                 let claimed = here && at.world().has(Bug::TrustsTheName);
                 if !claimed
@@ -97,7 +99,7 @@ async fn give_up(
     stood: Option<String>,
 ) -> Result<bool, Stopped> {
     let version = at.world().id().to_string();
-    let beat = Beat {
+    let beat = Heartbeat {
         workflow_id: workflow(),
         step_id: attempt.step_id.clone(),
         build_id: attempt.build_id.clone(),
@@ -105,7 +107,7 @@ async fn give_up(
         version,
         silence_seconds: SILENCE / 1000,
         at: Timestamp::UNIX_EPOCH,
-        sign: Sign::GivenUp {
+        sign: BuildSignal::GivenUp {
             ami_name: attempt.intent.ami_name.clone(),
             traces: Leftovers::default(),
             unplanned_sources: vec![],
@@ -128,7 +130,7 @@ pub(super) async fn is_of_a_lost_build(at: &Handle, name: &AmiName) -> Result<bo
     Ok(at
         .call(move |world| {
             world.beats.values().any(
-                |beat| matches!(&beat.sign, Sign::GivenUp { ami_name, .. } if *ami_name == name),
+                |beat| matches!(&beat.sign, BuildSignal::GivenUp { ami_name, .. } if *ami_name == name),
             )
         })
         .await?)

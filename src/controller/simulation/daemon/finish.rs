@@ -1,4 +1,4 @@
-//! Carrying a build that is over to its record or its failure in the model, as `reconcile::finish`
+//! Carrying a build that is over to its record or its failure in the model, as `controller::build_finish`
 //! does.
 
 use std::time::Duration;
@@ -13,16 +13,16 @@ use crate::controller::simulation::daemon::journal::{append, append_with};
 use crate::controller::simulation::daemon::lease::Held;
 use crate::controller::simulation::daemon::{RETRY, Stopped};
 use crate::controller::simulation::world::{Bug, Outcome, workflow};
-use reconciler_core::failure::retry_at;
 use reconciler_core::recovery;
 use reconciler_core::recovery::{Named, Recovery, State};
+use reconciler_core::retry::retry_at;
 use reconciler_model::digest::Digest;
 use reconciler_model::ids::{AmiName, Region, Revision};
 use reconciler_model::inventory::journal::{Attempt, Failure, FailureClass, Stage};
 use reconciler_model::inventory::record::{Built, RecordHead};
 use reconciler_model::inventory::tags::Tags;
 
-/// As `finish::carry`.
+/// As `build_finish::carry`.
 pub(super) async fn carry(at: &Handle, held: &Held, mut attempt: Attempt) -> Result<(), Stopped> {
     if attempt.is_over() {
         return clean(at, held, &mut attempt).await;

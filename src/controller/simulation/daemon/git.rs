@@ -3,11 +3,11 @@
 
 use reconciler_core::desired::step::SourceImage;
 use reconciler_core::plan::planner::{Desires, Outline};
-use reconciler_model::catalog::Image;
 use reconciler_model::components::{Components, Fingerprint};
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::digest::Digest;
 use reconciler_model::ids::{AmiId, AmiName, StepId};
+use reconciler_model::images::Image;
 
 /// What git says, as one look saw it.
 pub(in crate::controller::simulation) struct Git(pub(in crate::controller::simulation) u8);

@@ -1,4 +1,4 @@
-//! Writing to the journal in the model, as `reconcile::entries` does.
+//! Writing to the journal in the model, as `controller::journal_entries` does.
 
 use crate::controller::simulation::clockwork::{Handle, Lost};
 use crate::controller::simulation::daemon::Stopped;

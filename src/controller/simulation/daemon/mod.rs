@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::controller::driver::patience::{Matter, Patience};
+use crate::controller::main_loop::backoff::{BackoffKey, Backoffs};
 use crate::controller::simulation::clockwork::{Handle, Kind, Lost};
 use crate::controller::simulation::world::{Bug, workflow};
 use clean::sweep;
@@ -57,7 +57,7 @@ impl From<Lost> for Stopped {
 struct Daemon {
     /// What it follows.
     running: Rc<RefCell<HashSet<(StepId, BuildId)>>>,
-    patience: Rc<RefCell<Patience>>,
+    backoffs: Rc<RefCell<Backoffs>>,
 }
 
 impl Daemon {
@@ -172,8 +172,8 @@ fn resume<'a>(
     let now = at.world().wall(at.host);
     for attempt in attempts.filter(|attempt| !attempt.is_settled()) {
         let key = (attempt.step_id.clone(), attempt.build_id.clone());
-        let matter = Matter::Build(attempt.build_id.clone());
-        let waits = daemon.patience.borrow_mut().holds(&matter, None, now).is_some();
+        let matter = BackoffKey::Build(attempt.build_id.clone());
+        let waits = daemon.backoffs.borrow_mut().holds(&matter, None, now).is_some();
         if waits || !daemon.running.borrow_mut().insert(key.clone()) {
             continue;
         }
@@ -181,11 +181,11 @@ fn resume<'a>(
         at.spawn(Kind::Daemon, move |at| async move {
             let carried = carry(&at, &held, attempt).await;
             let now = at.world().wall(at.host);
-            let mut patience = daemon.patience.borrow_mut();
+            let mut backoffs = daemon.backoffs.borrow_mut();
             match carried {
-                Ok(()) => drop(patience.forget(&matter)),
+                Ok(()) => drop(backoffs.forget(&matter)),
                 Err(Stopped) => {
-                    patience.note(matter, None, now, 0.5);
+                    backoffs.note(matter, None, now, 0.5);
                 }
             }
             daemon.running.borrow_mut().remove(&key);

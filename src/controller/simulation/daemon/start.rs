@@ -1,4 +1,4 @@
-//! Starting a build in the model, as `reconcile::start` does.
+//! Starting a build in the model, as `controller::build_start` does.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub(super) fn intent(
         fence: held.token,
         attempt,
         promise: None,
-        afterwards: reconciler_model::afterwards::Afterwards::default(),
+        afterwards: reconciler_model::afterwards::PostImageSteps::default(),
     }
 }
 
@@ -98,7 +98,7 @@ pub(super) async fn start(
         let build = ModelBuild::new(step.clone(), intent.fingerprint, name, at.host);
         at.world().builds.insert(id.clone(), build);
         at.world().acts(held.token);
-        let term = (held.token, held.tenure.get().until());
+        let term = (held.token, held.lease_deadline.get().until());
         at.spawn(Kind::Supervisor, |at| supervise(at, id.clone(), step, term));
         append(at, held, &mut attempt, Stage::Started { pid: 1 }).await
     }

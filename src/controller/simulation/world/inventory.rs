@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::controller::simulation::world::{Bug, SILENCE, World, workflow};
 use reconciler_model::inventory::Lease;
-use reconciler_model::inventory::beat::{Answer, Beat};
+use reconciler_model::inventory::heartbeat::{Answer, Heartbeat};
 use reconciler_model::inventory::journal::{Attempt, BuildEvent, Stage};
 use reconciler_model::inventory::record::RecordHead;
 
@@ -151,7 +151,7 @@ impl World {
         });
     }
 
-    pub(in crate::controller::simulation) fn beat(&mut self, beat: Beat) -> Answer {
+    pub(in crate::controller::simulation) fn beat(&mut self, beat: Heartbeat) -> Answer {
         let stands = self.beats.get(&beat.build_id);
         if stands.is_some_and(|stands| stands.sign.is_given_up()) {
             return Answer::GivenUp;
@@ -167,7 +167,7 @@ impl World {
 
     pub(in crate::controller::simulation) fn give_up(
         &mut self,
-        beat: Beat,
+        beat: Heartbeat,
         seen: Option<&str>,
         token: u64,
     ) -> Written {

@@ -17,7 +17,7 @@ pub(super) use inventory::Written;
 use reconciler_model::components::Fingerprint;
 use reconciler_model::ids::{AmiId, AmiName, BuildId, HostMark, StepId, WorkflowId};
 use reconciler_model::inventory::Lease;
-use reconciler_model::inventory::beat::Beat;
+use reconciler_model::inventory::heartbeat::Heartbeat;
 use reconciler_model::inventory::journal::{Attempt, BuildEvent, Progress};
 use reconciler_model::inventory::record::RecordHead;
 
@@ -47,7 +47,7 @@ pub(super) struct World {
     pub(super) events: HashMap<(BuildId, u32), BuildEvent>,
     pub(super) attempts: HashMap<StepId, Attempt>,
     pub(super) records: HashMap<StepId, Arc<RecordHead>>,
-    pub(super) beats: BTreeMap<BuildId, Beat>,
+    pub(super) beats: BTreeMap<BuildId, Heartbeat>,
     pub(super) images: HashMap<AmiName, ModelImage>,
     pub(super) builds: BTreeMap<BuildId, ModelBuild>,
     pub(super) ids: u64,

@@ -177,7 +177,7 @@ impl World {
             host: "h".into(),
             prepared_by: None,
             reach: None,
-            afterwards: reconciler_model::afterwards::Afterwards::default(),
+            afterwards: reconciler_model::afterwards::PostImageSteps::default(),
             deadline: Timestamp::UNIX_EPOCH,
             fence: 1,
             attempt: 2,

@@ -1,0 +1,374 @@
+//! Gathers what is known of a build that the journal does not say to be over, and waits until it
+//! does not run any more: on this host by its folder, on another by its signs of life. What that
+//! means is decided by `recovery`.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::clock;
+use crate::config::Config;
+use crate::controller::build_finish::catalog;
+use crate::controller::connect::{Ports, silence};
+use crate::controller::error::PassError;
+use crate::controller::process_identity::own_mark_with;
+use reconciler_core::build::verdict::{artifacts_in, is_planned_source};
+use reconciler_core::lease_rules::UnchangedSince;
+use reconciler_core::recovery::{Evidence, Here, Life, Ran, State, is_no_older, state};
+use reconciler_model::build::{BuildOutcome, Exit, Sighting};
+use reconciler_model::clock::Moment;
+use reconciler_model::ids::{AmiId, AmiName, HostMark, WorkflowId};
+use reconciler_model::images::{Image, ImageCatalog, Leftovers};
+use reconciler_model::inventory::heartbeat::{BuildSignal, Heartbeat, new_version};
+use reconciler_model::inventory::journal::Attempt;
+use reconciler_model::inventory::{Fence, InventoryError};
+
+/// How long after its time limit even the supervisor of a lost host, whose clock may be off, has
+/// ended its build.
+const AFTERWARDS: SignedDuration = SignedDuration::from_mins(15);
+
+/// How long EC2 may not know what it has just made.
+const NOT_YET_KNOWN: Duration = Duration::from_secs(150);
+
+/// What is known of a build that runs no more.
+pub(super) struct End {
+    /// What it says of itself; none: its host is gone, or it never started.
+    pub(super) outcome: Option<BuildOutcome>,
+    /// What it left, as far as its log told somebody.
+    pub(super) traces: Leftovers,
+    /// The images that it says it started from, as far as its log told somebody.
+    pub(super) sources: Vec<AmiId>,
+    /// The image of its name.
+    pub(super) image: Option<Image>,
+    /// Whether it may have made something.
+    pub(super) ran: Ran,
+    /// Why there is no outcome, for people.
+    pub(super) why: String,
+}
+
+/// Waits until a build runs no more, as far as anybody can tell.
+pub(super) async fn await_end(
+    config: &Config,
+    ports: &Ports,
+    fence: &Fence,
+    attempt: &Attempt,
+    sighting: Sighting,
+) -> Result<End, PassError> {
+    if let Sighting::Here(running) = &sighting {
+        let mut outcome = ports.builder.wait(running).await?;
+        // Where its folder went, or its disk is full, its supervisor has told the inventory what it
+        // could not write down.
+        if outcome.exit == Exit::Unknown
+            && let Some(beat) =
+                ports.inventory.last_beat(&fence.workflow_id, &attempt.build_id).await?
+            && let BuildSignal::Over { outcome: over } = beat.sign
+        {
+            outcome = *over;
+        }
+        return told(ports, attempt, outcome).await;
+    }
+    let mut watch = Watch::begin(silence(config));
+    let here = here(
+        &sighting,
+        attempt.intent.prepared_by.as_ref(),
+        own_mark_with(&config.state_dir).as_ref(),
+    );
+    loop {
+        let asked = clock::now();
+        let beat = ports.inventory.last_beat(&fence.workflow_id, &attempt.build_id).await?;
+        let life = watch.life(beat.as_ref(), asked, clock::now());
+        let seen = Evidence {
+            here,
+            told_started: attempt.is_said_to_run() && sighting != Sighting::NeverRan,
+            life,
+            deadline: attempt.intent.deadline,
+            now: Timestamp::now(),
+        };
+        match state(&seen) {
+            State::Here | State::Told => {
+                if let Some(Heartbeat { sign: BuildSignal::Over { outcome }, .. }) = beat {
+                    return told(ports, attempt, *outcome).await;
+                }
+            }
+            State::Gone => match gone(ports, fence, attempt, &sighting, &seen, beat).await {
+                // It has given a sign of life at the last moment.
+                Err(PassError::Inventory(InventoryError::Conflict { .. })) => {}
+                end => return end,
+            },
+            State::MayRun => {}
+        }
+        still_ours(ports, fence).await?;
+        let pause = watch.silence / 8;
+        tokio::time::sleep(pause.clamp(Duration::from_millis(200), Duration::from_secs(15))).await;
+    }
+}
+
+/// What this host knows of a build that it does not run. A claim in its own folder keeps every
+/// supervisor from starting it here. Without one, only who prepared it knows that nobody did:
+/// another host may bear this one's name.
+pub(super) fn here(
+    sighting: &Sighting,
+    prepared_by: Option<&HostMark>,
+    own: Option<&HostMark>,
+) -> Here {
+    match sighting {
+        Sighting::Here(_) => Here::Found,
+        Sighting::NeverRan => Here::NeverStarted,
+        // Seeded bug: a-host-is-its-name
+        Sighting::Unknown if own.is_some() && prepared_by == own => Here::NeverStarted,
+        Sighting::Unknown => Here::Elsewhere,
+    }
+}
+
+async fn told(ports: &Ports, attempt: &Attempt, outcome: BuildOutcome) -> Result<End, PassError> {
+    let catalog = catalog(ports)?;
+    let named = catalog.own_image_named(&attempt.intent.ami_name).await?;
+    let made = artifacts_in(&outcome, &attempt.intent.region).next();
+    let image = match (named, made) {
+        // Seeded bug: one-stale-look-costs-an-image
+        (None, Some(id)) if outcome.exit == Exit::Code(0) => {
+            as_soon_as_known(catalog, id, NOT_YET_KNOWN).await?
+        }
+        (named, _) => named,
+    };
+    Ok(End {
+        traces: outcome.traces.clone(),
+        sources: outcome.sources.clone(),
+        outcome: Some(outcome),
+        image,
+        ran: Ran::Perhaps,
+        why: String::new(),
+    })
+}
+
+/// An image that Packer says it made, in whatever state; none if EC2 does not know it for so long,
+/// or knows it no more.
+async fn as_soon_as_known(
+    catalog: &dyn ImageCatalog,
+    id: &AmiId,
+    limit: Duration,
+) -> Result<Option<Image>, PassError> {
+    let since = clock::now();
+    let mut pause = Duration::from_millis(500);
+    loop {
+        if let Some(image) = catalog.image(id).await? {
+            return Ok(Some(image).filter(|image| !image.state.is_gone()));
+        }
+        if clock::now().saturating_sub(since) >= limit {
+            return Ok(None);
+        }
+        tokio::time::sleep(pause.min(limit)).await;
+        pause = (pause * 2).min(Duration::from_secs(15));
+    }
+}
+
+/// Gives it up where it might come back, before anything of it is touched: its supervisor hears of
+/// it then.
+async fn gone(
+    ports: &Ports,
+    fence: &Fence,
+    attempt: &Attempt,
+    sighting: &Sighting,
+    seen: &Evidence,
+    beat: Option<Heartbeat>,
+) -> Result<End, PassError> {
+    let host = &attempt.intent.host;
+    let traces = beat.as_ref().map(|beat| beat.sign.traces().clone()).unwrap_or_default();
+    let sources = beat.as_ref().map(|beat| beat.sign.sources().to_vec()).unwrap_or_default();
+    let why = match seen.life {
+        Life::None { .. } if !seen.told_started => {
+            format!("the build was decided on {host} and never started")
+        }
+        Life::None { .. } => format!(
+            "the build was started on {host}, and nothing was heard of it until its time limit had passed"
+        ),
+        Life::Beats { silence, .. } => format!(
+            "{host}, which ran the build, gave no sign of life for {} seconds",
+            silence.as_secs()
+        ),
+        Life::Over => String::new(),
+    };
+    let never_started = seen.here == Here::NeverStarted && !seen.told_started && beat.is_none();
+    // One that was claimed in this host's folder cannot come back, unless it has given a sign of
+    // life all the same.
+    if *sighting != Sighting::NeverRan || beat.is_some() {
+        let given_up = Heartbeat {
+            workflow_id: fence.workflow_id.clone(),
+            step_id: attempt.step_id.clone(),
+            build_id: attempt.build_id.clone(),
+            host: host.clone(),
+            version: new_version(),
+            silence_seconds: beat.as_ref().map_or(0, |beat| beat.silence_seconds),
+            at: Timestamp::now(),
+            sign: BuildSignal::GivenUp {
+                ami_name: attempt.intent.ami_name.clone(),
+                traces: traces.clone(),
+                unplanned_sources: if is_planned_source(&sources, &attempt.intent.source_ami) {
+                    Vec::new()
+                } else {
+                    sources.clone()
+                },
+                until: attempt
+                    .intent
+                    .deadline
+                    .max(Timestamp::now())
+                    .saturating_add(AFTERWARDS)
+                    .unwrap_or(Timestamp::MAX),
+                region: Some(attempt.intent.region.clone()),
+                reach: attempt.intent.reach.clone(),
+            },
+        };
+        let stood = beat.as_ref().map(|beat| beat.version.as_str());
+        // Given up by an earlier process that came no further: it stays so.
+        if !beat.as_ref().is_some_and(|beat| beat.sign.is_given_up()) {
+            ports.inventory.give_up(&given_up, stood, fence).await?;
+        }
+    }
+    // Looked for after it was given up: from here on its supervisor ends it.
+    let image = catalog(ports)?.own_image_named(&attempt.intent.ami_name).await?;
+    Ok(End {
+        outcome: None,
+        traces,
+        sources,
+        image,
+        ran: if never_started { Ran::Never } else { Ran::Perhaps },
+        why,
+    })
+}
+
+/// Whether an image was made by a build that was given up: it has that build's unique name, is
+/// younger than it, was made from the image that was planned as far as anybody heard, and carries
+/// nobody's tag.
+pub(super) async fn is_of_a_lost_build(
+    ports: &Ports,
+    workflow: &WorkflowId,
+    name: &AmiName,
+    image: &Image,
+) -> Result<bool, PassError> {
+    if image.tags.contains_key("reconciler:build-id") {
+        return Ok(false);
+    }
+    let beats = ports.inventory.beats(workflow).await?;
+    Ok(was_made_by_a_lost_build(&beats, name, image))
+}
+
+/// The same by the signs of life that were read already.
+pub(super) fn was_made_by_a_lost_build(beats: &[Heartbeat], name: &AmiName, image: &Image) -> bool {
+    !image.tags.contains_key("reconciler:build-id")
+        && beats.iter().any(|beat| {
+            matches!(
+                &beat.sign,
+                BuildSignal::GivenUp { ami_name, unplanned_sources, .. }
+                    if ami_name == name && unplanned_sources.is_empty()
+            ) && beat.build_id.made_at().is_some_and(|began| is_no_older(image, began))
+        })
+}
+
+/// One who waits for a build of another host acts on nothing but the lease, so it looks whether it
+/// has it.
+async fn still_ours(ports: &Ports, fence: &Fence) -> Result<(), PassError> {
+    match ports.inventory.lease(&fence.workflow_id).await? {
+        Some(lease) if lease.token == fence.token && lease.holder.is_some() => Ok(()),
+        _ => Err(PassError::Inventory(InventoryError::Fenced {
+            workflow: fence.workflow_id.clone(),
+        })),
+    }
+}
+
+/// The signs of life of one build, as this process has seen them.
+pub(super) struct Watch {
+    silence: Duration,
+    since: Moment,
+    still: Option<UnchangedSince>,
+}
+
+impl Watch {
+    /// Nothing was seen yet.
+    pub(super) fn begin(silence: Duration) -> Self {
+        Self { silence, since: clock::now(), still: None }
+    }
+
+    /// What a look at its newest beat, asked for and answered at these times, says of it.
+    pub(super) fn life(
+        &mut self,
+        beat: Option<&Heartbeat>,
+        asked: Moment,
+        answered: Moment,
+    ) -> Life {
+        let Some(beat) = beat else {
+            return Life::None { watched: asked.saturating_sub(self.since), silence: self.silence };
+        };
+        let silence = Duration::from_secs(beat.silence_seconds);
+        match &beat.sign {
+            BuildSignal::Over { .. } => Life::Over,
+            BuildSignal::GivenUp { .. } => Life::Beats { still: silence, silence },
+            BuildSignal::Running { .. } => {
+                self.silence = silence;
+                Life::Beats {
+                    still: UnchangedSince::observe(&mut self.still, &beat.version, asked, answered),
+                    silence,
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use reconciler_aws::ec2::Ec2Catalog;
+    use reconciler_aws::ec2::scripted::{Answer, Ec2, image_xml};
+    use reconciler_model::build::RunningBuild;
+    use reconciler_model::ids::BuildId;
+
+    #[test]
+    fn only_who_prepared_a_build_or_has_claimed_it_knows_that_it_never_started() {
+        let (one, two) = (HostMark::new("one"), HostMark::new("two"));
+        let unknown = |prepared_by, own| here(&Sighting::Unknown, prepared_by, own);
+        assert_eq!(unknown(Some(&one), Some(&one)), Here::NeverStarted);
+        assert_eq!(unknown(Some(&one), Some(&two)), Here::Elsewhere);
+        assert_eq!(unknown(Some(&one), None), Here::Elsewhere);
+        assert_eq!(unknown(None, Some(&one)), Here::Elsewhere, "an earlier version's");
+        assert_eq!(unknown(None, None), Here::Elsewhere);
+        let found = Sighting::Here(RunningBuild {
+            build_id: BuildId::new("b"),
+            folder: "b".into(),
+            pid: 1,
+            pid_start: 1,
+            started_at: Timestamp::UNIX_EPOCH,
+        });
+        for prepared_by in [None, Some(&one), Some(&two)] {
+            assert_eq!(here(&found, prepared_by, Some(&one)), Here::Found);
+            let claimed = here(&Sighting::NeverRan, prepared_by, Some(&one));
+            assert_eq!(claimed, Here::NeverStarted);
+        }
+    }
+
+    /// What comes of an id of which EC2 says one thing after the other.
+    async fn known(script: &'static [&'static str]) -> Option<AmiId> {
+        let at = AtomicUsize::new(0);
+        let ec2 = Ec2::answering(move |_| {
+            let word = script[at.fetch_add(1, Ordering::SeqCst).min(script.len() - 1)];
+            if word.contains('.') {
+                Answer::error(word, "The image id '[ami-1]' does not exist")
+            } else {
+                Answer::images([image_xml("ami-1", "n", word)])
+            }
+        });
+        let catalog = Ec2Catalog::new(ec2.client());
+        let limit = Duration::from_millis(700);
+        let found = as_soon_as_known(&catalog, &AmiId::new("ami-1"), limit).await;
+        found.unwrap().map(|image| image.id)
+    }
+
+    #[tokio::test]
+    async fn an_image_that_ec2_does_not_know_yet_is_waited_for_and_one_that_is_gone_is_not() {
+        const UNKNOWN: &str = "InvalidAMIID.NotFound";
+        assert!(known(&[UNKNOWN, "available"]).await.is_some());
+        assert!(known(&["pending"]).await.is_some());
+        assert_eq!(known(&[UNKNOWN]).await, None);
+        assert_eq!(known(&["deregistered"]).await, None);
+    }
+}

@@ -1,0 +1,403 @@
+//! Carries a build that is over to its record, or to its failure and a clean account.
+//!
+//! Safe to run again from any point: every stage is looked up before it is done, and written after
+//! it happened.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::config::Config;
+use crate::controller::build_evidence::{End, await_end, is_of_a_lost_build};
+use crate::controller::build_start::taken_by;
+use crate::controller::connect::Ports;
+use crate::controller::error::PassError;
+use crate::controller::journal_entries::{append, append_decided, append_with, take_in_requests};
+use reconciler_core::build::verdict::{
+    Fault, Verdict, Wanted, artifacts_in, judge, lacks, with_its_source,
+};
+use reconciler_core::images::console_url::aws_console_url;
+use reconciler_core::images::tags::{ImageTags, tag_change};
+use reconciler_core::recovery::{Named, Ran, Recovery, State, decide, is_ours, made_while_it_ran};
+use reconciler_core::retry::consequence;
+use reconciler_model::build::Sighting;
+use reconciler_model::ids::AmiId;
+use reconciler_model::images::{Image, ImageCatalog, ImageState, Leftovers};
+use reconciler_model::inventory::journal::{
+    Attempt, Failure, FailureClass, Progress, RecordDraft, Stage,
+};
+use reconciler_model::inventory::record::{Built, Record, RecordHead};
+use reconciler_model::inventory::tags::Tags;
+use reconciler_model::inventory::{Expected, Fence};
+
+/// How long an image may take to become available after Packer has ended.
+const LONGEST_WAIT: Duration = Duration::from_hours(4);
+
+/// Waits for a build and settles it; of one that is over, removes what it left. Returns the attempt
+/// as it ended.
+pub async fn carry(
+    config: &Config,
+    ports: &Ports,
+    fence: &Fence,
+    mut attempt: Attempt,
+    sighting: Sighting,
+) -> Result<Attempt, PassError> {
+    if attempt.is_over() {
+        return clean_later(ports, fence, attempt, sighting).await;
+    }
+    let end = await_end(config, ports, fence, &attempt, sighting).await?;
+    take_in_requests(ports, &mut attempt, fence).await?;
+    let seconds = end.outcome.as_ref().map_or(0, |outcome| outcome.duration.as_secs());
+    match verdict(ports, fence, &attempt, &end).await? {
+        Verdict::Made(id) => {
+            record(ports, fence, &mut attempt, &id, seconds).await?;
+        }
+        Verdict::Failed(fault) => {
+            let log = end.outcome.as_ref().map(|outcome| outcome.log.display().to_string());
+            fail(config, ports, &mut attempt, fence, &fault, log).await?;
+        }
+    }
+    clean(ports, fence, &mut attempt, &end).await?;
+    forget(ports, fence, &attempt).await?;
+    Ok(attempt)
+}
+
+async fn verdict(
+    ports: &Ports,
+    fence: &Fence,
+    attempt: &Attempt,
+    end: &End,
+) -> Result<Verdict, PassError> {
+    let Some(outcome) = &end.outcome else {
+        let verdict = without_outcome(ports, fence, attempt, end).await?;
+        let planned = &attempt.intent.source_ami;
+        return Ok(with_its_source(verdict, &end.sources, planned));
+    };
+    let wanted = Wanted {
+        region: &attempt.intent.region,
+        name: &attempt.intent.ami_name,
+        source: &attempt.intent.source_ami,
+        afterwards: &attempt.intent.afterwards,
+    };
+    let judged = judge(outcome, wanted, end.image.as_ref());
+    // A build that was given up has made the image meanwhile, under the same unique name: this one
+    // could not.
+    if let (Verdict::Failed(_), Some(image)) = (&judged, &end.image)
+        && image.state == ImageState::Available
+        && lacks(image, &attempt.intent.afterwards).is_none()
+        && !outcome.artifacts.iter().any(|(_, id)| *id == image.id)
+        && is_of_a_lost_build(ports, &fence.workflow_id, &attempt.intent.ami_name, image).await?
+    {
+        return Ok(Verdict::Made(image.id.clone()));
+    }
+    Ok(judged)
+}
+
+/// Of a build that nobody can say anything of, its image is all there is; and one of its name may
+/// be another's.
+async fn without_outcome(
+    ports: &Ports,
+    fence: &Fence,
+    attempt: &Attempt,
+    end: &End,
+) -> Result<Verdict, PassError> {
+    let image = end.image.as_ref();
+    let named = Named::of(image.map(|image| &image.state));
+    if let (Recovery::Adopt, Some(image)) = (decide(State::Gone, named), image) {
+        let name = &attempt.intent.ami_name;
+        let ours = is_ours(image, attempt, end.ran)
+            || is_of_a_lost_build(ports, &fence.workflow_id, name, image).await?;
+        // One that was recorded or was about to be is whole.
+        let was_judged = is_ours(image, attempt, Ran::Never);
+        let lacking = lacks(image, &attempt.intent.afterwards).filter(|_| !was_judged);
+        return Ok(if let (true, Some(cause)) = (ours, lacking) {
+            Fault::new(FailureClass::Transient, cause).into()
+        } else if ours {
+            Verdict::Made(image.id.clone())
+        } else {
+            let cause = taken_by(image, "was not made for this fingerprint");
+            Fault::new(FailureClass::Person, cause).into()
+        });
+    }
+    Ok(if attempt.cancel_requested.is_some() {
+        Fault::new(FailureClass::Cancelled, "cancelled".to_owned()).into()
+    } else {
+        Fault::new(FailureClass::Transient, end.why.clone()).into()
+    })
+}
+
+/// A build whose end is in the journal, but not that what it left is gone.
+async fn clean_later(
+    ports: &Ports,
+    fence: &Fence,
+    mut attempt: Attempt,
+    sighting: Sighting,
+) -> Result<Attempt, PassError> {
+    let outcome = match sighting {
+        Sighting::Here(running) => Some(ports.builder.wait(&running).await?),
+        Sighting::NeverRan | Sighting::Unknown => None,
+    };
+    let beat = if outcome.is_some() {
+        None
+    } else {
+        ports.inventory.last_beat(&fence.workflow_id, &attempt.build_id).await?
+    };
+    let ran = if outcome.is_some() || beat.is_some() { Ran::Perhaps } else { Ran::Never };
+    let traces = match (&outcome, beat) {
+        (Some(outcome), _) => outcome.traces.clone(),
+        (None, Some(beat)) => beat.sign.traces().clone(),
+        (None, None) => Leftovers::default(),
+    };
+    let image = catalog(ports)?.own_image_named(&attempt.intent.ami_name).await?;
+    let end = End {
+        outcome,
+        traces,
+        // It is judged already.
+        sources: Vec::new(),
+        image,
+        ran,
+        why: String::new(),
+    };
+    clean(ports, fence, &mut attempt, &end).await?;
+    forget(ports, fence, &attempt).await?;
+    Ok(attempt)
+}
+
+/// A settled build needs no signs of life; one that was given up is looked after until its host
+/// cannot come back.
+async fn forget(ports: &Ports, fence: &Fence, attempt: &Attempt) -> Result<(), PassError> {
+    let beat = ports.inventory.last_beat(&fence.workflow_id, &attempt.build_id).await?;
+    // On a full disk, say: it is looked into once more by a later sweep.
+    let _ = ports.builder.account_for(&attempt.build_id).await;
+    let asked = attempt.cancel_requested.is_some() && beat.is_none();
+    if asked || beat.is_some_and(|beat| !beat.sign.is_given_up()) {
+        ports.inventory.forget_beat(&attempt.build_id, fence).await?;
+    }
+    Ok(())
+}
+
+/// Takes an image over that exists already under the wanted name.
+pub async fn take_over(
+    ports: &Ports,
+    fence: &Fence,
+    mut attempt: Attempt,
+    image: &Image,
+) -> Result<Attempt, PassError> {
+    record(ports, fence, &mut attempt, &image.id, 0).await?;
+    append(ports, &mut attempt, fence, Stage::Cleaned { removed: Vec::new() }).await?;
+    Ok(attempt)
+}
+
+pub(super) fn catalog(ports: &Ports) -> Result<&dyn ImageCatalog, PassError> {
+    ports.catalog.as_deref().ok_or_else(|| {
+        PassError::Person(reconciler_model::diagnostic::Diagnostic::new("EC2 is not connected"))
+    })
+}
+
+async fn record(
+    ports: &Ports,
+    fence: &Fence,
+    attempt: &mut Attempt,
+    id: &AmiId,
+    seconds: u64,
+) -> Result<(), PassError> {
+    let catalog = catalog(ports)?;
+    let seen = Stage::ImageSeen { ami_id: id.clone() };
+    append_once(ports, attempt, fence, seen).await?;
+    // Seeded bug: recorded-before-verified
+    let image = catalog.wait_available(id, Timestamp::now() + LONGEST_WAIT).await?;
+    append_once(ports, attempt, fence, Stage::Available).await?;
+    let Some(promise) = attempt.intent.promise.clone() else {
+        return Ok(());
+    };
+    let mut record = describe(fence, attempt, &promise, &image, seconds);
+    let image = tag_and_read_back(catalog, &record, image).await?;
+    record.details =
+        if ports.knows_secrets { ports.redactor.text(&image.details) } else { "{}".to_owned() };
+    append_once(ports, attempt, fence, Stage::Tagged).await?;
+    let expected = match ports.inventory.record(&fence.workflow_id, &attempt.step_id).await? {
+        None => Expected::Absent,
+        Some(old) => Expected::Image(old.head.ami_id),
+    };
+    let stage = Stage::Recorded { ami_id: id.clone(), build_seconds: seconds };
+    append_with(ports, attempt, fence, stage, Some((record, Some(expected)))).await
+}
+
+/// Appends a stage on the way to a record, unless an earlier try came as far with the same image:
+/// what is tried for days is written once.
+async fn append_once(
+    ports: &Ports,
+    attempt: &mut Attempt,
+    fence: &Fence,
+    stage: Stage,
+) -> Result<(), PassError> {
+    if is_written(attempt, &stage) {
+        return Ok(());
+    }
+    append(ports, attempt, fence, stage).await
+}
+
+/// Whether the journal says it of the build already. What comes after another image was seen is
+/// said anew.
+fn is_written(attempt: &Attempt, stage: &Stage) -> bool {
+    let reached = |progress: &Progress| match progress {
+        Progress::ImageSeen => 1,
+        Progress::Available => 2,
+        Progress::Tagged => 3,
+        _ => 0,
+    };
+    match stage {
+        Stage::ImageSeen { ami_id } => {
+            attempt.ami_id.as_ref() == Some(ami_id) && reached(&attempt.progress) >= 1
+        }
+        Stage::Available => reached(&attempt.progress) >= 2,
+        Stage::Tagged => reached(&attempt.progress) >= 3,
+        _ => false,
+    }
+}
+
+fn describe(
+    fence: &Fence,
+    attempt: &Attempt,
+    promise: &RecordDraft,
+    image: &Image,
+    seconds: u64,
+) -> Record {
+    let intent = &attempt.intent;
+    let mut head = RecordHead {
+        workflow_id: fence.workflow_id.clone(),
+        step_id: attempt.step_id.clone(),
+        ami_id: image.id.clone(),
+        ami_name: image.name.clone(),
+        create_at: image.created_at,
+        base_ami_id: intent.source_ami.clone(),
+        base_ami_name: promise.source_ami_name.clone(),
+        root_base_ami_id: promise.root_base_ami_id.clone(),
+        root_base_ami_name: promise.root_base_ami_name.clone(),
+        built: None,
+    };
+    let mut built = Built {
+        fingerprint: intent.fingerprint,
+        build_id: attempt.build_id.clone(),
+        revision: intent.revision.clone(),
+        region: intent.region.clone(),
+        tags: Tags::default(),
+        metadata_digest: promise.metadata_digest,
+        build_seconds: seconds,
+        recorded_at: Timestamp::now(),
+        fence: fence.token,
+    };
+    built.tags = ImageTags::of_record(&head, &built, &promise.aws_tags).tags().into();
+    head.built = Some(built);
+    Record {
+        aws_console_url: aws_console_url(&intent.region, &image.id),
+        head,
+        details: String::new(),
+        metadata: promise.metadata.clone(),
+        components: Some(promise.components.clone()),
+    }
+}
+
+async fn tag_and_read_back(
+    catalog: &dyn ImageCatalog,
+    record: &Record,
+    image: Image,
+) -> Result<Image, PassError> {
+    let Some(built) = &record.head.built else {
+        return Ok(image);
+    };
+    if let Some(change) = tag_change(&built.tags, &image.tags, &built.tags) {
+        catalog.tag(&image, &change).await?;
+    }
+    let seen = catalog.image(&image.id).await?.unwrap_or(image);
+    // Seeded bug: tags-are-not-read-back
+    match tag_change(&built.tags, &seen.tags, &built.tags) {
+        None => Ok(seen),
+        Some(missing) => {
+            Err(PassError::Catalog(reconciler_model::images::CatalogError::Unavailable {
+                detail: format!(
+                    "the tags of {} are not there yet: {}",
+                    seen.id,
+                    missing.set.keys().cloned().collect::<Vec<_>>().join(", ")
+                ),
+            }))
+        }
+    }
+}
+
+/// Writes a failure with the time of the next try.
+pub(super) async fn fail(
+    config: &Config,
+    ports: &Ports,
+    attempt: &mut Attempt,
+    fence: &Fence,
+    fault: &Fault,
+    log: Option<String>,
+) -> Result<(), PassError> {
+    let dice = f64::from(
+        u32::from(attempt.intent.fingerprint.as_bytes()[31])
+            ^ (attempt.started_at.subsec_nanosecond().unsigned_abs() & 0xff),
+    ) / 255.0;
+    let (tries, now) = (attempt.intent.attempt, Timestamp::now());
+    // Decided when it is written: a request may come until then.
+    let stage = |attempt: &Attempt| {
+        let asked = attempt.cancel_requested.as_ref();
+        let by = asked.map(|asked| asked.by.as_str());
+        let came_to = consequence(fault, by, tries, &config.retry, (now, dice));
+        Stage::Failed(Failure {
+            class: came_to.class,
+            cause: ports.redactor.text(&came_to.cause),
+            details: ports.redactor.text(&fault.details),
+            log: log.clone(),
+            retry_at: came_to.retry_at,
+        })
+    };
+    append_decided(ports, attempt, fence, &stage).await
+}
+
+/// Removes what the build left; nothing that is not this build's.
+async fn clean(
+    ports: &Ports,
+    fence: &Fence,
+    attempt: &mut Attempt,
+    end: &End,
+) -> Result<(), PassError> {
+    let catalog = catalog(ports)?;
+    let failed = matches!(attempt.progress, Progress::Failed(_));
+    let mut told = end.traces.clone();
+    if failed && let Some(outcome) = &end.outcome {
+        // Those of another name too: nobody asks for them any more.
+        let here = artifacts_in(outcome, &attempt.intent.region);
+        told.images.extend(here.cloned());
+        // Volumes stay, and the cause names them: these credentials cannot remove any, for IAM
+        // could not tell those from a person's.
+        let others = outcome
+            .others
+            .iter()
+            .filter(|(region, id)| *region == attempt.intent.region && id.starts_with("snap-"));
+        told.snapshots.extend(others.map(|(_, id)| id.clone()));
+    }
+    let mut leftovers =
+        catalog.find_leftovers(&attempt.build_id, &attempt.intent.ami_name, &told).await?;
+    if failed && end.ran == Ran::Perhaps {
+        add_own_image(&mut leftovers, attempt, end);
+    } else {
+        // Seeded bug: no-clean-up-after-success
+        leftovers.images.clear();
+        leftovers.snapshots.clear();
+    }
+    let removed = catalog.clean(&leftovers).await?;
+    append(ports, attempt, fence, Stage::Cleaned { removed }).await
+}
+
+/// A failed build's image holds the name that the next try needs.
+fn add_own_image(leftovers: &mut Leftovers, attempt: &Attempt, end: &End) {
+    let Some(image) = &end.image else { return };
+    let artifacts = end.outcome.iter().flat_map(|outcome| &outcome.artifacts);
+    let is_named = artifacts.into_iter().any(|(_, id)| *id == image.id);
+    let is_ours = is_named || made_while_it_ran(image, attempt);
+    if is_ours && !leftovers.images.contains(&image.id) {
+        leftovers.images.push(image.id.clone());
+        leftovers.snapshots.extend(image.snapshots.iter().cloned());
+    }
+}

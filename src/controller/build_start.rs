@@ -1,0 +1,347 @@
+//! Starts one build that the plan decided: an intent is written before money is spent.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::config::Config;
+use crate::controller::build_evidence::is_of_a_lost_build;
+use crate::controller::build_finish::{catalog, fail};
+use crate::controller::checkout::{Desired, LoadedStep, metadata};
+use crate::controller::connect::{Ports, reach};
+use crate::controller::error::PassError;
+use crate::controller::journal_entries::append;
+use crate::controller::process_identity::{host_name, own_mark_with};
+use reconciler_core::build::verdict::{Fault, lacks};
+use reconciler_core::desired::inputs::{sort_files, value_digest};
+use reconciler_core::desired::step::{DesiredStep, SourceImage};
+use reconciler_core::plan::decision::{Build, BuildSource, TakeOver};
+use reconciler_core::secrets::placeholder;
+use reconciler_hcl::afterwards_of;
+use reconciler_model::build::{BuildJob, JobSecrets, LaidFile, RunningBuild, Sighting};
+use reconciler_model::components::Fingerprint;
+use reconciler_model::diagnostic::Diagnostic;
+use reconciler_model::ids::{AmiName, BuildId, StepId, WorkflowId};
+use reconciler_model::images::{Image, ImageState, Leftovers};
+use reconciler_model::inventory::journal::{
+    Attempt, BuildEvent, FailureClass, Intent, RecordDraft, Stage,
+};
+use reconciler_model::inventory::{Fence, Write};
+use reconciler_model::secret_text::SecretText;
+use reconciler_model::source::EntryKind;
+
+/// How long the first sign of life of a build is waited for: its supervisor gives it as soon as
+/// Packer runs.
+const FIRST_SIGN: Duration = Duration::from_secs(5);
+
+/// How often it is looked for.
+const FIRST_SIGN_LOOK: Duration = Duration::from_millis(50);
+
+/// What became of a start.
+#[derive(Debug)]
+pub enum Started {
+    /// Packer runs.
+    Running(Box<Attempt>, RunningBuild),
+    /// The image that git wants exists already, from an earlier build of the same fingerprint: it
+    /// is taken over.
+    Exists(Box<Attempt>, Box<Image>),
+    /// It could not be started; the journal says why.
+    Failed(Box<Attempt>),
+    /// What the plan saw at EC2 is another by now: it is to be planned again.
+    Changed,
+    /// There was nothing to start.
+    Nothing,
+}
+
+/// Starts one build.
+pub async fn start(
+    config: &Config,
+    ports: &Ports,
+    desired: &Desired<'_>,
+    step: &StepId,
+    build: &Build,
+    fence: &Fence,
+) -> Result<Started, PassError> {
+    let BuildSource::Known { source, fingerprint, ami_name, attempt } = &build.source else {
+        return Ok(Started::Nothing);
+    };
+    let Some(state) = still_wanted(desired, step, source, fingerprint)? else {
+        return Ok(Started::Nothing);
+    };
+    let loaded = desired.loaded(step)?;
+    let rendered = desired.desire().render(loaded.content(), source, ami_name.as_str())?;
+    let secrets = secrets(desired, loaded, &rendered)?;
+    let existing = match &ports.catalog {
+        Some(catalog) => catalog.own_image_named(ami_name).await?,
+        None => None,
+    };
+    let timeout = loaded.step.switches.timeout.unwrap_or(config.packer.timeout);
+    let wanted = Wanted { source, ami_name, attempt: *attempt, timeout };
+    let intent = intent(config, ports, desired, loaded, (&wanted, state), (&rendered, fence));
+    if let Some(image) = existing {
+        return of_a_lost_build_in_part(config, ports, desired, step, intent, &image, fence).await;
+    }
+    let mut attempt = write_intent(ports, desired, step, intent, fence).await?;
+    let image = reconciler_hcl::Wanted {
+        ami_name: Some(ami_name.as_str()),
+        source_ami: Some(source.id.as_str()),
+        region: Some(ports.region.as_str()),
+    };
+    if let Err(why) = reconciler_hcl::inspect(&rendered, &image) {
+        let fault = Fault::new(FailureClass::Step, why.one_line());
+        fail(config, ports, &mut attempt, fence, &fault, None).await?;
+        return Ok(Started::Failed(Box::new(attempt)));
+    }
+    let job = job(desired, loaded, &attempt, ami_name, rendered, timeout, secrets)?;
+    let started = match ports.builder.start(&job).await {
+        // Whatever went wrong, its supervisor may run; one that does not is refused from here on.
+        Err(error) => match ports.builder.find(&attempt.build_id).await {
+            Ok(Sighting::Here(running)) => Ok(running),
+            _ => Err(error),
+        },
+        started => started,
+    };
+    match started {
+        Ok(running) => {
+            await_first_sign(ports, &fence.workflow_id, &attempt.build_id).await;
+            append(ports, &mut attempt, fence, Stage::Started { pid: running.pid }).await?;
+            Ok(Started::Running(Box::new(attempt), running))
+        }
+        Err(error) => {
+            let error = PassError::from(error);
+            let told = error.diagnostic();
+            let cause = match &told.hint {
+                Some(hint) => format!("{}; {hint}", told.one_line()),
+                None => told.one_line(),
+            };
+            let fault = Fault::new(error.class(), cause);
+            fail(config, ports, &mut attempt, fence, &fault, None).await?;
+            Ok(Started::Failed(Box::new(attempt)))
+        }
+    }
+}
+
+/// Waits for a moment until the build has given a sign of life: the journal says that it runs only
+/// then, so that one of a host that is lost with its disk right after it is given up after a
+/// silence, and not at its time limit. A build whose signs do not reach the inventory is said to
+/// run all the same, and is waited for.
+async fn await_first_sign(ports: &Ports, workflow: &WorkflowId, build: &BuildId) {
+    let looks = FIRST_SIGN.as_millis() / FIRST_SIGN_LOOK.as_millis();
+    // Seeded bug: a-build-runs-before-its-first-sign
+    for _ in 0..looks {
+        // Where the inventory does not answer, the next write will tell.
+        match ports.inventory.last_beat(workflow, build).await {
+            Ok(Some(_)) | Err(_) => return,
+            Ok(None) => tokio::time::sleep(FIRST_SIGN_LOOK).await,
+        }
+    }
+}
+
+/// What is there under the name of an image that was to be built: the plan saw it, if a build that
+/// was given up has made it and came no further, so that it is to be removed first. Whatever else
+/// came there since is for the next plan.
+async fn of_a_lost_build_in_part(
+    config: &Config,
+    ports: &Ports,
+    desired: &Desired<'_>,
+    step: &StepId,
+    intent: Intent,
+    image: &Image,
+    fence: &Fence,
+) -> Result<Started, PassError> {
+    let workflow = &desired.checkout.params.workflow_id;
+    let lacking = match lacks(image, &intent.afterwards) {
+        Some(cause)
+            if image.state == ImageState::Available
+                && is_of_a_lost_build(ports, workflow, &intent.ami_name, image).await? =>
+        {
+            cause
+        }
+        _ => return Ok(Started::Changed),
+    };
+    let mut attempt = write_intent(ports, desired, step, intent, fence).await?;
+    let leftovers = Leftovers {
+        images: vec![image.id.clone()],
+        snapshots: image.snapshots.clone(),
+        ..Leftovers::default()
+    };
+    catalog(ports)?.clean(&leftovers).await?;
+    let fault = Fault::new(FailureClass::Transient, lacking);
+    fail(config, ports, &mut attempt, fence, &fault, None).await?;
+    Ok(Started::Failed(Box::new(attempt)))
+}
+
+/// Begins to take over the image that the plan names, if it is still there.
+pub async fn take(
+    config: &Config,
+    ports: &Ports,
+    desired: &Desired<'_>,
+    step: &StepId,
+    taken: &TakeOver,
+    fence: &Fence,
+) -> Result<Started, PassError> {
+    let Some(state) = still_wanted(desired, step, &taken.source, &taken.fingerprint)? else {
+        return Ok(Started::Nothing);
+    };
+    let found = catalog(ports)?.own_image_named(&taken.ami_name).await?;
+    let Some(image) = found.filter(|image| {
+        image.id == taken.image
+            && matches!(image.state, ImageState::Available | ImageState::Pending)
+    }) else {
+        return Ok(Started::Changed);
+    };
+    let loaded = desired.loaded(step)?;
+    let rendered =
+        desired.desire().render(loaded.content(), &taken.source, taken.ami_name.as_str())?;
+    let wanted = Wanted {
+        source: &taken.source,
+        ami_name: &taken.ami_name,
+        attempt: taken.attempt,
+        timeout: config.packer.timeout,
+    };
+    let intent = intent(config, ports, desired, loaded, (&wanted, state), (&rendered, fence));
+    let attempt = write_intent(ports, desired, step, intent, fence).await?;
+    Ok(Started::Exists(Box::new(attempt), Box::new(image)))
+}
+
+/// The step's desired state, if it is still what the plan says.
+fn still_wanted(
+    desired: &Desired<'_>,
+    step: &StepId,
+    source: &SourceImage,
+    fingerprint: &Fingerprint,
+) -> Result<Option<DesiredStep>, PassError> {
+    let state = desired.state(step, source)?;
+    Ok((state.fingerprint == *fingerprint).then_some(state))
+}
+
+/// What an intent says beyond what a step's files do.
+struct Wanted<'a> {
+    source: &'a SourceImage,
+    ami_name: &'a AmiName,
+    attempt: u32,
+    timeout: Duration,
+}
+
+fn intent(
+    config: &Config,
+    ports: &Ports,
+    desired: &Desired<'_>,
+    loaded: &LoadedStep,
+    (wanted, state): (&Wanted<'_>, DesiredStep),
+    (rendered, fence): (&BTreeMap<String, String>, &Fence),
+) -> Intent {
+    let metadata = metadata(&loaded.step);
+    let deadline = Timestamp::now() + wanted.timeout + config.packer.grace + Duration::from_mins(1);
+    Intent {
+        fingerprint: state.fingerprint,
+        ami_name: wanted.ami_name.clone(),
+        revision: desired.checkout.revision.clone(),
+        source_ami: wanted.source.id.clone(),
+        region: ports.region.clone(),
+        host: host_name(),
+        prepared_by: own_mark_with(&config.state_dir),
+        reach: Some(reach(config, &desired.checkout.params)),
+        deadline,
+        fence: fence.token,
+        attempt: wanted.attempt,
+        promise: Some(Box::new(RecordDraft {
+            source_ami_name: wanted.source.name.clone(),
+            root_base_ami_id: desired.root_base.id.clone(),
+            root_base_ami_name: desired.root_base.name.clone(),
+            components: state.components,
+            aws_tags: desired.checkout.params.aws_tags.clone(),
+            metadata_digest: value_digest(&metadata),
+            metadata: metadata.to_string(),
+        })),
+        afterwards: afterwards_of(rendered, |text| ports.redactor.text(text) != text),
+    }
+}
+
+/// Why an image keeps its name from a build, and what to do.
+pub(super) fn taken_by(image: &Image, why: &str) -> String {
+    format!(
+        "the name {} is taken by {} ({}), which {why}; deregister that image, or `--rebuild` the step",
+        image.name, image.id, image.state
+    )
+}
+
+async fn write_intent(
+    ports: &Ports,
+    desired: &Desired<'_>,
+    step: &StepId,
+    intent: Intent,
+    fence: &Fence,
+) -> Result<Attempt, PassError> {
+    let event = BuildEvent {
+        workflow_id: desired.checkout.params.workflow_id.clone(),
+        step_id: step.clone(),
+        build_id: BuildId::generate(),
+        seq: 0,
+        at: Timestamp::now(),
+        stage: Stage::Intent(intent.clone()),
+    };
+    let write = Write { record: None, event: Some(event.clone()) };
+    // Seeded bug: intent-is-not-needed
+    ports.inventory.write(write, Some(fence)).await?;
+    Attempt::begin(&event)
+        .ok_or_else(|| PassError::Person(Diagnostic::new("a build begins with its intent")))
+}
+
+/// What the rendered files ask for, and all that must not be kept.
+fn secrets(
+    desired: &Desired<'_>,
+    loaded: &LoadedStep,
+    rendered: &BTreeMap<String, String>,
+) -> Result<JobSecrets, PassError> {
+    let names = desired.secrets.sealed().names();
+    let uses = placeholder::uses(rendered.values());
+    let uses: Vec<_> = uses.iter().filter(|one| names.contains(&one.name)).collect();
+    let marks = &desired.secrets.sealed().marks;
+    let mut hidden: Vec<SecretText> = desired.secrets.known().cloned().collect();
+    hidden.extend(marks.values_of(&desired.checkout.params.values));
+    hidden.extend(marks.values_of(&loaded.step.values));
+    Ok(JobSecrets { asked: desired.secrets.values_of(uses)?, hidden })
+}
+
+fn job(
+    desired: &Desired<'_>,
+    loaded: &LoadedStep,
+    attempt: &Attempt,
+    ami_name: &AmiName,
+    rendered: BTreeMap<String, String>,
+    timeout: Duration,
+    secrets: JobSecrets,
+) -> Result<BuildJob, PassError> {
+    let folder = &loaded.step.folder;
+    let sorted = sort_files(loaded.content())?;
+    let files = sorted.counted.into_iter().map(|(path, file)| {
+        let path = match path.strip_prefix('/') {
+            Some(from_root) => from_root.to_owned(),
+            None => format!("{folder}/{path}"),
+        };
+        (
+            path,
+            LaidFile {
+                executable: file.kind == EntryKind::Executable,
+                content: file.content.clone(),
+            },
+        )
+    });
+    Ok(BuildJob {
+        build_id: attempt.build_id.clone(),
+        workflow_id: desired.checkout.params.workflow_id.clone(),
+        step_id: loaded.step.id.clone(),
+        revision: desired.checkout.revision.clone(),
+        region: desired.region.clone(),
+        ami_name: ami_name.clone(),
+        source_ami: attempt.intent.source_ami.clone(),
+        step_folder: folder.clone(),
+        files: files.collect(),
+        rendered,
+        timeout,
+        start_before: None,
+        secrets,
+    })
+}

@@ -1,0 +1,482 @@
+//! Looks once more after builds that were given up, whose host may have come back, and removes
+//! signs of life that nobody needs.
+//!
+//! A supervisor that comes back hears that its build was given up and ends it; but an image may
+//! have been on its way. If git still wants it, the next start takes it over (`build_start`). If not, it
+//! goes here, with whatever else the build left. An image that was ever recorded never goes,
+//! whatever its tags say and whatever EC2 shows of them: the inventory is asked, which reads what
+//! was written.
+
+use std::collections::{BTreeSet, HashMap};
+
+use jiff::Timestamp;
+
+use crate::controller::build_finish::catalog;
+use crate::controller::connect::Ports;
+use crate::controller::error::PassError;
+use crate::controller::fenced::Everywhere;
+use reconciler_model::build::RunningBuild;
+use reconciler_model::ids::{AmiId, AmiName, BuildId, StepId, WorkflowId};
+use reconciler_model::images::{CatalogError, ImageCatalog, Leftovers};
+use reconciler_model::inventory::Fence;
+use reconciler_model::inventory::heartbeat::{BuildSignal, Heartbeat};
+use reconciler_model::inventory::journal::{Attempt, BuildEvent, Stage};
+
+/// How much of a step's journal is read for images that were recorded: more than builds of months.
+const NEWEST: usize = 2000;
+
+/// What is to be done about one beat. Pure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GarbageAction {
+    /// Whoever carries the build needs it.
+    Leave,
+    /// Nobody does.
+    Forget,
+    /// A build that was given up: looked for.
+    LookFor {
+        /// Whether an image of its name may go.
+        image: bool,
+        /// Whether this is the last time.
+        last: bool,
+    },
+}
+
+/// What is to be done about one beat.
+pub(super) fn care(
+    beat: &Heartbeat,
+    attempts: &HashMap<StepId, Attempt>,
+    now: Timestamp,
+) -> GarbageAction {
+    let newest = attempts.get(&beat.step_id);
+    let open =
+        newest.is_some_and(|attempt| attempt.build_id == beat.build_id && !attempt.is_settled());
+    let BuildSignal::GivenUp { ami_name, until, .. } = &beat.sign else {
+        return if open { GarbageAction::Leave } else { GarbageAction::Forget };
+    };
+    if open {
+        return GarbageAction::Leave;
+    }
+    let of_this_name = |attempt: &&Attempt| attempt.intent.ami_name == *ami_name;
+    let last = now > *until;
+    match newest.filter(of_this_name) {
+        // Another try at the same image runs: that image is its own.
+        Some(attempt) if !attempt.is_over() => GarbageAction::LookFor { image: false, last: false },
+        // Git may want it still; the next start takes it over.
+        Some(_) => GarbageAction::LookFor { image: last, last },
+        None => GarbageAction::LookFor { image: true, last },
+    }
+}
+
+/// What is to be looked after.
+pub(super) struct Due {
+    beats: Vec<(Heartbeat, GarbageAction)>,
+    own: Vec<RunningBuild>,
+    attempts: HashMap<StepId, Attempt>,
+}
+
+impl Due {
+    /// Whether it is nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.beats.is_empty() && self.own.is_empty()
+    }
+}
+
+/// What is to be looked after in a workflow: its beats, and the folders of this host that nobody
+/// has looked into since their builds ended. A beat that cannot be read keeps no other from being
+/// looked after.
+pub(super) async fn due(
+    ports: &Ports,
+    workflow: &WorkflowId,
+    attempts: &HashMap<StepId, Attempt>,
+) -> Result<Due, PassError> {
+    let now = Timestamp::now();
+    let beats = ports.inventory.beats(workflow).await?.into_iter();
+    let due = beats.map(|beat| {
+        let care = care(&beat, attempts, now);
+        (beat, care)
+    });
+    let mut own = ports.builder.unaccounted(workflow).await?;
+    own.retain(|build| !is_open(&build.build_id, attempts));
+    Ok(Due {
+        beats: due.filter(|(_, care)| *care != GarbageAction::Leave).collect(),
+        own,
+        attempts: attempts.clone(),
+    })
+}
+
+/// Whether whoever carries a build looks into its folder.
+fn is_open(build: &BuildId, attempts: &HashMap<StepId, Attempt>) -> bool {
+    let mut attempts = attempts.values();
+    attempts.any(|attempt| attempt.build_id == *build && !attempt.is_settled())
+}
+
+/// Does it. What cannot be done for one build keeps it from no other.
+pub(super) async fn sweep(at: &Everywhere, fence: &Fence, due: Due) -> Result<(), PassError> {
+    let mut failure = None;
+    for (beat, care) in &due.beats {
+        note(&mut failure, sweep_one(at, fence, beat, *care).await)?;
+    }
+    for build in &due.own {
+        note(&mut failure, account_for(at, fence, build, &due.attempts).await)?;
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+/// Keeps the first failure; an error if the lease is lost.
+fn note(failure: &mut Option<PassError>, done: Result<(), PassError>) -> Result<(), PassError> {
+    match done {
+        Err(error) if error.is_fenced() => Err(error),
+        Err(error) => {
+            failure.get_or_insert(error);
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+async fn sweep_one(
+    at: &Everywhere,
+    fence: &Fence,
+    beat: &Heartbeat,
+    care: GarbageAction,
+) -> Result<(), PassError> {
+    let ports = at.here();
+    match care {
+        GarbageAction::Leave => {}
+        GarbageAction::Forget => ports.inventory.forget_beat(&beat.build_id, fence).await?,
+        GarbageAction::LookFor { image, last } => {
+            if let BuildSignal::GivenUp { ami_name, traces, region, .. } = &beat.sign {
+                let images = if image {
+                    Images::ButRecorded(recorded(&ports, fence, &beat.step_id).await?)
+                } else {
+                    Images::None
+                };
+                let there = at.in_region(region.as_ref());
+                remove(catalog(&there)?, &beat.build_id, ami_name, traces, &images).await?;
+            }
+            if last {
+                ports.inventory.forget_beat(&beat.build_id, fence).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes what a build of this host left that its log names and nobody was told of: another host
+/// has given it up meanwhile, or the inventory that knew of it is another now.
+async fn account_for(
+    at: &Everywhere,
+    fence: &Fence,
+    build: &RunningBuild,
+    attempts: &HashMap<StepId, Attempt>,
+) -> Result<(), PassError> {
+    let ports = at.here();
+    let (workflow, id) = (&fence.workflow_id, &build.build_id);
+    let events = ports.inventory.events_of_build(workflow, id).await?;
+    let events = events.whole(&ports.inventory.place())?;
+    let attempt = folded(&events);
+    let traces = ports.builder.wait(build).await?.traces;
+    let there = at.in_region(attempt.as_ref().map(|attempt| &attempt.intent.region));
+    // No image bears the name of a build.
+    let unknown = AmiName::new(id.as_str());
+    let name = attempt.as_ref().map_or(&unknown, |one| &one.intent.ami_name);
+    let images = match &attempt {
+        Some(attempt)
+            if images_may_go(attempt, attempts) && !is_given_up(&ports, workflow, id).await? =>
+        {
+            Images::ButRecorded(recorded(&ports, fence, &attempt.step_id).await?)
+        }
+        _ => Images::None,
+    };
+    remove(catalog(&there)?, id, name, &traces, &images).await?;
+    ports.builder.account_for(id).await?;
+    Ok(())
+}
+
+/// One that is given up is looked after by its beat: git may want its image still.
+async fn is_given_up(
+    ports: &Ports,
+    workflow: &WorkflowId,
+    build: &BuildId,
+) -> Result<bool, PassError> {
+    let beat = ports.inventory.last_beat(workflow, build).await?;
+    Ok(beat.is_some_and(|beat| beat.sign.is_given_up()))
+}
+
+/// Whether an image of a build of this host can be nobody's: it is over without a record, and no
+/// other build of its name runs.
+fn images_may_go(attempt: &Attempt, attempts: &HashMap<StepId, Attempt>) -> bool {
+    let newest = attempts.get(&attempt.step_id);
+    let runs = newest.is_some_and(|newest| {
+        !newest.is_over() && newest.intent.ami_name == attempt.intent.ami_name
+    });
+    attempt.is_over() && !attempt.is_recorded() && !runs
+}
+
+/// A build from its events, newest first; none if the journal does not know it.
+fn folded(newest_first: &[BuildEvent]) -> Option<Attempt> {
+    let mut attempt = Attempt::begin(newest_first.last()?)?;
+    for event in newest_first.iter().rev().skip(1) {
+        attempt.apply(event);
+    }
+    Some(attempt)
+}
+
+/// Which images may go.
+#[derive(Debug)]
+enum Images {
+    None,
+    /// All of the build's own, but these.
+    ButRecorded(BTreeSet<AmiId>),
+}
+
+/// The images of a step that are recorded or ever were.
+async fn recorded(
+    ports: &Ports,
+    fence: &Fence,
+    step: &StepId,
+) -> Result<BTreeSet<AmiId>, PassError> {
+    let workflow = &fence.workflow_id;
+    let events = ports.inventory.events(workflow, Some(step), NEWEST).await?;
+    // One that cannot be read may tell of an image that was recorded.
+    let events = events.whole(&ports.inventory.place())?;
+    let record = ports.inventory.record(workflow, step).await?;
+    let now = record.map(|record| record.head.ami_id);
+    Ok(told_by(&events).chain(now).collect())
+}
+
+fn told_by(events: &[BuildEvent]) -> impl Iterator<Item = AmiId> {
+    events.iter().filter_map(|event| match &event.stage {
+        Stage::Recorded { ami_id, .. } => Some(ami_id.clone()),
+        _ => None,
+    })
+}
+
+async fn remove(
+    catalog: &dyn ImageCatalog,
+    build: &BuildId,
+    name: &AmiName,
+    traces: &Leftovers,
+    images: &Images,
+) -> Result<(), CatalogError> {
+    let mut told = traces.clone();
+    if let Images::ButRecorded(kept) = images {
+        if let Some(image) = catalog.own_image_named(name).await?
+            // Every image that was ever recorded carries it, until somebody takes it off.
+            && !image.tags.contains_key("reconciler:fingerprint")
+        {
+            told.images.push(image.id);
+        }
+        // Seeded bug: sweep-takes-a-recorded-image (1)
+        told.images.retain(|id| !kept.contains(id));
+    }
+    let mut leftovers = catalog.find_leftovers(build, name, &told).await?;
+    match images {
+        Images::ButRecorded(kept) => {
+            let ids: Vec<_> = kept.iter().cloned().collect();
+            let kept_images = catalog.images(&ids).await?;
+            let snapshots: BTreeSet<_> =
+                kept_images.values().flat_map(|image| &image.snapshots).collect();
+            // Seeded bug: sweep-takes-a-recorded-image (2)
+            leftovers.images.retain(|id| !kept.contains(id));
+            leftovers.snapshots.retain(|id| !snapshots.contains(id));
+        }
+        Images::None => {
+            leftovers.images.clear();
+            leftovers.snapshots.clear();
+        }
+    }
+    catalog.clean(&leftovers).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use reconciler_aws::ec2::Ec2Catalog;
+    use reconciler_aws::ec2::scripted::{Answer, Ec2, image_xml};
+    use reconciler_model::digest::Digest;
+    use reconciler_model::ids::{Region, Revision};
+    use reconciler_model::inventory::journal::{Failure, FailureClass, Intent};
+
+    fn time(minutes: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes)
+    }
+
+    fn attempt(build: &str, name: &str, stages: Vec<Stage>) -> HashMap<StepId, Attempt> {
+        let event = |seq, stage| BuildEvent {
+            workflow_id: WorkflowId::new("wf"),
+            step_id: StepId::new("a"),
+            build_id: BuildId::new(build),
+            seq,
+            at: time(0),
+            stage,
+        };
+        let intent = Intent {
+            fingerprint: Digest::of(b"x"),
+            ami_name: AmiName::new(name),
+            revision: Revision::new("r"),
+            source_ami: AmiId::new("ami-0"),
+            region: Region::new("us-east-1"),
+            host: "one".into(),
+            prepared_by: None,
+            reach: None,
+            afterwards: reconciler_model::afterwards::PostImageSteps::default(),
+            deadline: time(60),
+            fence: 1,
+            attempt: 0,
+            promise: None,
+        };
+        let mut attempt = Attempt::begin(&event(0, Stage::Intent(intent))).unwrap();
+        for (seq, stage) in (1..).zip(stages) {
+            attempt.apply(&event(seq, stage));
+        }
+        HashMap::from([(StepId::new("a"), attempt)])
+    }
+
+    fn failed() -> Stage {
+        Stage::Failed(Failure {
+            class: FailureClass::Transient,
+            cause: "gone".into(),
+            details: String::new(),
+            log: None,
+            retry_at: None,
+        })
+    }
+
+    fn cleaned() -> Stage {
+        Stage::Cleaned { removed: vec![] }
+    }
+
+    fn beat(given_up: bool) -> Heartbeat {
+        Heartbeat {
+            workflow_id: WorkflowId::new("wf"),
+            step_id: StepId::new("a"),
+            build_id: BuildId::new("1"),
+            host: "one".into(),
+            version: "v".into(),
+            silence_seconds: 1,
+            at: time(0),
+            sign: if given_up {
+                BuildSignal::GivenUp {
+                    ami_name: AmiName::new("n"),
+                    traces: Leftovers::default(),
+                    unplanned_sources: vec![],
+                    until: time(75),
+                    region: None,
+                    reach: None,
+                }
+            } else {
+                BuildSignal::Running { traces: Leftovers::default(), sources: vec![] }
+            },
+        }
+    }
+
+    #[test]
+    fn a_beat_is_forgotten_when_its_build_is_settled_and_not_before() {
+        let beat = beat(false);
+        let care = |attempts| super::care(&beat, &attempts, time(1));
+        assert_eq!(care(attempt("1", "n", vec![])), GarbageAction::Leave);
+        assert_eq!(care(attempt("1", "n", vec![failed()])), GarbageAction::Leave);
+        assert_eq!(care(attempt("1", "n", vec![failed(), cleaned()])), GarbageAction::Forget);
+        assert_eq!(care(attempt("2", "n", vec![])), GarbageAction::Forget);
+        assert_eq!(care(HashMap::new()), GarbageAction::Forget);
+    }
+
+    #[test]
+    fn the_image_of_a_lost_build_goes_when_nobody_can_want_it_and_never_that_of_the_next_try() {
+        let beat = beat(true);
+        let care = |attempts, minute| super::care(&beat, &attempts, time(minute));
+        let settled = || vec![failed(), cleaned()];
+        assert_eq!(care(attempt("1", "n", vec![]), 99), GarbageAction::Leave);
+        let wanted = care(attempt("1", "n", settled()), 10);
+        assert_eq!(wanted, GarbageAction::LookFor { image: false, last: false });
+        for minute in [10, 99] {
+            assert_eq!(care(attempt("2", "n", vec![]), minute), wanted, "the next try runs");
+        }
+        let superseded = |last| GarbageAction::LookFor { image: true, last };
+        assert_eq!(care(attempt("2", "m", vec![]), 10), superseded(false));
+        assert_eq!(care(HashMap::new(), 10), superseded(false));
+        assert_eq!(care(attempt("1", "n", settled()), 99), superseded(true));
+    }
+
+    /// EC2 shows `ami-1` under the name of a build that was given up, without a tag: a person took
+    /// them off, or EC2 does not show yet what was just put on. Which calls remove something while
+    /// so many are recorded.
+    async fn removed(kept: &[&str]) -> Vec<String> {
+        let ec2 = Ec2::answering(|call| {
+            match call.action() {
+            "DescribeImages" => Answer::images([image_xml("ami-1", "n", "available")
+                .replace("2026-01", "2099-01")
+                .replace(
+                    "</item>",
+                    "<blockDeviceMapping><item><ebs><snapshotId>snap-1</snapshotId></ebs></item></blockDeviceMapping></item>",
+                )]),
+            "DescribeSnapshots" => Answer::ok(
+                "<snapshotSet><item><snapshotId>snap-1</snapshotId><description>Created by CreateImage(i-1) for ami-9</description></item></snapshotSet>",
+            ),
+            _ => Answer::ok(""),
+        }
+        });
+        let told = Leftovers { images: vec![AmiId::new("ami-1")], ..Leftovers::default() };
+        let kept = kept.iter().map(|id| AmiId::new(*id)).collect();
+        let (catalog, build) = (Ec2Catalog::new(ec2.client()), BuildId::generate());
+        let images = Images::ButRecorded(kept);
+        remove(&catalog, &build, &AmiName::new("n"), &told, &images).await.unwrap();
+        let calls = ec2.calls();
+        let writes = calls.iter().map(|call| call.action().to_owned());
+        writes.filter(|name| !name.starts_with("Describe")).collect()
+    }
+
+    #[tokio::test]
+    async fn a_recorded_image_stays_whatever_ec2_shows_of_its_tags_and_its_snapshots_too() {
+        assert_eq!(removed(&["ami-1"]).await, [""; 0]);
+        assert_eq!(removed(&[]).await, ["DeregisterImage", "DeleteSnapshot"]);
+    }
+
+    /// A host may stop between its look and what it does then. Another host builds and records an
+    /// image of that name meanwhile.
+    #[tokio::test]
+    async fn what_is_removed_is_what_was_seen_and_not_what_bears_its_name_by_then() {
+        let looked = std::sync::atomic::AtomicBool::new(false);
+        let ec2 = Ec2::answering(move |call| match call.action() {
+            "DescribeImages" if looked.load(std::sync::atomic::Ordering::SeqCst) => {
+                Answer::images([image_xml("ami-2", "n", "available")])
+            }
+            "DescribeImages" => {
+                Answer::images([image_xml("ami-1", "n", "available").replace("2026-01", "2099-01")])
+            }
+            "DescribeSnapshots" => {
+                looked.store(true, std::sync::atomic::Ordering::SeqCst);
+                Answer::ok("<snapshotSet/>")
+            }
+            "DeregisterImage" => Answer::error("InvalidAMIID.Unavailable", "it is gone"),
+            _ => Answer::ok(""),
+        });
+        let catalog = Ec2Catalog::new(ec2.client());
+        let images = Images::ButRecorded(BTreeSet::new());
+        let (build, told) = (BuildId::generate(), Leftovers::default());
+        remove(&catalog, &build, &AmiName::new("n"), &told, &images).await.unwrap();
+        let calls = ec2.calls();
+        let removed = calls.iter().filter(|call| call.action() == "DeregisterImage");
+        let removed: Vec<_> = removed.filter_map(|call| call.get("ImageId")).collect();
+        assert_eq!(removed, ["ami-1"]);
+    }
+
+    #[test]
+    fn an_image_that_was_recorded_before_counts_as_well() {
+        let event = |seq, stage| BuildEvent {
+            workflow_id: WorkflowId::new("wf"),
+            step_id: StepId::new("a"),
+            build_id: BuildId::new("1"),
+            seq,
+            at: time(0),
+            stage,
+        };
+        let recorded = Stage::Recorded { ami_id: AmiId::new("ami-1"), build_seconds: 1 };
+        let events = [event(1, recorded), event(2, cleaned())];
+        assert_eq!(told_by(&events).collect::<Vec<_>>(), [AmiId::new("ami-1")]);
+    }
+}

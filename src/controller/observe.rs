@@ -1,0 +1,413 @@
+//! Reads everything anew and plans: git, records, journal, EC2. Writes nothing.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::config::Config;
+use crate::controller::build_evidence::was_made_by_a_lost_build;
+use crate::controller::checkout::{Checkout, Desired};
+use crate::controller::connect::Ports;
+use crate::controller::error::PassError;
+use crate::controller::step_cache::Kept;
+use crate::secrets::OpenSecrets;
+use reconciler_core::desired::step::SourceImage;
+use reconciler_core::images::base_image::{
+    BaseQuestion, BaseSearch, ids_to_describe, pin, resolve, search_is_due,
+};
+use reconciler_core::plan::decision::{Build, BuildSource, Decision, Reason};
+use reconciler_core::plan::names::Names;
+use reconciler_core::plan::planner::{Desires as _, Observation, Outline, PlannedStep, decide};
+use reconciler_core::plan::repeats;
+use reconciler_core::plan::repeats::Wanted;
+use reconciler_core::plan::{Orphan, Plan, RecordsFrom, Standing};
+use reconciler_core::workflow::RootBase;
+use reconciler_jinja::Engine;
+use reconciler_model::components::Fingerprint;
+use reconciler_model::diagnostic::Diagnostic;
+use reconciler_model::ids::{AmiId, AmiName, BuildId, Revision, StepId, WorkflowId};
+use reconciler_model::images::{Image, ImageCatalog};
+use reconciler_model::inventory::journal::{Attempt, Failure};
+use reconciler_model::inventory::record::RecordHead;
+use reconciler_model::inventory::{Heads, Inventory, InventoryError};
+
+/// What is asked of a look.
+pub struct Request<'a> {
+    /// The repository's name.
+    pub repository: &'a str,
+    /// The branch, tag or revision, for people.
+    pub reference: &'a str,
+    /// Steps that a person wants built whatever their state.
+    pub forced: &'a BTreeSet<StepId>,
+    /// For a command that a person typed: the builds that it has tried itself.
+    pub tried: Option<&'a BTreeSet<BuildId>>,
+    /// What EC2 was last asked for the base image, where that is remembered.
+    pub searched: Option<&'a BaseSearch>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// A plan, and what it was made from.
+pub struct Look {
+    /// What is to be done.
+    pub plan: Plan,
+    /// The newest attempt at each step.
+    pub newest: Newest,
+    /// What EC2 has last said of the base image's pattern, to be handed to the next look.
+    pub searched: Option<BaseSearch>,
+    /// What the cache is to keep; none if it knows all of it.
+    pub to_keep: Option<Kept>,
+}
+
+/// The newest attempt at each step, as far as it did not end in a record and a clean account.
+#[derive(Clone, Debug, Default)]
+pub struct Newest {
+    /// Those that can be read.
+    pub attempts: HashMap<StepId, Attempt>,
+    /// Steps of which it cannot: nobody knows whether a build of theirs runs.
+    pub unread: Vec<(StepId, String)>,
+}
+
+impl Newest {
+    /// Whether nothing more will happen to any of them.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.unread.is_empty() && self.attempts.values().all(Attempt::is_settled)
+    }
+}
+
+/// What is on record of a workflow.
+pub struct Recorded {
+    /// The records.
+    pub heads: Heads,
+    /// What was tried.
+    pub newest: Newest,
+}
+
+/// Reads the records and the journal; not the journal where the caller knows the attempts to be
+/// current.
+pub async fn recorded(
+    inventory: &dyn Inventory,
+    workflow: &WorkflowId,
+    newest: Option<Newest>,
+) -> Result<Recorded, InventoryError> {
+    if let Some(newest) = newest {
+        let heads = inventory.heads(workflow).await?;
+        return Ok(Recorded { heads, newest });
+    }
+    let (heads, newest) =
+        tokio::try_join!(inventory.heads(workflow), newest_attempts(inventory, workflow))?;
+    Ok(Recorded { heads, newest })
+}
+
+/// Reads them.
+pub(super) async fn newest_attempts(
+    inventory: &dyn Inventory,
+    workflow: &WorkflowId,
+) -> Result<Newest, InventoryError> {
+    let found = inventory.unrecorded_attempts(workflow).await?;
+    let unread = found.malformed.iter();
+    let unread = unread.filter_map(|wrong| Some((wrong.step.clone()?, wrong.detail.clone())));
+    let unread = unread.collect();
+    let attempts = found.into_iter();
+    Ok(Newest {
+        attempts: attempts.map(|attempt| (attempt.step_id.clone(), attempt)).collect(),
+        unread,
+    })
+}
+
+/// Looks at one workflow, of which this is on record.
+pub async fn look(
+    config: &Config,
+    ports: &Ports,
+    checkout: &Checkout,
+    engine: &Engine,
+    request: &Request<'_>,
+    recorded: Recorded,
+) -> Result<Look, PassError> {
+    let workflow = &checkout.params.workflow_id;
+    let Recorded { heads, newest } = recorded;
+    let attempts = &newest.attempts;
+    let standing = if heads.missing {
+        Standing::NoInventory
+    } else if heads.records.is_empty() && heads.malformed.is_empty() {
+        Standing::Nothing
+    } else {
+        Standing::Recorded
+    };
+    let records_from = RecordsFrom { place: ports.inventory.place(), standing };
+    let records: HashMap<StepId, Arc<RecordHead>> =
+        heads.records.into_iter().map(|head| (head.step_id.clone(), Arc::new(head))).collect();
+    let catalog = ports.catalog.as_deref();
+    let root_base = &checkout.params.root_base;
+    let pinned = pin(root_base, records.values().map(Arc::as_ref));
+    let images = match catalog {
+        None => None,
+        Some(catalog) => {
+            let mut ids: Vec<AmiId> =
+                records.values().map(|record| record.ami_id.clone()).collect();
+            ids.extend(ids_to_describe(root_base, pinned.as_ref(), request.searched).cloned());
+            ids.sort();
+            ids.dedup();
+            Some(catalog.images(&ids).await?)
+        }
+    };
+    let searched = match (catalog, &images) {
+        (Some(catalog), Some(images)) => {
+            search(catalog, root_base, pinned.as_ref(), images, request).await?
+        }
+        _ => None,
+    };
+    let base = resolve(&BaseQuestion {
+        base: root_base,
+        path: &format!("{}/workflow_param.json", checkout.folder),
+        policy: config.base_ami_policy,
+        region: &ports.region,
+        pinned: pinned.as_ref(),
+        images: images.as_ref(),
+        newest: searched.as_ref().and_then(|search| search.newest.as_ref()),
+    })?;
+    let mut desires = Desired::new(checkout, engine, &ports.region, &config.ami_name, &base.image)
+        .with_secrets(Arc::new(OpenSecrets::read(&config.secrets)));
+    let marks = &config.secrets.marks;
+    let mut broken = checkout.broken.clone();
+    for why in broken.values_mut().flatten() {
+        *why = marks.blotted(why.clone());
+    }
+    for (step, detail) in heads.malformed {
+        let place = ports.inventory.place();
+        broken.entry(step.clone()).or_default().push(Diagnostic::new(format!(
+            "the record of {step} in {place} cannot be read: {detail}"
+        )));
+    }
+    for (step, detail) in &newest.unread {
+        let place = ports.inventory.place();
+        broken.entry(step.clone()).or_default().push(
+            Diagnostic::new(format!(
+                "what the journal in {place} says last of {step} cannot be read: {detail}"
+            ))
+            .hint(
+                "whether a build of it runs is not known, so none is begun: restore that item, or remove it once no build of the step runs",
+            ),
+        );
+    }
+    let sound: Cow<'_, [Outline]> = if broken.is_empty() {
+        Cow::Borrowed(&checkout.outlines)
+    } else {
+        let outlines = checkout.outlines.iter();
+        let sound = outlines.filter(|step| !broken.contains_key(&step.id));
+        Cow::Owned(sound.cloned().collect())
+    };
+    let (free, mut names) = (HashMap::new(), Names::default());
+    let plan = |names: &Names, held: &HashMap<StepId, Failure>, desires: &mut Desired<'_>| {
+        let seen = Observation {
+            workflow_id: workflow,
+            steps: &sound,
+            broken: &broken,
+            root_base: &base.image,
+            base_unusable: base.unusable.as_ref(),
+            aws_tags: &checkout.params.aws_tags,
+            records: &records,
+            images: images.as_ref(),
+            attempts,
+            forced: request.forced,
+            tried: request.tried,
+            held,
+            names,
+            now: request.now,
+        };
+        decide(&seen, desires)
+    };
+    let mut steps = plan(&names, &free, &mut desires);
+    // What an image's name hangs on may be an image that is found by its name: level by level, and
+    // nothing where nothing is to be built.
+    while let Some(catalog) = catalog
+        && ask_for_names(catalog, ports.inventory.as_ref(), workflow, &steps, &mut names).await?
+    {
+        steps = plan(&names, &free, &mut desires);
+    }
+    // Why a step differs stands on its record, which is long: read for those that differ only, and
+    // then decided with it.
+    for step in steps.iter().filter(|step| wants_components(step)) {
+        if let Some(components) =
+            ports.inventory.record(workflow, &step.id).await?.and_then(|record| record.components)
+        {
+            desires.recorded.insert(step.id.clone(), components);
+        }
+    }
+    let mut held = HashMap::new();
+    for step in &steps {
+        if let Some((fingerprint, source)) = repeated(step, &checkout.revision, attempts)
+            // Seeded bug: vanished-image-is-built-for-ever
+            && !request.forced.contains(&step.id)
+        {
+            let outline = sound.iter().find(|outline| outline.id == step.id);
+            let secrets = outline
+                .and_then(|outline| desires.components(outline, source).ok())
+                .map(|components| components.secrets)
+                .unwrap_or_default();
+            let wanted = Wanted {
+                fingerprint,
+                revision: &checkout.revision,
+                source_ami: &source.id,
+                secrets: &secrets,
+            };
+            let events = ports
+                .inventory
+                .events_since(workflow, &step.id, request.now - repeats::HORIZON)
+                .await?;
+            let unit = config.retry.person;
+            if let Some(why) = repeats::held(&repeats::past(&events), wanted, unit, request.now) {
+                held.insert(step.id.clone(), why);
+            }
+        }
+    }
+    if !desires.recorded.is_empty() || !held.is_empty() {
+        steps = plan(&names, &held, &mut desires);
+    }
+    if standing == Standing::NoInventory {
+        steps.iter_mut().for_each(without_inventory);
+    }
+    let to_keep = desires.to_keep();
+    let orphans = orphans(&steps, &records);
+    let plan = Plan {
+        workflow_id: workflow.clone(),
+        folder: checkout.folder.clone(),
+        repository: request.repository.to_owned(),
+        reference: request.reference.to_owned(),
+        revision: checkout.revision.clone(),
+        region: ports.region.clone(),
+        root_base: base.image,
+        newer_base: base.newer,
+        steps,
+        orphans,
+        warnings: checkout.warnings.iter().cloned().chain(base.warnings).collect(),
+        at: request.now,
+        looked_at_ec2: images.is_some(),
+        records_from,
+    };
+    Ok(Look { plan, newest, searched, to_keep })
+}
+
+/// What is to be built though neither git nor the image that it starts from changed since it was
+/// built or tried: the journal has to tell how often that was done.
+fn repeated<'a>(
+    step: &'a PlannedStep,
+    revision: &Revision,
+    attempts: &HashMap<StepId, Attempt>,
+) -> Option<(&'a Fingerprint, &'a SourceImage)> {
+    let Decision::Build(Build { source: BuildSource::Known { source, fingerprint, .. }, .. }) =
+        &step.decision
+    else {
+        return None;
+    };
+    let recorded = step.record.as_ref().is_some_and(|head| {
+        head.built.as_ref().is_some_and(|built| {
+            built.fingerprint == *fingerprint
+                || (built.revision == *revision && head.base_ami_id == source.id)
+        })
+    });
+    let tried = attempts.get(&step.id).is_some_and(|attempt| {
+        let intent = &attempt.intent;
+        intent.fingerprint != *fingerprint
+            && intent.revision == *revision
+            && intent.source_ami == source.id
+    });
+    (recorded || tried).then_some((fingerprint, source))
+}
+
+/// The newest match of the base image's pattern: what is remembered of it, or EC2's answer where it
+/// is time to ask.
+async fn search(
+    catalog: &dyn ImageCatalog,
+    base: &RootBase,
+    pinned: Option<&SourceImage>,
+    images: &BTreeMap<AmiId, Image>,
+    request: &Request<'_>,
+) -> Result<Option<BaseSearch>, PassError> {
+    let RootBase::Pattern { pattern, owner } = base else {
+        return Ok(None);
+    };
+    if !search_is_due(base, pinned, request.searched, images, request.now) {
+        return Ok(request.searched.cloned());
+    }
+    let newest = catalog.newest_image(pattern, owner).await?;
+    Ok(Some(BaseSearch {
+        base: base.clone(),
+        at: request.now,
+        newest: newest.map(|image| SourceImage { id: image.id, name: image.name }),
+    }))
+}
+
+/// Asks EC2 who holds the names that decisions hang on. False if there is none that was not asked
+/// for.
+async fn ask_for_names(
+    catalog: &dyn ImageCatalog,
+    inventory: &dyn Inventory,
+    workflow: &WorkflowId,
+    steps: &[PlannedStep],
+    names: &mut Names,
+) -> Result<bool, PassError> {
+    let unasked: BTreeSet<&AmiName> = steps.iter().flat_map(|step| &step.unasked).collect();
+    if unasked.is_empty() {
+        return Ok(false);
+    }
+    let unasked: Vec<AmiName> = unasked.into_iter().cloned().collect();
+    let mut found = catalog.own_images_named(&unasked).await?;
+    // An image that nobody has tagged may be of a build that was given up.
+    let untagged = |image: &&Image| !image.tags.contains_key("reconciler:fingerprint");
+    if found.values().any(|image| untagged(&image)) {
+        let beats = inventory.beats(workflow).await?;
+        let lost = found
+            .values()
+            .filter(untagged)
+            .filter(|image| was_made_by_a_lost_build(&beats, &image.name, image));
+        names.of_lost_builds.extend(lost.map(|image| image.id.clone()));
+    }
+    for name in unasked {
+        let image = found.remove(&name);
+        names.asked.insert(name, image);
+    }
+    Ok(true)
+}
+
+/// Where there is no inventory nobody can say that a step was never built.
+fn without_inventory(step: &mut PlannedStep) {
+    let reasons = match &mut step.decision {
+        Decision::Build(build) => &mut build.reasons,
+        Decision::AwaitingManual(reasons) => reasons,
+        _ => return,
+    };
+    for reason in reasons {
+        if *reason == Reason::NeverBuilt {
+            *reason = Reason::NoInventory;
+        }
+    }
+}
+
+fn wants_components(step: &PlannedStep) -> bool {
+    let reasons = match &step.decision {
+        Decision::Build(build) => &build.reasons,
+        Decision::TakeOver(taken) => &taken.reasons,
+        Decision::AwaitingManual(reasons) => reasons,
+        _ => return false,
+    };
+    reasons.contains(&Reason::InputsChanged)
+}
+
+fn orphans(steps: &[PlannedStep], records: &HashMap<StepId, Arc<RecordHead>>) -> Vec<Orphan> {
+    let known: HashSet<&StepId> = steps.iter().map(|step| &step.id).collect();
+    let mut orphans: Vec<_> = records
+        .values()
+        .filter(|record| !known.contains(&record.step_id))
+        .map(|record| Orphan {
+            step_id: record.step_id.clone(),
+            ami_id: record.ami_id.clone(),
+            ami_name: record.ami_name.clone(),
+        })
+        .collect();
+    orphans.sort_by(|a, b| a.step_id.cmp(&b.step_id));
+    orphans
+}
