@@ -16,7 +16,9 @@ use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::StepId;
 use serde_json::json;
 
-use super::open::{config, no_build_of, nothing_found, step_ids, unless_unknown, workflows_of};
+use super::open::{
+    Opened, config, no_build_of, nothing_found, step_ids, unless_unknown, workflows_of,
+};
 use super::slow::Slow;
 use super::{CommandError, print};
 use crate::cli::{HistoryArgs, Output};
@@ -36,6 +38,30 @@ fn is_meant(build: &BuildStory, args: &HistoryArgs) -> bool {
         && args.build.as_ref().is_none_or(|begin| build.build_id.as_str().starts_with(begin))
 }
 
+/// How many entries of the journal are read for each workflow.
+fn entries(args: &HistoryArgs) -> usize {
+    if args.failed || args.since.is_some() || args.build.is_some() {
+        return MOST_ENTRIES;
+    }
+    // Ids follow the clocks of hosts: a few more are read, and ordered as the journal has them.
+    args.limit.saturating_add(CLOCKS_APART).saturating_mul(ENTRIES_A_BUILD)
+}
+
+/// Why it is an error that no build was found: one that was named by its id, or by its step alone.
+fn nothing_meant(
+    args: &HistoryArgs,
+    step: Option<&StepId>,
+    opened: &[Opened],
+    nothing_in: &[String],
+) -> Option<Diagnostic> {
+    if let Some(build) = &args.build {
+        let wrong = Diagnostic::new(format!("no build whose id begins with `{build}` is known"));
+        return Some(wrong.hint("`reconciler history` shows the builds and their ids"));
+    }
+    let is_narrowed = args.failed || args.since.is_some();
+    step.filter(|_| !is_narrowed).map(|step| no_build_of(step, opened, nothing_in))
+}
+
 pub(crate) async fn run(
     named: Option<&Path>,
     args: &HistoryArgs,
@@ -48,19 +74,11 @@ pub(crate) async fn run(
     for opened in &opened {
         for folder in &opened.folders {
             let (params, _) = read_params(opened.tree.as_ref(), folder)?;
-            let entries = if args.failed || args.since.is_some() || args.build.is_some() {
-                MOST_ENTRIES
-            } else {
-                // Ids follow the clocks of hosts: a few more are read, and ordered as the journal
-                // has them.
-                let limit = args.limit.saturating_add(CLOCKS_APART);
-                limit.saturating_mul(ENTRIES_A_BUILD)
-            };
             let _slow = Slow::begins(format!("asking for the builds of {}", params.workflow_id));
             let asked = async {
                 let ports = connect(&config, &params, Use::LookOffline).await?;
                 let inventory = &ports.inventory;
-                let events = inventory.events(&params.workflow_id, step.as_ref(), entries);
+                let events = inventory.events(&params.workflow_id, step.as_ref(), entries(args));
                 let events = events.await?;
                 Ok::<_, PassError>((ports, events))
             };
@@ -104,19 +122,10 @@ pub(crate) async fn run(
             }
         }
     }
-    if let Some(build) = &args.build
-        && known == 0
+    if known == 0
+        && let Some(why) = nothing_meant(args, step.as_ref(), &opened, &nothing_in)
     {
-        return Err(Diagnostic::new(format!("no build whose id begins with `{build}` is known"))
-            .hint("`reconciler history` shows the builds and their ids")
-            .into());
-    }
-    if let Some(step) = &step
-        && known == 0
-        && !args.failed
-        && args.since.is_none()
-    {
-        return Err(no_build_of(step, &opened, &nothing_in).into());
+        return Err(why.into());
     }
     if args.output == Output::Json {
         print::json(&json!({ "schema": SCHEMA, "workflows": all }))?;

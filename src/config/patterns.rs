@@ -45,82 +45,75 @@ pub(super) fn fits(pattern: &str, text: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// Each form, what it takes, and what it refuses.
+    const CASES: [(&str, &[&str], &[&str]); 11] = [
+        (SOMETHING, &["a", " a "], &["", "  ", "\t"]),
+        (VARIABLE, &["HTTPS_PROXY", "_a1"], &["", "A=b", "1A", "A-B", "[\"A\"", "$A"]),
+        (
+            REGION,
+            &["us-east-1", "us-gov-west-1", "ap-southeast-12", "cn-north-1", "eusc-de-east-1"],
+            &["", "us-east-1a", "US-EAST-1", "us_east_1", "useast1", "Ireland"],
+        ),
+        (
+            ENDPOINT,
+            &["http://localhost:5000", "https://aws.test", "http://[::1]:80/", "http://h_1/x/y"],
+            &[
+                "localhost:5000",
+                "localhost",
+                "http://",
+                "http:/x",
+                "ftp://h",
+                "http://u:p@h",
+                "http://h?x",
+                "http://h:port",
+            ],
+        ),
+        (TABLE, &["acore_ami_catalog", "a.b-c"], &["", "ab", "a b", "arn:aws:dynamodb", "tàble"]),
+        (
+            REMOTE,
+            &[
+                "https://host/a.git",
+                "ssh://git@host:22/a",
+                "git@github.com:a/b.git",
+                "github.com:a/b.git",
+                "file:///srv/a.git",
+                "/srv/a.git",
+            ],
+            &["", "github.com/a/b", "a.git", "../a", "https:/host/a", "svn://host/a"],
+        ),
+        (FOLDER_NAME, &["example", "a b"], &["", "a/b", "a/"]),
+        (
+            IMAGE_NAME,
+            &[
+                "{fingerprint}",
+                "{root_base_ami_name}/{workflow_id}/{step_id}/{fingerprint}",
+                "a (b)-{fingerprint}",
+            ],
+            &[
+                "",
+                "{step_id}",
+                "{fingerprint",
+                "{step}/{fingerprint}",
+                "a:{fingerprint}",
+                "{{ step_id }}-{fingerprint}",
+            ],
+        ),
+        (
+            SECRET_SOURCE,
+            &["env:A_1", "file:/x:y"],
+            &["", "hunter2", "env:", "env:a b", "file:", "ENV:A"],
+        ),
+        (
+            PLUGIN,
+            &["github.com/hashicorp/amazon"],
+            &["", "amazon", "https://github.com/hashicorp/amazon", "*"],
+        ),
+        (ATTRIBUTE, &["skip_region_validation"], &["", "a b", "1a", "a.b"]),
+    ];
+
     #[test]
     fn each_form_takes_what_is_meant_and_refuses_what_is_near() {
-        let cases: [(&str, &[&str], &[&str]); 11] = [
-            (SOMETHING, &["a", " a "], &["", "  ", "\t"]),
-            (VARIABLE, &["HTTPS_PROXY", "_a1"], &["", "A=b", "1A", "A-B", "[\"A\"", "$A"]),
-            (
-                REGION,
-                &["us-east-1", "us-gov-west-1", "ap-southeast-12", "cn-north-1", "eusc-de-east-1"],
-                &["", "us-east-1a", "US-EAST-1", "us_east_1", "useast1", "Ireland"],
-            ),
-            (
-                ENDPOINT,
-                &[
-                    "http://localhost:5000",
-                    "https://aws.test",
-                    "http://[::1]:80/",
-                    "http://h_1/x/y",
-                ],
-                &[
-                    "localhost:5000",
-                    "localhost",
-                    "http://",
-                    "http:/x",
-                    "ftp://h",
-                    "http://u:p@h",
-                    "http://h?x",
-                    "http://h:port",
-                ],
-            ),
-            (
-                TABLE,
-                &["acore_ami_catalog", "a.b-c"],
-                &["", "ab", "a b", "arn:aws:dynamodb", "tàble"],
-            ),
-            (
-                REMOTE,
-                &[
-                    "https://host/a.git",
-                    "ssh://git@host:22/a",
-                    "git@github.com:a/b.git",
-                    "github.com:a/b.git",
-                    "file:///srv/a.git",
-                    "/srv/a.git",
-                ],
-                &["", "github.com/a/b", "a.git", "../a", "https:/host/a", "svn://host/a"],
-            ),
-            (FOLDER_NAME, &["example", "a b"], &["", "a/b", "a/"]),
-            (
-                IMAGE_NAME,
-                &[
-                    "{fingerprint}",
-                    "{root_base_ami_name}/{workflow_id}/{step_id}/{fingerprint}",
-                    "a (b)-{fingerprint}",
-                ],
-                &[
-                    "",
-                    "{step_id}",
-                    "{fingerprint",
-                    "{step}/{fingerprint}",
-                    "a:{fingerprint}",
-                    "{{ step_id }}-{fingerprint}",
-                ],
-            ),
-            (
-                SECRET_SOURCE,
-                &["env:A_1", "file:/x:y"],
-                &["", "hunter2", "env:", "env:a b", "file:", "ENV:A"],
-            ),
-            (
-                PLUGIN,
-                &["github.com/hashicorp/amazon"],
-                &["", "amazon", "https://github.com/hashicorp/amazon", "*"],
-            ),
-            (ATTRIBUTE, &["skip_region_validation"], &["", "a b", "1a", "a.b"]),
-        ];
-        for (pattern, good, bad) in cases {
+        for (pattern, good, bad) in CASES {
             assert!(regex_lite::Regex::new(pattern).is_ok(), "{pattern}");
             for text in good {
                 assert!(fits(pattern, text), "{pattern} takes {text:?}");

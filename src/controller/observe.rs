@@ -127,72 +127,24 @@ pub async fn look(
     request: &Request<'_>,
     recorded: Recorded,
 ) -> Result<Look, PassError> {
-    let workflow = &checkout.params.workflow_id;
     let Recorded { heads, newest } = recorded;
-    let attempts = &newest.attempts;
-    let standing = if heads.missing {
-        Standing::NoInventory
-    } else if heads.records.is_empty() && heads.malformed.is_empty() {
-        Standing::Nothing
-    } else {
-        Standing::Recorded
-    };
+    let standing = standing(&heads);
     let records_from = RecordsFrom { place: ports.inventory.place(), standing };
+    let broken = broken(config, checkout, &ports.inventory.place(), &heads, &newest);
     let records: HashMap<StepId, Arc<RecordHead>> =
         heads.records.into_iter().map(|head| (head.step_id.clone(), Arc::new(head))).collect();
-    let catalog = ports.catalog.as_deref();
-    let root_base = &checkout.params.root_base;
-    let pinned = pin(root_base, records.values().map(Arc::as_ref));
-    let images = match catalog {
-        None => None,
-        Some(catalog) => {
-            let mut ids: Vec<AmiId> =
-                records.values().map(|record| record.ami_id.clone()).collect();
-            ids.extend(ids_to_describe(root_base, pinned.as_ref(), request.searched).cloned());
-            ids.sort();
-            ids.dedup();
-            Some(catalog.images(&ids).await?)
-        }
-    };
-    let searched = match (catalog, &images) {
-        (Some(catalog), Some(images)) => {
-            search(catalog, root_base, pinned.as_ref(), images, request).await?
-        }
-        _ => None,
-    };
+    let seen_at_ec2 = see_at_ec2(ports, checkout, &records, request).await?;
     let base = resolve(&BaseQuestion {
-        base: root_base,
+        base: &checkout.params.root_base,
         path: &format!("{}/workflow_param.json", checkout.folder),
         policy: config.base_ami_policy,
         region: &ports.region,
-        pinned: pinned.as_ref(),
-        images: images.as_ref(),
-        newest: searched.as_ref().and_then(|search| search.newest.as_ref()),
+        pinned: seen_at_ec2.pinned.as_ref(),
+        images: seen_at_ec2.images.as_ref(),
+        newest: seen_at_ec2.searched.as_ref().and_then(|search| search.newest.as_ref()),
     })?;
     let mut desires = Desired::new(checkout, engine, &ports.region, &config.ami_name, &base.image)
         .with_secrets(Arc::new(OpenSecrets::read(&config.secrets)));
-    let marks = &config.secrets.marks;
-    let mut broken = checkout.broken.clone();
-    for why in broken.values_mut().flatten() {
-        *why = marks.blotted(why.clone());
-    }
-    for (step, detail) in heads.malformed {
-        let place = ports.inventory.place();
-        broken.entry(step.clone()).or_default().push(Diagnostic::new(format!(
-            "the record of {step} in {place} cannot be read: {detail}"
-        )));
-    }
-    for (step, detail) in &newest.unread {
-        let place = ports.inventory.place();
-        broken.entry(step.clone()).or_default().push(
-            Diagnostic::new(format!(
-                "what the journal in {place} says last of {step} cannot be read: {detail}"
-            ))
-            .hint(
-                "whether a build of it runs is not known, so none is begun: restore that item, or remove it once no build of the step runs",
-            ),
-        );
-    }
     let sound: Cow<'_, [Outline]> = if broken.is_empty() {
         Cow::Borrowed(&checkout.outlines)
     } else {
@@ -200,80 +152,30 @@ pub async fn look(
         let sound = outlines.filter(|step| !broken.contains_key(&step.id));
         Cow::Owned(sound.cloned().collect())
     };
-    let (free, mut names) = (HashMap::new(), Names::default());
-    let plan = |names: &Names, held: &HashMap<StepId, Failure>, desires: &mut Desired<'_>| {
-        let seen = Observation {
-            workflow_id: workflow,
-            steps: &sound,
-            broken: &broken,
-            root_base: &base.image,
-            base_unusable: base.unusable.as_ref(),
-            aws_tags: &checkout.params.aws_tags,
-            records: &records,
-            images: images.as_ref(),
-            attempts,
-            forced: request.forced,
-            tried: request.tried,
-            held,
-            names,
-            now: request.now,
-        };
-        decide(&seen, desires)
+    let seen = Observation {
+        workflow_id: &checkout.params.workflow_id,
+        steps: &sound,
+        broken: &broken,
+        root_base: &base.image,
+        base_unusable: base.unusable.as_ref(),
+        aws_tags: &checkout.params.aws_tags,
+        records: &records,
+        images: seen_at_ec2.images.as_ref(),
+        attempts: &newest.attempts,
+        forced: request.forced,
+        tried: request.tried,
+        held: &HashMap::new(),
+        names: &Names::default(),
+        now: request.now,
     };
-    let mut steps = plan(&names, &free, &mut desires);
-    // What an image's name hangs on may be an image that is found by its name: level by level, and
-    // nothing where nothing is to be built.
-    while let Some(catalog) = catalog
-        && ask_for_names(catalog, ports.inventory.as_ref(), workflow, &steps, &mut names).await?
-    {
-        steps = plan(&names, &free, &mut desires);
-    }
-    // Why a step differs stands on its record, which is long: read for those that differ only, and
-    // then decided with it.
-    for step in steps.iter().filter(|step| wants_components(step)) {
-        if let Some(components) =
-            ports.inventory.record(workflow, &step.id).await?.and_then(|record| record.components)
-        {
-            desires.recorded.insert(step.id.clone(), components);
-        }
-    }
-    let mut held = HashMap::new();
-    for step in &steps {
-        if let Some((fingerprint, source)) = repeated(step, &checkout.revision, attempts)
-            // Seeded bug: vanished-image-is-built-for-ever
-            && !request.forced.contains(&step.id)
-        {
-            let outline = sound.iter().find(|outline| outline.id == step.id);
-            let secrets = outline
-                .and_then(|outline| desires.components(outline, source).ok())
-                .map(|components| components.secrets)
-                .unwrap_or_default();
-            let wanted = Wanted {
-                fingerprint,
-                revision: &checkout.revision,
-                source_ami: &source.id,
-                secrets: &secrets,
-            };
-            let events = ports
-                .inventory
-                .events_since(workflow, &step.id, request.now - repeats::HORIZON)
-                .await?;
-            let unit = config.retry.person;
-            if let Some(why) = repeats::held(&repeats::past(&events), wanted, unit, request.now) {
-                held.insert(step.id.clone(), why);
-            }
-        }
-    }
-    if !desires.recorded.is_empty() || !held.is_empty() {
-        steps = plan(&names, &held, &mut desires);
-    }
+    let mut steps = decide_with_names(config, ports, checkout, seen, &mut desires).await?;
     if standing == Standing::NoInventory {
         steps.iter_mut().for_each(without_inventory);
     }
     let to_keep = desires.to_keep();
     let orphans = orphans(&steps, &records);
     let plan = Plan {
-        workflow_id: workflow.clone(),
+        workflow_id: checkout.params.workflow_id.clone(),
         folder: checkout.folder.clone(),
         repository: request.repository.to_owned(),
         reference: request.reference.to_owned(),
@@ -285,10 +187,147 @@ pub async fn look(
         orphans,
         warnings: checkout.warnings.iter().cloned().chain(base.warnings).collect(),
         at: request.now,
-        looked_at_ec2: images.is_some(),
+        looked_at_ec2: seen_at_ec2.images.is_some(),
         records_from,
     };
-    Ok(Look { plan, newest, searched, to_keep })
+    Ok(Look { plan, newest, searched: seen_at_ec2.searched, to_keep })
+}
+
+/// What the inventory holds of the workflow.
+fn standing(heads: &Heads) -> Standing {
+    if heads.missing {
+        Standing::NoInventory
+    } else if heads.records.is_empty() && heads.malformed.is_empty() {
+        Standing::Nothing
+    } else {
+        Standing::Recorded
+    }
+}
+
+/// Steps of which something cannot be read: their files, their record, their journal.
+fn broken(
+    config: &Config,
+    checkout: &Checkout,
+    place: &str,
+    heads: &Heads,
+    newest: &Newest,
+) -> BTreeMap<StepId, Vec<Diagnostic>> {
+    let mut broken = checkout.broken.clone();
+    for why in broken.values_mut().flatten() {
+        *why = config.secrets.marks.blotted(why.clone());
+    }
+    for (step, detail) in &heads.malformed {
+        broken.entry(step.clone()).or_default().push(Diagnostic::new(format!(
+            "the record of {step} in {place} cannot be read: {detail}"
+        )));
+    }
+    for (step, detail) in &newest.unread {
+        let wrong = Diagnostic::new(format!(
+            "what the journal in {place} says last of {step} cannot be read: {detail}"
+        ));
+        broken.entry(step.clone()).or_default().push(wrong.hint(
+            "whether a build of it runs is not known, so none is begun: restore that item, or remove it once no build of the step runs",
+        ));
+    }
+    broken
+}
+
+/// What EC2 says of the recorded images and of the base image.
+struct SeenAtEc2 {
+    /// The recorded base image, if there is one.
+    pinned: Option<SourceImage>,
+    /// None: EC2 was not asked.
+    images: Option<BTreeMap<AmiId, Image>>,
+    /// The last search for a newer base image.
+    searched: Option<BaseSearch>,
+}
+
+async fn see_at_ec2(
+    ports: &Ports,
+    checkout: &Checkout,
+    records: &HashMap<StepId, Arc<RecordHead>>,
+    request: &Request<'_>,
+) -> Result<SeenAtEc2, PassError> {
+    let root_base = &checkout.params.root_base;
+    let pinned = pin(root_base, records.values().map(Arc::as_ref));
+    let Some(catalog) = ports.catalog.as_deref() else {
+        return Ok(SeenAtEc2 { pinned, images: None, searched: None });
+    };
+    let mut ids: Vec<AmiId> = records.values().map(|record| record.ami_id.clone()).collect();
+    ids.extend(ids_to_describe(root_base, pinned.as_ref(), request.searched).cloned());
+    ids.sort();
+    ids.dedup();
+    let images = catalog.images(&ids).await?;
+    let searched = search(catalog, root_base, pinned.as_ref(), &images, request).await?;
+    Ok(SeenAtEc2 { pinned, images: Some(images), searched })
+}
+
+/// Decides, and asks for what a decision may hang on only where it does: who holds the names that
+/// builds want, why steps differ, and how often what is to be built was built already.
+async fn decide_with_names(
+    config: &Config,
+    ports: &Ports,
+    checkout: &Checkout,
+    seen: Observation<'_>,
+    desires: &mut Desired<'_>,
+) -> Result<Vec<PlannedStep>, PassError> {
+    let (inventory, workflow) = (ports.inventory.as_ref(), seen.workflow_id);
+    let mut steps = decide(&seen, desires);
+    // What an image's name hangs on may be an image that is found by its name: level by level, and
+    // nothing where nothing is to be built.
+    let mut names = Names::default();
+    while let Some(catalog) = ports.catalog.as_deref()
+        && ask_for_names(catalog, inventory, workflow, &steps, &mut names).await?
+    {
+        steps = decide(&Observation { names: &names, ..seen }, desires);
+    }
+    // Why a step differs stands on its record, which is long: read for those that differ only, and
+    // then decided with it.
+    for step in steps.iter().filter(|step| wants_components(step)) {
+        let record = inventory.record(workflow, &step.id).await?;
+        if let Some(components) = record.and_then(|record| record.components) {
+            desires.recorded.insert(step.id.clone(), components);
+        }
+    }
+    let held = held_back(config, inventory, checkout, seen, (&steps, desires)).await?;
+    if !desires.recorded.is_empty() || !held.is_empty() {
+        steps = decide(&Observation { names: &names, held: &held, ..seen }, desires);
+    }
+    Ok(steps)
+}
+
+/// Steps that would be built again though nothing changed, and are to wait.
+async fn held_back(
+    config: &Config,
+    inventory: &dyn Inventory,
+    checkout: &Checkout,
+    seen: Observation<'_>,
+    (steps, desires): (&[PlannedStep], &mut Desired<'_>),
+) -> Result<HashMap<StepId, Failure>, PassError> {
+    let mut held = HashMap::new();
+    for step in steps {
+        if let Some((fingerprint, source)) = repeated(step, &checkout.revision, seen.attempts)
+            // Seeded bug: vanished-image-is-built-for-ever
+            && !seen.forced.contains(&step.id)
+        {
+            let outline = seen.steps.iter().find(|outline| outline.id == step.id);
+            let components = outline.and_then(|outline| desires.components(outline, source).ok());
+            let secrets = components.map(|components| components.secrets).unwrap_or_default();
+            let wanted = Wanted {
+                fingerprint,
+                revision: &checkout.revision,
+                source_ami: &source.id,
+                secrets: &secrets,
+            };
+            let since = seen.now - repeats::HORIZON;
+            let events = inventory.events_since(seen.workflow_id, &step.id, since).await?;
+            let unit = config.retry.person;
+            if let Some(why) = repeats::held(&repeats::past(&events), wanted, unit, seen.now) {
+                held.insert(step.id.clone(), why);
+            }
+        }
+    }
+    Ok(held)
 }
 
 /// What is to be built though neither git nor the image that it starts from changed since it was

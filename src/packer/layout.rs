@@ -41,6 +41,37 @@ pub(super) struct Layout {
 }
 
 impl Layout {
+    /// Refuses a template that asks for another Packer.
+    fn check_version(&self, job: &BuildJob, asked: Option<&str>) -> Result<(), BuildError> {
+        match asked {
+            Some(asked) if self.version.satisfies(asked) == Some(false) => {
+                let wrong = Diagnostic::new(format!(
+                    "step `{}` asks for Packer {asked}, and {} is {}",
+                    job.step_id,
+                    self.packer.display(),
+                    self.version
+                ));
+                Err(BuildError::Host(wrong.hint(
+                    "install such a Packer, or name its binary in `packer.binary` of the configuration",
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How the build's signs of life reach the inventory.
+    fn heartbeat(&self, job: &BuildJob) -> Option<HeartbeatJob> {
+        self.heartbeat.clone().map(|settings| HeartbeatJob {
+            inventory: settings.inventory,
+            workflow_id: job.workflow_id.clone(),
+            step_id: job.step_id.clone(),
+            build_id: job.build_id.clone(),
+            host: settings.host,
+            silence_seconds: settings.silence.as_secs().max(1),
+            profile: self.profile.clone(),
+        })
+    }
+
     /// Lays out everything that the supervisor needs; the job comes last.
     pub(super) fn lay_out(&self, job: &BuildJob) -> Result<(), BuildError> {
         let wanted = Wanted {
@@ -50,19 +81,7 @@ impl Layout {
         };
         let inspection =
             reconciler_hcl::inspect(&job.rendered, &wanted).map_err(BuildError::Step)?;
-        if let Some(asked) = &inspection.required_version
-            && self.version.satisfies(asked) == Some(false)
-        {
-            return Err(BuildError::Host(
-                Diagnostic::new(format!(
-                    "step `{}` asks for Packer {asked}, and {} is {}",
-                    job.step_id,
-                    self.packer.display(),
-                    self.version
-                ))
-                .hint("install such a Packer, or name its binary in `packer.binary` of the configuration"),
-            ));
-        }
+        self.check_version(job, inspection.required_version.as_deref())?;
         let work = self.folder.join(WORK);
         let step = work.join(inside(&job.step_folder)?);
         let temporary = temporary_folder(&self.folder);
@@ -113,15 +132,7 @@ impl Layout {
             timeout_seconds: job.timeout.as_secs(),
             grace_seconds: self.grace.as_secs(),
             secret_variables: self.secret_variables.clone(),
-            heartbeat: self.heartbeat.clone().map(|settings| HeartbeatJob {
-                inventory: settings.inventory,
-                workflow_id: job.workflow_id.clone(),
-                step_id: job.step_id.clone(),
-                build_id: job.build_id.clone(),
-                host: settings.host,
-                silence_seconds: settings.silence.as_secs().max(1),
-                profile: self.profile.clone(),
-            }),
+            heartbeat: self.heartbeat(job),
             start_before: start_before
                 .map(|moment| u64::try_from(moment.as_millis()).unwrap_or(u64::MAX)),
             log_limit: self.log_limit,

@@ -225,30 +225,9 @@ fn the_index_and_the_work_tree_are_checked_where_that_is_asked_for_and_left_as_t
 /// What is changed, whether that is told, and how it is done.
 type Change<'a> = (&'static str, bool, Box<dyn Fn() + 'a>);
 
-#[test]
-fn uncommitted_changes_of_what_is_followed_are_told_and_others_are_not() {
-    let repo = sound();
-    let short = repo.git(&["rev-parse", "--short=7", "HEAD"]);
-    let said = |arguments: &[&str]| {
-        let ran = Cli::within(repo.path()).run(arguments);
-        ran.err
-            .lines()
-            .filter(|line| line.starts_with("note: "))
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
-    let expected = [format!(
-        "note: this is {short}; packer_workspaces/ has uncommitted changes that are not in it"
-    )];
-    let commands: [&[&str]; 5] = [
-        &["check"],
-        &["plan", "--offline"],
-        &["status", "--offline"],
-        &["diff", "a"],
-        &["render", "a"],
-    ];
-    let nothing = [""; 0];
-    let changes: [Change<'_>; 8] = [
+/// What may be changed in a work tree.
+fn changes(repo: &Repo) -> [Change<'_>; 8] {
+    [
         ("nothing", false, Box::new(|| {})),
         (
             "another folder",
@@ -300,8 +279,33 @@ fn uncommitted_changes_of_what_is_followed_are_told_and_others_are_not() {
                 repo.write_exec(PARAMS, STEP);
             }),
         ),
+    ]
+}
+
+#[test]
+fn uncommitted_changes_of_what_is_followed_are_told_and_others_are_not() {
+    let repo = sound();
+    let short = repo.git(&["rev-parse", "--short=7", "HEAD"]);
+    let said = |arguments: &[&str]| {
+        let ran = Cli::within(repo.path()).run(arguments);
+        ran.err
+            .lines()
+            .filter(|line| line.starts_with("note: "))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let expected = [format!(
+        "note: this is {short}; packer_workspaces/ has uncommitted changes that are not in it"
+    )];
+    let commands: [&[&str]; 5] = [
+        &["check"],
+        &["plan", "--offline"],
+        &["status", "--offline"],
+        &["diff", "a"],
+        &["render", "a"],
     ];
-    for (what, is_told, change) in changes {
+    let nothing = [""; 0];
+    for (what, is_told, change) in changes(&repo) {
         change();
         for command in commands {
             let told = said(command);

@@ -143,77 +143,79 @@ fn a_branch_makes_room_for_one_below_its_name_and_the_other_way_round() {
     assert_eq!(followed.leftovers(), [""; 0]);
 }
 
+/// What can be wrong with a mirror.
+const DAMAGE: [Kind; 19] = [
+    ("an old lock of a branch", |at| {
+        let lock = at.join("refs/heads/main.lock");
+        fs::write(&lock, "").unwrap();
+        let long_ago = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
+        let file = fs::File::options().write(true).open(&lock).unwrap();
+        file.set_times(long_ago).unwrap();
+    }),
+    ("locks", |at| {
+        for name in ["HEAD.lock", "packed-refs.lock", "config.lock", "FETCH_HEAD.lock"] {
+            put(at, name, "");
+        }
+    }),
+    ("a cut pack", |at| {
+        each_pack(at, |pack| {
+            overwrite(pack, |bytes| bytes[..bytes.len() / 2].to_vec());
+        });
+    }),
+    ("an empty pack", |at| {
+        each_pack(at, |pack| overwrite(pack, |_| Vec::new()));
+    }),
+    ("a cut index", |at| {
+        each_pack(at, |pack| {
+            overwrite(&pack.with_extension("idx"), |bytes| bytes[..900].to_vec());
+        });
+    }),
+    ("no pack", |at| {
+        each_pack(at, |pack| fs::remove_file(pack).unwrap());
+    }),
+    ("no index", |at| {
+        each_pack(at, |pack| {
+            fs::remove_file(pack.with_extension("idx")).unwrap();
+        });
+    }),
+    ("flipped bytes", |at| {
+        each_pack(at, |pack| overwrite(pack, flipped));
+    }),
+    ("an empty reference", |at| put(at, "refs/heads/main", "")),
+    ("a reference of zeros", |at| {
+        put(at, "refs/heads/main", &"\0".repeat(41));
+    }),
+    ("a reference to nothing", |at| {
+        put(at, "refs/heads/main", &"4f2c1e9d".repeat(5));
+    }),
+    ("a folder in place of a reference", |at| {
+        fs::remove_file(at.join("refs/heads/main")).unwrap();
+        fs::create_dir_all(at.join("refs/heads/main/x")).unwrap();
+    }),
+    ("damaged packed references", |at| {
+        put(at, "packed-refs", "nonsense\0\n");
+    }),
+    ("an empty HEAD", |at| put(at, "HEAD", "")),
+    ("no HEAD", |at| fs::remove_file(at.join("HEAD")).unwrap()),
+    ("a damaged configuration", |at| {
+        put(at, "config", "[core\n\0");
+    }),
+    ("no references", |at| {
+        fs::remove_dir_all(at.join("refs")).unwrap();
+    }),
+    ("no objects", |at| {
+        fs::remove_dir_all(at.join("objects")).unwrap();
+    }),
+    ("a file in its place", |at| {
+        fs::remove_dir_all(at).unwrap();
+        fs::write(at, "").unwrap();
+    }),
+];
+
 #[test]
 fn whatever_is_damaged_in_a_mirror_it_is_fetched_anew_and_read() {
-    let kinds: [Kind; 19] = [
-        ("an old lock of a branch", |at| {
-            let lock = at.join("refs/heads/main.lock");
-            fs::write(&lock, "").unwrap();
-            let long_ago = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
-            let file = fs::File::options().write(true).open(&lock).unwrap();
-            file.set_times(long_ago).unwrap();
-        }),
-        ("locks", |at| {
-            for name in ["HEAD.lock", "packed-refs.lock", "config.lock", "FETCH_HEAD.lock"] {
-                put(at, name, "");
-            }
-        }),
-        ("a cut pack", |at| {
-            each_pack(at, |pack| {
-                overwrite(pack, |bytes| bytes[..bytes.len() / 2].to_vec());
-            });
-        }),
-        ("an empty pack", |at| {
-            each_pack(at, |pack| overwrite(pack, |_| Vec::new()));
-        }),
-        ("a cut index", |at| {
-            each_pack(at, |pack| {
-                overwrite(&pack.with_extension("idx"), |bytes| bytes[..900].to_vec());
-            });
-        }),
-        ("no pack", |at| {
-            each_pack(at, |pack| fs::remove_file(pack).unwrap());
-        }),
-        ("no index", |at| {
-            each_pack(at, |pack| {
-                fs::remove_file(pack.with_extension("idx")).unwrap();
-            });
-        }),
-        ("flipped bytes", |at| {
-            each_pack(at, |pack| overwrite(pack, flipped));
-        }),
-        ("an empty reference", |at| put(at, "refs/heads/main", "")),
-        ("a reference of zeros", |at| {
-            put(at, "refs/heads/main", &"\0".repeat(41));
-        }),
-        ("a reference to nothing", |at| {
-            put(at, "refs/heads/main", &"4f2c1e9d".repeat(5));
-        }),
-        ("a folder in place of a reference", |at| {
-            fs::remove_file(at.join("refs/heads/main")).unwrap();
-            fs::create_dir_all(at.join("refs/heads/main/x")).unwrap();
-        }),
-        ("damaged packed references", |at| {
-            put(at, "packed-refs", "nonsense\0\n");
-        }),
-        ("an empty HEAD", |at| put(at, "HEAD", "")),
-        ("no HEAD", |at| fs::remove_file(at.join("HEAD")).unwrap()),
-        ("a damaged configuration", |at| {
-            put(at, "config", "[core\n\0");
-        }),
-        ("no references", |at| {
-            fs::remove_dir_all(at.join("refs")).unwrap();
-        }),
-        ("no objects", |at| {
-            fs::remove_dir_all(at.join("objects")).unwrap();
-        }),
-        ("a file in its place", |at| {
-            fs::remove_dir_all(at).unwrap();
-            fs::write(at, "").unwrap();
-        }),
-    ];
     let followed = Followed::new();
-    for (round, (kind, damage)) in kinds.into_iter().enumerate() {
+    for (round, (kind, damage)) in DAMAGE.into_iter().enumerate() {
         damage(&followed.source.mirror());
         // At once, and by a process that has never seen it sound.
         for (again, push) in [(false, true), (true, false)] {

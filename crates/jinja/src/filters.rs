@@ -14,6 +14,14 @@ use crate::sequences::listed;
 
 /// Puts all of them into an environment, over those of the same name.
 pub(super) fn add(environment: &mut Environment<'static>) {
+    add_numbers(environment);
+    add_layout(environment);
+    add_texts(environment);
+    add_tests(environment);
+}
+
+/// What makes numbers of values, and values of none.
+fn add_numbers(environment: &mut Environment<'static>) {
     guard::filter(environment, "string", |value: Value| python_str(&value));
     add_filter(environment, "join", ["value", "d", "attribute"], join);
     add_filter(environment, "tojson", ["value", "indent"], |[value, indent]| {
@@ -37,6 +45,11 @@ pub(super) fn add(environment: &mut Environment<'static>) {
         minijinja::filters::abs(plain_number(needed(value)?))
     });
     add_filter(environment, "round", ["value", "precision", "method"], round);
+    add_filter(environment, "filesizeformat", ["value", "binary"], filesizeformat);
+}
+
+/// What lays texts out.
+fn add_layout(environment: &mut Environment<'static>) {
     guard::filter(environment, "wordcount", |value: Value| -> Result<usize, Error> {
         Ok(python_str(&value)?
             .split(|c: char| !(c.is_alphanumeric() || c == '_'))
@@ -65,6 +78,10 @@ pub(super) fn add(environment: &mut Environment<'static>) {
             crate::strings::replace(&python_str(&needed(value)?)?, &old, &new, count)
         },
     );
+}
+
+/// What changes texts, and writes values as such.
+fn add_texts(environment: &mut Environment<'static>) {
     guard::filter(environment, "upper", |value: Value| {
         python_str(&value).map(|text| text.to_uppercase())
     });
@@ -74,7 +91,6 @@ pub(super) fn add(environment: &mut Environment<'static>) {
     guard::filter(environment, "striptags", |value: Value| {
         python_str(&value).map(|text| striptags(&text))
     });
-    add_filter(environment, "filesizeformat", ["value", "binary"], filesizeformat);
     guard::filter(environment, "pprint", |value: Value| {
         // Written out first, which refuses what is nested too deeply or would be too long.
         python_repr(&value).and_then(|_| python_repr(&sorted_maps(&value)))
@@ -109,6 +125,9 @@ pub(super) fn add(environment: &mut Environment<'static>) {
     guard::filter(environment, "title", |value: Value| {
         python_str(&value).map(|text| crate::strings::filter_title(&text))
     });
+}
+
+fn add_tests(environment: &mut Environment<'static>) {
     guard::test(environment, "sequence", |value: &Value| {
         matches!(value.kind(), ValueKind::Seq | ValueKind::Map | ValueKind::String)
     });

@@ -101,30 +101,8 @@ fn string(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, Err
             let lines = split_lines(text, arguments::flag(keepends, false));
             lines.into_iter().map(Value::from).collect()
         }
-        "zfill" => {
-            let [wide] = bind(args, ["width"])?;
-            let width = arguments::width(wide, 0)?;
-            let (sign, digits) = match text.chars().next() {
-                Some(sign @ ('+' | '-')) => (sign.to_string(), &text[1..]),
-                _ => (String::new(), text),
-            };
-            let zeros = width.saturating_sub(text.chars().count());
-            Value::from(format!("{sign}{}{digits}", "0".repeat(zeros)))
-        }
-        "partition" | "rpartition" => {
-            let (separator,): (&str,) = from_args(args)?;
-            let split = if method == "partition" {
-                text.split_once(separator)
-            } else {
-                text.rsplit_once(separator)
-            };
-            let parts = match split {
-                Some((before, after)) => [before, separator, after],
-                None if method == "partition" => [text, "", ""],
-                None => ["", "", text],
-            };
-            tuple(parts.map(Value::from).to_vec())
-        }
+        "zfill" => zero_filled(text, args)?,
+        "partition" | "rpartition" => partition(text, method == "rpartition", args)?,
         "removeprefix" => {
             Value::from(text.strip_prefix(from_args::<(&str,)>(args)?.0).unwrap_or(text))
         }
@@ -149,18 +127,7 @@ fn string(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, Err
         {
             within(text, method, args)?
         }
-        "join" => {
-            let (parts,): (&Value,) = from_args(args)?;
-            let mut texts = Vec::new();
-            for part in listed(parts)? {
-                let part = part.as_str().map(str::to_owned);
-                texts.push(part.ok_or_else(|| failed("join takes strings only; use the filter"))?);
-            }
-            let between = text.len().saturating_mul(texts.len());
-            let own: usize = texts.iter().map(String::len).sum();
-            arguments::bounded(own.saturating_add(between), "join")?;
-            Value::from(texts.join(text))
-        }
+        "join" => join(text, args)?,
         "istitle" => Value::from(is_title(text)),
         "isidentifier" => {
             let mut chars = text.chars();
@@ -180,6 +147,44 @@ fn string(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, Err
         }
         _ => return Ok(None),
     }))
+}
+
+/// `zfill`
+fn zero_filled(text: &str, args: &[Value]) -> Result<Value, Error> {
+    let [wide] = bind(args, ["width"])?;
+    let width = arguments::width(wide, 0)?;
+    let (sign, digits) = match text.chars().next() {
+        Some(sign @ ('+' | '-')) => (sign.to_string(), &text[1..]),
+        _ => (String::new(), text),
+    };
+    let zeros = width.saturating_sub(text.chars().count());
+    Ok(Value::from(format!("{sign}{}{digits}", "0".repeat(zeros))))
+}
+
+/// `partition`, and `rpartition` where it looks from the end.
+fn partition(text: &str, from_the_end: bool, args: &[Value]) -> Result<Value, Error> {
+    let (separator,): (&str,) = from_args(args)?;
+    let split = if from_the_end { text.rsplit_once(separator) } else { text.split_once(separator) };
+    let parts = match split {
+        Some((before, after)) => [before, separator, after],
+        None if from_the_end => ["", "", text],
+        None => [text, "", ""],
+    };
+    Ok(tuple(parts.map(Value::from).to_vec()))
+}
+
+/// `join`
+fn join(text: &str, args: &[Value]) -> Result<Value, Error> {
+    let (parts,): (&Value,) = from_args(args)?;
+    let mut texts = Vec::new();
+    for part in listed(parts)? {
+        let part = part.as_str().map(str::to_owned);
+        texts.push(part.ok_or_else(|| failed("join takes strings only; use the filter"))?);
+    }
+    let between = text.len().saturating_mul(texts.len());
+    let own: usize = texts.iter().map(String::len).sum();
+    arguments::bounded(own.saturating_add(between), "join")?;
+    Ok(Value::from(texts.join(text)))
 }
 
 /// Methods that look at `text[start:end]`.

@@ -1,10 +1,10 @@
 //! A plan as JSON, for programs: schema `reconciler.plan/1`, described in `docs/output.md`. Fields
 //! are added, never changed.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::plan::Plan;
-use crate::plan::decision::{BuildSource, Decision};
+use crate::plan::decision::{BuildSource, Decision, Reason};
 use crate::plan::planner::PlannedStep;
 use crate::plan::sentences::{Context, reason_words, sentence, state};
 
@@ -53,79 +53,69 @@ fn step_json(step: &PlannedStep, around: &Context<'_>) -> Value {
     let Some(fields) = value.as_object_mut() else {
         return value;
     };
-    match &step.decision {
+    fields.extend(decision_json(step, around));
+    value
+}
+
+/// What a step's decision adds to it.
+fn decision_json(step: &PlannedStep, around: &Context<'_>) -> Map<String, Value> {
+    let texts = |reasons: &[Reason]| -> Vec<String> {
+        reasons.iter().map(|reason| reason_words(step, reason, around.lines)).collect()
+    };
+    let fields = match &step.decision {
         Decision::Build(build) => {
-            fields.insert("reasons".into(), json!(build.reasons));
-            fields.insert(
-                "reason_texts".into(),
-                build
-                    .reasons
-                    .iter()
-                    .map(|reason| reason_words(step, reason, around.lines))
-                    .collect(),
-            );
+            let mut fields = json!({
+                "reasons": build.reasons, "reason_texts": texts(&build.reasons),
+            });
             match &build.source {
                 BuildSource::Known { source, ami_name, .. } => {
-                    fields.insert("source_ami".into(), json!(source.id));
-                    fields.insert("next_ami_name".into(), json!(ami_name));
+                    fields["source_ami"] = json!(source.id);
+                    fields["next_ami_name"] = json!(ami_name);
                 }
-                BuildSource::AfterBuild(parent) => {
-                    fields.insert("after".into(), json!(parent));
-                }
+                BuildSource::AfterBuild(parent) => fields["after"] = json!(parent),
             }
-        }
-        Decision::TakeOver(taken) => {
-            fields.insert("reasons".into(), json!(taken.reasons));
-            let texts = taken.reasons.iter();
-            fields.insert(
-                "reason_texts".into(),
-                texts.map(|reason| reason_words(step, reason, around.lines)).collect(),
-            );
-            fields.insert("source_ami".into(), json!(taken.source.id));
-            fields.insert(
-                "takes_over".into(),
-                json!({ "ami_id": taken.image, "ami_name": taken.ami_name, "ready": taken.ready }),
-            );
-        }
-        Decision::NameTaken(taken) => {
-            fields.insert(
-                "taken_by".into(),
-                json!({ "ami_id": taken.image, "ami_name": taken.ami_name }),
-            );
-        }
-        Decision::Update(update) => {
-            if let Some(tags) = &update.tags {
-                fields.insert("tags".into(), json!({ "set": tags.set, "remove": tags.remove }));
-            }
-            fields.insert("metadata".into(), json!(update.metadata));
-        }
-        Decision::Building(building) => {
-            fields.insert("build_id".into(), json!(building.build_id));
-            fields.insert("since".into(), json!(building.since));
-            fields.insert("superseded".into(), json!(building.superseded));
-            let sight = around.sights.map(|sights| sights.of(&building.build_id));
-            fields.insert("seen".into(), json!(sight.unwrap_or_default().seen));
-        }
-        Decision::Blocked(blocked) => {
-            let root = &blocked.root;
-            fields.insert("blocked_on".into(), json!(blocked.on));
             fields
-                .insert("root_cause".into(), json!({ "step_id": root.step, "state": root.state }));
         }
+        Decision::TakeOver(taken) => json!({
+            "reasons": taken.reasons,
+            "reason_texts": texts(&taken.reasons),
+            "source_ami": taken.source.id,
+            "takes_over": { "ami_id": taken.image, "ami_name": taken.ami_name, "ready": taken.ready },
+        }),
+        Decision::NameTaken(taken) => {
+            json!({ "taken_by": { "ami_id": taken.image, "ami_name": taken.ami_name } })
+        }
+        Decision::Update(update) => match &update.tags {
+            Some(tags) => json!({
+                "tags": { "set": tags.set, "remove": tags.remove }, "metadata": update.metadata,
+            }),
+            None => json!({ "metadata": update.metadata }),
+        },
+        Decision::Building(building) => {
+            let sight = around.sights.map(|sights| sights.of(&building.build_id));
+            json!({
+                "build_id": building.build_id,
+                "since": building.since,
+                "superseded": building.superseded,
+                "seen": sight.unwrap_or_default().seen,
+            })
+        }
+        Decision::Blocked(blocked) => json!({
+            "blocked_on": blocked.on,
+            "root_cause": { "step_id": blocked.root.step, "state": blocked.root.state },
+        }),
         Decision::BackingOff { until, failure, .. } => {
-            fields.insert("next_try".into(), json!(until));
-            fields.insert("failure".into(), json!(failure));
+            json!({ "next_try": until, "failure": failure })
         }
-        Decision::Quarantined(failure) => {
-            fields.insert("failure".into(), json!(failure));
-        }
-        Decision::AwaitingManual(reasons) => {
-            fields.insert("reasons".into(), json!(reasons));
-        }
+        Decision::Quarantined(failure) => json!({ "failure": failure }),
+        Decision::AwaitingManual(reasons) => json!({ "reasons": reasons }),
         Decision::Broken(why) => {
-            fields.insert("errors".into(), why.iter().map(|d| d.render(false)).collect());
+            json!({ "errors": why.iter().map(|wrong| wrong.render(false)).collect::<Vec<_>>() })
         }
-        Decision::InSync | Decision::Suspended | Decision::Unverified => {}
+        Decision::InSync | Decision::Suspended | Decision::Unverified => json!({}),
+    };
+    match fields {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
     }
-    value
 }

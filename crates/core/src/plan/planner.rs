@@ -83,6 +83,7 @@ pub trait Desires {
 }
 
 /// All that was read before a plan is made.
+#[derive(Clone, Copy)]
 pub struct Observation<'a> {
     /// The workflow.
     pub workflow_id: &'a WorkflowId,
