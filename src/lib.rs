@@ -1,12 +1,11 @@
 //! git says which machine images should exist; the reconciler builds exactly those that do not, and
 //! never builds one twice.
 //!
-//! The modules stand in the order in which data flows through one pass:
+//! This package holds the edges and the loop: what reads and writes files, git, processes and the
+//! network, and when. What is decided is decided in `reconciler_core`, which does none of that.
 //!
 //! ```text
-//! source -> workflow -> desired -> inventory + catalog -> plan -> build -> inventory
-//!                                                          |
-//!                                                          +-> status
+//! git -> parameters, templates -> desired state -> records + images -> plan -> build -> record
 //! ```
 
 mod checksummed_file;

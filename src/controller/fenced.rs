@@ -3,7 +3,7 @@
 //! Writes to the inventory are conditioned on the fencing token by the inventory itself. EC2 knows
 //! no token, so the lease's own time is looked at right before each outside effect: a daemon that
 //! was frozen past it does nothing when it wakes. What slips through the moment between look and
-//! effect is harmless (ARCHITECTURE.md, "What a fence cannot stop").
+//! effect is harmless (docs/lost-builds.md, "What a fence cannot stop").
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

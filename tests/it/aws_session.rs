@@ -103,7 +103,7 @@ fn a_named_profile_comes_before_the_environment_with_its_keys_and_its_region() {
 }
 
 #[test]
-fn without_a_profile_the_region_is_the_configurations_the_environments_then_the_default_profiles() {
+fn without_a_profile_the_configurations_region_comes_before_the_environments_and_the_default() {
     let said = Said { default_region: Some("us-west-2"), environment: &KEYS, ..Said::default() };
     assert_eq!(asked(said), "us-west-2 ENVKEY");
     let default_region = None;

@@ -1,7 +1,7 @@
 //! Makes one image: the step's folder laid out from the commit, Packer under a supervisor, its
 //! outcome read.
 //!
-//! This file is the port; `packer` is its adapter. What to build was decided by the plan; what the
+//! This file is the port; `packer` of the root package is its adapter. What to build was decided by the plan; what the
 //! outcome means for the record is decided by `reconciler_core::build::verdict`.
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Images as EC2 has them.
 //!
-//! This file is the port; `ec2` is its adapter and the only file that touches the EC2 SDK.
+//! This file is the port; `reconciler_aws::ec2` is its adapter.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -2,7 +2,7 @@
 //! step cache of another build is never believed. Used by `build.rs`, and by its own tests.
 //!
 //! The version alone would not do: two commits of one version may render or hash differently.
-//! Nothing outside of the package is read.
+//! Nothing outside of the workspace is read.
 
 use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;

@@ -76,7 +76,7 @@ fn a_trouble_that_has_passed_is_told_no_more_though_no_pass_is_due_for_long() {
 }
 
 #[test]
-fn nothing_new_is_built_while_what_the_last_build_left_cannot_be_removed_and_then_both_are_done() {
+fn nothing_is_built_while_what_the_last_build_left_cannot_be_removed_and_then_both_are_done() {
     // Packer fails and leaves its instance.
     let (mut farm, packer) = one_step("[build]\nkey\ngroup\ninstance\nfailure no luck\nexit 1\n");
     farm.configure("interval: 1s\nlease_duration: 1h\n");

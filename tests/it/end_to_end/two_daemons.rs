@@ -98,7 +98,7 @@ fn frozen(configure: fn(&Farm)) {
 }
 
 #[test]
-fn on_dynamodb_the_standby_records_what_a_frozen_daemon_built_and_the_woken_one_writes_nothing() {
+fn on_dynamodb_the_standby_records_what_a_frozen_daemon_built_and_the_woken_writes_nothing() {
     frozen(on_dynamodb);
 }
 

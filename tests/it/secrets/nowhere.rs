@@ -22,7 +22,7 @@ fn sum(place: &str) -> String {
 }
 
 #[test]
-fn a_build_gets_its_secrets_whole_and_nothing_that_is_kept_or_shown_holds_them() {
+fn nothing_that_is_kept_or_shown_holds_a_secret() {
     let farm = farm("good", "true");
     plant(&farm, "bad", "exit 7");
     farm.repo.commit("two steps");

@@ -15,7 +15,7 @@ fn farm() -> Farm {
 }
 
 #[test]
-fn a_commit_that_does_not_descend_from_the_last_applied_one_is_refused_until_a_person_accepts_it() {
+fn a_commit_that_does_not_descend_from_the_applied_one_is_refused_until_a_person_accepts_it() {
     let farm = farm();
     let repo = &farm.repo;
     repo.commit("first");

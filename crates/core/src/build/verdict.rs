@@ -487,8 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_that_packer_made_is_good_under_its_name_the_steps_fault_under_another_and_lost_if_gone()
-     {
+    fn an_image_of_packers_is_good_under_its_name_a_fault_under_another_and_lost_if_gone() {
         let ended = outcome(Exit::Code(0), &["ami-1"], &[]);
         let mut image = image(ImageState::Available);
         assert_eq!(judged(&ended, Some(&image)), Verdict::Made(AmiId::new("ami-1")));
