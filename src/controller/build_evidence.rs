@@ -2,6 +2,7 @@
 //! does not run any more: on this host by its folder, on another by its signs of life. What that
 //! means is decided by `recovery`.
 
+use reconciler_model::images::{BUILD_ID_TAG, NOT_YET_KNOWN};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -26,9 +27,6 @@ use reconciler_model::inventory::{Fence, InventoryError};
 /// How long after its time limit even the supervisor of a lost host, whose clock may be off, has
 /// ended its build.
 const AFTERWARDS: SignedDuration = SignedDuration::from_mins(15);
-
-/// How long EC2 may not know what it has just made.
-const NOT_YET_KNOWN: Duration = Duration::from_secs(150);
 
 /// What is known of a build that runs no more.
 pub(super) struct End {
@@ -245,7 +243,7 @@ pub(super) async fn is_of_a_lost_build(
     name: &AmiName,
     image: &Image,
 ) -> Result<bool, PassError> {
-    if image.tags.contains_key("reconciler:build-id") {
+    if image.tags.contains_key(BUILD_ID_TAG) {
         return Ok(false);
     }
     let beats = ports.inventory.beats(workflow).await?;
@@ -254,7 +252,7 @@ pub(super) async fn is_of_a_lost_build(
 
 /// The same by the signs of life that were read already.
 pub(super) fn was_made_by_a_lost_build(beats: &[Heartbeat], name: &AmiName, image: &Image) -> bool {
-    !image.tags.contains_key("reconciler:build-id")
+    !image.tags.contains_key(BUILD_ID_TAG)
         && beats.iter().any(|beat| {
             matches!(
                 &beat.sign,

@@ -7,6 +7,7 @@
 //! whatever its tags say and whatever EC2 shows of them: the inventory is asked, which reads what
 //! was written.
 
+use reconciler_model::images::FINGERPRINT_TAG;
 use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
@@ -263,7 +264,7 @@ async fn remove(
     if let Images::ButRecorded(kept) = images {
         if let Some(image) = catalog.own_image_named(name).await?
             // Every image that was ever recorded carries it, until somebody takes it off.
-            && !image.tags.contains_key("reconciler:fingerprint")
+            && !image.tags.contains_key(FINGERPRINT_TAG)
         {
             told.images.push(image.id);
         }
@@ -315,7 +316,7 @@ mod tests {
             stage,
         };
         let intent = Intent {
-            fingerprint: Digest::of(b"x"),
+            fingerprint: Digest::of(b"x").into(),
             ami_name: AmiName::new(name),
             revision: Revision::new("r"),
             source_ami: AmiId::new("ami-0"),

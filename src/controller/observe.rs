@@ -1,5 +1,6 @@
 //! Reads everything anew and plans: git, records, journal, EC2. Writes nothing.
 
+use reconciler_model::images::FINGERPRINT_TAG;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -396,7 +397,7 @@ async fn ask_for_names(
     let unasked: Vec<AmiName> = unasked.into_iter().cloned().collect();
     let mut found = catalog.own_images_named(&unasked).await?;
     // An image that nobody has tagged may be of a build that was given up.
-    let untagged = |image: &&Image| !image.tags.contains_key("reconciler:fingerprint");
+    let untagged = |image: &&Image| !image.tags.contains_key(FINGERPRINT_TAG);
     if found.values().any(|image| untagged(&image)) {
         let beats = inventory.beats(workflow).await?;
         let lost = found

@@ -161,7 +161,7 @@ mod tests {
             inputs: Digest::of(inputs),
             source_ami: AmiId::new("ami-1"),
             source_name: AmiName::new("base"),
-            fingerprint: Digest::of(b"f"),
+            fingerprint: Digest::of(b"f").into(),
         };
         let no_step = Row { name: "ünrelated\n".into(), tree: ObjectId([8; 20]), step: None };
         Kept {

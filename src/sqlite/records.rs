@@ -189,7 +189,7 @@ fn head(row: &Row<'_>, last: &mut Last) -> Result<RecordHead, String> {
 
 fn built(row: &Row<'_>, fingerprint: &[u8], last: &mut Last) -> Result<Built, String> {
     Ok(Built {
-        fingerprint: digest(fingerprint)?,
+        fingerprint: digest(fingerprint)?.into(),
         build_id: BuildId::new(column::<&str>(row, 10)?),
         revision: shared(&mut last.revision, column(row, 11)?),
         region: shared(&mut last.region, column(row, 12)?),

@@ -5,9 +5,11 @@
 //! name, is known by its signs of life only, and is dead when these stood still for their whole
 //! silence, or when even its time limit has passed; never before.
 
+use reconciler_model::clock;
+use reconciler_model::images::FINGERPRINT_TAG;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use reconciler_model::images::{Image, ImageState};
 use reconciler_model::inventory::journal::Attempt;
@@ -111,14 +113,11 @@ pub enum Recovery {
     CleanUp,
 }
 
-/// How far the clocks of two hosts may be apart: AWS refuses calls of one that is off by more than
-/// five minutes.
-const CLOCKS: SignedDuration = SignedDuration::from_mins(10);
-
 /// Whether it runs, as far as can be told.
 #[must_use]
 pub fn state(seen: &Evidence) -> State {
-    let out_of_time = seen.now > seen.deadline.saturating_add(CLOCKS).unwrap_or(Timestamp::MAX);
+    let out_of_time =
+        seen.now > seen.deadline.saturating_add(clock::OF_TWO_HOSTS).unwrap_or(Timestamp::MAX);
     match (seen.here, seen.life) {
         (Here::Found, _) => State::Here,
         (_, Life::Over) => State::Told,
@@ -149,16 +148,13 @@ pub enum Ran {
     Perhaps,
 }
 
-/// How far EC2's clock and that of the host that decided a build may be apart.
-const CREATED: SignedDuration = SignedDuration::from_mins(5);
-
 /// Whether an image of a build's name is that build's, or an earlier one's of the same fingerprint:
 /// by its tag, by the journal, or because the build ran and the image is not older. A name alone
 /// proves nothing: a person can copy an image to it.
 #[must_use]
 pub fn is_ours(image: &Image, attempt: &Attempt, ran: Ran) -> bool {
     let fingerprint = attempt.intent.fingerprint.to_string();
-    image.tags.get(FINGERPRINT) == Some(&fingerprint)
+    image.tags.get(FINGERPRINT_TAG) == Some(&fingerprint)
         || attempt.ami_id.as_ref() == Some(&image.id)
         // Seeded bug: a-name-proves-whose-an-image-is
         || (ran == Ran::Perhaps && is_young(image, attempt))
@@ -168,7 +164,7 @@ pub fn is_ours(image: &Image, attempt: &Attempt, ran: Ran) -> bool {
 /// contains the fingerprint, and one that had been there before would have been seen at the start.
 #[must_use]
 pub fn made_while_it_ran(image: &Image, attempt: &Attempt) -> bool {
-    !image.tags.contains_key(FINGERPRINT) && is_young(image, attempt)
+    !image.tags.contains_key(FINGERPRINT_TAG) && is_young(image, attempt)
 }
 
 fn is_young(image: &Image, attempt: &Attempt) -> bool {
@@ -179,12 +175,9 @@ fn is_young(image: &Image, attempt: &Attempt) -> bool {
 /// creation in whole seconds, and by its own clock.
 #[must_use]
 pub fn is_no_older(image: &Image, began: Timestamp) -> bool {
-    let made = image.created_at.saturating_add(CREATED);
+    let made = image.created_at.saturating_add(clock::OF_AWS);
     made.unwrap_or(Timestamp::MAX) >= began
 }
-
-/// The tag that every recorded image carries (docs/contract.md §4).
-const FINGERPRINT: &str = "reconciler:fingerprint";
 
 /// What is to be done. `image` is asked for only of a build that is gone.
 #[must_use]
@@ -200,6 +193,8 @@ pub fn decide(state: State, image: Named) -> Recovery {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
     use reconciler_model::digest::Digest;
     use reconciler_model::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId, WorkflowId};
@@ -301,7 +296,7 @@ mod tests {
 
     fn attempt() -> Attempt {
         let intent = Intent {
-            fingerprint: Digest::of(b"x"),
+            fingerprint: Digest::of(b"x").into(),
             ami_name: AmiName::new("n"),
             revision: Revision::new("r"),
             source_ami: AmiId::new("ami-0"),
@@ -327,7 +322,7 @@ mod tests {
     }
 
     fn made_at(minute: i64, tag: Option<&str>) -> Image {
-        let tags = tag.map(|value| (FINGERPRINT.to_owned(), value.to_owned()));
+        let tags = tag.map(|value| (FINGERPRINT_TAG.to_owned(), value.to_owned()));
         Image {
             id: AmiId::new("ami-1"),
             name: AmiName::new("n"),

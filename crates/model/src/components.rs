@@ -2,14 +2,59 @@
 //! component and by file.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::{Digest, Encoder};
+use crate::digest::{Digest, Encoder, NotADigest};
 use crate::ids::AmiId;
 
 /// The digest of everything that can change a step's image, and of nothing else.
-pub type Fingerprint = Digest;
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(Digest);
+
+impl Fingerprint {
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+
+    /// The first eight hex digits: what image names carry.
+    #[must_use]
+    pub fn short(&self) -> String {
+        self.0.short()
+    }
+}
+
+/// Takes a digest that is known to be one: of [`Components`], or as it was stored.
+impl From<Digest> for Fingerprint {
+    fn from(digest: Digest) -> Self {
+        Self(digest)
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = NotADigest;
+
+    fn from_str(text: &str) -> Result<Self, NotADigest> {
+        text.parse().map(Self)
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
 
 /// One digest for each input of a step's image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +98,7 @@ impl Components {
                 encoder.field(name.as_bytes()).field(digest.as_bytes());
             }
         }
-        encoder.finish()
+        Fingerprint(encoder.finish())
     }
 }
 

@@ -4,12 +4,22 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AmiId, AmiName, BuildId};
+
+/// The tag of every recorded image with its fingerprint (docs/contract.md §4).
+pub const FINGERPRINT_TAG: &str = "reconciler:fingerprint";
+
+/// The tag of every recorded image with the build that made it (docs/contract.md §4).
+pub const BUILD_ID_TAG: &str = "reconciler:build-id";
+
+/// How long EC2 may not know what it has just made (docs/packer.md: 2.5 minutes).
+pub const NOT_YET_KNOWN: Duration = Duration::from_secs(150);
 
 /// An image, or what EC2 still says of one.
 #[derive(Clone, Debug, PartialEq, Eq)]

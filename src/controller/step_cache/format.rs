@@ -93,7 +93,7 @@ fn decode_step(reader: &mut Reader<'_>, flags: u8) -> Option<KeptStep> {
             inputs: reader.digest()?,
             source_ami: AmiId::new(reader.text()?),
             source_name: AmiName::new(reader.text()?),
-            fingerprint: reader.digest()?,
+            fingerprint: reader.digest()?.into(),
         })
     };
     Some(KeptStep { outline, includes, rank, known })

@@ -283,7 +283,7 @@ pub(crate) async fn attempts_are_the_newest_build_of_each_step_folded(inventory:
     assert_eq!(pyenv.progress, Progress::ImageSeen);
     assert_eq!(pyenv.ami_id, Some(AmiId::new("ami-1")));
     assert!(!pyenv.cleaned);
-    assert_eq!(pyenv.intent.fingerprint, Digest::of(b"desired"));
+    assert_eq!(pyenv.intent.fingerprint, Digest::of(b"desired").into());
     assert_eq!(pyenv.started_at, minute(0));
     assert_eq!(pyenv.updated_at, minute(2));
 }

@@ -54,7 +54,7 @@ pub(crate) fn record(step_id: &str, ami_id: &str, created: Timestamp) -> Record 
             root_base_ami_id: AmiId::new("ami-0root"),
             root_base_ami_name: AmiName::new("ubuntu"),
             built: Some(Built {
-                fingerprint: Digest::of(ami_id.as_bytes()),
+                fingerprint: Digest::of(ami_id.as_bytes()).into(),
                 build_id: BuildId::generate(),
                 revision: Revision::new("4f2c1e9000000000000000000000000000000000"),
                 region: Region::new("us-east-1"),
@@ -106,7 +106,7 @@ impl Build {
 
     pub(crate) fn intent(&mut self) -> BuildEvent {
         let intent = Intent {
-            fingerprint: Digest::of(b"desired"),
+            fingerprint: Digest::of(b"desired").into(),
             ami_name: AmiName::new("ubuntu/acore/pyenv/01234567"),
             revision: Revision::new("4f2c1e9000000000000000000000000000000000"),
             source_ami: AmiId::new("ami-0root"),

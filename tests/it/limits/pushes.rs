@@ -47,9 +47,11 @@ fn memory(pid: u32) -> u64 {
     digits.parse::<u64>().unwrap() / 1024
 }
 
+/// Packs of the mirrors; what is there for a moment while packs are joined is none of them.
 fn packs(folder: &Path) -> usize {
-    let mirrors = fs::read_dir(folder).unwrap().flatten();
-    let packs = mirrors.flat_map(|mirror| fs::read_dir(mirror.path().join("objects/pack")));
+    let folders = fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
+    let mirrors = folders.filter(|path| path.extension().is_none_or(|end| end != "joining"));
+    let packs = mirrors.flat_map(|mirror| fs::read_dir(mirror.join("objects/pack")));
     let paths = packs.flatten().flatten().map(|entry| entry.path());
     paths.filter(|path| path.extension().is_some_and(|end| end == "pack")).count()
 }

@@ -8,19 +8,13 @@
 //! of the form that Packer gives for one run, a launch after the build began, an image without
 //! another build's tag.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
-
 use jiff::Timestamp;
+use reconciler_model::clock;
+use reconciler_model::images::BUILD_ID_TAG;
+use std::collections::BTreeSet;
 
 use reconciler_model::ids::{AmiName, BuildId};
 use reconciler_model::images::{Image, ImageState, Leftovers};
-
-/// Which build made an image (docs/contract.md §4).
-const BUILD_TAG: &str = "reconciler:build-id";
-
-/// How far the clock of this host may be from EC2's: AWS refuses calls of one that is further off.
-const CLOCKS: Duration = Duration::from_mins(5);
 
 /// An instance that is not terminated.
 #[derive(Clone, Debug, Default)]
@@ -142,7 +136,7 @@ impl Suspect<'_> {
     /// by its id.
     fn owns_image(&self, image: &Image) -> bool {
         let of_another =
-            image.tags.get(BUILD_TAG).is_some_and(|build| build != self.build.as_str());
+            image.tags.get(BUILD_ID_TAG).is_some_and(|build| build != self.build.as_str());
         let asked_for = self.told.images.contains(&image.id);
         let unfinished = image.name == *self.name && image.state != ImageState::Available;
         !of_another && self.is_recent(Some(image.created_at)) && (asked_for || unfinished)
@@ -159,7 +153,7 @@ impl Suspect<'_> {
         };
         self.told.told_images.contains(&image.id)
             && is_drawn(image.name.as_str())
-            && !image.tags.contains_key(BUILD_TAG)
+            && !image.tags.contains_key(BUILD_ID_TAG)
             && self.is_recent(Some(image.created_at))
             && sight.snapshots.iter().any(own_instance)
     }
@@ -167,7 +161,7 @@ impl Suspect<'_> {
     /// Whether it can have been made by this build, as far as EC2 says when it was made.
     fn is_recent(&self, made: Option<Timestamp>) -> bool {
         match (self.build.made_at(), made) {
-            (Some(began), Some(made)) => made + CLOCKS >= began,
+            (Some(began), Some(made)) => made + clock::OF_AWS >= began,
             _ => true,
         }
     }

@@ -3,6 +3,7 @@
 //! EC2's own waiter gives up after ten minutes and takes throttling for an end. What to do after
 //! each look is decided by a pure function; the loop only looks and sleeps.
 
+use reconciler_model::images::NOT_YET_KNOWN;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ impl Default for Pace {
         Self {
             first: Duration::from_millis(500),
             longest: Duration::from_secs(30),
-            not_yet_known: Duration::from_secs(150),
+            not_yet_known: NOT_YET_KNOWN,
         }
     }
 }

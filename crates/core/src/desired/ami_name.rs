@@ -102,7 +102,7 @@ mod tests {
         let (workflow, step) = (WorkflowId::new("wf-1"), StepId::new("pyenv"));
         let parts = parts("ubuntu/", &workflow, &step);
         assert_eq!(parts.without_fingerprint(), "ubuntu/wf-1/pyenv");
-        let name = parts.with_fingerprint(&Digest::of(b"x"), 0).unwrap();
+        let name = parts.with_fingerprint(&Digest::of(b"x").into(), 0).unwrap();
         assert_eq!(name.as_str(), "ubuntu/wf-1/pyenv/2d711642");
     }
 
@@ -110,7 +110,7 @@ mod tests {
     fn a_rebuild_of_the_same_fingerprint_has_a_name_of_its_own_that_is_recognised() {
         let (workflow, step) = (WorkflowId::new("wf-1"), StepId::new("pyenv"));
         let parts = parts("ubuntu", &workflow, &step);
-        let fingerprint = Digest::of(b"x");
+        let fingerprint = Digest::of(b"x").into();
         for rebuild in [0, 1, 12] {
             let name = parts.with_fingerprint(&fingerprint, rebuild).unwrap();
             assert_eq!(parts.rebuild_of(&fingerprint, &name), Some(rebuild));
@@ -121,10 +121,10 @@ mod tests {
     #[test]
     fn a_name_that_ec2_refuses_is_refused_before_an_hour_is_spent() {
         let (workflow, step) = (WorkflowId::new("wf:1"), StepId::new("pyenv"));
-        let wrong = parts("ubuntu", &workflow, &step).with_fingerprint(&Digest::of(b"x"), 0);
+        let wrong = parts("ubuntu", &workflow, &step).with_fingerprint(&Digest::of(b"x").into(), 0);
         assert!(wrong.unwrap_err().message.contains("':'"));
         let workflow = WorkflowId::new("w".repeat(120));
-        let long = parts("ubuntu", &workflow, &step).with_fingerprint(&Digest::of(b"x"), 0);
+        let long = parts("ubuntu", &workflow, &step).with_fingerprint(&Digest::of(b"x").into(), 0);
         assert!(long.unwrap_err().message.contains("142 characters"));
     }
 }

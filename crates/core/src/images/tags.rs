@@ -1,5 +1,6 @@
 //! Which tags an image carries, and what has to change so that it does (docs/contract.md §4). Pure.
 
+use reconciler_model::images::{BUILD_ID_TAG, FINGERPRINT_TAG};
 use std::collections::BTreeMap;
 
 use reconciler_model::components::Fingerprint;
@@ -81,8 +82,8 @@ impl<'a> ImageTags<'a> {
             ("packer:root_base_ami_name", self.root_base_ami_name.as_str()),
         ];
         let ours = [
-            ("reconciler:build-id", self.build_id.as_str()),
-            ("reconciler:fingerprint", fingerprint),
+            (BUILD_ID_TAG, self.build_id.as_str()),
+            (FINGERPRINT_TAG, fingerprint),
             ("reconciler:git-commit", self.revision.as_str()),
             ("reconciler:step-id", self.step_id.as_str()),
             ("reconciler:workflow-id", self.workflow_id.as_str()),
@@ -208,7 +209,7 @@ mod tests {
             aws_tags: &aws_tags,
             workflow_id: &workflow_id,
             step_id: &step_id,
-            fingerprint: &reconciler_model::digest::Digest::of(b"x"),
+            fingerprint: &reconciler_model::digest::Digest::of(b"x").into(),
             build_id: &BuildId::new("b-1"),
             revision: &Revision::new("4f2c1e9"),
         }

@@ -1,6 +1,7 @@
 //! Who holds the names that builds want: EC2 gives a name once, and what holds it may be the wanted
 //! image itself. Pure.
 
+use reconciler_model::images::FINGERPRINT_TAG;
 use std::collections::HashMap;
 
 use reconciler_model::components::Fingerprint;
@@ -66,7 +67,7 @@ impl Names {
             Some(None) => return Holder::Nobody,
             Some(Some(image)) => image,
         };
-        let tag = image.tags.get("reconciler:fingerprint");
+        let tag = image.tags.get(FINGERPRINT_TAG);
         let lost = self.of_lost_builds.contains(&image.id);
         let id = image.id.clone();
         let other = |why| Holder::Other { image: id.clone(), why };

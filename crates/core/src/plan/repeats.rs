@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use reconciler_model::clock;
 use reconciler_model::components::Fingerprint;
 use reconciler_model::digest::Digest;
 use reconciler_model::ids::{AmiId, Revision};
@@ -60,15 +61,11 @@ pub struct Wanted<'a> {
     pub secrets: &'a BTreeMap<String, Digest>,
 }
 
-/// How far the clocks of two hosts may be apart: AWS refuses calls of one that is off by more than
-/// five minutes.
-const CLOCKS: Duration = Duration::from_mins(10);
-
 /// Whether what was written down with this time was written by a clock that has been set back
 /// since. What waits for such a time would wait as long as the clock was wrong.
 #[must_use]
 pub fn is_of_a_wrong_clock(at: Timestamp, now: Timestamp) -> bool {
-    at > now.saturating_add(CLOCKS).unwrap_or(Timestamp::MAX)
+    at > now.saturating_add(clock::OF_TWO_HOSTS).unwrap_or(Timestamp::MAX)
 }
 
 /// The builds of a step that are over, newest first, down to the last one that a person had tried
@@ -147,7 +144,7 @@ mod tests {
     const UNIT: Duration = Duration::from_hours(1);
 
     fn fingerprint(n: u8) -> Fingerprint {
-        Digest::of(&[n])
+        Digest::of(&[n]).into()
     }
 
     fn build(n: u8, ended: i64, recorded: bool) -> Past {

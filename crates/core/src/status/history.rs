@@ -158,7 +158,7 @@ pub(super) mod tests {
     /// One build's events, newest first.
     pub(crate) fn build(id: &str, step: &str, start: i64, stages: Vec<Stage>) -> Vec<BuildEvent> {
         let intent = Intent {
-            fingerprint: Digest::of(b"x"),
+            fingerprint: Digest::of(b"x").into(),
             ami_name: AmiName::new("base/wf/a/1a2b3c4d"),
             revision: Revision::new("0123456789abcdef0123456789abcdef01234567"),
             source_ami: AmiId::new("ami-0"),

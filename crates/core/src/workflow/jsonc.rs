@@ -15,7 +15,7 @@ use jsonc_parser::common::Ranged;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use serde_json::{Map, Number, Value};
 
-use crate::workflow::params::SECRETS;
+use crate::secrets::secret_names::AWS_KEYS;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::suggest::nearest;
 
@@ -151,7 +151,7 @@ pub fn type_name(value: &Value) -> &'static str {
 /// stays.
 fn without_secrets(text: &str) -> String {
     let mut shown = text.to_owned();
-    for key in SECRETS {
+    for key in AWS_KEYS {
         for (at, _) in text.match_indices(key) {
             let rest = &text[at + key.len()..];
             let Some(open) = rest

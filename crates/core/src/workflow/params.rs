@@ -1,5 +1,6 @@
 //! `workflow_param.json`: what all steps of a workflow share.
 
+use crate::secrets::secret_names::AWS_KEYS;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -8,10 +9,6 @@ use crate::workflow::jsonc::Document;
 use crate::workflow::{RootBase, WorkflowParams};
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{AmiId, WorkflowId};
-
-/// Keys whose values are shown nowhere.
-pub(super) const SECRETS: [&str; 3] =
-    ["aws_access_key_id", "aws_secret_access_key", "aws_session_token"];
 
 /// Reads and checks the file; the second part is what is worth a word.
 pub fn read(path: &str, bytes: &[u8]) -> Result<(WorkflowParams, Vec<Diagnostic>), Diagnostic> {
@@ -28,7 +25,7 @@ pub fn read(path: &str, bytes: &[u8]) -> Result<(WorkflowParams, Vec<Diagnostic>
             .wrong("is_default_vpc", "`is_default_vpc` must be the string \"true\" or \"false\"")
             .hint("it goes into a Packer filter, which takes text"));
     }
-    for key in SECRETS {
+    for key in AWS_KEYS {
         match document.values.get(key) {
             None | Some(Value::Null | Value::String(_)) => {}
             Some(other) => return Err(document.wrong_type(key, "a string", other)),
@@ -81,7 +78,7 @@ fn aws_tags(document: &Document) -> Result<BTreeMap<String, String>, Diagnostic>
 }
 
 fn secret_warnings(document: &Document) -> Vec<Diagnostic> {
-    SECRETS
+    AWS_KEYS
         .iter()
         .filter(|key| document.values.get(**key).is_some_and(|value| !value.is_null()))
         .map(|key| {

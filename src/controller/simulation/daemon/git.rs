@@ -22,7 +22,7 @@ impl Git {
         bytes[1..=step.len()].copy_from_slice(step.as_bytes());
         let source = source.as_str().as_bytes();
         bytes[4..4 + source.len()].copy_from_slice(source);
-        Digest::from_bytes(bytes)
+        Digest::from_bytes(bytes).into()
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use std::time::Duration;
+
 use crate::ec2::belongs::*;
 use reconciler_model::ids::AmiId;
 
@@ -125,7 +127,7 @@ fn a_finished_image_goes_only_if_asked_for_and_never_if_another_build_made_it() 
     let mut scene = Scene::new();
     scene.told.images = vec![AmiId::new("ami-1"), AmiId::new("ami-2"), AmiId::new("ami-3")];
     let mut of_another = image("ami-2", NAME, ImageState::Available);
-    of_another.tags = BTreeMap::from([(BUILD_TAG.to_owned(), "another".to_owned())]);
+    of_another.tags = BTreeMap::from([(BUILD_ID_TAG.to_owned(), "another".to_owned())]);
     let mut old = image("ami-3", "golden", ImageState::Available);
     old.created_at = yesterday();
     scene.sight.images = vec![image("ami-1", "second", ImageState::Available), of_another, old];
@@ -141,7 +143,7 @@ fn an_image_on_the_way_to_the_wanted_one_goes_and_none_that_a_forged_log_names()
     let mut old = image("ami-old", "aB3dE5f", ImageState::Available);
     old.created_at = yesterday();
     let mut tagged = image("ami-tagged", "aB3dE5f", ImageState::Available);
-    tagged.tags = BTreeMap::from([(BUILD_TAG.to_owned(), "another".to_owned())]);
+    tagged.tags = BTreeMap::from([(BUILD_ID_TAG.to_owned(), "another".to_owned())]);
     scene.sight.images = vec![
         image("ami-way", "aB3dE5f", ImageState::Available),
         image("ami-named", "golden-image", ImageState::Available),

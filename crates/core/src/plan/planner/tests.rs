@@ -19,7 +19,7 @@ struct Scripted {
 impl Scripted {
     fn of(&self, step: &StepId, source: &str) -> Fingerprint {
         let salt = self.salt.get(step).copied().unwrap_or(0);
-        Digest::of(format!("{step} {source} {salt}").as_bytes())
+        Digest::of(format!("{step} {source} {salt}").as_bytes()).into()
     }
 }
 
