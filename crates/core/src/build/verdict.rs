@@ -305,6 +305,9 @@ fn step(cause: String) -> Verdict {
     Fault::new(FailureClass::Step, cause).into()
 }
 
+/// The exit status of a Go program that panics; Packer has no other use for it.
+const CRASHED: i32 = 2;
+
 fn failed(outcome: &BuildOutcome, exit: &Exit) -> Verdict {
     let passes = |cause: &str| Fault::new(FailureClass::Transient, cause.to_owned());
     let fault = match exit {
@@ -324,6 +327,13 @@ fn failed(outcome: &BuildOutcome, exit: &Exit) -> Verdict {
         Exit::Code(_) if only_cancelled(&outcome.errors) => passes(
             "Packer was ended from outside (SIGTERM), neither by its time limit nor on request",
         ),
+        // As a Go program ends that panics; where one of its plugins was killed at a bad moment,
+        // Packer does (docs/packer.md).
+        // Seeded bug: a-crash-of-packer-quarantines
+        Exit::Code(CRASHED) if told(outcome).is_none() => Fault {
+            at_last: Some(FailureClass::Step),
+            ..passes("Packer crashed (exit status 2)")
+        },
         Exit::Code(code) => {
             by_its_words(outcome, &format!("Packer exited with status {code} and said nothing"))
         }
@@ -551,6 +561,20 @@ mod tests {
             class(&outcome(Exit::Code(0), &["ami-1", "ami-2"], &[]), None),
             FailureClass::Step
         );
+    }
+
+    #[test]
+    fn a_crash_of_packer_is_tried_again_a_few_times() {
+        let judge = |ended: &BuildOutcome| match judged(ended, None) {
+            Verdict::Failed(fault) => (fault.class, fault.at_last),
+            Verdict::Made(_) => panic!("there is no image"),
+        };
+        let crash = outcome(Exit::Code(2), &[], &[]);
+        assert_eq!(judge(&crash), (FailureClass::Transient, Some(FailureClass::Step)));
+        // What it said before is the cause, and another status is no crash.
+        let with_words = outcome(Exit::Code(2), &[], &["Unsupported argument"]);
+        assert_eq!(judge(&with_words).0, FailureClass::Step);
+        assert_eq!(judge(&outcome(Exit::Code(1), &[], &[])).0, FailureClass::Step);
     }
 
     #[test]
