@@ -7,10 +7,10 @@
 
 use std::fs;
 use std::hash::{DefaultHasher, Hasher as _};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io;
 use std::path::Path;
 
+use crate::atomic_file::{make_folder_of, write_derived};
 use reconciler_model::digest::Digest;
 
 /// Collects values, then a check sum behind them.
@@ -53,24 +53,8 @@ impl ChecksummedWriter {
         if fs::read(file).is_ok_and(|before| before == self.0) {
             return Ok(());
         }
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(file.parent().unwrap_or(Path::new(".")))?;
-        let new = file.with_extension(format!("new-{}", std::process::id()));
-        let written = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)
-            .and_then(|mut open| open.write_all(&self.0))
-            .and_then(|()| fs::rename(&new, file));
-        if written.is_err() {
-            // It would be written over by the next try.
-            let _ = fs::remove_file(&new);
-        }
-        written
+        make_folder_of(file)?;
+        write_derived(file, &self.0)
     }
 }
 

@@ -8,6 +8,7 @@
 //! git -> parameters, templates -> desired state -> records + images -> plan -> build -> record
 //! ```
 
+mod atomic_file;
 mod checksummed_file;
 pub mod clock;
 pub mod config;

@@ -12,8 +12,8 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::atomic_file::write_durably;
 use crate::controller::lease_holder::{holder_name, is_gone};
-use crate::packer::supervisor::files::write_atomically;
 use reconciler_core::status::trouble::Trouble;
 
 /// Where a daemon writes.
@@ -62,7 +62,7 @@ impl StatusFile {
 
     fn put(&self, sheet: &Sheet) -> io::Result<()> {
         if !sheet.troubles.is_empty() {
-            return write_atomically(&self.file, &serde_json::to_vec(sheet)?);
+            return write_durably(&self.file, &serde_json::to_vec(sheet)?);
         }
         match fs::remove_file(&self.file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -3,12 +3,12 @@
 //! another one is the operator's own doing and starts anew.
 
 use std::fs;
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::atomic_file::{make_folder_of, write_durably};
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::Revision;
 
@@ -52,16 +52,8 @@ impl LastApplied {
     }
 
     fn replace(&self, revision: &Revision) -> std::io::Result<()> {
-        if let Some(folder) = self.path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        }
-        let new = self.path.with_extension(std::process::id().to_string());
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(&new)?;
-        writeln!(file, "{revision}")?;
-        file.sync_all()?;
-        fs::rename(&new, &self.path)
+        make_folder_of(&self.path)?;
+        write_durably(&self.path, format!("{revision}\n").as_bytes())
     }
 
     fn unusable(&self, said: &str) -> Diagnostic {

@@ -8,10 +8,11 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use crate::atomic_file::write_durably;
 use crate::packer::HeartbeatSettings;
 use crate::packer::adapt::{Host, adapt};
 use crate::packer::supervisor::files;
-use crate::packer::supervisor::files::{HeartbeatJob, Job, JobCommand, write_atomically};
+use crate::packer::supervisor::files::{HeartbeatJob, Job, JobCommand};
 use crate::packer::version::PackerVersion;
 use reconciler_core::secrets::fill::fill;
 use reconciler_hcl::Wanted;
@@ -90,7 +91,7 @@ impl Layout {
         // Before any of them stands anywhere else.
         serde_json::to_vec(&job.secrets.hidden)
             .map_err(Into::into)
-            .and_then(|bytes| write_atomically(&self.folder.join(files::SECRETS), &bytes))
+            .and_then(|bytes| write_durably(&self.folder.join(files::SECRETS), &bytes))
             .map_err(io("writing what is to be redacted"))?;
         for (path, file) in &job.files {
             create(&work.join(inside(path)?), file.executable, &file.content)?;
@@ -139,7 +140,7 @@ impl Layout {
         };
         serde_json::to_vec_pretty(&description)
             .map_err(Into::into)
-            .and_then(|bytes| write_atomically(&self.folder.join(files::JOB), &bytes))
+            .and_then(|bytes| write_durably(&self.folder.join(files::JOB), &bytes))
             .map_err(io("writing the job"))
     }
 }

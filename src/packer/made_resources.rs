@@ -7,8 +7,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::atomic_file::write_durably;
 use crate::packer::supervisor::files;
-use crate::packer::supervisor::files::write_atomically;
 use crate::packer::{bounded, output};
 use reconciler_model::ids::{AmiId, Region};
 use reconciler_model::images::Leftovers;
@@ -55,7 +55,7 @@ pub(super) fn keep(folder: &Path) -> io::Result<()> {
         others: reading.others,
         finished: reading.finished,
     };
-    write_atomically(&folder.join(files::SAID), &serde_json::to_vec(&said)?)
+    write_durably(&folder.join(files::SAID), &serde_json::to_vec(&said)?)
 }
 
 /// What was kept.

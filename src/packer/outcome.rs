@@ -12,11 +12,12 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::Signal;
 
+use crate::atomic_file::write_durably;
 use crate::packer::output::Reading;
 use crate::packer::process::{Member, ProcessId, Session};
 use crate::packer::process_tree::{Watcher, lost};
 use crate::packer::supervisor::files;
-use crate::packer::supervisor::files::{Ended, Job, write_atomically};
+use crate::packer::supervisor::files::{Ended, Job};
 use crate::packer::{layout, made_resources, output, redact};
 use reconciler_core::secrets::redactor::Redactor;
 use reconciler_model::build::{BuildOutcome, Exit, PackerStage, RunningBuild};
@@ -74,7 +75,7 @@ async fn over(build: &RunningBuild) -> Ended {
     };
     if let Ok(bytes) = serde_json::to_vec(&ended) {
         // For the next one who asks; who asks now has the answer.
-        let _ = write_atomically(&build.folder.join(files::ENDED), &bytes);
+        let _ = write_durably(&build.folder.join(files::ENDED), &bytes);
     }
     ended
 }

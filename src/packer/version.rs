@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::packer::supervisor::files::write_atomically;
+use crate::atomic_file::write_durably;
 use reconciler_model::build::BuildError;
 use reconciler_model::diagnostic::Diagnostic;
 
@@ -131,7 +131,7 @@ pub async fn ask(binary: &Path, cache: &Path) -> Result<PackerVersion, BuildErro
         )
     })?;
     // Only a shortcut for the next time.
-    let _ = write_atomically(cache, format!("{key} v{version}\n").as_bytes());
+    let _ = write_durably(cache, format!("{key} v{version}\n").as_bytes());
     Ok(version)
 }
 

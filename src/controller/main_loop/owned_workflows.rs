@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::packer::supervisor::files::write_atomically;
+use crate::atomic_file::write_durably;
 use reconciler_model::digest::Encoder;
 use reconciler_model::ids::{Revision, WorkflowId};
 use reconciler_model::inventory::journal::Reach;
@@ -77,7 +77,7 @@ impl OwnedWorkflows {
         let file = self.file(owned_workflow);
         self.taken.insert(file.clone(), owned_workflow.clone());
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        write_atomically(&file, &serde_json::to_vec(owned_workflow)?)
+        write_durably(&file, &serde_json::to_vec(owned_workflow)?)
     }
 
     /// Nothing of it is open, and git has it no more.

@@ -4,8 +4,9 @@
 //!
 //! Each is written whole or not at all, and survives a power loss once it is there.
 
+use crate::atomic_file::{UNFINISHED, write_new};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -49,7 +50,7 @@ pub const CLEAN: [&str; 5] = [JOB, SUPERVISOR, CANCEL, ENDED, SAID];
 
 /// The ends of the names of files that are being written beside the one that they are to be. Nobody
 /// reads one that was left behind.
-pub const HALF_WRITTEN: [&str; 3] = [".tmp", ".redacted", ".bounded"];
+pub const HALF_WRITTEN: [&str; 3] = [UNFINISHED, ".redacted", ".bounded"];
 
 /// What is to be run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -180,7 +181,7 @@ pub fn read<T: DeserializeOwned>(folder: &Path, name: &str) -> Option<T> {
 /// that starts late and a daemon that has given it up, exactly one wins.
 pub fn claim(folder: &Path, supervisor: &Supervisor) -> io::Result<bool> {
     let beside = folder.join(format!("supervisor.{}", std::process::id()));
-    write_synced(&beside, &serde_json::to_vec(supervisor)?)?;
+    write_new(&beside, &serde_json::to_vec(supervisor)?)?;
     let claimed = fs::hard_link(&beside, folder.join(SUPERVISOR));
     fs::remove_file(&beside)?;
     match claimed {
@@ -190,34 +191,11 @@ pub fn claim(folder: &Path, supervisor: &Supervisor) -> io::Result<bool> {
     }
 }
 
-/// Writes a file so that a reader sees all of it or none, even after a power loss.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = with_end(path, ".tmp");
-    let written = write_synced(&beside, bytes).and_then(|()| fs::rename(&beside, path));
-    if written.is_err() {
-        // What could not be written whole, on a full disk, is not to lie about: it may be a list of
-        // secrets.
-        let _ = fs::remove_file(&beside);
-    }
-    written?;
-    match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
 /// The path with this behind its whole name.
 pub(in crate::packer) fn with_end(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(end);
     name.into()
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file =
-        OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 /// Opens a log of the build to write behind what it holds.
@@ -294,7 +272,7 @@ mod tests {
         let path = folder.path().join(SECRETS);
         // In the place of a file that cannot be replaced.
         fs::create_dir_all(path.join("x")).unwrap();
-        assert!(write_atomically(&path, b"hush").is_err());
+        assert!(crate::atomic_file::write_durably(&path, b"hush").is_err());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 

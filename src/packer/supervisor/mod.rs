@@ -24,12 +24,13 @@ use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::atomic_file::write_durably;
 use crate::clock;
 use crate::failpoint::reach;
 use crate::packer::process::{ProcessId, Session, signal_group};
 use crate::packer::process_tree::Watcher;
 use crate::packer::{outcome, redact};
-use files::{Ended, Job, JobCommand, Supervisor, append, write_atomically};
+use files::{Ended, Job, JobCommand, Supervisor, append};
 use reconciler_core::secrets::redactor::Redactor;
 use reconciler_model::build::{BuildOutcome, Exit, PackerStage};
 
@@ -383,7 +384,7 @@ async fn write_down(folder: &Path, ended: &Ended, terminate: &mut Signals) -> io
     let path = folder.join(files::ENDED);
     let mut tries = 0;
     loop {
-        let written = write_atomically(&path, &bytes);
+        let written = write_durably(&path, &bytes);
         match &written {
             Err(error) if passes(error) && tries < LONGEST_TRIES => tries += 1,
             _ => {

@@ -330,10 +330,9 @@ fn failed(outcome: &BuildOutcome, exit: &Exit) -> Verdict {
         // As a Go program ends that panics; where one of its plugins was killed at a bad moment,
         // Packer does (docs/packer.md).
         // Seeded bug: a-crash-of-packer-quarantines
-        Exit::Code(CRASHED) if told(outcome).is_none() => Fault {
-            at_last: Some(FailureClass::Step),
-            ..passes("Packer crashed (exit status 2)")
-        },
+        Exit::Code(CRASHED) if told(outcome).is_none() => {
+            Fault { at_last: Some(FailureClass::Step), ..passes("Packer crashed (exit status 2)") }
+        }
         Exit::Code(code) => {
             by_its_words(outcome, &format!("Packer exited with status {code} and said nothing"))
         }

@@ -1,0 +1,93 @@
+//! Files that are written whole or not at all: a reader sees what was there before, or all of what
+//! is there now. They are for this user only.
+//!
+//! Where the folder of a file is gone nothing is written: somebody has removed what it belongs to.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// The end of the name of a file that is being written beside the one that it is to be.
+pub(crate) const UNFINISHED: &str = ".tmp";
+
+/// Puts a file with these bytes in the place of whatever is there. Once that is done, no power loss
+/// takes it away.
+pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, |beside| write_new(beside, bytes))?;
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+/// The same for what can be worked out again: a power loss may take it away.
+pub(crate) fn write_derived(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, |beside| create(beside)?.write_all(bytes))
+}
+
+/// Writes a file where it stands, and sees to it that its content is on the disk.
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Makes the folder of a file, for this user only.
+pub(crate) fn make_folder_of(path: &Path) -> io::Result<()> {
+    path.parent()
+        .map_or(Ok(()), |folder| DirBuilder::new().recursive(true).mode(0o700).create(folder))
+}
+
+fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    let beside = beside(path);
+    let written = write(&beside).and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        // What could not be written whole, on a full disk, is not to lie about: it may be a list of
+        // secrets.
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path)
+}
+
+/// Of this process only: two that write the same file do not write into each other's.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}{UNFINISHED}", std::process::id()));
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_nothing_is_left_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/file");
+        assert!(write_derived(&path, b"x").is_err(), "its folder is gone");
+        make_folder_of(&path).unwrap();
+        for write in [write_durably, write_derived] {
+            for text in ["one", "two"] {
+                write(&path, text.as_bytes()).unwrap();
+                assert_eq!(fs::read_to_string(&path).unwrap(), text);
+            }
+        }
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_cannot_be_put_in_its_place_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::create_dir_all(path.join("in its way")).unwrap();
+        for write in [write_durably, write_derived] {
+            assert!(write(&path, b"x").is_err());
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
