@@ -199,29 +199,33 @@ impl Farm {
             let at_rest = steps.is_some_and(|steps| {
                 steps.len() == 3 && steps.iter().all(|step| step["state"] == "in-sync")
             });
-            if at_rest && self.is_settled() {
+            if at_rest && self.unsettled().is_empty() {
                 return Ok(());
             }
             if begin.elapsed() > LONGEST_ROUND {
-                return Err(format!("it does not come to rest: {status:?}"));
+                let unsettled = self.unsettled();
+                return Err(format!("it does not come to rest: {unsettled}; {status:?}"));
             }
             std::thread::sleep(Duration::from_millis(200));
         }
     }
 
     /// Whether no build runs and nothing waits to be cleaned up: clean-up comes after the record.
-    fn is_settled(&self) -> bool {
+    /// What runs or is left, for people to read; empty if nothing.
+    fn unsettled(&self) -> String {
         // By its processes: a build that was given up before its supervisor began has a claim and
         // never an end.
-        let running = self.plot.builds().iter().any(|build| victim::runs(build));
+        let builds = self.plot.builds();
+        let running: Vec<_> = builds.iter().filter(|build| victim::runs(build)).collect();
         let resources = self.plot.ask("resources");
-        let alive = resources["instances"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .any(|instance| instance["state"] != "terminated");
-        let keys = resources["key_pairs"].as_array().is_none_or(Vec::is_empty);
-        !running && !alive && keys
+        let instances = resources["instances"].as_array().into_iter().flatten();
+        let alive: Vec<_> =
+            instances.filter(|instance| instance["state"] != "terminated").collect();
+        let keys = resources["key_pairs"].as_array().cloned().unwrap_or_default();
+        if running.is_empty() && alive.is_empty() && keys.is_empty() {
+            return String::new();
+        }
+        format!("builds {running:?}, instances {alive:?}, key pairs {keys:?}")
     }
 
     /// The promises; and every image that was ever recorded is still there, and no other.
