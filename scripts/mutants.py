@@ -113,17 +113,19 @@ class Mutant:
             yield from edit.wrong()
         yield from (f"there is no test {test}" for test in self.tests if not exists(test))
 
-    def apply(self):
+    def apply(self, texts):
+        """Puts the bug into these texts of files, asleep; the files where another bug is in its way."""
         for edit in self.edits:
-            path = COPY / edit.file()
-            text = path.read_text(encoding="utf-8")
+            file = edit.file()
+            text = texts.get(file) or (ROOT / file).read_text(encoding="utf-8")
             found = edit.find(text)
             if not found:
-                sys.exit(f"mutants: {self.name} replaces what another bug replaces in {edit.file()}")
+                yield file
+                continue
             # Markers of other bugs stand in front of what is replaced, and stay.
             markers = "".join(marker + "\n" for marker in MARKER.findall(found.group()))
             mutant = re.sub(r"\bMUTANT\b", f'crate::mutant::is("{self.name}")', edit.replace)
-            put(path, text[: found.start()] + markers + mutant + text[found.end() :])
+            texts[file] = text[: found.start()] + markers + mutant + text[found.end() :]
 
 
 def exists(test):
@@ -169,8 +171,12 @@ def copy(mutants):
     for root in roots:
         put((COPY / root).with_name("mutant.rs"), SWITCH)
         put(COPY / root, (COPY / root).read_text() + "\n#[doc(hidden)]\npub mod mutant;\n")
+    texts = {}
     for mutant in mutants:
-        mutant.apply()
+        if list(mutant.apply(texts)):
+            sys.exit(f"mutants: {mutant.name} replaces what another bug replaces")
+    for file, text in texts.items():
+        put(COPY / file, text + ("\n#[doc(hidden)]\npub mod mutant;\n" if file in roots else ""))
     for file, data in before.items():
         if (COPY / file).read_bytes() == data:
             os.utime(COPY / file, ns=(times[file], times[file]))
@@ -228,6 +234,9 @@ def main():
     stale = [f"{mutant.name}: {why}" for mutant in every for why in mutant.wrong()]
     known = {edit.marker for mutant in every for edit in mutant.edits}
     stale += [f"no bug has the marker `{marker}` of {', '.join(map(str, files))}" for marker, files in MARKED.items() if marker not in known]
+    texts = {}
+    if not stale:
+        stale = [f"{mutant.name}: another bug replaces the same in {file}" for mutant in every for file in mutant.apply(texts)]
     if stale:
         sys.exit("mutants: no longer true:\n" + "\n".join(stale))
     if "--check" in sys.argv:
