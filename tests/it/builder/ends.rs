@@ -153,10 +153,10 @@ fn an_image_of_another_name_is_the_steps_own_fault() {
 #[test]
 fn a_look_by_name_that_comes_too_early_costs_no_good_image() {
     let (farm, packer) = one_step(&format!("[build]\n{WHOLE}"));
-    // The first look is that of the start.
+    // The first looks are those of the plan and of the start.
     farm.emulator.control_post(
         "/_control/faults",
-        &json!([{ "operation": "DescribeImagesByName", "kind": "empty", "from": "reconciler", "nth": 2 }]),
+        &json!([{ "operation": "DescribeImagesByName", "kind": "empty", "from": "reconciler", "nth": 3 }]),
     );
     let ran = farm.run(&["apply"]);
     assert_eq!(ran.code, 0, "{ran:#?}");
