@@ -7,7 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-from mutants import exists
+from mutants import exists, sources
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -18,7 +18,7 @@ DEBUG_FORM = re.compile(r"(?:[(,=]\s*\?\s*[a-z_&(*])|\{[^{}]*:#?\?\}|\bdebug\(")
 
 def debug_forms():
     """The log is for operators: nothing in it has the form that programmers print values in (`Some("x")`, `Step`)."""
-    for file in sorted([*(ROOT / "src").rglob("*.rs"), *(ROOT / "crates").rglob("*.rs")]):
+    for file in sorted(sources()):
         code = file.read_text(encoding="utf-8").partition("\n#[cfg(test)]")[0]
         for found in LOGS.finditer(code):
             depth, at = 1, found.end()

@@ -170,13 +170,12 @@ def copy(mutants):
             path.unlink()
     for root in roots:
         put((COPY / root).with_name("mutant.rs"), SWITCH)
-        put(COPY / root, (COPY / root).read_text() + "\n#[doc(hidden)]\npub mod mutant;\n")
-    texts = {}
+    texts = {root: (ROOT / root).read_text(encoding="utf-8") + "\n#[doc(hidden)]\npub mod mutant;\n" for root in roots}
     for mutant in mutants:
         if list(mutant.apply(texts)):
             sys.exit(f"mutants: {mutant.name} replaces what another bug replaces")
     for file, text in texts.items():
-        put(COPY / file, text + ("\n#[doc(hidden)]\npub mod mutant;\n" if file in roots else ""))
+        put(COPY / file, text)
     for file, data in before.items():
         if (COPY / file).read_bytes() == data:
             os.utime(COPY / file, ns=(times[file], times[file]))

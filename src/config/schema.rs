@@ -1,9 +1,9 @@
 //! The JSON Schema of the configuration, generated from the types: for editors, which complete keys
 //! and underline what cannot work.
 //!
-//! Forms of texts and bounds of numbers are the program's own (`patterns`, `validate`). What it cannot
-//! say, the program alone says: how long a duration has to be, and what depends on the environment
-//! or on what stands in other files.
+//! Forms of texts and bounds of numbers are the program's own (`patterns`, `validate`). What it
+//! cannot say, the program alone says: how long a duration has to be, and what depends on the
+//! environment or on what stands in other files.
 
 use schemars::Schema;
 use serde_json::{Value, json};

@@ -35,7 +35,7 @@ use reconciler_model::source::EntryKind;
 /// Packer runs.
 const FIRST_SIGN: Duration = Duration::from_secs(5);
 
-/// How often it is looked for.
+/// After so long it is looked for again; each time twice as long, for looks are calls of AWS.
 const FIRST_SIGN_LOOK: Duration = Duration::from_millis(50);
 
 /// What became of a start.
@@ -127,14 +127,16 @@ pub async fn start(
 /// silence, and not at its time limit. A build whose signs do not reach the inventory is said to
 /// run all the same, and is waited for.
 async fn await_first_sign(ports: &Ports, workflow: &WorkflowId, build: &BuildId) {
-    let looks = FIRST_SIGN.as_millis() / FIRST_SIGN_LOOK.as_millis();
+    let (mut waited, mut pause) = (Duration::ZERO, FIRST_SIGN_LOOK);
     // Seeded bug: a-build-runs-before-its-first-sign
-    for _ in 0..looks {
+    while waited < FIRST_SIGN {
         // Where the inventory does not answer, the next write will tell.
         match ports.inventory.last_beat(workflow, build).await {
             Ok(Some(_)) | Err(_) => return,
-            Ok(None) => tokio::time::sleep(FIRST_SIGN_LOOK).await,
+            Ok(None) => tokio::time::sleep(pause).await,
         }
+        waited += pause;
+        pause = (pause * 2).min(FIRST_SIGN.saturating_sub(waited));
     }
 }
 

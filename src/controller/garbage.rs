@@ -2,10 +2,10 @@
 //! signs of life that nobody needs.
 //!
 //! A supervisor that comes back hears that its build was given up and ends it; but an image may
-//! have been on its way. If git still wants it, the next start takes it over (`build_start`). If not, it
-//! goes here, with whatever else the build left. An image that was ever recorded never goes,
-//! whatever its tags say and whatever EC2 shows of them: the inventory is asked, which reads what
-//! was written.
+//! have been on its way. If git still wants it, the next start takes it over (`build_start`). If
+//! not, it goes here, with whatever else the build left. An image that was ever recorded never
+//! goes, whatever its tags say and whatever EC2 shows of them: the inventory is asked, which reads
+//! what was written.
 
 use reconciler_model::images::FINGERPRINT_TAG;
 use std::collections::{BTreeSet, HashMap};

@@ -3,9 +3,9 @@
 //! # Guarantees
 //!
 //! Whether another's lease has expired is judged by this process's own clock: it has, if its
-//! version stood still for its whole duration (`lease_rules`). Clocks of hosts may differ as they like.
-//! What a frozen holder writes when it wakes is refused by the fencing token; what it would do at
-//! AWS it does not do, for its own time is up as well: [`LeaseToken`].
+//! version stood still for its whole duration (`lease_rules`). Clocks of hosts may differ as they
+//! like. What a frozen holder writes when it wakes is refused by the fencing token; what it would
+//! do at AWS it does not do, for its own time is up as well: [`LeaseToken`].
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

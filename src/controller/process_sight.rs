@@ -1,6 +1,6 @@
 //! Looks at the processes that a lease and a journal speak of, as far as they can be seen from
-//! here: for people, and without a trace. A pass looks for itself (`build_evidence`); nothing is decided
-//! by this.
+//! here: for people, and without a trace. A pass looks for itself (`build_evidence`); nothing is
+//! decided by this.
 
 use std::collections::HashMap;
 use std::path::Path;

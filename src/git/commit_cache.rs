@@ -3,9 +3,9 @@
 //!
 //! A commit never changes, so an answer once given is right for ever; the file holds those for the
 //! newest commit that was asked about. What is not among them is read from git and remembered by
-//! [`CachedTree::keep`]. Step folders, which are large, are not: `controller::step_cache` remembers what
-//! was worked out of them. A file's content is remembered only where the caller says that it may
-//! lie on this disk: parameters can hold keys.
+//! [`CachedTree::keep`]. Step folders, which are large, are not: `controller::step_cache` remembers
+//! what was worked out of them. A file's content is remembered only where the caller says that it
+//! may lie on this disk: parameters can hold keys.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -2,7 +2,8 @@
 //!
 //! A build has a folder of its own below the state folder: `job.json`, `packer.log`, `exit.json`
 //! and, until it has succeeded, `work/`, the part of the repository that it may read (kept after a
-//! failure, for whoever looks into it). Nothing here judges an outcome; see [`reconciler_core::build::verdict`].
+//! failure, for whoever looks into it). Nothing here judges an outcome; see
+//! [`reconciler_core::build::verdict`].
 
 pub mod adapt;
 pub mod bounded;
@@ -110,8 +111,8 @@ impl PackerBuilder {
             .collect()
     }
 
-    /// A build gets this and nothing else of the daemon's environment (docs/packer.md, "Environment and
-    /// versions").
+    /// A build gets this and nothing else of the daemon's environment (docs/packer.md, "Environment
+    /// and versions").
     fn environment(&self, job: &BuildJob, folder: &Path) -> Vec<(String, String)> {
         let own = |name: &str| std::env::var(name).ok().map(|value| (name.to_owned(), value));
         let mut variables: Vec<_> =

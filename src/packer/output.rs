@@ -164,8 +164,8 @@ impl Reading {
         self.last_words.push(text.chars().take(300).collect());
     }
 
-    /// `==> source: Creating temporary keypair: packer_…` and the like (docs/packer.md, "Signals and
-    /// processes").
+    /// `==> source: Creating temporary keypair: packer_…` and the like (docs/packer.md, "Signals
+    /// and processes").
     fn trace(&mut self, said: &str) {
         let marks: [(&str, &str, &mut Vec<String>); 3] = [
             ("Creating temporary keypair: ", "packer_", &mut self.traces.key_pairs),

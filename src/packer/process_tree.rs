@@ -7,7 +7,8 @@
 //! process's end is seen when it happens, by a descriptor of the process (`pidfd_open(2)`), and at
 //! that moment the log's length is noted; what counts is what was written behind it. Packer's words
 //! pass through a pipe, and it fails within a millisecond where it has nothing to clean up, so an
-//! end may be seen too early or too late by some lines: then its words have to do (`failure_patterns`).
+//! end may be seen too early or too late by some lines: then its words have to do
+//! (`failure_patterns`).
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};

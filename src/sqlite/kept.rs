@@ -1,7 +1,7 @@
 //! For tests: a file that an earlier version has written, as SQL, is still read and written to.
 //!
-//! See `reconciler_model::format_stability`: what stands here is never changed. Whoever changes a table writes what its
-//! rows look like then beside it.
+//! See `reconciler_model::format_stability`: what stands here is never changed. Whoever changes a
+//! table writes what its rows look like then beside it.
 
 use jiff::Timestamp;
 

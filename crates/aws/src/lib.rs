@@ -1,5 +1,6 @@
-//! AWS: credentials, region and transport, what an error of AWS means, and the adapters of two ports:
-//! `ec2` for images, `dynamodb` for the inventory. Nothing else of the program uses an SDK of AWS.
+//! AWS: credentials, region and transport, what an error of AWS means, and the adapters of two
+//! ports: `ec2` for images, `dynamodb` for the inventory. Nothing else of the program uses an SDK
+//! of AWS.
 
 pub mod budget;
 mod credentials;

@@ -63,8 +63,8 @@ impl Session {
         let endpoint_url = endpoint(settings);
         let emulated = is_emulated(endpoint_url.as_deref());
         // An emulator takes any keys: a profile that this host does not have is no reason to stop.
-        let is_free = emulated || settings.or_environment;
-        if let (Some(name), None, false) = (&settings.profile, &settings.keys, is_free) {
+        let must_exist = !settings.environment_may_stand_in(emulated);
+        if let (Some(name), None, true) = (&settings.profile, &settings.keys, must_exist) {
             Profiles::of_this_host().check(name)?;
         }
         let region = region(settings, emulated).await.ok_or_else(|| no_region(settings))?;
@@ -223,12 +223,13 @@ fn access(settings: &SessionSettings, region: &SdkRegion, emulated: bool) -> Acc
             "workflow_param.json",
         ));
     }
-    let free = emulated || settings.or_environment;
-    let source = match (settings.profile.clone(), free) {
-        (None, _) if emulated => Source::EnvironmentOrProfile,
-        (None, _) => Source::Default,
-        (Some(name), false) => Source::Profile(name),
-        (Some(name), true) => Source::ProfileOrEnvironment(name),
+    let source = match settings.profile.clone() {
+        None if emulated => Source::EnvironmentOrProfile,
+        None => Source::Default,
+        Some(name) if settings.environment_may_stand_in(emulated) => {
+            Source::ProfileOrEnvironment(name)
+        }
+        Some(name) => Source::Profile(name),
     };
     Access::Renewed(Arc::new(Renewed::new(source, region.clone())))
 }

@@ -32,6 +32,14 @@ pub struct SessionSettings {
     pub budget: Option<Arc<CallBudget>>,
 }
 
+impl SessionSettings {
+    /// Whether the environment's keys serve where a named profile gives none. An emulator takes
+    /// any.
+    pub(crate) fn environment_may_stand_in(&self, emulated: bool) -> bool {
+        emulated || self.or_environment
+    }
+}
+
 /// Keys that stand in the workflow's parameters: never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StaticKeys {

@@ -1,6 +1,6 @@
-//! Every decision of the reconciler: what git wants, what differs, what is to be done about it, what
-//! an ended build means and what becomes of a lost one. Pure: no file, network, clock, environment
-//! or process; what a rule needs comes as values, time too.
+//! Every decision of the reconciler: what git wants, what differs, what is to be done about it,
+//! what an ended build means and what becomes of a lost one. Pure: no file, network, clock,
+//! environment or process; what a rule needs comes as values, time too.
 
 pub mod build;
 pub mod desired;

@@ -1,8 +1,8 @@
 //! Makes one image: the step's folder laid out from the commit, Packer under a supervisor, its
 //! outcome read.
 //!
-//! This file is the port; `packer` of the root package is its adapter. What to build was decided by the plan; what the
-//! outcome means for the record is decided by `reconciler_core::build::verdict`.
+//! This file is the port; `packer` of the root package is its adapter. What to build was decided by
+//! the plan; what the outcome means for the record is decided by `reconciler_core::build::verdict`.
 
 use std::collections::BTreeMap;
 use std::fmt;

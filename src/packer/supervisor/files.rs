@@ -33,8 +33,8 @@ pub const ENDED: &str = "exit.json";
 pub const LOG: &str = "packer.log";
 /// Standard error of all commands.
 pub const ERRORS: &str = "packer.err";
-/// Values that are to be taken out of all that is kept: a list of [`reconciler_model::secret_text::SecretText`].
-/// Removed when that is done.
+/// Values that are to be taken out of all that is kept: a list of
+/// [`reconciler_model::secret_text::SecretText`]. Removed when that is done.
 pub const SECRETS: &str = "secrets.json";
 /// What the log says was made.
 pub const SAID: &str = "made.json";

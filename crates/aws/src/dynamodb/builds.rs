@@ -120,8 +120,8 @@ mod tests {
     use super::*;
     use reconciler_model::inventory::journal::Stage;
 
-    /// See `format_stability`: a literal is never changed, another one is added. What stands in `stage`,
-    /// `attempt` and `beat` is looked at where these are.
+    /// See `format_stability`: a literal is never changed, another one is added. What stands in
+    /// `stage`, `attempt` and `beat` is looked at where these are.
     #[test]
     fn items_that_an_earlier_version_wrote_are_read() {
         let texts = |all: &[(&str, &str)]| -> Item {

@@ -1,7 +1,7 @@
 //! Goes through one file and stops at the first thing that the build host would have to do.
 //!
-//! Blocks and attributes are held to [`crate::host_access::schema`]; what expressions call and read is `calls`'
-//! business, and plugins that of `plugins`.
+//! Blocks and attributes are held to [`crate::host_access::schema`]; what expressions call and read
+//! is `calls`' business, and plugins that of `plugins`.
 
 use std::ops::Range;
 

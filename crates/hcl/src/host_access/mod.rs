@@ -1,11 +1,11 @@
 //! Refuses templates that run programs on the build host or read its files (`deny_local_exec`).
 //!
 //! What is not known to stay on the instance is refused: a block, an attribute and a function count
-//! as local until they stand in the lists of `schema`, and a path is outside of the step until it is
-//! proven to be inside. It sees what Packer will see, the rendered files, and beside them the names
-//! of the files that lie in the step's folder, for Packer reads and starts some by their name. It
-//! looks at no host, so it cannot tell what a provisioner does on the instance: that is not its
-//! business.
+//! as local until they stand in the lists of `schema`, and a path is outside of the step until it
+//! is proven to be inside. It sees what Packer will see, the rendered files, and beside them the
+//! names of the files that lie in the step's folder, for Packer reads and starts some by their
+//! name. It looks at no host, so it cannot tell what a provisioner does on the instance: that is
+//! not its business.
 
 mod calls;
 mod checker;

@@ -1,4 +1,5 @@
-//! Removing what builds left in the model, as `controller::build_finish` and `controller::garbage` do.
+//! Removing what builds left in the model, as `controller::build_finish` and `controller::garbage`
+//! do.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! Carrying a build that is over to its record or its failure in the model, as `controller::build_finish`
-//! does.
+//! Carrying a build that is over to its record or its failure in the model, as
+//! `controller::build_finish` does.
 
 use std::time::Duration;
 
