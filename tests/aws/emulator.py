@@ -357,11 +357,11 @@ def calls(region, caller):
     return dict(Counter(name for _, name, where, who in STATE.log if region in (None, where) and caller in (None, who)))
 
 
-def busiest_second(caller):
-    """The most calls that began within any one second."""
+def busiest(caller, seconds):
+    """The most calls that arrived within any so many seconds."""
     times, most, first = [at for at, _, _, who in STATE.log if caller in (None, who)], 0, 0
     for last, at in enumerate(times):
-        while times[first] <= at - 1.0:
+        while times[first] <= at - seconds:
             first += 1
         most = max(most, last - first + 1)
     return {"calls": len(times), "most": most}
@@ -378,7 +378,7 @@ def control(path, query, method, body):
             return [entry[1] for entry in STATE.log[-5000:] if region in (None, entry[2])]
     if path == "/_control/rate":
         with STATE.lock:
-            return busiest_second(caller)
+            return busiest(caller, float(asked.get("seconds", "1")))
     if path == "/_control/met":
         with STATE.lock:
             return dict(STATE.met)

@@ -30,14 +30,14 @@ fn no_more_calls_are_made_in_a_second_than_the_budget_says() {
     let begin = Instant::now();
     plot.converge(3).unwrap();
     let seconds = begin.elapsed().as_secs_f64();
-    let rate = plot.emulator.control_get("/_control/rate?from=reconciler");
-    let (calls, most) = (rate["calls"].as_f64().unwrap(), rate["most"].as_u64().unwrap());
-    assert!(calls > 60.0, "there is work for more: {rate}");
-    assert!(calls <= 8.0 * (seconds + 1.0), "{calls} calls in {seconds} s");
-    // Counted where they arrive: on a busy machine those of one second may come together with those
-    // of the next. The four supervisors, which are processes of their own, give their signs of life
-    // beside them.
-    assert!(most <= 2 * 8, "{rate}");
+    // The four supervisors, which are processes of their own, give their signs of life beside the
+    // budget: half as much again is allowed for them. Counted where they arrive, over ten seconds:
+    // on a busy machine the calls of two seconds may arrive in one.
+    let rate = plot.emulator.control_get("/_control/rate?from=reconciler&seconds=10");
+    let (calls, most) = (rate["calls"].as_f64().unwrap(), rate["most"].as_f64().unwrap());
+    assert!(calls > 100.0, "there is work for more than ten seconds: {rate}");
+    assert!(calls <= 8.0 * 1.5 * seconds, "{calls} calls in {seconds} s");
+    assert!(most <= 8.0 * 1.5 * 10.0, "{rate}");
 }
 
 /// Builds every step of every workflow, at most two at once, with images that are pending for so
