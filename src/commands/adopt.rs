@@ -100,6 +100,7 @@ async fn hold(config: &Config, seen: &Seen) -> Result<Option<Held>, CommandError
     // Ctrl-C ends this process: nothing is held yet.
     let never = AtomicBool::new(false);
     let asked = ask_patiently(
+        &seen.ports.context,
         &seen.ports.inventory,
         &seen.checkout.params.workflow_id,
         config.lease_duration,

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use jiff::SignedDuration;
 use reconciler::config::Config;
+use reconciler::controller::connect::RealConnector;
 use reconciler::controller::main_loop::{Controller, FollowedRepository, PassReport, RunOptions};
 use reconciler::git::trusted::Purpose;
 use reconciler_core::plan::Plan;
@@ -82,7 +83,13 @@ pub(crate) async fn run(named: Option<&Path>, args: &ApplyArgs) -> Result<ExitCo
     let current = tokio::spawn(Arc::clone(&teller).keep_current());
     let only = options.only.clone();
     let began = Instant::now();
-    let mut driver = Controller::new(config, sites, options, Arc::clone(&teller) as _);
+    let mut driver = Controller::new(
+        Arc::new(RealConnector::default()),
+        config,
+        sites,
+        options,
+        Arc::clone(&teller) as _,
+    );
     let report = driver.run(wakes).await;
     current.abort();
     teller.ends();

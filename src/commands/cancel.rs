@@ -140,7 +140,7 @@ async fn settled(
     let mut watched = None;
     while Instant::now() < end {
         let duration = config.lease_duration;
-        let lease = ask(&ports.inventory, workflow, duration, &mut watched).await?;
+        let lease = ask(&ports.context, &ports.inventory, workflow, duration, &mut watched).await?;
         let attempts = ports.inventory.attempts(workflow).await?;
         let mut attempts = attempts.into_iter();
         let found = attempts.find(|one| one.build_id == asked.build_id);

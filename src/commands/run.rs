@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use reconciler::config::Config;
+use reconciler::controller::connect::RealConnector;
 use reconciler::controller::error::PassError;
 use reconciler::controller::main_loop::{
     Controller, Fetching, FollowedRepository, RunOptions, Wake,
@@ -58,6 +59,7 @@ pub(crate) async fn run(
     };
     let followed: Vec<_> = sites.iter().map(|site| Arc::clone(&site.source)).collect();
     let mut driver = Controller::new(
+        Arc::new(RealConnector::default()),
         Arc::clone(&config),
         sites,
         RunOptions { once: args.once, ..RunOptions::default() },

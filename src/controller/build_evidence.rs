@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::clock;
 use crate::config::Config;
 use crate::controller::build_finish::catalog;
 use crate::controller::connect::{Ports, silence};
+use crate::controller::context::Context;
 use crate::controller::error::PassError;
-use crate::controller::process_identity::own_mark_with;
 use reconciler_core::build::verdict::{artifacts_in, is_planned_source};
 use reconciler_core::lease_rules::UnchangedSince;
 use reconciler_core::recovery::{Evidence, Here, Life, Ran, State, is_no_older, state};
@@ -20,7 +19,7 @@ use reconciler_model::build::{BuildOutcome, Exit, Sighting};
 use reconciler_model::clock::Moment;
 use reconciler_model::ids::{AmiId, AmiName, HostMark, WorkflowId};
 use reconciler_model::images::{Image, ImageCatalog, Leftovers};
-use reconciler_model::inventory::heartbeat::{BuildSignal, Heartbeat, new_version};
+use reconciler_model::inventory::heartbeat::{BuildSignal, Heartbeat};
 use reconciler_model::inventory::journal::Attempt;
 use reconciler_model::inventory::{Fence, InventoryError};
 
@@ -65,22 +64,22 @@ pub(super) async fn await_end(
         }
         return told(ports, attempt, outcome).await;
     }
-    let mut watch = Watch::begin(silence(config));
+    let mut watch = Watch::begin(silence(config), ports.context.moment());
     let here = here(
         &sighting,
         attempt.intent.prepared_by.as_ref(),
-        own_mark_with(&config.state_dir).as_ref(),
+        ports.context.own_mark_with(&config.state_dir).as_ref(),
     );
     loop {
-        let asked = clock::now();
+        let asked = ports.context.moment();
         let beat = ports.inventory.last_beat(&fence.workflow_id, &attempt.build_id).await?;
-        let life = watch.life(beat.as_ref(), asked, clock::now());
+        let life = watch.life(beat.as_ref(), asked, ports.context.moment());
         let seen = Evidence {
             here,
             told_started: attempt.is_said_to_run() && sighting != Sighting::NeverRan,
             life,
             deadline: attempt.intent.deadline,
-            now: Timestamp::now(),
+            now: ports.context.now(),
         };
         match state(&seen) {
             State::Here | State::Told => {
@@ -125,7 +124,7 @@ async fn told(ports: &Ports, attempt: &Attempt, outcome: BuildOutcome) -> Result
     let image = match (named, made) {
         // Seeded bug: one-stale-look-costs-an-image
         (None, Some(id)) if outcome.exit == Exit::Code(0) => {
-            as_soon_as_known(catalog, id, NOT_YET_KNOWN).await?
+            as_soon_as_known(&ports.context, catalog, id, NOT_YET_KNOWN).await?
         }
         (named, _) => named,
     };
@@ -142,17 +141,18 @@ async fn told(ports: &Ports, attempt: &Attempt, outcome: BuildOutcome) -> Result
 /// An image that Packer says it made, in whatever state; none if EC2 does not know it for so long,
 /// or knows it no more.
 async fn as_soon_as_known(
+    context: &Context,
     catalog: &dyn ImageCatalog,
     id: &AmiId,
     limit: Duration,
 ) -> Result<Option<Image>, PassError> {
-    let since = clock::now();
+    let since = context.moment();
     let mut pause = Duration::from_millis(500);
     loop {
         if let Some(image) = catalog.image(id).await? {
             return Ok(Some(image).filter(|image| !image.state.is_gone()));
         }
-        if clock::now().saturating_sub(since) >= limit {
+        if context.moment().saturating_sub(since) >= limit {
             return Ok(None);
         }
         tokio::time::sleep(pause.min(limit)).await;
@@ -195,9 +195,9 @@ async fn gone(
             step_id: attempt.step_id.clone(),
             build_id: attempt.build_id.clone(),
             host: host.clone(),
-            version: new_version(),
+            version: ports.context.new_version(),
             silence_seconds: beat.as_ref().map_or(0, |beat| beat.silence_seconds),
-            at: Timestamp::now(),
+            at: ports.context.now(),
             sign: BuildSignal::GivenUp {
                 ami_name: attempt.intent.ami_name.clone(),
                 traces: traces.clone(),
@@ -209,7 +209,7 @@ async fn gone(
                 until: attempt
                     .intent
                     .deadline
-                    .max(Timestamp::now())
+                    .max(ports.context.now())
                     .saturating_add(AFTERWARDS)
                     .unwrap_or(Timestamp::MAX),
                 region: Some(attempt.intent.region.clone()),
@@ -282,8 +282,8 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Nothing was seen yet.
-    pub(super) fn begin(silence: Duration) -> Self {
-        Self { silence, since: clock::now(), still: None }
+    pub(super) fn begin(silence: Duration, now: Moment) -> Self {
+        Self { silence, since: now, still: None }
     }
 
     /// What a look at its newest beat, asked for and answered at these times, says of it.
@@ -357,7 +357,9 @@ mod tests {
         });
         let catalog = Ec2Catalog::new(ec2.client());
         let limit = Duration::from_millis(700);
-        let found = as_soon_as_known(&catalog, &AmiId::new("ami-1"), limit).await;
+        let found =
+            as_soon_as_known(&Context::of_this_machine(), &catalog, &AmiId::new("ami-1"), limit)
+                .await;
         found.unwrap().map(|image| image.id)
     }
 

@@ -205,12 +205,13 @@ async fn record(
     let seen = Stage::ImageSeen { ami_id: id.clone() };
     append_once(ports, attempt, fence, seen).await?;
     // Seeded bug: recorded-before-verified
-    let image = catalog.wait_available(id, Timestamp::now() + LONGEST_WAIT).await?;
+    let image = catalog.wait_available(id, ports.context.now() + LONGEST_WAIT).await?;
     append_once(ports, attempt, fence, Stage::Available).await?;
     let Some(promise) = attempt.intent.promise.clone() else {
         return Ok(());
     };
-    let mut record = describe(fence, attempt, &promise, &image, seconds);
+    let now = ports.context.now();
+    let mut record = describe(fence, attempt, &promise, &image, (seconds, now));
     let image = tag_and_read_back(catalog, &record, image).await?;
     record.details =
         if ports.knows_secrets { ports.redactor.text(&image.details) } else { "{}".to_owned() };
@@ -261,7 +262,7 @@ fn describe(
     attempt: &Attempt,
     promise: &RecordDraft,
     image: &Image,
-    seconds: u64,
+    (seconds, now): (u64, Timestamp),
 ) -> Record {
     let intent = &attempt.intent;
     let mut head = RecordHead {
@@ -284,7 +285,7 @@ fn describe(
         tags: Tags::default(),
         metadata_digest: promise.metadata_digest,
         build_seconds: seconds,
-        recorded_at: Timestamp::now(),
+        recorded_at: now,
         fence: fence.token,
     };
     built.tags = ImageTags::of_record(&head, &built, &promise.aws_tags).tags().into();
@@ -334,16 +335,13 @@ pub(super) async fn fail(
     fault: &Fault,
     log: Option<String>,
 ) -> Result<(), PassError> {
-    let dice = f64::from(
-        u32::from(attempt.intent.fingerprint.as_bytes()[31])
-            ^ (attempt.started_at.subsec_nanosecond().unsigned_abs() & 0xff),
-    ) / 255.0;
-    let (tries, now) = (attempt.intent.attempt, Timestamp::now());
+    let (jitter, now) = (ports.context.jitter(), ports.context.now());
+    let tries = attempt.intent.attempt;
     // Decided when it is written: a request may come until then.
     let stage = |attempt: &Attempt| {
         let asked = attempt.cancel_requested.as_ref();
         let by = asked.map(|asked| asked.by.as_str());
-        let came_to = consequence(fault, by, tries, &config.retry, (now, dice));
+        let came_to = consequence(fault, by, tries, &config.retry, (now, jitter));
         Stage::Failed(Failure {
             class: came_to.class,
             cause: ports.redactor.text(&came_to.cause),

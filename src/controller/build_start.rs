@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use crate::config::Config;
 use crate::controller::build_evidence::is_of_a_lost_build;
 use crate::controller::build_finish::{catalog, fail};
@@ -12,7 +10,6 @@ use crate::controller::checkout::{Desired, LoadedStep, metadata};
 use crate::controller::connect::{Ports, reach};
 use crate::controller::error::PassError;
 use crate::controller::journal_entries::append;
-use crate::controller::process_identity::{host_name, own_mark_with};
 use reconciler_core::build::verdict::{Fault, lacks};
 use reconciler_core::desired::inputs::{sort_files, value_digest};
 use reconciler_core::desired::step::{DesiredStep, SourceImage};
@@ -235,15 +232,16 @@ fn intent(
     (rendered, fence): (&BTreeMap<String, String>, &Fence),
 ) -> Intent {
     let metadata = metadata(&loaded.step);
-    let deadline = Timestamp::now() + wanted.timeout + config.packer.grace + Duration::from_mins(1);
+    let deadline =
+        ports.context.now() + wanted.timeout + config.packer.grace + Duration::from_mins(1);
     Intent {
         fingerprint: state.fingerprint,
         ami_name: wanted.ami_name.clone(),
         revision: desired.checkout.revision.clone(),
         source_ami: wanted.source.id.clone(),
         region: ports.region.clone(),
-        host: host_name(),
-        prepared_by: own_mark_with(&config.state_dir),
+        host: ports.context.host_name(),
+        prepared_by: ports.context.own_mark_with(&config.state_dir),
         reach: Some(reach(config, &desired.checkout.params)),
         deadline,
         fence: fence.token,
@@ -279,9 +277,9 @@ async fn write_intent(
     let event = BuildEvent {
         workflow_id: desired.checkout.params.workflow_id.clone(),
         step_id: step.clone(),
-        build_id: BuildId::generate(),
+        build_id: ports.context.new_build_id(),
         seq: 0,
-        at: Timestamp::now(),
+        at: ports.context.now(),
         stage: Stage::Intent(intent.clone()),
     };
     let write = Write { record: None, event: Some(event.clone()) };

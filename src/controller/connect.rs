@@ -6,9 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use serde_json::{Map, Value};
 
 use crate::config::{AwsConfig, Config, InventoryConfig};
+use crate::controller::context::Context;
 use crate::controller::error::PassError;
 use crate::controller::process_identity::host_name;
 use crate::controller::state_folder;
@@ -46,6 +48,8 @@ pub struct Ports {
     pub redactor: CurrentSecrets,
     /// Whether it knows all that there are: not where the commit cannot be read that they stand in.
     pub knows_secrets: bool,
+    /// The machine.
+    pub context: Context,
     access: Option<Arc<Access>>,
 }
 
@@ -166,17 +170,59 @@ pub fn reach(config: &Config, params: &WorkflowParams) -> Reach {
     }
 }
 
+/// What opens ports for a controller, on a machine.
+#[async_trait]
+pub trait Connector: Send + Sync {
+    /// The machine.
+    fn context(&self) -> &Context;
+
+    /// Opens ports.
+    async fn connect(&self, config: &Config, who: &Who<'_>, usage: Use)
+    -> Result<Ports, PassError>;
+}
+
+/// Opens the real ports, on this machine.
+#[derive(Debug)]
+pub struct RealConnector(Context);
+
+impl Default for RealConnector {
+    fn default() -> Self {
+        Self(Context::of_this_machine())
+    }
+}
+
+#[async_trait]
+impl Connector for RealConnector {
+    fn context(&self) -> &Context {
+        &self.0
+    }
+
+    async fn connect(
+        &self,
+        config: &Config,
+        who: &Who<'_>,
+        usage: Use,
+    ) -> Result<Ports, PassError> {
+        connect_for(&self.0, config, who, usage).await
+    }
+}
+
 /// Opens the ports of a workflow.
 pub async fn connect(
     config: &Config,
     params: &WorkflowParams,
     usage: Use,
 ) -> Result<Ports, PassError> {
-    connect_for(config, &Who::of(params), usage).await
+    connect_for(&Context::of_this_machine(), config, &Who::of(params), usage).await
 }
 
 /// Opens ports.
-pub async fn connect_for(config: &Config, who: &Who<'_>, usage: Use) -> Result<Ports, PassError> {
+async fn connect_for(
+    context: &Context,
+    config: &Config,
+    who: &Who<'_>,
+    usage: Use,
+) -> Result<Ports, PassError> {
     let redactor = CurrentSecrets::new(&config.secrets, who.values.unwrap_or(&Map::new()));
     state_folder::check(config)?;
     if usage == Use::Act {
@@ -199,6 +245,7 @@ pub async fn connect_for(config: &Config, who: &Who<'_>, usage: Use) -> Result<P
             region: Session::region_of(&settings).await?,
             redactor,
             knows_secrets: !who.hides,
+            context: context.clone(),
             access: None,
         });
     }
@@ -224,6 +271,7 @@ pub async fn connect_for(config: &Config, who: &Who<'_>, usage: Use) -> Result<P
         region: session.region().clone(),
         redactor,
         knows_secrets: !who.hides,
+        context: context.clone(),
         access: (usage == Use::Act).then(|| Arc::new(Access { session, settings })),
     }))
 }

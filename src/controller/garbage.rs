@@ -8,7 +8,7 @@
 //! what was written.
 
 use reconciler_model::images::FINGERPRINT_TAG;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -45,7 +45,7 @@ pub(super) enum GarbageAction {
 /// What is to be done about one beat.
 pub(super) fn care(
     beat: &Heartbeat,
-    attempts: &HashMap<StepId, Attempt>,
+    attempts: &BTreeMap<StepId, Attempt>,
     now: Timestamp,
 ) -> GarbageAction {
     let newest = attempts.get(&beat.step_id);
@@ -72,7 +72,7 @@ pub(super) fn care(
 pub(super) struct Due {
     beats: Vec<(Heartbeat, GarbageAction)>,
     own: Vec<RunningBuild>,
-    attempts: HashMap<StepId, Attempt>,
+    attempts: BTreeMap<StepId, Attempt>,
 }
 
 impl Due {
@@ -88,9 +88,9 @@ impl Due {
 pub(super) async fn due(
     ports: &Ports,
     workflow: &WorkflowId,
-    attempts: &HashMap<StepId, Attempt>,
+    attempts: &BTreeMap<StepId, Attempt>,
 ) -> Result<Due, PassError> {
-    let now = Timestamp::now();
+    let now = ports.context.now();
     let beats = ports.inventory.beats(workflow).await?.into_iter();
     let due = beats.map(|beat| {
         let care = care(&beat, attempts, now);
@@ -106,7 +106,7 @@ pub(super) async fn due(
 }
 
 /// Whether whoever carries a build looks into its folder.
-fn is_open(build: &BuildId, attempts: &HashMap<StepId, Attempt>) -> bool {
+fn is_open(build: &BuildId, attempts: &BTreeMap<StepId, Attempt>) -> bool {
     let mut attempts = attempts.values();
     attempts.any(|attempt| attempt.build_id == *build && !attempt.is_settled())
 }
@@ -169,7 +169,7 @@ async fn account_for(
     at: &Everywhere,
     fence: &Fence,
     build: &RunningBuild,
-    attempts: &HashMap<StepId, Attempt>,
+    attempts: &BTreeMap<StepId, Attempt>,
 ) -> Result<(), PassError> {
     let ports = at.here();
     let (workflow, id) = (&fence.workflow_id, &build.build_id);
@@ -206,7 +206,7 @@ async fn is_given_up(
 
 /// Whether an image of a build of this host can be nobody's: it is over without a record, and no
 /// other build of its name runs.
-fn images_may_go(attempt: &Attempt, attempts: &HashMap<StepId, Attempt>) -> bool {
+fn images_may_go(attempt: &Attempt, attempts: &BTreeMap<StepId, Attempt>) -> bool {
     let newest = attempts.get(&attempt.step_id);
     let runs = newest.is_some_and(|newest| {
         !newest.is_over() && newest.intent.ami_name == attempt.intent.ami_name
@@ -306,7 +306,7 @@ mod tests {
         Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes)
     }
 
-    fn attempt(build: &str, name: &str, stages: Vec<Stage>) -> HashMap<StepId, Attempt> {
+    fn attempt(build: &str, name: &str, stages: Vec<Stage>) -> BTreeMap<StepId, Attempt> {
         let event = |seq, stage| BuildEvent {
             workflow_id: WorkflowId::new("wf"),
             step_id: StepId::new("a"),
@@ -334,7 +334,7 @@ mod tests {
         for (seq, stage) in (1..).zip(stages) {
             attempt.apply(&event(seq, stage));
         }
-        HashMap::from([(StepId::new("a"), attempt)])
+        BTreeMap::from([(StepId::new("a"), attempt)])
     }
 
     fn failed() -> Stage {
@@ -383,7 +383,7 @@ mod tests {
         assert_eq!(care(attempt("1", "n", vec![failed()])), GarbageAction::Leave);
         assert_eq!(care(attempt("1", "n", vec![failed(), cleaned()])), GarbageAction::Forget);
         assert_eq!(care(attempt("2", "n", vec![])), GarbageAction::Forget);
-        assert_eq!(care(HashMap::new()), GarbageAction::Forget);
+        assert_eq!(care(BTreeMap::new()), GarbageAction::Forget);
     }
 
     #[test]
@@ -399,7 +399,7 @@ mod tests {
         }
         let superseded = |last| GarbageAction::LookFor { image: true, last };
         assert_eq!(care(attempt("2", "m", vec![]), 10), superseded(false));
-        assert_eq!(care(HashMap::new(), 10), superseded(false));
+        assert_eq!(care(BTreeMap::new(), 10), superseded(false));
         assert_eq!(care(attempt("1", "n", settled()), 99), superseded(true));
     }
 

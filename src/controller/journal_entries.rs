@@ -4,8 +4,6 @@
 //! something at any time and without a lease, and takes the place of the next entry by that. What
 //! was asked is then read and taken in, and the entry gets the place after it.
 
-use jiff::Timestamp;
-
 use crate::controller::connect::Ports;
 use crate::controller::error::PassError;
 use reconciler_model::inventory::journal::{Attempt, BuildEvent, Stage};
@@ -55,7 +53,7 @@ async fn append_either(
 ) -> Result<(), PassError> {
     let mut tried = 0;
     loop {
-        let event = next_event(attempt, fence, stage(attempt));
+        let event = next_event(ports, attempt, fence, stage(attempt));
         let write = Write { record: record.clone(), event: Some(event.clone()) };
         match ports.inventory.write(write, Some(fence)).await {
             Ok(()) => {
@@ -96,13 +94,13 @@ pub(super) async fn take_in_requests(
     Ok(!newer.is_empty())
 }
 
-fn next_event(attempt: &Attempt, fence: &Fence, stage: Stage) -> BuildEvent {
+fn next_event(ports: &Ports, attempt: &Attempt, fence: &Fence, stage: Stage) -> BuildEvent {
     BuildEvent {
         workflow_id: fence.workflow_id.clone(),
         step_id: attempt.step_id.clone(),
         build_id: attempt.build_id.clone(),
         seq: attempt.seq + 1,
-        at: Timestamp::now(),
+        at: ports.context.now(),
         stage,
     }
 }

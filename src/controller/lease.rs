@@ -11,12 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
-use tokio::task::JoinHandle;
+use tokio::task::AbortHandle;
 
-use crate::clock;
+use crate::controller::context::Context;
 use crate::controller::error::PassError;
-use crate::controller::lease_holder::{holder_name, is_gone};
 use reconciler_core::lease_rules::LeaseDeadline;
 pub use reconciler_core::lease_rules::UnchangedSince as Watched;
 use reconciler_core::plan::sight::holder_words;
@@ -29,10 +27,11 @@ use reconciler_model::inventory::{Fence, Inventory, InventoryError, Lease};
 pub struct Held {
     shared: Arc<Shared>,
     inventory: Arc<dyn Inventory>,
-    heartbeat: JoinHandle<()>,
+    heartbeat: AbortHandle,
 }
 
 struct Shared {
+    context: Context,
     held: Mutex<(Lease, LeaseDeadline)>,
     lost: AtomicBool,
     inventory: Arc<dyn Inventory>,
@@ -48,7 +47,7 @@ impl Shared {
         // In a file that was replaced nobody else sees the lease.
         let holds = !self.lost.load(Ordering::Acquire)
             && self.inventory.is_in_place()
-            && lease_deadline.holds(clock::now());
+            && lease_deadline.holds(self.context.moment());
         holds.then(|| lease_deadline.until())
     }
 }
@@ -114,33 +113,34 @@ pub enum Asked {
 
 /// Asks once. `watched` remembers the other's lease from one call to the next.
 pub async fn ask(
+    context: &Context,
     inventory: &Arc<dyn Inventory>,
     workflow: &WorkflowId,
     duration: Duration,
     watched: &mut Option<Watched>,
 ) -> Result<Asked, InventoryError> {
-    let asked = clock::now();
+    let asked = context.moment();
     let seen = inventory.lease(workflow).await?;
     if let Some(lease) = &seen
         && let Some(holder) = &lease.holder
-        && !is_gone(holder)
+        && !context.is_gone(holder)
     {
         // Seeded bug: lease-by-the-others-clock
-        let still = Watched::observe(watched, &lease.version, asked, clock::now());
+        let still = Watched::observe(watched, &lease.version, asked, context.moment());
         if still < Duration::from_secs(lease.duration_seconds) {
             return Ok(Asked::Busy(lease.clone()));
         }
     }
     let seconds = duration.as_secs().max(1);
-    let asked = clock::now();
+    let asked = context.moment();
     let taken = inventory
-        .acquire_lease(workflow, &holder_name(), seconds, seen.as_ref(), Timestamp::now())
+        .acquire_lease(workflow, &context.holder_name(), seconds, seen.as_ref(), context.now())
         .await;
     match taken {
         Ok(lease) => {
             *watched = None;
             let lease_deadline = LeaseDeadline::renewed(asked, Duration::from_secs(seconds));
-            Ok(Asked::Held(hold(inventory, lease, lease_deadline)))
+            Ok(Asked::Held(hold(context, inventory, lease, lease_deadline)))
         }
         Err(InventoryError::Conflict { .. }) => match inventory.lease(workflow).await? {
             Some(lease) => Ok(Asked::Busy(lease)),
@@ -156,6 +156,7 @@ pub async fn ask(
 /// have run out; for commands that end. `told` hears once whose lease is waited for. None:
 /// `stopping` was set meanwhile.
 pub async fn ask_patiently(
+    context: &Context,
     inventory: &Arc<dyn Inventory>,
     workflow: &WorkflowId,
     duration: Duration,
@@ -166,7 +167,7 @@ pub async fn ask_patiently(
     let mut versions = 0;
     let mut last = None;
     while !stopping.load(Ordering::Acquire) {
-        match ask(inventory, workflow, duration, &mut watched).await? {
+        match ask(context, inventory, workflow, duration, &mut watched).await? {
             Asked::Held(held) => return Ok(Some(held)),
             Asked::Busy(lease) => {
                 if versions == 0 {
@@ -193,13 +194,19 @@ pub async fn ask_patiently(
     Ok(None)
 }
 
-fn hold(inventory: &Arc<dyn Inventory>, lease: Lease, lease_deadline: LeaseDeadline) -> Held {
+fn hold(
+    context: &Context,
+    inventory: &Arc<dyn Inventory>,
+    lease: Lease,
+    lease_deadline: LeaseDeadline,
+) -> Held {
     let shared = Arc::new(Shared {
+        context: context.clone(),
         held: Mutex::new((lease, lease_deadline)),
         lost: AtomicBool::new(false),
         inventory: Arc::clone(inventory),
     });
-    let heartbeat = tokio::spawn(beat(Arc::clone(inventory), Arc::clone(&shared)));
+    let heartbeat = context.spawn(beat(Arc::clone(inventory), Arc::clone(&shared)));
     Held { shared, inventory: Arc::clone(inventory), heartbeat }
 }
 
@@ -209,9 +216,9 @@ async fn beat(inventory: Arc<dyn Inventory>, shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(pause).await;
         let (lease, lease_deadline) = shared.held();
-        let asked = clock::now();
+        let asked = shared.context.moment();
         // One answer that does not come must not cost the lease.
-        let renewal = inventory.renew_lease(&lease, Timestamp::now());
+        let renewal = inventory.renew_lease(&lease, shared.context.now());
         match tokio::time::timeout(duration / 4, renewal).await {
             Ok(Ok(lease)) => {
                 *shared.held.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -225,7 +232,7 @@ async fn beat(inventory: Arc<dyn Inventory>, shared: Arc<Shared>) {
                 | InventoryError::Replaced { .. }
                 | InventoryError::Schema { .. },
             )) => break,
-            _ if !lease_deadline.holds(clock::now()) => break,
+            _ if !lease_deadline.holds(shared.context.moment()) => break,
             _ => pause = duration / 20,
         }
     }
@@ -234,6 +241,8 @@ async fn beat(inventory: Arc<dyn Inventory>, shared: Arc<Shared>) {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     #[tokio::test]
@@ -246,7 +255,14 @@ mod tests {
         let workflow = WorkflowId::new("w");
         let long_ago = Timestamp::UNIX_EPOCH;
         inventory.acquire_lease(&workflow, "another-host/1/1", 30, None, long_ago).await.unwrap();
-        let asked = ask(&inventory, &workflow, Duration::from_secs(30), &mut None).await;
+        let asked = ask(
+            &Context::of_this_machine(),
+            &inventory,
+            &workflow,
+            Duration::from_secs(30),
+            &mut None,
+        )
+        .await;
         assert!(matches!(asked, Ok(Asked::Busy(_))), "it may be alive");
     }
 }

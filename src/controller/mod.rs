@@ -8,6 +8,7 @@ pub mod build_finish;
 pub mod build_start;
 pub mod checkout;
 pub mod connect;
+pub mod context;
 pub mod error;
 pub mod fenced;
 mod garbage;

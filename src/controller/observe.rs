@@ -66,7 +66,7 @@ pub struct Look {
 #[derive(Clone, Debug, Default)]
 pub struct Newest {
     /// Those that can be read.
-    pub attempts: HashMap<StepId, Attempt>,
+    pub attempts: BTreeMap<StepId, Attempt>,
     /// Steps of which it cannot: nobody knows whether a build of theirs runs.
     pub unread: Vec<(StepId, String)>,
 }
@@ -336,7 +336,7 @@ async fn held_back(
 fn repeated<'a>(
     step: &'a PlannedStep,
     revision: &Revision,
-    attempts: &HashMap<StepId, Attempt>,
+    attempts: &BTreeMap<StepId, Attempt>,
 ) -> Option<(&'a Fingerprint, &'a SourceImage)> {
     let Decision::Build(Build { source: BuildSource::Known { source, fingerprint, .. }, .. }) =
         &step.decision

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::controller::context::Context;
 use crate::packer::retention::{Retention, compute, delete, survey};
 use reconciler_model::ids::BuildId;
 
@@ -33,17 +34,17 @@ impl Housekeeping {
 
     /// Deletes what the policy does not keep, but for what is needed, while other things go on. A
     /// folder that cannot be deleted is tried again the next time.
-    pub(super) fn begin(&mut self, needed: BTreeSet<BuildId>) {
+    pub(super) fn begin(&mut self, context: &Context, needed: BTreeSet<BuildId>) {
         self.last = Some(Instant::now());
         let (builds_dir, policy) = (self.builds_dir.clone(), self.policy);
-        tokio::task::spawn_blocking(move || keep_house(&builds_dir, &needed, &policy));
+        let now = context.now();
+        context.spawn_blocking(Box::new(move || keep_house(&builds_dir, &needed, &policy, now)));
     }
 }
 
 /// A build that began after `needed` was gathered is not over, or is the newest of all: it stays
 /// either way.
-fn keep_house(builds_dir: &Path, needed: &BTreeSet<BuildId>, policy: &Retention) {
-    let now = Timestamp::now();
+fn keep_house(builds_dir: &Path, needed: &BTreeSet<BuildId>, policy: &Retention, now: Timestamp) {
     let gone = match survey(builds_dir, now) {
         Ok(found) => compute(&found, needed, policy, now),
         Err(error) => {

@@ -2,7 +2,7 @@
 //! here: for people, and without a trace. A pass looks for itself (`build_evidence`); nothing is
 //! decided by this.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::controller::lease_holder;
@@ -23,7 +23,7 @@ pub async fn sights(
     inventory: &dyn Inventory,
     workflow: &WorkflowId,
     lease: Option<&Lease>,
-    attempts: &HashMap<StepId, Attempt>,
+    attempts: &BTreeMap<StepId, Attempt>,
 ) -> Result<Sights, InventoryError> {
     let own = own_mark_with(state_dir);
     let mut sights = Sights { holder: holder_of(lease), ..Sights::default() };

@@ -9,21 +9,16 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use jiff::Timestamp;
-
-use crate::clock;
 use crate::config::InventoryConfig;
 use crate::controller::build_evidence::{Watch, here};
-use crate::controller::connect::{Ports, Use, Who, connect_for, silence};
+use crate::controller::connect::{Ports, Use, Who, silence};
 use crate::controller::error::PassError;
-use crate::controller::lease_holder::is_gone;
 use crate::controller::main_loop::actions::Charged;
 use crate::controller::main_loop::backoff::BackoffKey;
 use crate::controller::main_loop::event::Origin;
 use crate::controller::main_loop::workflow_pass::{WorkflowKey, WorkflowState};
 use crate::controller::main_loop::{Controller, PassReport};
 use crate::controller::observe::newest_attempts;
-use crate::controller::process_identity::own_mark_with;
 use crate::sqlite::SqliteInventory;
 use reconciler_core::lease_rules::UnchangedSince;
 use reconciler_core::recovery::{Evidence, State, state};
@@ -55,7 +50,7 @@ struct Stranger {
 impl Controller {
     /// Looks for them now and then, and after those that were found at every pass.
     pub(super) async fn look_after_strangers(&mut self, report: &mut PassReport) {
-        let (now, silence) = (clock::now(), silence(&self.config));
+        let (now, silence) = (self.context.moment(), silence(&self.config));
         let fresh = |listed: Moment| now.saturating_sub(listed) < silence * SILENCES;
         if !self.abandoned.listed.is_some_and(fresh) {
             self.abandoned.listed = Some(now);
@@ -73,7 +68,7 @@ impl Controller {
         }
         let keys: Vec<_> = self.abandoned.seen.keys().cloned().collect();
         for key in keys {
-            let (matter, now) = (BackoffKey::Tending(key.clone()), Timestamp::now());
+            let (matter, now) = (BackoffKey::Tending(key.clone()), self.context.now());
             if let Some(until) = self.backoffs.holds(&matter, None, now) {
                 report.wake_at(until);
                 continue;
@@ -106,7 +101,8 @@ impl Controller {
         }
         if asked.is_empty() {
             let who = Reach::default();
-            let ports = connect_for(&self.config, &Who::by(&who), Use::LookOffline).await?;
+            let ports =
+                self.connector.connect(&self.config, &Who::by(&who), Use::LookOffline).await?;
             open = ports.inventory.open_workflows().await?;
         }
         Ok(open)
@@ -212,33 +208,34 @@ impl Controller {
         };
         let ports = match stranger.ports.take() {
             Some(ports) => ports,
-            None => connect_for(&self.config, &Who::by(reach), Use::Look).await?,
+            None => self.connector.connect(&self.config, &Who::by(reach), Use::Look).await?,
         };
         let ports = stranger.ports.insert(ports).clone();
-        let asked = clock::now();
+        let asked = self.context.moment();
         let lease = ports.inventory.lease(&key.id).await?;
         let version = lease.as_ref().map_or("never held", |lease| &lease.version);
-        let still = UnchangedSince::observe(&mut stranger.lease, version, asked, clock::now());
+        let still =
+            UnchangedSince::observe(&mut stranger.lease, version, asked, self.context.moment());
         let held_by = lease.as_ref().and_then(|lease| lease.holder.as_deref());
-        let mut free = held_by.is_none_or(is_gone)
+        let mut free = held_by.is_none_or(|holder| self.context.is_gone(holder))
             || lease.is_some_and(|lease| still.as_secs() >= lease.duration_seconds);
         free &= still >= silence;
         let newest = newest_attempts(ports.inventory.as_ref(), &key.id).await?;
-        let own = own_mark_with(&self.config.state_dir);
+        let own = self.context.own_mark_with(&self.config.state_dir);
         for attempt in newest.attempts.values().filter(|one| !one.is_over()) {
             let sighting = ports.builder.find(&attempt.build_id).await?;
-            let asked = clock::now();
+            let asked = self.context.moment();
             let beat = ports.inventory.last_beat(&key.id, &attempt.build_id).await?;
             let watch = stranger
                 .lives
                 .entry(attempt.build_id.clone())
-                .or_insert_with(|| Watch::begin(silence));
+                .or_insert_with(|| Watch::begin(silence, asked));
             let seen = Evidence {
                 here: here(&sighting, attempt.intent.prepared_by.as_ref(), own.as_ref()),
                 told_started: attempt.is_said_to_run() && sighting != Sighting::NeverRan,
-                life: watch.life(beat.as_ref(), asked, clock::now()),
+                life: watch.life(beat.as_ref(), asked, self.context.moment()),
                 deadline: attempt.intent.deadline,
-                now: Timestamp::now(),
+                now: self.context.now(),
             };
             free &= state(&seen) != State::MayRun;
         }

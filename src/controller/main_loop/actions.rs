@@ -2,11 +2,9 @@
 //!
 //! What cannot be done for one step stops no other; it is tried again later, more rarely each time.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-
-use jiff::Timestamp;
 
 use crate::config::OnSuperseded;
 use crate::controller::build_start::{Started, start, take};
@@ -15,7 +13,7 @@ use crate::controller::connect::Ports;
 use crate::controller::error::PassError;
 use crate::controller::fenced::guarded;
 use crate::controller::lease::LeaseToken;
-use crate::controller::main_loop::backoff::{BackoffKey, dice};
+use crate::controller::main_loop::backoff::BackoffKey;
 use crate::controller::main_loop::build_tasks::BuildTask;
 use crate::controller::main_loop::event::Event;
 use crate::controller::main_loop::workflow_pass::{WorkflowKey, WorkflowState};
@@ -34,7 +32,7 @@ use reconciler_model::inventory::journal::Attempt;
 pub(super) struct Charged<'a> {
     pub(super) key: &'a WorkflowKey,
     /// The newest attempt at each step.
-    pub(super) attempts: &'a HashMap<StepId, Attempt>,
+    pub(super) attempts: &'a BTreeMap<StepId, Attempt>,
     pub(super) fence: &'a Fence,
 }
 
@@ -70,7 +68,7 @@ impl Controller {
         for step in acting.plan.wanted(selection.as_ref()) {
             let matter = BackoffKey::Step(key.clone(), step.id.clone());
             let revision = Some(&acting.plan.revision);
-            let now = Timestamp::now();
+            let now = self.context.now();
             if !asks_for_action(&step.decision) {
                 // All is well with it, or it is somebody else's turn. How often it was tried is
                 // remembered for a while.
@@ -87,7 +85,7 @@ impl Controller {
                 Decision::Update(change) => {
                     // What is brought up to date and differs again at once is not mended by doing
                     // it faster.
-                    self.backoffs.note(matter.clone(), revision, now, dice());
+                    self.backoffs.note(matter.clone(), revision, now, self.context.jitter());
                     let done = update(&ports, acting.checkout, step, change, fence).await;
                     if done.is_ok() {
                         let past = self.backoffs.exonerate(&matter);

@@ -237,11 +237,6 @@ impl Backoffs {
     }
 }
 
-/// A throw of the dice, from 0 to 1.
-pub(super) fn dice() -> f64 {
-    f64::from(uuid::Uuid::now_v7().as_bytes()[15]) / 255.0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

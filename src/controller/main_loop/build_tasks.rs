@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use crate::controller::build_finish::{carry, take_over};
 use crate::controller::connect::Ports;
 use crate::controller::error::PassError;
@@ -111,7 +109,7 @@ impl Controller {
                 report.errors += 1;
                 continue;
             }
-            if let Some(until) = self.backoffs.holds(&matter, None, Timestamp::now()) {
+            if let Some(until) = self.backoffs.holds(&matter, None, self.context.now()) {
                 report.verdict.is_partial = true;
                 report.wake_at(until);
                 continue;
@@ -168,7 +166,7 @@ impl Controller {
         self.running.insert(build_id.clone(), followed);
         let (config, ports, fence) = (Arc::clone(&self.config), ports.clone(), fence.clone());
         let (news, workflow) = (self.news.0.clone(), key.clone());
-        tokio::spawn(async move {
+        self.context.spawn(async move {
             let took_over = matches!(task, BuildTask::TakeOver(_));
             let result = match task {
                 BuildTask::Carry(sighting) => {

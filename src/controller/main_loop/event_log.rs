@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use crate::controller::error::PassError;
 use crate::controller::main_loop::Controller;
-use crate::controller::main_loop::backoff::{BackoffKey, Past, dice};
+use crate::controller::main_loop::backoff::{BackoffKey, Past};
 use crate::controller::main_loop::event::{Event, Failing, Origin};
 use crate::controller::main_loop::workflow_pass::WorkflowKey;
 use reconciler_model::ids::Revision;
@@ -32,7 +32,8 @@ impl Controller {
         revision: Option<&Revision>,
         error: &PassError,
     ) -> Timestamp {
-        let until = self.backoffs.note(matter.clone(), revision, Timestamp::now(), dice());
+        let until =
+            self.backoffs.note(matter.clone(), revision, self.context.now(), self.context.jitter());
         // Seeded bug: trouble-is-not-told
         if self.backoffs.record_error(matter, error.diagnostic()) {
             let (step, build) = match matter {

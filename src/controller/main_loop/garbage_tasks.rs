@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use crate::clock;
 use crate::controller::connect::Ports;
 use crate::controller::error::PassError;
 use crate::controller::fenced::Everywhere;
@@ -55,7 +54,7 @@ impl Controller {
         let Some(lease) = &state.lease else {
             return;
         };
-        let (now, token, seq) = (clock::now(), owned.fence.token, lease.journal_seq());
+        let (now, token, seq) = (self.context.moment(), owned.fence.token, lease.journal_seq());
         let last = state.sweeping.last;
         if state.sweeping.under_way || last.is_some_and(|last| last.is_fresh(now, token, seq)) {
             return;
@@ -73,7 +72,7 @@ impl Controller {
         state.sweeping.under_way = true;
         let (key, fence) = (owned.key.clone(), owned.fence.clone());
         let news = self.news.0.clone();
-        tokio::spawn(async move {
+        self.context.spawn(async move {
             let result = sweep(&everywhere, &fence, due).await;
             // The loop has ended if nobody listens; the next process sweeps anew.
             let _ = news.send(News::Swept(key, result));
@@ -107,7 +106,7 @@ mod tests {
 
     #[test]
     fn it_is_done_again_when_the_journal_moves_the_lease_changes_hands_or_time_has_passed() {
-        let at = clock::now();
+        let at = Moment::from_secs(7);
         let last = Last { at, token: 3, journal_seq: 9 };
         assert!(last.is_fresh(at, 3, 9));
         assert!(!last.is_fresh(at, 3, 10), "a late sign of life");

@@ -4,11 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use jiff::Timestamp;
-
-use crate::clock;
 use crate::controller::error::PassError;
-use crate::controller::host_probe::probe;
 use crate::controller::main_loop::Controller;
 use crate::controller::main_loop::event::Event;
 use crate::controller::main_loop::host_fitness::{Verdict, Wait};
@@ -45,7 +41,7 @@ impl Controller {
     /// be opened, which is told in other words: so the host is looked at as well.
     pub(super) fn verdict_of(&self, error: &PassError) -> Verdict {
         let state_dir = &self.config.state_dir;
-        let look = || tokio::task::block_in_place(|| probe(state_dir));
+        let look = || self.context.lacks(state_dir);
         Verdict { lacks: error.host_cause().or_else(look), is_partial: false }
     }
 
@@ -59,7 +55,7 @@ impl Controller {
         // host.
         HostCause::of(&failure.cause)?;
         let state_dir = &self.config.state_dir;
-        tokio::task::block_in_place(|| probe(state_dir))
+        self.context.lacks(state_dir)
     }
 
     /// Takes in what a pass over a workflow came to. Without its lease nothing was tried.
@@ -71,7 +67,7 @@ impl Controller {
         let site = self.sites.iter().find(|site| site.name == key.site);
         let fetched = site.and_then(|site| self.fetching.of(&site.source.place()));
         verdict.note(fetched);
-        self.useful.judge(key, verdict, clock::now());
+        self.useful.judge(key, verdict, self.context.moment());
     }
 
     /// A repository could not be read: nothing of it was done.
@@ -97,8 +93,8 @@ impl Controller {
             if let Some(held) = held {
                 held.release().await;
             }
-            self.useful.gave_back(&key, clock::now());
-            self.left.insert(key.clone(), Timestamp::now());
+            self.useful.gave_back(&key, self.context.moment());
+            self.left.insert(key.clone(), self.context.now());
             self.tell(&key, &Event::GivenBack(cause));
         }
         let given = self.useful.given_back();
@@ -116,9 +112,9 @@ impl Controller {
 
     /// Whether a lease that was given back is not to be asked for yet.
     pub(super) fn is_left_to_others(&self, key: &WorkflowKey) -> bool {
-        let wait = self.useful.wait(key, self.config.lease_duration, clock::now());
+        let wait = self.useful.wait(key, self.config.lease_duration, self.context.moment());
         let state_dir = &self.config.state_dir;
-        let lacks = || tokio::task::block_in_place(|| probe(state_dir)).is_some();
+        let lacks = || self.context.lacks(state_dir).is_some();
         match wait {
             Wait::Nothing => false,
             Wait::ForOthers => true,

@@ -33,6 +33,8 @@ use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::controller::checkout::read_params;
+use crate::controller::connect::Connector;
+use crate::controller::context::{Context, block_in_place};
 use crate::controller::error::PassError;
 use crate::controller::old_build_folders::Housekeeping;
 use crate::controller::status_file::StatusFile;
@@ -72,6 +74,8 @@ pub enum Wake {
 
 /// The state of the loop.
 pub struct Controller {
+    connector: Arc<dyn Connector>,
+    context: Context,
     config: Arc<Config>,
     engine: Engine,
     sites: Vec<FollowedRepository>,
@@ -143,6 +147,7 @@ impl Controller {
     /// A loop that has done nothing yet.
     #[must_use]
     pub fn new(
+        connector: Arc<dyn Connector>,
         config: Arc<Config>,
         sites: Vec<FollowedRepository>,
         options: RunOptions,
@@ -152,6 +157,8 @@ impl Controller {
         let owned_workflows = OwnedWorkflows::of(&config.state_dir);
         let housekeeping = Housekeeping::new(config.state_dir.join("builds"), config.builds);
         Self {
+            context: connector.context().clone(),
+            connector,
             config,
             engine: Engine::new(),
             sites,
@@ -210,9 +217,13 @@ impl Controller {
                 standby: self.workflows.values().any(|state| state.lease.is_none()),
                 interval: self.config.interval,
             };
-            let pause =
-                if wanted_again { Duration::ZERO } else { pause(&last, waiting, Timestamp::now()) };
+            let pause = if wanted_again {
+                Duration::ZERO
+            } else {
+                pause(&last, waiting, self.context.now())
+            };
             tokio::select! {
+                biased;
                 wake = wakes.recv() => if !matches!(wake, Some(Wake::Look)) {
                     break;
                 },
@@ -243,7 +254,7 @@ impl Controller {
             .flat_map(|(_, newest)| newest.attempts.values())
             .map(|attempt| attempt.build_id.clone());
         let needed = attempts.chain(self.running.keys().cloned()).collect();
-        self.housekeeping.begin(needed);
+        self.housekeeping.begin(&self.context, needed);
     }
 
     /// A pass, and whether something changed while it was made; none if it was stopped: what hangs
@@ -257,6 +268,7 @@ impl Controller {
         let mut pass = std::pin::pin!(self.pass());
         loop {
             tokio::select! {
+                biased;
                 report = &mut pass => return Some((report, again)),
                 wake = wakes.recv() => match wake {
                     Some(Wake::Look) => again = true,
@@ -288,8 +300,7 @@ impl Controller {
         self.round = Round::default();
         self.backoffs.begin_pass();
         // All of them first: whether an id is given out twice is seen by all together.
-        let opened: Vec<_> =
-            self.sites.iter().map(|site| tokio::task::block_in_place(|| open(site))).collect();
+        let opened: Vec<_> = self.sites.iter().map(|site| block_in_place(|| open(site))).collect();
         self.note_claims(&opened);
         for (index, opened) in opened.into_iter().enumerate() {
             let name = self.sites[index].name.clone();
@@ -319,7 +330,7 @@ impl Controller {
                 BackoffKey::AbandonedWorkflows | BackoffKey::Sweeping(_) => true,
                 _ => false,
             });
-            self.status_file.show("passes", self.backoffs.troubles(Timestamp::now()));
+            self.status_file.show("passes", self.backoffs.troubles(self.context.now()));
         }
         report
     }
@@ -346,7 +357,7 @@ impl Controller {
             }
             let matter = BackoffKey::Workflow(place);
             let origin = Origin { repository: &name, folder: Some(&folder.path), workflow: None };
-            let now = Timestamp::now();
+            let now = self.context.now();
             if let Some(until) = self.backoffs.holds(&matter, Some(&revision), now) {
                 report.errors += 1;
                 report.try_again(until, &self.options);

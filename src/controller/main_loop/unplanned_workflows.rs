@@ -2,10 +2,9 @@
 //! them no more. What was begun is carried to its end all the same, and what was given up is looked
 //! after; nothing new is begun.
 
-use jiff::Timestamp;
-
 use crate::controller::checkout::read_params;
 use crate::controller::connect::{Who, reach};
+use crate::controller::context::block_in_place;
 use crate::controller::error::PassError;
 use crate::controller::main_loop::actions::Charged;
 use crate::controller::main_loop::backoff::BackoffKey;
@@ -40,7 +39,7 @@ impl Controller {
                 self.owned_workflows.forget(&owned_workflow);
                 continue;
             }
-            let (matter, now) = (BackoffKey::Tending(key.clone()), Timestamp::now());
+            let (matter, now) = (BackoffKey::Tending(key.clone()), self.context.now());
             if let Some(until) = self.backoffs.holds(&matter, None, now) {
                 report.wake_at(until);
                 continue;
@@ -139,7 +138,7 @@ impl Controller {
         let known = owned_workflow.reach.as_ref().filter(|reach| !reach.own_keys);
         let read = match known {
             Some(reach) if !reach.hides => Ok(None),
-            _ => tokio::task::block_in_place(|| self.params_at(index, owned_workflow)),
+            _ => block_in_place(|| self.params_at(index, owned_workflow)),
         };
         let home = |reach| Some(Home { index, revision: &owned_workflow.revision, reach });
         let same = |params: &WorkflowParams| {

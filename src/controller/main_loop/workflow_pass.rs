@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use crate::config::{Config, InventoryConfig};
 use crate::controller::checkout::Checkout;
-use crate::controller::connect::{Ports, Use, Who, connect_for, reach};
+use crate::controller::connect::{Ports, Use, Who, reach};
+use crate::controller::context::block_in_place;
 use crate::controller::error::PassError;
 use crate::controller::fenced::guarded;
 use crate::controller::lease::{Asked, Held, LeaseToken, Watched, ask, ask_patiently};
@@ -158,7 +157,7 @@ impl Controller {
             return Ok(Verdict::default());
         };
         let cache = self.workflows.get(key).map(|state| &state.cache);
-        let checkout = tokio::task::block_in_place(|| {
+        let checkout = block_in_place(|| {
             Checkout::read(tree, folder, cache.map(StepCache::load).unwrap_or_default())
         })?;
         let site = &self.sites[index];
@@ -174,7 +173,7 @@ impl Controller {
             forced: &self.options.forced,
             tried: self.options.once.then_some(&self.tried),
             searched: searched.as_ref(),
-            now: Timestamp::now(),
+            now: self.context.now(),
         };
         let seq = state.journal_seq();
         state.looked_at = seq;
@@ -230,7 +229,7 @@ impl Controller {
             return Ok(());
         }
         self.refuse_to_begin_anew()?;
-        let ports = connect_for(&self.config, who, Use::Act).await?;
+        let ports = self.connector.connect(&self.config, who, Use::Act).await?;
         ports.inventory.prepare().await?;
         let mut scope = (String::new(), String::new());
         if let Some(home) = home {
@@ -296,13 +295,14 @@ impl Controller {
         let (observer, origin) = (&self.observer, key.origin());
         let held = if self.options.once {
             let told = |lease: &Lease| observer.notice(&origin, &Event::Waiting(lease));
-            let asked = ask_patiently(inventory, &key.id, duration, &self.stopping, told);
+            let asked =
+                ask_patiently(&self.context, inventory, &key.id, duration, &self.stopping, told);
             let Some(held) = asked.await? else {
                 return Ok(None);
             };
             held
         } else {
-            match ask(inventory, &key.id, duration, &mut state.watched).await? {
+            match ask(&self.context, inventory, &key.id, duration, &mut state.watched).await? {
                 Asked::Held(held) => held,
                 Asked::Busy(lease) => {
                     if state.standing_by != lease.holder {

@@ -102,7 +102,7 @@ pub struct Observation<'a> {
     /// What EC2 has of it; none when it was not asked (`--offline`).
     pub images: Option<&'a BTreeMap<AmiId, Image>>,
     /// The newest attempt at each step.
-    pub attempts: &'a HashMap<StepId, Attempt>,
+    pub attempts: &'a BTreeMap<StepId, Attempt>,
     /// Steps that a person wants built whatever their state.
     pub forced: &'a BTreeSet<StepId>,
     /// For a command that a person typed: the builds that it has tried itself. What failed before

@@ -4,7 +4,7 @@
 //! As JSON its schema is `reconciler.status/1`, described in `docs/output.md`. Fields are added,
 //! never changed.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -142,7 +142,7 @@ pub struct BuildReport {
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     /// The newest attempt at each step.
-    pub attempts: &'a HashMap<StepId, Attempt>,
+    pub attempts: &'a BTreeMap<StepId, Attempt>,
     /// The lease.
     pub lease: Option<&'a Lease>,
     /// What can be seen of processes.

@@ -1,7 +1,7 @@
 //! Removing what builds left in the model, as `controller::build_finish` and `controller::garbage`
 //! do.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::controller::garbage::{GarbageAction, care};
 use crate::controller::simulation::clockwork::Handle;
@@ -78,7 +78,7 @@ fn forget(world: &mut World, id: &BuildId, token: u64, given_up: bool) {
 pub(super) async fn sweep(
     at: &Handle,
     held: &Held,
-    attempts: &HashMap<StepId, Attempt>,
+    attempts: &BTreeMap<StepId, Attempt>,
 ) -> Result<(), Stopped> {
     let beats: Vec<Heartbeat> = at.call(|world| world.beats.values().cloned().collect()).await?;
     let now = at.world().wall(at.host);

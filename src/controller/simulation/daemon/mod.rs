@@ -110,11 +110,11 @@ async fn pass(
         })
         .await?;
     let (changes, Some((records, attempts, wanted))) = look else {
-        return look_after_the_lost(at, held, seen, &HashMap::new()).await;
+        return look_after_the_lost(at, held, seen, &BTreeMap::new()).await;
     };
     seen.idle_at = None;
     let now = at.world().wall(at.host);
-    let unrecorded: HashMap<StepId, Attempt> = attempts
+    let unrecorded: BTreeMap<StepId, Attempt> = attempts
         .into_iter()
         .filter(|(_, attempt)| !(attempt.is_recorded() && attempt.cleaned))
         .collect();
@@ -198,7 +198,7 @@ async fn look_after_the_lost(
     at: &Handle,
     held: &Held,
     seen: &mut Seen,
-    attempts: &HashMap<StepId, Attempt>,
+    attempts: &BTreeMap<StepId, Attempt>,
 ) -> Result<(), Stopped> {
     const SWEEP: Duration = Duration::from_mins(10);
     let fresh = |last| at.now().saturating_sub(last) <= SWEEP;
