@@ -96,7 +96,8 @@ pub(super) async fn await_end(
         }
         still_ours(ports, fence).await?;
         let pause = watch.silence / 8;
-        tokio::time::sleep(pause.clamp(Duration::from_millis(200), Duration::from_secs(15))).await;
+        let pause = pause.clamp(Duration::from_millis(200), Duration::from_secs(15));
+        ports.context.sleep(pause).await;
     }
 }
 
@@ -155,7 +156,7 @@ async fn as_soon_as_known(
         if context.moment().saturating_sub(since) >= limit {
             return Ok(None);
         }
-        tokio::time::sleep(pause.min(limit)).await;
+        context.sleep(pause.min(limit)).await;
         pause = (pause * 2).min(Duration::from_secs(15));
     }
 }

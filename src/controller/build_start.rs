@@ -130,7 +130,7 @@ async fn await_first_sign(ports: &Ports, workflow: &WorkflowId, build: &BuildId)
         // Where the inventory does not answer, the next write will tell.
         match ports.inventory.last_beat(workflow, build).await {
             Ok(Some(_)) | Err(_) => return,
-            Ok(None) => tokio::time::sleep(pause).await,
+            Ok(None) => ports.context.sleep(pause).await,
         }
         waited += pause;
         pause = (pause * 2).min(FIRST_SIGN.saturating_sub(waited));

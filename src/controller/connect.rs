@@ -60,6 +60,20 @@ struct Access {
 }
 
 impl Ports {
+    /// Ports that take no credentials and reach one region.
+    #[cfg(test)]
+    pub(in crate::controller) fn new(
+        inventory: Arc<dyn Inventory>,
+        catalog: Option<Arc<dyn ImageCatalog>>,
+        builder: Arc<dyn ImageBuilder>,
+        region: Region,
+        redactor: CurrentSecrets,
+        context: Context,
+    ) -> Self {
+        let knows_secrets = true;
+        Self { inventory, catalog, builder, region, redactor, knows_secrets, context, access: None }
+    }
+
     /// The same ports, with credentials for builds that are as fresh as can be had.
     pub async fn with_fresh_credentials(&self) -> Result<Self, PassError> {
         let Some(access) = &self.access else {

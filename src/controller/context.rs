@@ -9,10 +9,10 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::task::AbortHandle;
 
 use crate::clock;
 use crate::controller::host_probe::probe;
@@ -25,6 +25,21 @@ use reconciler_model::ids::{BuildId, HostMark};
 /// A task that nobody waits for.
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// What ends a task before its time.
+pub struct TaskHandle(Box<dyn Fn() + Send + Sync>);
+
+impl TaskHandle {
+    /// Ends it by this.
+    pub fn new(abort: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Box::new(abort))
+    }
+
+    /// Ends the task where it stands.
+    pub fn abort(&self) {
+        (self.0)();
+    }
+}
+
 /// The machine that a process runs on.
 pub trait Machine: Send + Sync {
     /// The wall clock, which somebody may set.
@@ -36,8 +51,11 @@ pub trait Machine: Send + Sync {
     /// A random number.
     fn random(&self) -> u64;
 
+    /// Ends after this time.
+    fn sleep(&self, time: Duration) -> Task;
+
     /// Starts a task.
-    fn spawn(&self, task: Task) -> AbortHandle;
+    fn spawn(&self, task: Task) -> TaskHandle;
 
     /// Starts work that blocks, where nobody else has to wait for it.
     fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>);
@@ -104,8 +122,17 @@ impl Context {
     }
 
     /// Starts a task.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> TaskHandle {
         self.0.spawn(Box::pin(task))
+    }
+
+    /// Waits for something for so long; `None` if that was not enough.
+    pub async fn timeout<T>(&self, limit: Duration, of: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            done = of => Some(done),
+            () = self.0.sleep(limit) => None,
+        }
     }
 }
 
@@ -141,8 +168,13 @@ impl Machine for ThisMachine {
         half() << 32 | half()
     }
 
-    fn spawn(&self, task: Task) -> AbortHandle {
-        tokio::spawn(task).abort_handle()
+    fn sleep(&self, time: Duration) -> Task {
+        Box::pin(tokio::time::sleep(time))
+    }
+
+    fn spawn(&self, task: Task) -> TaskHandle {
+        let task = tokio::spawn(task);
+        TaskHandle::new(move || task.abort())
     }
 
     fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
@@ -172,9 +204,9 @@ impl Machine for ThisMachine {
 
 /// Runs what blocks for a moment without keeping other threads' tasks from running.
 pub fn block_in_place<T>(work: impl FnOnce() -> T) -> T {
-    match Handle::current().runtime_flavor() {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
         // There are no other threads.
-        RuntimeFlavor::CurrentThread => work(),
-        _ => tokio::task::block_in_place(work),
+        _ => work(),
     }
 }

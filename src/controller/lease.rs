@@ -11,9 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::task::AbortHandle;
-
-use crate::controller::context::Context;
+use crate::controller::context::{Context, TaskHandle};
 use crate::controller::error::PassError;
 use reconciler_core::lease_rules::LeaseDeadline;
 pub use reconciler_core::lease_rules::UnchangedSince as Watched;
@@ -27,7 +25,7 @@ use reconciler_model::inventory::{Fence, Inventory, InventoryError, Lease};
 pub struct Held {
     shared: Arc<Shared>,
     inventory: Arc<dyn Inventory>,
-    heartbeat: AbortHandle,
+    heartbeat: TaskHandle,
 }
 
 struct Shared {
@@ -187,7 +185,7 @@ pub async fn ask_patiently(
                     )
                     .into());
                 }
-                tokio::time::sleep(Duration::from_millis(300)).await;
+                context.sleep(Duration::from_millis(300)).await;
             }
         }
     }
@@ -214,20 +212,20 @@ async fn beat(inventory: Arc<dyn Inventory>, shared: Arc<Shared>) {
     let duration = Duration::from_secs(shared.held().0.duration_seconds);
     let mut pause = duration / 3;
     loop {
-        tokio::time::sleep(pause).await;
+        shared.context.sleep(pause).await;
         let (lease, lease_deadline) = shared.held();
         let asked = shared.context.moment();
         // One answer that does not come must not cost the lease.
         let renewal = inventory.renew_lease(&lease, shared.context.now());
-        match tokio::time::timeout(duration / 4, renewal).await {
-            Ok(Ok(lease)) => {
+        match shared.context.timeout(duration / 4, renewal).await {
+            Some(Ok(lease)) => {
                 *shared.held.lock().unwrap_or_else(PoisonError::into_inner) =
                     (lease, LeaseDeadline::renewed(asked, duration));
                 pause = duration / 3;
             }
             // Another's, or nobody's: what was opened is not what stands there, or means something
             // else by now.
-            Ok(Err(
+            Some(Err(
                 InventoryError::Fenced { .. }
                 | InventoryError::Replaced { .. }
                 | InventoryError::Schema { .. },

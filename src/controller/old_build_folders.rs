@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::time::Instant;
 
 use crate::controller::context::Context;
 use crate::packer::retention::{Retention, compute, delete, survey};
+use reconciler_model::clock::Moment;
 use reconciler_model::ids::BuildId;
 
 /// How often it is looked for what can go.
@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_hours(1);
 pub(super) struct Housekeeping {
     builds_dir: PathBuf,
     policy: Retention,
-    last: Option<Instant>,
+    last: Option<Moment>,
 }
 
 impl Housekeeping {
@@ -28,14 +28,14 @@ impl Housekeeping {
     }
 
     /// Whether it is time again.
-    pub(super) fn is_due(&self) -> bool {
-        self.last.is_none_or(|last| last.elapsed() > PAUSE)
+    pub(super) fn is_due(&self, now: Moment) -> bool {
+        self.last.is_none_or(|last| now.saturating_sub(last) > PAUSE)
     }
 
     /// Deletes what the policy does not keep, but for what is needed, while other things go on. A
     /// folder that cannot be deleted is tried again the next time.
     pub(super) fn begin(&mut self, context: &Context, needed: BTreeSet<BuildId>) {
-        self.last = Some(Instant::now());
+        self.last = Some(context.moment());
         let (builds_dir, policy) = (self.builds_dir.clone(), self.policy);
         let now = context.now();
         context.spawn_blocking(Box::new(move || keep_house(&builds_dir, &needed, &policy, now)));

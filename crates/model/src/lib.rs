@@ -14,6 +14,8 @@ pub mod host_cause;
 pub mod ids;
 pub mod images;
 pub mod inventory;
+#[cfg(feature = "test-support")]
+pub mod memory;
 pub mod policy;
 pub mod secret_text;
 pub mod source;

@@ -228,8 +228,8 @@ impl Controller {
                     break;
                 },
                 Some(news) = self.news.1.recv() => self.note(&news),
-                () = journal_moved(&self.workflows) => {}
-                () = tokio::time::sleep(pause) => {}
+                () = journal_moved(&self.context, &self.workflows) => {}
+                () = self.context.sleep(pause) => {}
             }
             while let Ok(news) = self.news.1.try_recv() {
                 self.note(&news);
@@ -244,7 +244,7 @@ impl Controller {
     fn keep_house(&mut self, report: &PassReport) {
         let blind = report.errors > 0
             || self.workflows.values().any(|state| state.lease.is_none() || state.newest.is_none());
-        if blind || !self.housekeeping.is_due() {
+        if blind || !self.housekeeping.is_due(self.context.moment()) {
             return;
         }
         let attempts = self
@@ -265,6 +265,7 @@ impl Controller {
     ) -> Option<(PassReport, bool)> {
         let stopping = Arc::clone(&self.stopping);
         let mut again = false;
+        let context = self.context.clone();
         let mut pass = std::pin::pin!(self.pass());
         loop {
             tokio::select! {
@@ -275,7 +276,7 @@ impl Controller {
                     Some(Wake::Stop) | None => {
                         stopping.store(true, Ordering::Release);
                         // Seeded bug: a-hanging-pass-holds-the-end-up
-                        let _ = tokio::time::timeout(LAST_MOMENT, pass).await;
+                        let _ = context.timeout(LAST_MOMENT, pass).await;
                         return None;
                     }
                 },

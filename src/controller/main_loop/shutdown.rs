@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
 
 use crate::config::OnShutdown;
 use crate::controller::main_loop::Controller;
@@ -35,6 +35,7 @@ impl Controller {
             }
         }
         let limit = self.config.packer.grace + SETTLE;
+        let context = self.context.clone();
         let settled = async {
             while ending.iter().any(|build| self.running.contains_key(build)) {
                 let Some(news) = self.news.1.recv().await else {
@@ -44,17 +45,22 @@ impl Controller {
             }
         };
         // What is not settled by then is taken up from the journal by the next process.
-        let _ = tokio::time::timeout(limit, settled).await;
+        let _ = context.timeout(limit, settled).await;
     }
 
     async fn release(&mut self) {
-        let mut releases = JoinSet::new();
+        let (done, mut all_done) = mpsc::channel::<()>(1);
         for state in self.workflows.values_mut() {
             if let Some(lease) = state.lease.take() {
-                releases.spawn(lease.release());
+                let done = done.clone();
+                self.context.spawn(async move {
+                    lease.release().await;
+                    drop(done);
+                });
             }
         }
-        let all = async { while releases.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(RELEASE, all).await;
+        drop(done);
+        // The channel is closed when the last of them is done.
+        let _ = self.context.timeout(RELEASE, all_done.recv()).await;
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::config::{Config, InventoryConfig};
 use crate::controller::checkout::Checkout;
 use crate::controller::connect::{Ports, Use, Who, reach};
-use crate::controller::context::block_in_place;
+use crate::controller::context::{Context, block_in_place};
 use crate::controller::error::PassError;
 use crate::controller::fenced::guarded;
 use crate::controller::lease::{Asked, Held, LeaseToken, Watched, ask, ask_patiently};
@@ -325,14 +325,17 @@ impl Controller {
 
 /// Ends when somebody else has written to a journal: a person's request, or what a heartbeat showed
 /// of it.
-pub(super) async fn journal_moved(workflows: &BTreeMap<WorkflowKey, WorkflowState>) {
+pub(super) async fn journal_moved(
+    context: &Context,
+    workflows: &BTreeMap<WorkflowKey, WorkflowState>,
+) {
     const LOOK: Duration = Duration::from_secs(1);
     let moved = |state: &WorkflowState| {
         let lease = state.lease.as_ref();
         lease.is_some_and(|held| held.journal_seq() != state.looked_at)
     };
     while !workflows.values().any(moved) {
-        tokio::time::sleep(LOOK).await;
+        context.sleep(LOOK).await;
     }
 }
 

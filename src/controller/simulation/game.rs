@@ -1,9 +1,24 @@
 //! One seed played: when what goes wrong, and how it ended.
 
-use crate::controller::simulation::clockwork::{Clockwork, Kind};
-use crate::controller::simulation::daemon;
-use crate::controller::simulation::world::{Bug, Outcome, SILENCE, World};
-use reconciler_model::ids::StepId;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+use crate::config::load::{Surroundings, load};
+use crate::config::{Config, InventoryConfig};
+use crate::controller::main_loop::{
+    Controller, Event, FollowedRepository, Observer, Origin, RunOptions, Wake,
+};
+use crate::controller::simulation::executor::{Dice, Kind, Owner, Tasks};
+use crate::controller::simulation::machine::machine;
+use crate::controller::simulation::ports::SimulatedConnector;
+use crate::controller::simulation::ports::git::SimulatedRepository;
+use crate::controller::simulation::world::{Handle, LIMIT, Mistake, Outcome, SILENCE, World};
+use reconciler_hcl::LocalExec;
 
 /// How long faults come, and how long the world may take to settle afterwards, in milliseconds.
 const FAULTS: u64 = 20 * 60 * 1000;
@@ -15,75 +30,203 @@ pub(super) struct Game {
     pub(super) seed: u64,
     pub(super) tracing: bool,
     pub(super) most_faults: usize,
-    pub(super) bug: Option<Bug>,
+    pub(super) mistake: Option<Mistake>,
 }
 
 impl Game {
     pub(super) fn of(seed: u64) -> Self {
-        Self { seed, tracing: false, most_faults: usize::MAX, bug: None }
+        Self { seed, tracing: false, most_faults: usize::MAX, mistake: None }
     }
+}
+
+/// The hosts, and who can wake their daemons.
+struct Play {
+    tasks: Tasks,
+    world: Arc<Mutex<World>>,
+    order: Dice,
+    wakes: Vec<mpsc::Sender<Wake>>,
+    disks: Vec<TempDir>,
+    steps: usize,
 }
 
 /// How one seed went: how many steps it took, or what broke and its story.
 pub(super) fn play(game: Game) -> (Result<usize, String>, Vec<String>) {
-    let mut world = World::new(game.seed, game.tracing);
-    world.bug = game.bug;
-    let mut clockwork = Clockwork::new(world);
-    let hosts = clockwork.world.borrow().hosts.len();
+    let tasks = Tasks::default();
+    let mut world = World::new(game.seed, tasks.executor.clone(), game.tracing);
+    world.mistake = game.mistake;
+    let hosts = world.hosts.len();
+    let mut play = Play {
+        tasks,
+        world: Arc::new(Mutex::new(world)),
+        order: Dice::new(!game.seed),
+        wakes: Vec::new(),
+        disks: (0..hosts).map(|_| disk()).collect(),
+        steps: 0,
+    };
     for host in 0..hosts {
-        let handle = clockwork.handle(host, Kind::Daemon);
-        handle.spawn(Kind::Daemon, daemon::run);
+        let (wake, _) = mpsc::channel(1);
+        play.wakes.push(wake);
+        play.start_daemon(host);
     }
-    let (begin, mut steps, mut faults) = (clockwork.world.borrow().now, 0, 0);
-    let mut next = begin;
-    while next < begin + FAULTS && clockwork.world.borrow().broken.is_none() {
-        next += clockwork.world.borrow_mut().dice.between(1_000, 120_000);
-        while clockwork.step(next) {
-            steps += 1;
-            if clockwork.world.borrow().broken.is_some() {
+    let settled = play.through(game.most_faults);
+    play.tasks.kill(|_| true);
+    let world = play.world.lock().unwrap();
+    let result = match &world.broken {
+        Some(why) => Err(why.clone()),
+        None => settled.map(|()| play.steps),
+    };
+    (result, world.story.clone())
+}
+
+/// A host's own folder; in memory, where there is such a file system.
+fn disk() -> TempDir {
+    let memory = PathBuf::from("/dev/shm");
+    tempfile::tempdir_in(&memory).or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+impl Play {
+    fn world(&self) -> std::sync::MutexGuard<'_, World> {
+        self.world.lock().unwrap()
+    }
+
+    fn is_broken(&self) -> bool {
+        self.world().broken.is_some()
+    }
+
+    /// Faults for a while, then none until all is well. What is not well in the end.
+    fn through(&mut self, most_faults: usize) -> Result<(), String> {
+        let (mut next, mut faults) = (0, 0);
+        while next < FAULTS && !self.is_broken() {
+            next += self.world().dice.between(1_000, 120_000);
+            self.run_until(next);
+            if faults < most_faults {
+                self.disturb();
+            }
+            faults += 1;
+        }
+        self.end_faults();
+        let mut settled = Err("nothing was looked at".to_owned());
+        let end = next + SETTLING;
+        while next < end && settled.is_err() && !self.is_broken() {
+            next += 60_000;
+            self.run_until(next);
+            settled = self.world().settled();
+        }
+        settled
+    }
+
+    fn run_until(&mut self, limit: u64) {
+        let world = Arc::clone(&self.world);
+        let stopped_until = |owner: Owner| world.lock().unwrap().stopped_until(owner);
+        while self.tasks.step(limit, &mut self.order, stopped_until) {
+            self.steps += 1;
+            if self.is_broken() {
                 break;
             }
         }
-        if faults < game.most_faults {
-            disturb(&mut clockwork, hosts);
-        }
-        faults += 1;
     }
-    {
-        let mut world = clockwork.world.borrow_mut();
+
+    fn end_faults(&mut self) {
+        let mut world = self.world();
         world.faults = false;
         world.strangers_leave();
-        let now = world.now;
+        let now = world.now();
         for host in &mut world.hosts {
             host.frozen_until = host.frozen_until.min(now);
             host.daemon_frozen_until = host.daemon_frozen_until.min(now);
+            host.full_until = host.full_until.min(now);
         }
         world.say(|| "the faults are over".to_owned());
     }
-    let mut settled = Err("nothing was looked at".to_owned());
-    let end = next + SETTLING;
-    while next < end && settled.is_err() && clockwork.world.borrow().broken.is_none() {
-        next += 60_000;
-        while clockwork.step(next) {
-            steps += 1;
-        }
-        settled = clockwork.world.borrow().settled(&wanted);
-    }
-    let world = clockwork.world.borrow();
-    let result = match &world.broken {
-        Some(why) => Err(why.clone()),
-        None => settled.map(|()| steps),
-    };
-    (result, world.trace.clone())
-}
 
-fn wanted(step: &StepId, world: &World) -> Option<reconciler_model::components::Fingerprint> {
-    let git = daemon::Git(world.wanted);
-    if step.as_str() == "a" {
-        return Some(git.wants("a", &daemon::base().id));
+    fn start_daemon(&mut self, host: usize) {
+        let at = Handle {
+            owner: Owner { host, kind: Kind::Daemon },
+            executor: self.tasks.executor.clone(),
+            world: Arc::clone(&self.world),
+        };
+        self.world().hosts[host].life += 1;
+        let (wake, wakes) = mpsc::channel(16);
+        self.wakes[host] = wake;
+        let mut controller = Controller::new(
+            Arc::new(SimulatedConnector { context: machine(&at), at: at.clone() }),
+            Arc::new(configuration(self.disks[host].path().to_owned())),
+            vec![repository(&at)],
+            RunOptions::default(),
+            Arc::new(Story(at.clone())),
+        );
+        at.spawn(async move {
+            controller.run(wakes).await;
+        });
     }
-    let parent = world.records.get(&StepId::new("a"))?;
-    Some(git.wants("b", &parent.ami_id))
+
+    /// One misfortune, of some host or of all.
+    fn disturb(&mut self) {
+        let (host, what, long) = {
+            let mut world = self.world();
+            let count = u64::try_from(world.hosts.len()).unwrap();
+            let host = usize::try_from(world.dice.between(0, count)).unwrap();
+            let (what, long) = (world.dice.between(0, 14), a_while(&mut world));
+            world.say(|| format!("misfortune {what} of host {host} for {long}"));
+            (host, what, long)
+        };
+        let until = self.tasks.executor.now() + long;
+        match what {
+            0 | 1 => self.push(),
+            2 => self.world().denied_until = until,
+            3 => {
+                self.world().stranger_comes = true;
+                self.push();
+            }
+            4 | 5 => self.world().hosts[host].daemon_frozen_until = until,
+            6 | 7 => self.world().hosts[host].frozen_until = until,
+            8 | 9 => self.restart(host, true),
+            10 => {
+                // In order: leases are given back.
+                let _ = self.wakes[host].try_send(Wake::Stop);
+                let soon = self.tasks.executor.now() + 5_000;
+                self.run_until(soon);
+                self.restart(host, true);
+            }
+            11 => self.world().hosts[host].full_until = until,
+            12 => {
+                self.disks[host] = disk();
+                self.world().hosts[host].disks += 1;
+                self.lose_power(host, until);
+            }
+            _ => self.lose_power(host, until),
+        }
+    }
+
+    fn push(&mut self) {
+        self.world().wanted += 1;
+        for wake in &self.wakes {
+            let _ = wake.try_send(Wake::Look);
+        }
+    }
+
+    fn restart(&mut self, host: usize, only_daemon: bool) {
+        let ends =
+            |owner: Owner| owner.host == host && (!only_daemon || owner.kind == Kind::Daemon);
+        self.tasks.kill(ends);
+        self.start_daemon(host);
+    }
+
+    fn lose_power(&mut self, host: usize, until: u64) {
+        {
+            let mut world = self.world();
+            world.hosts[host].boots += 1;
+            let running = world.builds.iter();
+            let running = running.filter(|(_, one)| one.host == host && one.outcome.is_none());
+            let dead: Vec<_> = running.map(|(id, _)| id.clone()).collect();
+            for id in dead {
+                world.end(&id, Outcome::Unknown);
+            }
+            // A machine takes a while to come back.
+            world.hosts[host].frozen_until = until;
+        }
+        self.restart(host, false);
+    }
 }
 
 /// How long a misfortune lasts: often about as long as a build may be silent, where the answer
@@ -96,71 +239,69 @@ fn a_while(world: &mut World) -> u64 {
     }
 }
 
-/// One misfortune, of some host or of all.
-fn disturb(clockwork: &mut Clockwork, hosts: usize) {
-    let (host, what, long) = {
-        let mut world = clockwork.world.borrow_mut();
-        let host = usize::try_from(world.dice.between(0, hosts as u64)).unwrap();
-        let (what, long) = (world.dice.between(0, 10), a_while(&mut world));
-        world.say(|| format!("misfortune {what} of host {host} for {long}"));
-        (host, what, long)
+fn configuration(state_dir: PathBuf) -> Config {
+    let env = BTreeMap::from([("HOME".to_owned(), state_dir.display().to_string())]);
+    let around = Surroundings { env, folder: state_dir.clone() };
+    let mut config = load(None, &around).unwrap();
+    config.state_dir = state_dir;
+    config.inventory = InventoryConfig::DynamoDb {
+        table: "memory".to_owned(),
+        region: Some("us-east-1".to_owned()),
+        create: false,
     };
-    match what {
-        0 => clockwork.world.borrow_mut().change(),
-        8 => {
-            let mut world = clockwork.world.borrow_mut();
-            world.denied_until = world.now + long;
-        }
-        9 => {
-            let mut world = clockwork.world.borrow_mut();
-            world.change();
-            let wanted = daemon::Git(world.wanted).wants("a", &daemon::base().id);
-            world.strangers_image(daemon::image_name(&wanted), wanted);
-        }
-        1 | 2 => {
-            let mut world = clockwork.world.borrow_mut();
-            let until = world.now + long;
-            world.hosts[host].daemon_frozen_until = until;
-        }
-        3 | 4 => {
-            let mut world = clockwork.world.borrow_mut();
-            let until = world.now + long;
-            world.hosts[host].frozen_until = until;
-        }
-        5 | 6 => restart(clockwork, host, Some(Kind::Daemon)),
-        _ => {
-            restart(clockwork, host, None);
-            let mut world = clockwork.world.borrow_mut();
-            world.hosts[host].boots += 1;
-            let dead: Vec<_> = world
-                .builds
-                .iter()
-                .filter(|(_, build)| build.host == host && build.outcome.is_none())
-                .map(|(id, _)| id.clone())
-                .collect();
-            for id in dead {
-                world.end(&id, Outcome::Unknown);
-            }
-            // A machine takes a while to come back.
-            let until = world.now + long;
-            world.hosts[host].frozen_until = until;
-        }
+    config.packer.timeout = Duration::from_millis(LIMIT);
+    config.packer.grace = Duration::from_secs(5);
+    config.interval = Duration::from_mins(5);
+    config.lease_duration = Duration::from_secs(30);
+    config.max_concurrent_builds = 2;
+    config.retry.person = Duration::from_mins(10);
+    config
+}
+
+fn repository(at: &Handle) -> FollowedRepository {
+    FollowedRepository {
+        name: "memory".to_owned(),
+        source: Arc::new(SimulatedRepository::new(at.clone())),
+        roots: vec!["packer_workspaces".to_owned()],
+        exclude: Vec::new(),
+        revision: None,
+        local_exec: LocalExec::Allowed,
     }
 }
 
-fn restart(clockwork: &mut Clockwork, host: usize, kind: Option<Kind>) {
-    clockwork.kill(host, kind);
-    clockwork.world.borrow_mut().hosts[host].life += 1;
-    let handle = clockwork.handle(host, Kind::Daemon);
-    handle.spawn(Kind::Daemon, daemon::run);
+/// Writes what the controller tells into the story.
+struct Story(Handle);
+
+impl Observer for Story {
+    fn notice(&self, _: &Origin<'_>, event: &Event<'_>) {
+        let host = self.0.host();
+        self.0.world().say(|| format!("host {host}: {}", words(event)));
+    }
+}
+
+fn words(event: &Event<'_>) -> String {
+    match event {
+        Event::Planned { plan, .. } => {
+            let steps = plan.steps.iter().map(|step| format!("{}: {:?}", step.id, step.decision));
+            steps.collect::<Vec<_>>().join("; ")
+        }
+        Event::Failing(failing) => {
+            format!("{} fails: {}", failing.what, failing.error.diagnostic().one_line())
+        }
+        Event::Holding { .. } => "holds the lease".to_owned(),
+        Event::Standby(_) => "stands by".to_owned(),
+        Event::Lost => "has lost the lease".to_owned(),
+        Event::Started(attempt) => format!("has started {}", attempt.build_id),
+        Event::Resumed(attempt) => format!("takes up {}", attempt.build_id),
+        Event::Ended(attempt) => format!("{} has ended: {:?}", attempt.build_id, attempt.progress),
+        Event::TakenOver(attempt) => format!("{} takes over an image", attempt.build_id),
+        _ => "has something to tell".to_owned(),
+    }
 }
 
 /// The story of a seed with as few misfortunes as still break it.
 pub(super) fn shrunk(game: Game) -> String {
-    let breaks = |most_faults| {
-        let game = Game { most_faults, ..game };
-        play(game).0.is_err()
-    };
+    let breaks = |most_faults| play(Game { most_faults, ..game }).0.is_err();
     let most_faults = (0..64).find(|&most| breaks(most)).unwrap_or(64);
     let (result, story) = play(Game { tracing: true, most_faults, ..game });
     format!(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use reconciler::sqlite::SqliteInventory;
 use reconciler_model::inventory::Inventory;
+use reconciler_model::memory::MemoryInventory;
 
 use super::tables::{Tables, runtime};
 
@@ -14,6 +15,13 @@ macro_rules! contract {
             $($(#[test]
             fn $rule() {
                 super::over_sqlite(super::super::$rules::$rule);
+            })*)*
+        }
+
+        mod memory {
+            $($(#[test]
+            fn $rule() {
+                super::over_memory(super::super::$rules::$rule);
             })*)*
         }
 
@@ -61,6 +69,10 @@ contract! {
     a_build_that_has_given_a_sign_since_is_not_given_up,
     a_workflow_is_listed_as_open_while_a_build_that_was_given_up_is_looked_after,
     the_first_sign_of_life_of_a_build_counts_as_an_event;
+}
+
+fn over_memory<R: Future<Output = ()>>(rule: impl FnOnce(Arc<dyn Inventory>) -> R) {
+    runtime().block_on(rule(Arc::new(MemoryInventory::default())));
 }
 
 fn over_sqlite<R: Future<Output = ()>>(rule: impl FnOnce(Arc<dyn Inventory>) -> R) {

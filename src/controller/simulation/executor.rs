@@ -1,0 +1,254 @@
+//! Runs tasks in virtual time, one step at a time, in an order that a seed decides. No thread, no
+//! clock, no waiting.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Wake, Waker};
+
+/// `SplitMix64`: small, and the same everywhere.
+pub(super) struct Dice(u64);
+
+impl Dice {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed ^ 0x5851_f42d_4c95_7f2d)
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// From `low` up to, but not, `high`.
+    pub(super) fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.next() % (high - low).max(1)
+    }
+
+    pub(super) fn one_in(&mut self, n: u64) -> bool {
+        self.next().is_multiple_of(n)
+    }
+}
+
+/// What a task belongs to, and ends or stops with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The daemon of a host, with all that it follows.
+    Daemon,
+    /// A supervisor and its Packer.
+    Supervisor,
+}
+
+/// The owner of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub(super) host: usize,
+    pub(super) kind: Kind,
+}
+
+type TaskFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+struct Task {
+    owner: Owner,
+    future: TaskFuture,
+    waker: Waker,
+}
+
+/// What tasks and their wakers share.
+#[derive(Default)]
+struct Shared {
+    now: u64,
+    tasks: u64,
+    spawned: Vec<(u64, Owner, TaskFuture)>,
+    aborted: Vec<u64>,
+    ready: BTreeSet<u64>,
+    timers: BinaryHeap<Reverse<(u64, u64, u64)>>,
+    timer: u64,
+}
+
+/// A way to the executor.
+#[derive(Clone, Default)]
+pub(super) struct Executor(Arc<Mutex<Shared>>);
+
+struct TaskWaker {
+    task: u64,
+    executor: Executor,
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        self.executor.shared().ready.insert(self.task);
+    }
+}
+
+impl Executor {
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.0.lock().unwrap()
+    }
+
+    /// Milliseconds since the beginning.
+    pub(super) fn now(&self) -> u64 {
+        self.shared().now
+    }
+
+    /// Starts a task; what it gives ends it.
+    pub(super) fn spawn(
+        &self,
+        owner: Owner,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) -> u64 {
+        let mut shared = self.shared();
+        shared.tasks += 1;
+        let task = shared.tasks;
+        shared.spawned.push((task, owner, Box::pin(future)));
+        task
+    }
+
+    pub(super) fn abort(&self, task: u64) {
+        self.shared().aborted.push(task);
+    }
+
+    pub(super) fn sleep(&self, millis: u64) -> Sleep {
+        Sleep { due: self.now() + millis, is_set: false, executor: self.clone() }
+    }
+}
+
+/// Ends when its time has come.
+pub(super) struct Sleep {
+    due: u64,
+    is_set: bool,
+    executor: Executor,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let due = self.due;
+        let executor = self.executor.clone();
+        let mut shared = executor.shared();
+        if shared.now >= due {
+            return Poll::Ready(());
+        }
+        if !self.is_set {
+            self.is_set = true;
+            shared.timer += 1;
+            let timer = shared.timer;
+            let task = CURRENT.get();
+            shared.timers.push(Reverse((due, timer, task)));
+        }
+        let _ = context;
+        Poll::Pending
+    }
+}
+
+thread_local! {
+    /// The task that is polled: a timer wakes it as a whole.
+    static CURRENT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// All tasks.
+#[derive(Default)]
+pub(super) struct Tasks {
+    pub(super) executor: Executor,
+    tasks: BTreeMap<u64, Task>,
+}
+
+impl Tasks {
+    fn take_in(&mut self) {
+        let (spawned, aborted) = {
+            let mut shared = self.executor.shared();
+            (std::mem::take(&mut shared.spawned), std::mem::take(&mut shared.aborted))
+        };
+        for (id, owner, future) in spawned {
+            let waker = TaskWaker { task: id, executor: self.executor.clone() };
+            self.tasks.insert(id, Task { owner, future, waker: Arc::new(waker).into() });
+            self.executor.shared().ready.insert(id);
+        }
+        for id in aborted {
+            // Dropped without the lock: what it holds may wake others.
+            drop(self.tasks.remove(&id));
+        }
+    }
+
+    /// Ends tasks where they stand.
+    pub(super) fn kill(&mut self, ends: impl Fn(Owner) -> bool) {
+        self.take_in();
+        let ended: Vec<_> =
+            self.tasks.iter().filter(|(_, task)| ends(task.owner)).map(|(id, _)| *id).collect();
+        for id in ended {
+            drop(self.tasks.remove(&id));
+        }
+        // What they started while they were dropped ends with them.
+        self.executor.shared().spawned.retain(|(_, owner, _)| !ends(*owner));
+    }
+
+    /// Takes one step, if one is due before `limit`: polls one of the tasks that are ready, or lets
+    /// time pass. Tasks of owners that stand still until a later time are left for then.
+    pub(super) fn step(
+        &mut self,
+        limit: u64,
+        dice: &mut Dice,
+        stopped_until: impl Fn(Owner) -> u64,
+    ) -> bool {
+        self.take_in();
+        let (now, ready) = {
+            let shared = self.executor.shared();
+            (shared.now, shared.ready.iter().copied().collect::<Vec<_>>())
+        };
+        let mut able = Vec::new();
+        for id in ready {
+            match self.tasks.get(&id).map(|task| stopped_until(task.owner)) {
+                None => {
+                    self.executor.shared().ready.remove(&id);
+                }
+                Some(until) if until > now => {
+                    let mut shared = self.executor.shared();
+                    shared.ready.remove(&id);
+                    shared.timer += 1;
+                    let timer = shared.timer;
+                    shared.timers.push(Reverse((until, timer, id)));
+                }
+                Some(_) => able.push(id),
+            }
+        }
+        if able.is_empty() {
+            return self.pass_time(limit);
+        }
+        let count = u64::try_from(able.len()).unwrap();
+        let id = able[usize::try_from(dice.between(0, count)).unwrap()];
+        self.executor.shared().ready.remove(&id);
+        let Some(task) = self.tasks.get_mut(&id) else { return true };
+        CURRENT.set(id);
+        let waker = task.waker.clone();
+        if task.future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
+            drop(self.tasks.remove(&id));
+        }
+        true
+    }
+
+    fn pass_time(&mut self, limit: u64) -> bool {
+        let mut shared = self.executor.shared();
+        match shared.timers.peek() {
+            Some(Reverse((due, _, _))) if *due < limit => {
+                let due = *due;
+                shared.now = shared.now.max(due);
+                while let Some(Reverse((at, _, task))) = shared.timers.peek().copied()
+                    && at <= due
+                {
+                    shared.timers.pop();
+                    shared.ready.insert(task);
+                }
+                true
+            }
+            _ => {
+                shared.now = limit;
+                false
+            }
+        }
+    }
+}
