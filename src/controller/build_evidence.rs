@@ -16,9 +16,10 @@ use reconciler_core::build::verdict::{artifacts_in, is_planned_source};
 use reconciler_core::lease_rules::UnchangedSince;
 use reconciler_core::recovery::{Evidence, Here, Life, Ran, State, is_no_older, state};
 use reconciler_model::build::{BuildOutcome, Exit, Sighting};
+use reconciler_model::build_resources::ClaimedResources;
 use reconciler_model::clock::Moment;
-use reconciler_model::ids::{AmiId, AmiName, HostMark, WorkflowId};
-use reconciler_model::images::{Image, ImageCatalog, Leftovers};
+use reconciler_model::ids::{AmiId, AmiName, BuildId, HostMark, WorkflowId};
+use reconciler_model::images::{Image, ImageCatalog};
 use reconciler_model::inventory::heartbeat::{BuildSignal, Heartbeat};
 use reconciler_model::inventory::journal::Attempt;
 use reconciler_model::inventory::{Fence, InventoryError};
@@ -32,7 +33,7 @@ pub(super) struct End {
     /// What it says of itself; none: its host is gone, or it never started.
     pub(super) outcome: Option<BuildOutcome>,
     /// What it left, as far as its log told somebody.
-    pub(super) traces: Leftovers,
+    pub(super) traces: ClaimedResources,
     /// The images that it says it started from, as far as its log told somebody.
     pub(super) sources: Vec<AmiId>,
     /// The image of its name.
@@ -235,32 +236,39 @@ async fn gone(
     })
 }
 
-/// Whether an image was made by a build that was given up: it has that build's unique name, is
-/// younger than it, was made from the image that was planned as far as anybody heard, and carries
-/// nobody's tag.
-pub(super) async fn is_of_a_lost_build(
+/// The build that was given up and has made an image: one of its unique name, that is younger than
+/// the build, was made from the image that was planned as far as anybody heard, and carries nobody's
+/// tag.
+pub(super) async fn lost_build_of(
     ports: &Ports,
     workflow: &WorkflowId,
     name: &AmiName,
     image: &Image,
-) -> Result<bool, PassError> {
+) -> Result<Option<BuildId>, PassError> {
     if image.tags.contains_key(BUILD_ID_TAG) {
-        return Ok(false);
+        return Ok(None);
     }
     let beats = ports.inventory.beats(workflow).await?;
-    Ok(was_made_by_a_lost_build(&beats, name, image))
+    Ok(lost_build_among(&beats, name, image).cloned())
 }
 
 /// The same by the signs of life that were read already.
-pub(super) fn was_made_by_a_lost_build(beats: &[Heartbeat], name: &AmiName, image: &Image) -> bool {
-    !image.tags.contains_key(BUILD_ID_TAG)
-        && beats.iter().any(|beat| {
-            matches!(
-                &beat.sign,
-                BuildSignal::GivenUp { ami_name, unplanned_sources, .. }
-                    if ami_name == name && unplanned_sources.is_empty()
-            ) && beat.build_id.made_at().is_some_and(|began| is_no_older(image, began))
-        })
+pub(super) fn lost_build_among<'a>(
+    beats: &'a [Heartbeat],
+    name: &AmiName,
+    image: &Image,
+) -> Option<&'a BuildId> {
+    if image.tags.contains_key(BUILD_ID_TAG) {
+        return None;
+    }
+    let made_it = |beat: &&Heartbeat| {
+        matches!(
+            &beat.sign,
+            BuildSignal::GivenUp { ami_name, unplanned_sources, .. }
+                if ami_name == name && unplanned_sources.is_empty()
+        ) && beat.build_id.made_at().is_some_and(|began| is_no_older(image, began))
+    };
+    beats.iter().find(made_it).map(|beat| &beat.build_id)
 }
 
 /// One who waits for a build of another host acts on nothing but the lease, so it looks whether it

@@ -3,12 +3,13 @@
 //! Safe to run again from any point: every stage is looked up before it is done, and written after
 //! it happened.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::config::Config;
-use crate::controller::build_evidence::{End, await_end, is_of_a_lost_build};
+use crate::controller::build_evidence::{End, await_end, lost_build_of};
 use crate::controller::build_start::taken_by;
 use crate::controller::connect::Ports;
 use crate::controller::error::PassError;
@@ -21,8 +22,9 @@ use reconciler_core::images::tags::{ImageTags, tag_change};
 use reconciler_core::recovery::{Named, Ran, Recovery, State, decide, is_ours, made_while_it_ran};
 use reconciler_core::retry::consequence;
 use reconciler_model::build::Sighting;
+use reconciler_model::build_resources::{ClaimedResources, RemovableImages, ResourceSearch};
 use reconciler_model::ids::AmiId;
-use reconciler_model::images::{Image, ImageCatalog, ImageState, Leftovers};
+use reconciler_model::images::{Image, ImageCatalog, ImageState};
 use reconciler_model::inventory::journal::{
     Attempt, Failure, FailureClass, Progress, RecordDraft, Stage,
 };
@@ -86,7 +88,9 @@ async fn verdict(
         && image.state == ImageState::Available
         && lacks(image, &attempt.intent.afterwards).is_none()
         && !outcome.artifacts.iter().any(|(_, id)| *id == image.id)
-        && is_of_a_lost_build(ports, &fence.workflow_id, &attempt.intent.ami_name, image).await?
+        && lost_build_of(ports, &fence.workflow_id, &attempt.intent.ami_name, image)
+            .await?
+            .is_some()
     {
         return Ok(Verdict::Made(image.id.clone()));
     }
@@ -106,7 +110,7 @@ async fn without_outcome(
     if let (Recovery::Adopt, Some(image)) = (decide(State::Gone, named), image) {
         let name = &attempt.intent.ami_name;
         let ours = is_ours(image, attempt, end.ran)
-            || is_of_a_lost_build(ports, &fence.workflow_id, name, image).await?;
+            || lost_build_of(ports, &fence.workflow_id, name, image).await?.is_some();
         // One that was recorded or was about to be is whole.
         let was_judged = is_ours(image, attempt, Ran::Never);
         let lacking = lacks(image, &attempt.intent.afterwards).filter(|_| !was_judged);
@@ -146,7 +150,7 @@ async fn clean_later(
     let traces = match (&outcome, beat) {
         (Some(outcome), _) => outcome.traces.clone(),
         (None, Some(beat)) => beat.sign.traces().clone(),
-        (None, None) => Leftovers::default(),
+        (None, None) => ClaimedResources::default(),
     };
     let image = catalog(ports)?.own_image_named(&attempt.intent.ami_name).await?;
     let end = End {
@@ -362,40 +366,39 @@ async fn clean(
 ) -> Result<(), PassError> {
     let catalog = catalog(ports)?;
     let failed = matches!(attempt.progress, Progress::Failed(_));
-    let mut told = end.traces.clone();
+    let mut claimed = end.traces.clone();
+    // Seeded bug: no-clean-up-after-success
+    let images = if failed && end.ran == Ran::Perhaps {
+        RemovableImages::ButRecorded {
+            unwanted: unwanted_images(attempt, end),
+            recorded: BTreeSet::new(),
+        }
+    } else {
+        RemovableImages::None
+    };
     if failed && let Some(outcome) = &end.outcome {
-        // Those of another name too: nobody asks for them any more.
-        let here = artifacts_in(outcome, &attempt.intent.region);
-        told.images.extend(here.cloned());
         // Volumes stay, and the cause names them: these credentials cannot remove any, for IAM
         // could not tell those from a person's.
         let others = outcome
             .others
             .iter()
             .filter(|(region, id)| *region == attempt.intent.region && id.starts_with("snap-"));
-        told.snapshots.extend(others.map(|(_, id)| id.clone()));
+        claimed.snapshots.extend(others.map(|(_, id)| id.clone()));
     }
-    let mut leftovers =
-        catalog.find_leftovers(&attempt.build_id, &attempt.intent.ami_name, &told).await?;
-    if failed && end.ran == Ran::Perhaps {
-        add_own_image(&mut leftovers, attempt, end);
-    } else {
-        // Seeded bug: no-clean-up-after-success
-        leftovers.images.clear();
-        leftovers.snapshots.clear();
-    }
-    let removed = catalog.clean(&leftovers).await?;
+    let (build, image_name) = (&attempt.build_id, &attempt.intent.ami_name);
+    let search = ResourceSearch { build, image_name, claimed, images };
+    let mut visible = catalog.visible_resources(&search).await?;
+    // EC2 may not show it any more under its name.
+    visible.add_images(end.image.clone());
+    let removed = catalog.remove_all(&search.owned(&visible)).await?;
     append(ports, attempt, fence, Stage::Cleaned { removed }).await
 }
 
-/// A failed build's image holds the name that the next try needs.
-fn add_own_image(leftovers: &mut Leftovers, attempt: &Attempt, end: &End) {
-    let Some(image) = &end.image else { return };
-    let artifacts = end.outcome.iter().flat_map(|outcome| &outcome.artifacts);
-    let is_named = artifacts.into_iter().any(|(_, id)| *id == image.id);
-    let is_ours = is_named || made_while_it_ran(image, attempt);
-    if is_ours && !leftovers.images.contains(&image.id) {
-        leftovers.images.push(image.id.clone());
-        leftovers.snapshots.extend(image.snapshots.iter().cloned());
-    }
+/// The finished images of a failed build: those of another name too, for nobody asks for them any
+/// more, and the one that holds the name that the next try needs.
+fn unwanted_images(attempt: &Attempt, end: &End) -> Vec<AmiId> {
+    let outcome = end.outcome.iter();
+    let named = outcome.flat_map(|outcome| artifacts_in(outcome, &attempt.intent.region));
+    let own = end.image.iter().filter(|image| made_while_it_ran(image, attempt));
+    named.chain(own.map(|image| &image.id)).cloned().collect()
 }

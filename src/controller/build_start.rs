@@ -1,10 +1,10 @@
 //! Starts one build that the plan decided: an intent is written before money is spent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::controller::build_evidence::is_of_a_lost_build;
+use crate::controller::build_evidence::lost_build_of;
 use crate::controller::build_finish::{catalog, fail};
 use crate::controller::checkout::{Desired, LoadedStep, metadata};
 use crate::controller::connect::{Ports, reach};
@@ -17,10 +17,13 @@ use reconciler_core::plan::decision::{Build, BuildSource, TakeOver};
 use reconciler_core::secrets::placeholder;
 use reconciler_hcl::afterwards_of;
 use reconciler_model::build::{BuildJob, JobSecrets, LaidFile, RunningBuild, Sighting};
+use reconciler_model::build_resources::{
+    ClaimedResources, RemovableImages, ResourceSearch, VisibleResources,
+};
 use reconciler_model::components::Fingerprint;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{AmiName, BuildId, StepId, WorkflowId};
-use reconciler_model::images::{Image, ImageState, Leftovers};
+use reconciler_model::images::{Image, ImageState};
 use reconciler_model::inventory::journal::{
     Attempt, BuildEvent, FailureClass, Intent, RecordDraft, Stage,
 };
@@ -150,22 +153,25 @@ async fn of_a_lost_build_in_part(
     fence: &Fence,
 ) -> Result<Started, PassError> {
     let workflow = &desired.checkout.params.workflow_id;
-    let lacking = match lacks(image, &intent.afterwards) {
-        Some(cause)
-            if image.state == ImageState::Available
-                && is_of_a_lost_build(ports, workflow, &intent.ami_name, image).await? =>
-        {
-            cause
-        }
-        _ => return Ok(Started::Changed),
+    let lacking = lacks(image, &intent.afterwards);
+    let Some(lacking) = lacking.filter(|_| image.state == ImageState::Available) else {
+        return Ok(Started::Changed);
+    };
+    let Some(lost) = lost_build_of(ports, workflow, &intent.ami_name, image).await? else {
+        return Ok(Started::Changed);
     };
     let mut attempt = write_intent(ports, desired, step, intent, fence).await?;
-    let leftovers = Leftovers {
-        images: vec![image.id.clone()],
-        snapshots: image.snapshots.clone(),
-        ..Leftovers::default()
+    let search = ResourceSearch {
+        build: &lost,
+        image_name: &image.name,
+        claimed: ClaimedResources::default(),
+        images: RemovableImages::ButRecorded {
+            unwanted: vec![image.id.clone()],
+            recorded: BTreeSet::new(),
+        },
     };
-    catalog(ports)?.clean(&leftovers).await?;
+    let visible = VisibleResources { images: vec![image.clone()], ..VisibleResources::default() };
+    catalog(ports)?.remove_all(&search.owned(&visible)).await?;
     let fault = Fault::new(FailureClass::Transient, lacking);
     fail(config, ports, &mut attempt, fence, &fault, None).await?;
     Ok(Started::Failed(Box::new(attempt)))

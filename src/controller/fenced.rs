@@ -16,8 +16,9 @@ use crate::controller::lease::LeaseToken;
 use reconciler_model::build::{
     BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild, Sighting, StartBefore,
 };
+use reconciler_model::build_resources::{OwnedResource, ResourceSearch, VisibleResources};
 use reconciler_model::ids::{AmiId, AmiName, BuildId, Region, WorkflowId};
-use reconciler_model::images::{CatalogError, Image, ImageCatalog, Leftovers, TagChange};
+use reconciler_model::images::{CatalogError, Image, ImageCatalog, TagChange};
 
 /// The same ports; what they change at AWS or start on this host they do under the mandate only.
 #[must_use]
@@ -114,49 +115,17 @@ impl ImageCatalog for GuardedCatalog {
         self.inner.tag(image, change).await
     }
 
-    async fn find_leftovers(
+    async fn visible_resources(
         &self,
-        build: &BuildId,
-        name: &AmiName,
-        told: &Leftovers,
-    ) -> Result<Leftovers, CatalogError> {
-        self.inner.find_leftovers(build, name, told).await
+        search: &ResourceSearch<'_>,
+    ) -> Result<VisibleResources, CatalogError> {
+        self.inner.visible_resources(search).await
     }
 
-    /// One thing after the other, in the order of the adapter, with a look at the lease before
-    /// each. One that cannot be removed does not keep the others.
-    async fn clean(&self, leftovers: &Leftovers) -> Result<Vec<String>, CatalogError> {
-        let (mut gone, mut failure) = (Vec::new(), None);
-        for one in one_by_one(leftovers) {
-            self.check("removing what a build left")?;
-            match self.inner.clean(&one).await {
-                Ok(removed) => gone.extend(removed),
-                Err(error) => {
-                    failure.get_or_insert(error);
-                }
-            }
-        }
-        failure.map_or(Ok(gone), Err)
+    async fn remove(&self, resource: &OwnedResource) -> Result<bool, CatalogError> {
+        self.check("removing what a build left")?;
+        self.inner.remove(resource).await
     }
-}
-
-fn one_by_one(all: &Leftovers) -> Vec<Leftovers> {
-    let none = Leftovers::default;
-    let mut parts = Vec::new();
-    parts
-        .extend(all.instances.iter().map(|id| Leftovers { instances: vec![id.clone()], ..none() }));
-    parts.extend(
-        all.key_pairs.iter().map(|name| Leftovers { key_pairs: vec![name.clone()], ..none() }),
-    );
-    parts.extend(
-        all.security_groups
-            .iter()
-            .map(|name| Leftovers { security_groups: vec![name.clone()], ..none() }),
-    );
-    parts.extend(all.images.iter().map(|id| Leftovers { images: vec![id.clone()], ..none() }));
-    parts
-        .extend(all.snapshots.iter().map(|id| Leftovers { snapshots: vec![id.clone()], ..none() }));
-    parts
 }
 
 struct GuardedBuilder {
@@ -201,27 +170,5 @@ impl ImageBuilder for GuardedBuilder {
             Some(_) => self.inner.cancel(build).await,
             None => Err(BuildError::LeaseLost),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn leftovers_are_taken_apart_in_the_order_in_which_they_can_go() {
-        let all = Leftovers {
-            instances: vec!["i-1".into(), "i-2".into()],
-            key_pairs: vec!["packer_1".into()],
-            security_groups: vec!["packer_2".into()],
-            images: vec![AmiId::new("ami-1")],
-            told_images: vec![],
-            snapshots: vec!["snap-1".into()],
-        };
-        let parts = one_by_one(&all);
-        assert_eq!(parts.len(), 6);
-        assert_eq!(parts[1].instances, ["i-2"]);
-        assert_eq!(parts[2].key_pairs, ["packer_1"]);
-        assert_eq!(parts[5].snapshots, ["snap-1"]);
     }
 }

@@ -17,8 +17,9 @@ use crate::controller::connect::Ports;
 use crate::controller::error::PassError;
 use crate::controller::fenced::Everywhere;
 use reconciler_model::build::RunningBuild;
+use reconciler_model::build_resources::{ClaimedResources, RemovableImages, ResourceSearch};
 use reconciler_model::ids::{AmiId, AmiName, BuildId, StepId, WorkflowId};
-use reconciler_model::images::{CatalogError, ImageCatalog, Leftovers};
+use reconciler_model::images::{CatalogError, ImageCatalog};
 use reconciler_model::inventory::Fence;
 use reconciler_model::inventory::heartbeat::{BuildSignal, Heartbeat};
 use reconciler_model::inventory::journal::{Attempt, BuildEvent, Stage};
@@ -147,13 +148,10 @@ async fn sweep_one(
         GarbageAction::Forget => ports.inventory.forget_beat(&beat.build_id, fence).await?,
         GarbageAction::LookFor { image, last } => {
             if let BuildSignal::GivenUp { ami_name, traces, region, .. } = &beat.sign {
-                let images = if image {
-                    Images::ButRecorded(recorded(&ports, fence, &beat.step_id).await?)
-                } else {
-                    Images::None
-                };
+                let recorded =
+                    if image { Some(recorded(&ports, fence, &beat.step_id).await?) } else { None };
                 let there = at.in_region(region.as_ref());
-                remove(catalog(&there)?, &beat.build_id, ami_name, traces, &images).await?;
+                remove(catalog(&there)?, &beat.build_id, ami_name, traces, recorded).await?;
             }
             if last {
                 ports.inventory.forget_beat(&beat.build_id, fence).await?;
@@ -181,15 +179,15 @@ async fn account_for(
     // No image bears the name of a build.
     let unknown = AmiName::new(id.as_str());
     let name = attempt.as_ref().map_or(&unknown, |one| &one.intent.ami_name);
-    let images = match &attempt {
+    let recorded = match &attempt {
         Some(attempt)
             if images_may_go(attempt, attempts) && !is_given_up(&ports, workflow, id).await? =>
         {
-            Images::ButRecorded(recorded(&ports, fence, &attempt.step_id).await?)
+            Some(recorded(&ports, fence, &attempt.step_id).await?)
         }
-        _ => Images::None,
+        _ => None,
     };
-    remove(catalog(&there)?, id, name, &traces, &images).await?;
+    remove(catalog(&there)?, id, name, &traces, recorded).await?;
     ports.builder.account_for(id).await?;
     Ok(())
 }
@@ -223,14 +221,6 @@ fn folded(newest_first: &[BuildEvent]) -> Option<Attempt> {
     Some(attempt)
 }
 
-/// Which images may go.
-#[derive(Debug)]
-enum Images {
-    None,
-    /// All of the build's own, but these.
-    ButRecorded(BTreeSet<AmiId>),
-}
-
 /// The images of a step that are recorded or ever were.
 async fn recorded(
     ports: &Ports,
@@ -253,41 +243,30 @@ fn told_by(events: &[BuildEvent]) -> impl Iterator<Item = AmiId> {
     })
 }
 
+/// Removes what a build left. `recorded` are the images that stay; none: all images stay.
 async fn remove(
     catalog: &dyn ImageCatalog,
     build: &BuildId,
-    name: &AmiName,
-    traces: &Leftovers,
-    images: &Images,
+    image_name: &AmiName,
+    traces: &ClaimedResources,
+    recorded: Option<BTreeSet<AmiId>>,
 ) -> Result<(), CatalogError> {
-    let mut told = traces.clone();
-    if let Images::ButRecorded(kept) = images {
-        if let Some(image) = catalog.own_image_named(name).await?
+    let kept: Vec<_> = recorded.iter().flatten().cloned().collect();
+    let images = match recorded {
+        Some(recorded) => {
+            let named = catalog.own_image_named(image_name).await?;
             // Every image that was ever recorded carries it, until somebody takes it off.
-            && !image.tags.contains_key(FINGERPRINT_TAG)
-        {
-            told.images.push(image.id);
+            let named = named.filter(|image| !image.tags.contains_key(FINGERPRINT_TAG));
+            let unwanted = named.into_iter().map(|image| image.id).collect();
+            RemovableImages::ButRecorded { unwanted, recorded }
         }
-        // Seeded bug: sweep-takes-a-recorded-image (1)
-        told.images.retain(|id| !kept.contains(id));
-    }
-    let mut leftovers = catalog.find_leftovers(build, name, &told).await?;
-    match images {
-        Images::ButRecorded(kept) => {
-            let ids: Vec<_> = kept.iter().cloned().collect();
-            let kept_images = catalog.images(&ids).await?;
-            let snapshots: BTreeSet<_> =
-                kept_images.values().flat_map(|image| &image.snapshots).collect();
-            // Seeded bug: sweep-takes-a-recorded-image (2)
-            leftovers.images.retain(|id| !kept.contains(id));
-            leftovers.snapshots.retain(|id| !snapshots.contains(id));
-        }
-        Images::None => {
-            leftovers.images.clear();
-            leftovers.snapshots.clear();
-        }
-    }
-    catalog.clean(&leftovers).await?;
+        None => RemovableImages::None,
+    };
+    let search = ResourceSearch { build, image_name, claimed: traces.clone(), images };
+    let mut visible = catalog.visible_resources(&search).await?;
+    // What these stand on stays.
+    visible.add_images(catalog.images(&kept).await?.into_values());
+    catalog.remove_all(&search.owned(&visible)).await?;
     Ok(())
 }
 
@@ -363,14 +342,14 @@ mod tests {
             sign: if given_up {
                 BuildSignal::GivenUp {
                     ami_name: AmiName::new("n"),
-                    traces: Leftovers::default(),
+                    traces: ClaimedResources::default(),
                     unplanned_sources: vec![],
                     until: time(75),
                     region: None,
                     reach: None,
                 }
             } else {
-                BuildSignal::Running { traces: Leftovers::default(), sources: vec![] }
+                BuildSignal::Running { traces: ClaimedResources::default(), sources: vec![] }
             },
         }
     }
@@ -421,11 +400,11 @@ mod tests {
             _ => Answer::ok(""),
         }
         });
-        let told = Leftovers { images: vec![AmiId::new("ami-1")], ..Leftovers::default() };
+        let told =
+            ClaimedResources { images: vec![AmiId::new("ami-1")], ..ClaimedResources::default() };
         let kept = kept.iter().map(|id| AmiId::new(*id)).collect();
         let (catalog, build) = (Ec2Catalog::new(ec2.client()), BuildId::generate());
-        let images = Images::ButRecorded(kept);
-        remove(&catalog, &build, &AmiName::new("n"), &told, &images).await.unwrap();
+        remove(&catalog, &build, &AmiName::new("n"), &told, Some(kept)).await.unwrap();
         let calls = ec2.calls();
         let writes = calls.iter().map(|call| call.action().to_owned());
         writes.filter(|name| !name.starts_with("Describe")).collect()
@@ -457,9 +436,8 @@ mod tests {
             _ => Answer::ok(""),
         });
         let catalog = Ec2Catalog::new(ec2.client());
-        let images = Images::ButRecorded(BTreeSet::new());
-        let (build, told) = (BuildId::generate(), Leftovers::default());
-        remove(&catalog, &build, &AmiName::new("n"), &told, &images).await.unwrap();
+        let (build, told) = (BuildId::generate(), ClaimedResources::default());
+        remove(&catalog, &build, &AmiName::new("n"), &told, Some(BTreeSet::new())).await.unwrap();
         let calls = ec2.calls();
         let removed = calls.iter().filter(|call| call.action() == "DeregisterImage");
         let removed: Vec<_> = removed.filter_map(|call| call.get("ImageId")).collect();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::config::Config;
-use crate::controller::build_evidence::was_made_by_a_lost_build;
+use crate::controller::build_evidence::lost_build_among;
 use crate::controller::checkout::{Checkout, Desired};
 use crate::controller::connect::Ports;
 use crate::controller::error::PassError;
@@ -403,7 +403,7 @@ async fn ask_for_names(
         let lost = found
             .values()
             .filter(untagged)
-            .filter(|image| was_made_by_a_lost_build(&beats, &image.name, image));
+            .filter(|image| lost_build_among(&beats, &image.name, image).is_some());
         names.of_lost_builds.extend(lost.map(|image| image.id.clone()));
     }
     for name in unasked {

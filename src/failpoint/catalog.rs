@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::failpoint::around;
-use reconciler_model::ids::{AmiId, AmiName, BuildId};
-use reconciler_model::images::{CatalogError, Image, ImageCatalog, Leftovers, TagChange};
+use reconciler_model::build_resources::{OwnedResource, ResourceSearch, VisibleResources};
+use reconciler_model::ids::{AmiId, AmiName};
+use reconciler_model::images::{CatalogError, Image, ImageCatalog, TagChange};
 
 pub(super) struct Failing(pub(super) Arc<dyn ImageCatalog>);
 
@@ -54,17 +55,14 @@ impl ImageCatalog for Failing {
         around("image.tag", self.0.tag(image, change), error).await
     }
 
-    async fn find_leftovers(
+    async fn visible_resources(
         &self,
-        build: &BuildId,
-        name: &AmiName,
-        told: &Leftovers,
-    ) -> Result<Leftovers, CatalogError> {
-        let find = self.0.find_leftovers(build, name, told);
-        around("leftovers.find", find, error).await
+        search: &ResourceSearch<'_>,
+    ) -> Result<VisibleResources, CatalogError> {
+        around("leftovers.find", self.0.visible_resources(search), error).await
     }
 
-    async fn clean(&self, leftovers: &Leftovers) -> Result<Vec<String>, CatalogError> {
-        around("leftovers.clean", self.0.clean(leftovers), error).await
+    async fn remove(&self, resource: &OwnedResource) -> Result<bool, CatalogError> {
+        around("leftovers.clean", self.0.remove(resource), error).await
     }
 }

@@ -181,7 +181,7 @@ fn is_telling(bytes: &[u8]) -> bool {
             reading.take(said);
             reading.finished
                 || !reading.sources.is_empty()
-                || reading.traces != reconciler_model::images::Leftovers::default()
+                || reading.traces != reconciler_model::build_resources::ClaimedResources::default()
         }
         Line::Other | Line::Plain(_) => false,
     }

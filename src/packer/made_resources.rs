@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::atomic_file::write_durably;
 use crate::packer::supervisor::files;
 use crate::packer::{bounded, output};
+use reconciler_model::build_resources::ClaimedResources;
 use reconciler_model::ids::{AmiId, Region};
-use reconciler_model::images::Leftovers;
 
 /// What was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ pub(super) struct Said {
     /// Images by region, in order, without repetitions.
     pub(super) artifacts: Vec<(Region, AmiId)>,
     /// What else was made at AWS.
-    pub(super) traces: Leftovers,
+    pub(super) traces: ClaimedResources,
     /// What the builds started from.
     #[serde(default)]
     pub(super) sources: Vec<AmiId>,

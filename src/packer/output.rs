@@ -6,8 +6,8 @@
 
 use std::io::{BufRead, Read as _};
 
+use reconciler_model::build_resources::ClaimedResources;
 use reconciler_model::ids::{AmiId, Region};
-use reconciler_model::images::Leftovers;
 
 /// A line longer than this is cut: nothing that counts is longer.
 const LONGEST_LINE: u64 = 1024 * 1024;
@@ -32,7 +32,7 @@ pub struct Reading {
     /// gets here.
     pub failures: Vec<String>,
     /// What was made at AWS.
-    pub traces: Leftovers,
+    pub traces: ClaimedResources,
     /// The images that the builds started from, as Packer found them: before anything of a template
     /// ran, so that nothing can forge them.
     pub sources: Vec<AmiId>,

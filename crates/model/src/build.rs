@@ -14,10 +14,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::build_resources::ClaimedResources;
 use crate::clock::Moment;
 use crate::diagnostic::Diagnostic;
 use crate::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId, WorkflowId};
-use crate::images::Leftovers;
 use crate::secret_text::SecretText;
 
 /// Everything that one build needs; nothing else of the repository reaches Packer.
@@ -175,7 +175,7 @@ pub struct BuildOutcome {
     /// among them.
     pub errors: Vec<String>,
     /// What its log says it made.
-    pub traces: Leftovers,
+    pub traces: ClaimedResources,
     /// The images that it started from, as Packer found them; empty if it did not come to say.
     #[serde(default)]
     pub sources: Vec<AmiId>,

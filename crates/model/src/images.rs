@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
-use crate::ids::{AmiId, AmiName, BuildId};
+use crate::build_resources::{OwnedResource, OwnedResources, ResourceSearch, VisibleResources};
+use crate::ids::{AmiId, AmiName};
 
 /// The tag of every recorded image with its fingerprint (docs/contract.md §4).
 pub const FINGERPRINT_TAG: &str = "reconciler:fingerprint";
@@ -88,25 +88,6 @@ pub struct TagChange {
     pub remove: Vec<String>,
 }
 
-/// What a build may have left at AWS. Filled from its own log, then completed by a look at EC2.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Leftovers {
-    /// `i-…`
-    pub instances: Vec<String>,
-    /// Key pair names (`packer_…`), unique to one run of Packer.
-    pub key_pairs: Vec<String>,
-    /// Security group names (`packer_…`), unique to one run of Packer.
-    pub security_groups: Vec<String>,
-    /// Images that are not to stay (never finished, or failed) and their snapshots.
-    pub images: Vec<AmiId>,
-    /// Images that a log calls its own. A provisioner can print such a line too, so EC2 has to show
-    /// more before one of them is believed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub told_images: Vec<AmiId>,
-    /// `snap-…`
-    pub snapshots: Vec<String>,
-}
-
 /// The images of one account in one region.
 #[async_trait]
 pub trait ImageCatalog: Send + Sync {
@@ -140,18 +121,33 @@ pub trait ImageCatalog: Send + Sync {
     /// Changes tags on the image and its snapshots.
     async fn tag(&self, image: &Image, change: &TagChange) -> Result<(), CatalogError>;
 
-    /// Completes what a build's log told by a look at EC2: instances of its key or group, its
-    /// unfinished image by name with its snapshots. Nothing that is not this build's is ever named.
-    async fn find_leftovers(
+    /// What EC2 shows of what a build may have left: what its log claims, instances of its key or
+    /// group, its image by name, and the snapshots of that.
+    async fn visible_resources(
         &self,
-        build: &BuildId,
-        name: &AmiName,
-        told: &Leftovers,
-    ) -> Result<Leftovers, CatalogError>;
+        search: &ResourceSearch<'_>,
+    ) -> Result<VisibleResources, CatalogError>;
 
-    /// Removes leftovers in the order EC2 needs (instances, key pairs, groups, images, snapshots);
-    /// returns the ids that are gone. What is gone already is fine.
-    async fn clean(&self, leftovers: &Leftovers) -> Result<Vec<String>, CatalogError>;
+    /// Removes it; whether it was there. A group waits for its instances, and a snapshot that
+    /// another image holds stays.
+    async fn remove(&self, resource: &OwnedResource) -> Result<bool, CatalogError>;
+
+    /// Removes all; returns the ids that are gone. One that cannot be removed does not keep the
+    /// others: the first failure is told at the end, and the next look finds what is still there.
+    async fn remove_all(&self, owned: &OwnedResources) -> Result<Vec<String>, CatalogError> {
+        let (mut gone, mut failure) = (Vec::new(), None);
+        for resource in owned.iter() {
+            match self.remove(resource).await {
+                Ok(true) => gone.push(resource.id().to_owned()),
+                Ok(false) => {}
+                Err(lost @ CatalogError::LeaseLost { .. }) => return Err(lost),
+                Err(error) => {
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        failure.map_or(Ok(gone), Err)
+    }
 }
 
 /// What the catalog answers instead.

@@ -1,8 +1,10 @@
 //! The nouns of the reconciler and its ports: values that go from one part to another, and the
-//! traits behind which the outside world is. No rule is here, and nothing that looks or acts.
+//! traits behind which the outside world is. No rule is here but the one that makes what may be
+//! removed (`build_resources`), and nothing that looks or acts.
 
 pub mod afterwards;
 pub mod build;
+pub mod build_resources;
 pub mod clock;
 pub mod components;
 pub mod diagnostic;

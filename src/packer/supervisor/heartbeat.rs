@@ -22,7 +22,7 @@ use crate::sqlite::SqliteInventory;
 use reconciler_aws::dynamodb::DynamoDbInventory;
 use reconciler_aws::session::{Session, SessionSettings};
 use reconciler_model::build::BuildOutcome;
-use reconciler_model::images::Leftovers;
+use reconciler_model::build_resources::ClaimedResources;
 use reconciler_model::inventory::heartbeat::{Answer, BuildSignal, Heartbeat, new_version};
 use reconciler_model::inventory::{Inventory, InventoryError};
 
@@ -62,7 +62,7 @@ pub(super) async fn beat(
     let pause = heart.pause();
     let mut look = tokio::time::interval(LOOK.min(pause));
     let mut due = Instant::now();
-    let mut told = Leftovers::default();
+    let mut told = ClaimedResources::default();
     loop {
         let outcome = tokio::select! {
             biased;
@@ -111,10 +111,10 @@ pub(super) async fn beat(
 /// it would clean up was told to who does that now. The image itself need not have been told if it
 /// is the only one, for it is looked for by its name. Else Packer is asked to end: a recorded image
 /// that is gone is noticed and built again, an instance that nobody knows runs for ever.
-fn end_of_given_up(named: &Leftovers, told: &Leftovers) -> &'static str {
+fn end_of_given_up(named: &ClaimedResources, told: &ClaimedResources) -> &'static str {
     let is_found_by_name = named.told_images.len() == 1 && told.told_images.is_empty();
     let told_images = if is_found_by_name { &named.told_images } else { &told.told_images };
-    let told = Leftovers { told_images: told_images.clone(), ..told.clone() };
+    let told = ClaimedResources { told_images: told_images.clone(), ..told.clone() };
     if !named.told_images.is_empty() && *named == told { files::KILL } else { files::CANCEL }
 }
 
@@ -320,7 +320,7 @@ mod tests {
             artifacts: vec![],
             failures: vec![],
             errors: (0..50).map(|n| format!("{n} {}", "x".repeat(5000))).collect(),
-            traces: Leftovers::default(),
+            traces: ClaimedResources::default(),
             sources: vec![],
             others: vec![],
             finished: true,
@@ -353,12 +353,12 @@ mod tests {
 
     #[test]
     fn a_packer_whose_image_another_may_have_recorded_is_killed_if_others_know_what_it_leaves() {
-        let with = |key: bool, image: bool| Leftovers {
+        let with = |key: bool, image: bool| ClaimedResources {
             key_pairs: key.then(|| KEY.to_owned()).into_iter().collect(),
             told_images: image.then(|| AmiId::new("ami-1")).into_iter().collect(),
-            ..Leftovers::default()
+            ..ClaimedResources::default()
         };
-        let with_two_images = || Leftovers {
+        let with_two_images = || ClaimedResources {
             told_images: vec![AmiId::new("ami-1"), AmiId::new("ami-2")],
             ..with(true, true)
         };

@@ -6,8 +6,9 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use reconciler_model::build_resources::{ClaimedResources, ResourceKind};
 use reconciler_model::ids::BuildId;
-use reconciler_model::images::{CatalogError, ImageCatalog as _, Leftovers, TagChange};
+use reconciler_model::images::{CatalogError, ImageCatalog as _, TagChange};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -75,11 +76,10 @@ async fn a_failed_image_is_told_and_is_a_leftover_of_its_build() {
     let error = place.catalog.wait_available(&id, soon(5_000)).await;
     assert!(matches!(error, Err(CatalogError::ImageFailed { .. })), "{error:?}");
 
-    let nothing_told = Leftovers::default();
-    let found = place.catalog.find_leftovers(&build, &own, &nothing_told).await.unwrap();
-    assert_eq!(found.images, [id]);
-    assert_eq!(found.snapshots.len(), 1);
-    let gone = place.catalog.clean(&found).await.unwrap();
+    let found = place.owned(&build, &own, &ClaimedResources::default(), &[]).await;
+    assert_eq!(found.ids(ResourceKind::Image), [id.as_str()]);
+    assert_eq!(found.ids(ResourceKind::Snapshot).len(), 1);
+    let gone = place.catalog.remove_all(&found).await.unwrap();
     assert_eq!(gone.len(), 2);
     assert_eq!(place.catalog.own_image_named(&own).await.unwrap(), None);
 }

@@ -3,11 +3,17 @@
 //!
 //! Names are made unique by the test that asks for them: all tests share one emulator.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, InstanceType};
 use reconciler_aws::ec2::Ec2Catalog;
 use reconciler_aws::session::{Session, SessionSettings, StaticKeys};
-use reconciler_model::ids::{AmiId, AmiName};
+use reconciler_model::build_resources::{
+    ClaimedResources, OwnedResources, RemovableImages, ResourceSearch,
+};
+use reconciler_model::ids::{AmiId, AmiName, BuildId};
+use reconciler_model::images::ImageCatalog as _;
 
 use crate::harness::emulator::Emulator;
 
@@ -61,6 +67,26 @@ impl Place {
     pub(crate) async fn image_of(&self, instance: &str, name: &str) -> AmiId {
         let request = self.client.create_image().instance_id(instance).name(name);
         AmiId::new(request.send().await.unwrap().image_id.unwrap())
+    }
+
+    /// What of what EC2 shows is a build's own, with those of its finished images that nobody wants.
+    pub(crate) async fn owned(
+        &self,
+        build: &BuildId,
+        name: &AmiName,
+        claimed: &ClaimedResources,
+        unwanted: &[AmiId],
+    ) -> OwnedResources {
+        let search = ResourceSearch {
+            build,
+            image_name: name,
+            claimed: claimed.clone(),
+            images: RemovableImages::ButRecorded {
+                unwanted: unwanted.to_vec(),
+                recorded: BTreeSet::new(),
+            },
+        };
+        search.owned(&self.catalog.visible_resources(&search).await.unwrap())
     }
 
     /// Key names of instances that are alive.

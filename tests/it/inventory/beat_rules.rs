@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reconciler_model::build::{BuildOutcome, Exit, PackerStage};
+use reconciler_model::build_resources::ClaimedResources;
 use reconciler_model::ids::{AmiName, BuildId, WorkflowId};
-use reconciler_model::images::Leftovers;
 use reconciler_model::inventory::heartbeat::{Answer, BuildSignal, Heartbeat, new_version};
 use reconciler_model::inventory::journal::Stage;
 use reconciler_model::inventory::{Fence, Inventory, InventoryError, OpenWorkflow};
@@ -15,11 +15,11 @@ use super::values::{Build, hold, minute, of_event, reach, step, workflow};
 
 type Empty = Arc<dyn Inventory>;
 
-fn traces() -> Leftovers {
-    Leftovers {
+fn traces() -> ClaimedResources {
+    ClaimedResources {
         key_pairs: vec!["packer_6743a2b1-3b0a-8d9c-5b5e-0a1b2c3d4e5f".to_owned()],
         instances: vec!["i-1".to_owned()],
-        ..Leftovers::default()
+        ..ClaimedResources::default()
     }
 }
 

@@ -1,7 +1,4 @@
-//! Removes leftovers in the order that EC2 needs: instances, key pairs, groups, images, snapshots.
-//!
-//! One that cannot be removed does not keep the others; the first failure is told at the end, and
-//! the next look finds what is still there. What is gone already is fine.
+//! Removes one thing that a build left. What is gone already is fine.
 
 use std::time::Duration;
 
@@ -11,9 +8,9 @@ use aws_sdk_ec2::types::Filter;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use crate::ec2::belongs::is_packers;
 use crate::ec2::error::fail;
-use reconciler_model::images::{CatalogError, Leftovers};
+use reconciler_model::build_resources::{OwnedResource, ResourceKind};
+use reconciler_model::images::CatalogError;
 
 /// Waits for what another thing still holds: a group by its instances, a snapshot by its image.
 /// Some five minutes for a group, which EC2 takes to terminate an instance; less for a snapshot,
@@ -22,60 +19,41 @@ const GROUP_TRIES: u32 = 25;
 const SNAPSHOT_TRIES: u32 = 4;
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
+/// Whether it was there.
 pub(super) async fn remove(
     client: &Client,
-    leftovers: &Leftovers,
-) -> Result<Vec<String>, CatalogError> {
-    let mut done = Done::default();
-    for id in &leftovers.instances {
-        let answer = client.terminate_instances().instance_ids(id).send().await;
-        done.note(id, "ec2:TerminateInstances", answer);
-    }
-    for name in leftovers.key_pairs.iter().filter(|name| is_packers(name)) {
-        let answer = client.delete_key_pair().key_name(name).send().await;
-        done.note(name, "ec2:DeleteKeyPair", answer);
-    }
-    let groups = leftovers.security_groups.iter();
-    for name in groups.filter(|name| is_packers(name)) {
-        match group_ids(client, name).await {
-            Ok(ids) => {
-                for id in ids {
-                    delete_group(client, &mut done, name, &id).await;
-                }
-            }
-            Err(error) => done.fail(error),
+    resource: &OwnedResource,
+) -> Result<bool, CatalogError> {
+    let id = resource.id();
+    match resource.kind() {
+        ResourceKind::Instance => {
+            let answer = client.terminate_instances().instance_ids(id).send().await;
+            was_there("ec2:TerminateInstances", answer)
         }
+        ResourceKind::KeyPair => {
+            let answer = client.delete_key_pair().key_name(id).send().await;
+            was_there("ec2:DeleteKeyPair", answer)
+        }
+        ResourceKind::SecurityGroup => delete_groups(client, id).await,
+        ResourceKind::Image => {
+            let answer = client.deregister_image().image_id(id).send().await;
+            was_there("ec2:DeregisterImage", answer)
+        }
+        ResourceKind::Snapshot => delete_snapshot(client, id).await,
     }
-    for id in &leftovers.images {
-        let answer = client.deregister_image().image_id(id.as_str()).send().await;
-        done.note(id.as_str(), "ec2:DeregisterImage", answer);
-    }
-    for id in &leftovers.snapshots {
-        delete_snapshot(client, &mut done, id).await;
-    }
-    done.failure.map_or(Ok(done.gone), Err)
 }
 
-#[derive(Default)]
-struct Done {
-    gone: Vec<String>,
-    failure: Option<CatalogError>,
-}
-
-impl Done {
-    fn note<T, E>(&mut self, id: &str, action: &str, answer: Result<T, SdkError<E, HttpResponse>>)
-    where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
-    {
-        match answer {
-            Ok(_) => self.gone.push(id.to_owned()),
-            Err(error) if error.code().is_some_and(is_gone) => {}
-            Err(error) => self.fail(fail(action, &error)),
-        }
-    }
-
-    fn fail(&mut self, error: CatalogError) {
-        self.failure.get_or_insert(error);
+fn was_there<T, E>(
+    action: &str,
+    answer: Result<T, SdkError<E, HttpResponse>>,
+) -> Result<bool, CatalogError>
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match answer {
+        Ok(_) => Ok(true),
+        Err(error) if error.code().is_some_and(is_gone) => Ok(false),
+        Err(error) => Err(fail(action, &error)),
     }
 }
 
@@ -96,30 +74,43 @@ async fn group_ids(client: &Client, name: &str) -> Result<Vec<String>, CatalogEr
     Ok(groups.filter_map(|group| group.group_id).collect())
 }
 
-async fn delete_group(client: &Client, done: &mut Done, name: &str, id: &str) {
-    for wait in waits(GROUP_TRIES) {
+/// All groups of this name: there may be one in each network.
+async fn delete_groups(client: &Client, name: &str) -> Result<bool, CatalogError> {
+    let (mut was_there, mut failure) = (false, None);
+    for id in group_ids(client, name).await? {
+        match delete_group(client, &id).await {
+            Ok(deleted) => was_there |= deleted,
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    failure.map_or(Ok(was_there), Err)
+}
+
+async fn delete_group(client: &Client, id: &str) -> Result<bool, CatalogError> {
+    let mut waits = waits(GROUP_TRIES);
+    loop {
         let answer = client.delete_security_group().group_id(id).send().await;
         let held = |error: &SdkError<_, _>| error.code() == Some("DependencyViolation");
-        if let (Some(wait), true) = (wait, answer.as_ref().is_err_and(held)) {
-            tokio::time::sleep(wait).await;
-        } else {
-            return done.note(name, "ec2:DeleteSecurityGroup", answer);
+        match waits.next().flatten().filter(|_| answer.as_ref().is_err_and(held)) {
+            Some(wait) => tokio::time::sleep(wait).await,
+            None => return was_there("ec2:DeleteSecurityGroup", answer),
         }
     }
 }
 
-async fn delete_snapshot(client: &Client, done: &mut Done, id: &str) {
+async fn delete_snapshot(client: &Client, id: &str) -> Result<bool, CatalogError> {
     for wait in waits(SNAPSHOT_TRIES) {
         let answer = client.delete_snapshot().snapshot_id(id).send().await;
         let held =
             answer.as_ref().is_err_and(|error| error.code() == Some("InvalidSnapshot.InUse"));
         match (held, wait) {
-            (false, _) => return done.note(id, "ec2:DeleteSnapshot", answer),
+            (false, _) => return was_there("ec2:DeleteSnapshot", answer),
             (true, Some(wait)) => tokio::time::sleep(wait).await,
-            // Another image stands on it: it is not ours alone.
-            (true, None) => return,
+            (true, None) => break,
         }
     }
+    // Another image stands on it: it is not ours alone.
+    Ok(false)
 }
 
 /// The waits after each try, none after the last.
@@ -133,20 +124,64 @@ fn waits(tries: u32) -> impl Iterator<Item = Option<Duration>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use jiff::Timestamp;
+
+    use crate::ec2::Ec2Catalog;
     use crate::ec2::scripted::{Answer, Call, Ec2};
-    use reconciler_model::ids::AmiId;
+    use reconciler_model::build_resources::{
+        ClaimedResources, Instance, KeyPair, OwnedResources, RemovableImages, ResourceSearch,
+        VisibleResources,
+    };
+    use reconciler_model::ids::{AmiId, AmiName, BuildId};
+    use reconciler_model::images::{Image, ImageCatalog as _, ImageState};
 
     const KEY: &str = "packer_6743a2b1-3b0a-8d9c-5b5e-0a1b2c3d4e5f";
 
-    fn everything() -> Leftovers {
-        Leftovers {
+    fn owned(claimed: ClaimedResources, visible: &VisibleResources) -> OwnedResources {
+        let search = ResourceSearch {
+            build: &BuildId::new("b"),
+            image_name: &AmiName::new("n"),
+            claimed,
+            images: RemovableImages::ButRecorded { unwanted: vec![], recorded: BTreeSet::new() },
+        };
+        search.owned(visible)
+    }
+
+    /// What a build left, and a key and a group of a person's that its log names too.
+    fn everything() -> OwnedResources {
+        let claimed = ClaimedResources {
             instances: vec!["i-1".into()],
             key_pairs: vec![KEY.into(), "ops".into()],
             security_groups: vec![KEY.into(), "default".into()],
-            images: vec![AmiId::new("ami-1")],
-            told_images: vec![],
+            ..ClaimedResources::default()
+        };
+        let key_pairs = claimed.key_pairs.iter();
+        let image = Image {
+            id: AmiId::new("ami-1"),
+            name: AmiName::new("n"),
+            state: ImageState::Pending,
+            owner_id: "1".into(),
+            created_at: Timestamp::UNIX_EPOCH,
+            tags: BTreeMap::new(),
             snapshots: vec!["snap-1".into()],
-        }
+            details: String::new(),
+        };
+        let visible = VisibleResources {
+            instances: vec![Instance { id: "i-1".into(), ..Instance::default() }],
+            key_pairs: key_pairs
+                .map(|name| KeyPair { name: name.clone(), created: None })
+                .collect(),
+            security_groups: claimed.security_groups.clone(),
+            images: vec![image],
+            snapshots: vec![],
+        };
+        owned(claimed, &visible)
+    }
+
+    async fn remove_all(ec2: &Ec2, owned: &OwnedResources) -> Result<Vec<String>, CatalogError> {
+        Ec2Catalog::new(ec2.client()).remove_all(owned).await
     }
 
     fn group() -> Answer {
@@ -159,7 +194,7 @@ mod tests {
             "DescribeSecurityGroups" => group(),
             _ => Answer::ok("<return>true</return>"),
         });
-        let gone = remove(&ec2.client(), &everything()).await.unwrap();
+        let gone = remove_all(&ec2, &everything()).await.unwrap();
         assert_eq!(gone, ["i-1", KEY, KEY, "ami-1", "snap-1"]);
         let calls = ec2.calls();
         let actions: Vec<_> = calls.iter().map(Call::action).collect();
@@ -184,7 +219,7 @@ mod tests {
             "DeregisterImage" => Answer::error("InvalidAMIID.Unavailable", "gone"),
             _ => Answer::ok(""),
         });
-        let error = remove(&ec2.client(), &everything()).await.unwrap_err();
+        let error = remove_all(&ec2, &everything()).await.unwrap_err();
         assert!(error.to_string().contains("ec2:TerminateInstances"), "{error}");
         assert!(ec2.calls().iter().any(|call| call.action() == "DeleteSnapshot"));
     }
@@ -201,8 +236,12 @@ mod tests {
             }
             _ => Answer::ok(""),
         });
-        let only_group = Leftovers { security_groups: vec![KEY.into()], ..Leftovers::default() };
-        assert_eq!(remove(&ec2.client(), &only_group).await.unwrap(), [KEY]);
+        let claimed =
+            ClaimedResources { security_groups: vec![KEY.into()], ..ClaimedResources::default() };
+        let visible =
+            VisibleResources { security_groups: vec![KEY.into()], ..VisibleResources::default() };
+        let only_group = owned(claimed, &visible);
+        assert_eq!(remove_all(&ec2, &only_group).await.unwrap(), [KEY]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! Looks for what a build left at EC2: what its log told, what stands under its key and its group,
-//! its image by name, and the snapshots of that. `belongs` decides what of it is the build's own.
+//! Looks for what a build left at EC2: what its log claims, what stands under its key and its group,
+//! its image by name, and the snapshots of that. What of it is the build's own is decided by
+//! `reconciler_model::build_resources`.
 //!
 //! Today's Packer loses an instance whose id stands in no log when it is ended in the middle of a
 //! launch (docs/packer.md): it is found by its key.
@@ -9,38 +10,43 @@ use aws_sdk_ec2::primitives::DateTime;
 use aws_sdk_ec2::types::{self, Filter};
 use jiff::Timestamp;
 
-use crate::ec2::belongs::{Instance, KeyPair, Sight, Snapshot, Suspect, is_packers, made_for};
 use crate::ec2::convert;
 use crate::ec2::describe::{Extent, of_owner};
 use crate::ec2::error::fail;
 use reconciler_core::images::name_pattern;
-use reconciler_model::images::{CatalogError, Leftovers};
+use reconciler_model::build_resources::{
+    Instance, KeyPair, ResourceSearch, Snapshot, VisibleResources, is_packers, made_for,
+};
+use reconciler_model::images::CatalogError;
 
 pub(super) async fn find(
     client: &Client,
-    suspect: &Suspect<'_>,
-) -> Result<Leftovers, CatalogError> {
-    let told = suspect.told;
-    let keys = packers(&told.key_pairs);
-    let groups = packers(&told.security_groups);
-    let mut sight = Sight {
+    search: &ResourceSearch<'_>,
+) -> Result<VisibleResources, CatalogError> {
+    let claimed = &search.claimed;
+    let keys = packers(&claimed.key_pairs);
+    let groups = packers(&claimed.security_groups);
+    let mut visible = VisibleResources {
         key_pairs: key_pairs(client, &keys).await?,
         security_groups: security_groups(client, &groups).await?,
-        ..Sight::default()
+        ..VisibleResources::default()
     };
-    let by =
-        [("instance-id", &told.instances), ("key-name", &keys), ("instance.group-name", &groups)];
+    let by = [
+        ("instance-id", &claimed.instances),
+        ("key-name", &keys),
+        ("instance.group-name", &groups),
+    ];
     // Seeded bug: instances-only-by-id
     for (filter, values) in by {
-        sight.instances.extend(instances(client, filter, values).await?);
+        visible.instances.extend(instances(client, filter, values).await?);
     }
-    let named = vec![name_pattern::literal(suspect.name.as_str())];
-    look_for_images(client, &mut sight, "name", &named).await?;
-    let told_images = told.images.iter().chain(&told.told_images);
-    let ids: Vec<String> = told_images.map(ToString::to_string).collect();
-    look_for_images(client, &mut sight, "image-id", &ids).await?;
-    look_for_snapshots(client, &mut sight, told).await?;
-    Ok(suspect.owns(&sight))
+    let named = vec![name_pattern::literal(search.image_name.as_str())];
+    look_for_images(client, &mut visible, "name", &named).await?;
+    let images = search.unwanted_images().iter().chain(claimed.all_images());
+    let ids: Vec<String> = images.map(ToString::to_string).collect();
+    look_for_images(client, &mut visible, "image-id", &ids).await?;
+    look_for_snapshots(client, &mut visible, search).await?;
+    Ok(visible)
 }
 
 fn packers(names: &[String]) -> Vec<String> {
@@ -123,7 +129,7 @@ fn instance(instance: &types::Instance) -> Instance {
 /// Adds our own images that are not in sight yet.
 async fn look_for_images(
     client: &Client,
-    sight: &mut Sight,
+    visible: &mut VisibleResources,
     by: &str,
     values: &[String],
 ) -> Result<(), CatalogError> {
@@ -131,12 +137,7 @@ async fn look_for_images(
         return Ok(());
     }
     let found = of_owner(client, "self", vec![filter(by, values)], Extent::All).await?;
-    for image in found {
-        let image = convert::image(&image, false);
-        if !sight.images.iter().any(|seen| seen.id == image.id) {
-            sight.images.push(image);
-        }
-    }
+    visible.add_images(found.iter().map(|image| convert::image(image, false)));
     Ok(())
 }
 
@@ -144,16 +145,18 @@ async fn look_for_images(
 /// does not list its own.
 async fn look_for_snapshots(
     client: &Client,
-    sight: &mut Sight,
-    told: &Leftovers,
+    visible: &mut VisibleResources,
+    search: &ResourceSearch<'_>,
 ) -> Result<(), CatalogError> {
-    let instances = told.instances.iter();
+    let instances = search.claimed.instances.iter();
     let by_instance = instances.map(|id| format!("Created by CreateImage({id}) for *"));
-    let images = sight.images.iter().map(|image| &image.id);
-    let by_image =
-        images.chain(&told.images).map(|id| format!("Created by CreateImage(*) for {id}*"));
+    let images = visible.images.iter().map(|image| &image.id);
+    let by_image = images
+        .chain(search.unwanted_images())
+        .map(|id| format!("Created by CreateImage(*) for {id}*"));
     let descriptions: Vec<String> = by_instance.chain(by_image).collect();
-    for (by, values) in [("description", &descriptions), ("snapshot-id", &told.snapshots)] {
+    for (by, values) in [("description", &descriptions), ("snapshot-id", &search.claimed.snapshots)]
+    {
         if values.is_empty() {
             continue;
         }
@@ -166,7 +169,7 @@ async fn look_for_snapshots(
             .send();
         while let Some(snapshot) = pages.next().await {
             let snapshot = snapshot.map_err(|error| fail("ec2:DescribeSnapshots", &error))?;
-            sight.snapshots.push(Snapshot {
+            visible.snapshots.push(Snapshot {
                 tagged: !snapshot.tags().is_empty(),
                 started: snapshot.start_time.as_ref().and_then(time),
                 id: snapshot.snapshot_id.unwrap_or_default(),
@@ -174,13 +177,13 @@ async fn look_for_snapshots(
             });
         }
     }
-    let owners: Vec<String> = sight
+    let owners: Vec<String> = visible
         .snapshots
         .iter()
         .filter_map(|snapshot| made_for(&snapshot.description))
         .map(str::to_owned)
         .collect();
-    look_for_images(client, sight, "image-id", &owners).await
+    look_for_images(client, visible, "image-id", &owners).await
 }
 
 fn time(time: &DateTime) -> Option<Timestamp> {

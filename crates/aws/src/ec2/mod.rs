@@ -1,7 +1,6 @@
 //! Images and leftovers at EC2: the adapter of the catalog, and the only folder that uses the EC2
 //! SDK.
 
-mod belongs;
 mod clean;
 mod convert;
 mod describe;
@@ -23,10 +22,9 @@ use jiff::Timestamp;
 use describe::Extent;
 use error::fail;
 use reconciler_core::images::name_pattern;
-use reconciler_model::ids::{AmiId, AmiName, BuildId};
-use reconciler_model::images::{
-    CatalogError, Image, ImageCatalog, ImageState, Leftovers, TagChange,
-};
+use reconciler_model::build_resources::{OwnedResource, ResourceSearch, VisibleResources};
+use reconciler_model::ids::{AmiId, AmiName};
+use reconciler_model::images::{CatalogError, Image, ImageCatalog, ImageState, TagChange};
 use wait::Pace;
 
 /// The images of one account in one region, by EC2's API.
@@ -184,19 +182,15 @@ impl ImageCatalog for Ec2Catalog {
         Ok(())
     }
 
-    async fn find_leftovers(
+    async fn visible_resources(
         &self,
-        build: &BuildId,
-        name: &AmiName,
-        told: &Leftovers,
-    ) -> Result<Leftovers, CatalogError> {
-        let found = leftovers::find(&self.client, &belongs::Suspect { build, name, told }).await;
-        found.map_err(|error| self.placed(error))
+        search: &ResourceSearch<'_>,
+    ) -> Result<VisibleResources, CatalogError> {
+        leftovers::find(&self.client, search).await.map_err(|error| self.placed(error))
     }
 
-    async fn clean(&self, leftovers: &Leftovers) -> Result<Vec<String>, CatalogError> {
-        let removed = clean::remove(&self.client, leftovers).await;
-        removed.map_err(|error| self.placed(error))
+    async fn remove(&self, resource: &OwnedResource) -> Result<bool, CatalogError> {
+        clean::remove(&self.client, resource).await.map_err(|error| self.placed(error))
     }
 }
 

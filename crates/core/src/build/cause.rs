@@ -217,7 +217,7 @@ mod tests {
 
     use super::*;
     use reconciler_model::build::{Exit, PackerStage};
-    use reconciler_model::images::Leftovers;
+    use reconciler_model::build_resources::ClaimedResources;
 
     fn outcome(failures: &[&str], errors: &[&str], last_words: &[&str]) -> BuildOutcome {
         let owned = |all: &[&str]| all.iter().map(|&one| one.to_owned()).collect();
@@ -227,7 +227,7 @@ mod tests {
             artifacts: vec![],
             failures: owned(failures),
             errors: owned(errors),
-            traces: Leftovers::default(),
+            traces: ClaimedResources::default(),
             sources: vec![],
             others: vec![],
             finished: true,

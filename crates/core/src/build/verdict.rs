@@ -375,8 +375,8 @@ mod tests {
 
     use super::*;
     use reconciler_model::build::PackerStage;
+    use reconciler_model::build_resources::ClaimedResources;
     use reconciler_model::ids::AmiName;
-    use reconciler_model::images::Leftovers;
 
     fn outcome(exit: Exit, artifacts: &[&str], errors: &[&str]) -> BuildOutcome {
         BuildOutcome {
@@ -385,7 +385,7 @@ mod tests {
             artifacts: artifacts.iter().map(|id| (Region::new("r"), AmiId::new(*id))).collect(),
             failures: vec![],
             errors: errors.iter().map(|&e| e.to_owned()).collect(),
-            traces: Leftovers::default(),
+            traces: ClaimedResources::default(),
             sources: vec![],
             others: vec![],
             finished: false,

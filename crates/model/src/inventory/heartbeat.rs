@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::build::BuildOutcome;
+use crate::build_resources::ClaimedResources;
 use crate::ids::{AmiId, AmiName, BuildId, Region, StepId, WorkflowId};
-use crate::images::Leftovers;
 use crate::inventory::journal::Reach;
 
 /// The newest sign of life of one build.
@@ -43,7 +43,7 @@ pub enum BuildSignal {
     /// Packer runs.
     Running {
         /// What its log names so far.
-        traces: Leftovers,
+        traces: ClaimedResources,
         /// The images that it says it starts from.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         sources: Vec<AmiId>,
@@ -60,7 +60,7 @@ pub enum BuildSignal {
         /// The name that its image has, if it made one.
         ami_name: AmiName,
         /// What its log named.
-        traces: Leftovers,
+        traces: ClaimedResources,
         /// The images that its log said it started from, if the planned one is not among them: its
         /// image is nobody's then.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -79,7 +79,7 @@ pub enum BuildSignal {
 impl BuildSignal {
     /// What the build's log names as made at AWS.
     #[must_use]
-    pub fn traces(&self) -> &Leftovers {
+    pub fn traces(&self) -> &ClaimedResources {
         match self {
             Self::Running { traces, .. } | Self::GivenUp { traces, .. } => traces,
             Self::Over { outcome } => &outcome.traces,

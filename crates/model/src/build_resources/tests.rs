@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use std::time::Duration;
 
-use crate::ec2::belongs::*;
-use reconciler_model::ids::AmiId;
+use super::*;
 
 const KEY: &str = "packer_6743a2b1-3b0a-8d9c-5b5e-0a1b2c3d4e5f";
 const OTHER_KEY: &str = "packer_6743ffff-0000-8d9c-5b5e-0a1b2c3d4e5f";
@@ -14,8 +13,9 @@ const NAME: &str = "ubuntu/wf/pyenv/2d711642";
 struct Scene {
     build: BuildId,
     name: AmiName,
-    told: Leftovers,
-    sight: Sight,
+    told: ClaimedResources,
+    unwanted: Vec<AmiId>,
+    sight: VisibleResources,
 }
 
 impl Scene {
@@ -24,18 +24,34 @@ impl Scene {
         Self {
             build: BuildId::generate(),
             name: AmiName::new(NAME),
-            told: Leftovers::default(),
-            sight: Sight::default(),
+            told: ClaimedResources::default(),
+            unwanted: vec![],
+            sight: VisibleResources::default(),
         }
     }
 
-    fn owns(&self) -> Leftovers {
-        Suspect { build: &self.build, name: &self.name, told: &self.told }.owns(&self.sight)
+    fn owned(&self) -> OwnedResources {
+        let images = RemovableImages::ButRecorded {
+            unwanted: self.unwanted.clone(),
+            recorded: BTreeSet::new(),
+        };
+        self.owned_but(images)
+    }
+
+    fn owned_but(&self, images: RemovableImages) -> OwnedResources {
+        let claimed = self.told.clone();
+        ResourceSearch { build: &self.build, image_name: &self.name, claimed, images }
+            .owned(&self.sight)
+    }
+
+    fn owns(&self, kind: ResourceKind) -> Vec<String> {
+        self.owned().ids(kind).into_iter().map(str::to_owned).collect()
     }
 }
 
+/// When a build was made that begins now.
 fn now() -> Timestamp {
-    Timestamp::now()
+    BuildId::generate().made_at().unwrap()
 }
 
 fn yesterday() -> Timestamp {
@@ -79,7 +95,7 @@ fn instances_under_the_builds_own_key_or_group_are_its_own() {
         instance("i-other-build", Some(OTHER_KEY), &[OTHER_KEY], now()),
         instance("i-person", Some("ops"), &["default"], now()),
     ];
-    assert_eq!(scene.owns().instances, ["i-by-group", "i-by-key"]);
+    assert_eq!(scene.owns(ResourceKind::Instance), ["i-by-group", "i-by-key"]);
 }
 
 #[test]
@@ -92,7 +108,7 @@ fn an_instance_that_a_forged_log_names_is_not_believed() {
         // The template names a key and a group of the user's own.
         instance("i-own", Some("ops"), &["build"], now()),
     ];
-    assert_eq!(scene.owns().instances, ["i-own"]);
+    assert_eq!(scene.owns(ResourceKind::Instance), ["i-own"]);
 }
 
 #[test]
@@ -104,8 +120,8 @@ fn keys_and_groups_of_people_are_never_named_whatever_a_log_says() {
     scene.sight.key_pairs =
         names.map(|name| KeyPair { name: name.into(), created: Some(now()) }).to_vec();
     scene.sight.security_groups = names.map(str::to_owned).to_vec();
-    assert_eq!(scene.owns().key_pairs, [KEY]);
-    assert_eq!(scene.owns().security_groups, [KEY]);
+    assert_eq!(scene.owns(ResourceKind::KeyPair), [KEY]);
+    assert_eq!(scene.owns(ResourceKind::SecurityGroup), [KEY]);
 }
 
 #[test]
@@ -117,21 +133,21 @@ fn an_unfinished_image_of_the_builds_name_goes_with_its_snapshots_and_a_finished
         image("ami-good", NAME, ImageState::Available),
         image("ami-else", "another", ImageState::Pending),
     ];
-    let owned = scene.owns();
-    assert_eq!(owned.images, [AmiId::new("ami-half"), AmiId::new("ami-failed")]);
-    assert_eq!(owned.snapshots, ["snap-of-ami-failed", "snap-of-ami-half"]);
+    let owned = scene.owned();
+    assert_eq!(owned.ids(ResourceKind::Image), ["ami-half", "ami-failed"]);
+    assert_eq!(owned.ids(ResourceKind::Snapshot), ["snap-of-ami-failed", "snap-of-ami-half"]);
 }
 
 #[test]
 fn a_finished_image_goes_only_if_asked_for_and_never_if_another_build_made_it() {
     let mut scene = Scene::new();
-    scene.told.images = vec![AmiId::new("ami-1"), AmiId::new("ami-2"), AmiId::new("ami-3")];
+    scene.unwanted = vec![AmiId::new("ami-1"), AmiId::new("ami-2"), AmiId::new("ami-3")];
     let mut of_another = image("ami-2", NAME, ImageState::Available);
     of_another.tags = BTreeMap::from([(BUILD_ID_TAG.to_owned(), "another".to_owned())]);
     let mut old = image("ami-3", "golden", ImageState::Available);
     old.created_at = yesterday();
     scene.sight.images = vec![image("ami-1", "second", ImageState::Available), of_another, old];
-    assert_eq!(scene.owns().images, [AmiId::new("ami-1")]);
+    assert_eq!(scene.owns(ResourceKind::Image), ["ami-1"]);
 }
 
 #[test]
@@ -160,9 +176,9 @@ fn an_image_on_the_way_to_the_wanted_one_goes_and_none_that_a_forged_log_names()
         .to_vec();
     let else_ = "Created by CreateImage(i-2) for ami-else";
     scene.sight.snapshots.push(snapshot("snap-of-ami-else", else_));
-    let owned = scene.owns();
-    assert_eq!(owned.images, [AmiId::new("ami-way")]);
-    assert_eq!(owned.snapshots, ["snap-of-ami-way"]);
+    let owned = scene.owned();
+    assert_eq!(owned.ids(ResourceKind::Image), ["ami-way"]);
+    assert_eq!(owned.ids(ResourceKind::Snapshot), ["snap-of-ami-way"]);
 }
 
 #[test]
@@ -184,7 +200,7 @@ fn a_snapshot_goes_if_the_image_it_was_made_for_is_gone_or_goes() {
         old,
         tagged,
     ];
-    assert_eq!(scene.owns().snapshots, ["snap-1", "snap-2", "snap-of-ami-half"]);
+    assert_eq!(scene.owns(ResourceKind::Snapshot), ["snap-1", "snap-2", "snap-of-ami-half"]);
 }
 
 #[test]
@@ -192,5 +208,29 @@ fn a_build_that_told_nothing_and_left_nothing_owns_nothing() {
     let mut scene = Scene::new();
     scene.sight.instances = vec![instance("i-person", Some("ops"), &["default"], now())];
     scene.sight.images = vec![image("ami-good", NAME, ImageState::Available)];
-    assert_eq!(scene.owns(), Leftovers::default());
+    assert_eq!(scene.owned(), OwnedResources::default());
+}
+
+#[test]
+fn a_recorded_image_stays_with_its_snapshots_and_where_images_stay_all_snapshots_do() {
+    let mut scene = Scene::new();
+    scene.told.instances = vec!["i-1".into()];
+    scene.told.snapshots = vec!["snap-of-ami-recorded".into(), "snap-told".into()];
+    scene.sight.instances = vec![instance("i-1", None, &[], now())];
+    scene.sight.images = vec![
+        image("ami-recorded", NAME, ImageState::Failed("disk".into())),
+        image("ami-other", NAME, ImageState::Failed("disk".into())),
+    ];
+    scene.sight.snapshots =
+        vec![snapshot("snap-of-ami-recorded", "backup"), snapshot("snap-told", "backup")];
+    let ids = ["ami-recorded", "ami-other"].map(AmiId::new);
+    let owned = scene.owned_but(RemovableImages::ButRecorded {
+        unwanted: ids.to_vec(),
+        recorded: BTreeSet::from([ids[0].clone()]),
+    });
+    assert_eq!(owned.ids(ResourceKind::Image), ["ami-other"]);
+    assert_eq!(owned.ids(ResourceKind::Snapshot), ["snap-of-ami-other", "snap-told"]);
+    let owned = scene.owned_but(RemovableImages::None);
+    let one_by_one: Vec<_> = owned.iter().map(|one| (one.kind(), one.id())).collect();
+    assert_eq!(one_by_one, [(ResourceKind::Instance, "i-1")]);
 }
