@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use reconciler::config::Config;
 use reconciler::controller::checkout::{Desired, metadata};
 use reconciler::controller::connect::Use;
+use reconciler::controller::fenced::LeasedPorts;
 use reconciler::controller::lease::{Held, ask_patiently};
 use reconciler::git::trusted::Purpose;
 use reconciler::secrets::OpenSecrets;
@@ -24,6 +25,7 @@ use reconciler_core::plan::planner::PlannedStep;
 use reconciler_jinja::Engine;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{BuildId, StepId};
+use reconciler_model::images::ImageWriter as _;
 use reconciler_model::inventory::record::{Built, RecordHead};
 use reconciler_model::inventory::tags::Tags;
 use reconciler_model::inventory::{Expected, Fence, Write};
@@ -60,16 +62,17 @@ pub(crate) async fn run(named: Option<&Path>, args: &AdoptArgs) -> Result<ExitCo
                 };
                 Some(held)
             };
-            let fence = match &held {
+            let acting = match &held {
                 None => None,
-                Some(held) => Some(
+                Some(held) => Some((
+                    LeasedPorts::new(seen.ports.clone(), held.lease_token()),
                     held.fence().ok_or_else(|| Diagnostic::new("the lease was lost at once"))?,
-                ),
+                )),
             };
             for step in seen.look.plan.steps.iter().filter(|step| {
                 args.steps.is_empty() || args.steps.iter().any(|id| id == step.id.as_str())
             }) {
-                match adopt(&config, &engine, &seen, step, fence.as_ref()).await {
+                match adopt(&config, &engine, &seen, step, acting.as_ref()).await {
                     Ok(true) => {
                         adopted += 1;
                         let image = step
@@ -110,13 +113,13 @@ async fn hold(config: &Config, seen: &Seen) -> Result<Option<Held>, CommandError
     Ok(asked.await?)
 }
 
-/// Adopts a step; without a fence it is only looked whether that would be possible.
+/// Adopts a step; without a lease it is only looked whether that would be possible.
 async fn adopt(
     config: &Config,
     engine: &Engine,
     seen: &Seen,
     step: &PlannedStep,
-    fence: Option<&Fence>,
+    acting: Option<&(LeasedPorts, Fence)>,
 ) -> Result<bool, CommandError> {
     let Some(head) = step.record.as_ref().filter(|record| record.built.is_none()) else {
         return Ok(false);
@@ -148,7 +151,7 @@ async fn adopt(
     .with_secrets(Arc::new(OpenSecrets::read(&config.secrets)));
     let source = SourceImage { id: head.base_ami_id.clone(), name: head.base_ami_name.clone() };
     let state = desired.state(&step.id, &source)?;
-    let Some(fence) = fence else {
+    let Some((ports, fence)) = acting else {
         return Ok(true);
     };
     let metadata = metadata(&desired.loaded(&step.id)?.step);
@@ -165,13 +168,13 @@ async fn adopt(
     };
     built.tags = ImageTags::of_record(head, &built, &seen.checkout.params.aws_tags).tags().into();
     if let Some(change) = tag_change(&built.tags, &image.tags, &built.tags) {
-        catalog.tag(&image, &change).await?;
+        ports.image_writer()?.tag(&image, &change).await?;
     }
     record.metadata = metadata.to_string();
     record.components = Some(state.components);
     record.head.built = Some(built);
     let expected = Expected::Image(head.ami_id.clone());
-    seen.ports
+    ports
         .inventory
         .write(Write { record: Some((record, Some(expected))), event: None }, Some(fence))
         .await?;

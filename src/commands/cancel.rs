@@ -14,6 +14,7 @@ use reconciler::controller::build_finish::carry;
 use reconciler::controller::checkout::read_params;
 use reconciler::controller::connect::{Ports, Use, connect};
 use reconciler::controller::error::PassError;
+use reconciler::controller::fenced::LeasedPorts;
 use reconciler::controller::journal_requests::request;
 use reconciler::controller::lease::{Asked, ask};
 use reconciler::git::trusted::Purpose;
@@ -157,7 +158,8 @@ async fn settled(
                 let Some(fence) = held.fence() else {
                     return Err(Diagnostic::new("the lease was lost at once").into());
                 };
-                let carried = carry(config, ports, &fence, attempt, sighting).await;
+                let ports = LeasedPorts::new(ports.clone(), held.lease_token());
+                let carried = carry(config, &ports, &fence, attempt, sighting).await;
                 held.release().await;
                 return Ok(carried?);
             }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::config::Config;
-use crate::controller::build_finish::catalog;
-use crate::controller::connect::{Ports, silence};
+use crate::controller::connect::silence;
 use crate::controller::context::Context;
 use crate::controller::error::PassError;
+use crate::controller::fenced::LeasedPorts;
 use reconciler_core::build::verdict::{artifacts_in, is_planned_source};
 use reconciler_core::lease_rules::UnchangedSince;
 use reconciler_core::recovery::{Evidence, Here, Life, Ran, State, is_no_older, state};
@@ -19,7 +19,7 @@ use reconciler_model::build::{BuildOutcome, Exit, Sighting};
 use reconciler_model::build_resources::ClaimedResources;
 use reconciler_model::clock::Moment;
 use reconciler_model::ids::{AmiId, AmiName, BuildId, HostMark, WorkflowId};
-use reconciler_model::images::{Image, ImageCatalog};
+use reconciler_model::images::{Image, ImageReader};
 use reconciler_model::inventory::heartbeat::{BuildSignal, Heartbeat};
 use reconciler_model::inventory::journal::Attempt;
 use reconciler_model::inventory::{Fence, InventoryError};
@@ -47,7 +47,7 @@ pub(super) struct End {
 /// Waits until a build runs no more, as far as anybody can tell.
 pub(super) async fn await_end(
     config: &Config,
-    ports: &Ports,
+    ports: &LeasedPorts,
     fence: &Fence,
     attempt: &Attempt,
     sighting: Sighting,
@@ -119,8 +119,12 @@ pub(super) fn here(
     }
 }
 
-async fn told(ports: &Ports, attempt: &Attempt, outcome: BuildOutcome) -> Result<End, PassError> {
-    let catalog = catalog(ports)?;
+async fn told(
+    ports: &LeasedPorts,
+    attempt: &Attempt,
+    outcome: BuildOutcome,
+) -> Result<End, PassError> {
+    let catalog = ports.image_reader()?;
     let named = catalog.own_image_named(&attempt.intent.ami_name).await?;
     let made = artifacts_in(&outcome, &attempt.intent.region).next();
     let image = match (named, made) {
@@ -144,7 +148,7 @@ async fn told(ports: &Ports, attempt: &Attempt, outcome: BuildOutcome) -> Result
 /// or knows it no more.
 async fn as_soon_as_known(
     context: &Context,
-    catalog: &dyn ImageCatalog,
+    catalog: &dyn ImageReader,
     id: &AmiId,
     limit: Duration,
 ) -> Result<Option<Image>, PassError> {
@@ -165,7 +169,7 @@ async fn as_soon_as_known(
 /// Gives it up where it might come back, before anything of it is touched: its supervisor hears of
 /// it then.
 async fn gone(
-    ports: &Ports,
+    ports: &LeasedPorts,
     fence: &Fence,
     attempt: &Attempt,
     sighting: &Sighting,
@@ -225,7 +229,7 @@ async fn gone(
         }
     }
     // Looked for after it was given up: from here on its supervisor ends it.
-    let image = catalog(ports)?.own_image_named(&attempt.intent.ami_name).await?;
+    let image = ports.image_reader()?.own_image_named(&attempt.intent.ami_name).await?;
     Ok(End {
         outcome: None,
         traces,
@@ -240,7 +244,7 @@ async fn gone(
 /// the build, was made from the image that was planned as far as anybody heard, and carries nobody's
 /// tag.
 pub(super) async fn lost_build_of(
-    ports: &Ports,
+    ports: &LeasedPorts,
     workflow: &WorkflowId,
     name: &AmiName,
     image: &Image,
@@ -273,7 +277,7 @@ pub(super) fn lost_build_among<'a>(
 
 /// One who waits for a build of another host acts on nothing but the lease, so it looks whether it
 /// has it.
-async fn still_ours(ports: &Ports, fence: &Fence) -> Result<(), PassError> {
+async fn still_ours(ports: &LeasedPorts, fence: &Fence) -> Result<(), PassError> {
     match ports.inventory.lease(&fence.workflow_id).await? {
         Some(lease) if lease.token == fence.token && lease.holder.is_some() => Ok(()),
         _ => Err(PassError::Inventory(InventoryError::Fenced {

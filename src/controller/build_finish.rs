@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use crate::config::Config;
 use crate::controller::build_evidence::{End, await_end, lost_build_of};
 use crate::controller::build_start::taken_by;
-use crate::controller::connect::Ports;
 use crate::controller::error::PassError;
+use crate::controller::fenced::LeasedPorts;
 use crate::controller::journal_entries::{append, append_decided, append_with, take_in_requests};
 use reconciler_core::build::verdict::{
     Fault, Verdict, Wanted, artifacts_in, judge, lacks, with_its_source,
@@ -24,7 +24,7 @@ use reconciler_core::retry::consequence;
 use reconciler_model::build::Sighting;
 use reconciler_model::build_resources::{ClaimedResources, RemovableImages, ResourceSearch};
 use reconciler_model::ids::AmiId;
-use reconciler_model::images::{Image, ImageCatalog, ImageState};
+use reconciler_model::images::{Image, ImageState, ImageWriter as _};
 use reconciler_model::inventory::journal::{
     Attempt, Failure, FailureClass, Progress, RecordDraft, Stage,
 };
@@ -39,7 +39,7 @@ const LONGEST_WAIT: Duration = Duration::from_hours(4);
 /// as it ended.
 pub async fn carry(
     config: &Config,
-    ports: &Ports,
+    ports: &LeasedPorts,
     fence: &Fence,
     mut attempt: Attempt,
     sighting: Sighting,
@@ -65,7 +65,7 @@ pub async fn carry(
 }
 
 async fn verdict(
-    ports: &Ports,
+    ports: &LeasedPorts,
     fence: &Fence,
     attempt: &Attempt,
     end: &End,
@@ -100,7 +100,7 @@ async fn verdict(
 /// Of a build that nobody can say anything of, its image is all there is; and one of its name may
 /// be another's.
 async fn without_outcome(
-    ports: &Ports,
+    ports: &LeasedPorts,
     fence: &Fence,
     attempt: &Attempt,
     end: &End,
@@ -132,7 +132,7 @@ async fn without_outcome(
 
 /// A build whose end is in the journal, but not that what it left is gone.
 async fn clean_later(
-    ports: &Ports,
+    ports: &LeasedPorts,
     fence: &Fence,
     mut attempt: Attempt,
     sighting: Sighting,
@@ -152,7 +152,7 @@ async fn clean_later(
         (None, Some(beat)) => beat.sign.traces().clone(),
         (None, None) => ClaimedResources::default(),
     };
-    let image = catalog(ports)?.own_image_named(&attempt.intent.ami_name).await?;
+    let image = ports.image_reader()?.own_image_named(&attempt.intent.ami_name).await?;
     let end = End {
         outcome,
         traces,
@@ -169,7 +169,7 @@ async fn clean_later(
 
 /// A settled build needs no signs of life; one that was given up is looked after until its host
 /// cannot come back.
-async fn forget(ports: &Ports, fence: &Fence, attempt: &Attempt) -> Result<(), PassError> {
+async fn forget(ports: &LeasedPorts, fence: &Fence, attempt: &Attempt) -> Result<(), PassError> {
     let beat = ports.inventory.last_beat(&fence.workflow_id, &attempt.build_id).await?;
     // On a full disk, say: it is looked into once more by a later sweep.
     let _ = ports.builder.account_for(&attempt.build_id).await;
@@ -182,7 +182,7 @@ async fn forget(ports: &Ports, fence: &Fence, attempt: &Attempt) -> Result<(), P
 
 /// Takes an image over that exists already under the wanted name.
 pub async fn take_over(
-    ports: &Ports,
+    ports: &LeasedPorts,
     fence: &Fence,
     mut attempt: Attempt,
     image: &Image,
@@ -192,31 +192,25 @@ pub async fn take_over(
     Ok(attempt)
 }
 
-pub(super) fn catalog(ports: &Ports) -> Result<&dyn ImageCatalog, PassError> {
-    ports.catalog.as_deref().ok_or_else(|| {
-        PassError::Person(reconciler_model::diagnostic::Diagnostic::new("EC2 is not connected"))
-    })
-}
-
 async fn record(
-    ports: &Ports,
+    ports: &LeasedPorts,
     fence: &Fence,
     attempt: &mut Attempt,
     id: &AmiId,
     seconds: u64,
 ) -> Result<(), PassError> {
-    let catalog = catalog(ports)?;
+    let images = ports.image_reader()?;
     let seen = Stage::ImageSeen { ami_id: id.clone() };
     append_once(ports, attempt, fence, seen).await?;
     // Seeded bug: recorded-before-verified
-    let image = catalog.wait_available(id, ports.context.now() + LONGEST_WAIT).await?;
+    let image = images.wait_available(id, ports.context.now() + LONGEST_WAIT).await?;
     append_once(ports, attempt, fence, Stage::Available).await?;
     let Some(promise) = attempt.intent.promise.clone() else {
         return Ok(());
     };
     let now = ports.context.now();
     let mut record = describe(fence, attempt, &promise, &image, (seconds, now));
-    let image = tag_and_read_back(catalog, &record, image).await?;
+    let image = tag_and_read_back(ports, &record, image).await?;
     record.details =
         if ports.knows_secrets { ports.redactor.text(&image.details) } else { "{}".to_owned() };
     append_once(ports, attempt, fence, Stage::Tagged).await?;
@@ -231,7 +225,7 @@ async fn record(
 /// Appends a stage on the way to a record, unless an earlier try came as far with the same image:
 /// what is tried for days is written once.
 async fn append_once(
-    ports: &Ports,
+    ports: &LeasedPorts,
     attempt: &mut Attempt,
     fence: &Fence,
     stage: Stage,
@@ -304,7 +298,7 @@ fn describe(
 }
 
 async fn tag_and_read_back(
-    catalog: &dyn ImageCatalog,
+    ports: &LeasedPorts,
     record: &Record,
     image: Image,
 ) -> Result<Image, PassError> {
@@ -312,9 +306,9 @@ async fn tag_and_read_back(
         return Ok(image);
     };
     if let Some(change) = tag_change(&built.tags, &image.tags, &built.tags) {
-        catalog.tag(&image, &change).await?;
+        ports.image_writer()?.tag(&image, &change).await?;
     }
-    let seen = catalog.image(&image.id).await?.unwrap_or(image);
+    let seen = ports.image_reader()?.image(&image.id).await?.unwrap_or(image);
     // Seeded bug: tags-are-not-read-back
     match tag_change(&built.tags, &seen.tags, &built.tags) {
         None => Ok(seen),
@@ -333,7 +327,7 @@ async fn tag_and_read_back(
 /// Writes a failure with the time of the next try.
 pub(super) async fn fail(
     config: &Config,
-    ports: &Ports,
+    ports: &LeasedPorts,
     attempt: &mut Attempt,
     fence: &Fence,
     fault: &Fault,
@@ -359,12 +353,11 @@ pub(super) async fn fail(
 
 /// Removes what the build left; nothing that is not this build's.
 async fn clean(
-    ports: &Ports,
+    ports: &LeasedPorts,
     fence: &Fence,
     attempt: &mut Attempt,
     end: &End,
 ) -> Result<(), PassError> {
-    let catalog = catalog(ports)?;
     let failed = matches!(attempt.progress, Progress::Failed(_));
     let mut claimed = end.traces.clone();
     // Seeded bug: no-clean-up-after-success
@@ -387,10 +380,10 @@ async fn clean(
     }
     let (build, image_name) = (&attempt.build_id, &attempt.intent.ami_name);
     let search = ResourceSearch { build, image_name, claimed, images };
-    let mut visible = catalog.visible_resources(&search).await?;
+    let mut visible = ports.image_reader()?.visible_resources(&search).await?;
     // EC2 may not show it any more under its name.
     visible.add_images(end.image.clone());
-    let removed = catalog.remove_all(&search.owned(&visible)).await?;
+    let removed = ports.image_writer()?.remove_all(&search.owned(&visible)).await?;
     append(ports, attempt, fence, Stage::Cleaned { removed }).await
 }
 

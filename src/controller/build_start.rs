@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::controller::build_evidence::lost_build_of;
-use crate::controller::build_finish::{catalog, fail};
+use crate::controller::build_finish::fail;
 use crate::controller::checkout::{Desired, LoadedStep, metadata};
 use crate::controller::connect::{Ports, reach};
 use crate::controller::error::PassError;
+use crate::controller::fenced::LeasedPorts;
 use crate::controller::journal_entries::append;
 use reconciler_core::build::verdict::{Fault, lacks};
 use reconciler_core::desired::inputs::{sort_files, value_digest};
@@ -23,11 +24,11 @@ use reconciler_model::build_resources::{
 use reconciler_model::components::Fingerprint;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{AmiName, BuildId, StepId, WorkflowId};
-use reconciler_model::images::{Image, ImageState};
+use reconciler_model::images::{Image, ImageState, ImageWriter as _};
 use reconciler_model::inventory::journal::{
     Attempt, BuildEvent, FailureClass, Intent, RecordDraft, Stage,
 };
-use reconciler_model::inventory::{Fence, Write};
+use reconciler_model::inventory::{Fence, IntentWritten};
 use reconciler_model::secret_text::SecretText;
 use reconciler_model::source::EntryKind;
 
@@ -57,7 +58,7 @@ pub enum Started {
 /// Starts one build.
 pub async fn start(
     config: &Config,
-    ports: &Ports,
+    ports: &LeasedPorts,
     desired: &Desired<'_>,
     step: &StepId,
     build: &Build,
@@ -82,7 +83,7 @@ pub async fn start(
     if let Some(image) = existing {
         return of_a_lost_build_in_part(config, ports, desired, step, intent, &image, fence).await;
     }
-    let mut attempt = write_intent(ports, desired, step, intent, fence).await?;
+    let (mut attempt, written) = write_intent(ports, desired, step, intent, fence).await?;
     let image = reconciler_hcl::Wanted {
         ami_name: Some(ami_name.as_str()),
         source_ami: Some(source.id.as_str()),
@@ -94,7 +95,7 @@ pub async fn start(
         return Ok(Started::Failed(Box::new(attempt)));
     }
     let job = job(desired, loaded, &attempt, ami_name, rendered, timeout, secrets)?;
-    let started = match ports.builder.start(&job).await {
+    let started = match ports.builder.start(written, &job, ports.start_deadline()).await {
         // Whatever went wrong, its supervisor may run; one that does not is refused from here on.
         Err(error) => match ports.builder.find(&attempt.build_id).await {
             Ok(Sighting::Here(running)) => Ok(running),
@@ -145,7 +146,7 @@ async fn await_first_sign(ports: &Ports, workflow: &WorkflowId, build: &BuildId)
 /// came there since is for the next plan.
 async fn of_a_lost_build_in_part(
     config: &Config,
-    ports: &Ports,
+    ports: &LeasedPorts,
     desired: &Desired<'_>,
     step: &StepId,
     intent: Intent,
@@ -160,7 +161,7 @@ async fn of_a_lost_build_in_part(
     let Some(lost) = lost_build_of(ports, workflow, &intent.ami_name, image).await? else {
         return Ok(Started::Changed);
     };
-    let mut attempt = write_intent(ports, desired, step, intent, fence).await?;
+    let (mut attempt, _) = write_intent(ports, desired, step, intent, fence).await?;
     let search = ResourceSearch {
         build: &lost,
         image_name: &image.name,
@@ -171,7 +172,7 @@ async fn of_a_lost_build_in_part(
         },
     };
     let visible = VisibleResources { images: vec![image.clone()], ..VisibleResources::default() };
-    catalog(ports)?.remove_all(&search.owned(&visible)).await?;
+    ports.image_writer()?.remove_all(&search.owned(&visible)).await?;
     let fault = Fault::new(FailureClass::Transient, lacking);
     fail(config, ports, &mut attempt, fence, &fault, None).await?;
     Ok(Started::Failed(Box::new(attempt)))
@@ -180,7 +181,7 @@ async fn of_a_lost_build_in_part(
 /// Begins to take over the image that the plan names, if it is still there.
 pub async fn take(
     config: &Config,
-    ports: &Ports,
+    ports: &LeasedPorts,
     desired: &Desired<'_>,
     step: &StepId,
     taken: &TakeOver,
@@ -189,7 +190,7 @@ pub async fn take(
     let Some(state) = still_wanted(desired, step, &taken.source, &taken.fingerprint)? else {
         return Ok(Started::Nothing);
     };
-    let found = catalog(ports)?.own_image_named(&taken.ami_name).await?;
+    let found = ports.image_reader()?.own_image_named(&taken.ami_name).await?;
     let Some(image) = found.filter(|image| {
         image.id == taken.image
             && matches!(image.state, ImageState::Available | ImageState::Pending)
@@ -206,7 +207,7 @@ pub async fn take(
         timeout: config.packer.timeout,
     };
     let intent = intent(config, ports, desired, loaded, (&wanted, state), (&rendered, fence));
-    let attempt = write_intent(ports, desired, step, intent, fence).await?;
+    let (attempt, _) = write_intent(ports, desired, step, intent, fence).await?;
     Ok(Started::Exists(Box::new(attempt), Box::new(image)))
 }
 
@@ -279,7 +280,7 @@ async fn write_intent(
     step: &StepId,
     intent: Intent,
     fence: &Fence,
-) -> Result<Attempt, PassError> {
+) -> Result<(Attempt, IntentWritten), PassError> {
     let event = BuildEvent {
         workflow_id: desired.checkout.params.workflow_id.clone(),
         step_id: step.clone(),
@@ -288,11 +289,10 @@ async fn write_intent(
         at: ports.context.now(),
         stage: Stage::Intent(intent.clone()),
     };
-    let write = Write { record: None, event: Some(event.clone()) };
-    // Seeded bug: intent-is-not-needed
-    ports.inventory.write(write, Some(fence)).await?;
-    Attempt::begin(&event)
-        .ok_or_else(|| PassError::Person(Diagnostic::new("a build begins with its intent")))
+    let written = ports.inventory.write_intent(event.clone(), fence).await?;
+    let attempt = Attempt::begin(&event)
+        .ok_or_else(|| PassError::Person(Diagnostic::new("a build begins with its intent")))?;
+    Ok((attempt, written))
 }
 
 /// What the rendered files ask for, and all that must not be kept.
@@ -336,7 +336,6 @@ fn job(
         )
     });
     Ok(BuildJob {
-        build_id: attempt.build_id.clone(),
         workflow_id: desired.checkout.params.workflow_id.clone(),
         step_id: loaded.step.id.clone(),
         revision: desired.checkout.revision.clone(),
@@ -347,7 +346,6 @@ fn job(
         files: files.collect(),
         rendered,
         timeout,
-        start_before: None,
         secrets,
     })
 }

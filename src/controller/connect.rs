@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::config::{AwsConfig, Config, InventoryConfig};
 use crate::controller::context::Context;
 use crate::controller::error::PassError;
+use crate::controller::fenced::BehindLease;
 use crate::controller::process_identity::host_name;
 use crate::controller::state_folder;
 use crate::failpoint;
@@ -29,7 +30,7 @@ use reconciler_model::build::ImageBuilder;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::digest::{Digest, Encoder};
 use reconciler_model::ids::Region;
-use reconciler_model::images::ImageCatalog;
+use reconciler_model::images::ImageReader;
 use reconciler_model::inventory::Inventory;
 use reconciler_model::inventory::journal::Reach;
 
@@ -39,7 +40,9 @@ pub struct Ports {
     /// Records, journal, leases.
     pub inventory: Arc<dyn Inventory>,
     /// Images at EC2; none when EC2 is not to be asked.
-    pub catalog: Option<Arc<dyn ImageCatalog>>,
+    pub catalog: Option<Arc<dyn ImageReader>>,
+    /// What changes them, for the holder of the lease.
+    pub(super) image_writer: Option<BehindLease>,
     /// Builds.
     pub builder: Arc<dyn ImageBuilder>,
     /// Where images are made.
@@ -91,13 +94,16 @@ impl Ports {
     #[must_use]
     pub fn in_region(&self, region: &Region) -> Self {
         match &self.access {
-            Some(access) if self.region != *region => Self {
-                catalog: Some(Arc::new(
-                    Ec2Catalog::new(access.session.ec2_in(region)).at(access.session.place(region)),
-                )),
-                region: region.clone(),
-                ..self.clone()
-            },
+            Some(access) if self.region != *region => {
+                let (client, place) = (access.session.ec2_in(region), access.session.place(region));
+                let catalog = Arc::new(Ec2Catalog::new(client).at(place));
+                Self {
+                    catalog: Some(catalog.clone()),
+                    image_writer: Some(BehindLease::new(catalog)),
+                    region: region.clone(),
+                    ..self.clone()
+                }
+            }
             _ => self.clone(),
         }
     }
@@ -252,6 +258,7 @@ async fn connect_for(
         return Ok(Ports {
             inventory: Arc::new(SqliteInventory::open_read_only(path)?),
             catalog: None,
+            image_writer: None,
             builder: Arc::new(PackerBuilder::new(packer_settings(
                 config,
                 PackerEnvironment::default(),
@@ -272,15 +279,18 @@ async fn connect_for(
     };
     let settings = packer_settings(config, environment);
     let builder = PackerBuilder::new(settings.clone());
-    let catalog: Option<Arc<dyn ImageCatalog>> = match usage {
-        Use::LookOffline => None,
+    let (catalog, image_writer) = match usage {
+        Use::LookOffline => (None, None),
         Use::Look | Use::Ask | Use::Act => {
-            Some(Arc::new(Ec2Catalog::new(session.ec2()).at(session.place(session.region()))))
+            let catalog = Ec2Catalog::new(session.ec2()).at(session.place(session.region()));
+            let (reader, writer) = failpoint::images(Arc::new(catalog));
+            (Some(reader), Some(BehindLease::new(writer)))
         }
     };
     Ok(failpoint::within(Ports {
         inventory,
         catalog,
+        image_writer,
         builder: Arc::new(builder),
         region: session.region().clone(),
         redactor,

@@ -1,74 +1,109 @@
 //! Ports that act at AWS only while the lease holds.
 //!
 //! Writes to the inventory are conditioned on the fencing token by the inventory itself. EC2 knows
-//! no token, so the lease's own time is looked at right before each outside effect: a daemon that
-//! was frozen past it does nothing when it wakes. What slips through the moment between look and
-//! effect is harmless (docs/lost-builds.md, "What a fence cannot stop").
+//! no token, so what changes images is to be had from a held lease only, and the lease's own time
+//! is looked at right before each outside effect: a daemon that was frozen past it does nothing
+//! when it wakes. What slips through the moment between look and effect is harmless
+//! (docs/lost-builds.md, "What a fence cannot stop").
 
-use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 
 use crate::controller::connect::Ports;
+use crate::controller::error::PassError;
 use crate::controller::lease::LeaseToken;
 use reconciler_model::build::{
-    BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild, Sighting, StartBefore,
+    BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild, Sighting, StartDeadline,
 };
-use reconciler_model::build_resources::{OwnedResource, ResourceSearch, VisibleResources};
-use reconciler_model::ids::{AmiId, AmiName, BuildId, Region, WorkflowId};
-use reconciler_model::images::{CatalogError, Image, ImageCatalog, TagChange};
+use reconciler_model::build_resources::OwnedResource;
+use reconciler_model::diagnostic::Diagnostic;
+use reconciler_model::ids::{BuildId, Region, WorkflowId};
+use reconciler_model::images::{CatalogError, Image, ImageReader, ImageWriter, TagChange};
+use reconciler_model::inventory::IntentWritten;
 
-/// The same ports; what they change at AWS or start on this host they do under the mandate only.
-#[must_use]
-pub fn guarded(ports: &Ports, lease_token: &LeaseToken) -> Ports {
-    let mut guarded = ports.clone();
-    if let Some(inner) = guarded.catalog.take() {
-        guarded.catalog =
-            Some(Arc::new(GuardedCatalog { inner, lease_token: lease_token.clone() }));
+/// What changes images, out of reach of everybody but a [`LeasedPorts`].
+#[derive(Clone)]
+pub struct BehindLease(Arc<dyn ImageWriter>);
+
+impl BehindLease {
+    /// Puts it there.
+    #[must_use]
+    pub fn new(writer: Arc<dyn ImageWriter>) -> Self {
+        Self(writer)
     }
-    guarded.builder =
-        Arc::new(GuardedBuilder { inner: guarded.builder, lease_token: lease_token.clone() });
-    guarded
 }
 
-/// Ports to act through under one mandate, in whatever region a build is.
+/// Ports to act through under a held lease: what they change at AWS or start on this host they do
+/// while it holds only.
 #[derive(Clone)]
-pub struct Everywhere {
+pub struct LeasedPorts {
     ports: Ports,
     lease_token: LeaseToken,
 }
 
-impl Everywhere {
-    /// Through these ports, which are not guarded yet.
+impl Deref for LeasedPorts {
+    type Target = Ports;
+
+    fn deref(&self) -> &Ports {
+        &self.ports
+    }
+}
+
+impl LeasedPorts {
+    /// These ports, under this lease.
     #[must_use]
-    pub fn new(ports: Ports, lease_token: LeaseToken) -> Self {
+    pub fn new(mut ports: Ports, lease_token: LeaseToken) -> Self {
+        ports.builder =
+            Arc::new(GuardedBuilder { inner: ports.builder, lease_token: lease_token.clone() });
         Self { ports, lease_token }
     }
 
-    /// In the region of the ports.
+    /// The same in another region, where a build may be; none: it is not known, and is taken for
+    /// the same.
     #[must_use]
-    pub fn here(&self) -> Ports {
-        guarded(&self.ports, &self.lease_token)
+    pub fn in_region(&self, region: Option<&Region>) -> Self {
+        match region {
+            Some(region) => Self { ports: self.ports.in_region(region), ..self.clone() },
+            None => self.clone(),
+        }
     }
 
-    /// In another region; none: it is not known, and is taken for the same.
+    /// The same, with credentials for builds that are as fresh as can be had.
+    pub async fn with_fresh_credentials(&self) -> Result<Self, PassError> {
+        let ports = self.ports.with_fresh_credentials().await?;
+        Ok(Self::new(ports, self.lease_token.clone()))
+    }
+
+    /// The lease, which a build that starts is to ask for its end.
     #[must_use]
-    pub fn in_region(&self, region: Option<&Region>) -> Ports {
-        match region {
-            Some(region) => guarded(&self.ports.in_region(region), &self.lease_token),
-            None => self.here(),
-        }
+    pub fn start_deadline(&self) -> Arc<dyn StartDeadline> {
+        Arc::new(self.lease_token.clone())
+    }
+
+    /// What looks at images.
+    pub fn image_reader(&self) -> Result<&dyn ImageReader, PassError> {
+        self.catalog.as_deref().ok_or_else(not_connected)
+    }
+
+    /// What changes images.
+    pub fn image_writer(&self) -> Result<impl ImageWriter, PassError> {
+        let BehindLease(inner) = self.ports.image_writer.clone().ok_or_else(not_connected)?;
+        Ok(GuardedWriter { inner, lease_token: self.lease_token.clone() })
     }
 }
 
-struct GuardedCatalog {
-    inner: Arc<dyn ImageCatalog>,
+fn not_connected() -> PassError {
+    PassError::Person(Diagnostic::new("EC2 is not connected"))
+}
+
+struct GuardedWriter {
+    inner: Arc<dyn ImageWriter>,
     lease_token: LeaseToken,
 }
 
-impl GuardedCatalog {
+impl GuardedWriter {
     fn check(&self, action: &str) -> Result<(), CatalogError> {
         if self.lease_token.until().is_some() {
             return Ok(());
@@ -78,48 +113,10 @@ impl GuardedCatalog {
 }
 
 #[async_trait]
-impl ImageCatalog for GuardedCatalog {
-    async fn images(&self, ids: &[AmiId]) -> Result<BTreeMap<AmiId, Image>, CatalogError> {
-        self.inner.images(ids).await
-    }
-
-    async fn image(&self, id: &AmiId) -> Result<Option<Image>, CatalogError> {
-        self.inner.image(id).await
-    }
-
-    async fn own_image_named(&self, name: &AmiName) -> Result<Option<Image>, CatalogError> {
-        self.inner.own_image_named(name).await
-    }
-
-    async fn own_images_named(
-        &self,
-        names: &[AmiName],
-    ) -> Result<BTreeMap<AmiName, Image>, CatalogError> {
-        self.inner.own_images_named(names).await
-    }
-
-    async fn newest_image(
-        &self,
-        pattern: &str,
-        owner: &str,
-    ) -> Result<Option<Image>, CatalogError> {
-        self.inner.newest_image(pattern, owner).await
-    }
-
-    async fn wait_available(&self, id: &AmiId, deadline: Timestamp) -> Result<Image, CatalogError> {
-        self.inner.wait_available(id, deadline).await
-    }
-
+impl ImageWriter for GuardedWriter {
     async fn tag(&self, image: &Image, change: &TagChange) -> Result<(), CatalogError> {
         self.check("ec2:CreateTags")?;
         self.inner.tag(image, change).await
-    }
-
-    async fn visible_resources(
-        &self,
-        search: &ResourceSearch<'_>,
-    ) -> Result<VisibleResources, CatalogError> {
-        self.inner.visible_resources(search).await
     }
 
     async fn remove(&self, resource: &OwnedResource) -> Result<bool, CatalogError> {
@@ -137,16 +134,16 @@ struct GuardedBuilder {
 impl ImageBuilder for GuardedBuilder {
     /// The time is asked for once more when the folder is laid out, which takes a while, and looked
     /// at by the supervisor before it starts Packer.
-    async fn start(&self, job: &BuildJob) -> Result<RunningBuild, BuildError> {
-        if self.lease_token.until().is_none() {
+    async fn start(
+        &self,
+        intent: IntentWritten,
+        job: &BuildJob,
+        lease: Arc<dyn StartDeadline>,
+    ) -> Result<RunningBuild, BuildError> {
+        if lease.until().is_none() {
             return Err(BuildError::LeaseLost);
         }
-        let lease_token = self.lease_token.clone();
-        let job = BuildJob {
-            start_before: Some(StartBefore::new(move || lease_token.until())),
-            ..job.clone()
-        };
-        self.inner.start(&job).await
+        self.inner.start(intent, job, lease).await
     }
 
     async fn find(&self, build: &BuildId) -> Result<Sighting, BuildError> {

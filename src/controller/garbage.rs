@@ -12,14 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::controller::build_finish::catalog;
 use crate::controller::connect::Ports;
 use crate::controller::error::PassError;
-use crate::controller::fenced::Everywhere;
+use crate::controller::fenced::LeasedPorts;
 use reconciler_model::build::RunningBuild;
 use reconciler_model::build_resources::{ClaimedResources, RemovableImages, ResourceSearch};
 use reconciler_model::ids::{AmiId, AmiName, BuildId, StepId, WorkflowId};
-use reconciler_model::images::{CatalogError, ImageCatalog};
+use reconciler_model::images::{CatalogError, ImageReader, ImageWriter};
 use reconciler_model::inventory::Fence;
 use reconciler_model::inventory::heartbeat::{BuildSignal, Heartbeat};
 use reconciler_model::inventory::journal::{Attempt, BuildEvent, Stage};
@@ -113,13 +112,13 @@ fn is_open(build: &BuildId, attempts: &BTreeMap<StepId, Attempt>) -> bool {
 }
 
 /// Does it. What cannot be done for one build keeps it from no other.
-pub(super) async fn sweep(at: &Everywhere, fence: &Fence, due: Due) -> Result<(), PassError> {
+pub(super) async fn sweep(ports: &LeasedPorts, fence: &Fence, due: Due) -> Result<(), PassError> {
     let mut failure = None;
     for (beat, care) in &due.beats {
-        note(&mut failure, sweep_one(at, fence, beat, *care).await)?;
+        note(&mut failure, sweep_one(ports, fence, beat, *care).await)?;
     }
     for build in &due.own {
-        note(&mut failure, account_for(at, fence, build, &due.attempts).await)?;
+        note(&mut failure, account_for(ports, fence, build, &due.attempts).await)?;
     }
     failure.map_or(Ok(()), Err)
 }
@@ -137,21 +136,20 @@ fn note(failure: &mut Option<PassError>, done: Result<(), PassError>) -> Result<
 }
 
 async fn sweep_one(
-    at: &Everywhere,
+    ports: &LeasedPorts,
     fence: &Fence,
     beat: &Heartbeat,
     care: GarbageAction,
 ) -> Result<(), PassError> {
-    let ports = at.here();
     match care {
         GarbageAction::Leave => {}
         GarbageAction::Forget => ports.inventory.forget_beat(&beat.build_id, fence).await?,
         GarbageAction::LookFor { image, last } => {
             if let BuildSignal::GivenUp { ami_name, traces, region, .. } = &beat.sign {
                 let recorded =
-                    if image { Some(recorded(&ports, fence, &beat.step_id).await?) } else { None };
-                let there = at.in_region(region.as_ref());
-                remove(catalog(&there)?, &beat.build_id, ami_name, traces, recorded).await?;
+                    if image { Some(recorded(ports, fence, &beat.step_id).await?) } else { None };
+                let there = ports.in_region(region.as_ref());
+                remove_in(&there, &beat.build_id, ami_name, traces, recorded).await?;
             }
             if last {
                 ports.inventory.forget_beat(&beat.build_id, fence).await?;
@@ -164,30 +162,29 @@ async fn sweep_one(
 /// Removes what a build of this host left that its log names and nobody was told of: another host
 /// has given it up meanwhile, or the inventory that knew of it is another now.
 async fn account_for(
-    at: &Everywhere,
+    ports: &LeasedPorts,
     fence: &Fence,
     build: &RunningBuild,
     attempts: &BTreeMap<StepId, Attempt>,
 ) -> Result<(), PassError> {
-    let ports = at.here();
     let (workflow, id) = (&fence.workflow_id, &build.build_id);
     let events = ports.inventory.events_of_build(workflow, id).await?;
     let events = events.whole(&ports.inventory.place())?;
     let attempt = folded(&events);
     let traces = ports.builder.wait(build).await?.traces;
-    let there = at.in_region(attempt.as_ref().map(|attempt| &attempt.intent.region));
+    let there = ports.in_region(attempt.as_ref().map(|attempt| &attempt.intent.region));
     // No image bears the name of a build.
     let unknown = AmiName::new(id.as_str());
     let name = attempt.as_ref().map_or(&unknown, |one| &one.intent.ami_name);
     let recorded = match &attempt {
         Some(attempt)
-            if images_may_go(attempt, attempts) && !is_given_up(&ports, workflow, id).await? =>
+            if images_may_go(attempt, attempts) && !is_given_up(ports, workflow, id).await? =>
         {
-            Some(recorded(&ports, fence, &attempt.step_id).await?)
+            Some(recorded(ports, fence, &attempt.step_id).await?)
         }
         _ => None,
     };
-    remove(catalog(&there)?, id, name, &traces, recorded).await?;
+    remove_in(&there, id, name, &traces, recorded).await?;
     ports.builder.account_for(id).await?;
     Ok(())
 }
@@ -243,9 +240,20 @@ fn told_by(events: &[BuildEvent]) -> impl Iterator<Item = AmiId> {
     })
 }
 
+async fn remove_in(
+    ports: &LeasedPorts,
+    build: &BuildId,
+    image_name: &AmiName,
+    traces: &ClaimedResources,
+    recorded: Option<BTreeSet<AmiId>>,
+) -> Result<(), PassError> {
+    let (reader, writer) = (ports.image_reader()?, ports.image_writer()?);
+    Ok(remove((reader, &writer), build, image_name, traces, recorded).await?)
+}
+
 /// Removes what a build left. `recorded` are the images that stay; none: all images stay.
 async fn remove(
-    catalog: &dyn ImageCatalog,
+    (reader, writer): (&dyn ImageReader, &dyn ImageWriter),
     build: &BuildId,
     image_name: &AmiName,
     traces: &ClaimedResources,
@@ -254,7 +262,7 @@ async fn remove(
     let kept: Vec<_> = recorded.iter().flatten().cloned().collect();
     let images = match recorded {
         Some(recorded) => {
-            let named = catalog.own_image_named(image_name).await?;
+            let named = reader.own_image_named(image_name).await?;
             // Every image that was ever recorded carries it, until somebody takes it off.
             let named = named.filter(|image| !image.tags.contains_key(FINGERPRINT_TAG));
             let unwanted = named.into_iter().map(|image| image.id).collect();
@@ -263,10 +271,10 @@ async fn remove(
         None => RemovableImages::None,
     };
     let search = ResourceSearch { build, image_name, claimed: traces.clone(), images };
-    let mut visible = catalog.visible_resources(&search).await?;
+    let mut visible = reader.visible_resources(&search).await?;
     // What these stand on stays.
-    visible.add_images(catalog.images(&kept).await?.into_values());
-    catalog.remove_all(&search.owned(&visible)).await?;
+    visible.add_images(reader.images(&kept).await?.into_values());
+    writer.remove_all(&search.owned(&visible)).await?;
     Ok(())
 }
 
@@ -404,7 +412,7 @@ mod tests {
             ClaimedResources { images: vec![AmiId::new("ami-1")], ..ClaimedResources::default() };
         let kept = kept.iter().map(|id| AmiId::new(*id)).collect();
         let (catalog, build) = (Ec2Catalog::new(ec2.client()), BuildId::generate());
-        remove(&catalog, &build, &AmiName::new("n"), &told, Some(kept)).await.unwrap();
+        remove((&catalog, &catalog), &build, &AmiName::new("n"), &told, Some(kept)).await.unwrap();
         let calls = ec2.calls();
         let writes = calls.iter().map(|call| call.action().to_owned());
         writes.filter(|name| !name.starts_with("Describe")).collect()
@@ -437,7 +445,9 @@ mod tests {
         });
         let catalog = Ec2Catalog::new(ec2.client());
         let (build, told) = (BuildId::generate(), ClaimedResources::default());
-        remove(&catalog, &build, &AmiName::new("n"), &told, Some(BTreeSet::new())).await.unwrap();
+        remove((&catalog, &catalog), &build, &AmiName::new("n"), &told, Some(BTreeSet::new()))
+            .await
+            .unwrap();
         let calls = ec2.calls();
         let removed = calls.iter().filter(|call| call.action() == "DeregisterImage");
         let removed: Vec<_> = removed.filter_map(|call| call.get("ImageId")).collect();

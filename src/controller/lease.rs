@@ -16,6 +16,7 @@ use crate::controller::error::PassError;
 use reconciler_core::lease_rules::LeaseDeadline;
 pub use reconciler_core::lease_rules::UnchangedSince as Watched;
 use reconciler_core::plan::sight::holder_words;
+use reconciler_model::build::StartDeadline;
 use reconciler_model::clock::Moment;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::WorkflowId;
@@ -57,11 +58,10 @@ pub struct LeaseToken {
     shared: Arc<Shared>,
 }
 
-impl LeaseToken {
+impl StartDeadline for LeaseToken {
     /// Until when it holds without another heartbeat; none once it is over. Time in which the
     /// process was stopped or the machine slept counts.
-    #[must_use]
-    pub fn until(&self) -> Option<Moment> {
+    fn until(&self) -> Option<Moment> {
         self.shared.until()
     }
 }

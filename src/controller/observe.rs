@@ -29,7 +29,7 @@ use reconciler_jinja::Engine;
 use reconciler_model::components::Fingerprint;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{AmiId, AmiName, BuildId, Revision, StepId, WorkflowId};
-use reconciler_model::images::{Image, ImageCatalog};
+use reconciler_model::images::{Image, ImageReader};
 use reconciler_model::inventory::journal::{Attempt, Failure};
 use reconciler_model::inventory::record::RecordHead;
 use reconciler_model::inventory::{Heads, Inventory, InventoryError};
@@ -361,7 +361,7 @@ fn repeated<'a>(
 /// The newest match of the base image's pattern: what is remembered of it, or EC2's answer where it
 /// is time to ask.
 async fn search(
-    catalog: &dyn ImageCatalog,
+    catalog: &dyn ImageReader,
     base: &RootBase,
     pinned: Option<&SourceImage>,
     images: &BTreeMap<AmiId, Image>,
@@ -384,7 +384,7 @@ async fn search(
 /// Asks EC2 who holds the names that decisions hang on. False if there is none that was not asked
 /// for.
 async fn ask_for_names(
-    catalog: &dyn ImageCatalog,
+    catalog: &dyn ImageReader,
     inventory: &dyn Inventory,
     workflow: &WorkflowId,
     steps: &[PlannedStep],

@@ -1,17 +1,17 @@
 //! Brings tags and record up to date without a build.
 
 use crate::controller::checkout::{Checkout, metadata};
-use crate::controller::connect::Ports;
 use crate::controller::error::PassError;
+use crate::controller::fenced::LeasedPorts;
 use reconciler_core::desired::inputs::value_digest;
 use reconciler_core::plan::decision::Update;
 use reconciler_core::plan::planner::PlannedStep;
-use reconciler_model::images::TagChange;
+use reconciler_model::images::ImageWriter as _;
 use reconciler_model::inventory::{Expected, Fence, Write};
 
 /// Does what the plan says for one step.
 pub async fn update(
-    ports: &Ports,
+    ports: &LeasedPorts,
     checkout: &Checkout,
     step: &PlannedStep,
     update: &Update,
@@ -23,7 +23,7 @@ pub async fn update(
     if let (Some(change), Some(catalog)) = (&update.tags, &ports.catalog)
         && let Some(image) = catalog.image(&head.ami_id).await?
     {
-        retag(catalog.as_ref(), &image, change).await?;
+        ports.image_writer()?.tag(&image, change).await?;
     }
     let Some(mut record) = ports.inventory.record(&fence.workflow_id, &step.id).await? else {
         return Ok(());
@@ -49,12 +49,4 @@ pub async fn update(
         .write(Write { record: Some((record, Some(expected))), event: None }, Some(fence))
         .await?;
     Ok(())
-}
-
-async fn retag(
-    catalog: &dyn reconciler_model::images::ImageCatalog,
-    image: &reconciler_model::images::Image,
-    change: &TagChange,
-) -> Result<(), PassError> {
-    Ok(catalog.tag(image, change).await?)
 }

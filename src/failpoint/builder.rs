@@ -8,9 +8,10 @@ use async_trait::async_trait;
 
 use crate::failpoint::around;
 use reconciler_model::build::{
-    BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild, Sighting,
+    BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild, Sighting, StartDeadline,
 };
 use reconciler_model::ids::{BuildId, WorkflowId};
+use reconciler_model::inventory::IntentWritten;
 
 pub(super) struct Failing(pub(super) Arc<dyn ImageBuilder>);
 
@@ -20,8 +21,13 @@ fn error(what: String) -> BuildError {
 
 #[async_trait]
 impl ImageBuilder for Failing {
-    async fn start(&self, job: &BuildJob) -> Result<RunningBuild, BuildError> {
-        around("build.start", self.0.start(job), error).await
+    async fn start(
+        &self,
+        intent: IntentWritten,
+        job: &BuildJob,
+        lease: Arc<dyn StartDeadline>,
+    ) -> Result<RunningBuild, BuildError> {
+        around("build.start", self.0.start(intent, job, lease), error).await
     }
 
     async fn find(&self, build: &BuildId) -> Result<Sighting, BuildError> {

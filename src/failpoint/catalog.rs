@@ -1,4 +1,4 @@
-//! A catalog with failpoints around what it changes and around the wait for an image: `image.wait`,
+//! Images with failpoints around what it changes and around the wait for an image: `image.wait`,
 //! `image.tag`, `leftovers.find`, `leftovers.clean`.
 
 use std::collections::BTreeMap;
@@ -10,16 +10,16 @@ use jiff::Timestamp;
 use crate::failpoint::around;
 use reconciler_model::build_resources::{OwnedResource, ResourceSearch, VisibleResources};
 use reconciler_model::ids::{AmiId, AmiName};
-use reconciler_model::images::{CatalogError, Image, ImageCatalog, TagChange};
+use reconciler_model::images::{CatalogError, Image, ImageReader, ImageWriter, TagChange};
 
-pub(super) struct Failing(pub(super) Arc<dyn ImageCatalog>);
+pub(super) struct Failing<Port: ?Sized>(pub(super) Arc<Port>);
 
 fn error(detail: String) -> CatalogError {
     CatalogError::Unavailable { detail }
 }
 
 #[async_trait]
-impl ImageCatalog for Failing {
+impl ImageReader for Failing<dyn ImageReader> {
     async fn images(&self, ids: &[AmiId]) -> Result<BTreeMap<AmiId, Image>, CatalogError> {
         self.0.images(ids).await
     }
@@ -51,15 +51,18 @@ impl ImageCatalog for Failing {
         around("image.wait", self.0.wait_available(id, deadline), error).await
     }
 
-    async fn tag(&self, image: &Image, change: &TagChange) -> Result<(), CatalogError> {
-        around("image.tag", self.0.tag(image, change), error).await
-    }
-
     async fn visible_resources(
         &self,
         search: &ResourceSearch<'_>,
     ) -> Result<VisibleResources, CatalogError> {
         around("leftovers.find", self.0.visible_resources(search), error).await
+    }
+}
+
+#[async_trait]
+impl ImageWriter for Failing<dyn ImageWriter> {
+    async fn tag(&self, image: &Image, change: &TagChange) -> Result<(), CatalogError> {
+        around("image.tag", self.0.tag(image, change), error).await
     }
 
     async fn remove(&self, resource: &OwnedResource) -> Result<bool, CatalogError> {

@@ -2,7 +2,7 @@
 //! program die, fail or stand still.
 //!
 //! They are compiled into builds with debug assertions only; a release build has none of it,
-//! whatever its environment says. Inventory, catalog and builder get theirs by being wrapped here,
+//! whatever its environment says. Inventory, images and builder get theirs by being wrapped here,
 //! so that the code that acts shows nothing of it; the supervisor, which has no ports, calls
 //! [`reach`] itself. `points` says how one is ordered.
 
@@ -19,7 +19,9 @@ pub use points::{Injected, VARIABLE, reach};
 use std::sync::Arc;
 
 use crate::controller::connect::Ports;
+use reconciler_aws::ec2::Ec2Catalog;
 use reconciler_model::build::ImageBuilder;
+use reconciler_model::images::{ImageReader, ImageWriter};
 
 /// The same ports, with a failpoint before and after each effect if any is ordered.
 #[cfg(debug_assertions)]
@@ -30,7 +32,6 @@ pub fn within(ports: Ports) -> Ports {
     }
     let mut ports = ports;
     ports.inventory = Arc::new(inventory::Failing(ports.inventory));
-    ports.catalog = ports.catalog.map(|catalog| Arc::new(catalog::Failing(catalog)) as _);
     ports.builder = building(ports.builder);
     ports
 }
@@ -40,6 +41,18 @@ pub fn within(ports: Ports) -> Ports {
 #[must_use]
 pub fn within(ports: Ports) -> Ports {
     ports
+}
+
+/// The two ports of these images, with a failpoint before and after each effect if any is ordered.
+#[must_use]
+pub fn images(catalog: Arc<Ec2Catalog>) -> (Arc<dyn ImageReader>, Arc<dyn ImageWriter>) {
+    #[cfg(debug_assertions)]
+    if std::env::var_os(VARIABLE).is_some() {
+        let reader: Arc<dyn ImageReader> = catalog.clone();
+        let writer: Arc<dyn ImageWriter> = catalog;
+        return (Arc::new(catalog::Failing(reader)), Arc::new(catalog::Failing(writer)));
+    }
+    (catalog.clone(), catalog)
 }
 
 /// The same builder, with a failpoint before and after each effect if any is ordered.

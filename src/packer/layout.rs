@@ -16,9 +16,10 @@ use crate::packer::supervisor::files::{HeartbeatJob, Job, JobCommand};
 use crate::packer::version::PackerVersion;
 use reconciler_core::secrets::fill::fill;
 use reconciler_hcl::Wanted;
-use reconciler_model::build::{BuildError, BuildJob, LaidFile, PackerStage};
+use reconciler_model::build::{BuildError, BuildJob, LaidFile, PackerStage, StartDeadline};
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::digest::Digest;
+use reconciler_model::ids::BuildId;
 
 /// Packer's plugins listen on sockets in `TMPDIR`, whose paths end at 107 bytes (`unix(7)`);
 /// Packer's own part takes some 30.
@@ -29,6 +30,7 @@ pub(super) const WORK: &str = "work";
 
 /// What a build's folder is made of, beside the job.
 pub(super) struct Layout {
+    pub(super) build_id: BuildId,
     pub(super) folder: PathBuf,
     pub(super) packer: PathBuf,
     pub(super) version: PackerVersion,
@@ -66,7 +68,7 @@ impl Layout {
             inventory: settings.inventory,
             workflow_id: job.workflow_id.clone(),
             step_id: job.step_id.clone(),
-            build_id: job.build_id.clone(),
+            build_id: self.build_id.clone(),
             host: settings.host,
             silence_seconds: settings.silence.as_secs().max(1),
             profile: self.profile.clone(),
@@ -74,7 +76,11 @@ impl Layout {
     }
 
     /// Lays out everything that the supervisor needs; the job comes last.
-    pub(super) fn lay_out(&self, job: &BuildJob) -> Result<(), BuildError> {
+    pub(super) fn lay_out(
+        &self,
+        job: &BuildJob,
+        lease: &dyn StartDeadline,
+    ) -> Result<(), BuildError> {
         let wanted = Wanted {
             ami_name: Some(job.ami_name.as_str()),
             source_ami: Some(job.source_ami.as_str()),
@@ -121,10 +127,7 @@ impl Layout {
             });
         }
         // Late, for all that comes before may take long.
-        let start_before = match &job.start_before {
-            Some(held) => Some(held.ask().ok_or(BuildError::LeaseLost)?),
-            None => None,
-        };
+        let start_before = lease.until().ok_or(BuildError::LeaseLost)?;
         let description = Job {
             packer: self.packer.clone(),
             folder: step,
@@ -134,8 +137,7 @@ impl Layout {
             grace_seconds: self.grace.as_secs(),
             secret_variables: self.secret_variables.clone(),
             heartbeat: self.heartbeat(job),
-            start_before: start_before
-                .map(|moment| u64::try_from(moment.as_millis()).unwrap_or(u64::MAX)),
+            start_before: Some(u64::try_from(start_before.as_millis()).unwrap_or(u64::MAX)),
             log_limit: self.log_limit,
         };
         serde_json::to_vec_pretty(&description)
@@ -272,11 +274,27 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use reconciler_model::build::{LaidFile, StartBefore};
-    use reconciler_model::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId, WorkflowId};
+    use reconciler_model::build::LaidFile;
+    use reconciler_model::clock::Moment;
+    use reconciler_model::ids::{AmiId, AmiName, Region, Revision, StepId, WorkflowId};
 
     const TEMPLATE: &str =
         "source \"amazon-ebs\" \"x\" {}\nbuild {\n  sources = [\"source.amazon-ebs.x\"]\n}\n";
+
+    /// A lease, which is asked for once this file exists.
+    struct Lease {
+        after: Option<PathBuf>,
+        until: Option<Moment>,
+    }
+
+    const HELD: Lease = Lease { after: None, until: Some(Moment::from_secs(7)) };
+
+    impl StartDeadline for Lease {
+        fn until(&self) -> Option<Moment> {
+            assert!(self.after.as_ref().is_none_or(|file| file.exists()), "asked for at the end");
+            self.until
+        }
+    }
 
     fn job(files: &[(&str, bool)]) -> BuildJob {
         let laid = |&(path, executable): &(&str, bool)| {
@@ -285,7 +303,6 @@ mod tests {
             (path.to_owned(), file)
         };
         BuildJob {
-            build_id: BuildId::generate(),
             workflow_id: WorkflowId::new("w"),
             step_id: StepId::new("a"),
             revision: Revision::new("0".repeat(40)),
@@ -296,13 +313,13 @@ mod tests {
             files: files.iter().map(laid).collect(),
             rendered: BTreeMap::from([("a.pkr.hcl".to_owned(), TEMPLATE.to_owned())]),
             timeout: Duration::from_secs(1),
-            start_before: None,
             secrets: reconciler_model::build::JobSecrets::default(),
         }
     }
 
     fn layout(folder: &Path) -> Layout {
         Layout {
+            build_id: BuildId::generate(),
             folder: folder.to_owned(),
             packer: "packer".into(),
             version: PackerVersion::parse("Packer v1.16.0").unwrap(),
@@ -319,7 +336,7 @@ mod tests {
     fn files_are_this_users_only_and_executable_where_git_says_so() {
         let folder = tempfile::tempdir().unwrap();
         layout(folder.path())
-            .lay_out(&job(&[("steps/a/run", true), ("shared/data", false)]))
+            .lay_out(&job(&[("steps/a/run", true), ("shared/data", false)]), &HELD)
             .unwrap();
         let mode = |path: &str| {
             let facts = fs::metadata(folder.path().join(path)).unwrap();
@@ -339,7 +356,7 @@ mod tests {
         let nobody =
             files::Supervisor { pid: 0, pid_start: 0, started_at: jiff::Timestamp::UNIX_EPOCH };
         assert!(files::claim(folder.path(), &nobody).unwrap());
-        let refused = layout(folder.path()).lay_out(&job(&[])).unwrap_err();
+        let refused = layout(folder.path()).lay_out(&job(&[]), &HELD).unwrap_err();
         assert!(refused.to_string().contains("given up meanwhile"), "{refused}");
         assert!(!folder.path().join(files::JOB).exists());
     }
@@ -349,12 +366,8 @@ mod tests {
         let held = |until: Option<Duration>| {
             let folder = tempfile::tempdir().unwrap();
             let template = folder.path().join("work/steps/a/a.pkr.hcl");
-            let mut job = job(&[]);
-            job.start_before = Some(StartBefore::new(move || {
-                assert!(template.exists(), "asked for at the end");
-                until
-            }));
-            let laid = layout(folder.path()).lay_out(&job);
+            let lease = Lease { after: Some(template), until };
+            let laid = layout(folder.path()).lay_out(&job(&[]), &lease);
             (laid, files::read::<Job>(folder.path(), files::JOB))
         };
         let (laid, written) = held(Some(Duration::from_secs(7)));
@@ -369,7 +382,8 @@ mod tests {
     fn no_path_leads_out_of_the_folder() {
         for path in ["../out", "/etc/out", "steps/../../out", "steps/a/.."] {
             let folder = tempfile::tempdir().unwrap();
-            let refused = layout(&folder.path().join("build")).lay_out(&job(&[(path, false)]));
+            let refused =
+                layout(&folder.path().join("build")).lay_out(&job(&[(path, false)]), &HELD);
             assert!(matches!(refused, Err(BuildError::Step(_))), "{path}");
             let made = fs::read_dir(folder.path()).unwrap().count();
             assert_eq!(made, 1, "{path}: nothing but the build's folder");
@@ -377,7 +391,7 @@ mod tests {
         let mut job = job(&[]);
         job.rendered = BTreeMap::from([("../a.pkr.hcl".to_owned(), TEMPLATE.to_owned())]);
         let folder = tempfile::tempdir().unwrap();
-        let refused = layout(folder.path()).lay_out(&job);
+        let refused = layout(folder.path()).lay_out(&job, &HELD);
         assert!(matches!(refused, Err(BuildError::Step(_))));
     }
 
@@ -385,7 +399,7 @@ mod tests {
     fn a_link_that_waits_in_the_place_of_the_temporary_folder_is_refused() {
         let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         symlink(elsewhere.path(), folder.path().join("tmp")).unwrap();
-        let refused = layout(folder.path()).lay_out(&job(&[]));
+        let refused = layout(folder.path()).lay_out(&job(&[]), &HELD);
         assert!(matches!(refused, Err(BuildError::Io { .. })));
     }
 

@@ -26,6 +26,7 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -39,9 +40,10 @@ use layout::Layout;
 use reconciler_aws::session::PackerEnvironment;
 use reconciler_hcl::sensitive;
 use reconciler_model::build::{
-    BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild, Sighting,
+    BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild, Sighting, StartDeadline,
 };
 use reconciler_model::ids::{BuildId, WorkflowId};
+use reconciler_model::inventory::IntentWritten;
 use reconciler_model::secret_text::is_telling;
 
 /// How builds are run on this host.
@@ -143,13 +145,19 @@ impl PackerBuilder {
 
 #[async_trait]
 impl ImageBuilder for PackerBuilder {
-    async fn start(&self, job: &BuildJob) -> Result<RunningBuild, BuildError> {
+    async fn start(
+        &self,
+        intent: IntentWritten,
+        job: &BuildJob,
+        lease: Arc<dyn StartDeadline>,
+    ) -> Result<RunningBuild, BuildError> {
         let binary = version::locate(self.settings.packer.binary.as_deref())?;
         make_private(&self.settings.builds_dir).map_err(io("making the folder of builds"))?;
         let version =
             version::ask(&binary, &self.settings.builds_dir.join("packer-version")).await?;
         let plan = Layout {
-            folder: self.folder(&job.build_id),
+            build_id: intent.build_id().clone(),
+            folder: self.folder(intent.build_id()),
             packer: binary,
             version,
             overrides: self.settings.source_overrides.clone(),
@@ -171,7 +179,7 @@ impl ImageBuilder for PackerBuilder {
                 &declared,
             ));
             tokio::task::spawn_blocking(move || {
-                let laid = plan.lay_out(&job);
+                let laid = plan.lay_out(&job, lease.as_ref());
                 laid.inspect_err(|_| redact::discard(&plan.folder)).map(|()| plan.folder)
             })
         };
@@ -199,7 +207,7 @@ impl ImageBuilder for PackerBuilder {
             .map_err(io("starting the supervisor"))?;
         let pid = child.id().unwrap_or(0);
         Ok(RunningBuild {
-            build_id: job.build_id.clone(),
+            build_id: intent.build_id().clone(),
             folder,
             pid,
             pid_start: ProcessId::of(pid).map_or(0, |process| process.start),

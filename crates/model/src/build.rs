@@ -18,13 +18,12 @@ use crate::build_resources::ClaimedResources;
 use crate::clock::Moment;
 use crate::diagnostic::Diagnostic;
 use crate::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId, WorkflowId};
+use crate::inventory::IntentWritten;
 use crate::secret_text::SecretText;
 
 /// Everything that one build needs; nothing else of the repository reaches Packer.
 #[derive(Clone)]
 pub struct BuildJob {
-    /// The build.
-    pub build_id: BuildId,
     /// Its workflow.
     pub workflow_id: WorkflowId,
     /// Its step.
@@ -45,29 +44,15 @@ pub struct BuildJob {
     pub rendered: BTreeMap<String, String>,
     /// When the build is ended by force, from its start.
     pub timeout: Duration,
-    /// Until when Packer may be started; none: at any time.
-    pub start_before: Option<StartBefore>,
     /// What goes into the rendered files where they are laid out.
     pub secrets: JobSecrets,
 }
 
-/// Tells until when Packer may be started: the lease of whoever decided the build ends then. It is
-/// asked when the build is laid out, for that may take longer than a lease that is renewed
-/// meanwhile.
-#[derive(Clone)]
-pub struct StartBefore(Arc<dyn Fn() -> Option<Moment> + Send + Sync>);
-
-impl StartBefore {
-    /// Asks this; none: the lease is lost.
-    pub fn new(ask: impl Fn() -> Option<Moment> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(ask))
-    }
-
-    /// Until when, as things stand now.
-    #[must_use]
-    pub fn ask(&self) -> Option<Moment> {
-        (self.0)()
-    }
+/// The lease of whoever decided a build. It is asked for its end when the build is laid out, for
+/// that may take longer than a lease that is renewed meanwhile.
+pub trait StartDeadline: Send + Sync {
+    /// Until when Packer may be started, as things stand now; none: the lease is lost.
+    fn until(&self) -> Option<Moment>;
 }
 
 /// The secrets of a build.
@@ -83,7 +68,6 @@ pub struct JobSecrets {
 impl fmt::Debug for BuildJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BuildJob")
-            .field("build_id", &self.build_id)
             .field("step_id", &self.step_id)
             .field("revision", &self.revision)
             .field("files", &self.files.keys())
@@ -203,7 +187,12 @@ pub struct BuildOutcome {
 pub trait ImageBuilder: Send + Sync {
     /// Lays out the folder, starts Packer under its supervisor and returns at once; whether the
     /// template validates is told by the outcome.
-    async fn start(&self, job: &BuildJob) -> Result<RunningBuild, BuildError>;
+    async fn start(
+        &self,
+        intent: IntentWritten,
+        job: &BuildJob,
+        lease: Arc<dyn StartDeadline>,
+    ) -> Result<RunningBuild, BuildError>;
 
     /// What this host knows of a build. One that is not here will never start here: its supervisor
     /// is refused if it should come late.

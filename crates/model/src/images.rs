@@ -1,6 +1,6 @@
 //! Images as EC2 has them.
 //!
-//! This file is the port; `reconciler_aws::ec2` is its adapter.
+//! This file has the ports; `reconciler_aws::ec2` is its adapter.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -40,7 +40,7 @@ pub struct Image {
     pub snapshots: Vec<String>,
     /// EC2's description as JSON text in the Python library's form (boto3's answer stands under
     /// `data`): what the record keeps as `details`. Empty where an image was asked for by
-    /// [`ImageCatalog::images`] (see there).
+    /// [`ImageReader::images`] (see there).
     pub details: String,
 }
 
@@ -88,9 +88,9 @@ pub struct TagChange {
     pub remove: Vec<String>,
 }
 
-/// The images of one account in one region.
+/// Looks at the images of one account in one region.
 #[async_trait]
-pub trait ImageCatalog: Send + Sync {
+pub trait ImageReader: Send + Sync {
     /// The images of these ids, without `details`; an id that EC2 does not know is absent. One call
     /// per 1,000 ids.
     async fn images(&self, ids: &[AmiId]) -> Result<BTreeMap<AmiId, Image>, CatalogError>;
@@ -118,15 +118,19 @@ pub trait ImageCatalog: Send + Sync {
     /// [`CatalogError::StillPending`].
     async fn wait_available(&self, id: &AmiId, deadline: Timestamp) -> Result<Image, CatalogError>;
 
-    /// Changes tags on the image and its snapshots.
-    async fn tag(&self, image: &Image, change: &TagChange) -> Result<(), CatalogError>;
-
     /// What EC2 shows of what a build may have left: what its log claims, instances of its key or
     /// group, its image by name, and the snapshots of that.
     async fn visible_resources(
         &self,
         search: &ResourceSearch<'_>,
     ) -> Result<VisibleResources, CatalogError>;
+}
+
+/// Changes the images of one account in one region. The main loop has it from a held lease only.
+#[async_trait]
+pub trait ImageWriter: Send + Sync {
+    /// Changes tags on the image and its snapshots.
+    async fn tag(&self, image: &Image, change: &TagChange) -> Result<(), CatalogError>;
 
     /// Removes it; whether it was there. A group waits for its instances, and a snapshot that
     /// another image holds stays.

@@ -180,7 +180,7 @@ impl Controller {
             self.workflows.remove(key);
             return Ok(());
         };
-        let Some((ports, _)) = self.workflows.get(key).and_then(WorkflowState::to_act) else {
+        let Some(ports) = self.workflows.get(key).and_then(WorkflowState::to_act) else {
             return Ok(());
         };
         let newest = newest_attempts(ports.inventory.as_ref(), &key.id).await?;

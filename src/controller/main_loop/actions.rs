@@ -9,10 +9,8 @@ use std::sync::atomic::Ordering;
 use crate::config::OnSuperseded;
 use crate::controller::build_start::{Started, start, take};
 use crate::controller::checkout::{Checkout, Desired};
-use crate::controller::connect::Ports;
 use crate::controller::error::PassError;
-use crate::controller::fenced::guarded;
-use crate::controller::lease::LeaseToken;
+use crate::controller::fenced::LeasedPorts;
 use crate::controller::main_loop::backoff::BackoffKey;
 use crate::controller::main_loop::build_tasks::BuildTask;
 use crate::controller::main_loop::event::Event;
@@ -58,8 +56,7 @@ impl Controller {
         report: &mut PassReport,
     ) -> Result<(), PassError> {
         let Charged { key, fence, .. } = acting.owned;
-        let Some((ports, lease_token)) = self.workflows.get(key).and_then(WorkflowState::to_act)
-        else {
+        let Some(ports) = self.workflows.get(key).and_then(WorkflowState::to_act) else {
             return Ok(());
         };
         self.look_after(&acting.owned, &ports, report).await?;
@@ -101,11 +98,11 @@ impl Controller {
                 }
                 Decision::Build(build) => {
                     let work = Work::Build(build);
-                    self.begin(acting, step, work, (&ports, &lease_token)).await
+                    self.begin(acting, step, work, &ports).await
                 }
                 Decision::TakeOver(taken) => {
                     let work = Work::TakeOver(taken);
-                    self.begin(acting, step, work, (&ports, &lease_token)).await
+                    self.begin(acting, step, work, &ports).await
                 }
                 _ => Ok(false),
             };
@@ -132,7 +129,7 @@ impl Controller {
     pub(super) async fn look_after(
         &mut self,
         owned: &Charged<'_>,
-        ports: &Ports,
+        ports: &LeasedPorts,
         report: &mut PassReport,
     ) -> Result<(), PassError> {
         self.resume(owned, ports, report).await?;
@@ -149,7 +146,7 @@ impl Controller {
         acting: &Acting<'_>,
         step: &PlannedStep,
         work: Work<'_>,
-        (ports, lease_token): (&Ports, &LeaseToken),
+        ports: &LeasedPorts,
     ) -> Result<bool, PassError> {
         let Charged { key, fence, .. } = acting.owned;
         let stopping = self.stopping.load(Ordering::Acquire);
@@ -174,7 +171,7 @@ impl Controller {
             return Ok(false);
         }
         // A daemon lives for months; credentials may not.
-        let ports = guarded(&ports.with_fresh_credentials().await?, lease_token);
+        let ports = ports.with_fresh_credentials().await?;
         let started = {
             let desired = Desired::new(
                 acting.checkout,
@@ -223,7 +220,7 @@ impl Controller {
     async fn end_on_request(
         &mut self,
         owned: &Charged<'_>,
-        ports: &Ports,
+        ports: &LeasedPorts,
     ) -> Result<(), PassError> {
         for attempt in owned.attempts.values().filter(|one| !one.is_over()) {
             let Some(asked) = &attempt.cancel_requested else {
@@ -248,7 +245,7 @@ impl Controller {
         key: &WorkflowKey,
         step: &PlannedStep,
         building: &Building,
-        ports: &Ports,
+        ports: &LeasedPorts,
     ) -> Result<(), PassError> {
         if building.superseded
             // Seeded bug: superseded-runs-on

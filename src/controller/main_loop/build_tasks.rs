@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use crate::controller::build_finish::{carry, take_over};
-use crate::controller::connect::Ports;
 use crate::controller::error::PassError;
+use crate::controller::fenced::LeasedPorts;
 use crate::controller::main_loop::actions::Charged;
 use crate::controller::main_loop::backoff::BackoffKey;
 use crate::controller::main_loop::event::Event;
@@ -95,7 +95,7 @@ impl Controller {
     pub(super) async fn resume(
         &mut self,
         owned: &Charged<'_>,
-        ports: &Ports,
+        ports: &LeasedPorts,
         report: &mut PassReport,
     ) -> Result<(), PassError> {
         let unsettled = |one: &&Attempt| !one.is_settled();
@@ -146,7 +146,7 @@ impl Controller {
     pub(super) fn follow(
         &mut self,
         key: &WorkflowKey,
-        ports: &Ports,
+        ports: &LeasedPorts,
         fence: &Fence,
         attempt: Attempt,
         task: BuildTask,

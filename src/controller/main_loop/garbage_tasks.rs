@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use crate::controller::connect::Ports;
 use crate::controller::error::PassError;
-use crate::controller::fenced::Everywhere;
+use crate::controller::fenced::LeasedPorts;
 use crate::controller::garbage::{due, sweep};
 use crate::controller::main_loop::Controller;
 use crate::controller::main_loop::actions::Charged;
@@ -47,7 +46,7 @@ impl Last {
 impl Controller {
     /// Begins it, at the first pass under each lease, whenever the journal has moved, and now and
     /// then. It stops nothing else.
-    pub(super) async fn sweep(&mut self, owned: &Charged<'_>, ports: &Ports) {
+    pub(super) async fn sweep(&mut self, owned: &Charged<'_>, ports: &LeasedPorts) {
         let Some(state) = self.workflows.get_mut(owned.key) else {
             return;
         };
@@ -60,7 +59,6 @@ impl Controller {
             return;
         }
         state.sweeping.last = Some(Last { at: now, token, journal_seq: seq });
-        let everywhere = Everywhere::new(state.ports.clone(), lease.lease_token());
         let due = match due(ports, &owned.key.id, owned.attempts).await {
             Ok(due) if due.is_empty() => return,
             Ok(due) => due,
@@ -70,10 +68,10 @@ impl Controller {
             return;
         };
         state.sweeping.under_way = true;
-        let (key, fence) = (owned.key.clone(), owned.fence.clone());
+        let (key, fence, ports) = (owned.key.clone(), owned.fence.clone(), ports.clone());
         let news = self.news.0.clone();
         self.context.spawn(async move {
-            let result = sweep(&everywhere, &fence, due).await;
+            let result = sweep(&ports, &fence, due).await;
             // The loop has ended if nobody listens; the next process sweeps anew.
             let _ = news.send(News::Swept(key, result));
         });

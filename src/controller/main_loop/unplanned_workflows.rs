@@ -104,7 +104,7 @@ impl Controller {
         };
         let owned = Charged { key, attempts: &newest.attempts, fence: &fence };
         let mut own = PassReport::default();
-        let Some((ports, _)) = self.workflows.get(key).and_then(WorkflowState::to_act) else {
+        let Some(ports) = self.workflows.get(key).and_then(WorkflowState::to_act) else {
             return Ok(());
         };
         self.look_after(&owned, &ports, &mut own).await?;

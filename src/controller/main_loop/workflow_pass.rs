@@ -10,8 +10,8 @@ use crate::controller::checkout::Checkout;
 use crate::controller::connect::{Ports, Use, Who, reach};
 use crate::controller::context::{Context, block_in_place};
 use crate::controller::error::PassError;
-use crate::controller::fenced::guarded;
-use crate::controller::lease::{Asked, Held, LeaseToken, Watched, ask, ask_patiently};
+use crate::controller::fenced::LeasedPorts;
+use crate::controller::lease::{Asked, Held, Watched, ask, ask_patiently};
 use crate::controller::main_loop::actions::{Acting, Charged};
 use crate::controller::main_loop::event::Event;
 use crate::controller::main_loop::garbage_tasks::Sweeping;
@@ -116,16 +116,13 @@ impl WorkflowState {
 
     /// The ports to look after a build of this region through: a workflow may be moved to another
     /// one.
-    pub(super) fn to_act_in(&self, region: &Region) -> Option<Ports> {
-        let lease_token = self.lease.as_ref()?.lease_token();
-        Some(guarded(&self.ports.in_region(region), &lease_token))
+    pub(super) fn to_act_in(&self, region: &Region) -> Option<LeasedPorts> {
+        Some(self.to_act()?.in_region(Some(region)))
     }
 
-    /// The ports to act through, and the word under which they act: what they do at AWS they do
-    /// while the lease holds only.
-    pub(super) fn to_act(&self) -> Option<(Ports, LeaseToken)> {
-        let lease_token = self.lease.as_ref()?.lease_token();
-        Some((guarded(&self.ports, &lease_token), lease_token))
+    /// The ports to act through.
+    pub(super) fn to_act(&self) -> Option<LeasedPorts> {
+        Some(LeasedPorts::new(self.ports.clone(), self.lease.as_ref()?.lease_token()))
     }
 }
 

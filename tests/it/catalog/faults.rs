@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use reconciler_model::build_resources::{ClaimedResources, ResourceKind};
 use reconciler_model::ids::BuildId;
-use reconciler_model::images::{CatalogError, ImageCatalog as _, TagChange};
+use reconciler_model::images::{CatalogError, ImageReader as _, ImageWriter as _, TagChange};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 

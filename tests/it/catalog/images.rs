@@ -5,7 +5,9 @@ use std::process::Command;
 
 use jiff::Timestamp;
 use reconciler_model::ids::AmiId;
-use reconciler_model::images::{CatalogError, ImageCatalog as _, ImageState, TagChange};
+use reconciler_model::images::{
+    CatalogError, ImageReader as _, ImageState, ImageWriter as _, TagChange,
+};
 use serde_json::Value;
 
 use super::region::{Place, REGION, name, packers, unique};

@@ -2,7 +2,7 @@
 
 use reconciler_model::build_resources::{ClaimedResources, OwnedResources, ResourceKind};
 use reconciler_model::ids::BuildId;
-use reconciler_model::images::ImageCatalog as _;
+use reconciler_model::images::{ImageReader as _, ImageWriter as _};
 
 use super::region::{Place, name, packers, unique};
 use crate::harness::emulator::Emulator;

@@ -13,7 +13,7 @@ use reconciler_model::build_resources::{
     ClaimedResources, OwnedResources, RemovableImages, ResourceSearch,
 };
 use reconciler_model::ids::{AmiId, AmiName, BuildId};
-use reconciler_model::images::ImageCatalog as _;
+use reconciler_model::images::ImageReader as _;
 
 use crate::harness::emulator::Emulator;
 

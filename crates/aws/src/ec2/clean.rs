@@ -135,7 +135,7 @@ mod tests {
         VisibleResources,
     };
     use reconciler_model::ids::{AmiId, AmiName, BuildId};
-    use reconciler_model::images::{Image, ImageCatalog as _, ImageState};
+    use reconciler_model::images::{Image, ImageState, ImageWriter as _};
 
     const KEY: &str = "packer_6743a2b1-3b0a-8d9c-5b5e-0a1b2c3d4e5f";
 

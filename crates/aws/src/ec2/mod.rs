@@ -24,7 +24,9 @@ use error::fail;
 use reconciler_core::images::name_pattern;
 use reconciler_model::build_resources::{OwnedResource, ResourceSearch, VisibleResources};
 use reconciler_model::ids::{AmiId, AmiName};
-use reconciler_model::images::{CatalogError, Image, ImageCatalog, ImageState, TagChange};
+use reconciler_model::images::{
+    CatalogError, Image, ImageReader, ImageState, ImageWriter, TagChange,
+};
 use wait::Pace;
 
 /// The images of one account in one region, by EC2's API.
@@ -92,7 +94,7 @@ impl Ec2Catalog {
 }
 
 #[async_trait]
-impl ImageCatalog for Ec2Catalog {
+impl ImageReader for Ec2Catalog {
     async fn images(&self, ids: &[AmiId]) -> Result<BTreeMap<AmiId, Image>, CatalogError> {
         let mut images = BTreeMap::new();
         for ids in ids.chunks(describe::IDS_A_CALL) {
@@ -154,6 +156,16 @@ impl ImageCatalog for Ec2Catalog {
         wait::available(self, id, deadline).await
     }
 
+    async fn visible_resources(
+        &self,
+        search: &ResourceSearch<'_>,
+    ) -> Result<VisibleResources, CatalogError> {
+        leftovers::find(&self.client, search).await.map_err(|error| self.placed(error))
+    }
+}
+
+#[async_trait]
+impl ImageWriter for Ec2Catalog {
     /// What goes is taken off first: an image never carries more than it is to carry in the end.
     async fn tag(&self, image: &Image, change: &TagChange) -> Result<(), CatalogError> {
         let resources: Vec<String> =
@@ -180,13 +192,6 @@ impl ImageCatalog for Ec2Catalog {
                 .map_err(|error| fail("ec2:CreateTags", &error))?;
         }
         Ok(())
-    }
-
-    async fn visible_resources(
-        &self,
-        search: &ResourceSearch<'_>,
-    ) -> Result<VisibleResources, CatalogError> {
-        leftovers::find(&self.client, search).await.map_err(|error| self.placed(error))
     }
 
     async fn remove(&self, resource: &OwnedResource) -> Result<bool, CatalogError> {

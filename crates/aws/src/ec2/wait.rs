@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::ec2::Ec2Catalog;
 use reconciler_model::ids::AmiId;
-use reconciler_model::images::{CatalogError, Image, ImageCatalog as _, ImageState};
+use reconciler_model::images::{CatalogError, Image, ImageReader as _, ImageState};
 use tokio::time::Instant;
 
 /// How often is looked, and how long EC2 may not know what it has just made.

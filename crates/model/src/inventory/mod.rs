@@ -56,6 +56,42 @@ pub struct Lease {
     pub journal_seq: u64,
 }
 
+/// The journal's word that the intent of a build is written, before money is spent. Only
+/// `write_intent` of [`Inventory`] makes it, and no build starts without it.
+///
+/// ```compile_fail
+/// use reconciler_model::ids::BuildId;
+/// use reconciler_model::inventory::IntentWritten;
+/// let forged = IntentWritten { build_id: BuildId::generate() };
+/// ```
+#[derive(Debug)]
+pub struct IntentWritten {
+    build_id: BuildId,
+}
+
+impl IntentWritten {
+    /// The build that may start.
+    #[must_use]
+    pub fn build_id(&self) -> &BuildId {
+        &self.build_id
+    }
+}
+
+impl dyn Inventory {
+    /// Begins a build in the journal.
+    pub async fn write_intent(
+        &self,
+        intent: BuildEvent,
+        fence: &Fence,
+    ) -> Result<IntentWritten, InventoryError> {
+        let build_id = intent.build_id.clone();
+        let write = Write { record: None, event: Some(intent) };
+        // Seeded bug: intent-is-not-needed
+        self.write(write, Some(fence)).await?;
+        Ok(IntentWritten { build_id })
+    }
+}
+
 /// What a record must look like for a write to take place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expected {
