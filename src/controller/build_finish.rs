@@ -26,7 +26,7 @@ use reconciler_model::build_resources::{ClaimedResources, RemovableImages, Resou
 use reconciler_model::ids::AmiId;
 use reconciler_model::images::{Image, ImageState, ImageWriter as _};
 use reconciler_model::inventory::journal::{
-    Attempt, Failure, FailureClass, Progress, RecordDraft, Stage,
+    Attempt, Failure, FailureClass, OpenAttempt, Phase, Progress, Stage,
 };
 use reconciler_model::inventory::record::{Built, Record, RecordHead};
 use reconciler_model::inventory::tags::Tags;
@@ -41,24 +41,25 @@ pub async fn carry(
     config: &Config,
     ports: &LeasedPorts,
     fence: &Fence,
-    mut attempt: Attempt,
+    attempt: Attempt,
     sighting: Sighting,
 ) -> Result<Attempt, PassError> {
-    if attempt.is_over() {
-        return clean_later(ports, fence, attempt, sighting).await;
-    }
-    let end = await_end(config, ports, fence, &attempt, sighting).await?;
-    take_in_requests(ports, &mut attempt, fence).await?;
+    let mut open = match attempt.phase()? {
+        Phase::Open(open) => open,
+        Phase::Over(attempt) => return clean_later(ports, fence, attempt, sighting).await,
+    };
+    let end = await_end(config, ports, fence, &open, sighting).await?;
+    take_in_requests(ports, open.attempt_mut(), fence).await?;
     let seconds = end.outcome.as_ref().map_or(0, |outcome| outcome.duration.as_secs());
-    match verdict(ports, fence, &attempt, &end).await? {
-        Verdict::Made(id) => {
-            record(ports, fence, &mut attempt, &id, seconds).await?;
-        }
+    let mut attempt = match verdict(ports, fence, &open, &end).await? {
+        Verdict::Made(id) => record(ports, fence, open, &id, seconds).await?,
         Verdict::Failed(fault) => {
+            let mut attempt = open.into_attempt();
             let log = end.outcome.as_ref().map(|outcome| outcome.log.display().to_string());
             fail(config, ports, &mut attempt, fence, &fault, log).await?;
+            attempt
         }
-    }
+    };
     clean(ports, fence, &mut attempt, &end).await?;
     forget(ports, fence, &attempt).await?;
     Ok(attempt)
@@ -184,10 +185,13 @@ async fn forget(ports: &LeasedPorts, fence: &Fence, attempt: &Attempt) -> Result
 pub async fn take_over(
     ports: &LeasedPorts,
     fence: &Fence,
-    mut attempt: Attempt,
+    attempt: Attempt,
     image: &Image,
 ) -> Result<Attempt, PassError> {
-    record(ports, fence, &mut attempt, &image.id, 0).await?;
+    let mut attempt = match attempt.phase()? {
+        Phase::Open(open) => record(ports, fence, open, &image.id, 0).await?,
+        Phase::Over(attempt) => return Ok(attempt),
+    };
     append(ports, &mut attempt, fence, Stage::Cleaned { removed: Vec::new() }).await?;
     Ok(attempt)
 }
@@ -195,31 +199,30 @@ pub async fn take_over(
 async fn record(
     ports: &LeasedPorts,
     fence: &Fence,
-    attempt: &mut Attempt,
+    mut open: OpenAttempt,
     id: &AmiId,
     seconds: u64,
-) -> Result<(), PassError> {
+) -> Result<Attempt, PassError> {
     let images = ports.image_reader()?;
     let seen = Stage::ImageSeen { ami_id: id.clone() };
-    append_once(ports, attempt, fence, seen).await?;
+    append_once(ports, open.attempt_mut(), fence, seen).await?;
     // Seeded bug: recorded-before-verified
     let image = images.wait_available(id, ports.context.now() + LONGEST_WAIT).await?;
-    append_once(ports, attempt, fence, Stage::Available).await?;
-    let Some(promise) = attempt.intent.promise.clone() else {
-        return Ok(());
-    };
+    append_once(ports, open.attempt_mut(), fence, Stage::Available).await?;
     let now = ports.context.now();
-    let mut record = describe(fence, attempt, &promise, &image, (seconds, now));
+    let mut record = describe(fence, &open, &image, (seconds, now));
     let image = tag_and_read_back(ports, &record, image).await?;
     record.details =
         if ports.knows_secrets { ports.redactor.text(&image.details) } else { "{}".to_owned() };
-    append_once(ports, attempt, fence, Stage::Tagged).await?;
-    let expected = match ports.inventory.record(&fence.workflow_id, &attempt.step_id).await? {
+    append_once(ports, open.attempt_mut(), fence, Stage::Tagged).await?;
+    let expected = match ports.inventory.record(&fence.workflow_id, &open.step_id).await? {
         None => Expected::Absent,
         Some(old) => Expected::Image(old.head.ami_id),
     };
     let stage = Stage::Recorded { ami_id: id.clone(), build_seconds: seconds };
-    append_with(ports, attempt, fence, stage, Some((record, Some(expected)))).await
+    let mut attempt = open.into_attempt();
+    append_with(ports, &mut attempt, fence, stage, Some((record, Some(expected)))).await?;
+    Ok(attempt)
 }
 
 /// Appends a stage on the way to a record, unless an earlier try came as far with the same image:
@@ -257,12 +260,11 @@ fn is_written(attempt: &Attempt, stage: &Stage) -> bool {
 
 fn describe(
     fence: &Fence,
-    attempt: &Attempt,
-    promise: &RecordDraft,
+    attempt: &OpenAttempt,
     image: &Image,
     (seconds, now): (u64, Timestamp),
 ) -> Record {
-    let intent = &attempt.intent;
+    let (intent, draft) = (&attempt.intent, attempt.draft());
     let mut head = RecordHead {
         workflow_id: fence.workflow_id.clone(),
         step_id: attempt.step_id.clone(),
@@ -270,9 +272,9 @@ fn describe(
         ami_name: image.name.clone(),
         create_at: image.created_at,
         base_ami_id: intent.source_ami.clone(),
-        base_ami_name: promise.source_ami_name.clone(),
-        root_base_ami_id: promise.root_base_ami_id.clone(),
-        root_base_ami_name: promise.root_base_ami_name.clone(),
+        base_ami_name: draft.source_ami_name.clone(),
+        root_base_ami_id: draft.root_base_ami_id.clone(),
+        root_base_ami_name: draft.root_base_ami_name.clone(),
         built: None,
     };
     let mut built = Built {
@@ -281,19 +283,19 @@ fn describe(
         revision: intent.revision.clone(),
         region: intent.region.clone(),
         tags: Tags::default(),
-        metadata_digest: promise.metadata_digest,
+        metadata_digest: draft.metadata_digest,
         build_seconds: seconds,
         recorded_at: now,
         fence: fence.token,
     };
-    built.tags = ImageTags::of_record(&head, &built, &promise.aws_tags).tags().into();
+    built.tags = ImageTags::of_record(&head, &built, &draft.aws_tags).tags().into();
     head.built = Some(built);
     Record {
         aws_console_url: aws_console_url(&intent.region, &image.id),
         head,
         details: String::new(),
-        metadata: promise.metadata.clone(),
-        components: Some(promise.components.clone()),
+        metadata: draft.metadata.clone(),
+        components: Some(draft.components.clone()),
     }
 }
 

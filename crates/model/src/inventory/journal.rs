@@ -5,12 +5,14 @@
 //! arguments.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::afterwards::PostImageSteps;
 use crate::components::{Components, Fingerprint};
+use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
 use crate::ids::{AmiId, AmiName, BuildId, HostMark, Region, Revision, StepId, WorkflowId};
 
@@ -257,6 +259,49 @@ pub struct Attempt {
     pub retry_requested: Option<Asked>,
 }
 
+/// An attempt that is not over, with what its record will say.
+#[derive(Debug)]
+pub struct OpenAttempt {
+    attempt: Attempt,
+    draft: Box<RecordDraft>,
+}
+
+/// Whether an attempt is over.
+#[derive(Debug)]
+pub enum Phase {
+    /// It is not: it is to be carried to a record or a failure.
+    Open(OpenAttempt),
+    /// It is: what it left is to go.
+    Over(Attempt),
+}
+
+impl OpenAttempt {
+    /// What its record will say.
+    #[must_use]
+    pub fn draft(&self) -> &RecordDraft {
+        &self.draft
+    }
+
+    /// The attempt, to take in what does not end it.
+    pub fn attempt_mut(&mut self) -> &mut Attempt {
+        &mut self.attempt
+    }
+
+    /// The attempt, about to end.
+    #[must_use]
+    pub fn into_attempt(self) -> Attempt {
+        self.attempt
+    }
+}
+
+impl Deref for OpenAttempt {
+    type Target = Attempt;
+
+    fn deref(&self) -> &Attempt {
+        &self.attempt
+    }
+}
+
 /// How far a build has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -303,6 +348,20 @@ impl Attempt {
             cancel_requested: None,
             retry_requested: None,
         })
+    }
+
+    /// Whether it is over, with what is known only of one that is not.
+    pub fn phase(mut self) -> Result<Phase, Diagnostic> {
+        if self.is_over() {
+            return Ok(Phase::Over(self));
+        }
+        match self.intent.promise.take() {
+            Some(draft) => Ok(Phase::Open(OpenAttempt { attempt: self, draft })),
+            None => Err(Diagnostic::new(format!(
+                "the journal does not tell what the record of build {} is to say",
+                self.build_id
+            ))),
+        }
     }
 
     /// Whether the journal's newest word is that Packer runs. Once an image was seen it does not:
@@ -495,5 +554,35 @@ mod tests {
                 &attempt(INTENT, progress, asked),
             );
         }
+    }
+
+    #[test]
+    fn only_an_attempt_that_is_not_over_is_open_and_it_tells_what_its_record_will_say() {
+        let intent: Intent = serde_json::from_str(&whole(INTENT)).unwrap();
+        let event = |seq, stage| BuildEvent {
+            workflow_id: WorkflowId::new("wf"),
+            step_id: StepId::new("a"),
+            build_id: BuildId::new("1"),
+            seq,
+            at: Timestamp::UNIX_EPOCH,
+            stage,
+        };
+        let attempt = Attempt::begin(&event(0, Stage::Intent(intent.clone()))).unwrap();
+        let after = |stages: &[Stage]| {
+            let mut attempt = attempt.clone();
+            for (seq, stage) in (1..).zip(stages) {
+                attempt.apply(&event(seq, stage.clone()));
+            }
+            attempt.phase()
+        };
+        for stages in [&[][..], &[Stage::Started { pid: 1 }, Stage::Available]] {
+            let Ok(Phase::Open(open)) = after(stages) else { panic!("{stages:?}") };
+            assert_eq!(Some(open.draft()), intent.promise.as_deref());
+        }
+        let recorded = Stage::Recorded { ami_id: AmiId::new("ami-1"), build_seconds: 1 };
+        assert!(matches!(after(&[recorded]), Ok(Phase::Over(_))));
+        let mut without = attempt.clone();
+        without.intent.promise = None;
+        assert!(without.phase().unwrap_err().to_string().contains("build 1"));
     }
 }
