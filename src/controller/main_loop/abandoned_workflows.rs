@@ -95,7 +95,7 @@ impl Controller {
         let mut asked = BTreeSet::new();
         let mut open = Vec::new();
         for (key, state) in &self.workflows {
-            if asked.insert((&key.profile, &key.region)) {
+            if asked.insert((&key.inventory.profile, &key.inventory.region)) {
                 open.extend(state.ports.inventory.open_workflows().await?);
             }
         }
@@ -139,9 +139,9 @@ impl Controller {
         let mut owned = owned_workflows.iter().filter_map(|owned_workflow| {
             Some(self.key_of(self.site_of(owned_workflow)?, owned_workflow))
         });
-        workflows.any(|other| other.has_records_of(key))
+        workflows.any(|other| other.inventory == key.inventory)
             || self.round.has(key)
-            || owned.any(|other| other.has_records_of(key))
+            || owned.any(|other| other.inventory == key.inventory)
     }
 
     async fn look_after_stranger(
@@ -160,7 +160,7 @@ impl Controller {
         if reach.own_keys {
             return Err(Diagnostic::new(format!(
                 "a build of workflow {}, which git has no more, is open, and AWS was reached for it with keys that stood in its parameters",
-                key.id
+                key.inventory.id
             ))
             .hint("put the workflow back until the build is settled, or end what it left at AWS by hand")
             .into());
@@ -183,7 +183,7 @@ impl Controller {
         let Some(ports) = self.workflows.get(key).and_then(WorkflowState::to_act) else {
             return Ok(());
         };
-        let newest = newest_attempts(ports.inventory.as_ref(), &key.id).await?;
+        let newest = newest_attempts(ports.inventory.as_ref(), &key.inventory.id).await?;
         let owned = Charged { key, attempts: &newest.attempts, fence: &fence };
         let mut own = PassReport::default();
         self.look_after(&owned, &ports, &mut own).await?;
@@ -212,7 +212,7 @@ impl Controller {
         };
         let ports = stranger.ports.insert(ports).clone();
         let asked = self.context.moment();
-        let lease = ports.inventory.lease(&key.id).await?;
+        let lease = ports.inventory.lease(&key.inventory.id).await?;
         let version = lease.as_ref().map_or("never held", |lease| &lease.version);
         let still =
             UnchangedSince::observe(&mut stranger.lease, version, asked, self.context.moment());
@@ -220,12 +220,12 @@ impl Controller {
         let mut free = held_by.is_none_or(|holder| self.context.is_gone(holder))
             || lease.is_some_and(|lease| still.as_secs() >= lease.duration_seconds);
         free &= still >= silence;
-        let newest = newest_attempts(ports.inventory.as_ref(), &key.id).await?;
+        let newest = newest_attempts(ports.inventory.as_ref(), &key.inventory.id).await?;
         let own = self.context.own_mark_with(&self.config.state_dir);
         for attempt in newest.attempts.values().filter(|one| !one.is_over()) {
             let sighting = ports.builder.find(&attempt.build_id).await?;
             let asked = self.context.moment();
-            let beat = ports.inventory.last_beat(&key.id, &attempt.build_id).await?;
+            let beat = ports.inventory.last_beat(&key.inventory.id, &attempt.build_id).await?;
             let watch = stranger
                 .lives
                 .entry(attempt.build_id.clone())

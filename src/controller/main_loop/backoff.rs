@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::controller::main_loop::workflow_pass::{Place, WorkflowKey};
+use crate::controller::main_loop::workflow_pass::{WorkflowKey, WorkflowLocation};
 use reconciler_core::status::trouble::Trouble;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{BuildId, Revision, StepId};
@@ -25,9 +25,9 @@ const LONGEST: Duration = Duration::from_mins(5);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::controller) enum BackoffKey {
     /// A pass over a workflow.
-    Workflow(Place),
+    Workflow(WorkflowLocation),
     /// A folder's workflow id, which is another's as well. It is looked at at every pass.
-    SharedId(Place),
+    SharedId(WorkflowLocation),
     /// Looking after the builds of a workflow that a pass could not act on.
     Tending(WorkflowKey),
     /// Something about a step that is no build.
@@ -49,13 +49,15 @@ impl BackoffKey {
             Self::Workflow(place) | Self::SharedId(place) => {
                 format!("workflow {} of {}", place.folder, place.site)
             }
-            Self::Tending(key) => format!("looking after the builds of workflow {}", key.id),
-            Self::Step(key, step) => format!("step {step} of workflow {}", key.id),
+            Self::Tending(key) => {
+                format!("looking after the builds of workflow {}", key.inventory.id)
+            }
+            Self::Step(key, step) => format!("step {step} of workflow {}", key.inventory.id),
             Self::Build(build) => format!("settling build {build}"),
             Self::AbandonedWorkflows => "looking for builds that nobody looks after".to_owned(),
             Self::FollowedRepository(name) => format!("repository {name}"),
             Self::Sweeping(key) => {
-                format!("looking after given-up builds of workflow {}", key.id)
+                format!("looking after given-up builds of workflow {}", key.inventory.id)
             }
         }
     }
@@ -352,7 +354,8 @@ mod tests {
     #[test]
     fn another_commit_is_looked_at_at_once_and_counted_anew() {
         let mut backoffs = Backoffs::default();
-        let matter = BackoffKey::Workflow(Place { site: "repo".into(), folder: "wf".into() });
+        let matter =
+            BackoffKey::Workflow(WorkflowLocation { site: "repo".into(), folder: "wf".into() });
         let (one, two) = (Revision::new("1"), Revision::new("2"));
         for _ in 0..5 {
             backoffs.note(matter.clone(), Some(&one), at(0), 0.5);

@@ -7,13 +7,14 @@ use crate::controller::error::PassError;
 use crate::controller::main_loop::Controller;
 use crate::controller::main_loop::backoff::{BackoffKey, Past};
 use crate::controller::main_loop::event::{Event, Failing, Origin};
-use crate::controller::main_loop::workflow_pass::WorkflowKey;
+use crate::controller::main_loop::workflow_pass::{WorkflowKey, WorkflowLocation};
 use reconciler_model::ids::Revision;
 
 impl WorkflowKey {
     /// The workflow, as a place where something happens.
     pub(super) fn origin(&self) -> Origin<'_> {
-        Origin { repository: &self.site, folder: Some(&self.folder), workflow: Some(&self.id) }
+        let WorkflowLocation { site, folder } = &self.location;
+        Origin { repository: site, folder: Some(folder), workflow: Some(&self.inventory.id) }
     }
 }
 

@@ -59,7 +59,7 @@ impl Controller {
             return;
         }
         state.sweeping.last = Some(Last { at: now, token, journal_seq: seq });
-        let due = match due(ports, &owned.key.id, owned.attempts).await {
+        let due = match due(ports, &owned.key.inventory.id, owned.attempts).await {
             Ok(due) if due.is_empty() => return,
             Ok(due) => due,
             Err(error) => return self.note_swept(owned.key, &Err(error)),

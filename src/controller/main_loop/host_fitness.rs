@@ -124,17 +124,15 @@ pub(super) enum Wait {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controller::main_loop::workflow_pass::{InventoryKey, WorkflowLocation};
     use reconciler_model::ids::WorkflowId;
 
     const LEASE: Duration = Duration::from_secs(10);
 
     fn key() -> WorkflowKey {
         WorkflowKey {
-            site: "s".into(),
-            folder: "f".into(),
-            id: WorkflowId::new("wf"),
-            profile: None,
-            region: None,
+            location: WorkflowLocation { site: "s".into(), folder: "f".into() },
+            inventory: InventoryKey { id: WorkflowId::new("wf"), profile: None, region: None },
         }
     }
 

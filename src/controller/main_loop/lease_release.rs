@@ -64,7 +64,7 @@ impl Controller {
         if state.is_none_or(|state| state.lease.is_none()) {
             return;
         }
-        let site = self.sites.iter().find(|site| site.name == key.site);
+        let site = self.sites.iter().find(|site| site.name == key.location.site);
         let fetched = site.and_then(|site| self.fetching.of(&site.source.place()));
         verdict.note(fetched);
         self.useful.judge(key, verdict, self.context.moment());
@@ -76,7 +76,7 @@ impl Controller {
         verdict.is_partial = true;
         let site = self.sites[index].name.clone();
         let keys: Vec<_> = self.workflows.keys().cloned().collect();
-        for key in keys.iter().filter(|key| key.site == site) {
+        for key in keys.iter().filter(|key| key.location.site == site) {
             self.judge(key, verdict);
         }
     }
@@ -99,7 +99,7 @@ impl Controller {
         }
         let given = self.useful.given_back();
         let troubles = given.map(|(key, cause)| Trouble {
-            what: format!("workflow {} on this host", key.id),
+            what: format!("workflow {} on this host", key.inventory.id),
             cause: format!("{cause}: its lease was given back to other hosts"),
             hint: Some(cause.hint().to_owned()),
             times: 1,

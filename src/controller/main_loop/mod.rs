@@ -57,7 +57,7 @@ use reconciler_model::source::GitTree;
 pub use repository::FollowedRepository;
 use repository::{Opened, open};
 pub use run_options::RunOptions;
-use workflow_pass::{Place, WorkflowKey, WorkflowState, journal_moved};
+use workflow_pass::{WorkflowKey, WorkflowLocation, WorkflowState, journal_moved};
 
 /// How long a pass that is under way may go on after a request to end: enough to write down what it
 /// just did.
@@ -345,18 +345,19 @@ impl Controller {
         let name = self.sites[index].name.clone();
         let Opened { tree, folders, .. } = opened;
         let revision = tree.revision().clone();
-        let places =
-            folders.iter().map(|folder| Place { site: name.clone(), folder: folder.path.clone() });
-        self.round.opened(&name, places);
+        let location =
+            |folder: &str| WorkflowLocation { site: name.clone(), folder: folder.to_owned() };
+        let locations = folders.iter().map(|folder| location(&folder.path));
+        self.round.opened(&name, locations);
         self.note_rewrite(index, &revision)?;
         for folder in folders {
-            let place = Place { site: name.clone(), folder: folder.path.clone() };
+            let location = location(&folder.path);
             // Seeded bug: shared-id-acted-on
-            if self.is_shared(index, &tree, &folder, &place) {
+            if self.is_shared(&tree, &folder, &location) {
                 report.errors += 1;
                 continue;
             }
-            let matter = BackoffKey::Workflow(place);
+            let matter = BackoffKey::Workflow(location.clone());
             let origin = Origin { repository: &name, folder: Some(&folder.path), workflow: None };
             let now = self.context.now();
             if let Some(until) = self.backoffs.holds(&matter, Some(&revision), now) {
@@ -364,7 +365,7 @@ impl Controller {
                 report.try_again(until, &self.options);
                 continue;
             }
-            let Err(error) = self.pass_folder(index, &tree, &folder, report).await else {
+            let Err(error) = self.pass_folder(index, &tree, &folder, location, report).await else {
                 self.settle(&matter, &origin);
                 continue;
             };
@@ -380,10 +381,11 @@ impl Controller {
         index: usize,
         tree: &Arc<dyn GitTree>,
         folder: &WorkflowFolder,
+        location: WorkflowLocation,
         report: &mut PassReport,
     ) -> Result<(), PassError> {
         let (params, _) = read_params(tree.as_ref(), folder)?;
-        let key = WorkflowKey::new(&self.sites[index].name, &folder.path, &params, &self.config);
+        let key = WorkflowKey::new(location, &params, &self.config);
         self.round.seen(&key);
         let passed = self.pass_workflow(index, &key, tree, folder, &params, report);
         let passed = passed.await;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::controller::main_loop::workflow_pass::{Place, WorkflowKey};
+use crate::controller::main_loop::workflow_pass::{WorkflowKey, WorkflowLocation};
 
 /// What a pass saw so far.
 #[derive(Clone, Debug, Default)]
@@ -11,7 +11,7 @@ pub(super) struct Round {
     /// Repositories whose commit could be read.
     opened: BTreeSet<String>,
     /// Folders of which it is not known whose they are.
-    unclear: BTreeSet<Place>,
+    unclear: BTreeSet<WorkflowLocation>,
     /// Workflows that git has.
     seen: BTreeSet<WorkflowKey>,
     /// Workflows whose builds were looked after.
@@ -29,20 +29,20 @@ pub(super) enum Standing {
 
 impl Round {
     /// The commit of a repository could be read; these folders of it are workflows.
-    pub(super) fn opened(&mut self, site: &str, folders: impl Iterator<Item = Place>) {
+    pub(super) fn opened(&mut self, site: &str, folders: impl Iterator<Item = WorkflowLocation>) {
         self.opened.insert(site.to_owned());
         self.unclear.extend(folders);
     }
 
     /// A folder's parameters could be read: it is this workflow.
     pub(super) fn seen(&mut self, key: &WorkflowKey) {
-        self.unclear.remove(&key.place());
+        self.unclear.remove(&key.location);
         self.seen.insert(key.clone());
     }
 
     /// Whether git has this workflow.
     pub(super) fn has(&self, key: &WorkflowKey) -> bool {
-        self.seen.iter().any(|seen| seen.has_records_of(key))
+        self.seen.iter().any(|seen| seen.inventory == key.inventory)
     }
 
     /// A workflow's builds were looked after.
@@ -53,7 +53,7 @@ impl Round {
     /// Whether git has this workflow in another folder.
     pub(super) fn has_moved(&self, old: &WorkflowKey) -> bool {
         let mut seen = self.seen.iter();
-        seen.any(|key| key.has_records_of(old) && key != old)
+        seen.any(|key| key.inventory == old.inventory && key != old)
     }
 
     /// What is to be thought of a workflow that is known from before; none if it was served.
@@ -61,7 +61,8 @@ impl Round {
         if self.served.contains(key) {
             return None;
         }
-        let known = self.opened.contains(&key.site) && !self.unclear.contains(&key.place());
+        let known =
+            self.opened.contains(&key.location.site) && !self.unclear.contains(&key.location);
         Some(if known && !self.seen.contains(key) { Standing::Gone } else { Standing::Unread })
     }
 }
@@ -69,15 +70,13 @@ impl Round {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controller::main_loop::workflow_pass::InventoryKey;
     use reconciler_model::ids::WorkflowId;
 
     fn key(id: &str) -> WorkflowKey {
         WorkflowKey {
-            site: "s".into(),
-            folder: "f".into(),
-            id: WorkflowId::new(id),
-            profile: None,
-            region: None,
+            location: WorkflowLocation { site: "s".into(), folder: "f".into() },
+            inventory: InventoryKey { id: WorkflowId::new(id), profile: None, region: None },
         }
     }
 
@@ -85,7 +84,7 @@ mod tests {
     fn a_workflow_is_gone_only_if_git_could_be_read_and_has_it_no_more() {
         let mut round = Round::default();
         assert_eq!(round.standing(&key("a")), Some(Standing::Unread));
-        let place = key("a").place();
+        let place = key("a").location;
         round.opened("s", [place].into_iter());
         assert_eq!(round.standing(&key("a")), Some(Standing::Unread), "unclear");
         round.seen(&key("b"));

@@ -44,7 +44,7 @@ impl Controller {
             let Some(running) = &followed.running else {
                 continue;
             };
-            if ports.inventory.events_of_build(&key.id, build).await?.is_empty() {
+            if ports.inventory.events_of_build(&key.inventory.id, build).await?.is_empty() {
                 ports.builder.cancel(running).await?;
                 followed.ending = true;
                 let event = Event::Unknown { step: &followed.step, build };

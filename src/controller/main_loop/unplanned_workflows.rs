@@ -11,7 +11,9 @@ use crate::controller::main_loop::backoff::BackoffKey;
 use crate::controller::main_loop::host_fitness::Verdict;
 use crate::controller::main_loop::owned_workflows::OwnedWorkflow;
 use crate::controller::main_loop::pass_coverage::Standing;
-use crate::controller::main_loop::workflow_pass::{Home, WorkflowKey, WorkflowState};
+use crate::controller::main_loop::workflow_pass::{
+    Home, InventoryKey, WorkflowKey, WorkflowLocation, WorkflowState,
+};
 use crate::controller::main_loop::{Controller, FollowedRepository, PassReport};
 use crate::controller::observe::newest_attempts;
 use crate::git::discover::workflows;
@@ -100,7 +102,7 @@ impl Controller {
         state.looked_at = seq;
         let newest = match state.newest.take().filter(|(at, _)| *at == seq) {
             Some((_, newest)) => newest,
-            None => newest_attempts(state.ports.inventory.as_ref(), &key.id).await?,
+            None => newest_attempts(state.ports.inventory.as_ref(), &key.inventory.id).await?,
         };
         let owned = Charged { key, attempts: &newest.attempts, fence: &fence };
         let mut own = PassReport::default();
@@ -111,7 +113,7 @@ impl Controller {
         let idle = newest.is_settled() && !self.is_following(key);
         if standing == Standing::Gone
             && idle
-            && ports.inventory.beats(&key.id).await?.is_empty()
+            && ports.inventory.beats(&key.inventory.id).await?.is_empty()
             && let Some(state) = self.workflows.remove(key)
         {
             if let Some(lease) = state.lease {
@@ -142,7 +144,7 @@ impl Controller {
         };
         let home = |reach| Some(Home { index, revision: &owned_workflow.revision, reach });
         let same = |params: &WorkflowParams| {
-            WorkflowKey::new(&key.site, &key.folder, params, &self.config) == *key
+            WorkflowKey::new(key.location.clone(), params, &self.config) == *key
         };
         match (read, known) {
             (Ok(Some(params)), _) if same(&params) => {
@@ -159,7 +161,7 @@ impl Controller {
                 return Err(PassError::Person(
                     Diagnostic::new(format!(
                         "what was begun for workflow {} cannot be settled: how AWS was reached stands in commit {}, which cannot be read: {}",
-                        key.id,
+                        key.inventory.id,
                         owned_workflow.revision.short(),
                         why.one_line()
                     ))
@@ -188,11 +190,15 @@ impl Controller {
 
     pub(super) fn key_of(&self, index: usize, owned_workflow: &OwnedWorkflow) -> WorkflowKey {
         WorkflowKey {
-            site: self.sites[index].name.clone(),
-            folder: owned_workflow.folder.clone(),
-            id: owned_workflow.workflow_id.clone(),
-            profile: owned_workflow.profile.clone(),
-            region: owned_workflow.region.clone(),
+            location: WorkflowLocation {
+                site: self.sites[index].name.clone(),
+                folder: owned_workflow.folder.clone(),
+            },
+            inventory: InventoryKey {
+                id: owned_workflow.workflow_id.clone(),
+                profile: owned_workflow.profile.clone(),
+                region: owned_workflow.region.clone(),
+            },
         }
     }
 
@@ -200,7 +206,7 @@ impl Controller {
     /// folder moved or AWS was to be reached by another profile. It is settled first, unless that
     /// turns out to be impossible.
     pub(super) fn is_charged_elsewhere(&self, key: &WorkflowKey) -> bool {
-        let same = |other: &WorkflowKey| other.id == key.id && other != key;
+        let same = |other: &WorkflowKey| other.inventory.id == key.inventory.id && other != key;
         let held = self.workflows.iter().any(|(other, state)| same(other) && state.lease.is_some());
         let open = |owned_workflow: &OwnedWorkflow| {
             let Some(index) = self.site_of(owned_workflow) else {
@@ -208,7 +214,7 @@ impl Controller {
             };
             let other = self.key_of(index, owned_workflow);
             same(&other)
-                && !other.has_records_of(key)
+                && other.inventory != key.inventory
                 && self.backoffs.times(&BackoffKey::Tending(other)) == 0
         };
         held || (!self.options.once && self.owned_workflows.all().iter().any(open))

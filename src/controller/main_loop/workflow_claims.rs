@@ -9,7 +9,7 @@ use crate::controller::main_loop::Controller;
 use crate::controller::main_loop::backoff::BackoffKey;
 use crate::controller::main_loop::event::Origin;
 use crate::controller::main_loop::repository::Opened;
-use crate::controller::main_loop::workflow_pass::{Place, WorkflowKey};
+use crate::controller::main_loop::workflow_pass::{WorkflowKey, WorkflowLocation};
 use crate::git::discover::WorkflowFolder;
 use reconciler_core::workflow::unique::{Claim, shared};
 use reconciler_model::source::GitTree;
@@ -30,25 +30,24 @@ impl Controller {
     /// Whether a folder's id is another's as well, which is told once.
     pub(super) fn is_shared(
         &mut self,
-        index: usize,
         tree: &Arc<dyn GitTree>,
         folder: &WorkflowFolder,
-        place: &Place,
+        location: &WorkflowLocation,
     ) -> bool {
-        let matter = BackoffKey::SharedId(place.clone());
+        let matter = BackoffKey::SharedId(location.clone());
         let origin =
-            Origin { repository: &place.site, folder: Some(&place.folder), workflow: None };
+            Origin { repository: &location.site, folder: Some(&location.folder), workflow: None };
         let params = read_params(tree.as_ref(), folder).ok();
         let why = params.as_ref().and_then(|(params, _)| self.shared.get(&params.workflow_id));
         let (Some((params, _)), Some(why)) = (&params, why) else {
             self.settle(&matter, &origin);
             return false;
         };
-        let key = WorkflowKey::new(&self.sites[index].name, &folder.path, params, &self.config);
+        let key = WorkflowKey::new(location.clone(), params, &self.config);
         self.round.seen(&key);
         let error = PassError::Person(why.clone());
         self.put_off(&matter, &origin, None, &error);
-        self.backoffs.forget(&BackoffKey::Workflow(place.clone()));
+        self.backoffs.forget(&BackoffKey::Workflow(location.clone()));
         true
     }
 }

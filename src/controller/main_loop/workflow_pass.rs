@@ -31,19 +31,18 @@ use reconciler_model::inventory::journal::Reach;
 use reconciler_model::inventory::{Fence, Lease};
 use reconciler_model::source::GitTree;
 
-/// A repository's name and a folder in it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(in crate::controller) struct Place {
+/// Where git has a workflow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::controller) struct WorkflowLocation {
+    /// The name of the repository.
     pub(super) site: String,
+    /// The folder in it.
     pub(super) folder: String,
 }
 
-/// A workflow, where it was found and where its records are. With another id, or records elsewhere,
-/// it is another one: what was begun under the old ones is carried to its end under them.
+/// What a workflow is in the inventory, in whatever folders git has it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(in crate::controller) struct WorkflowKey {
-    pub(super) site: String,
-    pub(super) folder: String,
+pub(in crate::controller) struct InventoryKey {
     pub(super) id: WorkflowId,
     /// The profile by which AWS is reached: it may be another account's.
     pub(super) profile: Option<String>,
@@ -51,37 +50,40 @@ pub(in crate::controller) struct WorkflowKey {
     pub(super) region: Option<String>,
 }
 
+/// A workflow, where it was found and where its records are. With another id, or records elsewhere,
+/// it is another one: what was begun under the old ones is carried to its end under them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::controller) struct WorkflowKey {
+    pub(super) location: WorkflowLocation,
+    pub(super) inventory: InventoryKey,
+}
+
 impl WorkflowKey {
-    pub(super) fn new(site: &str, folder: &str, params: &WorkflowParams, config: &Config) -> Self {
-        let follows = matches!(&config.inventory, InventoryConfig::DynamoDb { region: None, .. });
-        Self {
-            site: site.to_owned(),
-            folder: folder.to_owned(),
-            id: params.workflow_id.clone(),
-            profile: params.profile.clone(),
-            region: params.region.clone().filter(|_| follows),
-        }
+    pub(super) fn new(
+        location: WorkflowLocation,
+        params: &WorkflowParams,
+        config: &Config,
+    ) -> Self {
+        let (profile, region) = (params.profile.clone(), params.region.clone());
+        Self::with(location, params.workflow_id.clone(), profile, region, config)
     }
 
     /// A workflow that git says nothing of.
     pub(super) fn of_stranger(id: WorkflowId, reach: &Reach, config: &Config) -> Self {
+        let (profile, region) = (reach.profile.clone(), reach.region.clone());
+        Self::with(WorkflowLocation::default(), id, profile, region, config)
+    }
+
+    fn with(
+        location: WorkflowLocation,
+        id: WorkflowId,
+        profile: Option<String>,
+        region: Option<String>,
+        config: &Config,
+    ) -> Self {
         let follows = matches!(&config.inventory, InventoryConfig::DynamoDb { region: None, .. });
-        Self {
-            site: String::new(),
-            folder: String::new(),
-            id,
-            profile: reach.profile.clone(),
-            region: reach.region.clone().filter(|_| follows),
-        }
-    }
-
-    /// Whether they are one workflow in the inventory, in whatever folders.
-    pub(super) fn has_records_of(&self, other: &Self) -> bool {
-        self.id == other.id && self.profile == other.profile && self.region == other.region
-    }
-
-    pub(super) fn place(&self) -> Place {
-        Place { site: self.site.clone(), folder: self.folder.clone() }
+        let region = region.filter(|_| follows);
+        Self { location, inventory: InventoryKey { id, profile, region } }
     }
 }
 
@@ -231,20 +233,20 @@ impl Controller {
         let mut scope = (String::new(), String::new());
         if let Some(home) = home {
             let source = &self.sites[home.index].source;
-            scope = (source.cache_scope(), key.folder.clone());
+            scope = (source.cache_scope(), key.location.folder.clone());
             let owned_workflow = OwnedWorkflow {
                 repository: source.place(),
-                folder: key.folder.clone(),
-                workflow_id: key.id.clone(),
-                profile: key.profile.clone(),
-                region: key.region.clone(),
+                folder: key.location.folder.clone(),
+                workflow_id: key.inventory.id.clone(),
+                profile: key.inventory.profile.clone(),
+                region: key.inventory.region.clone(),
                 revision: home.revision.clone(),
                 reach: Some(home.reach),
             };
             if let Err(error) = self.owned_workflows.keep(&owned_workflow) {
                 // On a full disk, say: what was begun is settled all the same, unless git stops
                 // saying anything of it.
-                tracing::warn!(workflow = %key.id, "what this host takes charge of cannot be kept: {error}");
+                tracing::warn!(workflow = %key.inventory.id, "what this host takes charge of cannot be kept: {error}");
             }
         }
         let state = WorkflowState {
@@ -292,14 +294,22 @@ impl Controller {
         let (observer, origin) = (&self.observer, key.origin());
         let held = if self.options.once {
             let told = |lease: &Lease| observer.notice(&origin, &Event::Waiting(lease));
-            let asked =
-                ask_patiently(&self.context, inventory, &key.id, duration, &self.stopping, told);
+            let asked = ask_patiently(
+                &self.context,
+                inventory,
+                &key.inventory.id,
+                duration,
+                &self.stopping,
+                told,
+            );
             let Some(held) = asked.await? else {
                 return Ok(None);
             };
             held
         } else {
-            match ask(&self.context, inventory, &key.id, duration, &mut state.watched).await? {
+            match ask(&self.context, inventory, &key.inventory.id, duration, &mut state.watched)
+                .await?
+            {
                 Asked::Held(held) => held,
                 Asked::Busy(lease) => {
                     if state.standing_by != lease.holder {
