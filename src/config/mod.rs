@@ -22,9 +22,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::packer::retention::Retention;
 use crate::secrets::SecretsConfig;
-use reconciler_model::policy::{BaseAmiPolicy, RetryConfig};
+use reconciler_model::policy::{BaseAmiPolicy, Retention, RetryConfig};
 pub use trust::{LocalExec, Rewrite, SignaturePolicy, TrustConfig};
 
 /// The whole configuration.

@@ -17,11 +17,10 @@ use crate::config::values::{A_SECOND, Least, count, duration, items, path, somet
 use crate::config::{
     AwsConfig, Config, InventoryConfig, LogFormat, OnShutdown, OnSuperseded, PackerConfig, secrets,
 };
-use crate::packer::retention::Retention;
 use reconciler_core::desired::ami_name::DEFAULT_TEMPLATE;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::duration;
-use reconciler_model::policy::{BaseAmiPolicy, RetryConfig};
+use reconciler_model::policy::{BaseAmiPolicy, Retention, RetryConfig};
 
 /// A heartbeat comes every third of a lease, and its answer has a quarter of it: shorter, and an
 /// answer that takes as long as one of DynamoDB now and then does costs the lease.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::load::Surroundings;
 use crate::config::patterns::{SOMETHING, fits};
 use crate::config::refusal::Refusal;
-use crate::git::access::without_password;
+use reconciler_core::secrets::shown_url::without_password;
 use reconciler_model::duration;
 use reconciler_model::duration::LONGEST;
 

@@ -85,7 +85,7 @@ impl Ports {
         let mut settings = access.settings.clone();
         settings.environment = access.session.packer_environment().await?;
         Ok(Self {
-            builder: failpoint::building(Arc::new(PackerBuilder::new(settings))),
+            builder: failpoint::around_builder(Arc::new(PackerBuilder::new(settings))),
             ..self.clone()
         })
     }
@@ -278,26 +278,26 @@ async fn connect_for(
         PackerEnvironment::default()
     };
     let settings = packer_settings(config, environment);
-    let builder = PackerBuilder::new(settings.clone());
+    let builder = Arc::new(PackerBuilder::new(settings.clone()));
     let (catalog, image_writer) = match usage {
         Use::LookOffline => (None, None),
         Use::Look | Use::Ask | Use::Act => {
             let catalog = Ec2Catalog::new(session.ec2()).at(session.place(session.region()));
-            let (reader, writer) = failpoint::images(Arc::new(catalog));
+            let (reader, writer) = failpoint::around_images(Arc::new(catalog));
             (Some(reader), Some(BehindLease::new(writer)))
         }
     };
-    Ok(failpoint::within(Ports {
-        inventory,
+    Ok(Ports {
+        inventory: failpoint::around_inventory(inventory),
         catalog,
         image_writer,
-        builder: Arc::new(builder),
+        builder: failpoint::around_builder(builder),
         region: session.region().clone(),
         redactor,
         knows_secrets: !who.hides,
         context: context.clone(),
         access: (usage == Use::Act).then(|| Arc::new(Access { session, settings })),
-    }))
+    })
 }
 
 /// What a workflow says comes before what the configuration says (docs/contract.md §2).

@@ -7,9 +7,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::controller::context::Context;
-use crate::packer::retention::{Retention, compute, delete, survey};
+use crate::packer::retention::{compute, delete, survey};
 use reconciler_model::clock::Moment;
 use reconciler_model::ids::BuildId;
+use reconciler_model::policy::Retention;
 
 /// How often it is looked for what can go.
 const PAUSE: Duration = Duration::from_hours(1);

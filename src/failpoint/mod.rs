@@ -18,34 +18,24 @@ pub use points::{Injected, VARIABLE, reach};
 
 use std::sync::Arc;
 
-use crate::controller::connect::Ports;
 use reconciler_aws::ec2::Ec2Catalog;
 use reconciler_model::build::ImageBuilder;
 use reconciler_model::images::{ImageReader, ImageWriter};
+use reconciler_model::inventory::Inventory;
 
-/// The same ports, with a failpoint before and after each effect if any is ordered.
-#[cfg(debug_assertions)]
+/// The same inventory, with a failpoint before and after each effect if any is ordered.
 #[must_use]
-pub fn within(ports: Ports) -> Ports {
-    if std::env::var_os(VARIABLE).is_none() {
-        return ports;
+pub fn around_inventory(inventory: Arc<dyn Inventory>) -> Arc<dyn Inventory> {
+    #[cfg(debug_assertions)]
+    if std::env::var_os(VARIABLE).is_some() {
+        return Arc::new(inventory::Failing(inventory));
     }
-    let mut ports = ports;
-    ports.inventory = Arc::new(inventory::Failing(ports.inventory));
-    ports.builder = building(ports.builder);
-    ports
-}
-
-/// The same ports.
-#[cfg(not(debug_assertions))]
-#[must_use]
-pub fn within(ports: Ports) -> Ports {
-    ports
+    inventory
 }
 
 /// The two ports of these images, with a failpoint before and after each effect if any is ordered.
 #[must_use]
-pub fn images(catalog: Arc<Ec2Catalog>) -> (Arc<dyn ImageReader>, Arc<dyn ImageWriter>) {
+pub fn around_images(catalog: Arc<Ec2Catalog>) -> (Arc<dyn ImageReader>, Arc<dyn ImageWriter>) {
     #[cfg(debug_assertions)]
     if std::env::var_os(VARIABLE).is_some() {
         let reader: Arc<dyn ImageReader> = catalog.clone();
@@ -57,7 +47,7 @@ pub fn images(catalog: Arc<Ec2Catalog>) -> (Arc<dyn ImageReader>, Arc<dyn ImageW
 
 /// The same builder, with a failpoint before and after each effect if any is ordered.
 #[must_use]
-pub fn building(builder: Arc<dyn ImageBuilder>) -> Arc<dyn ImageBuilder> {
+pub fn around_builder(builder: Arc<dyn ImageBuilder>) -> Arc<dyn ImageBuilder> {
     #[cfg(debug_assertions)]
     if std::env::var_os(VARIABLE).is_some() {
         return Arc::new(builder::Failing(builder));

@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 use git2::Repository;
 use sha2::{Digest, Sha256};
 
-use crate::git::access::{Access, Keys, without_password};
+use crate::git::access::{Access, Keys};
 use crate::git::fetch::{Fetch, Fetched};
 use crate::git::named::Named;
 use crate::git::store::{LazyStore, Store};
 use crate::git::tree::CommitTree;
 use crate::git::{CommitFacts, GitSource, fetcher, mirror};
+use reconciler_core::secrets::shown_url::without_password;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::Revision;
 use reconciler_model::source::{GitTree, SourceError};

@@ -17,30 +17,10 @@ use crate::packer::process::ProcessId;
 use crate::packer::supervisor::files;
 use crate::packer::supervisor::files::{Ended, Supervisor};
 use reconciler_model::ids::BuildId;
+use reconciler_model::policy::Retention;
 
 /// How long a folder without a word on how its build ended is left alone.
 const ABANDONED: Duration = Duration::from_hours(7 * 24);
-
-/// What is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retention {
-    /// So many of the newest.
-    pub keep: usize,
-    /// None that is over for longer.
-    pub max_age: Duration,
-    /// No more than this, all in all.
-    pub max_bytes: u64,
-}
-
-impl Default for Retention {
-    fn default() -> Self {
-        Self {
-            keep: 500,
-            max_age: Duration::from_hours(90 * 24),
-            max_bytes: 4 * 1024 * 1024 * 1024,
-        }
-    }
-}
 
 /// One folder.
 #[derive(Clone, Debug, PartialEq, Eq)]

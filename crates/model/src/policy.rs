@@ -1,4 +1,4 @@
-//! What the configuration decides about when something is built.
+//! What the configuration decides about when something is built, and how long it is kept.
 
 use std::time::Duration;
 
@@ -20,4 +20,25 @@ pub struct RetryConfig {
     pub max: Duration,
     /// Wait after a failure that a person has to mend.
     pub person: Duration,
+}
+
+/// Which folders of builds are kept on a host after the builds are over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// So many of the newest.
+    pub keep: usize,
+    /// None that is over for longer.
+    pub max_age: Duration,
+    /// No more than this, all in all.
+    pub max_bytes: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            keep: 500,
+            max_age: Duration::from_hours(90 * 24),
+            max_bytes: 4 * 1024 * 1024 * 1024,
+        }
+    }
 }

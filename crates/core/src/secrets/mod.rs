@@ -7,3 +7,4 @@ pub mod placeholder;
 pub mod redactor;
 pub mod secret_digests;
 pub mod secret_names;
+pub mod shown_url;
