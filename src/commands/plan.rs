@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use reconciler::config::Config;
 use reconciler::controller::checkout::{Checkout, read_params};
 use reconciler::controller::connect::{Ports, Use, connect};
-use reconciler::controller::error::PassError;
 use reconciler::controller::observe::{Look, Request, look, recorded};
 use reconciler::controller::process_sight::sights;
 use reconciler::controller::step_cache::StepCache;
@@ -74,7 +73,7 @@ pub(crate) async fn see_with_holder(
     usage: Use,
     trial: Option<&BTreeSet<StepId>>,
 ) -> Result<(Seen, Holder), CommandError> {
-    let holder = async |inventory: Arc<dyn Inventory>, workflow: WorkflowId| {
+    let holder = async move |inventory: Arc<dyn Inventory>, workflow: WorkflowId| {
         inventory.lease(&workflow).await
     };
     let (seen, lease) = see_and_ask(config, opened, folder, engine, usage, trial, holder).await?;
@@ -85,32 +84,41 @@ pub(crate) async fn see_with_holder(
     Ok((seen, Holder { lease, sights }))
 }
 
-/// Looks at one workflow, and asks the inventory something else meanwhile.
-async fn see_and_ask<T>(
+/// Looks at one workflow, and asks the inventory something else meanwhile. Nothing waits for an
+/// answer that it does not need: EC2 is asked as soon as the records are there.
+async fn see_and_ask<T: Send + 'static, Asked>(
     config: &Config,
     opened: &Opened,
     folder: &WorkflowFolder,
     engine: &Engine,
     usage: Use,
     trial: Option<&BTreeSet<StepId>>,
-    ask: impl AsyncFnOnce(Arc<dyn Inventory>, WorkflowId) -> Result<T, InventoryError>,
-) -> Result<(Seen, T), CommandError> {
+    ask: impl FnOnce(Arc<dyn Inventory>, WorkflowId) -> Asked,
+) -> Result<(Seen, T), CommandError>
+where
+    Asked: Future<Output = Result<T, InventoryError>> + Send + 'static,
+{
     let cache = StepCache::of(&config.state_dir, &opened.site.source.cache_scope(), &folder.path);
     let (params, _) = read_params(opened.tree.as_ref(), folder)?;
     let _slow = Slow::begins(format!("looking at workflow {}", params.workflow_id));
     let ports = connect(config, &params, usage).await?;
-    // Records come from elsewhere and take their time: git is read meanwhile.
     let (inventory, workflow) = (Arc::clone(&ports.inventory), params.workflow_id);
     let asked = ask(Arc::clone(&inventory), workflow.clone());
-    let recorded = tokio::spawn(async move {
-        let recorded = recorded(&*inventory, &workflow, None);
-        Ok::<_, InventoryError>(tokio::try_join!(recorded, inventory.examine())?.0)
-    });
-    // On a runtime of one thread this is where it starts.
+    let examined = Arc::clone(&inventory);
+    let recorded = tokio::spawn(async move { recorded(&*inventory, &workflow, None).await });
+    let beside = tokio::spawn(async move { tokio::try_join!(asked, examined.examine()) });
+    // On a runtime of one thread this is where both start. Git is read meanwhile.
     tokio::task::yield_now().await;
     let checkout = Checkout::read(&opened.tree, folder, cache.load())?
         .with_local_exec(&opened.site.local_exec);
-    let recorded = recorded.await.map_err(std::io::Error::other)??;
+    let recorded = match recorded.await.map_err(std::io::Error::other)? {
+        Ok(recorded) => recorded,
+        Err(error) => {
+            // What is wrong with the whole table says more than what became of one question.
+            beside.await.map_err(std::io::Error::other)??;
+            return Err(error.into());
+        }
+    };
     let reference = opened.reference();
     let (nothing, untried) = (BTreeSet::new(), BTreeSet::new());
     let request = Request {
@@ -124,14 +132,16 @@ async fn see_and_ask<T>(
         now: Timestamp::now(),
     };
     let look = look(config, &ports, &checkout, engine, &request, recorded);
-    let asked = async { asked.await.map_err(PassError::from) };
-    let (look, answer) = tokio::try_join!(look, asked)?;
+    let beside = async {
+        let (answer, ()) = beside.await.map_err(std::io::Error::other)??;
+        Ok::<_, CommandError>(answer)
+    };
+    let (look, answer) = tokio::try_join!(async { Ok(look.await?) }, beside)?;
     if let Some(kept) = &look.to_keep {
         cache.store(kept);
     }
     opened.remembered.keep();
-    let seen = Seen { look, checkout, ports };
-    Ok((seen, answer))
+    Ok((Seen { look, checkout, ports }, answer))
 }
 
 pub(crate) async fn run(named: Option<&Path>, args: &PlanArgs) -> Result<ExitCode, CommandError> {
