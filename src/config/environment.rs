@@ -1,9 +1,9 @@
 //! Single keys of the configuration that are given by variables of the environment.
 
-use serde_json::{Map, Value};
+use serde_json::{Value, json};
 
 use crate::config::load::Surroundings;
-use crate::config::raw::{RawConfig, RawRepository};
+use crate::config::raw::RawConfig;
 use crate::config::yaml::Unknown;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::suggest::nearest;
@@ -64,9 +64,10 @@ pub(super) enum Kind {
     Json,
 }
 
-/// The configuration with what the environment says in place of what the file says.
+/// The configuration with what the environment says in place of what the file says. Each override
+/// is a whole value of its own.
 pub(super) fn overridden(raw: RawConfig, around: &Surroundings) -> Result<RawConfig, Diagnostic> {
-    let mut overrides = Map::new();
+    let mut overrides = Vec::new();
     for (name, text) in &around.env {
         let ours = name.strip_prefix(PREFIX).filter(|rest| {
             !NOT_KEYS.contains(&name.as_str())
@@ -78,20 +79,36 @@ pub(super) fn overridden(raw: RawConfig, around: &Surroundings) -> Result<RawCon
         let Some((_, kind)) = KEYS.iter().find(|(known, _)| *known == key) else {
             return Err(no_key(name, &key));
         };
-        let value = typed(*kind, text).ok_or_else(|| no_value(name, &key, *kind, text))?;
-        if key != "repository" {
-            // What is wrong with one variable is said of that one.
-            let mut alone = Map::new();
-            put(&mut alone, &key, value.clone());
-            serde_json::from_value::<RawConfig>(Value::Object(alone))
-                .map_err(|error| unfit(name, &key, *kind, text, &error))?;
+        if key == "repository" {
+            // A whole list comes before a single one.
+            let place = if is_remote(text) { "url" } else { "path" };
+            overrides.insert(0, ("repositories".to_owned(), json!([{ place: text }])));
+            continue;
         }
-        put(&mut overrides, &key, value);
+        let value = typed(*kind, text).ok_or_else(|| no_value(name, &key, *kind, text))?;
+        // What is wrong with one variable is said of that one.
+        let mut alone = Value::Null;
+        put(&mut alone, &key, value.clone());
+        serde_json::from_value::<RawConfig>(alone)
+            .map_err(|error| unfit(name, &key, *kind, text, &error))?;
+        overrides.push((key, value));
     }
     if overrides.is_empty() {
         return Ok(raw);
     }
-    apply(raw, overrides)
+    let unfit = |error: serde_json::Error| {
+        Diagnostic::new(format!("a RECONCILER_ environment variable has no fitting value: {error}"))
+    };
+    let mut whole = serde_json::to_value(raw).map_err(unfit)?;
+    for (key, value) in overrides {
+        put(&mut whole, &key, value);
+    }
+    serde_json::from_value(whole).map_err(unfit)
+}
+
+/// Puts a value where its key says; sections that are not there yet are made.
+fn put(whole: &mut Value, key: &str, value: Value) {
+    *key.split('.').fold(whole, |section, part| &mut section[part]) = value;
 }
 
 /// The variable that a key came from: its own, or that of what it is part of.
@@ -199,59 +216,4 @@ fn is_remote(place: &str) -> bool {
     let before_colon = place.split_once(':').map(|(before, _)| before);
     place.contains("://")
         || before_colon.is_some_and(|before| before.contains('@') && !before.contains('/'))
-}
-
-fn put(map: &mut Map<String, Value>, key: &str, value: Value) {
-    match key.split_once('.') {
-        None => {
-            map.insert(key.to_owned(), value);
-        }
-        Some((first, rest)) => {
-            let below = map.entry(first.to_owned()).or_insert_with(|| Value::Object(Map::new()));
-            if let Value::Object(below) = below {
-                put(below, rest, value);
-            }
-        }
-    }
-}
-
-/// Each override is a whole value of its own, so it replaces what the file says, key by key.
-fn apply(mut raw: RawConfig, mut overrides: Map<String, Value>) -> Result<RawConfig, Diagnostic> {
-    if let Some(Value::String(place)) = overrides.remove("repository") {
-        let (path, url) = if is_remote(&place) { (None, Some(place)) } else { (Some(place), None) };
-        raw.repositories = Some(vec![RawRepository { path, url, ..RawRepository::default() }]);
-    }
-    let typed: RawConfig = serde_json::from_value(Value::Object(overrides)).map_err(|error| {
-        Diagnostic::new(format!("a RECONCILER_ environment variable has no fitting value: {error}"))
-    })?;
-    macro_rules! take {
-        ($($field:ident),*) => { $( if typed.$field.is_some() { raw.$field = typed.$field; } )* };
-    }
-    macro_rules! take_below {
-        ($section:ident: $($field:ident),*) => {
-            if let Some(typed) = typed.$section {
-                let raw = raw.$section.get_or_insert_default();
-                $( if typed.$field.is_some() { raw.$field = typed.$field; } )*
-            }
-        };
-    }
-    take!(
-        state_dir,
-        repositories,
-        ami_name,
-        base_ami_policy,
-        max_concurrent_builds,
-        on_superseded,
-        on_shutdown,
-        interval,
-        lease_duration,
-        log_format
-    );
-    take_below!(secrets: fingerprint_key, parameters, values);
-    take_below!(inventory: table, region, create, path);
-    take_below!(aws: region, profile, endpoint_url, max_calls_per_second, emulator);
-    take_below!(packer: binary, plugin_path, timeout, grace, pass_env, log_limit_mib);
-    take_below!(builds: keep, max_age, max_size_mib);
-    take_below!(retry: initial, max, person);
-    Ok(raw)
 }

@@ -22,6 +22,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::secrets::SecretsConfig;
 use reconciler_model::policy::{BaseAmiPolicy, Retention, RetryConfig};
 pub use trust::{LocalExec, Rewrite, SignaturePolicy, TrustConfig};
@@ -166,27 +169,33 @@ pub struct PackerConfig {
 }
 
 /// What happens to a running build whose inputs changed again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum OnSuperseded {
-    /// It is finished and recorded, then the step is built anew.
+    /// It is finished and recorded.
+    #[default]
     Finish,
-    /// It is cancelled and cleaned up, then the step is built anew.
+    /// It is cancelled and cleaned up.
     Cancel,
 }
 
 /// What happens to running builds when the daemon is told to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum OnShutdown {
-    /// They go on under their supervisors; the next daemon takes them up.
+    /// They go on under their supervisors.
+    #[default]
     Leave,
-    /// They are cancelled and cleaned up, and built again at the next start.
+    /// They are cancelled and cleaned up.
     Cancel,
 }
 
-/// How logs are written by the daemon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How the daemon writes its log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum LogFormat {
     /// Text on a terminal, journald under systemd, JSON elsewhere.
+    #[default]
     Auto,
     /// Text.
     Text,

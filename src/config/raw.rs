@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::patterns::{
     ENDPOINT, FOLDER_NAME, IMAGE_NAME, PLUGIN, REGION, REMOTE, SECRET_SOURCE, SOMETHING, TABLE,
@@ -12,10 +12,11 @@ use crate::config::patterns::{
 };
 use crate::config::schema;
 use crate::config::validate::{MOST_BUILDS_AT_ONCE, MOST_CALLS, MOST_KEPT, MOST_MIB};
+use crate::config::{LogFormat, OnShutdown, OnSuperseded};
 use reconciler_model::duration;
 
 /// The configuration of the reconciler. Every key may be left out.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Configuration", transform = schema::identified)]
 pub struct RawConfig {
@@ -42,9 +43,9 @@ pub struct RawConfig {
     #[schemars(range(min = 1, max = MOST_BUILDS_AT_ONCE))]
     pub max_concurrent_builds: Option<usize>,
     /// What happens to a running build whose inputs changed again: `finish` or `cancel`.
-    pub on_superseded: Option<RawOnSuperseded>,
+    pub on_superseded: Option<OnSuperseded>,
     /// What happens to running builds when the daemon is told to end: `leave` or `cancel`.
-    pub on_shutdown: Option<RawOnShutdown>,
+    pub on_shutdown: Option<OnShutdown>,
     /// How often a pass is made when nothing wakes the loop, as a duration such as `5m`.
     #[schemars(regex(pattern = duration::PATTERN))]
     pub interval: Option<String>,
@@ -58,11 +59,11 @@ pub struct RawConfig {
     /// Which folders of old builds, with their logs, are kept on this host.
     pub builds: Option<RawBuilds>,
     /// How the daemon writes its log: `auto`, `text`, `json` or `journald`.
-    pub log_format: Option<RawLogFormat>,
+    pub log_format: Option<LogFormat>,
 }
 
 /// A repository that is followed.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Repository", transform = schema::path_or_url)]
 pub struct RawRepository {
@@ -115,7 +116,7 @@ pub struct RawRepository {
 }
 
 /// Where records are kept.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Inventory", transform = schema::table_or_path)]
 pub struct RawInventory {
@@ -133,7 +134,7 @@ pub struct RawInventory {
 }
 
 /// How AWS is reached.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Aws", transform = schema::emulator_needs_endpoint)]
 pub struct RawAws {
@@ -155,7 +156,7 @@ pub struct RawAws {
 }
 
 /// What differs while an emulator is used.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Emulator")]
 pub struct RawEmulator {
@@ -166,7 +167,7 @@ pub struct RawEmulator {
 }
 
 /// How Packer is run.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Packer")]
 pub struct RawPacker {
@@ -191,7 +192,7 @@ pub struct RawPacker {
 }
 
 /// Secrets: never a value, only where one is.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Secrets", transform = schema::secrets_need_a_key)]
 pub struct RawSecrets {
@@ -208,7 +209,7 @@ pub struct RawSecrets {
 }
 
 /// How often and when failed builds are tried again.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Retry")]
 pub struct RawRetry {
@@ -226,7 +227,7 @@ pub struct RawRetry {
 /// Which folders of old builds are kept: one goes that is older than `max_age`, or has `keep` newer
 /// ones, or for which `max_size_mib` has no room. A build that runs, and one that a step's state
 /// speaks of, always stay.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Builds")]
 pub struct RawBuilds {
@@ -242,7 +243,7 @@ pub struct RawBuilds {
 }
 
 /// What happens when a newer base image appears.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "BaseAmiPolicy")]
 pub enum RawBaseAmiPolicy {
@@ -250,41 +251,4 @@ pub enum RawBaseAmiPolicy {
     Pin,
     /// The first steps are rebuilt on it.
     Follow,
-}
-
-/// What happens to a running build whose inputs changed again.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "OnSuperseded")]
-pub enum RawOnSuperseded {
-    /// It is finished and recorded.
-    Finish,
-    /// It is cancelled and cleaned up.
-    Cancel,
-}
-
-/// What happens to running builds when the daemon is told to end.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "OnShutdown")]
-pub enum RawOnShutdown {
-    /// They go on under their supervisors.
-    Leave,
-    /// They are cancelled and cleaned up.
-    Cancel,
-}
-
-/// How the daemon writes its log.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "LogFormat")]
-pub enum RawLogFormat {
-    /// Text on a terminal, journald under systemd, JSON elsewhere.
-    Auto,
-    /// Text.
-    Text,
-    /// One JSON object a line.
-    Json,
-    /// The journal's own protocol.
-    Journald,
 }

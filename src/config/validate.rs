@@ -7,16 +7,13 @@ use std::time::Duration;
 use crate::config::load::Surroundings;
 use crate::config::patterns::{ATTRIBUTE, ENDPOINT, IMAGE_NAME, REGION, TABLE, VARIABLE, fits};
 use crate::config::raw::{
-    RawAws, RawBaseAmiPolicy, RawBuilds, RawConfig, RawInventory, RawLogFormat, RawOnShutdown,
-    RawOnSuperseded, RawPacker, RawRetry,
+    RawAws, RawBaseAmiPolicy, RawBuilds, RawConfig, RawInventory, RawPacker, RawRetry,
 };
 use crate::config::refusal::Refusal;
 use crate::config::repository::repositories;
 use crate::config::state::{StateFolder, named, state_folder};
 use crate::config::values::{A_SECOND, Least, count, duration, items, path, something, text};
-use crate::config::{
-    AwsConfig, Config, InventoryConfig, LogFormat, OnShutdown, OnSuperseded, PackerConfig, secrets,
-};
+use crate::config::{AwsConfig, Config, InventoryConfig, PackerConfig, secrets};
 use reconciler_core::desired::ami_name::DEFAULT_TEMPLATE;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::duration;
@@ -72,25 +69,14 @@ pub(super) fn meant(raw: RawConfig, around: &Surroundings) -> Result<Config, Ref
             MOST_BUILDS_AT_ONCE,
             "stop the service to build nothing",
         )?,
-        on_shutdown: match raw.on_shutdown {
-            None | Some(RawOnShutdown::Leave) => OnShutdown::Leave,
-            Some(RawOnShutdown::Cancel) => OnShutdown::Cancel,
-        },
-        on_superseded: match raw.on_superseded {
-            None | Some(RawOnSuperseded::Finish) => OnSuperseded::Finish,
-            Some(RawOnSuperseded::Cancel) => OnSuperseded::Cancel,
-        },
+        on_shutdown: raw.on_shutdown.unwrap_or_default(),
+        on_superseded: raw.on_superseded.unwrap_or_default(),
         interval: duration("interval", interval, Duration::from_mins(5), &A_SECOND)?,
         lease_duration,
         builds: builds(&raw.builds.unwrap_or_default())?,
         retry: retry(&raw.retry.unwrap_or_default())?,
         secrets: secrets::check(raw.secrets.unwrap_or_default(), around)?,
-        log_format: match raw.log_format {
-            None | Some(RawLogFormat::Auto) => LogFormat::Auto,
-            Some(RawLogFormat::Text) => LogFormat::Text,
-            Some(RawLogFormat::Json) => LogFormat::Json,
-            Some(RawLogFormat::Journald) => LogFormat::Journald,
-        },
+        log_format: raw.log_format.unwrap_or_default(),
         state_dir,
         state_above,
     })
