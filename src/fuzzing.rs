@@ -2,7 +2,8 @@
 //! and must come back, and says what must hold if it does.
 //!
 //! Two things call them: the targets of `fuzz/`, which search by coverage (`make fuzz`), and a test
-//! here, which replays the kept corpus and a second of mutations of it at each run of the suite.
+//! here, which replays the kept corpus and a second of mutations of it at each run of the suite. All
+//! but `record` do without AWS, so that `fuzz/` need not compile the SDK for them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use crate::config::load::Surroundings;
 use crate::config::validate::check;
 use crate::config::yaml::parse;
-use crate::packer::output;
+use reconciler_core::build::output;
 use reconciler_core::workflow::step::Folder;
 use reconciler_core::workflow::{jsonc, params, step};
 use reconciler_hcl::{LocalExec, StepFiles, Wanted, inspect, refuse_shown, sensitive};
@@ -24,6 +25,7 @@ use reconciler_model::source::{EntryKind, Files, ObjectId, SourceFile};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
+#[cfg(feature = "aws")]
 pub const TARGETS: [Target; 7] = [
     ("machine_output", machine_output),
     ("parameters", parameters),
@@ -93,6 +95,7 @@ pub fn configuration(bytes: &[u8]) {
 }
 
 /// A record of the table.
+#[cfg(feature = "aws")]
 pub fn record(bytes: &[u8]) {
     reconciler_aws::dynamodb::fuzz::item(bytes);
 }

@@ -8,15 +8,20 @@
 //! git -> parameters, templates -> desired state -> records + images -> plan -> build -> record
 //! ```
 
+// Without AWS there is nobody who uses all of the rest.
+#![cfg_attr(not(feature = "aws"), allow(dead_code))]
+
 mod atomic_file;
 mod checksummed_file;
 pub mod clock;
 pub mod config;
+#[cfg(feature = "aws")]
 pub mod controller;
 pub mod failpoint;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod git;
+#[cfg(feature = "aws")]
 pub mod packer;
 pub mod secrets;
 pub mod sqlite;

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, fallocate};
 
-use crate::packer::output::{Line, Reading, line};
 use crate::packer::supervisor::files::with_end;
+use reconciler_core::build::output::{Line, Reading, line};
 
 /// Of a longer line only the beginning is looked at.
 const LONGEST_LINE: u64 = 1024 * 1024;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::packer::output::{Line, line};
+use reconciler_core::build::output::{Line, line};
 use reconciler_core::secrets::redactor::Redactor;
 
 /// A line longer than this is shown in parts.

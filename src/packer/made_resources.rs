@@ -8,8 +8,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::atomic_file::write_durably;
+use crate::packer::bounded;
 use crate::packer::supervisor::files;
-use crate::packer::{bounded, output};
+use reconciler_core::build::output;
 use reconciler_model::build_resources::ClaimedResources;
 use reconciler_model::ids::{AmiId, Region};
 

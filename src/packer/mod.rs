@@ -11,7 +11,6 @@ mod layout;
 pub mod log;
 mod made_resources;
 mod outcome;
-pub mod output;
 pub mod process;
 mod process_tree;
 pub mod redact;

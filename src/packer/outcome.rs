@@ -13,12 +13,13 @@ use jiff::{SignedDuration, Timestamp};
 use rustix::process::Signal;
 
 use crate::atomic_file::write_durably;
-use crate::packer::output::Reading;
 use crate::packer::process::{Member, ProcessId, Session};
 use crate::packer::process_tree::{Watcher, lost};
 use crate::packer::supervisor::files;
 use crate::packer::supervisor::files::{Ended, Job};
-use crate::packer::{layout, made_resources, output, redact};
+use crate::packer::{layout, made_resources, redact};
+use reconciler_core::build::output;
+use reconciler_core::build::output::Reading;
 use reconciler_core::secrets::redactor::Redactor;
 use reconciler_model::build::{BuildOutcome, Exit, PackerStage, RunningBuild};
 

@@ -22,9 +22,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use crate::packer::output;
-use crate::packer::output::Line;
 use crate::packer::process::{ProcessId, raw};
+use reconciler_core::build::output;
+use reconciler_core::build::output::Line;
 
 /// How often is looked for new processes.
 const LOOK: Duration = Duration::from_millis(100);

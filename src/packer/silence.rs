@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::packer::output::{Line, line};
+use reconciler_core::build::output::{Line, line};
 use reconciler_core::plan::sentences::duration_words;
 
 /// So much of a log's end is looked at.

@@ -14,13 +14,13 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::packer::output;
-use crate::packer::output::Reading;
 use crate::packer::supervisor::files;
 use crate::packer::supervisor::files::{HeartbeatJob, InventoryPlace};
 use crate::sqlite::SqliteInventory;
 use reconciler_aws::dynamodb::DynamoDbInventory;
 use reconciler_aws::session::{Session, SessionSettings};
+use reconciler_core::build::output;
+use reconciler_core::build::output::Reading;
 use reconciler_model::build::BuildOutcome;
 use reconciler_model::build_resources::ClaimedResources;
 use reconciler_model::inventory::heartbeat::{Answer, BuildSignal, Heartbeat, new_version};

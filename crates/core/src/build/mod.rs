@@ -1,5 +1,6 @@
-//! What an ended build means.
+//! What Packer says of a build, and what an ended build means.
 
 mod cause;
 mod failure_patterns;
+pub mod output;
 pub mod verdict;
