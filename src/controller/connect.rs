@@ -67,14 +67,26 @@ impl Ports {
     #[cfg(test)]
     pub(in crate::controller) fn new(
         inventory: Arc<dyn Inventory>,
-        catalog: Option<Arc<dyn ImageCatalog>>,
+        (catalog, writer): (
+            Option<Arc<dyn ImageReader>>,
+            Option<Arc<dyn reconciler_model::images::ImageWriter>>,
+        ),
         builder: Arc<dyn ImageBuilder>,
         region: Region,
         redactor: CurrentSecrets,
         context: Context,
     ) -> Self {
-        let knows_secrets = true;
-        Self { inventory, catalog, builder, region, redactor, knows_secrets, context, access: None }
+        Self {
+            inventory,
+            catalog,
+            image_writer: writer.map(BehindLease::new),
+            builder,
+            region,
+            redactor,
+            knows_secrets: true,
+            context,
+            access: None,
+        }
     }
 
     /// The same ports, with credentials for builds that are as fresh as can be had.

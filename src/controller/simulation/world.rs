@@ -118,6 +118,7 @@ pub(super) struct ModelBuild {
     pub(super) disk: u32,
     pub(super) started: bool,
     pub(super) instance: bool,
+    pub(super) launched_at: Option<u64>,
     /// Whether its key is known to anybody but its host.
     pub(super) told: bool,
     pub(super) ending: Option<Ending>,

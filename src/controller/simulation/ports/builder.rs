@@ -1,5 +1,6 @@
 //! Builds on a simulated host: a supervisor with its Packer, and its heartbeats.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,12 +15,13 @@ use crate::controller::simulation::world::{
 };
 use reconciler_model::build::{
     BuildError, BuildJob, BuildOutcome, Exit, ImageBuilder, PackerStage, RunningBuild, Sighting,
+    StartDeadline,
 };
+use reconciler_model::build_resources::ClaimedResources;
 use reconciler_model::ids::{BuildId, Region, WorkflowId};
-use reconciler_model::images::Leftovers;
-use reconciler_model::inventory::Inventory as _;
 use reconciler_model::inventory::heartbeat::{Answer, BuildSignal, Heartbeat};
 use reconciler_model::inventory::journal::{BuildEvent, Stage};
+use reconciler_model::inventory::{IntentWritten, Inventory as _};
 
 pub(in crate::controller::simulation) struct SimulatedBuilder(
     pub(in crate::controller::simulation) Handle,
@@ -45,9 +47,14 @@ impl SimulatedBuilder {
 
 #[async_trait]
 impl ImageBuilder for SimulatedBuilder {
-    async fn start(&self, job: &BuildJob) -> Result<RunningBuild, BuildError> {
-        let before = job.start_before.as_ref().and_then(|before| before.ask());
-        let Some(before) = before else { return Err(BuildError::LeaseLost) };
+    async fn start(
+        &self,
+        intent: IntentWritten,
+        job: &BuildJob,
+        lease: Arc<dyn StartDeadline>,
+    ) -> Result<RunningBuild, BuildError> {
+        let Some(before) = lease.until() else { return Err(BuildError::LeaseLost) };
+        let id = intent.build_id().clone();
         let build = {
             let mut world = self.0.world();
             let host = self.0.host();
@@ -56,17 +63,17 @@ impl ImageBuilder for SimulatedBuilder {
                 return Err(BuildError::Io { what: "the folder".to_owned(), source });
             }
             world.acts(host);
-            let build = model(&world, job, host);
-            world.builds.insert(job.build_id.clone(), build.clone());
+            let build = model(&world, &id, job, host);
+            world.builds.insert(id.clone(), build.clone());
             build
         };
         let supervisor = self.0.of(Kind::Supervisor);
-        supervisor.spawn(supervise(supervisor.clone(), job.build_id.clone(), build, before));
+        supervisor.spawn(supervise(supervisor.clone(), id.clone(), build, before));
         if self.0.world().misfortune(40) {
             let source = std::io::Error::other("the answer of the supervisor is lost");
             return Err(BuildError::Io { what: "the supervisor".to_owned(), source });
         }
-        Ok(running(&job.build_id))
+        Ok(running(&id))
     }
 
     async fn find(&self, build: &BuildId) -> Result<Sighting, BuildError> {
@@ -107,8 +114,8 @@ impl ImageBuilder for SimulatedBuilder {
 }
 
 /// A build as its job says it; what it is for stands in its intent.
-fn model(world: &World, job: &BuildJob, host: usize) -> ModelBuild {
-    let events = at_once(world.inventory.events_of_build(&workflow(), &job.build_id)).unwrap();
+fn model(world: &World, id: &BuildId, job: &BuildJob, host: usize) -> ModelBuild {
+    let events = at_once(world.inventory.events_of_build(&workflow(), id)).unwrap();
     let intent = events.iter().find_map(|event| match event {
         BuildEvent { stage: Stage::Intent(intent), .. } => Some(intent.clone()),
         _ => None,
@@ -124,6 +131,7 @@ fn model(world: &World, job: &BuildJob, host: usize) -> ModelBuild {
         disk: world.hosts[host].disks,
         started: false,
         instance: false,
+        launched_at: None,
         told: false,
         ending: None,
         outcome: None,
@@ -170,7 +178,12 @@ async fn packer(at: &Handle, id: &BuildId) -> Outcome {
     if !works(at, id, 500, 4_000).await {
         return Outcome::Cancelled;
     }
-    at.world().build(id).instance = true;
+    {
+        let (mut world, now) = (at.world(), at.executor.now());
+        let build = world.build(id);
+        build.instance = true;
+        build.launched_at = Some(now);
+    }
     if !works(at, id, 5_000, 120_000).await {
         return Outcome::Cancelled;
     }
@@ -252,13 +265,13 @@ fn how_to_end(at: &Handle, id: &BuildId) -> Ending {
 }
 
 /// What the log of a build names.
-fn traces(world: &World, id: &BuildId) -> Leftovers {
+fn traces(world: &World, id: &BuildId) -> ClaimedResources {
     let image = world.images.get(&world.builds[id].name);
     let own = image.filter(|image| image.by.as_ref() == Some(id));
-    Leftovers {
+    ClaimedResources {
         key_pairs: vec![key_pair(id)],
         told_images: own.map(|image| image.id.clone()).into_iter().collect(),
-        ..Leftovers::default()
+        ..ClaimedResources::default()
     }
 }
 

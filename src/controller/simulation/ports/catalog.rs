@@ -6,10 +6,12 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::controller::simulation::world::{Handle, Lost, ModelImage, World};
-use reconciler_model::clock;
+use reconciler_model::build_resources::{
+    Instance, OwnedResource, ResourceKind, ResourceSearch, VisibleResources,
+};
 use reconciler_model::ids::{AmiId, AmiName, BuildId};
 use reconciler_model::images::{
-    BUILD_ID_TAG, CatalogError, Image, ImageCatalog, ImageState, Leftovers, TagChange,
+    CatalogError, Image, ImageReader, ImageState, ImageWriter, TagChange,
 };
 
 pub(in crate::controller::simulation) struct SimulatedCatalog(
@@ -51,13 +53,13 @@ fn by_id(world: &World, id: &AmiId) -> Option<Image> {
     world.image(id).map(|(name, image)| shown(world, name, image))
 }
 
-/// The key pair of a build.
+/// The key pair of a build: Packer draws a UUID for it.
 pub(super) fn key_pair(build: &BuildId) -> String {
     format!("packer_{build}")
 }
 
 #[async_trait]
-impl ImageCatalog for SimulatedCatalog {
+impl ImageReader for SimulatedCatalog {
     async fn images(&self, ids: &[AmiId]) -> Result<BTreeMap<AmiId, Image>, CatalogError> {
         Ok(self
             .0
@@ -107,6 +109,40 @@ impl ImageCatalog for SimulatedCatalog {
         }
     }
 
+    async fn visible_resources(
+        &self,
+        search: &ResourceSearch<'_>,
+    ) -> Result<VisibleResources, CatalogError> {
+        let found = |world: &mut World| {
+            let builds = world.builds.iter().filter(|(id, build)| {
+                build.instance && search.claimed.key_pairs.contains(&key_pair(id))
+            });
+            let instances = builds.map(|(id, build)| Instance {
+                id: instance(id),
+                key: Some(key_pair(id)),
+                groups: Vec::new(),
+                launched: build.launched_at.map(World::time),
+            });
+            let instances = instances.collect();
+            let claimed = |image: &ModelImage| {
+                let mut ids = search.claimed.all_images().chain(search.unwanted_images());
+                ids.any(|id| *id == image.id)
+            };
+            let images = world.images.iter();
+            let images = images.filter(|(name, one)| *name == search.image_name || claimed(one));
+            let images = images.map(|(name, image)| shown(world, name, image)).collect();
+            VisibleResources { instances, images, ..VisibleResources::default() }
+        };
+        Ok(self.0.call(found).await?)
+    }
+}
+
+fn instance(build: &BuildId) -> String {
+    format!("i-{build}")
+}
+
+#[async_trait]
+impl ImageWriter for SimulatedCatalog {
     async fn tag(&self, image: &Image, change: &TagChange) -> Result<(), CatalogError> {
         self.0.world().acts(self.0.host());
         let there = self.0.call(|world| world.tag(&image.id, &change.set, &change.remove)).await?;
@@ -119,57 +155,24 @@ impl ImageCatalog for SimulatedCatalog {
         })
     }
 
-    async fn find_leftovers(
-        &self,
-        build: &BuildId,
-        name: &AmiName,
-        told: &Leftovers,
-    ) -> Result<Leftovers, CatalogError> {
-        let found = |world: &mut World| {
-            let mut found = Leftovers::default();
-            let instance = world.builds.get(build).is_some_and(|build| build.instance);
-            if instance && told.key_pairs.contains(&key_pair(build)) {
-                found.instances.push(build.to_string());
-            }
-            let recent = |image: &ModelImage| {
-                let made = World::time(image.created_at) + clock::OF_AWS;
-                build.made_at().is_none_or(|began| made >= began)
-            };
-            let owns = |(of, image): &(&AmiName, &ModelImage)| {
-                let of_another =
-                    image.tags.get(BUILD_ID_TAG).is_some_and(|tag| tag != build.as_str());
-                let unfinished = *of == name && image.ready_at > world.now();
-                !of_another && recent(image) && (told.images.contains(&image.id) || unfinished)
-            };
-            let images = world.images.iter().filter(owns).map(|(_, image)| image.id.clone());
-            found.images = images.collect();
-            found
-        };
-        Ok(self.0.call(found).await?)
-    }
-
-    async fn clean(&self, leftovers: &Leftovers) -> Result<Vec<String>, CatalogError> {
-        if leftovers == &Leftovers::default() {
-            return Ok(Vec::new());
-        }
+    async fn remove(&self, resource: &OwnedResource) -> Result<bool, CatalogError> {
         self.0.world().acts(self.0.host());
-        let clean = |world: &mut World| {
-            for id in &leftovers.instances {
-                if world.is_denied() {
-                    return Err(CatalogError::Denied {
-                        action: "ec2:TerminateInstances".to_owned(),
-                        detail: "not now".to_owned(),
-                    });
-                }
-                if let Some(build) = world.builds.get_mut(&BuildId::new(id.as_str())) {
-                    build.instance = false;
-                }
+        let remove = |world: &mut World| match resource.kind() {
+            ResourceKind::Instance if world.is_denied() => Err(CatalogError::Denied {
+                action: "ec2:TerminateInstances".to_owned(),
+                detail: "not now".to_owned(),
+            }),
+            ResourceKind::Instance => {
+                let id = BuildId::new(resource.id().trim_start_matches("i-"));
+                let build = world.builds.get_mut(&id);
+                Ok(build.is_some_and(|build| std::mem::take(&mut build.instance)))
             }
-            for id in &leftovers.images {
-                world.remove_image(id, "a clean-up");
+            ResourceKind::Image => {
+                world.remove_image(&AmiId::new(resource.id()), "a clean-up");
+                Ok(true)
             }
-            Ok(leftovers.instances.clone())
+            _ => Ok(false),
         };
-        self.0.call(clean).await?
+        self.0.call(remove).await?
     }
 }

@@ -52,11 +52,15 @@ impl Connector for SimulatedConnector {
             detail: "lost".to_owned(),
         })?;
         let at = self.at.clone();
-        let catalog = (usage != Use::LookOffline)
-            .then(|| Arc::new(catalog::SimulatedCatalog(at.clone())) as _);
+        let images = if usage == Use::LookOffline {
+            (None, None)
+        } else {
+            let catalog = Arc::new(catalog::SimulatedCatalog(at.clone()));
+            (Some(catalog.clone() as _), Some(catalog as _))
+        };
         Ok(Ports::new(
             Arc::new(inventory::SimulatedInventory::new(at.clone())),
-            catalog,
+            images,
             Arc::new(builder::SimulatedBuilder(at)),
             Region::new("us-east-1"),
             CurrentSecrets::new(&config.secrets, &Map::new()),
