@@ -225,6 +225,7 @@ async fn gone(
         let stood = beat.as_ref().map(|beat| beat.version.as_str());
         // Given up by an earlier process that came no further: it stays so.
         if !beat.as_ref().is_some_and(|beat| beat.sign.is_given_up()) {
+            // Seeded bug: a-build-is-not-given-up-before-its-image-is-looked-for
             ports.inventory.give_up(&given_up, stood, fence).await?;
         }
     }
@@ -316,6 +317,7 @@ impl Watch {
             BuildSignal::Running { .. } => {
                 self.silence = silence;
                 Life::Beats {
+                    // Seeded bug: a-silence-is-cut-short
                     still: UnchangedSince::observe(&mut self.still, &beat.version, asked, answered),
                     silence,
                 }

@@ -108,8 +108,10 @@ async fn without_outcome(
 ) -> Result<Verdict, PassError> {
     let image = end.image.as_ref();
     let named = Named::of(image.map(|image| &image.state));
+    // Seeded bug: a-lost-builds-image-is-not-looked-for
     if let (Recovery::Adopt, Some(image)) = (decide(State::Gone, named), image) {
         let name = &attempt.intent.ami_name;
+        // Seeded bug: whatever-has-the-name-is-taken
         let ours = is_ours(image, attempt, end.ran)
             || lost_build_of(ports, &fence.workflow_id, name, image).await?.is_some();
         // One that was recorded or was about to be is whole.
@@ -175,6 +177,7 @@ async fn forget(ports: &LeasedPorts, fence: &Fence, attempt: &Attempt) -> Result
     // On a full disk, say: it is looked into once more by a later sweep.
     let _ = ports.builder.account_for(&attempt.build_id).await;
     let asked = attempt.cancel_requested.is_some() && beat.is_none();
+    // Seeded bug: a-lost-builds-beat-is-forgotten
     if asked || beat.is_some_and(|beat| !beat.sign.is_given_up()) {
         ports.inventory.forget_beat(&attempt.build_id, fence).await?;
     }
@@ -211,6 +214,7 @@ async fn record(
     append_once(ports, open.attempt_mut(), fence, Stage::Available).await?;
     let now = ports.context.now();
     let mut record = describe(fence, &open, &image, (seconds, now));
+    // Seeded bug: recorded-before-tagged
     let image = tag_and_read_back(ports, &record, image).await?;
     record.details =
         if ports.knows_secrets { ports.redactor.text(&image.details) } else { "{}".to_owned() };
@@ -385,6 +389,7 @@ async fn clean(
     let mut visible = ports.image_reader()?.visible_resources(&search).await?;
     // EC2 may not show it any more under its name.
     visible.add_images(end.image.clone());
+    // Seeded bug: nothing-is-removed
     let removed = ports.image_writer()?.remove_all(&search.owned(&visible)).await?;
     append(ports, attempt, fence, Stage::Cleaned { removed }).await
 }

@@ -240,6 +240,7 @@ fn intent(
 ) -> Intent {
     let metadata = metadata(&loaded.step);
     let deadline =
+        // Seeded bug: a-build-has-no-time
         ports.context.now() + wanted.timeout + config.packer.grace + Duration::from_mins(1);
     Intent {
         fingerprint: state.fingerprint,

@@ -105,6 +105,7 @@ struct GuardedWriter {
 
 impl GuardedWriter {
     fn check(&self, action: &str) -> Result<(), CatalogError> {
+        // Seeded bug: ec2-is-changed-without-a-lease
         if self.lease_token.until().is_some() {
             return Ok(());
         }

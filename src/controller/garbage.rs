@@ -64,6 +64,7 @@ pub(super) fn care(
         Some(attempt) if !attempt.is_over() => GarbageAction::LookFor { image: false, last: false },
         // Git may want it still; the next start takes it over.
         Some(_) => GarbageAction::LookFor { image: last, last },
+        // Seeded bug: lost-builds-are-not-looked-after
         None => GarbageAction::LookFor { image: true, last },
     }
 }

@@ -46,6 +46,7 @@ impl Shared {
         // In a file that was replaced nobody else sees the lease.
         let holds = !self.lost.load(Ordering::Acquire)
             && self.inventory.is_in_place()
+            // Seeded bug: a-lease-is-acted-on-after-its-time
             && lease_deadline.holds(self.context.moment());
         holds.then(|| lease_deadline.until())
     }
@@ -220,6 +221,7 @@ async fn beat(inventory: Arc<dyn Inventory>, shared: Arc<Shared>) {
         match shared.context.timeout(duration / 4, renewal).await {
             Some(Ok(lease)) => {
                 *shared.held.lock().unwrap_or_else(PoisonError::into_inner) =
+                    // Seeded bug: a-lease-is-counted-from-its-answer
                     (lease, LeaseDeadline::renewed(asked, duration));
                 pause = duration / 3;
             }

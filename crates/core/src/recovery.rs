@@ -135,6 +135,7 @@ pub fn state(seen: &Evidence) -> State {
         }
         // Started, but its signs of life do not reach the inventory.
         (_, Life::None { .. }) if out_of_time => State::Gone,
+        // Seeded bug: a-started-build-is-not-waited-for
         (_, Life::None { .. }) => State::MayRun,
     }
 }
@@ -168,6 +169,7 @@ pub fn made_while_it_ran(image: &Image, attempt: &Attempt) -> bool {
 }
 
 fn is_young(image: &Image, attempt: &Attempt) -> bool {
+    // Seeded bug: a-lost-builds-own-image-is-not-known
     is_no_older(image, attempt.started_at)
 }
 

@@ -135,6 +135,7 @@ impl Backoffs {
             tried.since = now;
             tried.revision = revision.cloned();
         }
+        // Seeded bug: a-wait-never-ends
         let wait = FIRST.saturating_mul(1 << tried.times.min(16)).min(LONGEST);
         tried.times = tried.times.saturating_add(1);
         tried.last = now;

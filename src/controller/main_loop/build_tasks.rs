@@ -100,6 +100,7 @@ impl Controller {
     ) -> Result<(), PassError> {
         let unsettled = |one: &&Attempt| !one.is_settled();
         for attempt in owned.attempts.values().filter(unsettled) {
+            // Seeded bug: builds-are-not-resumed
             if self.running.contains_key(&attempt.build_id) {
                 continue;
             }

@@ -29,15 +29,18 @@ pub(super) enum Mistake {
     AsksThePackerOfALostBuild,
     /// A supervisor starts Packer however late it is.
     StartsLate,
+    /// Whoever bears the same name is taken for the same host.
+    TrustsTheName,
 }
 
 impl Mistake {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::NoFence,
         Self::GivesUpBlindly,
         Self::NeverTold,
         Self::AsksThePackerOfALostBuild,
         Self::StartsLate,
+        Self::TrustsTheName,
     ];
 }
 
@@ -312,7 +315,8 @@ impl World {
     pub(super) fn asked_for(&mut self, name: &AmiName) {
         let is_new = !self.images.contains_key(name)
             && !self.builds.values().any(|build| build.name == *name);
-        if self.faults && self.stranger_comes && is_new {
+        // Now, or between two looks.
+        if self.faults && self.stranger_comes && is_new && self.dice.one_in(2) {
             self.stranger_comes = false;
             self.make_image(name.clone(), None, 0);
         }
