@@ -3,7 +3,7 @@
 Prints one line of JSON, {"port": N}, when it listens, and ends when its standard input closes or on SIGTERM, so that it never outlives
 whoever started it. Tests that share one keep apart by region.
 
-A fault is a rule, set by POST /_control/faults (a list that replaces all rules) or /_control/add-faults (a list that comes to them):
+A fault is a rule, set by POST /_control/faults (a list that replaces all rules, with ?region=… those of a region) or /_control/add-faults (a list that comes to them):
 
     {"operation": "CreateImage", "kind": "drop-after", "nth": 2, "times": 1, "region": "us-east-1", "from": "packer"}
 
@@ -399,7 +399,8 @@ def control(path, query, method, body):
             STATE.calls.clear()
             STATE.log = [entry for entry in STATE.log if region not in (None, entry[2])]
         elif path == "/_control/faults":
-            STATE.faults = value or []
+            others = [rule for rule in STATE.faults if region and rule.get("region") != region]
+            STATE.faults = others + [{**rule, "region": region} if region else rule for rule in value or []]
         elif path == "/_control/add-faults":
             STATE.faults += value
         elif path == "/_control/pending":

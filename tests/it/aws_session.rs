@@ -8,7 +8,6 @@ use reconciler_aws::session::{Session, SessionSettings};
 use serde_json::json;
 
 use crate::harness::emulator::Emulator;
-use crate::harness::fake_packer::FakePacker;
 use crate::harness::farm::Farm;
 
 const CONFIG: &str = "[default]\nregion = sa-east-1\n[profile ops]\nregion = eu-west-1\n";
@@ -248,20 +247,18 @@ fn a_program_that_gives_credentials_is_asked_again_at_the_first_refusal() {
 
 #[test]
 fn a_build_gives_signs_of_life_with_the_keys_that_its_file_is_given_meanwhile() {
-    let packer = FakePacker::new("[build]\nhang\n");
-    let mut farm = Farm::with_packer(&packer.binary());
-    farm.step("a", None).configure("interval: 1s\nlease_duration: 2s\n");
-    farm.repo.commit("one step");
+    let (mut farm, _packer) = Farm::playing("[build]\nhang\n");
+    farm.configure("interval: 1s\nlease_duration: 2s\n");
     let file = farm.configuration().with_file_name("credentials");
     let write = |id: &str| std::fs::write(&file, format!("[default]\n{}", keys(id))).unwrap();
     write("FIRST");
     farm.env("AWS_ACCESS_KEY_ID", "")
         .env("AWS_SECRET_ACCESS_KEY", "")
         .env("AWS_SHARED_CREDENTIALS_FILE", &file.display().to_string());
-    farm.daemon();
+    let _daemon = farm.daemon();
     farm.wait_until("it gives signs of life", |farm| farm.last_beat("a").is_some());
     write("SECOND");
-    farm.emulator.control_post("/_control/refuse-keys", &json!({ "FIRST": "expired" }));
+    farm.emulator().control_post("/_control/refuse-keys", &json!({ "FIRST": "expired" }));
     let last = farm.last_beat("a").unwrap().version;
     farm.wait_until("another one with the new keys", |farm| {
         farm.last_beat("a").unwrap().version != last
@@ -270,10 +267,7 @@ fn a_build_gives_signs_of_life_with_the_keys_that_its_file_is_given_meanwhile() 
 
 #[test]
 fn a_daemon_goes_on_with_the_keys_that_its_file_is_given() {
-    let mut farm = Farm::new();
-    farm.step("a", None);
-    farm.configure("interval: 1s\nretry:\n  initial: 1s\n  person: 1h\n");
-    farm.repo.commit("one step");
+    let mut farm = Farm::of_one_step("interval: 1s\nretry:\n  initial: 1s\n  person: 1h\n");
     let file = farm.configuration().with_file_name("credentials");
     let write =
         |id: &str, to: &Path| std::fs::write(to, format!("[default]\n{}", keys(id))).unwrap();
@@ -281,11 +275,11 @@ fn a_daemon_goes_on_with_the_keys_that_its_file_is_given() {
     farm.env("AWS_ACCESS_KEY_ID", "")
         .env("AWS_SECRET_ACCESS_KEY", "")
         .env("AWS_SHARED_CREDENTIALS_FILE", &file.display().to_string());
-    farm.daemon();
-    farm.wait_until("the first image is recorded", |farm| farm.state_of("a") == "in-sync");
+    let _daemon = farm.daemon();
+    farm.wait_for_state("a", "in-sync");
     write("SECOND", &file);
-    farm.emulator.control_post("/_control/refuse-keys", &json!({ "FIRST": "expired" }));
-    farm.repo.write("packer_workspaces/a/install.sh", "echo 2\n");
+    farm.emulator().control_post("/_control/refuse-keys", &json!({ "FIRST": "expired" }));
+    farm.script("a", "echo 2\n");
     farm.repo.commit("another script");
     farm.wait_until("the second is recorded", |farm| {
         farm.made_images() == 2 && farm.state_of("a") == "in-sync"

@@ -10,11 +10,8 @@ use crate::harness::farm::Farm;
 
 /// A farm with `a`, its child `b`, and `c` beside them; `first` stands above the template of `a`.
 fn farm(first: &str) -> Farm {
-    let farm = Farm::new();
-    farm.step("a", None).step("b", Some("a")).step("c", None);
-    let path = "packer_workspaces/a/templates/.pkr.hcl";
-    let template = std::fs::read_to_string(farm.repo.path().join(path)).unwrap();
-    farm.repo.write(path, format!("{first}{template}"));
+    let farm = Farm::of_three_steps();
+    farm.template("a", |template| format!("{first}{template}"));
     farm.repo.commit("as it is");
     farm
 }
@@ -31,16 +28,6 @@ fn without_plugins(folder: &std::path::Path, said: &str) -> PathBuf {
     path
 }
 
-fn build_with(farm: &Farm, binary: &str) {
-    farm.reconfigure(|text| {
-        let lines = text.lines().map(|line| match line.strip_prefix("  binary: ") {
-            Some(_) => format!("  binary: {binary}\n"),
-            None => format!("{line}\n"),
-        });
-        lines.collect()
-    });
-}
-
 fn states(farm: &Farm) -> Vec<String> {
     let steps = farm.status();
     ["a", "b", "c"].iter().map(|id| steps[*id]["state"].as_str().unwrap().to_owned()).collect()
@@ -54,8 +41,7 @@ fn line(out: &str, step: &str) -> String {
 #[test]
 fn a_packer_that_is_too_old_for_one_step_stops_that_step_and_its_descendants_only() {
     let farm = farm("packer {\n  required_version = \">= 99.0\"\n}\n");
-    let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 1, "{ran:#?}");
+    let ran = farm.applies_in_vain();
     assert!(ran.out.contains("] a failed: step `a` asks for Packer >= 99.0, and "), "{}", ran.out);
     assert_eq!(states(&farm), ["backing-off", "blocked", "in-sync"]);
     let status = farm.run(&["status"]).out;
@@ -67,10 +53,9 @@ fn a_packer_that_is_too_old_for_one_step_stops_that_step_and_its_descendants_onl
 
 #[test]
 fn a_packer_that_is_missing_is_told_and_nothing_is_recorded() {
-    let farm = farm("");
-    build_with(&farm, "/nowhere/packer");
-    let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 1, "{ran:#?}");
+    let mut farm = farm("");
+    farm.build_with("/nowhere/packer".into()).configure("");
+    let ran = farm.applies_in_vain();
     assert!(ran.out.contains("Packer is not at /nowhere/packer"), "{}", ran.out);
     assert_eq!(states(&farm), ["backing-off", "blocked", "backing-off"]);
     assert!(farm.status().values().all(|step| step["ami_id"] == Value::Null));
@@ -82,7 +67,7 @@ fn a_packer_that_is_missing_is_told_and_nothing_is_recorded() {
 #[test]
 fn a_plugin_that_is_missing_is_named_with_the_way_out() {
     let folder = tempfile::tempdir().unwrap();
-    let farm = farm("");
+    let mut farm = farm("");
     for (said, words) in [
         (
             "1795554002,,ui,error,Error: Missing plugins\\n\\nThe following plugins are required%!(PACKER_COMMA) but not installed:\\n\\n* github.com/hashicorp/amazon >= 1.2\\n\\nDid you run packer init for this project ?\\n\\n",
@@ -94,12 +79,11 @@ fn a_plugin_that_is_missing_is_named_with_the_way_out() {
         ),
     ] {
         let binary = without_plugins(folder.path(), said);
-        build_with(&farm, &binary.display().to_string());
-        farm.repo.write("packer_workspaces/a/install.sh", words);
-        farm.repo.write("packer_workspaces/c/install.sh", words);
+        farm.build_with(binary).configure("");
+        farm.script("a", words);
+        farm.script("c", words);
         farm.repo.commit("another try");
-        let ran = farm.run(&["apply"]);
-        assert_eq!(ran.code, 1, "{ran:#?}");
+        let ran = farm.applies_in_vain();
         assert!(ran.out.contains(words), "{}", ran.out);
         assert!(ran.out.contains("packer plugins install"), "{}", ran.out);
         assert_eq!(states(&farm), ["backing-off", "blocked", "backing-off"]);

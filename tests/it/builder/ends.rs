@@ -3,16 +3,13 @@
 
 use serde_json::json;
 
-use super::{RECORDED, WHOLE, one_step};
-
-/// A build that failed at once.
-const FAILED: [&str; 4] = ["intent", "started", "failed", "cleaned"];
+use crate::harness::fake_packer::WHOLE;
+use crate::harness::farm::{FAILED, Farm, RECORDED};
 
 #[test]
 fn a_build_as_it_should_be_is_recorded_with_every_stage() {
-    let (farm, packer) = one_step(&format!("[build]\n{WHOLE}"));
-    let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 0, "{ran:#?}");
+    let (farm, packer) = Farm::playing(&format!("[build]\n{WHOLE}"));
+    farm.applies();
     assert_eq!(farm.stages("a"), RECORDED);
     assert_eq!(farm.state_of("a"), "in-sync");
     assert_eq!((packer.runs("validate"), packer.runs("build")), (1, 1));
@@ -21,11 +18,11 @@ fn a_build_as_it_should_be_is_recorded_with_every_stage() {
 
 #[test]
 fn what_is_built_is_what_the_plan_said() {
-    let (farm, _packer) = one_step(&format!("[build]\n{WHOLE}"));
+    let (farm, _packer) = Farm::playing(&format!("[build]\n{WHOLE}"));
     let plan = farm.run(&["plan", "--output", "json"]).out;
     let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
     let planned = &plan["plans"][0]["steps"][0];
-    assert_eq!(farm.run(&["apply"]).code, 0);
+    farm.applies();
     assert_eq!(planned["next_ami_name"], farm.status()["a"]["ami_name"]);
     let after = farm.run(&["plan", "--output", "json"]).out;
     let after: serde_json::Value = serde_json::from_str(&after).unwrap();
@@ -36,11 +33,10 @@ fn what_is_built_is_what_the_plan_said() {
 
 #[test]
 fn exit_0_after_the_inner_process_was_killed_is_no_success() {
-    let (farm, _packer) = one_step(&format!(
+    let (farm, _packer) = Farm::playing(&format!(
         "[build]\nkey\ngroup\ninstance\nkilled\n[build 2]\nexit 0\n[build 3]\n{WHOLE}"
     ));
-    let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 0, "{ran:#?}");
+    farm.applies();
     assert_eq!(
         farm.stages("a"),
         [&FAILED[..], &FAILED, &RECORDED].concat(),
@@ -53,11 +49,10 @@ fn exit_0_after_the_inner_process_was_killed_is_no_success() {
 
 #[test]
 fn a_whole_image_of_a_packer_that_was_ended_while_it_cleaned_up_is_recorded() {
-    let (farm, packer) = one_step(
+    let (farm, packer) = Farm::playing(
         "[build]\nkey\ngroup\ninstance\nimage\nerror Cancelling build after receiving terminated\nexit 1\n",
     );
-    let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 0, "{ran:#?}");
+    farm.applies();
     assert_eq!(farm.stages("a"), RECORDED);
     assert_eq!((packer.runs("build"), farm.made_images()), (1, 1));
     assert_eq!(farm.leftovers(), "", "what it did not come to clean up");
@@ -65,13 +60,12 @@ fn a_whole_image_of_a_packer_that_was_ended_while_it_cleaned_up_is_recorded() {
 
 #[test]
 fn the_image_of_a_failed_post_processor_is_not_recorded_and_does_not_stay() {
-    let (farm, packer) = one_step(
+    let (farm, packer) = Farm::playing(
         "[build]\nkey\ninstance\nimage\nterminate\nunkey\nartifact\n\
          failure 1 error(s) occurred: * Post-processor failed: exit status 3\n\
          error Build 'amazon-ebs.x' errored: 1 error(s) occurred: * Post-processor failed: exit status 3\nexit 1\n",
     );
-    let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 1, "{ran:#?}");
+    farm.applies_in_vain();
     assert_eq!(farm.stages("a"), FAILED);
     farm.failed("step", "Post-processor failed");
     assert_eq!(farm.state_of("a"), "quarantined");
@@ -82,13 +76,11 @@ fn the_image_of_a_failed_post_processor_is_not_recorded_and_does_not_stay() {
 
 #[test]
 fn no_packer_runs_whose_intent_could_not_be_written_and_a_command_gives_up() {
-    let (farm, _packer) = one_step(&format!("[build]\n{WHOLE}"));
-    farm.emulator.control_post(
-        "/_control/faults",
+    let (farm, _packer) = Farm::playing(&format!("[build]\n{WHOLE}"));
+    farm.faults(
         &json!([{ "operation": "TransactWriteItems", "kind": "denied", "times": 1_000_000 }]),
     );
-    let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 1, "{ran:#?}");
+    let ran = farm.applies_in_vain();
     assert!(ran.err.contains("denied"), "{ran:#?}");
     assert!(farm.builds().is_empty(), "nothing is laid out for it");
     let tries = farm.calls("dynamodb.TransactWriteItems");
@@ -97,32 +89,31 @@ fn no_packer_runs_whose_intent_could_not_be_written_and_a_command_gives_up() {
 
 #[test]
 fn an_artifact_that_is_told_twice_is_one_image() {
-    let (farm, _packer) = one_step(&format!("[build]\n{WHOLE}artifact\n"));
-    assert_eq!(farm.run(&["apply"]).code, 0);
+    let (farm, _packer) = Farm::playing(&format!("[build]\n{WHOLE}artifact\n"));
+    farm.applies();
     assert_eq!(farm.stages("a"), RECORDED);
     assert_eq!(farm.made_images(), 1);
 }
 
 #[test]
 fn of_images_in_several_regions_the_steps_own_is_recorded() {
-    let (farm, packer) = one_step(
+    let (farm, packer) = Farm::playing(
         "[build]\nkey\ninstance\nimage\nterminate\nunkey\nwrite made {image}\n\
          artifact {region}:{image},us-west-2:ami-0fedcba9876543210\n",
     );
-    assert_eq!(farm.run(&["apply"]).code, 0);
+    farm.applies();
     assert_eq!(Some(farm.image("a")), packer.wrote("made"));
 }
 
 #[test]
 fn of_two_sources_of_which_one_fails_nothing_is_recorded_and_nothing_stays() {
-    let (farm, _packer) = one_step(
+    let (farm, _packer) = Farm::playing(
         "[build]\nkey\ninstance\nimage\nterminate\nunkey\nartifact\n\
          failure Script exited with non-zero exit status: 7. Allowed exit codes are: [0]\n\
          error Build 'amazon-ebs.y' errored: Script exited with non-zero exit status: 7. Allowed exit codes are: [0]\n\
          raw 1,,error-count,1\nexit 1\n",
     );
-    let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 1, "{ran:#?}");
+    farm.applies_in_vain();
     farm.failed("step", "exit status: 7");
     assert_eq!(farm.made_images(), 0);
     assert_eq!(farm.leftovers(), "");
@@ -130,11 +121,11 @@ fn of_two_sources_of_which_one_fails_nothing_is_recorded_and_nothing_stays() {
 
 #[test]
 fn an_artifact_that_is_no_image_id_makes_none_but_ec2_shows_what_there_is() {
-    let (farm, packer) = one_step(
+    let (farm, packer) = Farm::playing(
         "[build]\nartifact {region}:not-an-image\n\
          [build 2]\nkey\ninstance\nimage\nterminate\nunkey\nwrite made {image}\nartifact {region}:ami-\n",
     );
-    assert_eq!(farm.run(&["apply"]).code, 0);
+    farm.applies();
     assert_eq!(farm.stages("a"), [&FAILED[..], &RECORDED].concat());
     assert_eq!(Some(farm.image("a")), packer.wrote("made"));
 }
@@ -142,9 +133,8 @@ fn an_artifact_that_is_no_image_id_makes_none_but_ec2_shows_what_there_is() {
 #[test]
 fn an_image_of_another_name_is_the_steps_own_fault() {
     let (farm, packer) =
-        one_step("[build]\nkey\ninstance\nimage something-else\nterminate\nunkey\nartifact\n");
-    let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 1, "{ran:#?}");
+        Farm::playing("[build]\nkey\ninstance\nimage something-else\nterminate\nunkey\nartifact\n");
+    farm.applies_in_vain();
     farm.failed("step", "builder.output_ami_name");
     assert_eq!(packer.runs("build"), 1);
     assert_eq!(farm.made_images(), 0, "no image outlives its failed build");
@@ -152,15 +142,12 @@ fn an_image_of_another_name_is_the_steps_own_fault() {
 
 #[test]
 fn a_look_by_name_that_comes_too_early_costs_no_good_image() {
-    let (farm, packer) = one_step(&format!("[build]\n{WHOLE}"));
+    let (farm, packer) = Farm::playing(&format!("[build]\n{WHOLE}"));
     // The first looks are those of the plan and of the start.
-    farm.emulator.control_post(
-        "/_control/faults",
-        &json!([{ "operation": "DescribeImagesByName", "kind": "empty", "from": "reconciler", "nth": 3 }]),
+    farm.faults(&json!([{ "operation": "DescribeImagesByName", "kind": "empty", "from": "reconciler", "nth": 3 }]),
     );
-    let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 0, "{ran:#?}");
-    let met = farm.emulator.control_get("/_control/met");
+    farm.applies();
+    let met = farm.region.ask("met");
     assert_eq!(met["us-east-1 DescribeImagesByName empty"], 1, "{met}");
     assert_eq!(farm.stages("a"), RECORDED);
     assert_eq!((packer.runs("build"), farm.made_images()), (1, 1));
@@ -169,18 +156,16 @@ fn a_look_by_name_that_comes_too_early_costs_no_good_image() {
 #[test]
 fn an_image_in_another_region_only_is_the_steps_own_fault() {
     let (farm, packer) =
-        one_step("[build]\nkey\nartifact us-west-2:ami-0123456789abcdef1\nunkey\n");
-    let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 1, "{ran:#?}");
+        Farm::playing("[build]\nkey\nartifact us-west-2:ami-0123456789abcdef1\nunkey\n");
+    farm.applies_in_vain();
     farm.failed("step", "us-west-2");
     assert_eq!(packer.runs("build"), 1, "it would go there again");
 }
 
 #[test]
 fn a_template_that_does_not_validate_starts_no_build() {
-    let (farm, packer) = one_step("[validate]\nraw Error: Unset variable \"x\"\nexit 1\n");
-    let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 1, "{ran:#?}");
+    let (farm, packer) = Farm::playing("[validate]\nraw Error: Unset variable \"x\"\nexit 1\n");
+    farm.applies_in_vain();
     farm.failed("step", "");
     assert_eq!(packer.runs("build"), 0);
     assert_eq!(farm.calls("ec2.RunInstances"), 0);
@@ -188,25 +173,25 @@ fn a_template_that_does_not_validate_starts_no_build() {
 
 #[test]
 fn output_that_is_not_utf8_and_much_of_it_hides_nothing() {
-    let (farm, packer) = one_step(
+    let (farm, packer) = Farm::playing(
         "[build]\nraw 1,,ui,message,    amazon-ebs.x: \\xff\\xfe\\x00\nflood 24\nkey\ninstance\nimage\nterminate\n\
          stderr not for machines\nwrite made {image}\nartifact\nraw \\xff,\\xff,artifact,0,id,us-east-1:ami-1\n",
     );
-    assert_eq!(farm.run(&["apply"]).code, 0);
+    farm.applies();
     assert_eq!(Some(farm.image("a")), packer.wrote("made"));
     assert_eq!(farm.leftovers(), "", "the key that it left stands in the log");
 }
 
 #[test]
 fn an_image_that_ends_failed_is_removed_and_built_again() {
-    let (mut farm, packer) =
-        one_step(&format!("[build]\n{WHOLE}[build 2]\nwrite second\nwait mended\n{WHOLE}"));
-    farm.emulator.control_post("/_control/fail-images", &json!(true));
-    farm.daemon();
-    farm.wait_until("it is built again", |_| packer.wrote("second").is_some());
+    let (farm, packer) =
+        Farm::playing(&format!("[build]\n{WHOLE}[build 2]\nwrite second\nwait mended\n{WHOLE}"));
+    farm.images_fail(true);
+    let _daemon = farm.daemon();
+    farm.wait_for_packer(&packer, "second");
     assert_eq!(farm.made_images(), 0, "the failed one holds the name no more");
     farm.failed("transient", "");
-    farm.emulator.control_post("/_control/fail-images", &json!(false));
+    farm.images_fail(false);
     packer.let_go("mended");
     farm.settles("a");
     assert_eq!(packer.runs("build"), 2);
@@ -214,12 +199,12 @@ fn an_image_that_ends_failed_is_removed_and_built_again() {
 
 #[test]
 fn no_record_names_an_image_that_is_not_available() {
-    let (mut farm, packer) = one_step(&format!("[build]\n{WHOLE}"));
-    farm.emulator.control_post("/_control/pending", &json!({ "seconds": 3 }));
-    farm.daemon();
+    let (farm, packer) = Farm::playing(&format!("[build]\n{WHOLE}"));
+    farm.images_are_pending_for(3);
+    let _daemon = farm.daemon();
     farm.wait_until("it is recorded", |farm| {
         let recorded = !farm.image("a").is_empty();
-        let images = farm.emulator.control_get("/_control/resources")["images"].to_string();
+        let images = farm.region.ask("resources")["images"].to_string();
         assert!(!(recorded && images.contains("pending")), "{images}");
         recorded
     });
@@ -229,14 +214,13 @@ fn no_record_names_an_image_that_is_not_available() {
 
 #[test]
 fn an_image_of_the_wanted_name_that_is_anothers_is_not_taken_over() {
-    let (farm, packer) = one_step(&format!("[build]\n{WHOLE}"));
+    let (farm, packer) = Farm::playing(&format!("[build]\n{WHOLE}"));
     let plan = farm.run(&["plan", "--output", "json"]).out;
     let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
     let name = &plan["plans"][0]["steps"][0]["next_ami_name"];
     assert!(name.is_string(), "{plan}");
-    farm.emulator.control_post("/_control/base-image", &json!({ "name": name }));
-    let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 1, "{ran:#?}");
+    farm.region.make_image(&json!({ "name": name }));
+    farm.applies_in_vain();
     assert_eq!(farm.state_of("a"), "name-taken");
     let why = farm.status()["a"]["reason"].to_string();
     assert!(why.contains("which was not made for this fingerprint"), "{why}");

@@ -6,23 +6,19 @@ use reconciler::packer::process::{Member, ProcessId};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::RECORDED;
-use crate::harness::farm::Farm;
+use crate::harness::farm::{Farm, RECORDED};
 
 /// One step whose build runs a command on this host.
 fn running(command: &str) -> Farm {
-    let farm = Farm::new();
-    farm.step("a", None);
-    let template = "packer_workspaces/a/templates/.pkr.hcl";
-    let text = std::fs::read_to_string(farm.repo.path().join(template)).unwrap();
+    let farm = Farm::of_one_step("interval: 1s\non_superseded: cancel\nretry:\n  initial: 1s\n");
     let provisioner = format!(
         "  sources = [\"source.amazon-ebs.x\"]\n  provisioner \"shell-local\" {{\n    inline = [{}]\n  }}\n",
         Value::from(command)
     );
-    let text = text.replace("  sources = [\"source.amazon-ebs.x\"]\n", &provisioner);
-    farm.repo.write(template, text);
-    farm.configure("interval: 1s\non_superseded: cancel\nretry:\n  initial: 1s\n");
-    farm.repo.commit("one step");
+    farm.template("a", |text| {
+        text.replace("  sources = [\"source.amazon-ebs.x\"]\n", &provisioner)
+    });
+    farm.repo.commit("with a provisioner");
     farm
 }
 
@@ -59,12 +55,12 @@ fn packer_finds_its_own_folder_and_a_cleared_environment() {
 #[test]
 fn a_superseded_build_of_packer_is_cancelled_and_leaves_nothing() {
     let signs = tempfile::tempdir().unwrap();
-    let mut farm = running(&waiting(signs.path()));
-    farm.daemon();
+    let farm = running(&waiting(signs.path()));
+    let _daemon = farm.daemon();
     farm.wait_until("Packer runs", |_| signs.path().join("running").exists());
-    farm.repo.write("packer_workspaces/a/install.sh", "echo 2\n");
+    farm.script("a", "echo 2\n");
     farm.repo.commit("another script");
-    farm.wait_until("it is cancelled", |farm| farm.stages("a").contains(&"cleaned".to_owned()));
+    farm.wait_for_stage("a", "cleaned");
     farm.failed("cancelled", "");
     std::fs::write(signs.path().join("go"), "").unwrap();
     farm.settles("a");
@@ -75,8 +71,8 @@ fn a_superseded_build_of_packer_is_cancelled_and_leaves_nothing() {
 #[test]
 fn a_packer_whose_supervisor_was_killed_is_followed_to_its_end() {
     let signs = tempfile::tempdir().unwrap();
-    let mut farm = running(&waiting(signs.path()));
-    farm.daemon();
+    let farm = running(&waiting(signs.path()));
+    let _daemon = farm.daemon();
     farm.wait_until("Packer runs", |_| signs.path().join("running").exists());
     farm.supervisor().signal(Signal::KILL);
     std::fs::write(signs.path().join("go"), "").unwrap();
@@ -89,11 +85,11 @@ fn a_packer_whose_supervisor_was_killed_is_followed_to_its_end() {
 #[test]
 fn a_packer_that_somebody_else_ended_is_built_again() {
     let signs = tempfile::tempdir().unwrap();
-    let mut farm = running(&waiting(signs.path()));
-    farm.daemon();
+    let farm = running(&waiting(signs.path()));
+    let _daemon = farm.daemon();
     farm.wait_until("Packer runs", |_| signs.path().join("running").exists());
     farm.packer_processes().signal(Signal::TERM);
-    farm.wait_until("it has failed", |farm| farm.stages("a").contains(&"failed".to_owned()));
+    farm.wait_for_stage("a", "failed");
     farm.failed("transient", "");
     std::fs::write(signs.path().join("go"), "").unwrap();
     farm.settles("a");
@@ -115,15 +111,15 @@ fn processes_of(farm: &Farm, word: &str) -> Vec<ProcessId> {
 #[test]
 fn a_packer_one_of_whose_plugins_was_killed_is_built_again() {
     let signs = tempfile::tempdir().unwrap();
-    let mut farm = running(&waiting(signs.path()));
-    farm.daemon();
+    let farm = running(&waiting(signs.path()));
+    let _daemon = farm.daemon();
     farm.wait_until("Packer runs", |_| signs.path().join("running").exists());
     let plugins = ["plugin", "start"].map(|word| processes_of(&farm, word));
     let [plugin, ..] = plugins.concat()[..] else {
         panic!("a plugin runs");
     };
     plugin.signal(Signal::KILL);
-    farm.wait_until("it has failed", |farm| farm.stages("a").contains(&"failed".to_owned()));
+    farm.wait_for_stage("a", "failed");
     farm.failed("transient", "");
     std::fs::write(signs.path().join("go"), "").unwrap();
     farm.settles("a");
@@ -133,15 +129,15 @@ fn a_packer_one_of_whose_plugins_was_killed_is_built_again() {
 #[test]
 fn a_packer_without_its_supervisor_and_its_wrapper_is_ended_at_once() {
     let signs = tempfile::tempdir().unwrap();
-    let mut farm = running(&waiting(signs.path()));
-    farm.daemon();
+    let farm = running(&waiting(signs.path()));
+    let _daemon = farm.daemon();
     farm.wait_until("Packer runs", |_| signs.path().join("running").exists());
     let session = farm.packer_processes();
     let mut members = session.members().into_iter();
     let wrapper = members.find(Member::leads).unwrap().process;
     farm.supervisor().signal(Signal::KILL);
     wrapper.signal(Signal::KILL);
-    farm.wait_until("it has failed", |farm| farm.stages("a").contains(&"failed".to_owned()));
+    farm.wait_for_stage("a", "failed");
     farm.failed("transient", "");
     assert_eq!(session.processes(), [], "nothing of it runs on");
     std::fs::write(signs.path().join("go"), "").unwrap();

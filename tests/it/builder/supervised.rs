@@ -3,21 +3,19 @@
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::{RECORDED, WHOLE, one_step};
-use crate::harness::farm::Farm;
+use crate::harness::fake_packer::WHOLE;
+use crate::harness::farm::{FAILED, Farm, RECORDED};
 
 #[test]
 fn a_build_whose_daemon_and_supervisor_were_killed_is_adopted_and_built_once() {
-    let (mut farm, packer) = one_step(&format!("[build]\nwrite running\nwait go\n{WHOLE}"));
-    let daemon = farm.daemon();
-    farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
-    farm.signal(daemon, Signal::KILL);
-    farm.child(daemon).wait().unwrap();
+    let (farm, packer) = Farm::playing(&format!("[build]\nwrite running\nwait go\n{WHOLE}"));
+    let mut daemon = farm.daemon();
+    farm.wait_for_packer(&packer, "running");
+    daemon.kill();
     farm.supervisor().signal(Signal::KILL);
-    farm.daemon();
+    let _daemon = farm.daemon();
     farm.wait_until("the next daemon follows it", |farm| {
-        let log = farm.daemon_log();
-        String::from_utf8_lossy(&log).matches("build followed").count() == 1
+        farm.log("daemon").matches("build followed").count() == 1
     });
     packer.let_go("go");
     farm.settles("a");
@@ -28,11 +26,11 @@ fn a_build_whose_daemon_and_supervisor_were_killed_is_adopted_and_built_once() {
 
 #[test]
 fn a_build_whose_state_folder_goes_while_packer_runs_is_recorded_all_the_same() {
-    let (mut farm, packer) = one_step(&format!(
+    let (farm, packer) = Farm::playing(&format!(
         "[build]\nkey\nwrite running\nwait go\ngroup\ninstance\nimage\nterminate\nungroup\nunkey\nartifact\nfinished\n[build 2]\n{WHOLE}"
     ));
-    farm.daemon();
-    farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
+    let _daemon = farm.daemon();
+    farm.wait_for_packer(&packer, "running");
     let supervisor = farm.supervisor();
     std::fs::remove_dir_all(farm.state()).unwrap();
     packer.let_go("go");
@@ -45,11 +43,11 @@ fn a_build_whose_state_folder_goes_while_packer_runs_is_recorded_all_the_same() 
 
 #[test]
 fn a_build_that_fails_because_its_folder_went_is_no_fault_of_the_step() {
-    let (mut farm, packer) = one_step(&format!(
+    let (farm, packer) = Farm::playing(&format!(
         "[build]\nkey\nwrite running\nwait go\nunkey\nfailure open install.sh: no such file or directory\nfinished\nexit 1\n[build 2]\n{WHOLE}"
     ));
-    farm.daemon();
-    farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
+    let _daemon = farm.daemon();
+    farm.wait_for_packer(&packer, "running");
     std::fs::remove_dir_all(farm.state().join("builds")).unwrap();
     packer.let_go("go");
     farm.settles("a");
@@ -59,12 +57,12 @@ fn a_build_that_fails_because_its_folder_went_is_no_fault_of_the_step() {
 
 #[test]
 fn a_lost_answer_that_packer_asks_again_for_is_said_while_it_lasts() {
-    let (mut farm, packer) = one_step(&format!(
+    let (farm, packer) = Farm::playing(&format!(
         "[build]\nraw 1000000000,,ui,say,==> amazon-ebs.x: Creating temporary keypair: packer_00000000-0000-0000-0000-000000000000\n\
          write running\nwait go\n{WHOLE}"
     ));
-    farm.daemon();
-    farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
+    let _daemon = farm.daemon();
+    farm.wait_for_packer(&packer, "running");
     let status = farm.run(&["status"]).out;
     assert!(status.contains("again and again for its key pair"), "{status}");
     let build = farm.status()["a"]["build"].clone();
@@ -75,9 +73,8 @@ fn a_lost_answer_that_packer_asks_again_for_is_said_while_it_lasts() {
 
 #[test]
 fn a_packer_that_was_killed_after_its_image_was_whole_has_made_it() {
-    let (farm, packer) = one_step("[build]\nkey\ngroup\ninstance\nimage\nsignal 9\n");
-    let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 0, "{ran:#?}");
+    let (farm, packer) = Farm::playing("[build]\nkey\ngroup\ninstance\nimage\nsignal 9\n");
+    farm.applies();
     assert_eq!(farm.stages("a"), RECORDED);
     assert_eq!(packer.runs("build"), 1);
     assert_eq!(farm.leftovers(), "");
@@ -85,17 +82,14 @@ fn a_packer_that_was_killed_after_its_image_was_whole_has_made_it() {
 
 #[test]
 fn an_image_whose_packer_was_killed_before_it_was_shared_is_built_again() {
-    let (farm, packer) =
-        one_step(&format!("[build]\nkey\ngroup\ninstance\nimage\nsignal 9\n[build 2]\n{WHOLE}"));
-    let template = "packer_workspaces/a/templates/.pkr.hcl";
-    let text = std::fs::read_to_string(farm.repo.path().join(template)).unwrap();
+    let (farm, packer) = Farm::playing(&format!(
+        "[build]\nkey\ngroup\ninstance\nimage\nsignal 9\n[build 2]\n{WHOLE}"
+    ));
     let shared = "communicator = \"none\"\n  ami_users = [\"123456789012\"]";
-    let text = text.replace("communicator  = \"none\"", shared);
-    farm.repo.write(template, text);
+    farm.template("a", |text| text.replace("communicator  = \"none\"", shared));
     let ran = farm.commit_and_apply();
     assert_eq!(ran.code, 0, "{ran:#?}");
-    let first = ["intent", "started", "failed", "cleaned"];
-    assert_eq!(farm.stages("a"), [&first[..], &RECORDED].concat());
+    assert_eq!(farm.stages("a"), [&FAILED[..], &RECORDED].concat());
     farm.failed("transient", "ami_users");
     assert_eq!((packer.runs("build"), farm.made_images()), (2, 1));
     assert_eq!(farm.leftovers(), "");
@@ -104,29 +98,27 @@ fn an_image_whose_packer_was_killed_before_it_was_shared_is_built_again() {
 #[test]
 fn an_image_that_packer_did_not_wait_for_long_enough_is_recorded() {
     const LATE: &str = "Error waiting for AMI: ResourceNotReady: exceeded wait attempts";
-    let (farm, packer) = one_step(&format!(
+    let (farm, packer) = Farm::playing(&format!(
         "[build]\nkey\ngroup\ninstance\nimage\nterminate\nungroup\nunkey\nfailure {LATE}\nerror Build 'x' errored: {LATE}\nexit 1\n"
     ));
-    let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 0, "{ran:#?}");
+    farm.applies();
     assert_eq!(farm.stages("a"), RECORDED);
     assert_eq!((packer.runs("build"), farm.made_images()), (1, 1));
 }
 
 #[test]
 fn a_superseded_build_is_cancelled_cleaned_up_and_built_anew() {
-    let (mut farm, packer) = one_step(&format!(
+    let (farm, packer) = Farm::playing(&format!(
         "[build]\nkey\ngroup\ninstance\nwrite running\nhang\non-term\n\
          error Cancelling build after receiving terminated\nexit 1\n[build 2]\n{WHOLE}"
     ));
     farm.configure("on_superseded: cancel\ninterval: 1s\n");
-    farm.daemon();
-    farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
-    farm.repo.write("packer_workspaces/a/install.sh", "echo 2\n");
+    let _daemon = farm.daemon();
+    farm.wait_for_packer(&packer, "running");
+    farm.script("a", "echo 2\n");
     farm.repo.commit("another script");
     farm.settles("a");
-    let first = ["intent", "started", "failed", "cleaned"];
-    assert_eq!(farm.stages("a"), [&first[..], &RECORDED].concat());
+    assert_eq!(farm.stages("a"), [&FAILED[..], &RECORDED].concat());
     farm.failed("cancelled", "");
     assert_eq!((packer.runs("build"), farm.made_images()), (2, 1));
     assert_eq!(farm.leftovers(), "");
@@ -134,12 +126,12 @@ fn a_superseded_build_is_cancelled_cleaned_up_and_built_anew() {
 
 #[test]
 fn a_build_that_the_host_ends_is_no_cancelled_one_and_is_built_again() {
-    let (mut farm, packer) = one_step(&format!(
+    let (farm, packer) = Farm::playing(&format!(
         "[build]\nkey\ninstance\nwrite running\nhang\non-term\nerror Cancelling build after receiving terminated\nexit 1\n\
          [build 2]\n{WHOLE}"
     ));
-    farm.daemon();
-    farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
+    let _daemon = farm.daemon();
+    farm.wait_for_packer(&packer, "running");
     farm.supervisor().signal(Signal::TERM);
     farm.settles("a");
     farm.failed("transient", "");
@@ -149,15 +141,15 @@ fn a_build_that_the_host_ends_is_no_cancelled_one_and_is_built_again() {
 
 #[test]
 fn a_build_without_its_supervisor_can_be_cancelled() {
-    let (mut farm, packer) = one_step(&format!(
+    let (farm, packer) = Farm::playing(&format!(
         "[build]\nkey\ninstance\nwrite running\nhang\non-term\nerror Cancelling build after receiving terminated\nexit 1\n\
          [build 2]\n{WHOLE}"
     ));
     farm.configure("on_superseded: cancel\ninterval: 1s\n");
-    farm.daemon();
-    farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
+    let _daemon = farm.daemon();
+    farm.wait_for_packer(&packer, "running");
     farm.supervisor().signal(Signal::KILL);
-    farm.repo.write("packer_workspaces/a/install.sh", "echo 2\n");
+    farm.script("a", "echo 2\n");
     farm.repo.commit("another script");
     farm.settles("a");
     farm.failed("cancelled", "");
@@ -166,7 +158,7 @@ fn a_build_without_its_supervisor_can_be_cancelled() {
 
 #[test]
 fn a_build_beyond_its_limit_is_ended_and_what_it_made_is_removed() {
-    let (farm, packer) = one_step(
+    let (farm, packer) = Farm::playing(
         "[build]\nkey\ngroup\ninstance\nhang\non-term\nterminate\nungroup\n\
          error Cancelling build after receiving terminated\nexit 1\n",
     );
@@ -178,7 +170,7 @@ fn a_build_beyond_its_limit_is_ended_and_what_it_made_is_removed() {
 
 #[test]
 fn a_packer_that_is_deaf_is_killed_and_what_it_made_is_removed() {
-    let (farm, _packer) = one_step("[build]\ndeaf\nkey\ngroup\ninstance\nhang\n");
+    let (farm, _packer) = Farm::playing("[build]\ndeaf\nkey\ngroup\ninstance\nhang\n");
     beyond_its_limit(&farm);
     farm.failed("step", "timeout");
     let logs = farm.run(&["logs", "a"]);
@@ -189,11 +181,7 @@ fn a_packer_that_is_deaf_is_killed_and_what_it_made_is_removed() {
 /// Builds with a limit of two seconds, in vain.
 #[track_caller]
 fn beyond_its_limit(farm: &Farm) {
-    farm.repo.write(
-        "packer_workspaces/a/step_param.json",
-        json!({ "step_id": "a", "previous_step_id": null, "reconciler": { "timeout": "2s" } })
-            .to_string(),
-    );
+    farm.step_params("a", None, &json!({ "reconciler": { "timeout": "2s" } }));
     let ran = farm.commit_and_apply();
     assert_eq!(ran.code, 1, "{ran:#?}");
 }

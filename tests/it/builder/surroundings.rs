@@ -7,7 +7,8 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{RECORDED, WHOLE, one_step};
+use crate::harness::fake_packer::WHOLE;
+use crate::harness::farm::{Farm, RECORDED};
 
 /// All that a build may be given.
 const VARIABLES: [&str; 16] = [
@@ -31,7 +32,7 @@ const VARIABLES: [&str; 16] = [
 
 #[test]
 fn a_build_sees_nothing_of_the_daemons_environment_but_a_short_list_and_what_is_passed_on() {
-    let (farm, packer) = one_step(&format!("[build]\ndump seen\n{WHOLE}"));
+    let (farm, packer) = Farm::playing(&format!("[build]\ndump seen\n{WHOLE}"));
     farm.configure("  pass_env: [HTTPS_PROXY]\n");
     let hostile = [
         ("HCP_PACKER_REGISTRY", "on"),
@@ -57,14 +58,10 @@ fn a_build_sees_nothing_of_the_daemons_environment_but_a_short_list_and_what_is_
 
 #[test]
 fn a_build_reads_the_files_that_count_and_nothing_else_of_the_repository() {
-    let (mut farm, packer) = one_step(&format!("[build]\nwrite running\nwait go\n{WHOLE}"));
+    let (farm, packer) = Farm::playing(&format!("[build]\nwrite running\nwait go\n{WHOLE}"));
     let step = "packer_workspaces/a";
+    farm.step_params("a", None, &json!({ "reconciler": { "include": ["shared/tools"] } }));
     farm.repo
-        .write(
-            &format!("{step}/step_param.json"),
-            json!({ "step_id": "a", "previous_step_id": null, "reconciler": { "include": ["shared/tools"] } })
-                .to_string(),
-        )
         .write_exec(&format!("{step}/bin/run"), "#!/bin/sh\n")
         .write(&format!("{step}/README.md"), "not for builds\n")
         .write(&format!("{step}/packer_build.py"), "the old entry\n")
@@ -73,9 +70,9 @@ fn a_build_reads_the_files_that_count_and_nothing_else_of_the_repository() {
         .write("shared/other", "of somebody else\n")
         .write("id_rsa", "of nobody\n");
     farm.repo.commit("more files");
-    farm.daemon();
-    farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
-    let folder = farm.only_build();
+    let _daemon = farm.daemon();
+    farm.wait_for_packer(&packer, "running");
+    let folder = farm.only_build().0;
     let laid = files(&folder.join("work"));
     let expected = [
         ("packer_workspaces/a/a.pkr.hcl", 0o600),
@@ -99,13 +96,11 @@ fn a_build_reads_the_files_that_count_and_nothing_else_of_the_repository() {
 
 #[test]
 fn a_failed_init_is_a_warning_where_the_template_then_validates() {
-    let (farm, packer) = one_step(&format!(
+    let (farm, packer) = Farm::playing(&format!(
         "version 1.16.0\n[init]\nraw Error: Failed getting the \"github.com/hashicorp/amazon\" plugin\nexit 1\n[build]\n{WHOLE}"
     ));
-    let template = "packer_workspaces/a/templates/.pkr.hcl";
-    let text = std::fs::read_to_string(farm.repo.path().join(template)).unwrap();
     let asks = "packer {\n  required_plugins {\n    amazon = {\n      source  = \"github.com/hashicorp/amazon\"\n      version = \">= 1.0\"\n    }\n  }\n}\n";
-    farm.repo.write(template, format!("{asks}{text}"));
+    farm.template("a", |text| format!("{asks}{text}"));
     let ran = farm.commit_and_apply();
     assert_eq!(ran.code, 0, "{ran:#?}");
     assert_eq!(farm.stages("a"), RECORDED);

@@ -1,20 +1,15 @@
 //! A build that comes to its end without the image that was asked for: told from a killed one by
 //! Packer's last word, and not repeated.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
-use super::{RECORDED, WHOLE, one_step};
-use crate::harness::farm::Farm;
-
-const FAILED: [&str; 4] = ["intent", "started", "failed", "cleaned"];
+use crate::harness::fake_packer::WHOLE;
+use crate::harness::farm::{FAILED, Farm, RECORDED};
 
 #[test]
 fn a_build_that_ends_in_order_without_an_image_is_quarantined_after_one() {
-    let (farm, packer) = one_step("[build]\nfinished\nexit 0\n");
-    let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 1, "{ran:#?}");
+    let (farm, packer) = Farm::playing("[build]\nfinished\nexit 0\n");
+    farm.applies_in_vain();
     farm.failed("step", "the template makes no image");
     assert_eq!(farm.stages("a"), FAILED);
     assert_eq!(farm.state_of("a"), "quarantined");
@@ -24,20 +19,19 @@ fn a_build_that_ends_in_order_without_an_image_is_quarantined_after_one() {
 
 #[test]
 fn one_that_was_killed_before_its_last_word_is_built_again() {
-    let (farm, packer) = one_step(&format!(
+    let (farm, packer) = Farm::playing(&format!(
         "[build]\nkey\ninstance\nkilled\n[build 2]\nkey\nsay at work\nsignal 9\n[build 3]\n{WHOLE}finished\n"
     ));
-    let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 0, "{ran:#?}");
+    farm.applies();
     assert_eq!(farm.stages("a"), [&FAILED[..], &FAILED, &RECORDED].concat());
     assert_eq!(packer.runs("build"), 3);
 }
 
 #[test]
 fn a_volume_that_was_made_in_place_of_an_image_is_named_and_made_once() {
-    let (farm, packer) = one_step("[build]\nkey\ninstance\nterminate\nunkey\nvolume\nfinished\n");
-    let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 1, "{ran:#?}");
+    let (farm, packer) =
+        Farm::playing("[build]\nkey\ninstance\nterminate\nunkey\nvolume\nfinished\n");
+    farm.applies_in_vain();
     farm.failed("step", "made vol-");
     farm.failed("step", "use a builder that makes an AMI");
     farm.failed("step", "in us-east-1 stays and is to be removed by hand");
@@ -47,13 +41,9 @@ fn a_volume_that_was_made_in_place_of_an_image_is_named_and_made_once() {
 
 /// One step `a` of real Packer, whose template is edited.
 fn edited(edit: impl FnOnce(String) -> String) -> Farm {
-    let farm = Farm::new();
-    farm.step("a", None);
-    let template = "packer_workspaces/a/templates/.pkr.hcl";
-    let text = std::fs::read_to_string(farm.repo.path().join(template)).unwrap();
-    farm.repo.write(template, edit(text));
-    farm.configure("retry:\n  initial: 1s\n");
-    farm.repo.commit("one step");
+    let farm = Farm::of_one_step("retry:\n  initial: 1s\n");
+    farm.template("a", edit);
+    farm.repo.commit("another template");
     farm
 }
 
@@ -64,8 +54,7 @@ fn packer_whose_post_processor_takes_the_image_away_is_run_once() {
         let consuming = "sources = [\"source.amazon-ebs.x\"]\n  post-processor \"artifice\" {\n    files               = [\"install.sh\"]\n    keep_input_artifact = 1 > 2\n  }";
         text.replace("sources = [\"source.amazon-ebs.x\"]", consuming)
     });
-    let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 1, "{ran:#?}");
+    farm.applies_in_vain();
     farm.failed("step", "keep_input_artifact");
     assert_eq!(farm.stages("a"), FAILED);
     assert_eq!((farm.made_images(), farm.leftovers()), (0, String::new()));
@@ -78,13 +67,9 @@ fn packer_that_starts_from_another_image_than_git_says_makes_no_record() {
         let fixed = "source_ami    = format(\"ami-%s\", \"0bbbbbbbbbbbbbbb2\")";
         text.replace("source_ami    = \"{{ builder.source_ami_id }}\"", fixed)
     });
-    farm.emulator.control_post(
-        "/_control/base-image",
-        &json!({ "name": "another", "id": "ami-0bbbbbbbbbbbbbbb2" }),
-    );
+    farm.region.make_image(&json!({ "name": "another", "id": "ami-0bbbbbbbbbbbbbbb2" }));
     let before = farm.made_images();
-    let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 1, "{ran:#?}");
+    farm.applies_in_vain();
     farm.failed("step", "started from ami-0bbbbbbbbbbbbbbb2");
     farm.failed("step", "builder.source_ami_id");
     assert_eq!(farm.stages("a"), FAILED);
@@ -96,8 +81,7 @@ fn packer_that_starts_from_another_image_than_git_says_makes_no_record() {
 /// enough.
 fn with_faults(operation: &str, kind: &str, times: u32) -> Farm {
     let farm = edited(|text| text);
-    farm.emulator.control_post(
-        "/_control/faults",
+    farm.faults(
         &json!([{ "operation": operation, "kind": kind, "times": times, "from": "packer" }]),
     );
     farm
@@ -141,8 +125,7 @@ fn why_a_script_failed_is_said_by_its_last_words_and_once() {
         let script = "sources = [\"source.amazon-ebs.x\"]\n  provisioner \"shell-local\" {\n    inline = [\"echo fine\", \"echo E: no such package >&2\", \"exit 7\"]\n  }";
         text.replace("sources = [\"source.amazon-ebs.x\"]", script)
     });
-    let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 1, "{ran:#?}");
+    farm.applies_in_vain();
     farm.failed("step", "exit status: 7: E: no such package");
     let status = farm.run(&["status"]).out;
     assert_eq!(status.matches("no such package").count(), 1, "{status}");
@@ -156,12 +139,11 @@ fn why_a_script_failed_is_said_by_its_last_words_and_once() {
 #[test]
 fn an_error_of_hcl_is_told_with_its_file_its_line_and_its_argument() {
     let farm = edited(|text| text.replace("communicator ", "comunicator "));
-    let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 1, "{ran:#?}");
+    farm.applies_in_vain();
     farm.failed("step", "a.pkr.hcl line ");
     farm.failed("step", "An argument named \"comunicator\" is not expected here");
     let status: Value = Value::Object(farm.status());
     let reason = status["a"]["reason"].as_str().unwrap();
     assert!(reason.contains("comunicator") && !reason.contains('\n'), "{reason}");
-    assert!(Path::new(&farm.only_build()).join("packer.log").exists());
+    assert!(farm.only_build().file("packer.log").exists());
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::plot::{Plot, Running, Store, is_aborted};
+use crate::harness::farm::{Farm, HASTY, Store};
+use crate::harness::running::{Running, is_aborted};
 
 /// What happens at the failpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,21 +72,21 @@ impl Row {
 
     pub(super) fn run(&self) -> Result<(), Vec<String>> {
         let one = |said: String| vec![said];
-        let plot = Plot::open(self.store);
-        let images = self.set_up(&plot).map_err(one)?;
+        let farm = Farm::hasty(self.store);
+        let images = self.set_up(&farm).map_err(one)?;
         let (order, said) = self.order();
-        let mut first = plot.start(&["apply"], &order, "first.log");
+        let mut first = farm.start(&["apply"], &order, "first");
         let mut broken = Vec::new();
         let frozen = if self.is_supervisors() {
-            plot.wait_for_words("first.log", &said).map_err(one)?;
+            farm.wait_for_words("first", &said).map_err(one)?;
             // It would give the order to its next supervisor as well.
             first.kill();
             false
         } else {
             let frozen = first
                 .ended_or_frozen(Duration::from_mins(1))
-                .map_err(|late| vec![late, plot.said("first.log")])?;
-            if !plot.said("first.log").contains(&said) {
+                .map_err(|late| vec![late, farm.said("first")])?;
+            if !farm.said("first").contains(&said) {
                 broken.push(format!("`{said}` never happened"));
             }
             frozen
@@ -97,23 +98,23 @@ impl Row {
             }
         }
         if self.scene == Scene::Taken {
-            broken.extend(is_left_alone(&plot));
+            broken.extend(is_left_alone(&farm));
             if !broken.is_empty() {
-                broken.push(plot.said("first.log"));
+                broken.push(farm.said("first"));
                 return Err(broken);
             }
             return Ok(());
         }
-        if let Err(never) = plot.converge(5) {
+        if let Err(never) = farm.converge(5) {
             broken.push(never);
         }
-        broken.extend(plot.broken_promises(images));
+        broken.extend(farm.broken_promises(images));
         if frozen {
-            broken.extend(wake(&plot, &mut first, images));
+            broken.extend(wake(&farm, &mut first, images));
         }
-        broken.extend(idle(&plot));
+        broken.extend(idle(&farm));
         if !broken.is_empty() {
-            broken.push(plot.said("first.log"));
+            broken.push(farm.said("first"));
             return Err(broken);
         }
         Ok(())
@@ -121,58 +122,53 @@ impl Row {
 
     /// Leaves a repository in which there is exactly this to do; how many images there are in the
     /// end.
-    fn set_up(&self, plot: &Plot) -> Result<usize, String> {
-        plot.step("a", None, "echo 1");
+    fn set_up(&self, farm: &Farm) -> Result<usize, String> {
+        farm.step("a", None);
         // A frozen supervisor is ended at its limit.
         if self.is_supervisors() && self.action == Action::Stop {
-            plot.configure_with(&crate::harness::farm::packer(), "timeout: 10s, grace: 1s", "");
+            farm.configure_packer("timeout: 10s, grace: 1s", HASTY);
         }
         // It is renewed three times in its duration: more than once in the shortest build.
         if self.failpoint.starts_with("lease.renew") {
-            let hasty = plot.configuration().replace("lease_duration: 4s", "lease_duration: 2s");
-            std::fs::write(plot.folder.path().join("reconciler.yaml"), hasty).unwrap();
+            farm.reconfigure(|text| text.replace("lease_duration: 4s", "lease_duration: 2s"));
         }
-        plot.repo.commit("first");
+        farm.repo.commit("first");
         match self.scene {
             Scene::Build => Ok(1),
             Scene::LeakyBuild => {
-                plot.faults(&[packers("TerminateInstances", "denied")]);
+                farm.faults(&json!([packers("TerminateInstances", "denied")]));
                 Ok(1)
             }
             Scene::FailingBuild => {
-                plot.faults(&[packers("RunInstances", "denied")]);
+                farm.faults(&json!([packers("RunInstances", "denied")]));
                 Ok(1)
             }
             Scene::Retag => {
-                plot.converge(3)?;
-                plot.workflow("production");
-                plot.repo.commit("another tag");
+                farm.converge(3)?;
+                farm.workflow(&json!({ "aws_tags": { "env": "production" } }));
+                farm.repo.commit("another tag");
                 Ok(1)
             }
             Scene::TakeOver => {
-                plot.converge(3)?;
-                plot.step("a", None, "echo 2");
-                plot.repo.commit("second");
-                plot.converge(3)?;
-                plot.step("a", None, "echo 1");
-                plot.repo.commit("back to the first");
+                farm.converge(3)?;
+                farm.script("a", "echo 2\n");
+                farm.repo.commit("second");
+                farm.converge(3)?;
+                farm.script("a", "echo 1\n");
+                farm.repo.commit("back to the first");
                 Ok(2)
             }
             Scene::Taken => {
-                let plan = plot.run(&["plan", "--output", "json"]).out;
+                let plan = farm.run(&["plan", "--output", "json"]).out;
                 let plan: Value = serde_json::from_str(&plan).map_err(|e| e.to_string())?;
                 let name = &plan["plans"][0]["steps"][0]["next_ami_name"];
-                plot.emulator.control_post(
-                    "/_control/base-image",
-                    &json!({
-                        "name": name, "id": PERSONS, "region": plot.region,
-                        "created": "2026-01-01T00:00:00.000Z",
-                    }),
-                );
+                farm.region.make_image(&json!({
+                    "name": name, "id": PERSONS, "created": "2026-01-01T00:00:00.000Z",
+                }));
                 // The plan looks, and the start looks again.
-                plot.faults(&[json!({
+                farm.faults(&json!([{
                     "operation": "DescribeImagesByName", "kind": "empty", "from": "reconciler", "times": 2,
-                })]);
+                }]));
                 Ok(1)
             }
         }
@@ -184,22 +180,21 @@ const PERSONS: &str = "ami-0fedcba9876543210";
 
 /// Whatever happened: a person's image of the wanted name is neither recorded nor tagged nor
 /// removed, and the step says why it is not built.
-fn is_left_alone(plot: &Plot) -> Vec<String> {
+fn is_left_alone(farm: &Farm) -> Vec<String> {
     for _ in 0..3 {
-        plot.run(&["apply"]);
+        farm.run(&["apply"]);
         std::thread::sleep(Duration::from_millis(1100));
     }
     let mut broken = Vec::new();
-    let resources = plot.ask("resources");
-    let images = resources["images"].as_array().into_iter().flatten();
-    let theirs: Vec<_> = images.filter(|image| image["id"] == PERSONS).collect();
+    let images = farm.images();
+    let theirs: Vec<_> = images.iter().filter(|image| image["id"] == PERSONS).collect();
     if theirs.len() != 1 || theirs[0]["state"] != "available" || theirs[0]["tags"] != json!({}) {
         broken.push(format!("a person's image was touched: {theirs:?}"));
     }
-    if plot.ask("calls").get("ec2.RunInstances").is_some() {
+    if farm.calls("ec2.RunInstances") > 0 {
         broken.push("something was built under a name that is taken".to_owned());
     }
-    let status = plot.run(&["status", "--output", "json"]).out;
+    let status = farm.run(&["status", "--output", "json"]).out;
     let status: Value = serde_json::from_str(&status).unwrap_or_default();
     let step = &status["workflows"][0]["steps"][0];
     if !step["ami_id"].is_null() || step["state"] == "in-sync" {
@@ -216,42 +211,41 @@ fn packers(operation: &str, kind: &str) -> Value {
 }
 
 /// The frozen process goes on: what it was about to write is stale by now, and must not be written.
-fn wake(plot: &Plot, first: &mut Running, images: usize) -> Vec<String> {
-    let before = state(plot);
+fn wake(farm: &Farm, first: &mut Running, images: usize) -> Vec<String> {
+    let before = state(farm);
     first.signal(Signal::CONT);
     let mut broken = Vec::new();
     if let Err(late) = first.end(Duration::from_secs(40)) {
         broken.push(format!("woken, it goes on for ever: {late}"));
     }
-    let after = state(plot);
+    let after = state(farm);
     if before != after {
         broken.push(format!("woken, it wrote: {before}\n  became {after}"));
     }
     broken.extend(
-        plot.broken_promises(images).into_iter().map(|promise| format!("woken: {promise}")),
+        farm.broken_promises(images).into_iter().map(|promise| format!("woken: {promise}")),
     );
     broken
 }
 
 /// What is recorded and what is at EC2; tags too.
-fn state(plot: &Plot) -> String {
+fn state(farm: &Farm) -> String {
     let status: Value =
-        serde_json::from_str(&plot.run(&["status", "--output", "json"]).out).unwrap_or_default();
+        serde_json::from_str(&farm.run(&["status", "--output", "json"]).out).unwrap_or_default();
     let steps: Vec<_> = status["workflows"][0]["steps"]
         .as_array()
         .into_iter()
         .flatten()
         .map(|step| (step["state"].clone(), step["ami_id"].clone()))
         .collect();
-    format!("{steps:?} {}", plot.ask("resources")["images"])
+    format!("{steps:?} {}", Value::from(farm.resources("images")))
 }
 
 /// An unchanged repository causes no write, and nothing is said to be left to do.
-fn idle(plot: &Plot) -> Vec<String> {
-    plot.emulator
-        .control_post(&format!("/_control/reset-calls?region={}", plot.region), &Value::Null);
-    let ran = plot.run(&["apply"]);
-    let writes = plot.writes();
+fn idle(farm: &Farm) -> Vec<String> {
+    farm.forget_calls();
+    let ran = farm.run(&["apply"]);
+    let writes = farm.writes();
     let mut broken = Vec::new();
     if ran.code != 0 {
         broken.push(format!("an idle apply fails: {ran:?}"));

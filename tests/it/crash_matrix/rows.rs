@@ -1,7 +1,7 @@
 //! The rows of the crash matrix.
 
 use super::row::{Action, Row, Scene};
-use crate::harness::plot::Store;
+use crate::harness::farm::Store;
 
 /// What each scene does to the outside world, in the order in which it happens. Every effect has a
 /// failpoint before and one after it.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::read;
 use crate::harness::emulator::python;
-use crate::harness::fake_packer::FakePacker;
+use crate::harness::fake_packer::{FakePacker, WHOLE};
 use crate::harness::farm::Farm;
 
 /// The item of the document.
@@ -22,7 +22,7 @@ fn documented() -> Value {
 fn put(farm: &Farm, item: &Value) {
     let mut child = Command::new(python())
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/put_item.py"))
-        .args([&farm.emulator.endpoint(), "us-east-1", "images"])
+        .args([&farm.emulator().endpoint(), "us-east-1", "images"])
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
@@ -35,10 +35,8 @@ fn put(farm: &Farm, item: &Value) {
 #[test]
 fn a_persons_image_is_recorded_as_documented_and_adopted() {
     const BY_HAND: &str = "ami-0aaaaaaaaaaaaaaaa";
-    let packer = FakePacker::new(
-        "[build]\nkey\ngroup\ninstance\nimage\nterminate\nungroup\nunkey\nartifact\n",
-    );
-    let farm = Farm::with_packer(&packer.binary());
+    let packer = FakePacker::new(&format!("[build]\n{WHOLE}"));
+    let farm = Farm::with_packer(packer.binary());
     farm.step("pyenv", None);
     let params = json!({ "step_id": "mysql", "previous_step_id": "pyenv" });
     farm.repo.write("packer_workspaces/mysql/step_param.json", params.to_string());
@@ -46,8 +44,7 @@ fn a_persons_image_is_recorded_as_documented_and_adopted() {
     farm.commit_and_apply();
     assert_eq!(farm.state_of("mysql"), "awaiting-manual");
 
-    farm.emulator
-        .control_post("/_control/base-image", &json!({ "name": "mysql by hand", "id": BY_HAND }));
+    farm.region.make_image(&json!({ "name": "mysql by hand", "id": BY_HAND }));
     let mut item = documented();
     item["workflow_id"]["S"] = json!("wf-1");
     item["base_ami_id"]["S"] = json!(farm.image("pyenv"));

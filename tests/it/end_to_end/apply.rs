@@ -2,12 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::three_steps;
 use crate::harness::farm::{Farm, in_runtime};
 
 #[test]
 fn every_step_is_built_parents_first_and_a_second_apply_writes_nothing() {
-    let farm = three_steps();
+    let farm = Farm::of_three_steps();
     let ran = farm.commit_and_apply();
     assert_eq!(ran.code, 0, "{ran:#?}");
     let status = farm.status();
@@ -29,10 +28,10 @@ fn every_step_is_built_parents_first_and_a_second_apply_writes_nothing() {
 
 #[test]
 fn a_change_rebuilds_its_step_and_those_after_it_and_the_old_images_stay() {
-    let farm = three_steps();
+    let farm = Farm::of_three_steps();
     farm.commit_and_apply();
     let before = ["a", "b", "c"].map(|step| farm.image(step));
-    farm.repo.write("packer_workspaces/a/install.sh", "echo 2\n");
+    farm.script("a", "echo 2\n");
     farm.repo.commit("another script");
     let plan = farm.run(&["plan", "--exit-code"]);
     assert_eq!(plan.code, 2);
@@ -51,37 +50,28 @@ fn a_change_rebuilds_its_step_and_those_after_it_and_the_old_images_stay() {
 
 #[test]
 fn tags_metadata_and_a_readme_rebuild_nothing() {
-    let farm = three_steps();
+    let farm = Farm::of_three_steps();
     farm.commit_and_apply();
     let before = ["a", "b", "c"].map(|step| farm.image(step));
     farm.workflow(&json!({ "aws_tags": { "env": "production" } }));
     farm.repo.write("packer_workspaces/a/README.md", "how it works\n");
-    farm.repo.write(
-        "packer_workspaces/b/step_param.json",
-        json!({ "step_id": "b", "previous_step_id": "a", "metadata": { "note": "second" } })
-            .to_string(),
-    );
+    farm.step_params("b", Some("a"), &json!({ "metadata": { "note": "second" } }));
     let ran = farm.commit_and_apply();
     assert_eq!(ran.code, 0, "{ran:#?}");
     assert_eq!(before, ["a", "b", "c"].map(|step| farm.image(step)));
     assert_eq!(farm.made_images(), 3);
-    let resources = farm.emulator.control_get("/_control/resources");
-    let tagged = resources["images"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|image| image["tags"]["env"] == "production")
-        .count();
-    assert_eq!(tagged, 3);
+    let images = farm.images();
+    let tagged = images.iter().filter(|image| image["tags"]["env"] == "production");
+    assert_eq!(tagged.count(), 3);
     assert_eq!(farm.state_of("b"), "in-sync");
 }
 
 /// Two versions of `a`, both built, and the first wanted again.
 fn reverted() -> (Farm, [String; 2]) {
-    let farm = three_steps();
+    let farm = Farm::of_three_steps();
     assert_eq!(farm.commit_and_apply().code, 0);
     let first = ["a", "b"].map(|step| farm.image(step));
-    farm.repo.write("packer_workspaces/a/install.sh", "echo 2\n");
+    farm.script("a", "echo 2\n");
     assert_eq!(farm.commit_and_apply().code, 0);
     assert!(farm.image("a") != first[0] && farm.image("b") != first[1]);
     assert_eq!(farm.made_images(), 5);
@@ -110,8 +100,7 @@ fn a_reverted_commit_takes_the_earlier_images_over_as_the_plan_says() {
     assert_eq!(farm.state_of("a"), "take-over");
     let plan = planned(&farm);
     farm.forget_calls();
-    let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 0, "{ran:#?}");
+    let ran = farm.applies();
     assert!(ran.out.contains("takes over"), "{ran:#?}");
     assert_eq!(farm.calls("ec2.RunInstances"), 0);
     for (step, image) in ["a", "b"].into_iter().zip(&first) {
@@ -129,13 +118,13 @@ fn a_reverted_commit_takes_the_earlier_images_over_as_the_plan_says() {
 fn what_a_plan_prints_is_what_is_built_taken_over_and_left() {
     let (farm, first) = reverted();
     farm.deregister(&first[1]);
-    farm.repo.write("packer_workspaces/c/install.sh", "echo 3\n");
+    farm.script("c", "echo 3\n");
     farm.repo.commit("c is another");
     let plan = planned(&farm);
     assert_eq!(plan["a"]["takes_over"]["ami_id"], json!(first[0]));
     assert_eq!(plan["b"]["source_ami"], json!(first[0]), "its source is known already");
     let names = ["b", "c"].map(|step| plan[step]["next_ami_name"].clone());
-    assert_eq!(farm.run(&["apply"]).code, 0);
+    farm.applies();
     let status = farm.status();
     assert_eq!(status["a"]["ami_id"], json!(first[0]));
     for (step, name) in ["b", "c"].into_iter().zip(names) {
@@ -161,7 +150,7 @@ fn an_image_that_was_disabled_is_named_and_taken_over_once_it_is_enabled() {
         let ec2 = farm.session().await.ec2();
         ec2.enable_image().image_id(&first[0]).send().await.unwrap();
     });
-    assert_eq!(farm.run(&["apply"]).code, 0);
+    farm.applies();
     assert_eq!(["a", "b"].map(|step| farm.image(step)), first);
 }
 
@@ -178,7 +167,7 @@ fn a_rebuild_instead_of_a_disabled_image_gets_a_name_that_is_free() {
     // The next name is taken as well, by nobody knows whom, and EC2 does not show it either by
     // itself.
     let other = json!({ "name": format!("{taken}-r1"), "state": "disabled" });
-    farm.emulator.control_post("/_control/base-image", &other);
+    farm.region.make_image(&other);
     let ran = farm.run(&["apply", "--rebuild", "a"]);
     assert_eq!(ran.code, 0, "{ran:#?}");
     assert_eq!(farm.status()["a"]["ami_name"], json!(format!("{taken}-r2")));
@@ -187,20 +176,20 @@ fn a_rebuild_instead_of_a_disabled_image_gets_a_name_that_is_free() {
 
 #[test]
 fn an_image_of_the_same_fingerprint_is_taken_over_whoever_recorded_it() {
-    let farm = three_steps();
+    let farm = Farm::of_three_steps();
     farm.repo.commit("as it is");
     let plan = planned(&farm);
     let image = json!({ "name": plan["a"]["next_ami_name"], "tags": { "reconciler:fingerprint": plan["a"]["desired_fingerprint"] } });
-    let made = farm.emulator.control_post("/_control/base-image", &image);
-    assert_eq!(planned(&farm)["a"]["takes_over"]["ami_id"], made["id"]);
-    assert_eq!(farm.run(&["apply"]).code, 0);
-    assert_eq!(json!(farm.image("a")), made["id"]);
+    let made = farm.region.make_image(&image);
+    assert_eq!(planned(&farm)["a"]["takes_over"]["ami_id"], json!(made));
+    farm.applies();
+    assert_eq!(farm.image("a"), made);
     assert_eq!(farm.made_images(), 3);
 }
 
 #[test]
 fn a_rebuild_that_is_asked_for_makes_a_new_image_of_the_same_inputs() {
-    let farm = three_steps();
+    let farm = Farm::of_three_steps();
     farm.commit_and_apply();
     let first = farm.image("c");
     let ran = farm.run(&["apply", "--rebuild", "c"]);
@@ -213,14 +202,12 @@ fn a_rebuild_that_is_asked_for_makes_a_new_image_of_the_same_inputs() {
 
 #[test]
 fn a_step_that_fails_by_itself_is_quarantined_and_stops_nobody_else() {
-    let farm = three_steps();
+    let farm = Farm::of_three_steps();
     farm.repo.write(
         "packer_workspaces/a/templates/.pkrvars.hcl",
         "image = \"{{ builder.output_ami_name }}\"\nunknown = 1\n",
     );
-    let template = "packer_workspaces/a/templates/.pkr.hcl";
-    let text = std::fs::read_to_string(farm.repo.path().join(template)).unwrap();
-    farm.repo.write(template, text.replace("var.image", "var.no_such_variable"));
+    farm.template("a", |text| text.replace("var.image", "var.no_such_variable"));
     let ran = farm.commit_and_apply();
     assert_eq!(ran.code, 1, "{ran:#?}");
     let status = farm.status();
@@ -232,11 +219,7 @@ fn a_step_that_fails_by_itself_is_quarantined_and_stops_nobody_else() {
     assert_eq!(farm.calls("dynamodb.TransactWriteItems"), 0, "the same failure is not repeated");
     let logs = farm.run(&["logs", "a"]);
     assert!(logs.out.contains("no_such_variable"), "{logs:#?}");
-    farm.repo.write(template, text);
-    farm.repo.write(
-        "packer_workspaces/a/templates/.pkrvars.hcl",
-        "image = \"{{ builder.output_ami_name }}\"\n",
-    );
+    farm.step("a", None);
     let mended = farm.commit_and_apply();
     assert_eq!(mended.code, 0, "{mended:#?}");
     assert_eq!(farm.state_of("b"), "in-sync");
@@ -244,7 +227,7 @@ fn a_step_that_fails_by_itself_is_quarantined_and_stops_nobody_else() {
 
 #[test]
 fn a_step_that_left_git_is_reported_and_its_image_stays() {
-    let farm = three_steps();
+    let farm = Farm::of_three_steps();
     farm.commit_and_apply();
     farm.repo.git(&["rm", "-rq", "packer_workspaces/c"]);
     farm.commit_and_apply();
@@ -254,16 +237,12 @@ fn a_step_that_left_git_is_reported_and_its_image_stays() {
 
 #[test]
 fn a_remote_repository_is_fetched_first_so_that_what_git_says_now_is_applied() {
-    let farm = three_steps();
-    let known = std::fs::read_to_string(farm.configuration()).unwrap();
-    let path = farm.repo.path().display();
-    let remote = known.replace(&format!("path: {path}"), &format!("url: file://{path}"));
-    assert_ne!(remote, known);
-    std::fs::write(farm.configuration(), remote).unwrap();
+    let farm = Farm::of_three_steps();
+    farm.follow_url(&format!("file://{}", farm.repo.path().display()), &[]);
     let first = farm.commit_and_apply();
     assert_eq!(first.code, 0, "{first:#?}");
     assert_eq!(farm.made_images(), 3);
-    farm.repo.write("packer_workspaces/c/install.sh", "echo 2\n");
+    farm.script("c", "echo 2\n");
     let second = farm.commit_and_apply();
     assert_eq!(second.code, 0, "{second:#?}");
     assert_eq!(farm.made_images(), 4, "the new commit is built");

@@ -2,12 +2,13 @@
 
 use serde_json::Value;
 
-use super::{WHOLE, one_step, three_steps};
 use crate::harness::cli::Cli;
+use crate::harness::fake_packer::WHOLE;
+use crate::harness::farm::Farm;
 
 #[test]
 fn short_options_and_other_folders_mean_what_they_mean_elsewhere() {
-    let farm = three_steps();
+    let farm = Farm::of_three_steps();
     farm.repo.commit("three steps");
     let long = farm.run(&["check", "--output", "json"]);
     assert_eq!(farm.run(&["check", "-o", "json"]).out, long.out);
@@ -27,8 +28,8 @@ fn short_options_and_other_folders_mean_what_they_mean_elsewhere() {
 
 #[test]
 fn the_end_of_a_log_and_some_of_the_history_are_shown_on_request() {
-    let (farm, packer) = one_step(&format!("[build]\nsay one\nsay two\nsay three\n{WHOLE}"));
-    assert_eq!(farm.run(&["apply"]).code, 0);
+    let (farm, packer) = Farm::playing(&format!("[build]\nsay one\nsay two\nsay three\n{WHOLE}"));
+    farm.applies();
     let whole = farm.run(&["logs", "a"]).out;
     let last: Vec<_> = whole.lines().rev().take(2).collect();
     let tail = farm.run(&["logs", "a", "--tail", "2"]);
@@ -38,7 +39,7 @@ fn the_end_of_a_log_and_some_of_the_history_are_shown_on_request() {
     assert_eq!(followed.out, tail.out, "of a build that is over nothing more comes");
 
     packer.plays("[build]\nerror it is broken\nexit 1\n");
-    farm.repo.write("packer_workspaces/a/install.sh", "echo 2\n");
+    farm.script("a", "echo 2\n");
     farm.repo.commit("break it");
     farm.run(&["apply"]);
     let builds = |arguments: &[&str]| {
@@ -61,12 +62,12 @@ fn the_end_of_a_log_and_some_of_the_history_are_shown_on_request() {
 
 #[test]
 fn a_difference_is_an_exit_code_and_one_pass_a_daemon_that_ends() {
-    let (farm, _packer) = one_step(&format!("[build]\n{WHOLE}"));
+    let (farm, _packer) = Farm::playing(&format!("[build]\n{WHOLE}"));
     let ran = farm.run(&["run", "--once"]);
     assert_eq!(ran.code, 0, "{ran:#?}");
     assert_eq!(farm.state_of("a"), "in-sync");
     assert_eq!(farm.run(&["diff", "a", "--exit-code"]).code, 0);
-    farm.repo.write("packer_workspaces/a/install.sh", "echo 2\n");
+    farm.script("a", "echo 2\n");
     farm.repo.commit("another script");
     assert_eq!(farm.run(&["diff", "a", "--exit-code"]).code, 2);
     assert_eq!(farm.run(&["diff", "a"]).code, 0);
@@ -78,7 +79,7 @@ fn a_difference_is_an_exit_code_and_one_pass_a_daemon_that_ends() {
 
 #[test]
 fn apply_says_what_it_would_do_without_doing_it_and_what_it_did_for_programs() {
-    let (farm, packer) = one_step(&format!("[build]\n{WHOLE}"));
+    let (farm, packer) = Farm::playing(&format!("[build]\n{WHOLE}"));
     let json = |arguments: &[&str]| {
         let ran = farm.run(arguments);
         let said: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:#?}"));
@@ -105,7 +106,7 @@ fn apply_says_what_it_would_do_without_doing_it_and_what_it_did_for_programs() {
     assert_eq!(farm.run(&["apply", "--dry-run", "nobody"]).code, 1);
 
     packer.plays("[build]\nerror it is broken\nexit 1\n");
-    farm.repo.write("packer_workspaces/a/install.sh", "echo 2\n");
+    farm.script("a", "echo 2\n");
     farm.repo.commit("break it");
     let (code, failed) = json(&["apply", "-o", "json"]);
     assert_eq!((code, &failed["left"]), (1, &Value::from("a_failure")));
@@ -115,7 +116,7 @@ fn apply_says_what_it_would_do_without_doing_it_and_what_it_did_for_programs() {
 
 #[test]
 fn as_much_is_said_as_is_asked_for() {
-    let (farm, _packer) = one_step(&format!("[build]\n{WHOLE}"));
+    let (farm, _packer) = Farm::playing(&format!("[build]\n{WHOLE}"));
     let quiet = farm.run(&["apply", "-q"]);
     assert_eq!((quiet.code, quiet.err.as_str()), (0, ""), "{quiet:#?}");
     assert!(!quiet.out.contains("recorded"), "{}", quiet.out);

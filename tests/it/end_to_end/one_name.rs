@@ -2,11 +2,11 @@
 //! left itself.
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::lost_host::{one_step, signal_builds};
 use crate::harness::farm::Farm;
 
 const NAME: (&str, &str) = ("RECONCILER_HOST", "localhost");
@@ -32,26 +32,24 @@ fn lease(farm: &Farm) -> (String, u64) {
 
 #[test]
 fn a_build_that_has_not_yet_given_a_sign_of_life_is_not_built_beside_by_a_host_of_its_name() {
-    let mut farm = one_step("lease_duration: 3s\ninterval: 1s\nretry:\n  initial: 1s\n");
+    let farm = Farm::of_one_step("lease_duration: 3s\ninterval: 1s\nretry:\n  initial: 1s\n");
     // The daemon dies when its supervisor runs and nobody was told; the supervisor stands still
     // before its first sign of life.
     let failing = "journal.started:before=abort;supervisor.packer:after=stop";
-    let one = farm.daemon_at("one", &[NAME, ("RECONCILER_FAILPOINTS", failing)], &[]);
-    farm.child(one).wait().unwrap();
-    farm.daemon_at("two", &[NAME], &[]);
-    farm.wait_until("the other has taken the build up", |farm| {
-        farm.said_on("two").contains("build followed")
-    });
+    let mut one = farm.daemon_at("one", &[NAME, ("RECONCILER_FAILPOINTS", failing)], &[]);
+    one.end(Duration::from_mins(1)).unwrap();
+    let _daemon = farm.daemon_at("two", &[NAME], &[]);
+    farm.wait_until_said("two", "build followed");
     farm.wait_until("the supervisor stands still", |farm| {
         farm.said_by_supervisors("one").contains("supervisor.packer:after: stop")
     });
-    signal_builds(&farm, "one", Signal::CONT);
-    farm.wait_until("the image is recorded", |farm| farm.state_of("a") == "in-sync");
+    farm.signal_builds("one", Signal::CONT);
+    farm.wait_for_state("a", "in-sync");
     assert_eq!(farm.made_images(), 1);
     let intents = farm.stages("a");
     assert_eq!(intents.iter().filter(|one| *one == "intent").count(), 1);
     assert!(!intents.contains(&"failed".to_owned()), "{intents:?}");
-    farm.wait_until("nothing is left", |farm| farm.leftovers().is_empty());
+    farm.wait_until_nothing_is_left();
 }
 
 #[test]
@@ -60,20 +58,20 @@ fn a_lease_and_a_build_of_another_container_of_the_same_name_are_waited_for() {
         println!("skipped: this machine allows no PID namespace");
         return;
     }
-    let mut farm = one_step("lease_duration: 3s\ninterval: 1s\nretry:\n  initial: 1s\n");
+    let farm = Farm::of_one_step("lease_duration: 3s\ninterval: 1s\nretry:\n  initial: 1s\n");
     // The build lasts longer than the lease.
-    farm.emulator.control_post("/_control/pending", &json!({ "seconds": 8 }));
+    farm.images_are_pending_for(8);
     let one = farm.daemon_at("one", &[NAME], &[]);
     farm.wait_until("the image is on its way", |farm| farm.made_images() == 1);
     let before = lease(&farm);
-    farm.daemon_at("two", &[NAME], &CONTAINER);
-    farm.wait_until("the other stands by", |farm| farm.said_on("two").contains("standing by"));
+    let _daemon = farm.daemon_at("two", &[NAME], &CONTAINER);
+    farm.wait_until_said("two", "standing by");
     assert_eq!(lease(&farm), before, "a living holder is left alone");
-    farm.signal(one, Signal::KILL);
-    farm.wait_until("the other has recorded the image", |farm| farm.state_of("a") == "in-sync");
+    one.signal(Signal::KILL);
+    farm.wait_for_state("a", "in-sync");
     let stages = farm.stages("a");
     assert_eq!(stages.iter().filter(|one| *one == "intent").count(), 1);
     assert!(!stages.contains(&"failed".to_owned()), "{stages:?}");
     assert_eq!(farm.made_images(), 1);
-    farm.wait_until("nothing is left", |farm| farm.leftovers().is_empty());
+    farm.wait_until_nothing_is_left();
 }

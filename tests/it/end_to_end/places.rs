@@ -1,12 +1,11 @@
 //! Which inventory a command reads: never another one silently.
 
 use crate::harness::cli::Ran;
-use crate::harness::farm::Farm;
+use crate::harness::farm::{Farm, Store};
 
 fn farm() -> Farm {
-    let farm = Farm::new();
-    farm.step("a", None).step("b", Some("a")).step("c", None);
-    farm.configure_sqlite("");
+    let mut farm = Farm::of_three_steps();
+    farm.keep_records_in(Store::Sqlite).configure("");
     farm.repo.commit("three steps");
     farm
 }
@@ -21,7 +20,7 @@ fn refuses(ran: &Ran, why: &str) {
 #[test]
 fn a_command_says_in_which_inventory_it_found_nothing() {
     let farm = farm();
-    let file = farm.configuration().with_file_name("inventory.sqlite");
+    let file = farm.records();
     let place = format!("No inventory at SQLite {} yet", file.display());
     for command in [vec!["status"], vec!["plan"], vec!["plan", "--offline"], vec!["history"]] {
         let ran = farm.run(&command);
@@ -96,10 +95,8 @@ fn a_place_that_cannot_be_is_an_error_for_every_command() {
 fn a_relative_place_of_the_configuration_is_one_place_for_every_folder() {
     let farm = farm();
     farm.reconfigure(|text| {
-        text.replace(&farm.state().display().to_string(), "state").replace(
-            &farm.configuration().with_file_name("inventory.sqlite").display().to_string(),
-            "records.sqlite",
-        )
+        text.replace(&farm.state().display().to_string(), "state")
+            .replace(&farm.records().display().to_string(), "records.sqlite")
     });
     let expected = farm.configuration().with_file_name("records.sqlite");
     farm.run(&["status"]).shows(&[&expected.display().to_string()]);
@@ -109,7 +106,7 @@ fn a_relative_place_of_the_configuration_is_one_place_for_every_folder() {
 fn a_step_whose_journal_cannot_be_read_says_so_and_the_others_go_on() {
     let farm = farm();
     farm.run(&["apply"]).shows(&[]);
-    let file = farm.configuration().with_file_name("inventory.sqlite");
+    let file = farm.records();
     let db = rusqlite::Connection::open(file).unwrap();
     let spoiled = "UPDATE attempt SET attempt = '{', recorded = 0 WHERE step_id = 'c'";
     assert_eq!(db.execute(spoiled, []).unwrap(), 1);

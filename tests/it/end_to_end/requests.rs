@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{ENDLESS, WHOLE, one_step};
+use crate::harness::fake_packer::{ENDLESS, WHOLE};
 use crate::harness::farm::Farm;
 
 const FAILS: &str = "[build]\nkey\nunkey\nfailure Script exited with non-zero exit status: 7. Allowed exit codes are: [0]\nexit 1\n";
@@ -19,8 +19,8 @@ fn history(farm: &Farm) -> Vec<Value> {
 
 #[test]
 fn what_failed_is_tried_again_when_a_person_asks_and_its_history_tells_why() {
-    let (farm, packer) = one_step(&format!("{FAILS}[build 2]\n{WHOLE}"));
-    assert_eq!(farm.run(&["apply"]).code, 1);
+    let (farm, packer) = Farm::playing(&format!("{FAILS}[build 2]\n{WHOLE}"));
+    farm.applies_in_vain();
     let status = farm.run(&["status"]);
     assert!(status.out.contains("`reconciler retry a`"), "{status:#?}");
     farm.run(&["retry", "b"]).refuses(&["no step `b`"]);
@@ -33,8 +33,7 @@ fn what_failed_is_tried_again_when_a_person_asks_and_its_history_tells_why() {
     assert_eq!(farm.state_of("a"), "build");
     farm.run(&["retry", "a"]).refuses(&["nothing to retry", "retry requested by"]);
 
-    let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 0, "{ran:#?}");
+    farm.applies();
     assert_eq!(packer.runs("build"), 2);
     farm.run(&["retry", "a"]).refuses(&["nothing to retry", "in sync"]);
 
@@ -59,14 +58,14 @@ fn what_failed_is_tried_again_when_a_person_asks_and_its_history_tells_why() {
 
 #[test]
 fn a_daemon_notices_at_a_heartbeat_that_a_person_asked() {
-    let (mut farm, packer) = one_step(&format!("{FAILS}[build 2]\n{WHOLE}"));
+    let (farm, packer) = Farm::playing(&format!("{FAILS}[build 2]\n{WHOLE}"));
     farm.configure("interval: 1h\nlease_duration: 3s\n");
-    farm.daemon();
-    farm.wait_until("it is quarantined", |farm| farm.state_of("a") == "quarantined");
+    let _daemon = farm.daemon();
+    farm.wait_for_state("a", "quarantined");
     let asked = farm.run(&["retry", "a"]);
     assert!(asked.out.contains("at its next pass"), "{asked:#?}");
     let since = Instant::now();
-    farm.wait_until("it is built", |farm| farm.state_of("a") == "in-sync");
+    farm.wait_for_state("a", "in-sync");
     // The repository is polled every half a minute, which would be too late.
     assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
     assert_eq!(packer.runs("build"), 2);
@@ -74,11 +73,11 @@ fn a_daemon_notices_at_a_heartbeat_that_a_person_asked() {
 
 #[test]
 fn a_running_build_is_ended_cleanly_on_request_and_waits_for_a_person() {
-    let (mut farm, packer) = one_step(&format!("[build]\n{ENDLESS}[build 2]\n{WHOLE}"));
+    let (farm, packer) = Farm::playing(&format!("[build]\n{ENDLESS}[build 2]\n{WHOLE}"));
     farm.configure("interval: 1s\nlease_duration: 3s\n");
     farm.run(&["cancel", "a"]).refuses(&["no build of step `a` is known"]);
-    farm.daemon();
-    farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
+    let _daemon = farm.daemon();
+    farm.wait_for_packer(&packer, "running");
     let ran = farm.run(&["cancel", "a"]);
     assert_eq!(ran.code, 0, "{ran:#?}");
     assert!(
@@ -86,9 +85,7 @@ fn a_running_build_is_ended_cleanly_on_request_and_waits_for_a_person() {
         "{}",
         ran.out
     );
-    farm.wait_until("it is cleaned up", |farm| {
-        farm.stages("a").last().is_some_and(|last| last == "cleaned")
-    });
+    farm.wait_until("it is cleaned up", |farm| farm.is_cleaned_up("a"));
     assert_eq!(farm.stages("a"), ["intent", "started", "cancel_requested", "failed", "cleaned"]);
     assert_eq!(farm.leftovers(), "");
     let status = farm.status();
@@ -96,39 +93,36 @@ fn a_running_build_is_ended_cleanly_on_request_and_waits_for_a_person() {
     assert_eq!(packer.runs("build"), 1);
     farm.run(&["cancel", "a"]).refuses(&["nothing to cancel"]);
     farm.run(&["retry", "a"]);
-    farm.wait_until("it is built", |farm| farm.state_of("a") == "in-sync");
+    farm.wait_for_state("a", "in-sync");
 }
 
 #[test]
 fn a_build_that_failed_before_the_request_was_heard_is_cancelled_all_the_same() {
-    let (mut farm, packer) = one_step(&format!(
+    let (farm, packer) = Farm::playing(&format!(
         "[build]\nkey\nwrite running\nwait go\nfailure InsufficientInstanceCapacity: no capacity\n\
          error Build 'x' errored: InsufficientInstanceCapacity: no capacity\nexit 1\n[build 2]\n{WHOLE}"
     ));
     farm.configure("interval: 1s\nretry:\n  initial: 1s\n");
     let daemon = farm.daemon();
-    farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
-    farm.signal(daemon, Signal::STOP);
+    farm.wait_for_packer(&packer, "running");
+    daemon.signal(Signal::STOP);
     packer.let_go("go");
-    farm.wait_until("Packer has failed", |farm| farm.only_build().join("exit.json").exists());
+    farm.wait_until("Packer has failed", |farm| farm.only_build().ended().is_some());
     let ran = farm.run(&["cancel", "a", "--no-wait"]);
     assert_eq!(ran.code, 0, "{ran:#?}");
-    farm.signal(daemon, Signal::CONT);
-    farm.wait_until("it is cleaned up", |farm| {
-        farm.stages("a").last().is_some_and(|last| last == "cleaned")
-    });
+    daemon.signal(Signal::CONT);
+    farm.wait_until("it is cleaned up", |farm| farm.is_cleaned_up("a"));
     farm.failed("cancelled", "no capacity");
-    farm.wait_until("it waits for a person", |farm| farm.state_of("a") == "quarantined");
+    farm.wait_for_state("a", "quarantined");
     assert_eq!(packer.runs("build"), 1);
 }
 
 #[test]
 fn a_build_is_cancelled_though_no_daemon_runs() {
-    let (mut farm, packer) = one_step(&format!("[build]\n{ENDLESS}"));
-    let daemon = farm.daemon();
-    farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
-    farm.signal(daemon, Signal::KILL);
-    farm.child(daemon).wait().unwrap();
+    let (farm, packer) = Farm::playing(&format!("[build]\n{ENDLESS}"));
+    let mut daemon = farm.daemon();
+    farm.wait_for_packer(&packer, "running");
+    daemon.kill();
     let ran = farm.run(&["cancel", "a"]);
     assert_eq!(ran.code, 0, "{ran:#?}");
     assert!(ran.out.contains("cancelled by uid"), "{}", ran.out);
@@ -138,16 +132,15 @@ fn a_build_is_cancelled_though_no_daemon_runs() {
 
 #[test]
 fn a_build_of_another_host_is_ended_on_request_though_its_daemon_is_dead() {
-    let (mut farm, packer) = one_step(&format!("[build]\n{ENDLESS}"));
+    let (farm, packer) = Farm::playing(&format!("[build]\n{ENDLESS}"));
     // Signs of life every second or two.
     farm.configure("interval: 1h\nlease_duration: 2s\n");
-    let one = farm.daemon_on("one");
-    farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
+    let mut one = farm.daemon_on("one");
+    farm.wait_for_packer(&packer, "running");
     farm.wait_until("its start is in the journal", |farm| {
         farm.stages("a") == ["intent", "started"]
     });
-    farm.signal(one, Signal::KILL);
-    farm.child(one).wait().unwrap();
+    one.kill();
     let state = farm.state_of_host("two").display().to_string();
     let two = [("RECONCILER_HOST", "two"), ("RECONCILER_STATE_DIR", state.as_str())];
     // The lease of the dead daemon runs out first.
@@ -155,9 +148,7 @@ fn a_build_of_another_host_is_ended_on_request_though_its_daemon_is_dead() {
     let ran = farm.run_with(&two, &["cancel", "a"]);
     assert_eq!(ran.code, 0, "{ran:#?}");
     assert!(ran.out.contains("on one is asked to end"), "{}", ran.out);
-    farm.wait_until("it is settled", |farm| {
-        farm.stages("a").last().is_some_and(|last| last == "cleaned")
-    });
+    farm.wait_until("it is cleaned up", |farm| farm.is_cleaned_up("a"));
     assert_eq!(farm.state_of("a"), "quarantined");
     assert_eq!(farm.leftovers(), "");
     assert_eq!(packer.runs("build"), 1);

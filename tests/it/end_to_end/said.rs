@@ -3,15 +3,14 @@
 
 use std::time::Duration;
 
-use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{WHOLE, one_step, three_steps};
+use crate::harness::fake_packer::WHOLE;
 use crate::harness::farm::Farm;
 
 /// The lines of the log, parsed, whose message has these words.
 fn lines(farm: &Farm, words: &str) -> Vec<Value> {
-    let log = String::from_utf8_lossy(&farm.daemon_log()).into_owned();
+    let log = farm.log("daemon");
     log.lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{line}")))
         .filter(|line| line["message"].as_str().unwrap().contains(words))
@@ -37,14 +36,12 @@ fn is_for_people(log: &str) {
 
 #[test]
 fn a_broken_commit_is_told_once_with_step_file_and_what_to_do_and_again_when_it_is_mended() {
-    let mut farm = three_steps();
+    let farm = Farm::of_three_steps();
     farm.configure("interval: 1s\n");
     farm.repo.commit("three steps");
-    farm.daemon();
+    let _daemon = farm.daemon();
     farm.wait_until("three images are recorded", |farm| lines(farm, "image recorded").len() == 3);
-    let template = "packer_workspaces/c/templates/.pkr.hcl";
-    let sound = std::fs::read_to_string(farm.repo.path().join(template)).unwrap();
-    farm.repo.write(template, format!("{sound}\n{{{{ builder.no_such }}}}\n"));
+    farm.template("c", |sound| format!("{sound}\n{{{{ builder.no_such }}}}\n"));
     let broken = farm.repo.commit("a mistake");
     farm.wait_until("it is told", |farm| !lines(farm, "step is broken").is_empty());
     std::thread::sleep(Duration::from_secs(4));
@@ -55,12 +52,12 @@ fn a_broken_commit_is_told_once_with_step_file_and_what_to_do_and_again_when_it_
     assert_eq!(told["repository"], "repo");
     assert_eq!((&told["workflow"], &told["step"]), (&"wf-1".into(), &"c".into()));
     assert_eq!(told["revision"], broken.as_str());
-    assert_eq!(told["file"], template);
+    assert_eq!(told["file"], "packer_workspaces/c/templates/.pkr.hcl");
     assert!(
         told["line"].is_u64() && told["message"].as_str().unwrap().contains("no_such"),
         "{told}"
     );
-    farm.repo.write(template, sound);
+    farm.step("c", None);
     farm.repo.commit("mended");
     farm.wait_until("it is told that it is mended", |farm| lines(farm, "step mended").len() == 1);
 
@@ -74,16 +71,16 @@ fn a_broken_commit_is_told_once_with_step_file_and_what_to_do_and_again_when_it_
     farm.workflow(&serde_json::json!({}));
     farm.repo.commit("a workflow again");
     farm.wait_until("it is told that it works", |farm| lines(farm, "works again").len() == 1);
-    let log = String::from_utf8_lossy(&farm.daemon_log()).into_owned();
+    let log = farm.log("daemon");
     is_for_people(&log);
 }
 
 #[test]
 fn a_build_is_told_from_its_start_to_its_record_or_its_failure_with_the_next_try() {
     let fails = "[build]\nfailure Script exited with non-zero exit status: 7\nexit 1\n";
-    let (mut farm, _packer) = one_step(&format!("{fails}[build 2]\n{WHOLE}"));
+    let (farm, _packer) = Farm::playing(&format!("{fails}[build 2]\n{WHOLE}"));
     farm.configure("interval: 1s\nlease_duration: 3s\n");
-    farm.daemon();
+    let _daemon = farm.daemon();
     farm.wait_until("it is quarantined", |farm| lines(farm, "quarantined").len() == 2);
     let failed = lines(&farm, "build failed");
     assert_eq!(failed.len(), 1, "{failed:#?}");
@@ -94,26 +91,23 @@ fn a_build_is_told_from_its_start_to_its_record_or_its_failure_with_the_next_try
     let recorded = &lines(&farm, "image recorded")[0];
     assert!(recorded["image"].as_str().unwrap().starts_with("ami-"), "{recorded:#?}");
     assert_eq!(lines(&farm, "build started").len(), 2);
-    is_for_people(&String::from_utf8_lossy(&farm.daemon_log()));
+    is_for_people(&farm.log("daemon"));
 }
 
 #[test]
 fn a_standby_says_once_that_it_is_one_and_once_that_it_has_taken_over() {
-    let (mut farm, _packer) = one_step(&format!("[build]\n{WHOLE}"));
+    let (farm, _packer) = Farm::playing(&format!("[build]\n{WHOLE}"));
     farm.configure("interval: 1s\nlease_duration: 3s\n");
-    let first = farm.daemon_on("one");
-    farm.wait_until("it is built", |farm| farm.state_of("a") == "in-sync");
-    farm.daemon_on("two");
-    farm.wait_until("the second stands by", |farm| farm.said_on("two").contains("standing by"));
+    let mut first = farm.daemon_on("one");
+    farm.wait_for_state("a", "in-sync");
+    let _daemon = farm.daemon_on("two");
+    farm.wait_until_said("two", "standing by");
     std::thread::sleep(Duration::from_secs(12));
-    farm.signal(first, Signal::KILL);
-    farm.child(first).wait().unwrap();
-    farm.wait_until("the second takes over", |farm| {
-        farm.said_on("two").contains("lease taken over")
-    });
-    let said = farm.said_on("two");
+    first.kill();
+    farm.wait_until_said("two", "lease taken over");
+    let said = farm.log("two");
     assert_eq!(said.matches("standing by").count(), 1, "{said}");
     assert_eq!(said.matches("lease taken").count(), 1, "{said}");
     is_for_people(&said);
-    is_for_people(&farm.said_on("one"));
+    is_for_people(&farm.log("one"));
 }

@@ -3,10 +3,8 @@
 
 use serde_json::json;
 
-use super::three_steps;
-use crate::harness::farm::Farm;
+use crate::harness::farm::{Farm, QUICK};
 
-const QUICK: &str = "lease_duration: 2s\ninterval: 1s\nretry:\n  initial: 1s\n";
 const FOLDER: &str = "packer_workspaces";
 
 fn copy(farm: &Farm, id: &str) {
@@ -31,23 +29,23 @@ fn copy(farm: &Farm, id: &str) {
 
 #[test]
 fn an_open_build_is_settled_and_nothing_new_is_begun_until_each_has_an_id_of_its_own() {
-    let mut farm = three_steps();
+    let farm = Farm::of_three_steps();
     farm.configure(QUICK);
     farm.repo.commit("three steps");
-    farm.emulator.control_post("/_control/pending", &json!({ "seconds": 6 }));
-    farm.daemon_on("one");
+    farm.images_are_pending_for(6);
+    let _daemon = farm.daemon_on("one");
     farm.wait_until("a build runs", |farm| {
         farm.status().values().any(|step| step["build"]["stage"] == "packer runs")
     });
     copy(&farm, "");
     farm.repo.commit("a second workflow of the same id");
     farm.wait_until("both are named", |farm| {
-        let said = farm.said_on("one");
+        let said = farm.log("one");
         said.contains("packer_workspaces/workflow_param.json")
             && said.contains("workflow/workflow_param.json")
     });
-    farm.emulator.control_post("/_control/pending", &json!({ "seconds": 0 }));
-    let counted = |farm: &Farm, words: &str| farm.said_on("one").matches(words).count();
+    farm.images_are_pending_for(0);
+    let counted = |farm: &Farm, words: &str| farm.log("one").matches(words).count();
     let begun = counted(&farm, "build started");
     farm.wait_until("the open builds are recorded", |farm| {
         counted(farm, "image recorded") == begun
@@ -55,11 +53,11 @@ fn an_open_build_is_settled_and_nothing_new_is_begun_until_each_has_an_id_of_its
     std::thread::sleep(std::time::Duration::from_secs(5));
     assert_eq!(farm.made_images(), begun, "nothing new is begun");
     assert!(begun < 3, "the child of one was not begun before");
-    let said = farm.said_on("one");
+    let said = farm.log("one");
     assert_eq!(said.matches("none of them is acted on").count(), 2, "once for each: {said}");
 
     copy(&farm, "another-id");
     farm.repo.commit("an id of its own");
     farm.wait_until("all of both are built", |farm| farm.made_images() == 4);
-    farm.wait_until("nothing is left", |farm| farm.leftovers().is_empty());
+    farm.wait_until_nothing_is_left();
 }

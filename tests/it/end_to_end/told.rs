@@ -3,13 +3,11 @@
 
 use std::time::Duration;
 
-use reconciler::packer::process::ProcessId;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{WHOLE, one_step, three_steps};
-use crate::harness::farm::Farm;
-use crate::harness::plot::{Plot, Store};
+use crate::harness::fake_packer::WHOLE;
+use crate::harness::farm::{Farm, Store};
 
 /// A Packer that waits for the file `go`, and then makes an image.
 const WAITS: &str = "[build]\nkey\ngroup\ninstance\nwrite running\nwait go\nimage\nterminate\nungroup\nunkey\nartifact\n";
@@ -26,32 +24,23 @@ fn build_of(farm: &Farm) -> Value {
     workflow(farm)["steps"][0]["build"].clone()
 }
 
-/// The supervisor of the farm's only build.
-fn supervisor(farm: &Farm) -> ProcessId {
-    let build = build_of(farm)["build_id"].as_str().unwrap().to_owned();
-    let file = farm.state().join("builds").join(build).join("supervisor.json");
-    let told: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
-    ProcessId::of(u32::try_from(told["pid"].as_u64().unwrap()).unwrap()).unwrap()
-}
-
 #[test]
 fn status_says_what_this_host_sees_of_a_stopped_and_a_killed_daemon_and_of_an_ended_packer() {
-    let (mut farm, packer) = one_step(WAITS);
+    let (farm, packer) = Farm::playing(WAITS);
     farm.configure("interval: 1h\nlease_duration: 1h\n");
-    let daemon = farm.daemon();
-    farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
+    let mut daemon = farm.daemon();
+    farm.wait_for_packer(&packer, "running");
     let said = farm.run(&["status"]).out;
     assert!(said.contains("reconciler runs on this host, pid "), "{said}");
     assert!(said.contains("(packer runs)"), "{said}");
-    farm.signal(daemon, Signal::STOP);
+    daemon.signal(Signal::STOP);
     farm.wait_until("it is seen to stand still", |farm| {
         let told = workflow(farm);
         told["lease"]["seen"] == "stopped" && told["held_by"].is_string()
     });
     let said = farm.run(&["status"]).out;
     assert!(said.contains("is stopped by a signal (SIGSTOP)"), "{said}");
-    farm.signal(daemon, Signal::KILL);
-    farm.child(daemon).wait().unwrap();
+    daemon.kill();
 
     let said = farm.run(&["status"]).out;
     assert!(
@@ -76,21 +65,19 @@ fn status_says_what_this_host_sees_of_a_stopped_and_a_killed_daemon_and_of_an_en
         );
         assert!(!said.contains("packer runs"), "{said}");
     }
-    let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 0, "{ran:#?}");
+    let ran = farm.applies();
     assert!(ran.out.contains("a followed: build "), "{}", ran.out);
     assert!(ran.out.contains("[1/1] a recorded ami-"), "{}", ran.out);
 }
 
 #[test]
 fn status_sees_a_packer_without_its_supervisor_one_that_stands_still_and_one_that_is_gone() {
-    let (mut farm, packer) = one_step(WAITS);
+    let (farm, packer) = Farm::playing(WAITS);
     farm.configure("interval: 1h\nlease_duration: 1h\n");
-    let daemon = farm.daemon();
-    farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
-    farm.signal(daemon, Signal::KILL);
-    farm.child(daemon).wait().unwrap();
-    let supervisor = supervisor(&farm);
+    let mut daemon = farm.daemon();
+    farm.wait_for_packer(&packer, "running");
+    daemon.kill();
+    let supervisor = farm.supervisor();
     supervisor.signal(Signal::STOP);
     farm.wait_until("it is stopped", |farm| build_of(farm)["seen"] == "stopped");
     let said = farm.run(&["status"]).out;
@@ -103,12 +90,12 @@ fn status_sees_a_packer_without_its_supervisor_one_that_stands_still_and_one_tha
     farm.wait_until("nothing runs", |farm| build_of(farm)["seen"] == "gone");
     let said = farm.run(&["status"]).out;
     assert!(said.contains("have ended without a word, not settled yet"), "{said}");
-    assert_eq!(farm.run(&["apply"]).code, 0);
+    farm.applies();
 }
 
 #[test]
 fn what_was_not_asked_for_is_neither_planned_nor_counted_nor_built() {
-    let farm = three_steps();
+    let farm = Farm::of_three_steps();
     farm.repo.commit("three steps");
     let plan = farm.run(&["plan", "b"]).out;
     for words in [
@@ -151,7 +138,7 @@ fn what_was_not_asked_for_is_neither_planned_nor_counted_nor_built() {
 
 #[test]
 fn apply_prints_the_plan_once_and_then_a_line_for_each_change() {
-    let farm = three_steps();
+    let farm = Farm::of_three_steps();
     let ran = farm.commit_and_apply();
     assert_eq!(ran.code, 0, "{ran:#?}");
     assert_eq!(ran.out.matches("Plan: ").count(), 1, "{}", ran.out);
@@ -173,10 +160,8 @@ fn apply_prints_the_plan_once_and_then_a_line_for_each_change() {
 
 #[test]
 fn the_exit_code_tells_a_persons_part_from_a_failure_and_names_what_is_in_the_way() {
-    let farm = three_steps();
-    let manual =
-        json!({ "step_id": "a", "previous_step_id": null, "reconciler": { "manual": true } });
-    farm.repo.write("packer_workspaces/a/step_param.json", manual.to_string());
+    let farm = Farm::of_three_steps();
+    farm.step_params("a", None, &json!({ "reconciler": { "manual": true } }));
     let ran = farm.commit_and_apply();
     assert_eq!(ran.code, 3, "{ran:#?}");
     assert!(ran.out.contains(". b  blocked: a waits for a person"), "{}", ran.out);
@@ -193,43 +178,41 @@ fn the_exit_code_tells_a_persons_part_from_a_failure_and_names_what_is_in_the_wa
 
 #[test]
 fn a_command_that_meets_a_holder_says_so_at_once_and_ends_by_a_signal_with_its_code() {
-    let plot = Plot::open(Store::Sqlite);
-    let config = plot.configuration().replace("lease_duration: 4s", "lease_duration: 60s");
-    std::fs::write(plot.folder.path().join("reconciler.yaml"), config).unwrap();
-    plot.step("a", None, "true\n");
-    plot.repo.commit("one step");
-    let mut daemon = plot.start(&["run"], "", "daemon.log");
-    plot.wait_for_words("daemon.log", "lease taken").unwrap();
-    for (signal, code, log) in [(Signal::INT, 130, "int.log"), (Signal::TERM, 143, "term.log")] {
-        let mut apply = plot.start(&["apply"], "", log);
-        plot.wait_for_words(log, "waiting: reconciler on ").unwrap();
-        plot.wait_for_words(log, "holds the lease of workflow wf-1").unwrap();
-        plot.wait_for_words(log, "reconciler status --watch").unwrap();
+    let farm = Farm::hasty(Store::Sqlite);
+    farm.reconfigure(|text| text.replace("lease_duration: 4s", "lease_duration: 60s"));
+    farm.step("a", None);
+    farm.repo.commit("one step");
+    let mut daemon = farm.daemon();
+    farm.wait_for_words("daemon", "lease taken").unwrap();
+    for (signal, code, log) in [(Signal::INT, 130, "int"), (Signal::TERM, 143, "term")] {
+        let mut apply = farm.start(&["apply"], "", log);
+        farm.wait_for_words(log, "waiting: reconciler on ").unwrap();
+        farm.wait_for_words(log, "holds the lease of workflow wf-1").unwrap();
+        farm.wait_for_words(log, "reconciler status --watch").unwrap();
         apply.signal(signal);
         let ended = apply.end(Duration::from_secs(5)).unwrap();
-        assert_eq!(ended.code(), Some(code), "{}", plot.said(log));
+        assert_eq!(ended.code(), Some(code), "{}", farm.said(log));
     }
-    daemon.signal(Signal::TERM);
-    assert!(daemon.end(Duration::from_secs(10)).unwrap().success());
+    daemon.stops();
 }
 
 #[test]
 fn a_command_that_ends_while_it_builds_has_the_code_of_its_signal_and_the_next_one_carries_on() {
-    let (farm, packer) = one_step(WAITS);
-    let mut apply = farm.start(&["apply"]);
-    farm.wait_until("Packer runs", |_| packer.wrote("running").is_some());
+    let (farm, packer) = Farm::playing(WAITS);
+    let mut apply = farm.start(&["apply"], "", "apply");
+    farm.wait_for_packer(&packer, "running");
     apply.signal(Signal::INT);
     let ended = apply.end(Duration::from_secs(10)).unwrap();
     assert_eq!(ended.code(), Some(130));
     packer.let_go("go");
-    assert_eq!(farm.run(&["apply"]).code, 0);
+    farm.applies();
     assert_eq!(farm.made_images(), 1);
 }
 
 #[test]
 fn what_was_a_persons_turn_is_tried_at_once_by_apply_and_once_only() {
     let (farm, packer) =
-        one_step(&format!("{DENIED}[build 2]\n{}[build 3]\n{WHOLE}", &DENIED[8..]));
+        Farm::playing(&format!("{DENIED}[build 2]\n{}[build 3]\n{WHOLE}", &DENIED[8..]));
     let ran = farm.run(&["apply"]);
     assert_eq!((ran.code, packer.runs("build")), (1, 1), "{ran:#?}");
     assert!(
@@ -249,7 +232,7 @@ fn what_was_a_persons_turn_is_tried_at_once_by_apply_and_once_only() {
 
 #[test]
 fn an_image_that_is_not_there_yet_is_shown_by_a_name_that_stands_for_it() {
-    let farm = three_steps();
+    let farm = Farm::of_three_steps();
     farm.repo.commit("three steps");
     for arguments in [["diff", "b"], ["render", "b"]] {
         let ran = farm.run(&arguments);
@@ -268,8 +251,8 @@ fn an_image_that_is_not_there_yet_is_shown_by_a_name_that_stands_for_it() {
 
 #[test]
 fn a_build_is_named_by_a_begin_that_only_it_has_and_an_unknown_step_before_credentials() {
-    let (farm, _packer) = one_step(&format!("[build]\n{WHOLE}"));
-    assert_eq!(farm.run(&["apply"]).code, 0);
+    let (farm, _packer) = Farm::playing(&format!("[build]\n{WHOLE}"));
+    farm.applies();
     farm.run(&["apply", "--rebuild", "a"]);
     farm.run(&["logs", "a", "--build", "zzz"])
         .refuses(&["no build of step a begins with `zzz`", "there are, newest first: 0"]);

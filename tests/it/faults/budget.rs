@@ -2,38 +2,32 @@
 
 use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::harness::emulator::Emulator;
-use crate::harness::plot::{Plot, Store};
+use crate::harness::farm::{Farm, HASTY, Store};
+use crate::harness::region::Region;
 
-/// A plot on an emulator of its own: calls are counted over all regions.
-fn plot() -> Plot {
-    let emulator = std::sync::Arc::new(Emulator::start());
-    let endpoint = emulator.endpoint();
-    Plot::within(emulator, "us-east-1", Store::DynamoDb, endpoint)
+/// A farm on an emulator of its own: calls are counted over all regions.
+fn farm() -> Farm {
+    Farm::hasty_in(Region::of_its_own(), Store::DynamoDb)
 }
 
 #[test]
 fn no_more_calls_are_made_in_a_second_than_the_budget_says() {
-    let plot = plot();
+    let farm = farm();
     for step in ["a", "b", "c", "d"] {
-        plot.step(step, None, "echo 1");
+        farm.step(step, None);
     }
-    plot.configure("max_concurrent_builds: 4\n");
-    std::fs::write(
-        plot.folder.path().join("reconciler.yaml"),
-        plot.configuration().replace("aws: {", "aws: {max_calls_per_second: 8, "),
-    )
-    .unwrap();
-    plot.repo.commit("four steps");
+    farm.configure(&format!("{HASTY}max_concurrent_builds: 4\n"));
+    farm.reconfigure(|text| text.replace("aws:\n", "aws:\n  max_calls_per_second: 8\n"));
+    farm.repo.commit("four steps");
     let begin = Instant::now();
-    plot.converge(3).unwrap();
+    farm.converge(3).unwrap();
     let seconds = begin.elapsed().as_secs_f64();
     // The four supervisors, which are processes of their own, give their signs of life beside the
     // budget: half as much again is allowed for them. Counted where they arrive, over ten seconds:
     // on a busy machine the calls of two seconds may arrive in one.
-    let rate = plot.emulator.control_get("/_control/rate?from=reconciler&seconds=10");
+    let rate = farm.emulator().control_get("/_control/rate?from=reconciler&seconds=10");
     let (calls, most) = (rate["calls"].as_f64().unwrap(), rate["most"].as_f64().unwrap());
     assert!(calls > 100.0, "there is work for more than ten seconds: {rate}");
     assert!(calls <= 8.0 * 1.5 * seconds, "{calls} calls in {seconds} s");
@@ -43,30 +37,24 @@ fn no_more_calls_are_made_in_a_second_than_the_budget_says() {
 /// Builds every step of every workflow, at most two at once, with images that are pending for so
 /// long. How many builds there were, and how many of them at once.
 fn builds(workflows: &[&str], steps: &[&str], pending_seconds: u32) -> (i32, i32) {
-    let plot = plot();
-    plot.emulator
-        .control_post("/_control/pending", &serde_json::json!({ "seconds": pending_seconds }));
+    let farm = farm();
+    farm.images_are_pending_for(pending_seconds);
     for workflow in workflows {
         for step in steps {
-            plot.step(&format!("{workflow}/{step}"), None, "echo 1");
-            plot.repo.write(
-                &format!("packer_workspaces/{workflow}/{step}/step_param.json"),
-                format!("{{\"step_id\": \"{step}\", \"previous_step_id\": null}}"),
-            );
+            let folder = format!("{workflow}/{step}");
+            farm.step(&folder, None);
+            farm.step_params(&folder, None, &json!({ "step_id": step }));
         }
-        let params =
-            std::fs::read_to_string(plot.repo.path().join("packer_workspaces/workflow_param.json"))
-                .unwrap();
-        plot.repo.write(
-            &format!("packer_workspaces/{workflow}/workflow_param.json"),
-            params.replace("wf-1", workflow),
+        farm.workflow_in(
+            &format!("packer_workspaces/{workflow}"),
+            &json!({ "workflow_id": workflow }),
         );
     }
-    plot.repo.remove("packer_workspaces/workflow_param.json");
-    plot.configure("max_concurrent_builds: 2\n");
-    plot.repo.commit("workflows with steps of the same ids");
-    plot.converge(3).unwrap();
-    let log = plot.emulator.control_get("/_control/log");
+    farm.repo.remove("packer_workspaces/workflow_param.json");
+    farm.configure(&format!("{HASTY}max_concurrent_builds: 2\n"));
+    farm.repo.commit("workflows with steps of the same ids");
+    farm.converge(3).unwrap();
+    let log = farm.region.ask("log");
     let (mut running, mut most, mut all) = (0_i32, 0, 0);
     for call in log.as_array().unwrap() {
         match call.as_str().unwrap() {
@@ -79,7 +67,7 @@ fn builds(workflows: &[&str], steps: &[&str], pending_seconds: u32) -> (i32, i32
         }
         most = most.max(running);
     }
-    assert_eq!(plot.ask("resources")["key_pairs"], Value::Array(vec![]));
+    assert_eq!(farm.resources("key_pairs"), [] as [Value; 0]);
     (all, most)
 }
 

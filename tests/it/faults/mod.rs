@@ -12,10 +12,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::dice::Dice;
-use crate::harness::plot::{Plot, Store};
+use crate::harness::farm::{Farm, Store};
 
 /// How many runs go on at once: most of a run is waiting.
 const WORKERS: usize = 6;
@@ -81,13 +81,12 @@ fn whatever_aws_and_the_network_do_images_are_recorded_once_and_nothing_is_left(
 
 /// Two steps, one on the other, through these faults; how many of them were met.
 fn run(rules: &[Value]) -> Result<usize, String> {
-    let plot = Plot::open(Store::DynamoDb);
-    plot.step("a", None, "echo 1");
-    plot.step("b", Some("a"), "echo 1");
-    plot.repo.commit("two steps");
-    plot.faults(rules);
-    plot.converge(12)?;
-    let broken: Vec<_> = plot
+    let farm = Farm::hasty(Store::DynamoDb);
+    farm.step("a", None).step("b", Some("a"));
+    farm.repo.commit("two steps");
+    farm.faults(&json!(rules));
+    farm.converge(12)?;
+    let broken: Vec<_> = farm
         .broken_promises(2)
         .into_iter()
         // A build that Packer says has failed leaves an image that is not what was wanted: it goes,
@@ -100,9 +99,9 @@ fn run(rules: &[Value]) -> Result<usize, String> {
     if !broken.is_empty() {
         return Err(broken.join("\n  "));
     }
-    let met = plot.emulator.control_get("/_control/met");
+    let met = farm.emulator().control_get("/_control/met");
     let met = met.as_object().unwrap().keys().cloned();
-    Ok(met.filter(|key| key.starts_with(plot.region)).count())
+    Ok(met.filter(|key| key.starts_with(farm.region.name)).count())
 }
 
 /// Whether a fault lets Packer make its key pair and not hear of it. Packer repeats the call, is

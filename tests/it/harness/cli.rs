@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
+use super::running::Running;
+
 /// How long a call may take; the longest, of some builds one after the other, takes a minute.
 const LONGEST: Duration = Duration::from_mins(5);
 
@@ -58,6 +60,13 @@ impl Cli {
     pub(crate) fn into_command(self) -> Command {
         let _ = self.home.keep();
         self.command
+    }
+
+    /// Starts it; nobody reads what it says.
+    pub(crate) fn start(self, arguments: &[&str]) -> Running {
+        let mut command = self.into_command();
+        command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+        Running(command.spawn().unwrap())
     }
 
     /// Runs it as somebody whose umask hides nothing.

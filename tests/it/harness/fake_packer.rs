@@ -6,6 +6,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+/// What a Packer makes as a rule: key, group, instance, image, and it cleans up.
+pub(crate) const WHOLE: &str = "key\ngroup\ninstance\nimage\nterminate\nungroup\nunkey\nartifact\n";
+
+/// A Packer that goes on until it is ended, and leaves what today's leaves then: an instance.
+pub(crate) const ENDLESS: &str = "key\ngroup\ninstance\nwrite running\nhang\non-term\nungroup\nunkey\n\
+                                  error Cancelling build after receiving terminated\nexit 1\n";
+
 /// A Packer with a transcript; both go when it is dropped.
 pub(crate) struct FakePacker {
     folder: tempfile::TempDir,

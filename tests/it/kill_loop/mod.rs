@@ -18,7 +18,9 @@ use victim::Victim;
 
 use crate::harness::dice::Dice;
 use crate::harness::emulator::Emulator;
-use crate::harness::plot::{Plot, Running, Store};
+use crate::harness::farm::{Farm, Store};
+use crate::harness::region::Region;
+use crate::harness::running::Running;
 
 /// How many farms there are, each with a daemon and a front of its own.
 const FARMS: [(&str, Store); 4] = [
@@ -67,10 +69,10 @@ fn killed_at_random_moments_it_loses_nothing_builds_nothing_twice_and_leaves_not
             scope.spawn(move || {
                 let mine = rounds / FARMS.len() + usize::from(at < rounds % FARMS.len());
                 let dice = Dice::new(seed.wrapping_add(at as u64));
-                let mut farm = Farm::open(emulator, region, store, dice);
+                let mut hunted = HuntedFarm::open(emulator, region, store, dice);
                 for round in 0..mine {
-                    if let Err(what) = farm.round(round, tally) {
-                        let said = farm.plot.said("daemon.log");
+                    if let Err(what) = hunted.round(round, tally) {
+                        let said = hunted.farm.said("daemon");
                         let end = said.len().saturating_sub(6000);
                         let tail = said.get(end..).unwrap_or(&said);
                         let what = format!("{region} round {round}: {what}\n{tail}");
@@ -90,28 +92,28 @@ fn killed_at_random_moments_it_loses_nothing_builds_nothing_twice_and_leaves_not
     assert!(broken.is_empty(), "seed {seed}\n{}", broken.join("\n"));
 }
 
-struct Farm {
-    plot: Plot,
-    front: Front,
+/// A farm whose processes are killed.
+struct HuntedFarm {
     daemon: Option<Running>,
+    front: Front,
+    farm: Farm,
     dice: Dice,
     /// Every image that was ever recorded.
     recorded: BTreeSet<String>,
 }
 
-impl Farm {
+impl HuntedFarm {
     fn open(emulator: Arc<Emulator>, region: &'static str, store: Store, dice: Dice) -> Self {
         let front = Front::start(&emulator);
-        let plot = Plot::within(emulator, region, store, front.endpoint());
-        plot.step("a", None, "echo 0");
-        plot.step("b", Some("a"), "echo 0");
-        plot.step("c", None, "echo 0");
-        plot.repo.commit("three steps");
-        Self { plot, front, daemon: None, dice, recorded: BTreeSet::new() }
+        let region = Region::of(emulator, region).behind(front.endpoint());
+        let farm = Farm::hasty_in(region, store);
+        farm.three_steps();
+        farm.repo.commit("three steps");
+        Self { daemon: None, front, farm, dice, recorded: BTreeSet::new() }
     }
 
     fn start_daemon(&mut self) {
-        self.daemon = Some(self.plot.start(&["run"], "", "daemon.log"));
+        self.daemon = Some(self.farm.daemon());
     }
 
     /// A push, one or two kills at some moment after it, and then it must come to rest as if
@@ -121,9 +123,9 @@ impl Farm {
             self.start_daemon();
         }
         if round > 0 {
-            let (step, parent) = [("a", None), ("b", Some("a")), ("c", None)][self.dice.below(3)];
-            self.plot.step(step, parent, &format!("echo {}", round + 1));
-            self.plot.repo.commit("a change");
+            let step = ["a", "b", "c"][self.dice.below(3)];
+            self.farm.script(step, &format!("echo {}\n", round + 1));
+            self.farm.repo.commit("a change");
         }
         let begin = Instant::now();
         let mut plan: Vec<_> = (0..=self.dice.below(2))
@@ -174,7 +176,7 @@ impl Farm {
             of_build => {
                 let end = Instant::now() + Duration::from_secs(10);
                 while Instant::now() < end {
-                    if let Some(process) = of_build.find(&self.plot.builds()) {
+                    if let Some(process) = of_build.find(&self.farm.builds()) {
                         std::thread::sleep(pause);
                         let alive = process.is_alive();
                         process.signal(Signal::KILL);
@@ -193,7 +195,7 @@ impl Farm {
             if let Some(status) = self.daemon.as_mut().and_then(Running::ended) {
                 return Err(format!("the daemon ended by itself: {status}"));
             }
-            let status = self.plot.run(&["status", "--output", "json"]);
+            let status = self.farm.run(&["status", "--output", "json"]);
             let report: Value = serde_json::from_str(&status.out).unwrap_or_default();
             let steps = report["workflows"][0]["steps"].as_array();
             let at_rest = steps.is_some_and(|steps| {
@@ -215,13 +217,11 @@ impl Farm {
     fn unsettled(&self) -> String {
         // By its processes: a build that was given up before its supervisor began has a claim and
         // never an end.
-        let builds = self.plot.builds();
+        let builds = self.farm.builds();
         let running: Vec<_> = builds.iter().filter(|build| victim::runs(build)).collect();
-        let resources = self.plot.ask("resources");
-        let instances = resources["instances"].as_array().into_iter().flatten();
-        let alive: Vec<_> =
-            instances.filter(|instance| instance["state"] != "terminated").collect();
-        let keys = resources["key_pairs"].as_array().cloned().unwrap_or_default();
+        let mut alive = self.farm.resources("instances");
+        alive.retain(|instance| instance["state"] != "terminated");
+        let keys = self.farm.resources("key_pairs");
         if running.is_empty() && alive.is_empty() && keys.is_empty() {
             return String::new();
         }
@@ -230,13 +230,13 @@ impl Farm {
 
     /// The promises; and every image that was ever recorded is still there, and no other.
     fn look(&mut self, tally: &Mutex<Tally>) -> Result<(), String> {
-        let status = self.plot.run(&["status", "--output", "json"]);
+        let status = self.farm.run(&["status", "--output", "json"]);
         let report: Value = serde_json::from_str(&status.out).unwrap_or_default();
         for step in report["workflows"][0]["steps"].as_array().into_iter().flatten() {
             self.recorded.insert(step["ami_id"].as_str().unwrap_or_default().to_owned());
         }
         let broken: Vec<_> = self
-            .plot
+            .farm
             .broken_promises(self.recorded.len())
             .into_iter()
             .filter(|promise| !promise.starts_with("an image was lost"))
@@ -244,17 +244,12 @@ impl Farm {
         if !broken.is_empty() {
             return Err(broken.join("\n  "));
         }
-        let resources = self.plot.ask("resources");
-        let there: BTreeSet<_> = resources["images"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|image| image["id"].as_str())
-            .collect();
+        let images = self.farm.images();
+        let there: BTreeSet<_> = images.iter().filter_map(|image| image["id"].as_str()).collect();
         if let Some(lost) = self.recorded.iter().find(|id| !there.contains(id.as_str())) {
             return Err(format!("{lost} was recorded, and is lost"));
         }
-        let events = self.plot.ask("images");
+        let events = self.farm.region.ask("images");
         let mut tally = tally.lock().unwrap();
         tally.images = tally.images.max(self.recorded.len());
         // Packer was killed between its image and its word that all is well: not what was asked

@@ -1,9 +1,8 @@
 //! Who can be killed, and how it is found.
 
-use std::path::{Path, PathBuf};
+use reconciler::packer::process::ProcessId;
 
-use reconciler::packer::process::{ProcessId, Session};
-use serde_json::Value;
+use crate::harness::farm::Build;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Victim {
@@ -23,15 +22,12 @@ impl Victim {
         [Self::Daemon, Self::Supervisor, Self::Wrapper, Self::Inner, Self::Plugin, Self::Emulator];
 
     /// Its process, of a build that runs.
-    pub(super) fn find(self, builds: &[PathBuf]) -> Option<ProcessId> {
-        builds
-            .iter()
-            .filter(|build| !build.join("exit.json").exists())
-            .find_map(|build| self.of_build(build))
+    pub(super) fn find(self, builds: &[Build]) -> Option<ProcessId> {
+        builds.iter().filter(|build| build.ended().is_none()).find_map(|build| self.of_build(build))
     }
 
-    fn of_build(self, build: &Path) -> Option<ProcessId> {
-        let (supervisor, session) = of(build)?;
+    fn of_build(self, build: &Build) -> Option<ProcessId> {
+        let (supervisor, session) = (build.supervisor()?, build.processes()?);
         if self == Self::Supervisor {
             return supervisor.is_alive().then_some(supervisor);
         }
@@ -40,25 +36,10 @@ impl Victim {
     }
 }
 
-/// A build's supervisor, and what that started.
-fn of(build: &Path) -> Option<(ProcessId, Session)> {
-    let read = |name: &str| -> Option<Value> {
-        serde_json::from_slice(&std::fs::read(build.join(name)).ok()?).ok()
-    };
-    let (known, job) = (read("supervisor.json")?, read("job.json")?);
-    let supervisor = ProcessId {
-        pid: u32::try_from(known["pid"].as_u64()?).ok()?,
-        start: known["pid_start"].as_u64()?,
-    };
-    let temporary = PathBuf::from(job["temporary"].as_str()?);
-    Some((supervisor, Session::of(supervisor, &temporary)))
-}
-
 /// Whether anything of a build runs.
-pub(super) fn runs(build: &Path) -> bool {
-    of(build).is_some_and(|(supervisor, session)| {
-        supervisor.is_alive() || !session.processes().is_empty()
-    })
+pub(super) fn runs(build: &Build) -> bool {
+    build.supervisor().is_some_and(ProcessId::is_alive)
+        || build.processes().is_some_and(|session| !session.processes().is_empty())
 }
 
 /// What a process of a build is.

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::plot::Plot;
+use crate::harness::farm::Farm;
 
 /// A step's entry of `status`.
-fn step(plot: &Plot, id: &str) -> Value {
-    let ran = plot.run(&["status", "--output", "json"]);
+fn step(farm: &Farm, id: &str) -> Value {
+    let ran = farm.run(&["status", "--output", "json"]);
     let report: Value = serde_json::from_str(&ran.out).unwrap_or_default();
     let steps = report["workflows"][0]["steps"].as_array().cloned();
     let mut steps = steps.unwrap_or_default().into_iter();
@@ -23,14 +23,14 @@ fn step(plot: &Plot, id: &str) -> Value {
 
 /// Waits until a step's entry is as wanted.
 #[track_caller]
-fn wait_for(plot: &Plot, id: &str, what: impl Fn(&Value) -> bool) -> Value {
+fn wait_for(farm: &Farm, id: &str, what: impl Fn(&Value) -> bool) -> Value {
     let end = Instant::now() + Duration::from_mins(1);
     loop {
-        let seen = step(plot, id);
+        let seen = step(farm, id);
         if what(&seen) {
             return seen;
         }
-        assert!(Instant::now() < end, "not within a minute: {seen}\n{}", plot.said("daemon.log"));
+        assert!(Instant::now() < end, "not within a minute: {seen}\n{}", farm.said("daemon"));
         std::thread::sleep(Duration::from_millis(150));
     }
 }

@@ -3,13 +3,12 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use crate::harness::farm::packer;
-use crate::harness::plot::{Plot, Store};
+use crate::harness::farm::{Farm, HASTY, Store, packer};
 
-/// A plot whose Packer has moods: `hang`, `deaf`, `loud`; anything else is no mood.
-pub(super) fn plot(limits: &str, more: &str) -> Plot {
-    let plot = Plot::open(Store::DynamoDb);
-    let moody: PathBuf = plot.folder.path().join("packer");
+/// A farm whose Packer has moods: `hang`, `deaf`, `loud`; anything else is no mood.
+pub(super) fn farm(limits: &str, more: &str) -> Farm {
+    let mut farm = Farm::hasty(Store::DynamoDb);
+    let moody: PathBuf = farm.folder().join("packer");
     let text = format!(
         r#"#!/bin/sh
 mood=none
@@ -33,6 +32,6 @@ exec {} "$@"
     );
     std::fs::write(&moody, text).unwrap();
     std::fs::set_permissions(&moody, std::fs::Permissions::from_mode(0o755)).unwrap();
-    plot.configure_with(&moody, limits, more);
-    plot
+    farm.build_with(moody).configure_packer(limits, &format!("{HASTY}{more}"));
+    farm
 }

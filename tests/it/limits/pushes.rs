@@ -3,22 +3,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Child;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
-use crate::harness::plot::{Plot, Store};
+use crate::harness::farm::{Farm, Store};
 use crate::harness::repo::Repo;
-
-struct Daemon(Child);
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Open files of a process that lie in a folder.
 fn open_below(pid: u32, folder: &Path) -> usize {
@@ -62,31 +52,29 @@ fn packs(folder: &Path) -> usize {
 fn through_many_pushes_to_an_url_a_daemon_with_few_files_goes_on_and_stays_small() {
     let pushes = std::env::var("RECONCILER_TEST_PUSHES");
     let pushes: usize = pushes.map_or(35, |said| said.parse::<usize>().unwrap() / 10);
-    let plot = Plot::open(Store::DynamoDb);
-    plot.step("a", None, "echo 1");
-    plot.repo.commit("one step");
+    let farm = Farm::hasty(Store::DynamoDb);
+    farm.step("a", None);
+    farm.repo.commit("one step");
     let server = Repo::bare();
-    plot.repo.push_to(&server);
-    let path = format!("path: {}", plot.repo.path().display());
-    let url = format!("url: 'file://{}', poll_interval: 1s", server.path().display());
-    let text = plot.configuration().replace(&path, &url);
-    fs::write(plot.folder.path().join("reconciler.yaml"), text).unwrap();
-    let daemon = Daemon(plot.start_within(&["env"], &["run"], "daemon.log"));
+    farm.repo.push_to(&server);
+    let url = format!("file://{}", server.path().display());
+    farm.follow_url(&url, &["poll_interval: 1s"]);
+    let daemon = farm.daemon();
     let planned = |revision: &str| {
         let end = Instant::now() + Duration::from_mins(1);
-        while !plot.said("daemon.log").contains(revision) {
-            assert!(Instant::now() < end, "{}", plot.said("daemon.log"));
+        while !farm.says("daemon", revision) {
+            assert!(Instant::now() < end, "{}", farm.log("daemon"));
             std::thread::sleep(Duration::from_millis(10));
         }
     };
-    super::wait_for(&plot, "a", |step| step["state"] == "in-sync");
-    leave_files(daemon.0.id(), 24);
-    let mirrors: PathBuf = plot.state().join("repositories");
-    let (pid, mut most_open, mut most_packs, mut early) = (daemon.0.id(), 0, 0, 0);
+    super::wait_for(&farm, "a", |step| step["state"] == "in-sync");
+    leave_files(daemon.id(), 24);
+    let mirrors: PathBuf = farm.state().join("repositories");
+    let (pid, mut most_open, mut most_packs, mut early) = (daemon.id(), 0, 0, 0);
     for round in 0..pushes {
-        plot.repo.write("README.md", round.to_string());
-        let revision = plot.repo.commit("a word");
-        plot.repo.push_to(&server);
+        farm.repo.write("README.md", round.to_string());
+        let revision = farm.repo.commit("a word");
+        farm.repo.push_to(&server);
         planned(revision.as_str());
         most_open = most_open.max(open_below(pid, &mirrors));
         most_packs = most_packs.max(packs(&mirrors));
@@ -101,10 +89,10 @@ fn through_many_pushes_to_an_url_a_daemon_with_few_files_goes_on_and_stays_small
     assert!(most_packs <= 17, "{most_packs} packs");
     assert!(most_open <= 17, "{most_open} open files");
     assert!(late <= early + 30, "{early} MiB, then {late} MiB");
-    plot.step("a", None, "echo 2");
-    plot.repo.commit("a change");
-    plot.repo.push_to(&server);
-    let images = || plot.ask("resources")["images"].as_array().map_or(0, Vec::len);
+    farm.script("a", "echo 2\n");
+    farm.repo.commit("a change");
+    farm.repo.push_to(&server);
+    let images = || farm.made_images();
     let (before, end) = (images(), Instant::now() + Duration::from_mins(1));
     while images() == before {
         assert!(Instant::now() < end, "it builds nothing any more");

@@ -1,61 +1,56 @@
 //! A build has a limit, whatever Packer thinks of it.
 
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use serde_json::json;
 
 use super::{moody, says, wait_for};
-use crate::harness::plot::Plot;
+use crate::harness::farm::{Build, Farm};
 
 #[test]
 fn a_packer_that_hangs_or_is_deaf_is_ended_at_its_limit_and_stops_nobody_else() {
-    let plot = moody::plot("timeout: 15s, grace: 1s", "max_concurrent_builds: 3\n");
-    plot.step("hung", None, "hang");
-    plot.step("deaf", None, "deaf");
-    plot.step("sound", None, "echo 1");
-    plot.repo.commit("three steps");
-    let _daemon = plot.start(&["run"], "", "daemon.log");
+    let farm = moody::farm("timeout: 15s, grace: 1s", "max_concurrent_builds: 3\n");
+    farm.step("hung", None).script("hung", "hang\n");
+    farm.step("deaf", None).script("deaf", "deaf\n");
+    farm.step("sound", None);
+    farm.repo.commit("three steps");
+    let _daemon = farm.daemon();
     for id in ["hung", "deaf"] {
-        wait_for(&plot, id, |step| step["state"] == "building");
+        wait_for(&farm, id, |step| step["state"] == "building");
     }
-    wait_for(&plot, "sound", |step| step["state"] == "in-sync");
+    wait_for(&farm, "sound", |step| step["state"] == "in-sync");
     for id in ["hung", "deaf"] {
-        wait_for(&plot, id, |step| step["state"] == "quarantined" && says(step, "timeout"));
-        assert!(ended(&plot, "sound") < ended(&plot, id), "{id} was waited for");
+        wait_for(&farm, id, |step| step["state"] == "quarantined" && says(step, "timeout"));
+        assert!(ended(&farm, "sound") < ended(&farm, id), "{id} was waited for");
     }
     // The cause is gone: so is the trouble.
-    plot.step("hung", None, "echo 1");
-    plot.step("deaf", None, "echo 1");
-    plot.repo.commit("no moods");
+    farm.step("hung", None);
+    farm.step("deaf", None);
+    farm.repo.commit("no moods");
     for id in ["hung", "deaf"] {
-        wait_for(&plot, id, |step| step["state"] == "in-sync");
+        wait_for(&farm, id, |step| step["state"] == "in-sync");
     }
-    assert_eq!(plot.broken_promises(3), [] as [String; 0]);
+    assert_eq!(farm.broken_promises(3), [] as [String; 0]);
 }
 
 /// When the only build of a step was over.
-fn ended(plot: &Plot, id: &str) -> String {
-    let read = |file: std::path::PathBuf| -> Option<Value> {
-        serde_json::from_slice(&std::fs::read(file).ok()?).ok()
-    };
-    let mut of_step = plot.builds().into_iter().filter(|build| {
-        let job = read(build.join("job.json")).unwrap_or_default();
-        job["folder"].as_str().is_some_and(|folder| folder.ends_with(id))
-    });
-    let ended = read(of_step.next().unwrap().join("exit.json")).unwrap();
-    ended["ended_at"].as_str().unwrap().to_owned()
+fn ended(farm: &Farm, id: &str) -> Timestamp {
+    let builds = farm.builds();
+    let of_step = |build: &&Build| build.job().is_some_and(|job| job.folder.ends_with(id));
+    builds.iter().find(of_step).unwrap().ended().unwrap().ended_at
 }
 
 #[test]
 fn a_supervisor_that_stands_still_is_ended_and_its_step_built() {
-    let plot = moody::plot("timeout: 4s, grace: 1s", "");
-    plot.step("a", None, "echo 1");
-    plot.repo.commit("one step");
+    let farm = moody::farm("timeout: 4s, grace: 1s", "");
+    farm.step("a", None);
+    farm.repo.commit("one step");
     let order = "supervisor.packer:before=stop@2";
-    let mut first = plot.start(&["apply"], order, "first.log");
-    plot.wait_for_words("first.log", "failpoint supervisor.packer:before: stop").unwrap();
+    let mut first = farm.start(&["apply"], order, "first");
+    farm.wait_for_words("first", "failpoint supervisor.packer:before: stop").unwrap();
     first.kill();
-    plot.converge(3).unwrap();
-    assert_eq!(plot.broken_promises(1), [] as [String; 0]);
-    let made = plot.ask("images");
+    farm.converge(3).unwrap();
+    assert_eq!(farm.broken_promises(1), [] as [String; 0]);
+    let made = farm.region.ask("images");
     let made = made.as_array().unwrap().iter();
     assert_eq!(made.filter(|one| one["event"] == json!("made")).count(), 1);
 }

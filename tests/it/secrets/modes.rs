@@ -23,11 +23,8 @@ fn loose(folder: &Path, found: &mut Vec<String>) {
 #[test]
 fn files_of_the_state_folder_are_for_their_user_only_whatever_the_umask() {
     let farm = Farm::new();
-    farm.reconfigure(|text| {
-        let repository = format!("path: {}", farm.repo.path().display());
-        let fetched = format!("url: file://{}", farm.repo.path().display());
-        text.replace("inventory:\n  table: images\n", "").replace(&repository, &fetched)
-    });
+    farm.follow_url(&format!("file://{}", farm.repo.path().display()), &[]);
+    farm.reconfigure(|text| text.replace("inventory:\n  table: images\n", ""));
     // As an older version or a careless hand made it.
     std::fs::create_dir_all(farm.state()).unwrap();
     std::fs::set_permissions(farm.state(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
@@ -37,9 +34,7 @@ fn files_of_the_state_folder_are_for_their_user_only_whatever_the_umask() {
         "packer_workspaces/bad/templates/.pkrvars.hcl",
         "image = \"{{ builder.output_ami_name }}\"\nno_such = 1\n",
     );
-    let template = "packer_workspaces/bad/templates/.pkr.hcl";
-    let text = std::fs::read_to_string(farm.repo.path().join(template)).unwrap();
-    farm.repo.write(template, text.replace("var.image", "var.none"));
+    farm.template("bad", |text| text.replace("var.image", "var.none"));
     farm.repo.commit("two steps");
     farm.run_with_loose_umask(&["plan"]);
     let ran = farm.run_with_loose_umask(&["apply"]);

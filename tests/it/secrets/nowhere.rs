@@ -99,7 +99,7 @@ fn a_running_builds_log_shows_none_and_a_killed_supervisor_leaves_none() {
     let mut farm = farm("good", "sleep 4");
     farm.env("RECONCILER_LOG", "trace");
     farm.repo.commit("a step");
-    let daemon = farm.daemon();
+    let mut daemon = farm.daemon();
     farm.wait_until("the provisioner has printed all", |farm| {
         farm.run(&["logs", "good"]).out.contains("it ends")
     });
@@ -114,9 +114,8 @@ fn a_running_builds_log_shows_none_and_a_killed_supervisor_leaves_none() {
         let state = farm.state_of("good");
         state != "building" && state != "build"
     });
-    farm.signal(daemon, Signal::TERM);
-    farm.child(daemon).wait().unwrap();
-    assert_clean("the daemon's log", farm.daemon_log());
+    daemon.stops();
+    assert_clean("the daemon's log", farm.log("daemon"));
     assert_clean_below(&farm.state());
     assert_clean("AWS", everything_at_aws(&farm));
     let logs = clean(farm.run(&["logs", "good"]));
@@ -127,40 +126,25 @@ fn a_running_builds_log_shows_none_and_a_killed_supervisor_leaves_none() {
 fn a_daemon_with_rotated_values_takes_the_old_ones_out_of_the_log_of_an_orphaned_build() {
     let mut farm = farm("good", "sleep 4");
     farm.repo.commit("a step");
-    let daemon = farm.daemon();
+    let mut daemon = farm.daemon();
     farm.wait_until("the provisioner has printed all", |farm| {
         farm.run(&["logs", "good"]).out.contains("it ends")
     });
-    farm.signal(daemon, Signal::KILL);
-    farm.child(daemon).wait().unwrap();
+    daemon.kill();
     kill_supervisor(&farm);
     // One that does not count: another build would begin at once, and hold secrets while it runs.
     farm.env("APP_TOKEN", "another-Token-of-today");
-    let daemon = farm.daemon();
-    farm.wait_until("the build is recorded", |farm| {
-        farm.stages("good").iter().any(|stage| stage == "recorded")
-    });
-    farm.signal(daemon, Signal::TERM);
-    farm.child(daemon).wait().unwrap();
-    assert_clean("the daemon's log", farm.daemon_log());
+    let mut daemon = farm.daemon();
+    farm.wait_for_stage("good", "recorded");
+    daemon.stops();
+    assert_clean("the daemon's log", farm.log("daemon"));
     assert_clean_below(&farm.state());
     let logs = clean(farm.run(&["logs", "good"]));
     assert!(logs.out.contains("it ends"), "{logs:#?}");
 }
 
 fn kill_supervisor(farm: &Farm) {
-    let builds = std::fs::read_dir(farm.state().join("builds")).unwrap();
-    let folder = builds
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|path| path.join("supervisor.json").is_file())
-        .unwrap();
-    let known: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(folder.join("supervisor.json")).unwrap()).unwrap();
-    let process = reconciler::packer::process::ProcessId {
-        pid: u32::try_from(known["pid"].as_u64().unwrap()).unwrap(),
-        start: known["pid_start"].as_u64().unwrap(),
-    };
+    let process = farm.supervisor();
     assert!(process.is_alive());
     process.signal(Signal::KILL);
 }

@@ -170,7 +170,7 @@ pub(crate) fn files(folder: &Path) -> Vec<std::path::PathBuf> {
 
 /// All that the emulated AWS knows: tables, images, instances, snapshots, keys.
 pub(crate) fn everything_at_aws(farm: &Farm) -> Vec<u8> {
-    let mut all = farm.emulator.control_get("/_control/resources").to_string().into_bytes();
+    let mut all = farm.region.ask("resources").to_string().into_bytes();
     for table in ["images", "images_builds"] {
         let body = json!({ "TableName": table }).to_string();
         let answer = ask(farm, "dynamodb", "DynamoDB_20120810.Scan", &body);
@@ -194,7 +194,7 @@ pub(crate) fn everything_at_aws(farm: &Farm) -> Vec<u8> {
 }
 
 fn ask(farm: &Farm, service: &str, target: &str, body: &str) -> Vec<u8> {
-    let endpoint = farm.emulator.endpoint();
+    let endpoint = farm.emulator().endpoint();
     let mut stream = TcpStream::connect(endpoint.trim_start_matches("http://")).unwrap();
     let kind = if service == "ec2" {
         "application/x-www-form-urlencoded"

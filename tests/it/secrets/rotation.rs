@@ -16,12 +16,8 @@ fn farm() -> Farm {
 }
 
 fn secret_in(farm: &Farm, expression: &str) {
-    let template = "packer_workspaces/good/templates/.pkr.hcl";
-    let text = std::fs::read_to_string(farm.repo.path().join(template)).unwrap();
     let declared = "variable \"db\" {\n  type = string\n}\n";
-    if !text.contains(declared) {
-        farm.repo.write(template, format!("{declared}{text}"));
-    }
+    farm.template("good", |text| format!("{declared}{}", text.replace(declared, "")));
     farm.repo.write(
         "packer_workspaces/good/templates/.pkrvars.hcl",
         format!("image = \"{{{{ builder.output_ami_name }}}}\"\ndb = \"{{{{ {expression} }}}}\"\n"),
@@ -31,8 +27,7 @@ fn secret_in(farm: &Farm, expression: &str) {
 #[test]
 fn a_rotated_secret_rebuilds_the_steps_that_ask_for_it_and_says_its_name_only() {
     let mut farm = farm();
-    let ran = farm.run(&["apply"]);
-    assert_eq!(ran.code, 0, "{ran:#?}");
+    farm.applies();
     let idle = farm.run(&["plan", "--exit-code"]);
     assert_eq!(idle.code, 0, "{idle:#?}");
     farm.env("DB_PASSWORD", "second-value");
@@ -40,12 +35,12 @@ fn a_rotated_secret_rebuilds_the_steps_that_ask_for_it_and_says_its_name_only() 
     assert!(plan.out.contains("secret changed: db"), "{plan:#?}");
     assert!(!plan.out.contains("second-value"));
     assert!(plan.out.contains("1 to build"), "{plan:#?}");
-    assert_eq!(farm.run(&["apply"]).code, 0);
+    farm.applies();
     assert_eq!(farm.made_images(), 3);
 
     // And again, of the same commit: a changed value is a changed input, not a repetition.
     farm.env("DB_PASSWORD", "third-value");
-    assert_eq!(farm.run(&["apply"]).code, 0);
+    farm.applies();
     assert_eq!(farm.made_images(), 4);
     farm.env("AMI_KEY", "another key");
     let plan = farm.run(&["plan"]);
@@ -57,7 +52,7 @@ fn a_secret_that_may_change_without_a_rebuild_says_so() {
     let mut farm = farm();
     secret_in(&farm, "secret('db', rotate=false)");
     farm.repo.commit("keep it");
-    assert_eq!(farm.run(&["apply"]).code, 0);
+    farm.applies();
     farm.env("DB_PASSWORD", "second-value");
     let plan = farm.run(&["plan", "--exit-code"]);
     assert_eq!(plan.code, 0, "{plan:#?}");
@@ -83,13 +78,10 @@ fn an_unknown_secret_lists_those_that_there_are_and_a_missing_value_is_no_in_syn
     secret_in(&farm, "secret('db') | upper");
     farm.repo.commit("a filter");
     farm.run(&["check"]).refuses(&["a filter or a method is used on a secret"]);
-    let template = "packer_workspaces/good/templates/.pkr.hcl";
-    let text = std::fs::read_to_string(farm.repo.path().join(template)).unwrap();
     secret_in(&farm, "secret('db')");
-    farm.repo.write(
-        template,
-        text.replace("ami_name ", "tags = { a = \"{{ secret('db') }}\" }\n  ami_name "),
-    );
+    farm.template("good", |text| {
+        text.replace("ami_name ", "tags = { a = \"{{ secret('db') }}\" }\n  ami_name ")
+    });
     farm.repo.commit("a secret in a tag");
     farm.run(&["check"]).refuses(&["`tags` would show a secret"]);
 }

@@ -102,7 +102,7 @@ fn hold_each(farm: &Farm, change: impl Fn(Value) -> Value) {
         |names: &[&str]| -> Vec<Value> { documents(names).into_iter().map(&change).collect() };
     let packers = own(&["packer.json"]);
     let ours = own(&["daemon.json", "cleanup.json"]);
-    let answer = farm.emulator.control_post(
+    let answer = farm.emulator().control_post(
         "/_control/policies",
         &json!([{ "from": "packer", "documents": packers }, { "from": "reconciler", "documents": ours }]),
     );
@@ -110,7 +110,7 @@ fn hold_each(farm: &Farm, change: impl Fn(Value) -> Value) {
 }
 
 fn refusals(farm: &Farm) -> Value {
-    farm.emulator.control_get("/_control/refusals")
+    farm.emulator().control_get("/_control/refusals")
 }
 
 /// Every template to copy from, as steps of one workflow; its provisioners run at the sshd.
@@ -184,10 +184,10 @@ fn so_it_is_in_a_network_of_ones_own_with_a_profile_where_one_region_and_vpc_are
             .replace("\"ec2_iam_role_name\": \"\"", "\"ec2_iam_role_name\": \"packer-build\"")
     });
     name_the_network(&farm, "build");
-    farm.emulator.control_post("/_control/instance-profile", &json!("packer-build"));
+    farm.emulator().control_post("/_control/instance-profile", &json!("packer-build"));
     hold_each(&farm, |document| narrowed(document, "us-east-1", "arn:aws:ec2:us-east-1:*:vpc/*"));
     is_built_and_leaves_nothing(&farm, 6);
-    let calls = farm.emulator.control_get("/_control/calls");
+    let calls = farm.emulator().control_get("/_control/calls");
     assert!(calls["iam.GetInstanceProfile"].is_u64(), "{calls}");
 
     // What deploy/README.md says of one region and one network keeps others out.
@@ -196,7 +196,7 @@ fn so_it_is_in_a_network_of_ones_own_with_a_profile_where_one_region_and_vpc_are
         let group = json!({ "action": "ec2:DeleteSecurityGroup", "resource": "arn:aws:ec2:us-east-1:123456789012:security-group/sg-1",
             "context": { "aws:RequestedRegion": "us-east-1", "ec2:Vpc": "arn:aws:ec2:us-east-1:123456789012:vpc/vpc-1" },
             "documents": documents(&["cleanup.json"]).into_iter().map(|one| narrowed(one, region, vpc)).collect::<Vec<_>>() });
-        let judged = farm.emulator.control_post("/_control/judge", &group);
+        let judged = farm.emulator().control_post("/_control/judge", &group);
         judged["refusal"].is_string()
     };
     let here = "arn:aws:ec2:us-east-1:123456789012:vpc/vpc-1";
@@ -222,17 +222,15 @@ fn narrowed(mut document: Value, region: &str, vpc: &str) -> Value {
 #[test]
 fn an_instance_that_could_not_be_ended_is_not_started_either() {
     let farm = Farm::new();
-    farm.step("a", None);
-    let template = "packer_workspaces/a/templates/.pkr.hcl";
-    let text = fs::read_to_string(farm.repo.path().join(template)).unwrap();
-    let named = |name: &str| {
+    let name_the_instance = |name: &str| {
         let tags = format!("  communicator  = \"none\"\n  run_tags = {{ Name = \"{name}\" }}\n");
-        text.replace("  communicator  = \"none\"\n", &tags)
+        farm.step("a", None)
+            .template("a", |text| text.replace("  communicator  = \"none\"\n", &tags));
     };
-    farm.repo.write(template, named("web"));
+    name_the_instance("web");
     farm.repo.commit("an instance that bears another name");
     hold_each(&farm, |document| document);
-    assert_eq!(farm.run(&["apply"]).code, 1);
+    farm.applies_in_vain();
     let said = refusals(&farm).to_string();
     assert!(
         said.contains("packer: is not authorized to perform: ec2:RunInstances on resource: arn:aws:ec2:us-east-1:123456789012:instance/*"),
@@ -240,7 +238,7 @@ fn an_instance_that_could_not_be_ended_is_not_started_either() {
     );
     assert_eq!(farm.calls("ec2.StopInstances"), 0);
     assert_eq!(farm.leftovers(), "");
-    farm.repo.write(template, named("packer a"));
+    name_the_instance("packer a");
     assert_eq!(farm.commit_and_apply().code, 0, "{}", refusals(&farm));
     assert_eq!(farm.leftovers(), "");
 }
@@ -250,17 +248,16 @@ fn an_instance_that_could_not_be_ended_is_not_started_either() {
 #[test]
 fn the_documents_together_take_no_recorded_image_and_nothing_of_anybody_else() {
     let farm = Farm::new();
-    farm.emulator.control_post("/_control/instance-profile", &json!("admin"));
+    farm.emulator().control_post("/_control/instance-profile", &json!("admin"));
     let web = a_persons_instance(&farm);
     let image = |name: &str, tags: Value| {
         let asked = json!({ "name": name, "tags": tags });
-        let made = farm.emulator.control_post("/_control/base-image", &asked);
-        made["id"].as_str().unwrap().to_owned()
+        farm.region.make_image(&asked)
     };
     let recorded = image("recorded", json!({ "reconciler:fingerprint": "1a2b" }));
     let unfinished = image("unfinished", json!({}));
     let answer = farm
-        .emulator
+        .emulator()
         .control_post("/_control/policies", &json!([{ "documents": documents(&ALL) }]));
     assert_eq!(answer, json!({}));
     in_runtime(async {

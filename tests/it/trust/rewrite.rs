@@ -6,11 +6,7 @@ use crate::harness::farm::Farm;
 /// A farm that refuses rewritten history.
 fn farm() -> Farm {
     let farm = Farm::new();
-    farm.step("a", None);
-    let path = farm.repo.path().display().to_string();
-    let text = std::fs::read_to_string(farm.configuration()).unwrap();
-    let asks = format!("{path}\n    allow_rewrite: false");
-    std::fs::write(farm.configuration(), text.replacen(&path, &asks, 1)).unwrap();
+    farm.step("a", None).follow_with(&["allow_rewrite: false"]);
     farm
 }
 
@@ -21,7 +17,7 @@ fn a_commit_that_does_not_descend_from_the_applied_one_is_refused_until_a_person
     repo.commit("first");
     repo.write("packer_workspaces/a/install.sh", "echo 2\n");
     repo.commit("second");
-    assert_eq!(farm.run(&["apply"]).code, 0);
+    farm.applies();
     repo.git(&["reset", "-q", "--hard", "HEAD^"]);
     for command in ["plan", "status", "apply"] {
         farm.run(&[command]).refuses(&[
@@ -34,7 +30,7 @@ fn a_commit_that_does_not_descend_from_the_applied_one_is_refused_until_a_person
     let head = repo.git(&["rev-parse", "HEAD"]);
     let accepted = farm.run(&["allow-rewrite", &head]);
     assert_eq!(accepted.code, 0, "{accepted:#?}");
-    assert_eq!(farm.run(&["apply"]).code, 0);
+    farm.applies();
     assert_eq!(farm.made_images(), 2);
 }
 

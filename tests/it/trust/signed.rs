@@ -245,13 +245,8 @@ fn nothing_of_an_unsigned_commit_is_built_nor_what_was_planned_before() {
     let keys = super::Keys::new();
     let ada = keys.ssh("ada");
     keys.allow(&[format!("ada@example.com {ada}")]);
-    let path = farm.repo.path().display().to_string();
-    let asks = format!(
-        "{path}\n    require_signed_commits: true\n    allowed_signers: {}/allowed",
-        keys.path().display()
-    );
-    let text = std::fs::read_to_string(farm.configuration()).unwrap();
-    std::fs::write(farm.configuration(), text.replacen(&path, &asks, 1)).unwrap();
+    let allowed = format!("allowed_signers: {}/allowed", keys.path().display());
+    farm.follow_with(&["require_signed_commits: true", &allowed]);
     farm.repo.commit("not signed");
     // Its profile and its keys are not even connected with.
     farm.run(&["logs", "a"]).refuses(&["is not signed"]);

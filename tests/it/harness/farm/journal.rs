@@ -1,0 +1,116 @@
+//! What a farm's inventory holds: the journal, the lease, signs of life.
+
+use std::sync::Arc;
+
+use reconciler::sqlite::SqliteInventory;
+use reconciler_aws::dynamodb::DynamoDbInventory;
+use reconciler_model::ids::{StepId, WorkflowId};
+use reconciler_model::inventory::heartbeat::Heartbeat;
+use reconciler_model::inventory::journal::BuildEvent;
+use reconciler_model::inventory::{Inventory, Lease};
+use serde_json::Value;
+
+use super::{Farm, Store, in_runtime};
+
+/// The journal of a build that went well.
+pub(crate) const RECORDED: [&str; 7] =
+    ["intent", "started", "image_seen", "available", "tagged", "recorded", "cleaned"];
+
+/// The journal of a build that failed at once.
+pub(crate) const FAILED: [&str; 4] = ["intent", "started", "failed", "cleaned"];
+
+impl Farm {
+    async fn inventory(&self) -> Arc<dyn Inventory> {
+        match self.store {
+            Store::DynamoDb => {
+                let client = self.session().await.dynamodb(None);
+                Arc::new(DynamoDbInventory::new(client, "images".to_owned(), false))
+            }
+            Store::Sqlite => Arc::new(SqliteInventory::open(self.records()).unwrap()),
+        }
+    }
+
+    /// The journal of a step, oldest event first.
+    pub(crate) fn events(&self, step: &str) -> Vec<BuildEvent> {
+        let events = in_runtime(async {
+            let (workflow, step) = (WorkflowId::new("wf-1"), StepId::new(step));
+            self.inventory().await.events(&workflow, Some(&step), 1000).await
+        });
+        let mut events = events.unwrap().sound;
+        events.reverse();
+        events
+    }
+
+    /// The stages of a step's builds in the journal, oldest first, by name.
+    pub(crate) fn stages(&self, step: &str) -> Vec<String> {
+        self.events(step)
+            .iter()
+            .map(|event| match serde_json::to_value(&event.stage).unwrap() {
+                Value::Object(stage) => stage.keys().next().unwrap().clone(),
+                stage => stage.as_str().unwrap().to_owned(),
+            })
+            .collect()
+    }
+
+    /// Whether a step's journal has come to a stage.
+    pub(crate) fn has_come_to(&self, step: &str, stage: &str) -> bool {
+        self.stages(step).iter().any(|one| one == stage)
+    }
+
+    /// Waits until a step's journal has come to a stage.
+    #[track_caller]
+    pub(crate) fn wait_for_stage(&self, step: &str, stage: &str) {
+        self.wait_until(&format!("{step} has come to `{stage}`"), |farm| {
+            farm.has_come_to(step, stage)
+        });
+    }
+
+    /// Waits until a step is recorded and what its build left is looked after.
+    #[track_caller]
+    pub(crate) fn settles(&self, step: &str) {
+        self.wait_until(&format!("{step} is recorded and cleaned up"), |farm| {
+            farm.state_of(step) == "in-sync" && farm.is_cleaned_up(step)
+        });
+    }
+
+    /// Whether what a step's newest build left is looked after.
+    pub(crate) fn is_cleaned_up(&self, step: &str) -> bool {
+        self.stages(step).last().is_some_and(|last| last == "cleaned")
+    }
+
+    /// The newest failure that the journal keeps of the step `a` is of this class, and its cause
+    /// says this.
+    #[track_caller]
+    pub(crate) fn failed(&self, class: &str, words: &str) {
+        let failure = self.failure("a");
+        assert_eq!(failure["class"], class, "{failure}");
+        let cause = failure["cause"].as_str().unwrap();
+        assert!(cause.contains(words), "{words:?} is in the cause: {cause}");
+    }
+
+    /// The newest failure that the journal keeps of a step.
+    #[track_caller]
+    fn failure(&self, step: &str) -> Value {
+        let events = self.events(step);
+        let failed = events
+            .iter()
+            .rev()
+            .find_map(|event| serde_json::to_value(&event.stage).unwrap().get("failed").cloned());
+        failed.unwrap_or_else(|| panic!("no failure: {events:#?}"))
+    }
+
+    /// The newest sign of life of a step's newest build.
+    pub(crate) fn last_beat(&self, step: &str) -> Option<Heartbeat> {
+        let build = self.events(step).last()?.build_id.clone();
+        in_runtime(async {
+            self.inventory().await.last_beat(&WorkflowId::new("wf-1"), &build).await
+        })
+        .unwrap()
+    }
+
+    /// The lease of a workflow.
+    pub(crate) fn lease_of(&self, workflow: &str) -> Option<Lease> {
+        in_runtime(async { self.inventory().await.lease(&WorkflowId::new(workflow)).await })
+            .unwrap()
+    }
+}
