@@ -13,6 +13,9 @@ export OPENSSL_LIB_DIR := $(TOOLS)/root/usr/lib/$(shell cc -print-multiarch)
 export OPENSSL_STATIC := 1
 endif
 
+# A snapshot that differs fails its test, and nothing is written beside it.
+export INSTA_UPDATE ?= no
+
 .PHONY: help tools demo test check bench soak mutants fuzz install generate generated
 
 help:

@@ -210,11 +210,11 @@ fn changed(old: &Seen, new: &Seen) -> bool {
             let lines = report.steps.iter().map(|step| {
                 (
                     step.step_id.clone(),
-                    step.state,
+                    step.state.clone(),
                     step.ami_id.clone(),
                     step.build
                         .as_ref()
-                        .map(|build| (build.stage, build.seen, build.elapsed_seconds / 10)),
+                        .map(|build| (build.stage.clone(), build.seen, build.elapsed_seconds / 10)),
                 )
             });
             (

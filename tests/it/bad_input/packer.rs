@@ -4,8 +4,6 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use serde_json::Value;
-
 use crate::harness::farm::Farm;
 
 /// A farm with `a`, its child `b`, and `c` beside them; `first` stands above the template of `a`.
@@ -28,11 +26,6 @@ fn without_plugins(folder: &std::path::Path, said: &str) -> PathBuf {
     path
 }
 
-fn states(farm: &Farm) -> Vec<String> {
-    let steps = farm.status();
-    ["a", "b", "c"].iter().map(|id| steps[*id]["state"].as_str().unwrap().to_owned()).collect()
-}
-
 fn line(out: &str, step: &str) -> String {
     let found = out.lines().find(|line| line.split_whitespace().next() == Some(step));
     found.unwrap_or_default().to_owned()
@@ -43,7 +36,7 @@ fn a_packer_that_is_too_old_for_one_step_stops_that_step_and_its_descendants_onl
     let farm = farm("packer {\n  required_version = \">= 99.0\"\n}\n");
     let ran = farm.applies_in_vain();
     assert!(ran.out.contains("] a failed: step `a` asks for Packer >= 99.0, and "), "{}", ran.out);
-    assert_eq!(states(&farm), ["backing-off", "blocked", "in-sync"]);
+    assert_eq!(farm.states(), ["backing-off", "blocked", "in-sync"]);
     let status = farm.run(&["status"]).out;
     assert!(line(&status, "a").contains("asks for Packer >= 99.0"), "{status}");
     assert!(line(&status, "b").contains("blocked: a has failed"), "{status}");
@@ -57,8 +50,8 @@ fn a_packer_that_is_missing_is_told_and_nothing_is_recorded() {
     farm.build_with("/nowhere/packer".into()).configure("");
     let ran = farm.applies_in_vain();
     assert!(ran.out.contains("Packer is not at /nowhere/packer"), "{}", ran.out);
-    assert_eq!(states(&farm), ["backing-off", "blocked", "backing-off"]);
-    assert!(farm.status().values().all(|step| step["ami_id"] == Value::Null));
+    assert_eq!(farm.states(), ["backing-off", "blocked", "backing-off"]);
+    assert!(farm.status().steps.iter().all(|step| step.ami_id.is_none()));
     assert_eq!(farm.made_images(), 0);
     let logs = farm.run(&["logs", "a"]);
     logs.refuses(&["has no log: Packer is not at /nowhere/packer", "was not started"]);
@@ -86,7 +79,7 @@ fn a_plugin_that_is_missing_is_named_with_the_way_out() {
         let ran = farm.applies_in_vain();
         assert!(ran.out.contains(words), "{}", ran.out);
         assert!(ran.out.contains("packer plugins install"), "{}", ran.out);
-        assert_eq!(states(&farm), ["backing-off", "blocked", "backing-off"]);
+        assert_eq!(farm.states(), ["backing-off", "blocked", "backing-off"]);
         let log = farm.run(&["logs", "a"]).out;
         assert!(log.contains("Error: "), "{log}");
     }

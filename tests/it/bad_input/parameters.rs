@@ -15,50 +15,99 @@ const TEMPLATE: &str = "packer_workspaces/b/templates/.pkr.hcl";
 
 #[test]
 fn malformed_json_is_shown_at_its_place() {
-    with_step("{\n  \"step_id\": \"b\",\n}\n")
-        .refuses(&["malformed JSON: trailing commas", "help:"])
-        .points_at(&format!("{B}:2:17"));
+    insta::assert_snapshot!(with_step("{\n  \"step_id\": \"b\",\n}\n").refusal(), @r#"
+    error: malformed JSON: trailing commas are not allowed
+     --> packer_workspaces/b/step_param.json:2:17
+      |
+    2 |   "step_id": "b",
+      |                 ^
+      |
+      = help: JSON with // and # comments; strings in double quotes, no comma before a closing bracket
+    "#);
 }
 
 #[test]
 fn a_wrong_type_a_missing_and_a_duplicate_key_are_shown() {
-    with_step("{\"step_id\": 7, \"previous_step_id\": null}")
-        .refuses(&["`step_id` must be a string, not a number"])
-        .points_at(&format!("{B}:1:13"));
-    with_step("{\"step_id\": \"b\"}")
-        .refuses(&["`previous_step_id` is missing", "null"])
-        .points_at(&format!("{B}:1:1"));
-    with_step("{\"step_id\": \"b\",\n \"step_id\": \"c\", \"previous_step_id\": null}")
-        .refuses(&["`step_id` is there twice"])
-        .points_at(&format!("{B}:2:2"));
+    insta::assert_snapshot!(with_step("{\"step_id\": 7, \"previous_step_id\": null}").refusal(), @r#"
+    error: `step_id` must be a string, not a number
+     --> packer_workspaces/b/step_param.json:1:13
+      |
+    1 | {"step_id": 7, "previous_step_id": null}
+      |             ^
+    "#);
+    insta::assert_snapshot!(with_step("{\"step_id\": \"b\"}").refusal(), @r#"
+    error: `previous_step_id` is missing
+     --> packer_workspaces/b/step_param.json:1:1
+      |
+    1 | {"step_id": "b"}
+      | ^
+      |
+      = help: write null for a step that starts from the root base image
+    "#);
+    let ran = with_step("{\"step_id\": \"b\",\n \"step_id\": \"c\", \"previous_step_id\": null}");
+    insta::assert_snapshot!(ran.refusal(), @r#"
+    error: the key `step_id` is there twice
+     --> packer_workspaces/b/step_param.json:2:2
+      |
+    2 |  "step_id": "c", "previous_step_id": null}
+      |  ^^^^^^^^^
+      |
+      = help: it is there for the first time in line 1; delete one of them
+    "#);
 }
 
 #[test]
 fn a_misspelt_switch_is_shown_with_the_nearest() {
-    with_step(
+    let ran = with_step(
         "{\"step_id\": \"b\", \"previous_step_id\": null, \"reconciler\": {\"timeut\": \"1h\"}}",
-    )
-    .refuses(&["no switch `timeut`", "did you mean `timeout`?"])
-    .points_at(&format!("{B}:1:"));
+    );
+    insta::assert_snapshot!(ran.refusal(), @r#"
+    error: `reconciler` has no switch `timeut`
+     --> packer_workspaces/b/step_param.json:1:69
+      |
+    1 | {"step_id": "b", "previous_step_id": null, "reconciler": {"timeut": "1h"}}
+      |                                                                     ^^^^
+      |
+      = help: did you mean `timeout`? there are: manual, suspend, timeout, include, ignore
+    "#);
 }
 
 #[test]
 fn a_duplicate_id_names_both_files() {
-    with_step("{\"step_id\": \"a\", \"previous_step_id\": null}")
-        .refuses(&[
-            "`a` is used 2 times",
-            "a/step_param.json and packer_workspaces/b/step_param.json",
-            "give each step an id of its own",
-        ])
-        .points_at(&format!("{B}:1:13"));
+    let ran = with_step("{\"step_id\": \"a\", \"previous_step_id\": null}");
+    insta::assert_snapshot!(ran.refusal(), @r#"
+    error: step id `a` is used 2 times: packer_workspaces/a/step_param.json and packer_workspaces/b/step_param.json
+     --> packer_workspaces/b/step_param.json:1:13
+      |
+    1 | {"step_id": "a", "previous_step_id": null}
+      |             ^^^
+      |
+      = help: give each step an id of its own
+    "#);
 }
 
 #[test]
 fn an_unknown_parent_is_shown_with_the_nearest_step() {
-    with_step("{\"step_id\": \"b\", \"previous_step_id\": \"aa\"}")
-        .refuses(&["names `aa`, and there is no such step", "there are: a"])
-        .points_at(&format!("{B}:1:38"));
-    with_step("{\"step_id\": \"b\", \"previous_step_id\": \"pyenv\"}").refuses(&["there are: a"]);
+    let ran = with_step("{\"step_id\": \"b\", \"previous_step_id\": \"aa\"}");
+    insta::assert_snapshot!(ran.refusal(), @r#"
+    error: `previous_step_id` of step `b` names `aa`, and there is no such step
+     --> packer_workspaces/b/step_param.json:1:38
+      |
+    1 | {"step_id": "b", "previous_step_id": "aa"}
+      |                                      ^^^^
+      |
+      = help: there are: a
+    "#);
+    let ran = with_step("{\"step_id\": \"b\", \"previous_step_id\": \"pyenv\"}");
+    insta::assert_snapshot!(ran.refusal(), @r#"
+    error: `previous_step_id` of step `b` names `pyenv`, and there is no such step
+     --> packer_workspaces/b/step_param.json:1:38
+      |
+    1 | {"step_id": "b", "previous_step_id": "pyenv"}
+      |                                      ^^^^^^^
+      |
+      = help: there are: a
+    "#);
 }
 
 #[test]
@@ -93,22 +142,33 @@ fn a_cycle_is_shown_whole() {
         "packer_workspaces/a/step_param.json",
         "{\"step_id\": \"a\", \"previous_step_id\": \"b\"}",
     );
-    check(&repo).refuses(&[
-        "leads around in a circle",
-        "a (packer_workspaces/a/step_param.json) -> b (packer_workspaces/b/step_param.json) -> a",
-    ])
-    .points_at("packer_workspaces/a/step_param.json:1:38");
+    insta::assert_snapshot!(check(&repo).refusal(), @r#"
+    error: `previous_step_id` leads around in a circle: a (packer_workspaces/a/step_param.json) -> b (packer_workspaces/b/step_param.json) -> a
+     --> packer_workspaces/a/step_param.json:1:38
+      |
+    1 | {"step_id": "a", "previous_step_id": "b"}
+      |                                      ^^^
+      |
+      = help: one of these steps has to start from another step, or from the root base image (null)
+    error: `previous_step_id` leads around in a circle: a (packer_workspaces/a/step_param.json) -> b (packer_workspaces/b/step_param.json) -> a
+     --> packer_workspaces/b/step_param.json:3:23
+      |
+    3 |   "previous_step_id": "a"
+      |                       ^^^
+      |
+      = help: one of these steps has to start from another step, or from the root base image (null)
+    "#);
 }
 
 #[test]
 fn templates_without_parameters_are_a_broken_step() {
     let repo = sound();
     repo.remove("packer_workspaces/b/step_param.json");
-    check(&repo).refuses(&[
-        "has templates but no step_param.json",
-        "--> packer_workspaces/b",
-        "help:",
-    ]);
+    insta::assert_snapshot!(check(&repo).refusal(), @"
+    error: has templates but no step_param.json
+    --> packer_workspaces/b
+     = help: add a step_param.json with `step_id` and `previous_step_id`, or name the folder under `exclude`
+    ");
 }
 
 #[test]
@@ -119,18 +179,38 @@ fn workflow_parameters_are_shown_at_their_place_as_well() {
         repo.write(FILE, text);
         check(&repo)
     };
-    with("{\n  \"workflow_id\": \"w\"\n  \"x\": 1\n}")
-        .refuses(&["malformed JSON"])
-        .points_at(&format!("{FILE}:"));
-    with("{\"workflow_id\": 7}")
-        .refuses(&["`workflow_id` must be a string, not a number"])
-        .points_at(&format!("{FILE}:1:17"));
-    with("{\"workflw_id\": \"w\"}")
-        .refuses(&["`workflow_id` is missing", "there is `workflw_id`"])
-        .points_at(&format!("{FILE}:1:1"));
+    insta::assert_snapshot!(with("{\n  \"workflow_id\": \"w\"\n  \"x\": 1\n}").refusal(), @r#"
+    error: malformed JSON: expected comma
+     --> packer_workspaces/workflow_param.json:2:21
+      |
+    2 |   "workflow_id": "w"
+      |                     ^
+      |
+      = help: JSON with // and # comments; strings in double quotes, no comma before a closing bracket
+    "#);
+    insta::assert_snapshot!(with("{\"workflow_id\": 7}").refusal(), @r#"
+    error: `workflow_id` must be a string, not a number
+     --> packer_workspaces/workflow_param.json:1:17
+      |
+    1 | {"workflow_id": 7}
+      |                 ^
+    "#);
+    insta::assert_snapshot!(with("{\"workflw_id\": \"w\"}").refusal(), @r#"
+    error: `workflow_id` is missing
+     --> packer_workspaces/workflow_param.json:1:1
+      |
+    1 | {"workflw_id": "w"}
+      | ^
+      |
+      = help: there is `workflw_id`; did you mean `workflow_id`?
+    "#);
     let tags = super::WORKFLOW
         .replace("\"is_default_vpc\"", "\"aws_tags\": {\"aws:x\": \"y\"}, \"is_default_vpc\"");
-    with(&tags).refuses(&["the tag `aws:x` starts with `aws:`", FILE]);
+    insta::assert_snapshot!(with(&tags).refusal(), @"
+    error: the tag `aws:x` starts with `aws:`
+    --> packer_workspaces/workflow_param.json
+     = help: AWS keeps that prefix for itself
+    ");
 }
 
 #[test]
@@ -140,9 +220,15 @@ fn a_pattern_without_an_owner_is_refused() {
         "packer_workspaces/workflow_param.json",
         "{\"workflow_id\": \"w\", \"root_base_ami_name\": \"ubuntu-*\"}",
     );
-    check(&repo)
-        .refuses(&["given by name only", "root_base_ami_owner_account_id"])
-        .points_at("packer_workspaces/workflow_param.json:1:");
+    insta::assert_snapshot!(check(&repo).refusal(), @r#"
+    error: the base image is given by name only
+     --> packer_workspaces/workflow_param.json:1:44
+      |
+    1 | {"workflow_id": "w", "root_base_ami_name": "ubuntu-*"}
+      |                                            ^^^^^^^^^^
+      |
+      = help: add `root_base_ami_id`, or `root_base_ami_owner_account_id`: anybody can publish an image of this name
+    "#);
 }
 
 #[test]
@@ -170,9 +256,23 @@ fn a_name_that_ec2_refuses_is_refused_before_a_build() {
         "packer_workspaces/workflow_param.json",
         super::WORKFLOW.replace("wf-1", &"w".repeat(120)),
     );
-    check(&repo).refuses(&["characters, EC2 takes 3 to 128", "help:"]);
+    insta::assert_snapshot!(check(&repo).refusal(), @"
+    error: the image name has 136 characters, EC2 takes 3 to 128: `base/wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww/a/55633902`
+    --> packer_workspaces/a
+     = help: shorten `workflow_id`, `step_id` or `root_base_ami_name`, or set `ami_name` in the configuration
+    error: the image name has 136 characters, EC2 takes 3 to 128: `base/wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww/b/8d31cd15`
+    --> packer_workspaces/b
+     = help: shorten `workflow_id`, `step_id` or `root_base_ami_name`, or set `ami_name` in the configuration
+    ");
     repo.write("packer_workspaces/workflow_param.json", super::WORKFLOW.replace("wf-1", "wf:1"));
-    check(&repo).refuses(&["':'", "which EC2 does not take"]);
+    insta::assert_snapshot!(check(&repo).refusal(), @"
+    error: the image name contains ':', which EC2 does not take: `base/wf:1/a/6900b8c9`
+    --> packer_workspaces/a
+     = help: EC2 takes letters, digits, spaces and ()[]./-'@_
+    error: the image name contains ':', which EC2 does not take: `base/wf:1/b/e77784b6`
+    --> packer_workspaces/b
+     = help: EC2 takes letters, digits, spaces and ()[]./-'@_
+    ");
 }
 
 #[test]
@@ -182,7 +282,11 @@ fn what_is_not_content_is_refused() {
         "packer_workspaces/b/step_param.json",
         "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
     );
-    check(&repo).refuses(&[B, "git-LFS pointer", "commit the file itself"]);
+    insta::assert_snapshot!(check(&repo).refusal(), @"
+    error: is a git-LFS pointer where content is expected
+    --> packer_workspaces/b/step_param.json
+     = help: commit the file itself
+    ");
     for file in ["packer_workspaces/b/data.bin", TEMPLATE] {
         let repo = sound();
         repo.write(file, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n");
@@ -216,11 +320,12 @@ fn a_submodule_is_refused_where_content_is_expected() {
     let entry = format!("160000,{commit},packer_workspaces/b/vendor");
     repo.git(&["update-index", "--add", "--cacheinfo", &entry]);
     repo.git(&["commit", "--quiet", "--message", "with it"]);
-    Cli::within(repo.path()).run(&["check"]).refuses(&[
-        "packer_workspaces/b/vendor",
-        "is a submodule where content is expected",
-        "commit the files themselves",
-    ]);
+    insta::assert_snapshot!(Cli::within(repo.path()).run(&["check"]).refusal(), @"
+    note: this is [commit]; packer_workspaces/ has uncommitted changes that are not in it
+    error: is a submodule where content is expected
+    --> packer_workspaces/b/vendor
+     = help: the content of a submodule is not in this repository; commit the files themselves
+    ");
 }
 
 /// The object says that it has 2 GB, and holds a few bytes: whoever reads more than its header
@@ -247,9 +352,19 @@ fn a_file_of_two_gigabytes_is_refused_by_its_size_alone() {
     let commit = repo.git(&["commit-tree", "-p", "HEAD", "-m", "with it", &tree]);
     repo.git(&["update-ref", "refs/heads/main", &commit]);
     let ran = Cli::within(repo.path()).run(&["check"]);
-    ran.refuses(&["has 2048 MB", path, "keep large files in S3"]);
+    insta::assert_snapshot!(ran.refusal(), @"
+    note: this is [commit]; packer_workspaces/ has uncommitted changes that are not in it
+    error: has 2048 MB; files above 512 MB are not read
+    --> packer_workspaces/b/huge.bin
+     = help: keep large files in S3 and fetch them in a provisioner
+    ");
     let ran = Cli::within(repo.path()).run(&["plan", "--offline"]);
-    ran.refuses(&["has 2048 MB"]);
+    insta::assert_snapshot!(ran.refusal(), @"
+    error: has 2048 MB; files above 512 MB are not read
+    --> packer_workspaces/b/huge.bin
+     = help: keep large files in S3 and fetch them in a provisioner
+    note: this is [commit]; packer_workspaces/ has uncommitted changes that are not in it
+    ");
     assert!(ran.out.contains("+ a"), "the other step goes on: {}", ran.out);
 }
 
@@ -273,12 +388,26 @@ fn deflated(bytes: &[u8]) -> Vec<u8> {
 fn what_is_not_utf8_is_shown_at_its_place() {
     let repo = sound();
     repo.write(B, b"{\"step_id\": \"b\",\n \"x\": \"\xff\"}");
-    check(&repo)
-        .refuses(&["is not UTF-8", "save the file as UTF-8"])
-        .points_at(&format!("{B}:2:8"));
+    insta::assert_snapshot!(check(&repo).refusal(), @r#"
+    error: is not UTF-8: the byte at 24 is wrong
+     --> packer_workspaces/b/step_param.json:2:8
+      |
+    2 |  "x": "�"}
+      |        ^
+      |
+      = help: save the file as UTF-8
+    "#);
     let repo = sound();
     repo.write("packer_workspaces/workflow_param.json", b"\xff{}");
-    check(&repo).refuses(&["is not UTF-8"]).points_at("packer_workspaces/workflow_param.json:1:1");
+    insta::assert_snapshot!(check(&repo).refusal(), @"
+    error: is not UTF-8: the byte at 0 is wrong
+     --> packer_workspaces/workflow_param.json:1:1
+      |
+    1 | �{}
+      | ^
+      |
+      = help: save the file as UTF-8
+    ");
 }
 
 #[test]

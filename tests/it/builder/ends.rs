@@ -19,16 +19,13 @@ fn a_build_as_it_should_be_is_recorded_with_every_stage() {
 #[test]
 fn what_is_built_is_what_the_plan_said() {
     let (farm, _packer) = Farm::playing(&format!("[build]\n{WHOLE}"));
-    let plan = farm.run(&["plan", "--output", "json"]).out;
-    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
-    let planned = &plan["plans"][0]["steps"][0];
+    let plan = farm.plan(&[]);
+    let planned = &plan["a"];
     farm.applies();
-    assert_eq!(planned["next_ami_name"], farm.status()["a"]["ami_name"]);
-    let after = farm.run(&["plan", "--output", "json"]).out;
-    let after: serde_json::Value = serde_json::from_str(&after).unwrap();
-    let recorded = &after["plans"][0]["steps"][0]["fingerprint"];
-    assert!(recorded.is_string());
-    assert_eq!(&planned["desired_fingerprint"], recorded);
+    assert_eq!(planned.next_ami_name, farm.status()["a"].ami_name);
+    let recorded = farm.plan(&[])["a"].fingerprint;
+    assert!(recorded.is_some());
+    assert_eq!(planned.desired_fingerprint, recorded);
 }
 
 #[test]
@@ -215,14 +212,11 @@ fn no_record_names_an_image_that_is_not_available() {
 #[test]
 fn an_image_of_the_wanted_name_that_is_anothers_is_not_taken_over() {
     let (farm, packer) = Farm::playing(&format!("[build]\n{WHOLE}"));
-    let plan = farm.run(&["plan", "--output", "json"]).out;
-    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
-    let name = &plan["plans"][0]["steps"][0]["next_ami_name"];
-    assert!(name.is_string(), "{plan}");
+    let name = farm.plan(&[])["a"].next_ami_name.clone().unwrap();
     farm.region.make_image(&json!({ "name": name }));
     farm.applies_in_vain();
     assert_eq!(farm.state_of("a"), "name-taken");
-    let why = farm.status()["a"]["reason"].to_string();
+    let why = farm.status()["a"].reason.clone();
     assert!(why.contains("which was not made for this fingerprint"), "{why}");
     assert!(why.contains("apply --rebuild a"), "{why}");
     assert_eq!(farm.stages("a"), Vec::<String>::new(), "nothing is tried");

@@ -1,7 +1,7 @@
 //! A build that comes to its end without the image that was asked for: told from a killed one by
 //! Packer's last word, and not repeated.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::fake_packer::WHOLE;
 use crate::harness::farm::{FAILED, Farm, RECORDED};
@@ -142,8 +142,7 @@ fn an_error_of_hcl_is_told_with_its_file_its_line_and_its_argument() {
     farm.applies_in_vain();
     farm.failed("step", "a.pkr.hcl line ");
     farm.failed("step", "An argument named \"comunicator\" is not expected here");
-    let status: Value = Value::Object(farm.status());
-    let reason = status["a"]["reason"].as_str().unwrap();
+    let reason = &farm.status()["a"].reason;
     assert!(reason.contains("comunicator") && !reason.contains('\n'), "{reason}");
     assert!(farm.only_build().file("packer.log").exists());
 }

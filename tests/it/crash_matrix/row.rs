@@ -159,9 +159,7 @@ impl Row {
                 Ok(2)
             }
             Scene::Taken => {
-                let plan = farm.run(&["plan", "--output", "json"]).out;
-                let plan: Value = serde_json::from_str(&plan).map_err(|e| e.to_string())?;
-                let name = &plan["plans"][0]["steps"][0]["next_ami_name"];
+                let name = &farm.plan(&[])["a"].next_ami_name;
                 farm.region.make_image(&json!({
                     "name": name, "id": PERSONS, "created": "2026-01-01T00:00:00.000Z",
                 }));
@@ -194,14 +192,12 @@ fn is_left_alone(farm: &Farm) -> Vec<String> {
     if farm.calls("ec2.RunInstances") > 0 {
         broken.push("something was built under a name that is taken".to_owned());
     }
-    let status = farm.run(&["status", "--output", "json"]).out;
-    let status: Value = serde_json::from_str(&status).unwrap_or_default();
-    let step = &status["workflows"][0]["steps"][0];
-    if !step["ami_id"].is_null() || step["state"] == "in-sync" {
-        broken.push(format!("a person's image is recorded: {step}"));
+    let step = &farm.status()["a"];
+    if step.ami_id.is_some() || step.state == "in-sync" {
+        broken.push(format!("a person's image is recorded: {step:?}"));
     }
-    if !step["reason"].as_str().is_some_and(|why| why.contains("is taken by")) {
-        broken.push(format!("it does not say why: {step}"));
+    if !step.reason.contains("is taken by") {
+        broken.push(format!("it does not say why: {step:?}"));
     }
     broken
 }
@@ -230,14 +226,11 @@ fn wake(farm: &Farm, first: &mut Running, images: usize) -> Vec<String> {
 
 /// What is recorded and what is at EC2; tags too.
 fn state(farm: &Farm) -> String {
-    let status: Value =
-        serde_json::from_str(&farm.run(&["status", "--output", "json"]).out).unwrap_or_default();
-    let steps: Vec<_> = status["workflows"][0]["steps"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|step| (step["state"].clone(), step["ami_id"].clone()))
-        .collect();
+    let status = farm.try_status();
+    let steps = status.map(|status| {
+        let facts = status.steps.iter().map(|step| (step.state.clone(), step.ami_id.clone()));
+        facts.collect::<Vec<_>>()
+    });
     format!("{steps:?} {}", Value::from(farm.resources("images")))
 }
 

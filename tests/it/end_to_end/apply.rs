@@ -1,16 +1,17 @@
 //! `reconciler apply`: builds exactly what differs.
 
-use serde_json::{Value, json};
+use reconciler_model::ids::AmiId;
+use serde_json::json;
 
-use crate::harness::farm::{Farm, in_runtime};
+use crate::harness::farm::{Farm, Planned, in_runtime};
+use crate::harness::readable::timeless;
 
 #[test]
 fn every_step_is_built_parents_first_and_a_second_apply_writes_nothing() {
     let farm = Farm::of_three_steps();
     let ran = farm.commit_and_apply();
     assert_eq!(ran.code, 0, "{ran:#?}");
-    let status = farm.status();
-    assert!(["a", "b", "c"].iter().all(|step| status[*step]["state"] == "in-sync"), "{status:#?}");
+    assert_eq!(farm.states(), ["in-sync", "in-sync", "in-sync"]);
     assert_eq!(farm.made_images(), 3);
     assert_eq!(farm.leftovers(), "");
     farm.forget_calls();
@@ -21,9 +22,13 @@ fn every_step_is_built_parents_first_and_a_second_apply_writes_nothing() {
     {
         assert_eq!(farm.calls(write), 0, "{write}");
     }
-    let plan = farm.run(&["plan", "--exit-code"]);
-    assert_eq!(plan.code, 0, "{plan:#?}");
-    assert!(plan.out.contains("Plan: 3 in sync."), "{}", plan.out);
+    insta::assert_snapshot!(farm.run(&["plan", "--exit-code"]).printed(0), @"
+    wf-1  main@[commit]
+      = a  ami-[id]  in sync
+      =  b  ami-[id]  in sync
+      = c  ami-[id]  in sync
+    Plan: 3 in sync.
+    ");
 }
 
 #[test]
@@ -33,12 +38,21 @@ fn a_change_rebuilds_its_step_and_those_after_it_and_the_old_images_stay() {
     let before = ["a", "b", "c"].map(|step| farm.image(step));
     farm.script("a", "echo 2\n");
     farm.repo.commit("another script");
-    let plan = farm.run(&["plan", "--exit-code"]);
-    assert_eq!(plan.code, 2);
-    assert!(plan.out.contains("rebuild: file changed: install.sh (+1 \u{2212}1)"), "{}", plan.out);
-    assert!(plan.out.contains("rebuild: source image will change (a)"), "{}", plan.out);
-    let diff = farm.run(&["diff", "a"]);
-    assert!(diff.out.contains("-echo 1") && diff.out.contains("+echo 2"), "{}", diff.out);
+    insta::assert_snapshot!(farm.run(&["plan", "--exit-code"]).printed(2), @"
+    wf-1  main@[commit]
+      ~ a  ami-[id]  rebuild: file changed: install.sh (+1 −1)
+      ~  b  ami-[id]  rebuild: source image will change (a)
+      = c  ami-[id]  in sync
+    Plan: 2 to build, 1 in sync.
+    ");
+    insta::assert_snapshot!(farm.run(&["diff", "a"]).printed(0), @"
+    a: rebuild: file changed: install.sh
+    --- a/install.sh
+    +++ b/install.sh
+    @@ -1 +1 @@
+    -echo 1
+    +echo 2
+    ");
     farm.run(&["apply"]);
     let after = ["a", "b", "c"].map(|step| farm.image(step));
     assert!(
@@ -79,13 +93,10 @@ fn reverted() -> (Farm, [String; 2]) {
     (farm, first)
 }
 
-/// The steps of a plan, by id.
-fn planned(farm: &Farm) -> serde_json::Map<String, Value> {
-    let ran = farm.run(&["plan", "--output", "json"]);
-    let plan: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:#?}"));
-    let steps = plan["plans"][0]["steps"].as_array().unwrap().clone();
-    let by_id = steps.into_iter().map(|step| (step["step_id"].as_str().unwrap().to_owned(), step));
-    by_id.collect()
+/// The image that a plan takes over for a step.
+#[track_caller]
+fn taken_over(plan: &Planned, step: &str) -> String {
+    plan[step].takes_over.as_ref().unwrap().ami_id.to_string()
 }
 
 #[test]
@@ -96,15 +107,37 @@ fn a_reverted_commit_takes_the_earlier_images_over_as_the_plan_says() {
         let line = format!("take over {image} of an earlier build: ");
         assert!(said.contains(&line), "{said}");
     }
-    assert!(said.contains("Plan: 2 to take over, 1 in sync."), "{said}");
+    insta::assert_snapshot!(timeless(&said), @"
+    wf-1  main@[commit]
+      < a  ami-[id]  take over ami-[id] of an earlier build: file changed: install.sh (+1 −1)
+      <  b  ami-[id]  take over ami-[id] of an earlier build: source image changed: ami-[id] -> ami-[id], rendered file changed: b.pkr.hcl
+      = c  ami-[id]  in sync
+    Plan: 2 to take over, 1 in sync.
+    ");
+    insta::assert_snapshot!(farm.run(&["status"]).printed(0), @"
+    wf-1  main@[commit]  no reconciler runs
+      a  take-over  ami-[id]  [duration]  take over ami-[id] of an earlier build: file changed: install.sh
+        b  take-over  ami-[id]  [duration]  take over ami-[id] of an earlier build: source image changed: ami-[id] -> ami-[id], rendered file changed: b.pkr.hcl
+      c  in-sync  ami-[id]  [duration]
+    2 to take over, 1 in sync
+    ");
     assert_eq!(farm.state_of("a"), "take-over");
-    let plan = planned(&farm);
+    let plan = farm.plan(&[]);
     farm.forget_calls();
     let ran = farm.applies();
-    assert!(ran.out.contains("takes over"), "{ran:#?}");
+    insta::assert_snapshot!(ran.printed(0), @"
+    wf-1  main@[commit]
+      < a  ami-[id]  take over ami-[id] of an earlier build: file changed: install.sh
+      <  b  ami-[id]  take over ami-[id] of an earlier build: source image changed: ami-[id] -> ami-[id], rendered file changed: b.pkr.hcl
+      = c  ami-[id]  in sync
+    Plan: 2 to take over, 1 in sync.
+    [1/2] a takes over ami-[id] base/wf-1/a/[fingerprint] of an earlier build
+    [2/2] b takes over ami-[id] base/wf-1/b/[fingerprint] of an earlier build
+    Applied: 2 images recorded in [duration].
+    ");
     assert_eq!(farm.calls("ec2.RunInstances"), 0);
     for (step, image) in ["a", "b"].into_iter().zip(&first) {
-        assert_eq!(plan[step]["takes_over"]["ami_id"], json!(image));
+        assert_eq!(taken_over(&plan, step), *image);
         assert_eq!(farm.image(step), *image, "what is printed is executed");
     }
     assert_eq!(farm.made_images(), 5);
@@ -120,15 +153,15 @@ fn what_a_plan_prints_is_what_is_built_taken_over_and_left() {
     farm.deregister(&first[1]);
     farm.script("c", "echo 3\n");
     farm.repo.commit("c is another");
-    let plan = planned(&farm);
-    assert_eq!(plan["a"]["takes_over"]["ami_id"], json!(first[0]));
-    assert_eq!(plan["b"]["source_ami"], json!(first[0]), "its source is known already");
-    let names = ["b", "c"].map(|step| plan[step]["next_ami_name"].clone());
+    let plan = farm.plan(&[]);
+    assert_eq!(taken_over(&plan, "a"), first[0]);
+    assert_eq!(plan["b"].source_ami, Some(AmiId::new(&first[0])), "its source is known already");
+    let names = ["b", "c"].map(|step| plan[step].next_ami_name.clone());
     farm.applies();
     let status = farm.status();
-    assert_eq!(status["a"]["ami_id"], json!(first[0]));
+    assert_eq!(status["a"].ami_id, Some(AmiId::new(&first[0])));
     for (step, name) in ["b", "c"].into_iter().zip(names) {
-        assert_eq!(status[step]["ami_name"], name);
+        assert_eq!(status[step].ami_name, name);
     }
 }
 
@@ -143,7 +176,13 @@ fn an_image_that_was_disabled_is_named_and_taken_over_once_it_is_enabled() {
     let said = farm.run(&["plan"]).out;
     assert!(said.contains(&hint) && said.contains("apply --rebuild a"), "{said}");
     assert!(!said.contains('"'), "no form of a programming language: {said}");
-    assert!(said.contains("blocked: a cannot have the name of its image"), "{said}");
+    insta::assert_snapshot!(timeless(&said), @"
+    wf-1  main@[commit]
+      ! a  ami-[id]  its image ami-[id] of an earlier build is disabled: enable it at EC2 (`aws ec2 enable-image --image-id ami-[id]`), or build another with `reconciler apply --rebuild a`
+      .  b  ami-[id]  blocked: a cannot have the name of its image
+      = c  ami-[id]  in sync
+    Plan: 1 without a name, 1 blocked, 1 in sync.
+    ");
     assert_eq!(farm.run(&["apply"]).code, 1, "it is in nobody's plan that a name is taken");
     assert_eq!(farm.made_images(), 5);
     in_runtime(async {
@@ -157,20 +196,20 @@ fn an_image_that_was_disabled_is_named_and_taken_over_once_it_is_enabled() {
 #[test]
 fn a_rebuild_instead_of_a_disabled_image_gets_a_name_that_is_free() {
     let (farm, first) = reverted();
-    let next = farm.status()["a"]["ami_name"].clone();
+    let next = farm.image_name("a");
     in_runtime(async {
         let ec2 = farm.session().await.ec2();
         ec2.disable_image().image_id(&first[0]).send().await.unwrap();
     });
-    let taken = planned(&farm)["a"]["taken_by"]["ami_name"].as_str().unwrap().to_owned();
-    assert_ne!(json!(taken), next);
+    let taken = farm.plan(&[])["a"].taken_by.as_ref().unwrap().ami_name.to_string();
+    assert_ne!(taken, next);
     // The next name is taken as well, by nobody knows whom, and EC2 does not show it either by
     // itself.
     let other = json!({ "name": format!("{taken}-r1"), "state": "disabled" });
     farm.region.make_image(&other);
     let ran = farm.run(&["apply", "--rebuild", "a"]);
     assert_eq!(ran.code, 0, "{ran:#?}");
-    assert_eq!(farm.status()["a"]["ami_name"], json!(format!("{taken}-r2")));
+    assert_eq!(farm.image_name("a"), format!("{taken}-r2"));
     assert_eq!(farm.state_of("b"), "in-sync", "on the new image");
 }
 
@@ -178,10 +217,10 @@ fn a_rebuild_instead_of_a_disabled_image_gets_a_name_that_is_free() {
 fn an_image_of_the_same_fingerprint_is_taken_over_whoever_recorded_it() {
     let farm = Farm::of_three_steps();
     farm.repo.commit("as it is");
-    let plan = planned(&farm);
-    let image = json!({ "name": plan["a"]["next_ami_name"], "tags": { "reconciler:fingerprint": plan["a"]["desired_fingerprint"] } });
+    let plan = farm.plan(&[]);
+    let image = json!({ "name": plan["a"].next_ami_name, "tags": { "reconciler:fingerprint": plan["a"].desired_fingerprint } });
     let made = farm.region.make_image(&image);
-    assert_eq!(planned(&farm)["a"]["takes_over"]["ami_id"], json!(made));
+    assert_eq!(taken_over(&farm.plan(&[]), "a"), made);
     farm.applies();
     assert_eq!(farm.image("a"), made);
     assert_eq!(farm.made_images(), 3);
@@ -195,7 +234,7 @@ fn a_rebuild_that_is_asked_for_makes_a_new_image_of_the_same_inputs() {
     let ran = farm.run(&["apply", "--rebuild", "c"]);
     assert_eq!(ran.code, 0, "{ran:#?}");
     assert_ne!(farm.image("c"), first);
-    assert!(farm.status()["c"]["ami_name"].as_str().unwrap().ends_with("-r1"));
+    assert!(farm.image_name("c").ends_with("-r1"));
     let wrong = farm.run(&["apply", "--rebuild", "cc"]);
     wrong.refuses(&["no step `cc`"]);
 }
@@ -210,10 +249,7 @@ fn a_step_that_fails_by_itself_is_quarantined_and_stops_nobody_else() {
     farm.template("a", |text| text.replace("var.image", "var.no_such_variable"));
     let ran = farm.commit_and_apply();
     assert_eq!(ran.code, 1, "{ran:#?}");
-    let status = farm.status();
-    assert_eq!(status["a"]["state"], "quarantined", "{status:#?}");
-    assert_eq!(status["b"]["state"], "blocked");
-    assert_eq!(status["c"]["state"], "in-sync");
+    assert_eq!(farm.states(), ["quarantined", "blocked", "in-sync"]);
     farm.forget_calls();
     farm.run(&["apply"]);
     assert_eq!(farm.calls("dynamodb.TransactWriteItems"), 0, "the same failure is not repeated");
@@ -232,6 +268,20 @@ fn a_step_that_left_git_is_reported_and_its_image_stays() {
     farm.repo.git(&["rm", "-rq", "packer_workspaces/c"]);
     farm.commit_and_apply();
     assert_eq!(farm.state_of("c"), "orphaned");
+    insta::assert_snapshot!(farm.run(&["status"]).printed(0), @"
+    wf-1  main@[commit]  no reconciler runs
+      a  in-sync  ami-[id]  [duration]
+        b  in-sync  ami-[id]  [duration]
+      c  orphaned  ami-[id]  -  recorded, but not in git
+    1 orphaned, 2 in sync
+    ");
+    insta::assert_snapshot!(farm.run(&["plan"]).printed(0), @"
+    wf-1  main@[commit]
+      = a  ami-[id]  in sync
+      =  b  ami-[id]  in sync
+      - c  ami-[id]  orphaned: recorded, but not in git
+    Plan: 1 orphaned, 2 in sync.
+    ");
     assert_eq!(farm.made_images(), 3);
 }
 

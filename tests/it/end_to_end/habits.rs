@@ -42,11 +42,8 @@ fn the_end_of_a_log_and_some_of_the_history_are_shown_on_request() {
     farm.script("a", "echo 2\n");
     farm.repo.commit("break it");
     farm.run(&["apply"]);
-    let builds = |arguments: &[&str]| {
-        let ran = farm.run(&[&["history", "-o", "json"], arguments].concat());
-        let told: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:#?}"));
-        let builds = told["workflows"][0]["builds"].as_array().unwrap().clone();
-        builds.iter().map(|build| build["state"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    let builds = |arguments: &[&str]| -> Vec<String> {
+        farm.history(arguments).iter().map(|build| build.state.to_string()).collect()
     };
     assert_eq!(builds(&[]), ["failed", "recorded"]);
     assert_eq!(builds(&["--failed"]), ["failed"]);

@@ -106,7 +106,7 @@ fn a_build_whose_step_has_left_git_is_carried_to_its_end() {
     farm.repo.commit("without c");
     let _daemon = farm.daemon();
     farm.wait_until("its image is recorded", |farm| {
-        farm.status().get("c").is_some_and(|step| step["state"] == "orphaned")
+        farm.status().get("c").is_some_and(|step| step.state == "orphaned")
     });
     farm.wait_until("the others are in sync", |farm| {
         ["a", "b"].iter().all(|step| farm.state_of(step) == "in-sync")

@@ -5,7 +5,6 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use serde_json::Value;
 
 use crate::harness::farm::Farm;
 
@@ -20,14 +19,9 @@ fn may_have_a_namespace() -> bool {
     ran.is_ok_and(|status| status.success())
 }
 
-fn lease(farm: &Farm) -> (String, u64) {
-    let ran = farm.run(&["status", "--output", "json"]);
-    let report: Value = serde_json::from_str(&ran.out).unwrap();
-    let lease = &report["workflows"][0]["lease"];
-    (
-        lease["holder"].as_str().unwrap_or_default().to_owned(),
-        lease["token"].as_u64().unwrap_or_default(),
-    )
+/// The holder of the lease and its token.
+fn lease(farm: &Farm) -> Option<(String, u64)> {
+    farm.status().lease.clone().map(|lease| (lease.holder, lease.token))
 }
 
 #[test]

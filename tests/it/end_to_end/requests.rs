@@ -2,58 +2,111 @@
 
 use std::time::{Duration, Instant};
 
+use reconciler_model::ids::AmiId;
+use reconciler_model::inventory::journal::FailureClass;
 use rustix::process::Signal;
-use serde_json::Value;
 
 use crate::harness::fake_packer::{ENDLESS, WHOLE};
 use crate::harness::farm::Farm;
 
 const FAILS: &str = "[build]\nkey\nunkey\nfailure Script exited with non-zero exit status: 7. Allowed exit codes are: [0]\nexit 1\n";
 
-fn history(farm: &Farm) -> Vec<Value> {
-    let ran = farm.run(&["history", "--output", "json"]);
-    let told: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:#?}"));
-    assert_eq!(told["schema"], "reconciler.history/1");
-    told["workflows"][0]["builds"].as_array().unwrap().clone()
-}
-
 #[test]
 fn what_failed_is_tried_again_when_a_person_asks_and_its_history_tells_why() {
     let (farm, packer) = Farm::playing(&format!("{FAILS}[build 2]\n{WHOLE}"));
     farm.applies_in_vain();
-    let status = farm.run(&["status"]);
-    assert!(status.out.contains("`reconciler retry a`"), "{status:#?}");
-    farm.run(&["retry", "b"]).refuses(&["no step `b`"]);
-
-    let asked = farm.run(&["retry", "a"]);
-    assert_eq!(asked.code, 0, "{asked:#?}");
-    assert!(asked.out.contains("no reconciler runs"), "{}", asked.out);
-    let plan = farm.run(&["plan"]);
-    assert!(plan.out.contains("retry requested by uid"), "{}", plan.out);
+    insta::assert_snapshot!(farm.run(&["status"]).printed(0), @"
+    wf-1  main@[commit]  no reconciler runs
+      a  quarantined  -  -  quarantined: Script exited with non-zero exit status: 7. Allowed exit codes are: [0]; waits for a changed input or `reconciler retry a`
+    Nothing of this workflow is recorded in DynamoDB table images in us-east-1.
+    1 quarantined
+    ");
+    insta::assert_snapshot!(farm.run(&["retry", "b"]).refusal(), @"
+    error: there is no step `b`
+     |
+     = help: there are: a
+    ");
+    insta::assert_snapshot!(farm.run(&["retry", "a"]).printed(0), @"retry of a after build [build]; no reconciler runs: `reconciler apply a` or `reconciler run` tries it");
+    insta::assert_snapshot!(farm.run(&["plan"]).printed(0), @"
+    wf-1  main@[commit]
+      + a  -  build (try 2): retry requested by uid [number]@[host], no image yet
+    Nothing of this workflow is recorded in DynamoDB table images in us-east-1.
+    Plan: 1 to build.
+    ");
     assert_eq!(farm.state_of("a"), "build");
-    farm.run(&["retry", "a"]).refuses(&["nothing to retry", "retry requested by"]);
+    insta::assert_snapshot!(farm.run(&["retry", "a"]).refusal(), @"
+    error: there is nothing to retry: a has not failed: build (try 2): retry requested by uid [number]@[host], no image yet
+     |
+     = help: `reconciler apply --rebuild a` builds it though nothing changed
+    ");
 
     farm.applies();
     assert_eq!(packer.runs("build"), 2);
-    farm.run(&["retry", "a"]).refuses(&["nothing to retry", "in sync"]);
+    insta::assert_snapshot!(farm.run(&["retry", "a"]).refusal(), @"
+    error: there is nothing to retry: a has not failed: in sync
+     |
+     = help: `reconciler apply --rebuild a` builds it though nothing changed
+    ");
+    insta::assert_snapshot!(farm.run(&["history"]).printed(0), @"
+    wf-1
 
-    let told = history(&farm);
-    let states: Vec<_> = told.iter().map(|build| build["state"].as_str().unwrap()).collect();
+      a  recorded  ami-[id]  [duration] ago, took [duration]
+        build [build]  commit [commit]  try 2  on [host]
+        image base/wf-1/a/[fingerprint] from ami-0123456789abcdef0
+        [time] UTC  decided
+        [time] UTC  Packer started (supervisor [number])
+        [time] UTC  image seen: ami-[id]
+        [time] UTC  image available
+        [time] UTC  tagged
+        [time] UTC  recorded: ami-[id]
+        [time] UTC  cleaned up: nothing was left
+
+      a  failed  -  [duration] ago, took [duration]
+        build [build]  commit [commit]  try 1  on [host]
+        image base/wf-1/a/[fingerprint] from ami-0123456789abcdef0
+        [time] UTC  decided
+        [time] UTC  Packer started (supervisor [number])
+        [time] UTC  failed (step): Script exited with non-zero exit status: 7. Allowed exit codes are: [0]
+        [time] UTC  cleaned up: nothing was left
+        [time] UTC  retry requested by uid [number]@[host]
+        log: [folder]/state/builds/[build]/packer.log (on [host])
+    ");
+
+    let told = farm.history(&[]);
+    let states: Vec<_> = told.iter().map(|build| build.state.as_ref()).collect();
     assert_eq!(states, ["recorded", "failed"]);
-    assert_eq!(told[1]["failure"]["class"], "step");
-    assert_eq!(told[0]["ami_id"], farm.image("a").as_str());
-    let stages = told[1]["stages"].as_array().unwrap();
-    let names: Vec<_> = stages.iter().map(|one| one["stage"].as_str().unwrap()).collect();
+    assert_eq!(told[1].failure.as_ref().unwrap().class, FailureClass::Step);
+    assert_eq!(told[0].ami_id, Some(AmiId::new(farm.image("a"))));
+    let names: Vec<_> = told[1].stages.iter().map(|one| one.stage.as_str()).collect();
     assert_eq!(names, ["intent", "started", "failed", "cleaned", "retry_requested"]);
+    its_history_stays_when_it_leaves_git(&farm);
+}
 
+#[track_caller]
+fn its_history_stays_when_it_leaves_git(farm: &Farm) {
     farm.step("c", None);
     farm.repo.git(&["rm", "-rq", "packer_workspaces/a"]);
     farm.repo.commit("another step");
-    assert!(history(&farm).iter().all(|build| build["in_git"] == false));
-    let text = farm.run(&["history", "a", "--limit", "1"]);
-    assert!(text.out.contains("no longer in git"), "{}", text.out);
-    assert!(!text.out.contains("exit status: 7"), "one build only: {}", text.out);
-    farm.run(&["history", "c"]).refuses(&["no build of step `c`"]);
+    assert!(farm.history(&[]).iter().all(|build| !build.in_git));
+    insta::assert_snapshot!(farm.run(&["history", "a", "--limit", "1"]).printed(0), @"
+    wf-1
+
+      a  recorded  ami-[id]  [duration] ago, took [duration]  (no longer in git)
+        build [build]  commit [commit]  try 2  on [host]
+        image base/wf-1/a/[fingerprint] from ami-0123456789abcdef0
+        [time] UTC  decided
+        [time] UTC  Packer started (supervisor [number])
+        [time] UTC  image seen: ami-[id]
+        [time] UTC  image available
+        [time] UTC  tagged
+        [time] UTC  recorded: ami-[id]
+        [time] UTC  cleaned up: nothing was left
+    ");
+    insta::assert_snapshot!(farm.run(&["history", "c"]).refusal(), @"
+    error: no build of step `c` is known. Looked in DynamoDB table images in us-east-1
+     |
+     = help: `reconciler history` shows every build, `reconciler status` every step
+    ");
 }
 
 #[test]
@@ -88,8 +141,7 @@ fn a_running_build_is_ended_cleanly_on_request_and_waits_for_a_person() {
     farm.wait_until("it is cleaned up", |farm| farm.is_cleaned_up("a"));
     assert_eq!(farm.stages("a"), ["intent", "started", "cancel_requested", "failed", "cleaned"]);
     assert_eq!(farm.leftovers(), "");
-    let status = farm.status();
-    assert_eq!(status["a"]["state"], "quarantined", "{status:#?}");
+    assert_eq!(farm.state_of("a"), "quarantined");
     assert_eq!(packer.runs("build"), 1);
     farm.run(&["cancel", "a"]).refuses(&["nothing to cancel"]);
     farm.run(&["retry", "a"]);

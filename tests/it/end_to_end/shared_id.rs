@@ -35,7 +35,11 @@ fn an_open_build_is_settled_and_nothing_new_is_begun_until_each_has_an_id_of_its
     farm.images_are_pending_for(6);
     let _daemon = farm.daemon_on("one");
     farm.wait_until("a build runs", |farm| {
-        farm.status().values().any(|step| step["build"]["stage"] == "packer runs")
+        farm.status()
+            .steps
+            .iter()
+            .filter_map(|step| step.build.as_ref())
+            .any(|build| build.stage == "packer runs")
     });
     copy(&farm, "");
     farm.repo.commit("a second workflow of the same id");

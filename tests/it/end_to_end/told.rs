@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use reconciler_core::plan::sight::{BuildSeen, Process};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -14,14 +15,9 @@ const WAITS: &str = "[build]\nkey\ngroup\ninstance\nwrite running\nwait go\nimag
 
 const DENIED: &str = "[build]\nfailure Error launching source instance: UnauthorizedOperation: You are not authorized to perform this operation.\nexit 1\n";
 
-fn workflow(farm: &Farm) -> Value {
-    let ran = farm.run(&["status", "--output", "json"]);
-    let mut told: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:#?}"));
-    told["workflows"][0].take()
-}
-
-fn build_of(farm: &Farm) -> Value {
-    workflow(farm)["steps"][0]["build"].clone()
+/// What can be seen of the build that runs.
+fn seen_of_build(farm: &Farm) -> Option<BuildSeen> {
+    farm.status()["a"].build.as_ref().map(|build| build.seen)
 }
 
 #[test]
@@ -30,44 +26,64 @@ fn status_says_what_this_host_sees_of_a_stopped_and_a_killed_daemon_and_of_an_en
     farm.configure("interval: 1h\nlease_duration: 1h\n");
     let mut daemon = farm.daemon();
     farm.wait_for_packer(&packer, "running");
-    let said = farm.run(&["status"]).out;
-    assert!(said.contains("reconciler runs on this host, pid "), "{said}");
-    assert!(said.contains("(packer runs)"), "{said}");
+    insta::assert_snapshot!(farm.run(&["status"]).printed(0), @"
+    wf-1  main@[commit]  reconciler runs on this host, pid [number]; last heartbeat [duration] ago
+      a  building  -  -  building for [duration] (packer runs)
+    Nothing of this workflow is recorded in DynamoDB table images in us-east-1.
+    1 building
+    ");
     daemon.signal(Signal::STOP);
     farm.wait_until("it is seen to stand still", |farm| {
-        let told = workflow(farm);
-        told["lease"]["seen"] == "stopped" && told["held_by"].is_string()
+        let told = farm.status();
+        told.held_by.is_some()
+            && told.lease.as_ref().is_some_and(|lease| lease.seen == Process::Stopped)
     });
-    let said = farm.run(&["status"]).out;
-    assert!(said.contains("is stopped by a signal (SIGSTOP)"), "{said}");
+    insta::assert_snapshot!(farm.run(&["status"]).printed(0), @"
+    wf-1  main@[commit]  pid [number] of this host is stopped by a signal (SIGSTOP) and does nothing; `kill -CONT [number]` lets it go on
+      a  building  -  -  building for [duration] (packer runs)
+    Nothing of this workflow is recorded in DynamoDB table images in us-east-1.
+    1 building
+    ");
     daemon.kill();
-
-    let said = farm.run(&["status"]).out;
-    assert!(
-        said.contains("of this host has ended; the next `run` or `apply` takes over"),
-        "{said}"
-    );
-    assert!(said.contains("(packer runs)") && !said.contains("heartbeat"), "{said}");
-    let told = workflow(&farm);
-    assert_eq!((&told["held_by"], &told["lease"]["seen"]), (&Value::Null, &json!("ended")));
-    assert_eq!(build_of(&farm)["seen"], "runs");
+    insta::assert_snapshot!(farm.run(&["status"]).printed(0), @"
+    wf-1  main@[commit]  pid [number] of this host has ended; the next `run` or `apply` takes over
+      a  building  -  -  building for [duration] (packer runs)
+    Nothing of this workflow is recorded in DynamoDB table images in us-east-1.
+    1 building
+    ");
+    let told = farm.status();
+    let seen = told.lease.as_ref().map(|lease| lease.seen);
+    assert_eq!((&told.held_by, seen), (&None, Some(Process::Ended)));
+    assert_eq!(seen_of_build(&farm), Some(BuildSeen::Runs));
 
     packer.let_go("go");
-    farm.wait_until("Packer is seen to have ended", |farm| build_of(farm)["seen"] == "ended");
-    let build = build_of(&farm);
-    assert_eq!(build["stage"], "packer has ended", "{build}");
-    assert!(build["ended_at"].is_string(), "{build}");
-    for command in ["status", "plan"] {
-        let said = farm.run(&[command]).out;
-        assert!(
-            said.contains("; Packer has ended ") && said.contains("not recorded yet"),
-            "{said}"
-        );
-        assert!(!said.contains("packer runs"), "{said}");
-    }
-    let ran = farm.applies();
-    assert!(ran.out.contains("a followed: build "), "{}", ran.out);
-    assert!(ran.out.contains("[1/1] a recorded ami-"), "{}", ran.out);
+    farm.wait_until("Packer is seen to have ended", |farm| {
+        seen_of_build(farm) == Some(BuildSeen::Ended)
+    });
+    let build = farm.status()["a"].build.clone().unwrap();
+    assert_eq!(build.stage, "packer has ended", "{build:?}");
+    assert!(build.ended_at.is_some(), "{build:?}");
+    insta::assert_snapshot!(farm.run(&["status"]).printed(0), @"
+    wf-1  main@[commit]  pid [number] of this host has ended; the next `run` or `apply` takes over
+      a  building  -  -  building for [duration]; Packer has ended [duration] ago, not recorded yet
+    Nothing of this workflow is recorded in DynamoDB table images in us-east-1.
+    1 building
+    ");
+    insta::assert_snapshot!(farm.run(&["plan"]).printed(0), @"
+    wf-1  main@[commit]
+      > a  -  building for [duration]; Packer has ended [duration] ago, not recorded yet
+    Nothing of this workflow is recorded in DynamoDB table images in us-east-1.
+    Plan: 1 building.
+    ");
+    insta::assert_snapshot!(farm.run(&["apply"]).printed(0), @"
+    wf-1  main@[commit]
+      > a  -  building for [duration]
+    Nothing of this workflow is recorded in DynamoDB table images in us-east-1.
+    Plan: 1 building.
+    [0/1] a followed: build [build] of base/wf-1/a/[fingerprint]
+    [1/1] a recorded ami-[id] [duration]
+    Applied: 1 image recorded in [duration].
+    ");
 }
 
 #[test]
@@ -79,17 +95,31 @@ fn status_sees_a_packer_without_its_supervisor_one_that_stands_still_and_one_tha
     daemon.kill();
     let supervisor = farm.supervisor();
     supervisor.signal(Signal::STOP);
-    farm.wait_until("it is stopped", |farm| build_of(farm)["seen"] == "stopped");
-    let said = farm.run(&["status"]).out;
-    assert!(said.contains("it is stopped by a signal (SIGSTOP)"), "{said}");
+    farm.wait_until("it is stopped", |farm| seen_of_build(farm) == Some(BuildSeen::Stopped));
+    insta::assert_snapshot!(farm.run(&["status"]).printed(0), @"
+    wf-1  main@[commit]  pid [number] of this host has ended; the next `run` or `apply` takes over
+      a  building  -  -  building for [duration]; it is stopped by a signal (SIGSTOP) and does nothing
+    Nothing of this workflow is recorded in DynamoDB table images in us-east-1.
+    1 building
+    ");
     supervisor.signal(Signal::KILL);
-    farm.wait_until("Packer runs alone", |farm| build_of(farm)["seen"] == "unsupervised");
-    let said = farm.run(&["status"]).out;
-    assert!(said.contains("its supervisor has ended, Packer runs without it"), "{said}");
+    farm.wait_until("Packer runs alone", |farm| {
+        seen_of_build(farm) == Some(BuildSeen::Unsupervised)
+    });
+    insta::assert_snapshot!(farm.run(&["status"]).printed(0), @"
+    wf-1  main@[commit]  pid [number] of this host has ended; the next `run` or `apply` takes over
+      a  building  -  -  building for [duration]; its supervisor has ended, Packer runs without it
+    Nothing of this workflow is recorded in DynamoDB table images in us-east-1.
+    1 building
+    ");
     packer.let_go("go");
-    farm.wait_until("nothing runs", |farm| build_of(farm)["seen"] == "gone");
-    let said = farm.run(&["status"]).out;
-    assert!(said.contains("have ended without a word, not settled yet"), "{said}");
+    farm.wait_until("nothing runs", |farm| seen_of_build(farm) == Some(BuildSeen::Gone));
+    insta::assert_snapshot!(farm.run(&["status"]).printed(0), @"
+    wf-1  main@[commit]  pid [number] of this host has ended; the next `run` or `apply` takes over
+      a  building  -  -  building for [duration]; Packer and its supervisor have ended without a word, not settled yet
+    Nothing of this workflow is recorded in DynamoDB table images in us-east-1.
+    1 building
+    ");
     farm.applies();
 }
 
@@ -97,43 +127,61 @@ fn status_sees_a_packer_without_its_supervisor_one_that_stands_still_and_one_tha
 fn what_was_not_asked_for_is_neither_planned_nor_counted_nor_built() {
     let farm = Farm::of_three_steps();
     farm.repo.commit("three steps");
-    let plan = farm.run(&["plan", "b"]).out;
-    for words in [
-        "c    -  not asked for",
-        "Asked for: b, with a, which it starts from.",
-        "Plan: 2 to build, 1 not asked for.",
-    ] {
-        assert!(plan.contains(words), "{words:?} in\n{plan}");
-    }
-    let told: Value =
-        serde_json::from_str(&farm.run(&["plan", "c", "--output", "json"]).out).unwrap();
-    let asked: Vec<_> = told["plans"][0]["steps"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|step| step["asked_for"].as_bool().unwrap())
-        .collect();
-    assert_eq!(asked.iter().filter(|asked| **asked).count(), 1, "{told:#}");
+    insta::assert_snapshot!(farm.run(&["plan", "b"]).printed(0), @"
+    wf-1  main@[commit]
+      + a  -  build: no inventory yet
+      +  b  -  build: no inventory yet (after a)
+        c  -  not asked for
+    No inventory at DynamoDB table images in us-east-1 yet: if there should be one, another place is meant (`state_dir`, `inventory`).
+    Asked for: b, with a, which it starts from.
+    Plan: 2 to build, 1 not asked for.
+    ");
+    let plan = farm.plan(&["c"]);
+    assert_eq!(plan.steps.iter().filter(|step| step.asked_for).count(), 1, "{plan:#?}");
 
-    let ran = farm.run(&["apply", "c"]);
-    assert_eq!(ran.code, 0, "{ran:#?}");
-    assert!(ran.out.contains("Plan: 1 to build, 2 not asked for."), "{}", ran.out);
-    assert!(ran.out.contains("[1/1] c recorded ami-"), "{}", ran.out);
-    let again = farm.run(&["apply", "c"]);
-    assert_eq!(again.code, 0, "{again:#?}");
-    assert!(again.out.contains("Plan: 1 in sync, 2 not asked for."), "{}", again.out);
+    insta::assert_snapshot!(farm.run(&["apply", "c"]).printed(0), @"
+    wf-1  main@[commit]
+        a  -  not asked for
+          b  -  not asked for
+      + c  -  build: no image yet
+    Nothing of this workflow is recorded in DynamoDB table images in us-east-1.
+    Asked for: c.
+    Plan: 1 to build, 2 not asked for.
+    [0/1] c started: build [build] of base/wf-1/c/[fingerprint]
+    [1/1] c recorded ami-[id] [duration]
+    Applied: 1 image recorded in [duration].
+    ");
+    insta::assert_snapshot!(farm.run(&["apply", "c"]).printed(0), @"
+    wf-1  main@[commit]
+        a  -  not asked for
+          b  -  not asked for
+      = c  ami-[id]  in sync
+    Asked for: c.
+    Plan: 1 in sync, 2 not asked for.
+    ");
     assert_eq!(farm.made_images(), 1);
     assert_eq!(farm.run(&["plan", "c", "--exit-code"]).code, 0);
     assert_eq!(farm.run(&["plan", "a", "--exit-code"]).code, 2);
-    let status = farm.run(&["status", "c", "--exit-code"]);
-    assert_eq!(status.code, 0, "{status:#?}");
-    assert!(status.out.ends_with("1 in sync, 2 not asked for\n"), "{}", status.out);
+    insta::assert_snapshot!(farm.run(&["status", "c", "--exit-code"]).printed(0), @"
+    wf-1  main@[commit]  no reconciler runs
+      c  in-sync  ami-[id]  [duration]
+    1 in sync, 2 not asked for
+    ");
+    insta::assert_snapshot!(farm.run(&["plan", "cx"]).refusal(), @"
+    error: there is no step `cx`
+     |
+     = help: there are: a, b, c
+    ");
     for command in ["plan", "status", "apply"] {
         farm.run(&[command, "cx"]).refuses(&["there is no step `cx`", "there are: a, b, c"]);
     }
     farm.step("database", None);
     farm.repo.commit("a longer name");
-    farm.run(&["apply", "datebase"]).refuses(&["did you mean `database`?"]);
+    insta::assert_snapshot!(farm.run(&["apply", "datebase"]).refusal(), @"
+    error: there is no step `datebase`
+     |
+     = help: did you mean `database`?
+    ");
 }
 
 #[test]
@@ -165,6 +213,13 @@ fn the_exit_code_tells_a_persons_part_from_a_failure_and_names_what_is_in_the_wa
     let ran = farm.commit_and_apply();
     assert_eq!(ran.code, 3, "{ran:#?}");
     assert!(ran.out.contains(". b  blocked: a waits for a person"), "{}", ran.out);
+    insta::assert_snapshot!(farm.run(&["plan"]).printed(0), @"
+    wf-1  main@[commit]
+      . a  -  a person makes this image: no image yet
+      .  b  -  blocked: a waits for a person to make its image
+      = c  ami-[id]  in sync
+    Plan: 1 blocked, 1 awaiting a person, 1 in sync.
+    ");
     assert_eq!(farm.run(&["apply", "c"]).code, 0);
     assert_eq!(farm.run(&["apply", "b"]).code, 3);
     farm.step("d", Some("b")).step("e", Some("d"));
@@ -215,15 +270,21 @@ fn what_was_a_persons_turn_is_tried_at_once_by_apply_and_once_only() {
         Farm::playing(&format!("{DENIED}[build 2]\n{}[build 3]\n{WHOLE}", &DENIED[8..]));
     let ran = farm.run(&["apply"]);
     assert_eq!((ran.code, packer.runs("build")), (1, 1), "{ran:#?}");
-    assert!(
-        ran.out.contains(
-            "! a  failed; no reconciler runs: `reconciler apply` tries it at once, when that is mended"
-        ),
-        "{}",
-        ran.out
-    );
-    let said = farm.run(&["status"]).out;
-    assert!(said.contains("no reconciler runs: `reconciler apply` tries it at once"), "{said}");
+    insta::assert_snapshot!(ran.printed(1), @"
+    wf-1  main@[commit]
+      + a  -  build: no image yet
+    Nothing of this workflow is recorded in DynamoDB table images in us-east-1.
+    Plan: 1 to build.
+    [0/1] a started: build [build] of base/wf-1/a/[fingerprint]
+    [1/1] a failed: Error launching source instance: UnauthorizedOperation: You are not authorized to perform this operation. (`reconciler logs a`)
+    ! a  failed; no reconciler runs: `reconciler apply` tries it at once, when that is mended
+    ");
+    insta::assert_snapshot!(farm.run(&["status"]).printed(0), @"
+    wf-1  main@[commit]  no reconciler runs
+      a  backing-off  -  -  failed: Error launching source instance: UnauthorizedOperation: You are not authorized to perform this operation.; no reconciler runs: `reconciler apply` tries it at once, when that is mended
+    Nothing of this workflow is recorded in DynamoDB table images in us-east-1.
+    1 backing off
+    ");
     let still = farm.run(&["apply"]);
     assert_eq!((still.code, packer.runs("build")), (1, 2), "{still:#?}");
     let mended = farm.run(&["apply"]);

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
+use super::readable::{readable, timeless};
 use super::running::Running;
 
 /// How long a call may take; the longest, of some builds one after the other, takes a minute.
@@ -123,6 +124,20 @@ impl Ran {
             assert!(!self.err.contains(never), "{never:?} is for programmers:\n{}", self.err);
         }
         self
+    }
+
+    /// An error for a person, as a snapshot holds it.
+    #[track_caller]
+    pub(crate) fn refusal(&self) -> String {
+        self.refuses(&[]);
+        readable(&self.err)
+    }
+
+    /// What was printed with this exit code, as a snapshot holds it.
+    #[track_caller]
+    pub(crate) fn printed(&self, code: i32) -> String {
+        assert_eq!(self.code, code, "exit code {code}\n{self:#?}");
+        timeless(&self.out)
     }
 
     /// Exit code 0, and all of these words on standard output.

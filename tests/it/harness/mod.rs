@@ -7,6 +7,7 @@ pub(crate) mod fake_packer;
 pub(crate) mod farm;
 pub(crate) mod git_http;
 pub(crate) mod mounts;
+pub(crate) mod readable;
 pub(crate) mod region;
 pub(crate) mod repo;
 pub(crate) mod running;

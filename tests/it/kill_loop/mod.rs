@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use front::Front;
 use rustix::process::Signal;
-use serde_json::Value;
 use victim::Victim;
 
 use crate::harness::dice::Dice;
@@ -195,11 +194,9 @@ impl HuntedFarm {
             if let Some(status) = self.daemon.as_mut().and_then(Running::ended) {
                 return Err(format!("the daemon ended by itself: {status}"));
             }
-            let status = self.farm.run(&["status", "--output", "json"]);
-            let report: Value = serde_json::from_str(&status.out).unwrap_or_default();
-            let steps = report["workflows"][0]["steps"].as_array();
-            let at_rest = steps.is_some_and(|steps| {
-                steps.len() == 3 && steps.iter().all(|step| step["state"] == "in-sync")
+            let status = self.farm.try_status();
+            let at_rest = status.as_ref().is_ok_and(|status| {
+                status.steps.len() == 3 && status.steps.iter().all(|step| step.state == "in-sync")
             });
             if at_rest && self.unsettled().is_empty() {
                 return Ok(());
@@ -230,11 +227,9 @@ impl HuntedFarm {
 
     /// The promises; and every image that was ever recorded is still there, and no other.
     fn look(&mut self, tally: &Mutex<Tally>) -> Result<(), String> {
-        let status = self.farm.run(&["status", "--output", "json"]);
-        let report: Value = serde_json::from_str(&status.out).unwrap_or_default();
-        for step in report["workflows"][0]["steps"].as_array().into_iter().flatten() {
-            self.recorded.insert(step["ami_id"].as_str().unwrap_or_default().to_owned());
-        }
+        let images =
+            self.farm.try_status()?.steps.clone().into_iter().filter_map(|step| step.ami_id);
+        self.recorded.extend(images.map(|image| image.to_string()));
         let broken: Vec<_> = self
             .farm
             .broken_promises(self.recorded.len())

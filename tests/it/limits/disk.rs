@@ -6,7 +6,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use super::{says, wait_for};
+use super::wait_for;
 use crate::harness::farm::{Farm, Store};
 use crate::harness::mounts::may_mount;
 
@@ -24,7 +24,7 @@ fn a_full_disk_is_told_and_builds_go_on_when_there_is_room() {
     let mount = format!("mount -t tmpfs -o size=4m disk '{}' && exec \"$@\"", state.display());
     let within = ["unshare", "-rm", "sh", "-c", &mount, "sh"];
     let daemon = farm.daemon_at("one", &[], &within);
-    wait_for(&farm, "a", |step| step["state"] == "in-sync");
+    wait_for(&farm, "a", |step| step.state == "in-sync");
 
     // As the daemon sees it.
     let state: PathBuf = format!("/proc/{}/root{}", daemon.id(), state.display()).into();
@@ -35,11 +35,11 @@ fn a_full_disk_is_told_and_builds_go_on_when_there_is_room() {
     farm.script("a", "echo 2\n");
     farm.repo.commit("a change");
     wait_for(&farm, "a", |step| {
-        step["state"] == "backing-off" && says(step, "No space left on device")
+        step.state == "backing-off" && step.reason.contains("No space left on device")
     });
     assert!(!farm.region.ask("resources").to_string().contains("\"running\""), "no money is spent");
     std::fs::remove_file(&filler).unwrap();
     drop(file);
-    wait_for(&farm, "a", |step| step["state"] == "in-sync");
+    wait_for(&farm, "a", |step| step.state == "in-sync");
     assert_eq!(farm.broken_promises(2), [] as [String; 0]);
 }

@@ -67,7 +67,7 @@ fn through_many_pushes_to_an_url_a_daemon_with_few_files_goes_on_and_stays_small
             std::thread::sleep(Duration::from_millis(10));
         }
     };
-    super::wait_for(&farm, "a", |step| step["state"] == "in-sync");
+    super::wait_for(&farm, "a", |step| step.state == "in-sync");
     leave_files(daemon.id(), 24);
     let mirrors: PathBuf = farm.state().join("repositories");
     let (pid, mut most_open, mut most_packs, mut early) = (daemon.id(), 0, 0, 0);

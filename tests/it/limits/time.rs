@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{moody, says, wait_for};
+use super::{moody, wait_for};
 use crate::harness::farm::{Build, Farm};
 
 #[test]
@@ -15,11 +15,11 @@ fn a_packer_that_hangs_or_is_deaf_is_ended_at_its_limit_and_stops_nobody_else() 
     farm.repo.commit("three steps");
     let _daemon = farm.daemon();
     for id in ["hung", "deaf"] {
-        wait_for(&farm, id, |step| step["state"] == "building");
+        wait_for(&farm, id, |step| step.state == "building");
     }
-    wait_for(&farm, "sound", |step| step["state"] == "in-sync");
+    wait_for(&farm, "sound", |step| step.state == "in-sync");
     for id in ["hung", "deaf"] {
-        wait_for(&farm, id, |step| step["state"] == "quarantined" && says(step, "timeout"));
+        wait_for(&farm, id, |step| step.state == "quarantined" && step.reason.contains("timeout"));
         assert!(ended(&farm, "sound") < ended(&farm, id), "{id} was waited for");
     }
     // The cause is gone: so is the trouble.
@@ -27,7 +27,7 @@ fn a_packer_that_hangs_or_is_deaf_is_ended_at_its_limit_and_stops_nobody_else() 
     farm.step("deaf", None);
     farm.repo.commit("no moods");
     for id in ["hung", "deaf"] {
-        wait_for(&farm, id, |step| step["state"] == "in-sync");
+        wait_for(&farm, id, |step| step.state == "in-sync");
     }
     assert_eq!(farm.broken_promises(3), [] as [String; 0]);
 }

@@ -38,8 +38,7 @@ fn files_of_the_state_folder_are_for_their_user_only_whatever_the_umask() {
     farm.repo.commit("two steps");
     farm.run_with_loose_umask(&["plan"]);
     let ran = farm.run_with_loose_umask(&["apply"]);
-    let states = farm.status();
-    assert_eq!(states["good"]["state"], "in-sync", "{ran:#?}");
+    assert_eq!(farm.state_of("good"), "in-sync", "{ran:#?}");
     for made in ["inventory.sqlite", "cache", "builds"] {
         assert!(farm.state().join(made).exists(), "{made}");
     }

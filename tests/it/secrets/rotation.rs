@@ -31,10 +31,12 @@ fn a_rotated_secret_rebuilds_the_steps_that_ask_for_it_and_says_its_name_only() 
     let idle = farm.run(&["plan", "--exit-code"]);
     assert_eq!(idle.code, 0, "{idle:#?}");
     farm.env("DB_PASSWORD", "second-value");
-    let plan = farm.run(&["plan"]);
-    assert!(plan.out.contains("secret changed: db"), "{plan:#?}");
-    assert!(!plan.out.contains("second-value"));
-    assert!(plan.out.contains("1 to build"), "{plan:#?}");
+    insta::assert_snapshot!(farm.run(&["plan"]).printed(0), @"
+    wf-1  main@[commit]
+      ~ good  ami-[id]  rebuild: secret changed: db
+      = other  ami-[id]  in sync
+    Plan: 1 to build, 1 in sync. Last time this took [duration].
+    ");
     farm.applies();
     assert_eq!(farm.made_images(), 3);
 
@@ -77,11 +79,23 @@ fn an_unknown_secret_lists_those_that_there_are_and_a_missing_value_is_no_in_syn
 
     secret_in(&farm, "secret('db') | upper");
     farm.repo.commit("a filter");
-    farm.run(&["check"]).refuses(&["a filter or a method is used on a secret"]);
+    insta::assert_snapshot!(farm.run(&["check"]).refusal(), @r#"
+    error: a filter or a method is used on a secret, which is put in whole or not at all
+    --> packer_workspaces/good/templates/.pkrvars.hcl
+     = help: write "{{ secret('name') }}" within quotes, and use a function of Packer on it, such as base64encode
+    "#);
     secret_in(&farm, "secret('db')");
     farm.template("good", |text| {
         text.replace("ami_name ", "tags = { a = \"{{ secret('db') }}\" }\n  ami_name ")
     });
     farm.repo.commit("a secret in a tag");
-    farm.run(&["check"]).refuses(&["`tags` would show a secret"]);
+    insta::assert_snapshot!(farm.run(&["check"]).refusal(), @r#"
+    error: `tags` would show a secret to everybody who may describe images: it stands there
+     --> good.pkr.hcl:8:3
+      |
+    8 |   tags = { a = "[reconciler-secret:db]" }
+      |   ^^^^
+      |
+      = help: take the secret out of it
+    "#);
 }

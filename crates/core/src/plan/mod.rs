@@ -21,7 +21,7 @@ pub mod text;
 pub mod tree;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::desired::step::SourceImage;
 use decision::{BuildSource, Decision};
@@ -64,7 +64,7 @@ pub struct Plan {
 }
 
 /// Which inventory was read, and whether anything of the workflow stands there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordsFrom {
     /// Where it is, for people.
     pub place: String,
@@ -73,7 +73,7 @@ pub struct RecordsFrom {
 }
 
 /// What was found in an inventory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// Records of the workflow.

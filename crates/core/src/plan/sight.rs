@@ -7,13 +7,13 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use reconciler_model::ids::BuildId;
 use reconciler_model::inventory::Lease;
 
 /// What can be seen of a process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Process {
     /// Nothing: it is, or was, somewhere else.
@@ -28,7 +28,7 @@ pub enum Process {
 }
 
 /// What can be seen of a build that the journal does not say to be over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BuildSeen {
     /// Nothing: it is, or was, somewhere else.

@@ -3,8 +3,10 @@
 //! As JSON its schema is `reconciler.history/1`, described in `docs/output.md`. Fields are added,
 //! never changed.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use reconciler_model::components::Fingerprint;
@@ -17,7 +19,7 @@ use reconciler_model::inventory::journal::{
 pub const SCHEMA: &str = "reconciler.history/1";
 
 /// One build.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BuildStory {
     /// The build.
     pub build_id: BuildId,
@@ -26,7 +28,7 @@ pub struct BuildStory {
     /// Whether the step is in git now.
     pub in_git: bool,
     /// `running`, `recorded` or `failed`.
-    pub state: &'static str,
+    pub state: Cow<'static, str>,
     /// How many tries at the same fingerprint came before it.
     pub attempt: u32,
     /// What was to be built.
@@ -64,7 +66,7 @@ pub struct BuildStory {
 }
 
 /// One entry of the journal.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StageLine {
     /// Its name.
     pub stage: String,
@@ -106,7 +108,7 @@ fn story(newest_first: &[BuildEvent], in_git: &impl Fn(&StepId) -> bool) -> Opti
         in_git: in_git(&attempt.step_id),
         build_id: attempt.build_id,
         step_id: attempt.step_id,
-        state,
+        state: state.into(),
         attempt: intent.attempt,
         fingerprint: intent.fingerprint,
         ami_name: intent.ami_name,
@@ -238,7 +240,7 @@ pub(super) mod tests {
         events.extend(build("2", "a", 3600, failed()));
         events.extend(build("1", "a", 0, recorded()));
         let told = builds(&events, 10, |step| step.as_str() == "a");
-        let states: Vec<_> = told.iter().map(|one| (one.state, one.in_git)).collect();
+        let states: Vec<_> = told.iter().map(|one| (one.state.as_ref(), one.in_git)).collect();
         assert_eq!(states, [("running", false), ("failed", true), ("recorded", true)]);
         let value = json!(told[1]);
         assert_eq!(value["seconds"], 120);

@@ -26,7 +26,7 @@ pub fn text(workflow: &str, builds: &[BuildStory], now: Timestamp, zone: &TimeZo
 }
 
 fn one(out: &mut String, build: &BuildStory, now: Timestamp, zone: &TimeZone) {
-    let colour = match build.state {
+    let colour = match build.state.as_ref() {
         "recorded" => AnsiColor::Green,
         "failed" => AnsiColor::Red,
         _ => AnsiColor::Yellow,

@@ -4,10 +4,11 @@
 //! As JSON its schema is `reconciler.status/1`, described in `docs/output.md`. Fields are added,
 //! never changed.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::plan::decision::Decision;
 use crate::plan::planner::PlannedStep;
@@ -25,7 +26,7 @@ use reconciler_model::inventory::journal::{Attempt, Progress as Stage};
 pub const SCHEMA: &str = "reconciler.status/1";
 
 /// The status of one workflow.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// The workflow.
     pub workflow_id: WorkflowId,
@@ -52,7 +53,7 @@ pub struct Report {
 }
 
 /// Who acts on a workflow.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseReport {
     /// `host/pid/start-mark` of the holder.
     pub holder: String,
@@ -84,7 +85,7 @@ fn lease_report(lease: &Lease, seen: Process, now: Timestamp) -> Option<LeaseRep
 }
 
 /// The status of one step.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepReport {
     /// The step.
     pub step_id: StepId,
@@ -96,7 +97,7 @@ pub struct StepReport {
     /// Whether it is meant: it was named, or a step that was named starts from it.
     pub asked_for: bool,
     /// Exactly one of the states of `docs/output.md`.
-    pub state: &'static str,
+    pub state: Cow<'static, str>,
     /// Why, in words a person can act on.
     pub reason: String,
     /// The recorded image.
@@ -114,12 +115,12 @@ pub struct StepReport {
 }
 
 /// A build that runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildReport {
     /// Its id.
     pub build_id: BuildId,
     /// How far it is.
-    pub stage: &'static str,
+    pub stage: Cow<'static, str>,
     /// Since when, in seconds.
     pub elapsed_seconds: i64,
     /// How long the last one took.
@@ -176,7 +177,7 @@ pub fn report(plan: &Plan, facts: &Facts<'_>) -> Report {
         parent: None,
         indent: String::new(),
         asked_for: true,
-        state: "orphaned",
+        state: "orphaned".into(),
         reason: "recorded, but not in git".to_owned(),
         ami_id: Some(orphan.ami_id.clone()),
         ami_name: Some(orphan.ami_name.clone()),
@@ -222,7 +223,7 @@ fn step_report(plan: &Plan, step: &PlannedStep, indent: String, facts: &Facts<'_
         parent: step.parent.clone(),
         indent,
         asked_for: around.wants(&step.id),
-        state: state(&step.decision),
+        state: state(&step.decision).into(),
         reason,
         ami_id: record.map(|record| record.ami_id.clone()),
         ami_name: record.map(|record| record.ami_name.clone()),
@@ -266,7 +267,7 @@ fn build_report(
     let built = step.record.as_ref().and_then(|record| record.built.as_ref());
     BuildReport {
         build_id: attempt.build_id.clone(),
-        stage: stage(&attempt.progress, sight.seen, around.attended),
+        stage: stage(&attempt.progress, sight.seen, around.attended).into(),
         elapsed_seconds: plan.at.duration_since(attempt.started_at).as_secs(),
         last_seconds: built.map(|built| built.build_seconds).filter(|seconds| *seconds > 0),
         host: attempt.intent.host.clone(),
@@ -314,7 +315,7 @@ impl Report {
     /// How many steps are in each state, in words.
     #[must_use]
     pub fn totals(&self) -> String {
-        let states = self.wanted().map(|step| step.state);
+        let states = self.wanted().map(|step| step.state.as_ref());
         totals(states, self.steps.len() - self.wanted().count())
     }
 
@@ -326,6 +327,6 @@ impl Report {
     /// Whether every image is what git says.
     #[must_use]
     pub fn is_in_sync(&self) -> bool {
-        self.wanted().all(|step| matches!(step.state, "in-sync" | "suspended"))
+        self.wanted().all(|step| matches!(step.state.as_ref(), "in-sync" | "suspended"))
     }
 }

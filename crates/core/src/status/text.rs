@@ -103,7 +103,7 @@ fn lines(report: &Report, steps: &[&StepReport], medium: Medium) -> Vec<Line> {
     let state_width = width(|step| step.state.len());
     let image_width = width(|step| step.ami_id.as_ref().map_or(1, |id| id.as_str().len()));
     let line = |step: &&StepReport| {
-        let style = style(step.state);
+        let style = style(&step.state);
         let name = padded(&format!("{}{}", step.indent, step.step_id), name_width);
         let image = step.ami_id.as_ref().map_or("-", |id| id.as_str());
         let age =
@@ -114,7 +114,7 @@ fn lines(report: &Report, steps: &[&StepReport], medium: Medium) -> Vec<Line> {
             }
             _ => None,
         };
-        let reason = match (&bar, step.state) {
+        let reason = match (&bar, step.state.as_ref()) {
             (Some(bar), _) => bar,
             (None, "in-sync") => "",
             _ => &step.reason,
@@ -123,7 +123,7 @@ fn lines(report: &Report, steps: &[&StepReport], medium: Medium) -> Vec<Line> {
             "  {name}  {style}{:state_width$}{style:#}  {image:image_width$}  {age:>4}  {reason}",
             step.state
         );
-        Line { rank: rank(step.state), text: text.trim_end().to_owned() }
+        Line { rank: rank(&step.state), text: text.trim_end().to_owned() }
     };
     steps.iter().map(line).collect()
 }
@@ -174,7 +174,7 @@ mod tests {
             parent: None,
             indent: String::new(),
             asked_for: true,
-            state,
+            state: state.into(),
             reason: format!("is {state}"),
             ami_id: Some(AmiId::new("ami-1")),
             ami_name: None,

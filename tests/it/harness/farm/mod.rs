@@ -10,17 +10,19 @@ mod aws;
 mod builds;
 mod journal;
 mod promises;
+mod reports;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 pub(crate) use aws::in_runtime;
 pub(crate) use builds::Build;
 pub(crate) use journal::{FAILED, RECORDED};
+pub(crate) use reports::Planned;
 
 use super::cli::{Cli, Ran};
 use super::emulator::Emulator;
@@ -452,29 +454,6 @@ impl Farm {
         self.wait_until(&format!("{log} says: {words}"), |farm| farm.says(log, words));
     }
 
-    /// The steps of `status --output json`, by id.
-    pub(crate) fn status(&self) -> Map<String, Value> {
-        let ran = self.run(&["status", "--output", "json"]);
-        let report: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:#?}"));
-        let steps = report["workflows"][0]["steps"].as_array().unwrap().clone();
-        steps.into_iter().map(|step| (step["step_id"].as_str().unwrap().to_owned(), step)).collect()
-    }
-
-    /// A step's recorded image.
-    pub(crate) fn image(&self, step: &str) -> String {
-        self.status()[step]["ami_id"].as_str().unwrap_or_default().to_owned()
-    }
-
-    /// A step's state.
-    pub(crate) fn state_of(&self, step: &str) -> String {
-        self.status()[step]["state"].as_str().unwrap().to_owned()
-    }
-
-    /// Whether every step is as git says.
-    pub(crate) fn is_in_sync(&self) -> bool {
-        self.status().values().all(|step| step["state"] == "in-sync")
-    }
-
     /// Waits until something is so.
     #[track_caller]
     pub(crate) fn wait_until(&self, what: &str, test: impl Fn(&Self) -> bool) {
@@ -485,7 +464,7 @@ impl Farm {
             }
             std::thread::sleep(Duration::from_millis(150));
         }
-        panic!("not within a minute: {what}\n{:#?}\n{}", self.status(), self.all_logs());
+        panic!("not within a minute: {what}\n{:#?}\n{}", self.try_status(), self.all_logs());
     }
 
     /// Waits until a step is in a state.

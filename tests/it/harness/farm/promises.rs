@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reconciler_model::ids::AmiId;
 use serde_json::Value;
 
 use super::Farm;
@@ -29,14 +30,21 @@ impl Farm {
                 broken.push(what);
             }
         };
-        let status = self.run(&["status", "--output", "json"]);
-        let report: Value = serde_json::from_str(&status.out).unwrap_or_default();
         let made = self.images();
         expect(made.len() == images, format!("{} images, not {images}: {made:?}", made.len()));
-        for step in report["workflows"][0]["steps"].as_array().into_iter().flatten() {
-            expect(step["state"] == "in-sync", format!("not in sync: {step}"));
-            let Some(image) = made.iter().find(|image| image["id"] == step["ami_id"]) else {
-                expect(false, format!("recorded, and not there: {step}"));
+        let steps = match self.try_status() {
+            Ok(status) => status.steps.clone(),
+            Err(what) => {
+                expect(false, what);
+                Vec::new()
+            }
+        };
+        expect(!steps.is_empty(), "there is no step".to_owned());
+        for step in steps {
+            expect(step.state == "in-sync", format!("not in sync: {step:?}"));
+            let recorded = step.ami_id.as_ref().map(AmiId::as_str);
+            let Some(image) = made.iter().find(|image| image["id"].as_str() == recorded) else {
+                expect(false, format!("recorded, and not there: {step:?}"));
                 continue;
             };
             expect(image["state"] == "available", format!("recorded, and not available: {image}"));
@@ -47,10 +55,6 @@ impl Farm {
                 );
             }
         }
-        expect(
-            report["workflows"][0]["steps"].as_array().is_some_and(|steps| !steps.is_empty()),
-            format!("no status: {status:?}"),
-        );
         let left = self.leftovers();
         expect(left.is_empty(), format!("left: {left}"));
         let kept: Vec<Value> = self
