@@ -15,7 +15,7 @@ use crate::config::yaml::parse;
 use reconciler_core::build::output;
 use reconciler_core::workflow::step::Folder;
 use reconciler_core::workflow::{jsonc, params, step};
-use reconciler_hcl::{LocalExec, StepFiles, Wanted, inspect, refuse_shown, sensitive};
+use reconciler_hcl::{LocalExec, StepFiles, Template, Wanted};
 use reconciler_model::components::Components;
 use reconciler_model::digest::Digest;
 use reconciler_model::ids::AmiId;
@@ -147,12 +147,12 @@ pub fn hcl(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
-    let rendered = BTreeMap::from([("x.pkr.hcl".to_owned(), text.to_owned())]);
-    let _ = (inspect(&rendered, &Wanted::default()), sensitive(&rendered));
-    let _ = refuse_shown(&rendered, &|text| text.contains("secret"));
+    let template = Template::new([("x.pkr.hcl".to_owned(), text.to_owned())].into());
+    let _ = (template.inspect(&Wanted::default()), template.sensitive());
+    let _ = template.refuse_shown(&|text| text.contains("secret"));
     let denied = LocalExec::Denied { plugins: Vec::new() };
     let others = BTreeMap::from([("ws/s/t".to_owned(), bytes)]);
-    let step = StepFiles { folder: "ws/s", rendered: &rendered, others: &others };
+    let step = StepFiles { folder: "ws/s", template: &template, others: &others };
     if let Err(wrong) = denied.check(&step) {
         drop(wrong.render(false));
     }

@@ -191,8 +191,8 @@ fn side(
         .with_secrets(Arc::new(OpenSecrets::read(&config.secrets)));
     let content = desired.loaded(id)?.content();
     let name = desired.desire().name_parts(content).without_fingerprint();
-    let rendered = desired.desire().render(content, source, &name)?;
-    let secrets = redactor(&desired, content, &rendered);
+    let template = desired.desire().render(content, source, &name)?;
+    let secrets = redactor(&desired, content, &template);
     let content_of = |whole: Vec<u8>| Content {
         shown: match std::str::from_utf8(&whole) {
             Ok(text) => secrets.text(text).into_bytes(),
@@ -201,8 +201,8 @@ fn side(
         whole,
     };
     let mut side = Side::new();
-    for (file, text) in rendered {
-        side.insert(format!("rendered/{file}"), content_of(text.into_bytes()));
+    for (file, text) in template.texts() {
+        side.insert(format!("rendered/{file}"), content_of(text.clone().into_bytes()));
     }
     let mut params = content.step.values.clone();
     params.shift_remove("metadata");

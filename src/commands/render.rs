@@ -17,7 +17,7 @@ use reconciler_core::secrets::fill::fill;
 use reconciler_core::secrets::placeholder;
 use reconciler_core::secrets::placeholder::places;
 use reconciler_core::secrets::redactor::Redactor;
-use reconciler_hcl::sensitive;
+use reconciler_hcl::Template;
 use reconciler_jinja::Engine;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::StepId;
@@ -69,11 +69,11 @@ pub(crate) async fn run(named: Option<&Path>, args: &RenderArgs) -> Result<ExitC
                     .name_parts(content)
                     .with_fingerprint(&desired.state(&id, &source)?.fingerprint, 0)?,
             };
-            let rendered = desired.desire().render(content, &source, name.as_str())?;
+            let template = desired.desire().render(content, &source, name.as_str())?;
             let rendered = if args.show_secrets {
-                in_clear(&desired, rendered)?
+                in_clear(&desired, &template)?
             } else {
-                without_secrets(&desired, content, rendered)
+                without_secrets(&desired, content, &template)
             };
             for (file, text) in rendered {
                 match &args.out {
@@ -95,44 +95,39 @@ pub(crate) async fn run(named: Option<&Path>, args: &RenderArgs) -> Result<ExitC
 }
 
 /// As Packer reads them.
-fn in_clear(desired: &Desired<'_>, rendered: Rendered) -> Result<Rendered, Diagnostic> {
+fn in_clear(desired: &Desired<'_>, template: &Template) -> Result<Rendered, Diagnostic> {
     let names = desired.secrets.sealed().names();
-    let uses = placeholder::uses(rendered.values());
+    let uses = placeholder::uses(template.texts().values());
     let values = desired.secrets.values_of(uses.iter().filter(|one| names.contains(&one.name)))?;
-    let filled = rendered.into_iter().map(|(file, text)| {
-        let text = fill(&file, &text, &values)?;
-        Ok((file, text))
-    });
-    filled.collect()
+    fill(template, &values)
 }
 
 /// As anybody may read them; says so if that makes a difference.
 fn without_secrets(
     desired: &Desired<'_>,
     content: StepContent<'_>,
-    rendered: Rendered,
+    template: &Template,
 ) -> Rendered {
-    let redactor = redactor(desired, content, &rendered);
+    let redactor = redactor(desired, content, template);
     let hides = |text: &String| redactor.appears_in(text.as_bytes()) || !places(text).is_empty();
-    if rendered.values().any(hides) {
+    if template.texts().values().any(hides) {
         print::warning(
             &Diagnostic::new("secrets are not shown").hint("--show-secrets writes them in clear"),
         );
     }
-    rendered.into_iter().map(|(file, text)| (file, redactor.text(&text))).collect()
+    template.texts().iter().map(|(file, text)| (file.clone(), redactor.text(text))).collect()
 }
 
 /// The secret parameters of a step, and the literals that its template declares `sensitive`.
 pub(crate) fn redactor(
     desired: &Desired<'_>,
     content: StepContent<'_>,
-    rendered: &Rendered,
+    template: &Template,
 ) -> Redactor {
     let marks = &desired.secrets.sealed().marks;
     let mut hidden = marks.values_of(&desired.checkout.params.values);
     hidden.extend(marks.values_of(&content.step.values));
-    let declared = sensitive(rendered).values;
-    hidden.extend(declared.into_iter().map(SecretText::from));
+    hidden.extend(template.sensitive().values.iter().map(|value| SecretText::from(value.as_str())));
     Redactor::new(&hidden)
 }
 

@@ -1,6 +1,6 @@
 //! Starts one build that the plan decided: an intent is written before money is spent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::config::Config;
@@ -11,13 +11,14 @@ use crate::controller::connect::{Ports, reach};
 use crate::controller::error::PassError;
 use crate::controller::fenced::LeasedPorts;
 use crate::controller::journal_entries::append;
+use reconciler_core::build::job::{BuildJob, JobSecrets, LaidFile};
 use reconciler_core::build::verdict::{Fault, lacks};
 use reconciler_core::desired::inputs::{sort_files, value_digest};
 use reconciler_core::desired::step::{DesiredStep, SourceImage};
 use reconciler_core::plan::decision::{Build, BuildSource, TakeOver};
 use reconciler_core::secrets::placeholder;
-use reconciler_hcl::afterwards_of;
-use reconciler_model::build::{BuildJob, JobSecrets, LaidFile, RunningBuild, Sighting};
+use reconciler_hcl::{Inspection, Template};
+use reconciler_model::build::{RunningBuild, Sighting};
 use reconciler_model::build_resources::{
     ClaimedResources, RemovableImages, ResourceSearch, VisibleResources,
 };
@@ -71,15 +72,15 @@ pub async fn start(
         return Ok(Started::Nothing);
     };
     let loaded = desired.loaded(step)?;
-    let rendered = desired.desire().render(loaded.content(), source, ami_name.as_str())?;
-    let secrets = secrets(desired, loaded, &rendered)?;
+    let template = desired.desire().render(loaded.content(), source, ami_name.as_str())?;
+    let secrets = secrets(desired, loaded, &template)?;
     let existing = match &ports.catalog {
         Some(catalog) => catalog.own_image_named(ami_name).await?,
         None => None,
     };
     let timeout = loaded.step.switches.timeout.unwrap_or(config.packer.timeout);
     let wanted = Wanted { source, ami_name, attempt: *attempt, timeout };
-    let intent = intent(config, ports, desired, loaded, (&wanted, state), (&rendered, fence));
+    let intent = intent(config, ports, desired, loaded, (&wanted, state), (&template, fence));
     if let Some(image) = existing {
         return of_a_lost_build_in_part(config, ports, desired, step, intent, &image, fence).await;
     }
@@ -89,12 +90,15 @@ pub async fn start(
         source_ami: Some(source.id.as_str()),
         region: Some(ports.region.as_str()),
     };
-    if let Err(why) = reconciler_hcl::inspect(&rendered, &image) {
-        let fault = Fault::new(FailureClass::Step, why.one_line());
-        fail(config, ports, &mut attempt, fence, &fault, None).await?;
-        return Ok(Started::Failed(Box::new(attempt)));
-    }
-    let job = job(desired, loaded, &attempt, ami_name, rendered, timeout, secrets)?;
+    let inspection = match template.inspect(&image) {
+        Ok(inspection) => inspection,
+        Err(why) => {
+            let fault = Fault::new(FailureClass::Step, why.one_line());
+            fail(config, ports, &mut attempt, fence, &fault, None).await?;
+            return Ok(Started::Failed(Box::new(attempt)));
+        }
+    };
+    let job = job(desired, loaded, &attempt, ami_name, (template, inspection), timeout, secrets)?;
     let started = match ports.builder.start(written, &job, ports.start_deadline()).await {
         // Whatever went wrong, its supervisor may run; one that does not is refused from here on.
         Err(error) => match ports.builder.find(&attempt.build_id).await {
@@ -198,7 +202,7 @@ pub async fn take(
         return Ok(Started::Changed);
     };
     let loaded = desired.loaded(step)?;
-    let rendered =
+    let template =
         desired.desire().render(loaded.content(), &taken.source, taken.ami_name.as_str())?;
     let wanted = Wanted {
         source: &taken.source,
@@ -206,7 +210,7 @@ pub async fn take(
         attempt: taken.attempt,
         timeout: config.packer.timeout,
     };
-    let intent = intent(config, ports, desired, loaded, (&wanted, state), (&rendered, fence));
+    let intent = intent(config, ports, desired, loaded, (&wanted, state), (&template, fence));
     let (attempt, _) = write_intent(ports, desired, step, intent, fence).await?;
     Ok(Started::Exists(Box::new(attempt), Box::new(image)))
 }
@@ -236,7 +240,7 @@ fn intent(
     desired: &Desired<'_>,
     loaded: &LoadedStep,
     (wanted, state): (&Wanted<'_>, DesiredStep),
-    (rendered, fence): (&BTreeMap<String, String>, &Fence),
+    (template, fence): (&Template, &Fence),
 ) -> Intent {
     let metadata = metadata(&loaded.step);
     let deadline =
@@ -263,7 +267,7 @@ fn intent(
             metadata_digest: value_digest(&metadata),
             metadata: metadata.to_string(),
         })),
-        afterwards: afterwards_of(rendered, |text| ports.redactor.text(text) != text),
+        afterwards: template.afterwards(|text| ports.redactor.text(text) != text),
     }
 }
 
@@ -300,10 +304,10 @@ async fn write_intent(
 fn secrets(
     desired: &Desired<'_>,
     loaded: &LoadedStep,
-    rendered: &BTreeMap<String, String>,
+    template: &Template,
 ) -> Result<JobSecrets, PassError> {
     let names = desired.secrets.sealed().names();
-    let uses = placeholder::uses(rendered.values());
+    let uses = placeholder::uses(template.texts().values());
     let uses: Vec<_> = uses.iter().filter(|one| names.contains(&one.name)).collect();
     let marks = &desired.secrets.sealed().marks;
     let mut hidden: Vec<SecretText> = desired.secrets.known().cloned().collect();
@@ -317,7 +321,7 @@ fn job(
     loaded: &LoadedStep,
     attempt: &Attempt,
     ami_name: &AmiName,
-    rendered: BTreeMap<String, String>,
+    (template, inspection): (Template, Inspection),
     timeout: Duration,
     secrets: JobSecrets,
 ) -> Result<BuildJob, PassError> {
@@ -345,7 +349,8 @@ fn job(
         source_ami: attempt.intent.source_ami.clone(),
         step_folder: folder.clone(),
         files: files.collect(),
-        rendered,
+        template,
+        inspection,
         timeout,
         secrets,
     })

@@ -20,7 +20,6 @@ use reconciler_core::workflow::{
     BrokenStep, Step, Switches, WorkflowParams, graph, odd, params, step,
 };
 use reconciler_hcl::LocalExec;
-use reconciler_hcl::afterwards_of;
 use reconciler_jinja::Engine;
 use reconciler_model::components::{Components, Fingerprint};
 use reconciler_model::diagnostic::Diagnostic;
@@ -702,7 +701,7 @@ impl Desires for Desired<'_> {
         let rendered = self.desire().render(content, source, image.name.as_str());
         match rendered {
             // What it is compared with is kept nowhere.
-            Ok(rendered) => lacks(image, &afterwards_of(&rendered, |_| false)),
+            Ok(template) => lacks(image, &template.afterwards(|_| false)),
             Err(why) => Some(why.one_line()),
         }
     }

@@ -14,9 +14,8 @@ use async_trait::async_trait;
 use crate::controller::connect::Ports;
 use crate::controller::error::PassError;
 use crate::controller::lease::LeaseToken;
-use reconciler_model::build::{
-    BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild, Sighting, StartDeadline,
-};
+use reconciler_core::build::job::{BuildJob, ImageBuilder, StartDeadline};
+use reconciler_model::build::{BuildError, BuildOutcome, RunningBuild, Sighting};
 use reconciler_model::build_resources::OwnedResource;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{BuildId, Region, WorkflowId};

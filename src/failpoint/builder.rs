@@ -7,9 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::failpoint::around;
-use reconciler_model::build::{
-    BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild, Sighting, StartDeadline,
-};
+use reconciler_core::build::job::{BuildJob, ImageBuilder, StartDeadline};
+use reconciler_model::build::{BuildError, BuildOutcome, RunningBuild, Sighting};
 use reconciler_model::ids::{BuildId, WorkflowId};
 use reconciler_model::inventory::IntentWritten;
 

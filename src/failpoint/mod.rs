@@ -19,7 +19,7 @@ pub use points::{Injected, VARIABLE, reach};
 use std::sync::Arc;
 
 use reconciler_aws::ec2::Ec2Catalog;
-use reconciler_model::build::ImageBuilder;
+use reconciler_core::build::job::ImageBuilder;
 use reconciler_model::images::{ImageReader, ImageWriter};
 use reconciler_model::inventory::Inventory;
 

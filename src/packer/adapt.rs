@@ -10,7 +10,7 @@ use hcl_edit::{Decorated, Ident};
 use serde_json::Value;
 
 use crate::packer::version::PackerVersion;
-use reconciler_hcl::parse;
+use reconciler_hcl::Template;
 use reconciler_model::diagnostic::Diagnostic;
 
 /// What a host asks for.
@@ -22,16 +22,28 @@ pub struct Host<'a> {
     pub overrides: &'a BTreeMap<String, Value>,
 }
 
-/// Adapts one rendered file; the second part says what was done.
-pub fn adapt(name: &str, text: &str, host: &Host<'_>) -> Result<(String, Vec<String>), Diagnostic> {
+/// Adapts a template; the second part says what was done. What is adapted is another template, of
+/// the texts that Packer reads; where nothing is to be done, it is the same one.
+pub fn adapt(template: &Template, host: &Host<'_>) -> Result<(Template, Vec<String>), Diagnostic> {
     let mut done = Vec::new();
-    if !name.ends_with(".pkr.hcl")
-        || (host.version.knows_required_plugins() && host.overrides.is_empty())
-    {
-        return Ok((text.to_owned(), done));
+    if host.version.knows_required_plugins() && host.overrides.is_empty() {
+        return Ok((template.clone(), done));
     }
-    let mut body = parse(name, text)?;
-    if !host.version.knows_required_plugins() && drop_required_plugins(&mut body) {
+    let mut texts = template.texts().clone();
+    for (name, parsed) in template.bodies().filter(|(name, _)| name.ends_with(".pkr.hcl")) {
+        let mut body = parsed.clone()?;
+        let before = done.len();
+        adapt_file(name, &mut body, host, &mut done);
+        if done.len() > before {
+            texts.insert(name.to_owned(), body.to_string());
+        }
+    }
+    let adapted = if done.is_empty() { template.clone() } else { Template::new(texts) };
+    Ok((adapted, done))
+}
+
+fn adapt_file(name: &str, body: &mut Body, host: &Host<'_>, done: &mut Vec<String>) {
+    if !host.version.knows_required_plugins() && drop_required_plugins(body) {
         done.push(format!(
             "{name}: left out required_plugins, which Packer {} does not know",
             host.version
@@ -52,8 +64,6 @@ pub fn adapt(name: &str, text: &str, host: &Host<'_>) -> Result<(String, Vec<Str
             done.push(format!("{name}: set {} for the emulator", keys.join(", ")));
         }
     }
-    let text = if done.is_empty() { text.to_owned() } else { body.to_string() };
-    Ok((text, done))
 }
 
 fn drop_required_plugins(body: &mut Body) -> bool {
@@ -101,6 +111,13 @@ mod tests {
 
     const TEXT: &str = "packer {\n  required_plugins {\n    amazon = { source = \"github.com/hashicorp/amazon\", version = \">= 1.0\" }\n  }\n}\n\nsource \"amazon-ebs\" \"x\" { # kept\n  ami_name = \"${var.a}-b\"\n  ssh_port = 22\n}\n";
 
+    fn adapted(host: &Host<'_>) -> (String, Vec<String>) {
+        let template = Template::new([("x.pkr.hcl".to_owned(), TEXT.to_owned())].into());
+        let (adapted, done) = adapt(&template, host).unwrap();
+        assert!(adapted.bodies().all(|(_, parsed)| parsed.is_ok()), "{adapted:?}");
+        (adapted.texts()["x.pkr.hcl"].clone(), done)
+    }
+
     fn version(text: &str) -> PackerVersion {
         PackerVersion::parse(text).unwrap()
     }
@@ -108,13 +125,13 @@ mod tests {
     #[test]
     fn on_aws_with_todays_packer_not_one_byte_is_changed() {
         let host = Host { version: version("Packer v1.16.0"), overrides: &BTreeMap::new() };
-        assert_eq!(adapt("x.pkr.hcl", TEXT, &host).unwrap(), (TEXT.to_owned(), vec![]));
+        assert_eq!(adapted(&host), (TEXT.to_owned(), vec![]));
     }
 
     #[test]
     fn an_old_packer_gets_no_required_plugins_and_the_rest_as_it_was() {
         let host = Host { version: version("Packer v1.6.6"), overrides: &BTreeMap::new() };
-        let (text, done) = adapt("x.pkr.hcl", TEXT, &host).unwrap();
+        let (text, done) = adapted(&host);
         assert!(!text.contains("required_plugins"), "{text}");
         assert!(text.contains("{ # kept\n  ami_name = \"${var.a}-b\""), "{text}");
         assert_eq!(done.len(), 1);
@@ -127,10 +144,9 @@ mod tests {
             ("skip_region_validation".to_owned(), Value::from(true)),
         ]);
         let host = Host { version: version("Packer v1.16.0"), overrides: &overrides };
-        let (text, _) = adapt("x.pkr.hcl", TEXT, &host).unwrap();
+        let (text, _) = adapted(&host);
         assert!(text.contains("ssh_port = 2222") && !text.contains("ssh_port = 22\n"), "{text}");
         assert!(text.contains("skip_region_validation = true"), "{text}");
         assert!(text.contains("required_plugins"));
-        parse("x.pkr.hcl", &text).unwrap();
     }
 }

@@ -14,9 +14,10 @@ use crate::packer::adapt::{Host, adapt};
 use crate::packer::supervisor::files;
 use crate::packer::supervisor::files::{HeartbeatJob, Job, JobCommand};
 use crate::packer::version::PackerVersion;
+use reconciler_core::build::job::{BuildJob, LaidFile, StartDeadline};
 use reconciler_core::secrets::fill::fill;
-use reconciler_hcl::Wanted;
-use reconciler_model::build::{BuildError, BuildJob, LaidFile, PackerStage, StartDeadline};
+use reconciler_hcl::Template;
+use reconciler_model::build::{BuildError, PackerStage};
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::digest::Digest;
 use reconciler_model::ids::BuildId;
@@ -81,13 +82,7 @@ impl Layout {
         job: &BuildJob,
         lease: &dyn StartDeadline,
     ) -> Result<(), BuildError> {
-        let wanted = Wanted {
-            ami_name: Some(job.ami_name.as_str()),
-            source_ami: Some(job.source_ami.as_str()),
-            region: Some(job.region.as_str()),
-        };
-        let inspection =
-            reconciler_hcl::inspect(&job.rendered, &wanted).map_err(BuildError::Step)?;
+        let inspection = &job.inspection;
         self.check_version(job, inspection.required_version.as_deref())?;
         let work = self.folder.join(WORK);
         let step = work.join(inside(&job.step_folder)?);
@@ -107,11 +102,10 @@ impl Layout {
             self.version, job.step_id, job.workflow_id, job.revision
         )];
         let host = Host { version: self.version, overrides: &self.overrides };
-        for (name, text) in &job.rendered {
-            let (text, done) = adapt(name, text, &host).map_err(BuildError::Step)?;
-            notes.extend(done);
-            let text = fill(name, &text, &job.secrets.asked).map_err(BuildError::Step)?;
-            create(&step.join(inside(name)?), false, text.as_bytes())?;
+        let (template, adapted) = adapt(&job.template, &host).map_err(BuildError::Step)?;
+        notes.extend(adapted);
+        for (name, text) in fill(&template, &job.secrets.asked).map_err(BuildError::Step)? {
+            create(&step.join(inside(&name)?), false, text.as_bytes())?;
         }
         let warnings = inspection.warnings.iter();
         notes.extend(warnings.map(|warning| format!("warning: {}", warning.one_line())));
@@ -151,7 +145,7 @@ impl Layout {
 /// this is no more than a word.
 fn unnamed(job: &BuildJob) -> Option<String> {
     let name = job.ami_name.as_str();
-    let named = job.rendered.values().any(|text| text.contains(name));
+    let named = job.template.texts().values().any(|text| text.contains(name));
     (!named).then(|| {
         format!("warning: no rendered file contains the image's name {name}; use `builder.output_ami_name` as `ami_name`")
     })
@@ -171,7 +165,7 @@ pub(super) fn inside(path: &str) -> Result<&Path, BuildError> {
 }
 
 fn commands(job: &BuildJob, init: bool) -> Vec<JobCommand> {
-    let values = variable_files(&job.step_folder, &job.files, &job.rendered);
+    let values = variable_files(&job.step_folder, &job.files, &job.template);
     let with = |first: &[&str], values: &[String]| {
         let mut arguments: Vec<String> = first.iter().map(|&word| word.to_owned()).collect();
         arguments.extend(values.iter().cloned());
@@ -201,14 +195,14 @@ fn commands(job: &BuildJob, init: bool) -> Vec<JobCommand> {
 pub(super) fn variable_files(
     step_folder: &str,
     files: &BTreeMap<String, LaidFile>,
-    rendered: &BTreeMap<String, String>,
+    template: &Template,
 ) -> Vec<String> {
     let folder = format!("{step_folder}/");
     let written = files.keys().filter_map(|path| path.strip_prefix(&folder));
     // In the order of their names, as Packer takes `*.auto.pkrvars.hcl`: a later one wins.
     let values: BTreeSet<_> = written
         .filter(|name| !name.contains('/'))
-        .chain(rendered.keys().map(String::as_str))
+        .chain(template.texts().keys().map(String::as_str))
         .filter(|name| name.ends_with(".pkrvars.hcl") && !name.ends_with(".auto.pkrvars.hcl"))
         .collect();
     let values = values.into_iter();
@@ -274,7 +268,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use reconciler_model::build::LaidFile;
+    use reconciler_core::build::job::{JobSecrets, LaidFile};
+    use reconciler_hcl::Inspection;
     use reconciler_model::clock::Moment;
     use reconciler_model::ids::{AmiId, AmiName, Region, Revision, StepId, WorkflowId};
 
@@ -311,9 +306,10 @@ mod tests {
             source_ami: AmiId::new("ami-1"),
             step_folder: "steps/a".to_owned(),
             files: files.iter().map(laid).collect(),
-            rendered: BTreeMap::from([("a.pkr.hcl".to_owned(), TEMPLATE.to_owned())]),
+            template: Template::new([("a.pkr.hcl".to_owned(), TEMPLATE.to_owned())].into()),
+            inspection: Inspection::default(),
             timeout: Duration::from_secs(1),
-            secrets: reconciler_model::build::JobSecrets::default(),
+            secrets: JobSecrets::default(),
         }
     }
 
@@ -389,7 +385,7 @@ mod tests {
             assert_eq!(made, 1, "{path}: nothing but the build's folder");
         }
         let mut job = job(&[]);
-        job.rendered = BTreeMap::from([("../a.pkr.hcl".to_owned(), TEMPLATE.to_owned())]);
+        job.template = Template::new([("../a.pkr.hcl".to_owned(), TEMPLATE.to_owned())].into());
         let folder = tempfile::tempdir().unwrap();
         let refused = layout(folder.path()).lay_out(&job, &HELD);
         assert!(matches!(refused, Err(BuildError::Step(_))));
@@ -431,7 +427,9 @@ mod tests {
             ("steps/a/c.auto.pkrvars.hcl", false),
             ("steps/a/below/d.pkrvars.hcl", false),
         ]);
-        job.rendered.insert("a.pkrvars.hcl".to_owned(), String::new());
+        let mut rendered = job.template.texts().clone();
+        rendered.insert("a.pkrvars.hcl".to_owned(), String::new());
+        job.template = Template::new(rendered);
         let [init, validate, build] = &commands(&job, true)[..] else {
             panic!("three commands");
         };

@@ -37,10 +37,8 @@ use crate::packer::supervisor::files;
 use crate::packer::supervisor::files::{InventoryPlace, Job, Supervisor};
 use layout::Layout;
 use reconciler_aws::session::PackerEnvironment;
-use reconciler_hcl::sensitive;
-use reconciler_model::build::{
-    BuildError, BuildJob, BuildOutcome, ImageBuilder, RunningBuild, Sighting, StartDeadline,
-};
+use reconciler_core::build::job::{BuildJob, ImageBuilder, StartDeadline};
+use reconciler_model::build::{BuildError, BuildOutcome, RunningBuild, Sighting};
 use reconciler_model::ids::{BuildId, WorkflowId};
 use reconciler_model::inventory::IntentWritten;
 use reconciler_model::secret_text::is_telling;
@@ -168,14 +166,13 @@ impl ImageBuilder for PackerBuilder {
         };
         let laid = {
             let mut job = job.clone();
-            let declared = sensitive(&job.rendered);
             // So that whoever redacts what is kept need not have this environment: it may be
             // another's by then.
             // Seeded bug: secrets-of-the-environment-are-forgotten
             job.secrets.hidden.extend(redact::of_environment(
                 self.environment(&job, &plan.folder),
                 &plan.secret_variables,
-                &declared,
+                job.template.sensitive(),
             ));
             tokio::task::spawn_blocking(move || {
                 let laid = plan.lay_out(&job, lease.as_ref());

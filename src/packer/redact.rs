@@ -17,7 +17,7 @@ use crate::packer::supervisor::files;
 use crate::packer::supervisor::files::{Job, with_end};
 use crate::packer::{layout, made_resources};
 use reconciler_core::secrets::redactor::Redactor;
-use reconciler_hcl::{Sensitive, sensitive};
+use reconciler_hcl::{Sensitive, Template};
 use reconciler_model::secret_text::SecretText;
 
 /// The secrets of a build: those that were written down when it was laid out, whatever its template
@@ -28,8 +28,9 @@ pub fn of_build(
     job: &Job,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> io::Result<Redactor> {
-    let declared = sensitive(&templates(&job.folder));
-    let given = of_environment(environment, &job.secret_variables, &declared);
+    let template = Template::new(templates(&job.folder));
+    let declared = template.sensitive();
+    let given = of_environment(environment, &job.secret_variables, declared);
     let all: Vec<_> = given
         .chain(declared.values.iter().map(|value| value.as_str().into()))
         .chain(written_down(folder)?)

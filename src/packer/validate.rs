@@ -13,7 +13,9 @@ use crate::packer::adapt::{Host, adapt};
 use crate::packer::layout::{create, inside, make_folder, variable_files};
 use crate::packer::version;
 use crate::packer::version::PackerVersion;
-use reconciler_model::build::{BuildError, LaidFile};
+use reconciler_core::build::job::LaidFile;
+use reconciler_hcl::Template;
+use reconciler_model::build::BuildError;
 use reconciler_model::diagnostic::Diagnostic;
 
 /// A Packer that takes longer is ended.
@@ -29,8 +31,8 @@ pub struct Step {
     pub folder: String,
     /// Its files and those of `include`, by path from the repository's root.
     pub files: BTreeMap<String, LaidFile>,
-    /// The rendered files, by name.
-    pub rendered: BTreeMap<String, String>,
+    /// The rendered files.
+    pub template: Template,
     /// Where its image is made.
     pub region: String,
 }
@@ -67,7 +69,7 @@ impl Validator {
         let laid = self.lay_out(step, folder.path())?;
         let run = tokio::process::Command::new(&self.binary)
             .arg("validate")
-            .args(variable_files(&step.folder, &step.files, &step.rendered))
+            .args(variable_files(&step.folder, &step.files, &step.template))
             .arg(".")
             .current_dir(laid.folder)
             .env_clear()
@@ -88,7 +90,7 @@ impl Validator {
         let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
         said.push('\n');
         said.push_str(&String::from_utf8_lossy(&output.stderr));
-        Ok(errors(&said, &step.folder, &laid.rendered))
+        Ok(errors(&said, &step.folder, laid.template.texts()))
     }
 
     fn lay_out(&self, step: &Step, folder: &Path) -> Result<Laid, BuildError> {
@@ -99,19 +101,17 @@ impl Validator {
             create(&work.join(inside(path)?), file.executable, &file.content)?;
         }
         let host = Host { version: self.version, overrides: &BTreeMap::new() };
-        let mut rendered = BTreeMap::new();
-        for (name, text) in &step.rendered {
-            let (text, _) = adapt(name, text, &host).map_err(BuildError::Step)?;
+        let (template, _) = adapt(&step.template, &host).map_err(BuildError::Step)?;
+        for (name, text) in template.texts() {
             create(&own.join(inside(name)?), false, text.as_bytes())?;
-            rendered.insert(name.clone(), text);
         }
-        Ok(Laid { folder: own, rendered })
+        Ok(Laid { folder: own, template })
     }
 }
 
 struct Laid {
     folder: PathBuf,
-    rendered: BTreeMap<String, String>,
+    template: Template,
 }
 
 fn temporary() -> Result<tempfile::TempDir, BuildError> {

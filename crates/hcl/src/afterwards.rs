@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use hcl_edit::structure::{Block, Body};
+
 use reconciler_model::afterwards::PostImageSteps;
 
 use crate::known::{Flag, Known, Value};
-use crate::parse;
+use crate::template::{Template, named};
 
 /// What Packer's amazon builders do after `CreateImage`: share, copy, encrypt, mark and tag.
 const AFTERWARDS: [&str; 18] = [
@@ -31,34 +32,30 @@ const AFTERWARDS: [&str; 18] = [
     "tag",
 ];
 
-/// What the rendered files of a step ask for. `is_secret` tells which texts must not be kept.
-#[must_use]
-pub fn afterwards_of(
-    rendered: &BTreeMap<String, String>,
-    is_secret: impl Fn(&str) -> bool,
-) -> PostImageSteps {
-    let mut found = PostImageSteps::default();
-    let bodies: Vec<_> = rendered
-        .iter()
-        .filter_map(|(name, text)| Some((name.as_str(), parse(name, text).ok()?)))
-        .collect();
-    let known = Known::of(bodies.iter().map(|(name, body)| (*name, body)));
-    let mut asks = Asks { known: &known, is_secret: &is_secret, found: &mut found };
-    for (_, body) in bodies.iter().filter(|(name, _)| name.ends_with(".pkr.hcl")) {
-        for block in body.get_blocks("source") {
-            asks.source(&block.body);
-        }
-        for build in body.get_blocks("build") {
-            build.body.get_blocks("source").for_each(|block| asks.source(&block.body));
-            for block in build.body.blocks() {
-                let made = made(block);
-                if made.starts_with("post-processor") && asks.may_be(block) {
-                    asks.found.steps.insert(made.to_owned());
+impl Template {
+    /// What the files ask for. `is_secret` tells which texts must not be kept.
+    #[must_use]
+    pub fn afterwards(&self, is_secret: impl Fn(&str) -> bool) -> PostImageSteps {
+        let mut found = PostImageSteps::default();
+        let files = self.readable_files();
+        let known = Known::of(named(&files));
+        let mut asks = Asks { known: &known, is_secret: &is_secret, found: &mut found };
+        for file in files.iter().filter(|file| file.name.ends_with(".pkr.hcl")) {
+            for block in file.body.get_blocks("source") {
+                asks.source(&block.body);
+            }
+            for build in file.body.get_blocks("build") {
+                build.body.get_blocks("source").for_each(|block| asks.source(&block.body));
+                for block in build.body.blocks() {
+                    let made = made(block);
+                    if made.starts_with("post-processor") && asks.may_be(block) {
+                        asks.found.steps.insert(made.to_owned());
+                    }
                 }
             }
         }
+        found
     }
-    found
 }
 
 /// Goes through the sources of a template.
@@ -151,7 +148,7 @@ mod tests {
             variable \"tags\" {{\n  default = {{ team = \"ops\", \"a b\" = \"1\" }}\n}}\nsource \"amazon-ebs\" \"x\" {{\n{source}\n}}\nbuild {{\n  sources = [\"source.amazon-ebs.x\"]\n{build}\n}}\n"
         );
         let rendered = BTreeMap::from([("x.pkr.hcl".to_owned(), text)]);
-        afterwards_of(&rendered, |text| text == "hush")
+        Template::new(rendered).afterwards(|text| text == "hush")
     }
 
     #[test]

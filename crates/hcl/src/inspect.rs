@@ -4,7 +4,6 @@
 //! What the files leave to Packer is left to it: refused is what is certainly wrong, and what would
 //! be dangerous and may be on.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use hcl_edit::Span as _;
@@ -13,7 +12,7 @@ use hcl_edit::structure::{Block, BlockLabel, Body};
 
 use crate::known::{Flag, Known, Value};
 use crate::makes::{Makes, amazon_plugins, makes, taken_away};
-use crate::parse;
+use crate::template::{File, Template, named};
 use crate::wanted;
 use crate::wanted::Wanted;
 use reconciler_model::diagnostic::Diagnostic;
@@ -29,104 +28,73 @@ pub struct Inspection {
     pub warnings: Vec<Diagnostic>,
 }
 
-/// A file that Packer reads.
-pub(super) struct File<'a> {
-    pub(super) name: &'a str,
-    pub(super) text: &'a str,
-    pub(super) body: Body,
-}
-
-impl File<'_> {
-    /// A diagnostic at a place of the file.
-    pub(super) fn wrong(&self, message: String, span: Option<Range<usize>>) -> Diagnostic {
-        let wrong = Diagnostic::new(message);
-        match span.filter(|span| self.text.get(span.clone()).is_some()) {
-            Some(span) => wrong.at(self.name, self.text, span),
-            None => wrong.in_file(self.name),
-        }
-    }
-}
-
-/// Takes the files of a step apart, by the order of their names.
-pub(super) fn files(rendered: &BTreeMap<String, String>) -> Result<Vec<File<'_>>, Diagnostic> {
-    let files = rendered.iter().map(|(name, text)| {
-        Ok(File {
-            name,
-            text: text.strip_prefix('\u{feff}').unwrap_or(text),
-            body: parse(name, text)?,
-        })
-    });
-    files.collect()
-}
-
-/// Looks at all rendered files of a step together, as Packer does.
-pub fn inspect(
-    rendered: &BTreeMap<String, String>,
-    wanted: &Wanted<'_>,
-) -> Result<Inspection, Diagnostic> {
-    let all = files(rendered)?;
-    let known = Known::of(all.iter().map(|file| (file.name, &file.body)));
-    let templates: Vec<_> = all.iter().filter(|file| file.name.ends_with(".pkr.hcl")).collect();
-    let Some(first) = templates.first() else {
-        return Err(without_template(&all));
-    };
-    let mut inspection = Inspection::default();
-    let (mut declared, mut plugins) = (Vec::new(), Vec::new());
-    let mut built = Sources::default();
-    for file in &templates {
-        for block in file.body.get_blocks("packer") {
-            inspection.required_plugins |= block.body.has_blocks("required_plugins");
-            inspection.required_version =
-                string(&block.body, "required_version").or(inspection.required_version);
-        }
-        plugins.extend(amazon_plugins(&file.body, &known));
-        for block in file.body.get_blocks("source") {
-            refuse_what_takes_the_old_image_away(file, &block.body, &known)?;
-            let labels: Vec<_> = block.labels.iter().map(BlockLabel::as_str).collect();
-            declared.push((labels.join("."), *file, block));
-        }
-        for block in file.body.get_blocks("build") {
-            for source in block.body.get_blocks("source") {
-                refuse_what_takes_the_old_image_away(file, &source.body, &known)?;
+impl Template {
+    /// Looks at all files together, as Packer does: whether they make the one image that is wanted.
+    pub fn inspect(&self, wanted: &Wanted<'_>) -> Result<Inspection, Diagnostic> {
+        let all = self.files()?;
+        let known = Known::of(named(&all));
+        let templates: Vec<_> = all.iter().filter(|file| file.name.ends_with(".pkr.hcl")).collect();
+        let Some(first) = templates.first() else {
+            return Err(without_template(&all));
+        };
+        let mut inspection = Inspection::default();
+        let (mut declared, mut plugins) = (Vec::new(), Vec::new());
+        let mut built = Sources::default();
+        for file in &templates {
+            for block in file.body.get_blocks("packer") {
+                inspection.required_plugins |= block.body.has_blocks("required_plugins");
+                inspection.required_version =
+                    string(&block.body, "required_version").or(inspection.required_version);
             }
-            built.add(file, block, &known)?;
+            plugins.extend(amazon_plugins(file.body, &known));
+            for block in file.body.get_blocks("source") {
+                refuse_what_takes_the_old_image_away(file, &block.body, &known)?;
+                let labels: Vec<_> = block.labels.iter().map(BlockLabel::as_str).collect();
+                declared.push((labels.join("."), *file, block));
+            }
+            for block in file.body.get_blocks("build") {
+                for source in block.body.get_blocks("source") {
+                    refuse_what_takes_the_old_image_away(file, &source.body, &known)?;
+                }
+                built.add(file, block, &known)?;
+            }
         }
-    }
-    let one = match built.named.as_slice() {
-        [] if built.are_all => {
-            return Err(Diagnostic::new("makes no image: no `build` block names a source")
-                .in_file(first.name)
-                .hint("for instance `build { sources = [\"source.amazon-ebs.x\"] }`"));
+        let one = match built.named.as_slice() {
+            [] if built.are_all => {
+                return Err(Diagnostic::new("makes no image: no `build` block names a source")
+                    .in_file(first.name)
+                    .hint("for instance `build { sources = [\"source.amazon-ebs.x\"] }`"));
+            }
+            [] => return Ok(inspection),
+            [one] => one,
+            [_, second, ..] => return Err(too_many(&built.named, second)),
+        };
+        let Some(name) = &one.source else {
+            return Ok(inspection);
+        };
+        let kind = name.split('.').next().unwrap_or(name);
+        if let Makes::No(why) = makes(kind, &plugins) {
+            return Err(one
+                .wrong(format!("makes no machine image: the source `{name}` is built, and {why}"))
+                .hint(
+                    "amazon-ebs, amazon-ebssurrogate, amazon-instance and amazon-chroot make images",
+                ));
         }
-        [] => return Ok(inspection),
-        [one] => one,
-        [_, second, ..] => return Err(too_many(&built.named, second)),
-    };
-    let Some(name) = &one.source else {
-        return Ok(inspection);
-    };
-    let kind = name.split('.').next().unwrap_or(name);
-    if let Makes::No(why) = makes(kind, &plugins) {
-        return Err(one
-            .wrong(format!("makes no machine image: the source `{name}` is built, and {why}"))
-            .hint(
-                "amazon-ebs, amazon-ebssurrogate, amazon-instance and amazon-chroot make images",
-            ));
+        let Some((_, file, source)) = declared.iter().find(|(there, ..)| there == name) else {
+            let wrong = one
+                .wrong(format!("the source `{name}` is built, and no `source` block declares it"));
+            let names: Vec<_> = declared.iter().map(|(name, ..)| name.as_str()).collect();
+            return Err(match names.as_slice() {
+                [] => wrong,
+                there => wrong.hint(format!("there are: {}", there.join(", "))),
+            });
+        };
+        refuse_what_is_not_kept(&templates, &known)?;
+        let mut bodies = vec![(*file, &source.body)];
+        bodies.extend(one.own.map(|own| (one.file, own)));
+        inspection.warnings = wanted::agree(&bodies, &known, wanted)?;
+        Ok(inspection)
     }
-    let Some((_, file, source)) = declared.iter().find(|(there, ..)| there == name) else {
-        let wrong =
-            one.wrong(format!("the source `{name}` is built, and no `source` block declares it"));
-        let names: Vec<_> = declared.iter().map(|(name, ..)| name.as_str()).collect();
-        return Err(match names.as_slice() {
-            [] => wrong,
-            there => wrong.hint(format!("there are: {}", there.join(", "))),
-        });
-    };
-    refuse_what_is_not_kept(&templates, &known)?;
-    let mut bodies = vec![(*file, &source.body)];
-    bodies.extend(one.own.map(|own| (one.file, own)));
-    inspection.warnings = wanted::agree(&bodies, &known, wanted)?;
-    Ok(inspection)
 }
 
 fn without_template(all: &[File<'_>]) -> Diagnostic {
@@ -329,8 +297,16 @@ fn string(body: &Body, key: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn inspect<const N: usize>(
+        files: [(&str, &str); N],
+        wanted: &Wanted<'_>,
+    ) -> Result<Inspection, Diagnostic> {
+        let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        Template::new(files.into()).inspect(wanted)
+    }
+
     fn check(text: &str) -> Result<Inspection, Diagnostic> {
-        inspect(&BTreeMap::from([("x.pkr.hcl".to_owned(), text.to_owned())]), &Wanted::default())
+        inspect([("x.pkr.hcl", text)], &Wanted::default())
     }
 
     const ONE: &str =
@@ -370,8 +346,7 @@ mod tests {
         assert_eq!(wrong.hint.as_deref(), Some("there are: amazon-ebs.x"));
         let (source, build) = ONE.split_at(ONE.find("build").unwrap());
         let apart = [("b.pkr.hcl", build), ("s.pkr.hcl", source)];
-        let apart = apart.map(|(name, text)| (name.to_owned(), text.to_owned()));
-        assert!(inspect(&BTreeMap::from(apart), &Wanted::default()).is_ok());
+        assert!(inspect(apart, &Wanted::default()).is_ok());
         // Packer refuses it, in words of its own.
         assert!(check(&ONE.replace("\"source.amazon-ebs.x\"", "source.amazon-ebs.x")).is_ok());
     }
@@ -453,8 +428,7 @@ mod tests {
 
     #[test]
     fn a_template_whose_file_packer_does_not_read_is_named() {
-        let unread = BTreeMap::from([("apkr.hcl".to_owned(), ONE.to_owned())]);
-        let wrong = inspect(&unread, &Wanted::default()).unwrap_err();
+        let wrong = inspect([("apkr.hcl", ONE)], &Wanted::default()).unwrap_err();
         assert!(wrong.message.contains("Packer reads"), "{wrong:?}");
     }
 
@@ -469,7 +443,7 @@ mod tests {
         let with = |body: &str| {
             let text = ONE.replace("\"x\" {}", &format!("\"x\" {{\n  {body}\n}}"));
             let text = format!("{declared}{text}");
-            inspect(&BTreeMap::from([("x.pkr.hcl".to_owned(), text)]), &wanted)
+            inspect([("x.pkr.hcl", &text)], &wanted)
         };
         for sound in [
             "ami_name = \"the name\"",
@@ -493,8 +467,7 @@ mod tests {
             "  sources = [\"source.amazon-ebs.x\"]",
             "  source \"source.amazon-ebs.x\" {\n    ami_name = \"own\"\n  }",
         );
-        let within = BTreeMap::from([("x.pkr.hcl".to_owned(), within)]);
-        assert!(inspect(&within, &wanted).is_err());
+        assert!(inspect([("x.pkr.hcl", &within)], &wanted).is_err());
         for apart in [
             "source_ami_filter {\n    owners = [\"self\"]\n  }",
             "source_ami_filter = { owners = [\"self\"] }",

@@ -120,7 +120,12 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::parse;
+    use crate::template::Template as Rendered;
+
+    fn parse(name: &str, text: &str) -> Result<(), Diagnostic> {
+        let rendered = Rendered::new([(name.to_owned(), text.to_owned())].into());
+        rendered.files().map(drop)
+    }
 
     #[track_caller]
     fn refused(text: &str, words: &str) {

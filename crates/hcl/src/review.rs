@@ -2,7 +2,7 @@
 //! locals that nobody declares, variables without a value, files that are not there. Packer says
 //! each of these as well, but later, and only where it is installed. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use hcl_edit::expr::{Expression, Traversal, TraversalOperator};
@@ -10,8 +10,8 @@ use hcl_edit::structure::{Block, Body};
 use hcl_edit::visit::{self, Visit};
 use hcl_edit::{Decorated, Span as _};
 
-use crate::inspect::{File, files};
 use crate::known::{Flag, Known, Value};
+use crate::template::{File, Template, named};
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::suggest::nearest;
 
@@ -38,28 +38,27 @@ const FILES: [(&str, &[&str]); 8] = [
     ("source", &["user_data_file"]),
 ];
 
-/// All that is wrong, in the order of the files.
-pub fn review(
-    rendered: &BTreeMap<String, String>,
-    around: &Surroundings<'_>,
-) -> Result<Vec<Diagnostic>, Diagnostic> {
-    let all = files(rendered)?;
-    let known = Known::of(all.iter().map(|file| (file.name, &file.body)));
-    let mut found = Vec::new();
-    // Where Packer reads more than is seen here, nothing can be missed.
-    let unseen = [".pkr.json", ".auto.pkrvars.json"];
-    let sees_all = !own(around).any(|name| unseen.iter().any(|end| name.ends_with(end)));
-    for file in all.iter().filter(|file| file.name.ends_with(".pkr.hcl")) {
-        if sees_all {
-            let mut references =
-                References { file, known: &known, found: &mut found, told: BTreeSet::new() };
-            references.visit_body(&file.body);
-            without_value(file, &known, around, &mut found);
+impl Template {
+    /// All that is wrong, in the order of the files.
+    pub fn review(&self, around: &Surroundings<'_>) -> Result<Vec<Diagnostic>, Diagnostic> {
+        let all = self.files()?;
+        let known = Known::of(named(&all));
+        let mut found = Vec::new();
+        // Where Packer reads more than is seen here, nothing can be missed.
+        let unseen = [".pkr.json", ".auto.pkrvars.json"];
+        let sees_all = !own(around).any(|name| unseen.iter().any(|end| name.ends_with(end)));
+        for file in all.iter().filter(|file| file.name.ends_with(".pkr.hcl")) {
+            if sees_all {
+                let mut references =
+                    References { file, known: &known, found: &mut found, told: BTreeSet::new() };
+                references.visit_body(file.body);
+                without_value(file, &known, around, &mut found);
+            }
+            let search = Search { file, known: &known, template: self, around };
+            search.missing_files(file.body, &mut found);
         }
-        let search = Search { file, known: &known, rendered, around };
-        search.missing_files(&file.body, &mut found);
+        Ok(found)
     }
-    Ok(found)
 }
 
 /// The files that lie in the step's folder itself.
@@ -142,7 +141,7 @@ impl Visit for References<'_, '_> {
 struct Search<'a> {
     file: &'a File<'a>,
     known: &'a Known<'a>,
-    rendered: &'a BTreeMap<String, String>,
+    template: &'a Template,
     around: &'a Surroundings<'a>,
 }
 
@@ -218,7 +217,7 @@ impl Search<'_> {
                 .next()
                 .is_some_and(|file| file.starts_with(&below));
         let own = whole.strip_prefix(&format!("{}/", self.around.folder));
-        if is_there || own.is_some_and(|own| self.rendered.contains_key(own)) {
+        if is_there || own.is_some_and(|own| self.template.texts().contains_key(own)) {
             return None;
         }
         let name = whole.rsplit('/').next().unwrap_or(&whole);
@@ -257,17 +256,15 @@ mod tests {
     use super::*;
 
     fn found(template: &str, values: &str) -> Vec<String> {
-        let rendered = BTreeMap::from([
-            ("a.pkr.hcl".to_owned(), template.to_owned()),
-            ("a.pkrvars.hcl".to_owned(), values.to_owned()),
-        ]);
+        let rendered = [("a.pkr.hcl", template), ("a.pkrvars.hcl", values)];
+        let rendered = rendered.map(|(name, text)| (name.to_owned(), text.to_owned()));
         let files = ["ws/a/setup.sh", "ws/a/files/one", "common/x.sh"];
         let around = Surroundings {
             folder: "ws/a",
             files: &files.map(str::to_owned).into(),
             environment: &["PKR_VAR_passed".to_owned()],
         };
-        let found = review(&rendered, &around).unwrap();
+        let found = Template::new(rendered.into()).review(&around).unwrap();
         found.iter().map(Diagnostic::one_line).collect()
     }
 

@@ -5,15 +5,14 @@
 //! stand for them. Whether a secret is in an expression, [`Origins`] tells. What a provisioner
 //! writes somewhere by itself is not its business.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use hcl_edit::Span as _;
-use hcl_edit::structure::{Attribute, Block, Body};
+use hcl_edit::structure::{Attribute, Block};
 use hcl_edit::visit::{self, Visit};
 
-use crate::parse;
 use crate::secret_flow::{Origin, Origins};
+use crate::template::Template;
 use reconciler_model::diagnostic::Diagnostic;
 
 /// Attributes of a source that everybody reads.
@@ -33,35 +32,26 @@ const ATTRIBUTES: [&str; 9] = [
 const BLOCKS: [&str; 6] =
     ["tag", "run_tag", "run_volume_tag", "snapshot_tag", "spot_tag", "fleet_tag"];
 
-/// Refuses the rendered files of a step if one of their sources shows a secret. `holds` knows the
-/// secrets that stand in a text.
-pub fn refuse_shown(
-    rendered: &BTreeMap<String, String>,
-    holds: &dyn Fn(&str) -> bool,
-) -> Result<(), Diagnostic> {
-    // What is no HCL is refused elsewhere, with its place.
-    let parsed: Vec<(&str, &str, Body)> = rendered
-        .iter()
-        .filter_map(|(name, text)| {
-            let body = parse(name, text).ok()?;
-            Some((name.as_str(), text.strip_prefix('\u{feff}').unwrap_or(text), body))
-        })
-        .collect();
-    let origins = Origins::of(parsed.iter().map(|(name, _, body)| (*name, body)), rendered, holds);
-    for (name, text, body) in &parsed {
-        if name.ends_with("pkr.hcl") {
+impl Template {
+    /// Refuses the files if one of their sources shows a secret. `holds` knows the secrets that
+    /// stand in a text.
+    pub fn refuse_shown(&self, holds: &dyn Fn(&str) -> bool) -> Result<(), Diagnostic> {
+        // What is no HCL is refused elsewhere, with its place.
+        let files = self.readable_files();
+        let origins = Origins::of(&files, self, holds);
+        for file in files.iter().filter(|file| file.name.ends_with("pkr.hcl")) {
             let mut sources = Sources { origins: &origins, within: Within::File, found: None };
-            sources.visit_body(body);
+            sources.visit_body(file.body);
             if let Some((shown, span, origin)) = sources.found {
                 return Err(Diagnostic::new(format!(
                     "`{shown}` would show a secret to everybody who may describe images: {origin}"
                 ))
-                .at(*name, *text, span)
+                .at(file.name, file.text, span)
                 .hint("take the secret out of it"));
             }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -119,12 +109,10 @@ mod tests {
     const SECRET: &str = "[reconciler-secret:x]";
 
     fn refused(template: &str, values: &str) -> Option<String> {
-        let rendered = BTreeMap::from([
-            ("x.pkr.hcl".to_owned(), template.to_owned()),
-            ("x.pkrvars.hcl".to_owned(), values.to_owned()),
-        ]);
+        let rendered = [("x.pkr.hcl", template), ("x.pkrvars.hcl", values)];
+        let rendered = rendered.map(|(name, text)| (name.to_owned(), text.to_owned()));
         let holds = |text: &str| text.contains(SECRET) || text.contains("hunter2");
-        Some(refuse_shown(&rendered, &holds).err()?.one_line())
+        Some(Template::new(rendered.into()).refuse_shown(&holds).err()?.one_line())
     }
 
     fn source(body: &str) -> String {

@@ -15,7 +15,7 @@ use hcl_edit::structure::{BlockLabel, Body};
 use hcl_edit::visit::{self, Visit};
 
 use crate::host_access::values::Values;
-use crate::sensitive::Sensitive;
+use crate::template::{File, Template, named};
 use reconciler_model::secret_text::is_telling;
 
 /// Functions that fetch a secret from elsewhere.
@@ -65,25 +65,24 @@ impl fmt::Display for Origin {
 /// Where the values of a step's files come from.
 pub(super) struct Origins<'a> {
     values: Values<'a>,
-    sensitive: Sensitive,
+    template: &'a Template,
     declared: BTreeSet<&'a str>,
     data: BTreeMap<(&'a str, &'a str), &'a Body>,
-    rendered: &'a BTreeMap<String, String>,
     holds: &'a dyn Fn(&str) -> bool,
     known: RefCell<BTreeMap<(String, String), Option<Origin>>>,
 }
 
 impl<'a> Origins<'a> {
-    /// Of all files of a step. `holds` knows the secrets that stand in a text.
+    /// Of the files of a template. `holds` knows the secrets that stand in a text.
     pub(super) fn of(
-        files: impl Iterator<Item = (&'a str, &'a Body)> + Clone,
-        rendered: &'a BTreeMap<String, String>,
+        files: &[File<'a>],
+        template: &'a Template,
         holds: &'a dyn Fn(&str) -> bool,
     ) -> Self {
         let (mut declared, mut data) = (BTreeSet::new(), BTreeMap::new());
-        for (_, body) in files.clone() {
+        for file in files {
             let labels = |kind| {
-                let blocks = body.get_blocks(kind);
+                let blocks = file.body.get_blocks(kind);
                 blocks.filter_map(|block| {
                     let mut labels = block.labels.iter().map(BlockLabel::as_str);
                     Some((labels.next()?, labels.next().unwrap_or_default(), block))
@@ -93,11 +92,10 @@ impl<'a> Origins<'a> {
             data.extend(labels("data").map(|(kind, name, block)| ((kind, name), &block.body)));
         }
         Self {
-            values: Values::of(files),
-            sensitive: crate::sensitive(rendered),
+            values: Values::of(named(files)),
+            template,
             declared,
             data,
-            rendered,
             holds,
             known: RefCell::default(),
         }
@@ -133,10 +131,11 @@ impl<'a> Origins<'a> {
         // What refers to itself is answered by what else it refers to.
         self.known.borrow_mut().insert(key.clone(), None);
         let shown = format!("{root}.{name}");
+        let sensitive = self.template.sensitive();
         let (given, hushed) = if root == "var" {
-            (self.values.variable(name), &self.sensitive.variables)
+            (self.values.variable(name), &sensitive.variables)
         } else {
-            (self.values.local(name), &self.sensitive.locals)
+            (self.values.local(name), &sensitive.locals)
         };
         // Seeded bug: secret-through-a-variable
         let found = if hushed.contains(name) {
@@ -188,7 +187,7 @@ impl<'a> Origins<'a> {
         texts.into_iter().find_map(|text| {
             if reads {
                 let file = text.rsplit('/').next().unwrap_or(&text);
-                let is_laid_out = self.rendered.contains_key(file) || text.contains("{{");
+                let is_laid_out = self.template.texts().contains_key(file) || text.contains("{{");
                 is_laid_out.then(|| Origin::File(file.to_owned()))
             } else {
                 (is_telling(&text) || text.starts_with("AWS_")).then_some(Origin::Env(text))

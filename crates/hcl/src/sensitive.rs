@@ -4,7 +4,7 @@
 //! What Packer works out is worked out here as far as literals, conditions, variables and locals
 //! go; of what goes further the literal parts count, if they are long enough not to be anybody's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use hcl_edit::expr::{Expression, ObjectKey, Traversal, TraversalOperator};
 use hcl_edit::structure::Body;
@@ -12,7 +12,8 @@ use hcl_edit::visit::{self, Visit};
 use hcl_edit::{Decorated, Formatted, Number, Spanned};
 
 use crate::host_access::values::Values;
-use crate::parse;
+use crate::template::{File, Template, named};
+use reconciler_model::diagnostic::Diagnostic;
 
 /// A shorter part of a text that is only known in part is no secret by itself.
 const SHORTEST_PART: usize = 8;
@@ -28,39 +29,70 @@ pub struct Sensitive {
     pub values: BTreeSet<String>,
 }
 
-/// Looks at the rendered files of a step together. A file that is no HCL declares nothing.
-#[must_use]
-pub fn sensitive(rendered: &BTreeMap<String, String>) -> Sensitive {
-    let mut found = Sensitive::default();
-    if !rendered.values().any(|text| text.contains("sensitive")) {
-        return found;
-    }
-    let bodies: Vec<_> = rendered
-        .iter()
-        .filter_map(|(name, text)| Some((name.as_str(), parse(name, text).ok()?)))
-        .collect();
-    for (name, body) in &bodies {
-        if !name.ends_with("pkr.hcl") {
-            continue;
+impl Sensitive {
+    /// Looks at the files of a template together.
+    pub(crate) fn of(files: &[File<'_>]) -> Self {
+        let mut found = Self::default();
+        for file in files.iter().filter(|file| file.name.ends_with("pkr.hcl")) {
+            for (kind, into) in [("variable", &mut found.variables), ("local", &mut found.locals)] {
+                let blocks = file.body.get_blocks(kind);
+                let declared = blocks
+                    .filter(|block| is_declared(&block.body))
+                    .filter_map(|block| block.labels.first());
+                into.extend(declared.map(|label| label.as_str().to_owned()));
+            }
         }
-        for (kind, into) in [("variable", &mut found.variables), ("local", &mut found.locals)] {
-            let declared = body
-                .get_blocks(kind)
-                .filter(|block| is_declared(&block.body))
-                .filter_map(|block| block.labels.first());
-            into.extend(declared.map(|label| label.as_str().to_owned()));
+        let values = Values::of(named(files));
+        let given = (found.variables.iter().map(|name| values.variable(name)))
+            .chain(found.locals.iter().map(|name| values.local(name)));
+        let mut literals =
+            Literals { values: &values, followed: BTreeSet::new(), found: BTreeSet::new() };
+        for expression in given.flatten() {
+            literals.visit_expr(expression);
         }
+        found.values = literals.found;
+        found
     }
-    let values = Values::of(bodies.iter().map(|(name, body)| (*name, body)));
-    let given = (found.variables.iter().map(|name| values.variable(name)))
-        .chain(found.locals.iter().map(|name| values.local(name)));
-    let mut literals =
-        Literals { values: &values, followed: BTreeSet::new(), found: BTreeSet::new() };
-    for expression in given.flatten() {
-        literals.visit_expr(expression);
+}
+
+impl Template {
+    /// A message about the files, without the values of `sensitive` variables in the lines that it
+    /// shows. A file that is no HCL cannot say where these are, so whatever is given to a name that may
+    /// be one is blotted out.
+    #[must_use]
+    pub fn blotted(&self, mut diagnostic: Diagnostic) -> Diagnostic {
+        let declared = self.sensitive();
+        for value in &declared.values {
+            // A shorter one is a part of too many words.
+            if value.len() >= 4 {
+                diagnostic.message = diagnostic.message.replace(value.as_str(), "***");
+            }
+        }
+        let Some(text) = diagnostic.place.as_mut().and_then(|place| place.text.as_mut()) else {
+            return diagnostic;
+        };
+        let hides_defaults = text.contains("sensitive");
+        let lines = text.split_inclusive('\n').map(|line| {
+            let given = line.split_once('=').filter(|(name, _)| {
+                let name = name.trim().trim_matches('"');
+                declared.variables.contains(name)
+                    || (hides_defaults && matches!(name, "default" | "expression"))
+            });
+            given.map_or_else(
+                || line.to_owned(),
+                |(name, value)| {
+                    let value = value.chars().map(|c| match c {
+                        '\n' | ' ' => c.to_string(),
+                        c => "*".repeat(c.len_utf8()),
+                    });
+                    format!("{name}={}", value.collect::<String>())
+                },
+            )
+        });
+        let shown: String = lines.collect();
+        *text = shown.into();
+        diagnostic
     }
-    found.values = literals.found;
-    found
 }
 
 /// Packer takes a text for a flag too, and what cannot be told here may be one.
@@ -144,6 +176,23 @@ impl Visit for Literals<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wanted::Wanted;
+
+    fn template(declared: &str, given: &str) -> Template {
+        let rendered = [("x.pkr.hcl", declared), ("x.pkrvars.hcl", given)];
+        let rendered = rendered.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        Template::new(rendered.into())
+    }
+
+    #[test]
+    fn a_message_shows_no_value_of_a_sensitive_variable() {
+        let declared = "variable \"token\" {\n  sensitive = true\n}\n";
+        let template = template(declared, "open = 1\ntoken = \"hush\n");
+        let wrong = template.blotted(template.inspect(&Wanted::default()).unwrap_err());
+        let shown = wrong.render(false);
+        assert!(!shown.contains("hush"), "{shown}");
+        assert!(shown.contains("token = ***"), "{shown}");
+    }
 
     #[test]
     fn the_values_of_sensitive_variables_are_found_wherever_they_are_given() {
@@ -151,21 +200,15 @@ mod tests {
             variable \"keys\" {\n  sensitive = true\n}\nvariable \"open\" {\n  default = \"shown\"\n}\n\
             local \"joined\" {\n  expression = \"local-secret\"\n  sensitive = true\n}\n";
         let values = "token = \"from-file\"\nkeys = [\"first\", { a = \"second\" }]\nopen = \"also shown\"\n";
-        let found = sensitive(&BTreeMap::from([
-            ("x.pkr.hcl".to_owned(), declared.to_owned()),
-            ("x.pkrvars.hcl".to_owned(), values.to_owned()),
-        ]));
+        let template = template(declared, values);
+        let found = template.sensitive();
         let expected = ["first", "from-default", "from-file", "local-secret", "second"];
         assert_eq!(found.values, expected.map(str::to_owned).into());
         assert_eq!(found.variables, ["keys", "token"].map(str::to_owned).into());
     }
 
     fn values(declared: &str, given: &str) -> Vec<String> {
-        let found = sensitive(&BTreeMap::from([
-            ("x.pkr.hcl".to_owned(), declared.to_owned()),
-            ("x.pkrvars.hcl".to_owned(), given.to_owned()),
-        ]));
-        found.values.into_iter().collect()
+        template(declared, given).sensitive().values.iter().cloned().collect()
     }
 
     #[test]

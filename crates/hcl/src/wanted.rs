@@ -7,8 +7,8 @@
 use hcl_edit::Span as _;
 use hcl_edit::structure::Body;
 
-use crate::inspect::File;
 use crate::known::{Flag, Known, Value};
+use crate::template::File;
 use reconciler_model::diagnostic::Diagnostic;
 
 /// What the image has to be, as far as it is known where one asks.

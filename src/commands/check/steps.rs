@@ -8,14 +8,14 @@ use reconciler::config::Config;
 use reconciler::controller::checkout::{Checkout, Desired};
 use reconciler::packer::validate;
 use reconciler::secrets::OpenSecrets;
+use reconciler_core::build::job::LaidFile;
 use reconciler_core::desired::ami_name::NameParts;
 use reconciler_core::desired::inputs::{StepContent, is_template, sort_files};
 use reconciler_core::desired::step::SourceImage;
 use reconciler_core::plan::planner::Outline;
 use reconciler_core::workflow::RootBase;
-use reconciler_hcl::{Surroundings, Wanted};
+use reconciler_hcl::{Surroundings, Template, Wanted};
 use reconciler_jinja::Engine;
-use reconciler_model::build::LaidFile;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{AmiId, AmiName, Region};
 use reconciler_model::source::EntryKind;
@@ -94,9 +94,9 @@ impl Steps<'_> {
             .name_parts(content)
             .with_fingerprint(&state.fingerprint, 0)
             .map_err(|wrong| wrong.in_file(step.folder.clone()))?;
-        let rendered = self.rendered(step, &source, name.as_str(), found)?;
+        let template = self.rendered(step, &source, name.as_str(), found)?;
         let before = found.errors.len();
-        self.review(step, &rendered, found)?;
+        self.review(step, &template, found)?;
         // A template that names an image may branch on it: it has to be sound on that image as
         // well.
         for id in named_images(content) {
@@ -112,7 +112,7 @@ impl Steps<'_> {
             found.sound.push(validate::Step {
                 folder: step.folder.clone(),
                 files: laid_files(content)?,
-                rendered,
+                template,
                 region: self.desired.region.as_str().to_owned(),
             });
         }
@@ -143,40 +143,40 @@ impl Steps<'_> {
         source: &SourceImage,
         name: &str,
         found: &mut Found,
-    ) -> Result<BTreeMap<String, String>, Diagnostic> {
+    ) -> Result<Template, Diagnostic> {
         let content = self.desired.loaded(&step.id)?.content();
-        let rendered = self.desired.desire().render(content, source, name)?;
+        let template = self.desired.desire().render(content, source, name)?;
         let wanted = Wanted {
             ami_name: Some(name),
             source_ami: (source.id.as_str() != NEWEST_IMAGE).then_some(source.id.as_str()),
             region: self.region,
         };
-        match reconciler_hcl::inspect(&rendered, &wanted) {
+        match template.inspect(&wanted) {
             Ok(inspection) => {
                 let warnings = inspection.warnings.into_iter();
                 let warnings =
-                    warnings.map(|warning| self.placed(step, content, &rendered, warning));
+                    warnings.map(|warning| self.placed(step, content, &template, warning));
                 found.warnings.extend(warnings);
             }
-            Err(wrong) => return Err(self.placed(step, content, &rendered, wrong)),
+            Err(wrong) => return Err(self.placed(step, content, &template, wrong)),
         }
-        Ok(rendered)
+        Ok(template)
     }
 
     /// What Packer would say later.
     fn review(
         &self,
         step: &Outline,
-        rendered: &BTreeMap<String, String>,
+        template: &Template,
         found: &mut Found,
     ) -> Result<(), Diagnostic> {
         let content = self.desired.loaded(&step.id)?.content();
         let files: BTreeSet<String> = laid_files(content)?.into_keys().collect();
         let around =
             Surroundings { folder: &step.folder, files: &files, environment: self.environment };
-        let wrong = reconciler_hcl::review(rendered, &around)?;
+        let wrong = template.review(&around)?;
         let wrong = wrong.into_iter();
-        let wrong = wrong.map(|wrong| self.placed(step, content, rendered, wrong));
+        let wrong = wrong.map(|wrong| self.placed(step, content, template, wrong));
         found.errors.extend(wrong);
         Ok(())
     }
@@ -186,11 +186,10 @@ impl Steps<'_> {
         &self,
         step: &Outline,
         content: StepContent<'_>,
-        rendered: &BTreeMap<String, String>,
+        template: &Template,
         wrong: Diagnostic,
     ) -> Diagnostic {
-        let blotted = reconciler_hcl::blotted(rendered, wrong);
-        let mut wrong = self.desired.desire().blotted(content, blotted);
+        let mut wrong = self.desired.desire().blotted(content, template.blotted(wrong));
         match &mut wrong.place {
             Some(place) => place.path = format!("{}/{} (rendered)", step.folder, place.path),
             None => wrong = wrong.in_file(step.folder.clone()),

@@ -1,6 +1,7 @@
-//! What Packer says of a build, and what an ended build means.
+//! What is built, what Packer says of a build, and what an ended build means.
 
 mod cause;
 mod failure_patterns;
+pub mod job;
 pub mod output;
 pub mod verdict;

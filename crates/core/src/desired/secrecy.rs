@@ -15,6 +15,7 @@ use crate::secrets::forms::SHORTEST;
 use crate::secrets::placeholder::{Use, places, uses};
 use crate::secrets::secret_digests::SecretDigests;
 use crate::workflow::{Step, WorkflowParams};
+use reconciler_hcl::Template;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::digest::Digest;
 use reconciler_model::secret_text::SecretText;
@@ -25,7 +26,7 @@ pub(super) struct Secrecy<'a> {
     sealed: &'a SecretDigests,
     params: &'a WorkflowParams,
     step: &'a Step,
-    rendered: &'a BTreeMap<String, String>,
+    template: &'a Template,
     marked: Vec<SecretText>,
     uses: BTreeSet<Use>,
 }
@@ -35,11 +36,12 @@ impl<'a> Secrecy<'a> {
         sealed: &'a SecretDigests,
         params: &'a WorkflowParams,
         step: &'a Step,
-        rendered: &'a BTreeMap<String, String>,
+        template: &'a Template,
     ) -> Self {
         let mut marked = sealed.marks.values_of(&params.values);
         marked.extend(sealed.marks.values_of(&step.values));
-        Self { sealed, params, step, rendered, marked, uses: uses(rendered.values()) }
+        let uses = uses(template.texts().values());
+        Self { sealed, params, step, template, marked, uses }
     }
 
     /// The digest of every secret that the rendered files ask for.
@@ -73,15 +75,11 @@ impl<'a> Secrecy<'a> {
     /// The digests of the rendered files, those with a secret in clear under the key.
     pub(super) fn template_digests(&self) -> Result<BTreeMap<String, Digest>, Diagnostic> {
         let mut values: Vec<&str> = Vec::new();
-        let declared;
         if self.sealed.has_key() {
             values.extend(self.marked.iter().map(SecretText::expose));
-            if self.rendered.values().any(|text| text.contains("sensitive")) {
-                declared = reconciler_hcl::sensitive(self.rendered);
-                values.extend(declared.values.iter().map(String::as_str));
-            }
+            values.extend(self.template.sensitive().values.iter().map(String::as_str));
         }
-        let digests = self.rendered.iter().map(|(name, text)| {
+        let digests = self.template.texts().iter().map(|(name, text)| {
             let plain = Digest::of(text.as_bytes());
             let in_clear = values.iter().any(|value| text.contains(value));
             let digest = if in_clear { self.sealed.seal("rendered", plain)? } else { plain };
@@ -116,9 +114,7 @@ impl<'a> Secrecy<'a> {
         if !self.may_have_secrets() {
             return Ok(());
         }
-        reconciler_hcl::refuse_shown(self.rendered, &|text| {
-            !places(text).is_empty() || self.holds(text)
-        })
+        self.template.refuse_shown(&|text| !places(text).is_empty() || self.holds(text))
     }
 
     /// Whether it is worth while to read the files as HCL: most steps have no secret.
@@ -129,7 +125,9 @@ impl<'a> Secrecy<'a> {
                 || text.contains("env(")
                 || named.any(|rest| is_telling(rest.split('"').next().unwrap_or_default()))
         };
-        !self.uses.is_empty() || !self.marked.is_empty() || self.rendered.values().any(declares)
+        !self.uses.is_empty()
+            || !self.marked.is_empty()
+            || self.template.texts().values().any(declares)
     }
 
     fn holds(&self, text: &str) -> bool {
@@ -195,13 +193,14 @@ mod tests {
             ),
             ("c.pkr.hcl".to_owned(), "x = 1\n".to_owned()),
         ]);
+        let template = Template::new(rendered.clone());
         let plain = BTreeMap::from([
             ("db_password".to_owned(), Digest::of(b"p")),
             ("open".to_owned(), Digest::of(b"o")),
         ]);
         let digests = |key: &str| {
             let sealed = sealed(key);
-            let secrecy = Secrecy::new(&sealed, &params, &step, &rendered);
+            let secrecy = Secrecy::new(&sealed, &params, &step, &template);
             let params = secrecy.param_digests(plain.clone()).unwrap();
             (params, secrecy.template_digests().unwrap())
         };
@@ -220,8 +219,8 @@ mod tests {
     fn tags_and_metadata_that_would_show_a_secret_are_refused() {
         let sealed = sealed("key");
         let refused = |params: &WorkflowParams, step: &Step| {
-            let rendered = BTreeMap::new();
-            let refused = Secrecy::new(&sealed, params, step, &rendered).refuse_what_shows_them();
+            let template = Template::new(BTreeMap::new());
+            let refused = Secrecy::new(&sealed, params, step, &template).refuse_what_shows_them();
             refused.map_err(|why| why.message)
         };
         let clean = params(&json!({}));
@@ -245,9 +244,9 @@ mod tests {
         ] {
             let text =
                 format!("{before}source \"amazon-ebs\" \"x\" {{\n  tags = {{ a = {value} }}\n}}\n");
-            let rendered = BTreeMap::from([("x.pkr.hcl".to_owned(), text)]);
+            let template = Template::new(BTreeMap::from([("x.pkr.hcl".to_owned(), text)]));
             let step = step(&step_values);
-            let why = Secrecy::new(&sealed, &open, &step, &rendered).refuse_what_shows_them();
+            let why = Secrecy::new(&sealed, &open, &step, &template).refuse_what_shows_them();
             assert!(why.unwrap_err().message.contains("`tags`"), "{value}");
         }
     }

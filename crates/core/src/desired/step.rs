@@ -15,7 +15,7 @@ use crate::secrets::redactor::Redactor;
 use crate::secrets::secret_digests::SecretDigests;
 use crate::workflow::WorkflowParams;
 use crate::workflow::context::{ImageNames, WorkflowContext};
-use reconciler_hcl::{LocalExec, StepFiles};
+use reconciler_hcl::{LocalExec, StepFiles, Template};
 use reconciler_jinja::{Engine, RenderError, TemplateSource};
 use reconciler_model::components::{Components, Fingerprint};
 use reconciler_model::diagnostic::Diagnostic;
@@ -70,11 +70,11 @@ impl Desire<'_> {
     ) -> Result<DesiredStep, Diagnostic> {
         let files = sort_files(content)?;
         let name = self.name_parts(content).without_fingerprint();
-        let rendered = self.render_sorted(content, &files, source, &name)?;
-        let secrecy = Secrecy::new(self.secrets, self.params, content.step, &rendered);
+        let template = self.render_sorted(content, &files, source, &name)?;
+        let secrecy = Secrecy::new(self.secrets, self.params, content.step, &template);
         secrecy
             .refuse_what_shows_them()
-            .map_err(|why| self.blotted(content, reconciler_hcl::blotted(&rendered, why)))?;
+            .map_err(|why| self.blotted(content, template.blotted(why)))?;
         let components = Components {
             identity: self.identity(content, &name),
             params: secrecy.param_digests(param_digests(&content.step.values))?,
@@ -96,7 +96,7 @@ impl Desire<'_> {
         content: StepContent<'_>,
         source: &SourceImage,
         name: &str,
-    ) -> Result<BTreeMap<String, String>, Diagnostic> {
+    ) -> Result<Template, Diagnostic> {
         self.render_sorted(content, &sort_files(content)?, source, name)
     }
 
@@ -140,7 +140,7 @@ impl Desire<'_> {
         files: &SortedFiles<'_>,
         source: &SourceImage,
         name: &str,
-    ) -> Result<BTreeMap<String, String>, Diagnostic> {
+    ) -> Result<Template, Diagnostic> {
         let names = ImageNames {
             source_ami_id: source.id.as_str(),
             source_ami_name: source.name.as_str(),
@@ -151,15 +151,16 @@ impl Desire<'_> {
         for (output, (path, file)) in &files.templates {
             let path = format!("{}/{path}", content.step.folder);
             let text = template_text(&path, file)?;
-            let template = TemplateSource { path: &path, text };
-            let result = self.engine.render(&template, &context);
+            let jinja = TemplateSource { path: &path, text };
+            let result = self.engine.render(&jinja, &context);
             let result = result.map_err(|e| self.blotted(content, diagnose(&e, &path, text)))?;
             self.secrets.refuse_broken(&path, &result)?;
             rendered.insert(output.clone(), result);
         }
-        self.stays_off_the_host(content, files, &rendered)
-            .map_err(|why| self.blotted(content, reconciler_hcl::blotted(&rendered, why)))?;
-        Ok(rendered)
+        let template = Template::new(rendered);
+        self.stays_off_the_host(content, files, &template)
+            .map_err(|why| self.blotted(content, template.blotted(why)))?;
+        Ok(template)
     }
 }
 
@@ -168,7 +169,7 @@ impl Desire<'_> {
         &self,
         content: StepContent<'_>,
         files: &SortedFiles<'_>,
-        rendered: &BTreeMap<String, String>,
+        template: &Template,
     ) -> Result<(), Diagnostic> {
         if *self.local_exec == LocalExec::Allowed {
             return Ok(());
@@ -181,7 +182,7 @@ impl Desire<'_> {
             };
             (path, &*file.content)
         });
-        self.local_exec.check(&StepFiles { folder, rendered, others: &others.collect() })
+        self.local_exec.check(&StepFiles { folder, template, others: &others.collect() })
     }
 }
 

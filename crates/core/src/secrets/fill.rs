@@ -1,24 +1,29 @@
-//! Puts the values of secrets into a rendered HCL file, where it is laid out for Packer and nowhere
+//! Puts the values of secrets into rendered HCL files, where they are laid out for Packer and nowhere
 //! else. Pure.
 //!
 //! A value is escaped for the place where its placeholder stands, so that it reaches Packer byte
 //! for byte whatever is in it: quotes, line feeds, `${`. A placeholder in a comment stays one.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
-
-use hcl_edit::Span as _;
-use hcl_edit::expr::{Expression, ObjectKey};
-use hcl_edit::visit::{Visit, visit_expr, visit_object_key};
 
 use crate::secrets::forms::hcl_quoted;
 use crate::secrets::placeholder::places;
-use reconciler_hcl::parse;
+use reconciler_hcl::{Quotes, Template};
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::secret_text::SecretText;
 
-/// The file with these values in it; a file without placeholders comes back byte for byte.
+/// The texts of the files with these values in them; a file without placeholders comes back byte
+/// for byte.
 pub fn fill(
+    template: &Template,
+    values: &BTreeMap<String, SecretText>,
+) -> Result<BTreeMap<String, String>, Diagnostic> {
+    let texts = template.texts().iter();
+    texts.map(|(name, text)| Ok((name.clone(), fill_file(template, name, text, values)?))).collect()
+}
+
+fn fill_file(
+    template: &Template,
     name: &str,
     text: &str,
     values: &BTreeMap<String, SecretText>,
@@ -27,9 +32,7 @@ pub fn fill(
     if found.is_empty() {
         return Ok(text.to_owned());
     }
-    let shift = text.len() - text.trim_start_matches('\u{feff}').len();
-    let mut quoted = Quoted::default();
-    quoted.visit_body(&parse(name, text)?);
+    let quoted = template.quoted(name)?;
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
     for (one, place) in found {
@@ -37,17 +40,16 @@ pub fn fill(
             continue;
         };
         let around = quoted
-            .0
             .iter()
-            .filter(|(span, _)| span.start + shift < place.start && place.end <= span.end + shift)
-            .min_by_key(|(span, _)| span.len());
+            .filter(|quoted| quoted.place.start < place.start && place.end <= quoted.place.end)
+            .min_by_key(|quoted| quoted.place.len());
         let escaped = hcl_quoted(value.expose());
-        let Some((_, kind)) = around else { continue };
+        let Some(around) = around else { continue };
         out.push_str(&text[at..place.start]);
-        match kind {
-            Kind::String => out.push_str(&escaped),
+        match around.quotes {
+            Quotes::String => out.push_str(&escaped),
             // A heredoc knows no escapes, and its indentation must not change.
-            Kind::Heredoc => out.push_str(&format!("${{\"{escaped}\"}}")),
+            Quotes::Heredoc => out.push_str(&format!("${{\"{escaped}\"}}")),
         }
         at = place.end;
     }
@@ -55,39 +57,17 @@ pub fn fill(
     Ok(out)
 }
 
-#[derive(Clone, Copy)]
-enum Kind {
-    String,
-    Heredoc,
-}
-
-/// The places of a file where text stands.
-#[derive(Default)]
-struct Quoted(Vec<(Range<usize>, Kind)>);
-
-impl Visit for Quoted {
-    fn visit_expr(&mut self, node: &Expression) {
-        let kind = match node {
-            Expression::String(_) | Expression::StringTemplate(_) => Some(Kind::String),
-            Expression::HeredocTemplate(_) => Some(Kind::Heredoc),
-            _ => None,
-        };
-        self.0.extend(node.span().zip(kind));
-        visit_expr(self, node);
-    }
-
-    fn visit_object_key(&mut self, node: &ObjectKey) {
-        visit_object_key(self, node);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn template(text: &str) -> Template {
+        Template::new([("x.pkr.hcl".to_owned(), text.to_owned())].into())
+    }
+
     fn filled(text: &str, value: &str) -> String {
         let values = BTreeMap::from([("x".to_owned(), value.into())]);
-        fill("x.pkr.hcl", text, &values).unwrap()
+        fill(&template(text), &values).unwrap().remove("x.pkr.hcl").unwrap()
     }
 
     #[test]
@@ -103,7 +83,7 @@ mod tests {
         let text = "\u{feff}a = <<-EOT\n    token: [reconciler-secret:x]\n  EOT\n";
         let out = filled(text, "one\ntwo");
         assert_eq!(out, "\u{feff}a = <<-EOT\n    token: ${\"one\\ntwo\"}\n  EOT\n");
-        parse("x", &out).unwrap();
+        template(&out).quoted("x.pkr.hcl").unwrap();
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub(super) mod values;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::template::{Template, named};
 use reconciler_model::diagnostic::Diagnostic;
 
 use checker::Walk;
@@ -40,8 +41,8 @@ pub enum LocalExec {
 pub struct StepFiles<'a> {
     /// The folder, from the repository's root.
     pub folder: &'a str,
-    /// Rendered files by name.
-    pub rendered: &'a BTreeMap<String, String>,
+    /// The rendered files.
+    pub template: &'a Template,
     /// The content of every other file, by its path from the repository's root.
     pub others: &'a BTreeMap<String, &'a [u8]>,
 }
@@ -55,20 +56,19 @@ impl LocalExec {
         for path in step.others.keys() {
             refuse_name(step.folder, path)?;
         }
-        let mut parsed = Vec::new();
-        for (name, text) in step.rendered {
-            let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-            let shown = format!("{}/{name} (rendered)", step.folder);
-            let body = crate::parse(&shown, text)?;
-            parsed.push((name, text, shown, body));
-        }
-        let bodies = parsed.iter().map(|(name, _, _, body)| (name.as_str(), body));
-        let values = Values::of(bodies);
+        let shown = |name: &str| format!("{}/{name} (rendered)", step.folder);
+        let files = step.template.files().map_err(|mut why| {
+            if let Some(place) = &mut why.place {
+                place.path = shown(&place.path);
+            }
+            why
+        })?;
+        let values = Values::of(named(&files));
         let looked = RefCell::new(BTreeSet::new());
         let reach =
             Reach { folder: step.folder, others: step.others, values: &values, looked: &looked };
-        for (name, text, shown, body) in &parsed {
-            Walk::new(shown, text, &reach, plugins).file(name, body)?;
+        for file in &files {
+            Walk::new(&shown(file.name), file.text, &reach, plugins).file(file.name, file.body)?;
         }
         Ok(())
     }

@@ -34,7 +34,7 @@ build {
 "#;
 
 fn check(text: &str, others: &[(&str, &str)]) -> Result<(), Diagnostic> {
-    let rendered = BTreeMap::from([("x.pkr.hcl".to_owned(), text.to_owned())]);
+    let template = Template::new([("x.pkr.hcl".to_owned(), text.to_owned())].into());
     let mut all: BTreeMap<String, &[u8]> = BTreeMap::from([
         ("shared/lib.sh".to_owned(), b"".as_slice()),
         ("ws/s01/motd.tpl".to_owned(), b"hello ${file(\"name\")}".as_slice()),
@@ -43,7 +43,7 @@ fn check(text: &str, others: &[(&str, &str)]) -> Result<(), Diagnostic> {
         all.insert((*path).to_owned(), content.as_bytes());
     }
     let denied = LocalExec::Denied { plugins: vec!["github.com/hashicorp/amazon".to_owned()] };
-    denied.check(&StepFiles { folder: "ws/s01", rendered: &rendered, others: &all })
+    denied.check(&StepFiles { folder: "ws/s01", template: &template, others: &all })
 }
 
 /// In place of what stands in a build block.
@@ -65,8 +65,8 @@ fn a_step_that_works_on_the_instance_with_its_own_files_passes() {
 
 #[test]
 fn nothing_is_looked_for_where_local_execution_is_allowed() {
-    let rendered = BTreeMap::from([("x.pkr.hcl".to_owned(), "not hcl {".to_owned())]);
-    let step = StepFiles { folder: "s", rendered: &rendered, others: &BTreeMap::new() };
+    let template = Template::new([("x.pkr.hcl".to_owned(), "not hcl {".to_owned())].into());
+    let step = StepFiles { folder: "s", template: &template, others: &BTreeMap::new() };
     LocalExec::Allowed.check(&step).unwrap();
 }
 
@@ -170,12 +170,12 @@ fn functions_are_found_in_heredocs_directives_and_nested_calls() {
 fn a_variable_counts_with_every_value_that_it_may_have() {
     let text = "variable \"x\" { default = \"a.sh\" }\nbuild {\n  provisioner \"shell\" { script = var.x }\n}\n";
     check(text, &[]).unwrap();
-    let rendered = BTreeMap::from([
+    let template = Template::new(BTreeMap::from([
         ("x.pkr.hcl".to_owned(), text.to_owned()),
         ("x.pkrvars.hcl".to_owned(), "x = \"/etc/passwd\"\n".to_owned()),
-    ]);
+    ]));
     let denied = LocalExec::Denied { plugins: vec![] };
-    let step = StepFiles { folder: "s", rendered: &rendered, others: &BTreeMap::new() };
+    let step = StepFiles { folder: "s", template: &template, others: &BTreeMap::new() };
     refused(denied.check(&step), "/etc/passwd", (3, 34));
     let circle = "locals {\n  a = local.b\n  b = local.a\n}\nbuild {\n  provisioner \"shell\" { script = local.a }\n}\n";
     refused(check(circle, &[]), "cannot be told", (6, 34));

@@ -13,9 +13,9 @@ use crate::controller::simulation::ports::inventory::SimulatedInventory;
 use crate::controller::simulation::world::{
     Ending, Handle, Mistake, ModelBuild, ModelImage, Outcome, SILENCE, World, workflow,
 };
+use reconciler_core::build::job::{BuildJob, ImageBuilder, StartDeadline};
 use reconciler_model::build::{
-    BuildError, BuildJob, BuildOutcome, Exit, ImageBuilder, PackerStage, RunningBuild, Sighting,
-    StartDeadline,
+    BuildError, BuildOutcome, Exit, PackerStage, RunningBuild, Sighting,
 };
 use reconciler_model::build_resources::ClaimedResources;
 use reconciler_model::ids::{BuildId, Region, WorkflowId};
@@ -120,7 +120,7 @@ fn model(world: &World, id: &BuildId, job: &BuildJob, host: usize) -> ModelBuild
         BuildEvent { stage: Stage::Intent(intent), .. } => Some(intent.clone()),
         _ => None,
     });
-    let rendered = job.rendered.values().find_map(|text| text.split_once("\"wanted ")).unwrap().1;
+    let rendered = job.template.texts().values().find_map(|text| text.split_once("\"wanted ")).unwrap().1;
     ModelBuild {
         step: job.step_id.clone(),
         fingerprint: intent.expect("a build begins with its intent").fingerprint,
