@@ -74,7 +74,7 @@ fn records(path: &Path) -> Result<Vec<Record>, Failure> {
     let revision = source.resolve(None)?;
     let tree: Arc<dyn GitTree> = Arc::from(source.at(&revision)?);
     let folder = workflows(tree.as_ref(), &["packer_workspaces".to_owned()], &[])?.remove(0);
-    let checkout = Checkout::read(&tree, &folder, Kept::default())?;
+    let checkout = Arc::new(Checkout::read(&tree, &folder, Kept::default())?);
     let RootBase::Image { id, name } = &checkout.params.root_base else {
         return Err("no base image".into());
     };

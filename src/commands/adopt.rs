@@ -6,17 +6,15 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use jiff::Timestamp;
 use reconciler::config::Config;
-use reconciler::controller::checkout::{Desired, metadata};
+use reconciler::controller::checkout::metadata;
 use reconciler::controller::connect::Use;
 use reconciler::controller::fenced::LeasedPorts;
 use reconciler::controller::lease::{Held, ask_patiently};
 use reconciler::git::trusted::Purpose;
-use reconciler::secrets::OpenSecrets;
 use reconciler_core::desired::inputs::value_digest;
 use reconciler_core::desired::step::SourceImage;
 use reconciler_core::images::tags::{ImageTags, tag_change};
@@ -72,7 +70,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &AdoptArgs) -> Result<ExitCo
             for step in seen.look.plan.steps.iter().filter(|step| {
                 args.steps.is_empty() || args.steps.iter().any(|id| id == step.id.as_str())
             }) {
-                match adopt(&config, &engine, &seen, step, acting.as_ref()).await {
+                match adopt(&seen, step, acting.as_ref()).await {
                     Ok(true) => {
                         adopted += 1;
                         let image = step
@@ -115,8 +113,6 @@ async fn hold(config: &Config, seen: &Seen) -> Result<Option<Held>, CommandError
 
 /// Adopts a step; without a lease it is only looked whether that would be possible.
 async fn adopt(
-    config: &Config,
-    engine: &Engine,
     seen: &Seen,
     step: &PlannedStep,
     acting: Option<&(LeasedPorts, Fence)>,
@@ -141,14 +137,7 @@ async fn adopt(
         .into());
     };
     check_source(seen, step, head)?;
-    let desired = Desired::new(
-        &seen.checkout,
-        engine,
-        &seen.ports.region,
-        &config.ami_name,
-        &seen.look.plan.root_base,
-    )
-    .with_secrets(Arc::new(OpenSecrets::read(&config.secrets)));
+    let desired = &seen.look.desired;
     let source = SourceImage { id: head.base_ami_id.clone(), name: head.base_ami_name.clone() };
     let state = desired.state(&step.id, &source)?;
     let Some((ports, fence)) = acting else {

@@ -86,8 +86,8 @@ pub(crate) async fn run(named: Option<&Path>, args: &CheckArgs) -> Result<ExitCo
     let mut told = BTreeMap::new();
     for opened in &all {
         for folder in &opened.folders {
-            let checkout = Checkout::read(&opened.tree, folder, Kept::default())?
-                .with_local_exec(&opened.site.local_exec);
+            let checkout = Checkout::read(&opened.tree, folder, Kept::default())?;
+            let checkout = Arc::new(checkout.with_local_exec(&opened.site.local_exec));
             let id = &checkout.params.workflow_id;
             told.extend(shared.get(id).map(|why| (id.clone(), why)));
             let region = checkout.params.region.as_ref();

@@ -26,7 +26,7 @@ use reconciler_core::plan::sentences::{Context, sentence};
 use reconciler_core::plan::source::{ShownSource, source_of};
 use reconciler_jinja::Engine;
 use reconciler_model::diagnostic::Diagnostic;
-use reconciler_model::ids::{Region, StepId};
+use reconciler_model::ids::StepId;
 use reconciler_model::source::GitTree;
 use serde_json::json;
 use similar::TextDiff;
@@ -80,15 +80,7 @@ fn show(
         super::render::warn_of_stand_in(parent, &shown.image);
     }
     let source = shown.image;
-    let new = side(
-        config,
-        &seen.checkout,
-        engine,
-        &seen.ports.region,
-        &seen.look.plan.root_base,
-        &step.id,
-        &source,
-    )?;
+    let new = side(&seen.look.desired, &step.id, &source)?;
     let (old, from) = old_side(config, opened, seen, step, engine)?;
     let changes = differences(&old, &new);
     let reason = sentence(step, &Context::at(seen.look.plan.at));
@@ -171,28 +163,21 @@ fn old_side(
                 id: record.root_base_ami_id.clone(),
                 name: record.root_base_ami_name.clone(),
             };
-            let old = side(config, &checkout, engine, &built.region, &base, &step.id, &source)?;
+            let (region, name) = (&built.region, &config.ami_name);
+            let old = Desired::new(&Arc::new(checkout), engine, region, name, &base)
+                .with_secrets(Arc::new(OpenSecrets::read(&config.secrets)));
+            let old = side(&old, &step.id, &source)?;
             return Ok((old, Some(built.revision.to_string())));
         }
     }
     Ok((Side::new(), Some(built.revision.to_string())))
 }
 
-fn side(
-    config: &Config,
-    checkout: &Checkout,
-    engine: &Engine,
-    region: &Region,
-    base: &SourceImage,
-    id: &StepId,
-    source: &SourceImage,
-) -> Result<Side, CommandError> {
-    let desired = Desired::new(checkout, engine, region, &config.ami_name, base)
-        .with_secrets(Arc::new(OpenSecrets::read(&config.secrets)));
+fn side(desired: &Desired, id: &StepId, source: &SourceImage) -> Result<Side, CommandError> {
     let content = desired.loaded(id)?.content();
     let name = desired.desire().name_parts(content).without_fingerprint();
     let template = desired.desire().render(content, source, &name)?;
-    let secrets = redactor(&desired, content, &template);
+    let secrets = redactor(desired, content, &template);
     let content_of = |whole: Vec<u8>| Content {
         shown: match std::str::from_utf8(&whole) {
             Ok(text) => secrets.text(text).into_bytes(),

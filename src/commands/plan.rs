@@ -37,7 +37,7 @@ pub(crate) struct Seen {
     /// The plan and what it was made from.
     pub(crate) look: Look,
     /// Git.
-    pub(crate) checkout: Checkout,
+    pub(crate) checkout: Arc<Checkout>,
     /// The outside world.
     pub(crate) ports: Ports,
 }
@@ -109,8 +109,8 @@ where
     let beside = tokio::spawn(async move { tokio::try_join!(asked, examined.examine()) });
     // On a runtime of one thread this is where both start. Git is read meanwhile.
     tokio::task::yield_now().await;
-    let checkout = Checkout::read(&opened.tree, folder, cache.load())?
-        .with_local_exec(&opened.site.local_exec);
+    let checkout = Checkout::read(&opened.tree, folder, cache.load())?;
+    let checkout = Arc::new(checkout.with_local_exec(&opened.site.local_exec));
     let recorded = match recorded.await.map_err(std::io::Error::other)? {
         Ok(recorded) => recorded,
         Err(error) => {

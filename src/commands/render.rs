@@ -4,12 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use reconciler::controller::checkout::Desired;
 use reconciler::controller::connect::Use;
 use reconciler::git::trusted::Purpose;
-use reconciler::secrets::OpenSecrets;
 use reconciler_core::desired::inputs::StepContent;
 use reconciler_core::desired::step::SourceImage;
 use reconciler_core::plan::source::source_of;
@@ -53,14 +51,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &RenderArgs) -> Result<ExitC
                 warn_of_stand_in(parent, &shown.image);
             }
             let (source, name) = (shown.image, shown.next_name);
-            let desired = Desired::new(
-                &seen.checkout,
-                &engine,
-                &seen.ports.region,
-                &config.ami_name,
-                &seen.look.plan.root_base,
-            )
-            .with_secrets(Arc::new(OpenSecrets::read(&config.secrets)));
+            let desired = &seen.look.desired;
             let content = desired.loaded(&id)?.content();
             let name = match name {
                 Some(name) => name,
@@ -69,11 +60,11 @@ pub(crate) async fn run(named: Option<&Path>, args: &RenderArgs) -> Result<ExitC
                     .name_parts(content)
                     .with_fingerprint(&desired.state(&id, &source)?.fingerprint, 0)?,
             };
-            let template = desired.desire().render(content, &source, name.as_str())?;
+            let template = desired.template(&id, &source, &name)?;
             let rendered = if args.show_secrets {
-                in_clear(&desired, &template)?
+                in_clear(desired, &template)?
             } else {
-                without_secrets(&desired, content, &template)
+                without_secrets(desired, content, &template)
             };
             for (file, text) in rendered {
                 match &args.out {
@@ -95,7 +86,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &RenderArgs) -> Result<ExitC
 }
 
 /// As Packer reads them.
-fn in_clear(desired: &Desired<'_>, template: &Template) -> Result<Rendered, Diagnostic> {
+fn in_clear(desired: &Desired, template: &Template) -> Result<Rendered, Diagnostic> {
     let names = desired.secrets.sealed().names();
     let uses = placeholder::uses(template.texts().values());
     let values = desired.secrets.values_of(uses.iter().filter(|one| names.contains(&one.name)))?;
@@ -103,11 +94,7 @@ fn in_clear(desired: &Desired<'_>, template: &Template) -> Result<Rendered, Diag
 }
 
 /// As anybody may read them; says so if that makes a difference.
-fn without_secrets(
-    desired: &Desired<'_>,
-    content: StepContent<'_>,
-    template: &Template,
-) -> Rendered {
+fn without_secrets(desired: &Desired, content: StepContent<'_>, template: &Template) -> Rendered {
     let redactor = redactor(desired, content, template);
     let hides = |text: &String| redactor.appears_in(text.as_bytes()) || !places(text).is_empty();
     if template.texts().values().any(hides) {
@@ -120,7 +107,7 @@ fn without_secrets(
 
 /// The secret parameters of a step, and the literals that its template declares `sensitive`.
 pub(crate) fn redactor(
-    desired: &Desired<'_>,
+    desired: &Desired,
     content: StepContent<'_>,
     template: &Template,
 ) -> Redactor {

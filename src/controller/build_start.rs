@@ -6,32 +6,26 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::controller::build_evidence::lost_build_of;
 use crate::controller::build_finish::fail;
-use crate::controller::checkout::{Desired, LoadedStep, metadata};
+use crate::controller::build_inputs::{BuildInputs, DecidedImage};
+use crate::controller::checkout::metadata;
 use crate::controller::connect::{Ports, reach};
 use crate::controller::error::PassError;
 use crate::controller::fenced::LeasedPorts;
 use crate::controller::journal_entries::append;
-use reconciler_core::build::job::{BuildJob, JobSecrets, LaidFile};
 use reconciler_core::build::verdict::{Fault, lacks};
-use reconciler_core::desired::inputs::{sort_files, value_digest};
-use reconciler_core::desired::step::{DesiredStep, SourceImage};
-use reconciler_core::plan::decision::{Build, BuildSource, TakeOver};
-use reconciler_core::secrets::placeholder;
-use reconciler_hcl::{Inspection, Template};
+use reconciler_core::desired::inputs::value_digest;
+use reconciler_hcl::Wanted;
 use reconciler_model::build::{RunningBuild, Sighting};
 use reconciler_model::build_resources::{
     ClaimedResources, RemovableImages, ResourceSearch, VisibleResources,
 };
-use reconciler_model::components::Fingerprint;
 use reconciler_model::diagnostic::Diagnostic;
-use reconciler_model::ids::{AmiName, BuildId, StepId, WorkflowId};
+use reconciler_model::ids::{AmiId, BuildId, WorkflowId};
 use reconciler_model::images::{Image, ImageState, ImageWriter as _};
 use reconciler_model::inventory::journal::{
     Attempt, BuildEvent, FailureClass, Intent, RecordDraft, Stage,
 };
 use reconciler_model::inventory::{Fence, IntentWritten};
-use reconciler_model::secret_text::SecretText;
-use reconciler_model::source::EntryKind;
 
 /// How long the first sign of life of a build is waited for: its supervisor gives it as soon as
 /// Packer runs.
@@ -52,45 +46,34 @@ pub enum Started {
     Failed(Box<Attempt>),
     /// What the plan saw at EC2 is another by now: it is to be planned again.
     Changed,
-    /// There was nothing to start.
-    Nothing,
 }
 
 /// Starts one build.
 pub async fn start(
     config: &Config,
     ports: &LeasedPorts,
-    desired: &Desired<'_>,
-    step: &StepId,
-    build: &Build,
+    inputs: &BuildInputs<'_>,
     fence: &Fence,
 ) -> Result<Started, PassError> {
-    let BuildSource::Known { source, fingerprint, ami_name, attempt } = &build.source else {
-        return Ok(Started::Nothing);
-    };
-    let Some(state) = still_wanted(desired, step, source, fingerprint)? else {
-        return Ok(Started::Nothing);
-    };
-    let loaded = desired.loaded(step)?;
-    let template = desired.desire().render(loaded.content(), source, ami_name.as_str())?;
-    let secrets = secrets(desired, loaded, &template)?;
+    let DecidedImage { source, ami_name, .. } = inputs.image;
+    let secrets = inputs.secrets()?;
+    // The plan has asked as well, but others may have taken the name since.
     let existing = match &ports.catalog {
         Some(catalog) => catalog.own_image_named(ami_name).await?,
         None => None,
     };
-    let timeout = loaded.step.switches.timeout.unwrap_or(config.packer.timeout);
-    let wanted = Wanted { source, ami_name, attempt: *attempt, timeout };
-    let intent = intent(config, ports, desired, loaded, (&wanted, state), (&template, fence));
+    let timeout = inputs.loaded.step.switches.timeout.unwrap_or(config.packer.timeout);
+    let intent = intent(config, ports, inputs, timeout, fence);
     if let Some(image) = existing {
-        return of_a_lost_build_in_part(config, ports, desired, step, intent, &image, fence).await;
+        return of_a_lost_build_in_part(config, ports, inputs, intent, &image, fence).await;
     }
-    let (mut attempt, written) = write_intent(ports, desired, step, intent, fence).await?;
-    let image = reconciler_hcl::Wanted {
+    let (mut attempt, written) = write_intent(ports, inputs, intent, fence).await?;
+    let image = Wanted {
         ami_name: Some(ami_name.as_str()),
         source_ami: Some(source.id.as_str()),
         region: Some(ports.region.as_str()),
     };
-    let inspection = match template.inspect(&image) {
+    let inspection = match inputs.template.inspect(&image) {
         Ok(inspection) => inspection,
         Err(why) => {
             let fault = Fault::new(FailureClass::Step, why.one_line());
@@ -98,7 +81,7 @@ pub async fn start(
             return Ok(Started::Failed(Box::new(attempt)));
         }
     };
-    let job = job(desired, loaded, &attempt, ami_name, (template, inspection), timeout, secrets)?;
+    let job = inputs.job(inspection, timeout, secrets)?;
     let started = match ports.builder.start(written, &job, ports.start_deadline()).await {
         // Whatever went wrong, its supervisor may run; one that does not is refused from here on.
         Err(error) => match ports.builder.find(&attempt.build_id).await {
@@ -151,13 +134,12 @@ async fn await_first_sign(ports: &Ports, workflow: &WorkflowId, build: &BuildId)
 async fn of_a_lost_build_in_part(
     config: &Config,
     ports: &LeasedPorts,
-    desired: &Desired<'_>,
-    step: &StepId,
+    inputs: &BuildInputs<'_>,
     intent: Intent,
     image: &Image,
     fence: &Fence,
 ) -> Result<Started, PassError> {
-    let workflow = &desired.checkout.params.workflow_id;
+    let workflow = &inputs.desired.checkout.params.workflow_id;
     let lacking = lacks(image, &intent.afterwards);
     let Some(lacking) = lacking.filter(|_| image.state == ImageState::Available) else {
         return Ok(Started::Changed);
@@ -165,7 +147,7 @@ async fn of_a_lost_build_in_part(
     let Some(lost) = lost_build_of(ports, workflow, &intent.ami_name, image).await? else {
         return Ok(Started::Changed);
     };
-    let (mut attempt, _) = write_intent(ports, desired, step, intent, fence).await?;
+    let (mut attempt, _) = write_intent(ports, inputs, intent, fence).await?;
     let search = ResourceSearch {
         build: &lost,
         image_name: &image.name,
@@ -182,87 +164,53 @@ async fn of_a_lost_build_in_part(
     Ok(Started::Failed(Box::new(attempt)))
 }
 
-/// Begins to take over the image that the plan names, if it is still there.
+/// Begins to take over this image, which the plan names, if it is still there.
 pub async fn take(
     config: &Config,
     ports: &LeasedPorts,
-    desired: &Desired<'_>,
-    step: &StepId,
-    taken: &TakeOver,
+    inputs: &BuildInputs<'_>,
+    image: &AmiId,
     fence: &Fence,
 ) -> Result<Started, PassError> {
-    let Some(state) = still_wanted(desired, step, &taken.source, &taken.fingerprint)? else {
-        return Ok(Started::Nothing);
-    };
-    let found = ports.image_reader()?.own_image_named(&taken.ami_name).await?;
-    let Some(image) = found.filter(|image| {
-        image.id == taken.image
-            && matches!(image.state, ImageState::Available | ImageState::Pending)
+    let found = ports.image_reader()?.own_image_named(inputs.image.ami_name).await?;
+    let Some(image) = found.filter(|found| {
+        found.id == *image && matches!(found.state, ImageState::Available | ImageState::Pending)
     }) else {
         return Ok(Started::Changed);
     };
-    let loaded = desired.loaded(step)?;
-    let template =
-        desired.desire().render(loaded.content(), &taken.source, taken.ami_name.as_str())?;
-    let wanted = Wanted {
-        source: &taken.source,
-        ami_name: &taken.ami_name,
-        attempt: taken.attempt,
-        timeout: config.packer.timeout,
-    };
-    let intent = intent(config, ports, desired, loaded, (&wanted, state), (&template, fence));
-    let (attempt, _) = write_intent(ports, desired, step, intent, fence).await?;
+    let intent = intent(config, ports, inputs, config.packer.timeout, fence);
+    let (attempt, _) = write_intent(ports, inputs, intent, fence).await?;
     Ok(Started::Exists(Box::new(attempt), Box::new(image)))
-}
-
-/// The step's desired state, if it is still what the plan says.
-fn still_wanted(
-    desired: &Desired<'_>,
-    step: &StepId,
-    source: &SourceImage,
-    fingerprint: &Fingerprint,
-) -> Result<Option<DesiredStep>, PassError> {
-    let state = desired.state(step, source)?;
-    Ok((state.fingerprint == *fingerprint).then_some(state))
-}
-
-/// What an intent says beyond what a step's files do.
-struct Wanted<'a> {
-    source: &'a SourceImage,
-    ami_name: &'a AmiName,
-    attempt: u32,
-    timeout: Duration,
 }
 
 fn intent(
     config: &Config,
     ports: &Ports,
-    desired: &Desired<'_>,
-    loaded: &LoadedStep,
-    (wanted, state): (&Wanted<'_>, DesiredStep),
-    (template, fence): (&Template, &Fence),
+    inputs: &BuildInputs<'_>,
+    timeout: Duration,
+    fence: &Fence,
 ) -> Intent {
+    let BuildInputs { image, desired, loaded, state, template } = inputs;
     let metadata = metadata(&loaded.step);
-    let deadline =
-        // Seeded bug: a-build-has-no-time
-        ports.context.now() + wanted.timeout + config.packer.grace + Duration::from_mins(1);
+    // Seeded bug: a-build-has-no-time
+    let deadline = ports.context.now() + timeout + config.packer.grace + Duration::from_mins(1);
     Intent {
-        fingerprint: state.fingerprint,
-        ami_name: wanted.ami_name.clone(),
+        fingerprint: *image.fingerprint,
+        ami_name: image.ami_name.clone(),
         revision: desired.checkout.revision.clone(),
-        source_ami: wanted.source.id.clone(),
+        source_ami: image.source.id.clone(),
         region: ports.region.clone(),
         host: ports.context.host_name(),
         prepared_by: ports.context.own_mark_with(&config.state_dir),
         reach: Some(reach(config, &desired.checkout.params)),
         deadline,
         fence: fence.token,
-        attempt: wanted.attempt,
+        attempt: image.attempt,
         promise: Some(Box::new(RecordDraft {
-            source_ami_name: wanted.source.name.clone(),
+            source_ami_name: image.source.name.clone(),
             root_base_ami_id: desired.root_base.id.clone(),
             root_base_ami_name: desired.root_base.name.clone(),
-            components: state.components,
+            components: state.components.clone(),
             aws_tags: desired.checkout.params.aws_tags.clone(),
             metadata_digest: value_digest(&metadata),
             metadata: metadata.to_string(),
@@ -281,14 +229,13 @@ pub(super) fn taken_by(image: &Image, why: &str) -> String {
 
 async fn write_intent(
     ports: &Ports,
-    desired: &Desired<'_>,
-    step: &StepId,
+    inputs: &BuildInputs<'_>,
     intent: Intent,
     fence: &Fence,
 ) -> Result<(Attempt, IntentWritten), PassError> {
     let event = BuildEvent {
-        workflow_id: desired.checkout.params.workflow_id.clone(),
-        step_id: step.clone(),
+        workflow_id: inputs.desired.checkout.params.workflow_id.clone(),
+        step_id: inputs.loaded.step.id.clone(),
         build_id: ports.context.new_build_id(),
         seq: 0,
         at: ports.context.now(),
@@ -298,60 +245,4 @@ async fn write_intent(
     let attempt = Attempt::begin(&event)
         .ok_or_else(|| PassError::Person(Diagnostic::new("a build begins with its intent")))?;
     Ok((attempt, written))
-}
-
-/// What the rendered files ask for, and all that must not be kept.
-fn secrets(
-    desired: &Desired<'_>,
-    loaded: &LoadedStep,
-    template: &Template,
-) -> Result<JobSecrets, PassError> {
-    let names = desired.secrets.sealed().names();
-    let uses = placeholder::uses(template.texts().values());
-    let uses: Vec<_> = uses.iter().filter(|one| names.contains(&one.name)).collect();
-    let marks = &desired.secrets.sealed().marks;
-    let mut hidden: Vec<SecretText> = desired.secrets.known().cloned().collect();
-    hidden.extend(marks.values_of(&desired.checkout.params.values));
-    hidden.extend(marks.values_of(&loaded.step.values));
-    Ok(JobSecrets { asked: desired.secrets.values_of(uses)?, hidden })
-}
-
-fn job(
-    desired: &Desired<'_>,
-    loaded: &LoadedStep,
-    attempt: &Attempt,
-    ami_name: &AmiName,
-    (template, inspection): (Template, Inspection),
-    timeout: Duration,
-    secrets: JobSecrets,
-) -> Result<BuildJob, PassError> {
-    let folder = &loaded.step.folder;
-    let sorted = sort_files(loaded.content())?;
-    let files = sorted.counted.into_iter().map(|(path, file)| {
-        let path = match path.strip_prefix('/') {
-            Some(from_root) => from_root.to_owned(),
-            None => format!("{folder}/{path}"),
-        };
-        (
-            path,
-            LaidFile {
-                executable: file.kind == EntryKind::Executable,
-                content: file.content.clone(),
-            },
-        )
-    });
-    Ok(BuildJob {
-        workflow_id: desired.checkout.params.workflow_id.clone(),
-        step_id: loaded.step.id.clone(),
-        revision: desired.checkout.revision.clone(),
-        region: desired.region.clone(),
-        ami_name: ami_name.clone(),
-        source_ami: attempt.intent.source_ami.clone(),
-        step_folder: folder.clone(),
-        files: files.collect(),
-        template,
-        inspection,
-        timeout,
-        secrets,
-    })
 }

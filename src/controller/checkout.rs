@@ -9,9 +9,10 @@ use std::sync::{Arc, OnceLock};
 use crate::controller::step_cache::{Kept, KeptStep, Known, Row, inputs_digest};
 use crate::git::discover::{WORKFLOW_PARAM, WorkflowFolder};
 use crate::secrets::OpenSecrets;
+use reconciler_core::build::job::LaidFile;
 use reconciler_core::build::verdict::lacks;
 use reconciler_core::desired::ami_name::NameParts;
-use reconciler_core::desired::inputs::{StepContent, value_digest};
+use reconciler_core::desired::inputs::{StepContent, sort_files, value_digest};
 use reconciler_core::desired::step::{Desire, DesiredStep, SourceImage};
 use reconciler_core::plan::planner::{Desires, Outline};
 use reconciler_core::workflow::context::WorkflowContext;
@@ -19,7 +20,7 @@ use reconciler_core::workflow::step::Folder;
 use reconciler_core::workflow::{
     BrokenStep, Step, Switches, WorkflowParams, graph, odd, params, step,
 };
-use reconciler_hcl::LocalExec;
+use reconciler_hcl::{LocalExec, Template};
 use reconciler_jinja::Engine;
 use reconciler_model::components::{Components, Fingerprint};
 use reconciler_model::diagnostic::Diagnostic;
@@ -46,6 +47,20 @@ impl LoadedStep {
     #[must_use]
     pub fn content(&self) -> StepContent<'_> {
         StepContent { step: &self.step, files: &self.files, included: &self.included }
+    }
+
+    /// The files that are laid out for a build, by path from the repository's root.
+    pub fn laid_files(&self) -> Result<BTreeMap<String, LaidFile>, Diagnostic> {
+        let counted = sort_files(self.content())?.counted.into_iter();
+        let files = counted.map(|(path, file)| {
+            let path = match path.strip_prefix('/') {
+                Some(from_root) => from_root.to_owned(),
+                None => format!("{}/{path}", self.step.folder),
+            };
+            let executable = file.kind == EntryKind::Executable;
+            (path, LaidFile { executable, content: file.content.clone() })
+        });
+        Ok(files.collect())
     }
 }
 
@@ -495,18 +510,19 @@ fn include(tree: &dyn GitTree, step: &Step) -> Result<Files, SourceError> {
     Ok(included)
 }
 
-/// A checkout with all that rendering takes.
-pub struct Desired<'a> {
+/// A checkout with all that rendering takes. A plan is made with one, and what it decides is built
+/// from the same one: nothing of it is read again in between.
+pub struct Desired {
     /// The workflow.
-    pub checkout: &'a Checkout,
+    pub checkout: Arc<Checkout>,
     /// Templates.
-    pub engine: &'a Engine,
+    engine: Engine,
     /// Where images are made.
-    pub region: &'a Region,
+    pub region: Region,
     /// Template of image names.
-    pub name_template: &'a str,
+    pub name_template: String,
     /// Where the first steps start.
-    pub root_base: &'a SourceImage,
+    pub root_base: SourceImage,
     /// What templates see of the workflow.
     pub context: WorkflowContext,
     /// The digests under recorded fingerprints, as far as they were read.
@@ -517,18 +533,22 @@ pub struct Desired<'a> {
     inputs: Digest,
     /// Fingerprints that were worked out.
     fresh: BTreeMap<StepId, Known>,
+    /// Desired states that were worked out, each with its source image.
+    states: HashMap<StepId, (SourceImage, DesiredStep)>,
+    /// Rendered files that were looked at, with their source images and the names of their images.
+    templates: HashMap<StepId, (SourceImage, AmiName, Template)>,
 }
 
-impl<'a> Desired<'a> {
+impl Desired {
     /// All that rendering takes of a workflow, its settings, and the image that its first steps
     /// start from.
     #[must_use]
     pub fn new(
-        checkout: &'a Checkout,
-        engine: &'a Engine,
-        region: &'a Region,
-        name_template: &'a str,
-        root_base: &'a SourceImage,
+        checkout: &Arc<Checkout>,
+        engine: &Engine,
+        region: &Region,
+        name_template: &str,
+        root_base: &SourceImage,
     ) -> Self {
         let mut inputs = Encoder::new("workflow inputs");
         inputs
@@ -545,16 +565,18 @@ impl<'a> Desired<'a> {
             }
         }
         Self {
-            checkout,
-            engine,
-            region,
-            name_template,
-            root_base,
+            checkout: Arc::clone(checkout),
+            engine: engine.clone(),
+            region: region.clone(),
+            name_template: name_template.to_owned(),
+            root_base: root_base.clone(),
             context: WorkflowContext::new(&checkout.params, region.as_str()),
             recorded: HashMap::new(),
             secrets: Arc::default(),
             inputs: inputs.finish(),
             fresh: BTreeMap::new(),
+            states: HashMap::new(),
+            templates: HashMap::new(),
         }
     }
 
@@ -574,7 +596,7 @@ impl<'a> Desired<'a> {
     /// What is to be kept for the next time; none if all of it was known.
     #[must_use]
     pub fn to_keep(&self) -> Option<Kept> {
-        let checkout = self.checkout;
+        let checkout = &self.checkout;
         if checkout.is_kept && self.fresh.is_empty() {
             return None;
         }
@@ -608,18 +630,16 @@ impl<'a> Desired<'a> {
         );
         Some(Kept { rows, ordered: checkout.broken.is_empty() })
     }
-}
 
-impl Desired<'_> {
     /// All that one step's rendering takes.
     #[must_use]
     pub fn desire(&self) -> Desire<'_> {
         Desire {
-            engine: self.engine,
+            engine: &self.engine,
             params: &self.checkout.params,
             context: &self.context,
-            region: self.region,
-            name_template: self.name_template,
+            region: &self.region,
+            name_template: &self.name_template,
             root_base_ami_name: self.root_base.name.as_str(),
             local_exec: &self.checkout.local_exec,
             secrets: self.secrets.sealed(),
@@ -629,7 +649,7 @@ impl Desired<'_> {
     /// The parts of the names of a step's images, for which the step need not be read.
     fn names<'a>(&'a self, step_id: &'a StepId) -> NameParts<'a> {
         NameParts {
-            template: self.name_template,
+            template: &self.name_template,
             root_base_ami_name: self.root_base.name.as_str(),
             workflow_id: &self.checkout.params.workflow_id,
             step_id,
@@ -638,7 +658,34 @@ impl Desired<'_> {
 
     /// The step's desired state on a source image.
     pub fn state(&self, id: &StepId, source: &SourceImage) -> Result<DesiredStep, Diagnostic> {
-        self.desire().step(self.loaded(id)?.content(), source)
+        match self.states.get(id) {
+            Some((on, state)) if on == source => Ok(state.clone()),
+            _ => self.desire().step(self.loaded(id)?.content(), source),
+        }
+    }
+
+    /// The same, to be asked for again.
+    fn remembered_state(
+        &mut self,
+        id: &StepId,
+        source: &SourceImage,
+    ) -> Result<DesiredStep, Vec<Diagnostic>> {
+        let state = self.state(id, source).map_err(|why| vec![why])?;
+        self.states.insert(id.clone(), (source.clone(), state.clone()));
+        Ok(state)
+    }
+
+    /// The step's rendered files, with the whole name of the image.
+    pub fn template(
+        &self,
+        id: &StepId,
+        source: &SourceImage,
+        name: &AmiName,
+    ) -> Result<Template, Diagnostic> {
+        match self.templates.get(id) {
+            Some((on, named, template)) if on == source && named == name => Ok(template.clone()),
+            _ => self.desire().render(self.loaded(id)?.content(), source, name.as_str()),
+        }
     }
 
     /// A step with its files.
@@ -647,7 +694,7 @@ impl Desired<'_> {
     }
 }
 
-impl Desires for Desired<'_> {
+impl Desires for Desired {
     fn fingerprint(
         &mut self,
         step: &Outline,
@@ -664,7 +711,7 @@ impl Desires for Desired<'_> {
         if let Some(known) = known.or_else(|| self.fresh.get(&step.id).filter(holds)) {
             return Ok(known.fingerprint);
         }
-        let fingerprint = self.state(&step.id, source).map_err(|why| vec![why])?.fingerprint;
+        let fingerprint = self.remembered_state(&step.id, source)?.fingerprint;
         let known = Known {
             inputs,
             source_ami: source.id.clone(),
@@ -680,7 +727,7 @@ impl Desires for Desired<'_> {
         step: &Outline,
         source: &SourceImage,
     ) -> Result<Components, Vec<Diagnostic>> {
-        self.state(&step.id, source).map(|state| state.components).map_err(|why| vec![why])
+        self.remembered_state(&step.id, source).map(|state| state.components)
     }
 
     fn recorded_components(&mut self, step: &Outline) -> Option<Components> {
@@ -697,11 +744,14 @@ impl Desires for Desired<'_> {
     }
 
     fn lacks(&mut self, step: &Outline, source: &SourceImage, image: &Image) -> Option<String> {
-        let content = self.loaded(&step.id).ok()?.content();
-        let rendered = self.desire().render(content, source, image.name.as_str());
-        match rendered {
-            // What it is compared with is kept nowhere.
-            Ok(template) => lacks(image, &template.afterwards(|_| false)),
+        match self.template(&step.id, source, &image.name) {
+            Ok(template) => {
+                // What it is compared with is kept nowhere.
+                let lacking = lacks(image, &template.afterwards(|_| false));
+                let looked_at = (source.clone(), image.name.clone(), template);
+                self.templates.insert(step.id.clone(), looked_at);
+                lacking
+            }
             Err(why) => Some(why.one_line()),
         }
     }

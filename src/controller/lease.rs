@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use crate::controller::context::{Context, TaskHandle};
 use crate::controller::error::PassError;
+use reconciler_core::build::job::StartDeadline;
 use reconciler_core::lease_rules::LeaseDeadline;
 pub use reconciler_core::lease_rules::UnchangedSince as Watched;
 use reconciler_core::plan::sight::holder_words;
-use reconciler_core::build::job::StartDeadline;
 use reconciler_model::clock::Moment;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::WorkflowId;

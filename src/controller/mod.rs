@@ -5,6 +5,7 @@
 
 mod build_evidence;
 pub mod build_finish;
+pub mod build_inputs;
 pub mod build_start;
 pub mod checkout;
 pub mod connect;

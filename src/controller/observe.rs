@@ -58,6 +58,8 @@ pub struct Look {
     pub newest: Newest,
     /// What EC2 has last said of the base image's pattern, to be handed to the next look.
     pub searched: Option<BaseSearch>,
+    /// What it was made with: what the plan decides is built from it.
+    pub desired: Desired,
     /// What the cache is to keep; none if it knows all of it.
     pub to_keep: Option<Kept>,
 }
@@ -123,7 +125,7 @@ pub(super) async fn newest_attempts(
 pub async fn look(
     config: &Config,
     ports: &Ports,
-    checkout: &Checkout,
+    checkout: &Arc<Checkout>,
     engine: &Engine,
     request: &Request<'_>,
     recorded: Recorded,
@@ -144,7 +146,7 @@ pub async fn look(
         images: seen_at_ec2.images.as_ref(),
         newest: seen_at_ec2.searched.as_ref().and_then(|search| search.newest.as_ref()),
     })?;
-    let mut desires = Desired::new(checkout, engine, &ports.region, &config.ami_name, &base.image)
+    let mut desired = Desired::new(checkout, engine, &ports.region, &config.ami_name, &base.image)
         .with_secrets(Arc::new(OpenSecrets::read(&config.secrets)));
     let sound: Cow<'_, [Outline]> = if broken.is_empty() {
         Cow::Borrowed(&checkout.outlines)
@@ -169,11 +171,11 @@ pub async fn look(
         names: &Names::default(),
         now: request.now,
     };
-    let mut steps = decide_with_names(config, ports, checkout, seen, &mut desires).await?;
+    let mut steps = decide_with_names(config, ports, checkout, seen, &mut desired).await?;
     if standing == Standing::NoInventory {
         steps.iter_mut().for_each(without_inventory);
     }
-    let to_keep = desires.to_keep();
+    let to_keep = desired.to_keep();
     let orphans = orphans(&steps, &records);
     let plan = Plan {
         workflow_id: checkout.params.workflow_id.clone(),
@@ -191,7 +193,7 @@ pub async fn look(
         looked_at_ec2: seen_at_ec2.images.is_some(),
         records_from,
     };
-    Ok(Look { plan, newest, searched: seen_at_ec2.searched, to_keep })
+    Ok(Look { plan, newest, searched: seen_at_ec2.searched, desired, to_keep })
 }
 
 /// What the inventory holds of the workflow.
@@ -270,7 +272,7 @@ async fn decide_with_names(
     ports: &Ports,
     checkout: &Checkout,
     seen: Observation<'_>,
-    desires: &mut Desired<'_>,
+    desires: &mut Desired,
 ) -> Result<Vec<PlannedStep>, PassError> {
     let (inventory, workflow) = (ports.inventory.as_ref(), seen.workflow_id);
     let mut steps = decide(&seen, desires);
@@ -303,7 +305,7 @@ async fn held_back(
     inventory: &dyn Inventory,
     checkout: &Checkout,
     seen: Observation<'_>,
-    (steps, desires): (&[PlannedStep], &mut Desired<'_>),
+    (steps, desires): (&[PlannedStep], &mut Desired),
 ) -> Result<HashMap<StepId, Failure>, PassError> {
     let mut held = HashMap::new();
     for step in steps {

@@ -23,6 +23,7 @@ mod value;
 mod wrap;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use minijinja::{Environment, UndefinedBehavior, Value};
 
@@ -51,9 +52,10 @@ pub struct RenderError {
     pub hint: Option<String>,
 }
 
-/// Filters, tests and methods, set up once and shared.
+/// Filters, tests and methods, set up once; clones share them.
+#[derive(Clone)]
 pub struct Engine {
-    environment: Environment<'static>,
+    environment: Arc<Environment<'static>>,
 }
 
 /// How many instructions a template may take; a template that never ends is stopped in well below a
@@ -99,7 +101,7 @@ impl Engine {
         filters::add(&mut environment);
         sequences::add(&mut environment);
         globals::add(&mut environment);
-        Self { environment }
+        Self { environment: Arc::new(environment) }
     }
 
     /// Renders one template.

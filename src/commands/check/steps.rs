@@ -1,16 +1,15 @@
 //! The steps of one workflow, as `check` looks at them: rendered on stand-ins for the images that
 //! are not there, and read as Packer reads them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use reconciler::config::Config;
 use reconciler::controller::checkout::{Checkout, Desired};
 use reconciler::packer::validate;
 use reconciler::secrets::OpenSecrets;
-use reconciler_core::build::job::LaidFile;
 use reconciler_core::desired::ami_name::NameParts;
-use reconciler_core::desired::inputs::{StepContent, is_template, sort_files};
+use reconciler_core::desired::inputs::{StepContent, is_template};
 use reconciler_core::desired::step::SourceImage;
 use reconciler_core::plan::planner::Outline;
 use reconciler_core::workflow::RootBase;
@@ -18,7 +17,6 @@ use reconciler_hcl::{Surroundings, Template, Wanted};
 use reconciler_jinja::Engine;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{AmiId, AmiName, Region};
-use reconciler_model::source::EntryKind;
 
 /// The image of a step that has none yet, or that nobody looked for.
 const PARENTS_IMAGE: &str = "ami-00000000000000001";
@@ -37,7 +35,7 @@ pub(super) struct Found {
 
 /// Looks at all sound steps of a workflow.
 pub(super) fn check(
-    checkout: &Checkout,
+    checkout: &Arc<Checkout>,
     engine: &Engine,
     config: &Config,
     secrets: &Arc<OpenSecrets>,
@@ -73,7 +71,7 @@ pub(super) fn check(
 }
 
 struct Steps<'a> {
-    desired: Desired<'a>,
+    desired: Desired,
     base: &'a SourceImage,
     /// None: a build's environment says it.
     region: Option<&'a str>,
@@ -87,7 +85,8 @@ impl Steps<'_> {
         if step.manual {
             return Ok(());
         }
-        let content = self.desired.loaded(&step.id)?.content();
+        let loaded = self.desired.loaded(&step.id)?;
+        let content = loaded.content();
         let name = self
             .desired
             .desire()
@@ -111,7 +110,7 @@ impl Steps<'_> {
         if found.errors.len() == before {
             found.sound.push(validate::Step {
                 folder: step.folder.clone(),
-                files: laid_files(content)?,
+                files: loaded.laid_files()?,
                 template,
                 region: self.desired.region.as_str().to_owned(),
             });
@@ -126,7 +125,7 @@ impl Steps<'_> {
             return self.base.clone();
         };
         let parts = NameParts {
-            template: self.desired.name_template,
+            template: &self.desired.name_template,
             root_base_ami_name: self.base.name.as_str(),
             workflow_id: &self.desired.checkout.params.workflow_id,
             step_id: parent,
@@ -170,13 +169,13 @@ impl Steps<'_> {
         template: &Template,
         found: &mut Found,
     ) -> Result<(), Diagnostic> {
-        let content = self.desired.loaded(&step.id)?.content();
-        let files: BTreeSet<String> = laid_files(content)?.into_keys().collect();
+        let loaded = self.desired.loaded(&step.id)?;
+        let files: BTreeSet<String> = loaded.laid_files()?.into_keys().collect();
         let around =
             Surroundings { folder: &step.folder, files: &files, environment: self.environment };
         let wrong = template.review(&around)?;
         let wrong = wrong.into_iter();
-        let wrong = wrong.map(|wrong| self.placed(step, content, template, wrong));
+        let wrong = wrong.map(|wrong| self.placed(step, loaded.content(), template, wrong));
         found.errors.extend(wrong);
         Ok(())
     }
@@ -196,23 +195,6 @@ impl Steps<'_> {
         }
         wrong
     }
-}
-
-/// The files that are laid out for a build, by path from the repository's root.
-fn laid_files(content: StepContent<'_>) -> Result<BTreeMap<String, LaidFile>, Diagnostic> {
-    let counted = sort_files(content)?.counted.into_iter();
-    let files = counted.map(|(path, file)| {
-        let path = match path.strip_prefix('/') {
-            Some(from_root) => from_root.to_owned(),
-            None => format!("{}/{path}", content.step.folder),
-        };
-        let laid = LaidFile {
-            executable: file.kind == EntryKind::Executable,
-            content: file.content.clone(),
-        };
-        (path, laid)
-    });
-    Ok(files.collect())
 }
 
 /// The ids of images that stand in a step's templates.

@@ -3,12 +3,12 @@
 //! What cannot be done for one step stops no other; it is tried again later, more rarely each time.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::config::OnSuperseded;
+use crate::controller::build_inputs::{BuildInputs, DecidedImage};
 use crate::controller::build_start::{Started, start, take};
-use crate::controller::checkout::{Checkout, Desired};
+use crate::controller::checkout::Desired;
 use crate::controller::error::PassError;
 use crate::controller::fenced::LeasedPorts;
 use crate::controller::main_loop::backoff::BackoffKey;
@@ -17,9 +17,8 @@ use crate::controller::main_loop::event::Event;
 use crate::controller::main_loop::workflow_pass::{WorkflowKey, WorkflowState};
 use crate::controller::main_loop::{Controller, PassReport};
 use crate::controller::retag::update;
-use crate::secrets::OpenSecrets;
 use reconciler_core::plan::Plan;
-use reconciler_core::plan::decision::{Build, BuildSource, Building, Decision, TakeOver};
+use reconciler_core::plan::decision::{Build, Building, Decision, TakeOver};
 use reconciler_core::plan::planner::PlannedStep;
 use reconciler_model::build::Sighting;
 use reconciler_model::ids::StepId;
@@ -37,8 +36,9 @@ pub(super) struct Charged<'a> {
 /// Its part of a pass, once it is planned.
 pub(super) struct Acting<'a> {
     pub(super) owned: Charged<'a>,
-    pub(super) checkout: &'a Checkout,
     pub(super) plan: &'a Plan,
+    /// What it was made with, and what is built is made from.
+    pub(super) desired: &'a Desired,
 }
 
 /// What is begun for a step.
@@ -83,7 +83,7 @@ impl Controller {
                     // What is brought up to date and differs again at once is not mended by doing
                     // it faster.
                     self.backoffs.note(matter.clone(), revision, now, self.context.jitter());
-                    let done = update(&ports, acting.checkout, step, change, fence).await;
+                    let done = update(&ports, &acting.desired.checkout, step, change, fence).await;
                     if done.is_ok() {
                         let past = self.backoffs.exonerate(&matter);
                         self.tell_of_past(&matter, &key.origin(), past);
@@ -150,12 +150,15 @@ impl Controller {
     ) -> Result<bool, PassError> {
         let Charged { key, fence, .. } = acting.owned;
         let stopping = self.stopping.load(Ordering::Acquire);
-        let (full, known) = match work {
+        let (full, decided) = match work {
             Work::Build(build) => (
                 self.running.len() >= self.config.max_concurrent_builds,
-                matches!(build.source, BuildSource::Known { .. }),
+                DecidedImage::of_build(build),
             ),
-            Work::TakeOver(_) => (false, true),
+            Work::TakeOver(taken) => (false, Some(DecidedImage::of_take_over(taken))),
+        };
+        let Some(decided) = decided else {
+            return Ok(false);
         };
         // Its image is this step's source, and not on record yet.
         let parent = acting.plan.steps.iter().find(|one| Some(&one.id) == step.parent.as_ref());
@@ -167,35 +170,22 @@ impl Controller {
             self.is_settling(key, &step.id) || before.is_some_and(|before| !before.is_settled());
         let state = self.workflows.get(key);
         let sweeping = state.is_some_and(|state| state.sweeping.under_way);
-        if stopping || full || !known || early || unsettled || sweeping {
+        if stopping || full || early || unsettled || sweeping {
             return Ok(false);
         }
+        let inputs = BuildInputs::of(acting.desired, &step.id, decided)?;
         // A daemon lives for months; credentials may not.
         let ports = ports.with_fresh_credentials().await?;
-        let started = {
-            let desired = Desired::new(
-                acting.checkout,
-                &self.engine,
-                &ports.region,
-                &self.config.ami_name,
-                &acting.plan.root_base,
-            )
-            .with_secrets(Arc::new(OpenSecrets::read(&self.config.secrets)));
-            let config = &self.config;
-            match work {
-                Work::Build(build) => {
-                    start(config, &ports, &desired, &step.id, build, fence).await?
-                }
-                Work::TakeOver(taken) => {
-                    take(config, &ports, &desired, &step.id, taken, fence).await?
-                }
+        let started = match work {
+            Work::Build(_) => start(&self.config, &ports, &inputs, fence).await?,
+            Work::TakeOver(taken) => {
+                take(&self.config, &ports, &inputs, &taken.image, fence).await?
             }
         };
-        if !matches!(started, Started::Nothing | Started::Changed) {
+        if !matches!(started, Started::Changed) {
             self.options.forced.remove(&step.id);
         }
         match started {
-            Started::Nothing => return Ok(false),
             // Planned again at once.
             Started::Changed => {}
             Started::Running(attempt, running) => {

@@ -160,7 +160,7 @@ impl Controller {
             Checkout::read(tree, folder, cache.map(StepCache::load).unwrap_or_default())
         })?;
         let site = &self.sites[index];
-        let checkout = checkout.with_local_exec(&site.local_exec);
+        let checkout = Arc::new(checkout.with_local_exec(&site.local_exec));
         let reference = site.revision.clone().unwrap_or_else(|| site.source.reference());
         let Some(state) = self.workflows.get_mut(key) else {
             return Ok(Verdict::default());
@@ -189,8 +189,8 @@ impl Controller {
         let mut own = PassReport::default();
         let acting = Acting {
             owned: Charged { key, attempts: &seen.newest.attempts, fence: &fence },
-            checkout: &checkout,
             plan: &seen.plan,
+            desired: &seen.desired,
         };
         let acted = self.act(&acting, &mut own).await;
         if let Some(state) = self.workflows.get_mut(key) {

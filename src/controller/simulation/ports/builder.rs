@@ -120,7 +120,8 @@ fn model(world: &World, id: &BuildId, job: &BuildJob, host: usize) -> ModelBuild
         BuildEvent { stage: Stage::Intent(intent), .. } => Some(intent.clone()),
         _ => None,
     });
-    let rendered = job.template.texts().values().find_map(|text| text.split_once("\"wanted ")).unwrap().1;
+    let rendered =
+        job.template.texts().values().find_map(|text| text.split_once("\"wanted ")).unwrap().1;
     ModelBuild {
         step: job.step_id.clone(),
         fingerprint: intent.expect("a build begins with its intent").fingerprint,
