@@ -525,8 +525,6 @@ pub struct Desired {
     pub root_base: SourceImage,
     /// What templates see of the workflow.
     pub context: WorkflowContext,
-    /// The digests under recorded fingerprints, as far as they were read.
-    pub recorded: HashMap<StepId, Components>,
     /// Secrets, with what may be known of them.
     pub secrets: Arc<OpenSecrets>,
     /// Workflow parameters and settings, for the cache.
@@ -571,7 +569,6 @@ impl Desired {
             name_template: name_template.to_owned(),
             root_base: root_base.clone(),
             context: WorkflowContext::new(&checkout.params, region.as_str()),
-            recorded: HashMap::new(),
             secrets: Arc::default(),
             inputs: inputs.finish(),
             fresh: BTreeMap::new(),
@@ -728,10 +725,6 @@ impl Desires for Desired {
         source: &SourceImage,
     ) -> Result<Components, Vec<Diagnostic>> {
         self.remembered_state(&step.id, source).map(|state| state.components)
-    }
-
-    fn recorded_components(&mut self, step: &Outline) -> Option<Components> {
-        self.recorded.get(&step.id).cloned()
     }
 
     fn ami_name(

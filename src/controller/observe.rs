@@ -18,17 +18,18 @@ use reconciler_core::desired::step::SourceImage;
 use reconciler_core::images::base_image::{
     BaseQuestion, BaseSearch, ids_to_describe, pin, resolve, search_is_due,
 };
-use reconciler_core::plan::decision::{Build, BuildSource, Decision, Reason};
+use reconciler_core::plan::decision::{Decision, Reason};
 use reconciler_core::plan::names::Names;
-use reconciler_core::plan::planner::{Desires as _, Observation, Outline, PlannedStep, decide};
+use reconciler_core::plan::planner::{
+    Desires as _, Observation, Outline, PlannedStep, Planner, Repetition,
+};
 use reconciler_core::plan::repeats;
 use reconciler_core::plan::repeats::Wanted;
 use reconciler_core::plan::{Orphan, Plan, RecordsFrom, Standing};
 use reconciler_core::workflow::RootBase;
 use reconciler_jinja::Engine;
-use reconciler_model::components::Fingerprint;
 use reconciler_model::diagnostic::Diagnostic;
-use reconciler_model::ids::{AmiId, AmiName, BuildId, Revision, StepId, WorkflowId};
+use reconciler_model::ids::{AmiId, AmiName, BuildId, StepId, WorkflowId};
 use reconciler_model::images::{Image, ImageReader};
 use reconciler_model::inventory::journal::{Attempt, Failure};
 use reconciler_model::inventory::record::RecordHead;
@@ -157,6 +158,7 @@ pub async fn look(
     };
     let seen = Observation {
         workflow_id: &checkout.params.workflow_id,
+        revision: &checkout.revision,
         steps: &sound,
         broken: &broken,
         root_base: &base.image,
@@ -167,11 +169,9 @@ pub async fn look(
         attempts: &newest.attempts,
         forced: request.forced,
         tried: request.tried,
-        held: &HashMap::new(),
-        names: &Names::default(),
         now: request.now,
     };
-    let mut steps = decide_with_names(config, ports, checkout, seen, &mut desired).await?;
+    let mut steps = decide(config, ports, seen, &mut desired).await?;
     if standing == Standing::NoInventory {
         steps.iter_mut().for_each(without_inventory);
     }
@@ -265,99 +265,56 @@ async fn see_at_ec2(
     Ok(SeenAtEc2 { pinned, images: Some(images), searched })
 }
 
-/// Decides, and asks for what a decision may hang on only where it does: who holds the names that
-/// builds want, why steps differ, and how often what is to be built was built already.
-async fn decide_with_names(
+/// Has every step decided, and answers what the planner asks: who holds the names that builds want,
+/// in what steps differ, and how often what is to be built was built already.
+async fn decide(
     config: &Config,
     ports: &Ports,
-    checkout: &Checkout,
     seen: Observation<'_>,
-    desires: &mut Desired,
+    desired: &mut Desired,
 ) -> Result<Vec<PlannedStep>, PassError> {
     let (inventory, workflow) = (ports.inventory.as_ref(), seen.workflow_id);
-    let mut steps = decide(&seen, desires);
-    // What an image's name hangs on may be an image that is found by its name: level by level, and
-    // nothing where nothing is to be built.
-    let mut names = Names::default();
-    while let Some(catalog) = ports.catalog.as_deref()
-        && ask_for_names(catalog, inventory, workflow, &steps, &mut names).await?
-    {
-        steps = decide(&Observation { names: &names, ..seen }, desires);
-    }
-    // Why a step differs stands on its record, which is long: read for those that differ only, and
-    // then decided with it.
-    for step in steps.iter().filter(|step| wants_components(step)) {
-        let record = inventory.record(workflow, &step.id).await?;
-        if let Some(components) = record.and_then(|record| record.components) {
-            desires.recorded.insert(step.id.clone(), components);
+    let mut planner = Planner::new(seen);
+    loop {
+        let questions = planner.decide(desired);
+        if questions.is_empty() {
+            return Ok(planner.into_steps());
+        }
+        let answers = &mut planner.answers;
+        if let Some(catalog) = ports.catalog.as_deref()
+            && !questions.names.is_empty()
+        {
+            let names = questions.names.into_iter().collect();
+            ask_for_names(catalog, inventory, workflow, names, &mut answers.names).await?;
+        }
+        for step in questions.components {
+            let record = inventory.record(workflow, &step).await?;
+            answers.components.insert(step, record.and_then(|record| record.components));
+        }
+        for repetition in questions.repetitions {
+            let held = held_back(config, inventory, seen, &repetition, desired).await?;
+            answers.repetitions.insert(repetition.step, held);
         }
     }
-    let held = held_back(config, inventory, checkout, seen, (&steps, desires)).await?;
-    if !desires.recorded.is_empty() || !held.is_empty() {
-        steps = decide(&Observation { names: &names, held: &held, ..seen }, desires);
-    }
-    Ok(steps)
 }
 
-/// Steps that would be built again though nothing changed, and are to wait.
+/// Whether what would be built again though nothing changed is to wait.
 async fn held_back(
     config: &Config,
     inventory: &dyn Inventory,
-    checkout: &Checkout,
     seen: Observation<'_>,
-    (steps, desires): (&[PlannedStep], &mut Desired),
-) -> Result<HashMap<StepId, Failure>, PassError> {
-    let mut held = HashMap::new();
-    for step in steps {
-        if let Some((fingerprint, source)) = repeated(step, &checkout.revision, seen.attempts)
-            // Seeded bug: vanished-image-is-built-for-ever
-            && !seen.forced.contains(&step.id)
-        {
-            let outline = seen.steps.iter().find(|outline| outline.id == step.id);
-            let components = outline.and_then(|outline| desires.components(outline, source).ok());
-            let secrets = components.map(|components| components.secrets).unwrap_or_default();
-            let wanted = Wanted {
-                fingerprint,
-                revision: &checkout.revision,
-                source_ami: &source.id,
-                secrets: &secrets,
-            };
-            let since = seen.now - repeats::HORIZON;
-            let events = inventory.events_since(seen.workflow_id, &step.id, since).await?;
-            let unit = config.retry.person;
-            if let Some(why) = repeats::held(&repeats::past(&events), wanted, unit, seen.now) {
-                held.insert(step.id.clone(), why);
-            }
-        }
-    }
-    Ok(held)
-}
-
-/// What is to be built though neither git nor the image that it starts from changed since it was
-/// built or tried: the journal has to tell how often that was done.
-fn repeated<'a>(
-    step: &'a PlannedStep,
-    revision: &Revision,
-    attempts: &BTreeMap<StepId, Attempt>,
-) -> Option<(&'a Fingerprint, &'a SourceImage)> {
-    let Decision::Build(Build { source: BuildSource::Known { source, fingerprint, .. }, .. }) =
-        &step.decision
-    else {
-        return None;
-    };
-    let recorded = step.record.as_ref().is_some_and(|head| {
-        head.built.as_ref().is_some_and(|built| {
-            built.fingerprint == *fingerprint
-                || (built.revision == *revision && head.base_ami_id == source.id)
-        })
-    });
-    let tried = attempts.get(&step.id).is_some_and(|attempt| {
-        let intent = &attempt.intent;
-        intent.fingerprint != *fingerprint
-            && intent.revision == *revision
-            && intent.source_ami == source.id
-    });
-    (recorded || tried).then_some((fingerprint, source))
+    repetition: &Repetition,
+    desired: &mut Desired,
+) -> Result<Option<Failure>, PassError> {
+    let Repetition { step, fingerprint, source } = repetition;
+    let outline = seen.steps.iter().find(|outline| outline.id == *step);
+    let components = outline.and_then(|outline| desired.components(outline, source).ok());
+    let secrets = components.map(|components| components.secrets).unwrap_or_default();
+    let wanted =
+        Wanted { fingerprint, revision: seen.revision, source_ami: &source.id, secrets: &secrets };
+    let since = seen.now - repeats::HORIZON;
+    let events = inventory.events_since(seen.workflow_id, step, since).await?;
+    Ok(repeats::held(&repeats::past(&events), wanted, config.retry.person, seen.now))
 }
 
 /// The newest match of the base image's pattern: what is remembered of it, or EC2's answer where it
@@ -383,20 +340,14 @@ async fn search(
     }))
 }
 
-/// Asks EC2 who holds the names that decisions hang on. False if there is none that was not asked
-/// for.
+/// Asks EC2 who holds these names.
 async fn ask_for_names(
     catalog: &dyn ImageReader,
     inventory: &dyn Inventory,
     workflow: &WorkflowId,
-    steps: &[PlannedStep],
+    unasked: Vec<AmiName>,
     names: &mut Names,
-) -> Result<bool, PassError> {
-    let unasked: BTreeSet<&AmiName> = steps.iter().flat_map(|step| &step.unasked).collect();
-    if unasked.is_empty() {
-        return Ok(false);
-    }
-    let unasked: Vec<AmiName> = unasked.into_iter().cloned().collect();
+) -> Result<(), PassError> {
     let mut found = catalog.own_images_named(&unasked).await?;
     // An image that nobody has tagged may be of a build that was given up.
     let untagged = |image: &&Image| !image.tags.contains_key(FINGERPRINT_TAG);
@@ -412,7 +363,7 @@ async fn ask_for_names(
         let image = found.remove(&name);
         names.asked.insert(name, image);
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Where there is no inventory nobody can say that a step was never built.
@@ -427,16 +378,6 @@ fn without_inventory(step: &mut PlannedStep) {
             *reason = Reason::NoInventory;
         }
     }
-}
-
-fn wants_components(step: &PlannedStep) -> bool {
-    let reasons = match &step.decision {
-        Decision::Build(build) => &build.reasons,
-        Decision::TakeOver(taken) => &taken.reasons,
-        Decision::AwaitingManual(reasons) => reasons,
-        _ => return false,
-    };
-    reasons.contains(&Reason::InputsChanged)
 }
 
 fn orphans(steps: &[PlannedStep], records: &HashMap<StepId, Arc<RecordHead>>) -> Vec<Orphan> {

@@ -76,7 +76,6 @@ mod tests {
             decision,
             desired: None,
             record: None,
-            unasked: Vec::new(),
         };
         Plan {
             workflow_id: WorkflowId::new("w"),

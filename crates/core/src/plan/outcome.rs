@@ -63,7 +63,6 @@ mod tests {
             decision,
             desired: None,
             record: None,
-            unasked: Vec::new(),
         }
     }
 

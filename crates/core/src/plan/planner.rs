@@ -2,9 +2,11 @@
 //!
 //! Pure: it looks at nothing and asks nobody. Fingerprints come through [`Desires`], which a cache
 //! or a renderer answers, since a fingerprint depends on the source image, which is itself a
-//! decision about the parent.
+//! decision about the parent. What costs a call and matters for few steps is not read beforehand:
+//! the planner says what it has to know ([`Questions`]), and each step is decided once, when that is
+//! answered.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -20,7 +22,7 @@ use crate::plan::repeats::is_of_a_wrong_clock;
 use reconciler_model::components::{Components, Fingerprint};
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::digest::Digest;
-use reconciler_model::ids::{AmiId, AmiName, BuildId, StepId, WorkflowId};
+use reconciler_model::ids::{AmiId, AmiName, BuildId, Revision, StepId, WorkflowId};
 use reconciler_model::images::{Image, ImageState};
 use reconciler_model::inventory::journal::{Attempt, Failure, FailureClass, Progress};
 use reconciler_model::inventory::record::{Built, RecordHead};
@@ -58,9 +60,6 @@ pub trait Desires {
         source: &SourceImage,
     ) -> Result<Components, Vec<Diagnostic>>;
 
-    /// The digests under the recorded image's fingerprint, if they are kept.
-    fn recorded_components(&mut self, step: &Outline) -> Option<Components>;
-
     /// The name for the next image of this fingerprint: the `rebuild`-th of it.
     fn ami_name(
         &mut self,
@@ -87,6 +86,8 @@ pub trait Desires {
 pub struct Observation<'a> {
     /// The workflow.
     pub workflow_id: &'a WorkflowId,
+    /// The commit.
+    pub revision: &'a Revision,
     /// Sound steps, parents before children.
     pub steps: &'a [Outline],
     /// Steps whose files are wrong.
@@ -99,7 +100,7 @@ pub struct Observation<'a> {
     pub aws_tags: &'a BTreeMap<String, String>,
     /// What is recorded.
     pub records: &'a HashMap<StepId, Arc<RecordHead>>,
-    /// What EC2 has of it; none when it was not asked (`--offline`).
+    /// What EC2 has of it; none when it is not asked (`--offline`), for names neither.
     pub images: Option<&'a BTreeMap<AmiId, Image>>,
     /// The newest attempt at each step.
     pub attempts: &'a BTreeMap<StepId, Attempt>,
@@ -109,11 +110,6 @@ pub struct Observation<'a> {
     /// it, and was a person's turn, is tried at once: the person may have done it. None: nobody
     /// asked just now.
     pub tried: Option<&'a BTreeSet<BuildId>>,
-    /// Steps that were built from these inputs more than once already, with the time before which
-    /// that is not done again.
-    pub held: &'a HashMap<StepId, Failure>,
-    /// Who holds the names that builds want, as far as EC2 was asked.
-    pub names: &'a Names,
     /// Now.
     pub now: Timestamp,
 }
@@ -133,8 +129,48 @@ pub struct PlannedStep {
     pub desired: Option<Fingerprint>,
     /// What is recorded.
     pub record: Option<Arc<RecordHead>>,
-    /// Names that the decision hangs on and that EC2 was not asked for.
-    pub unasked: Vec<AmiName>,
+}
+
+/// What has to be known before the steps that are left can be decided.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Questions {
+    /// Who holds these names.
+    pub names: BTreeSet<AmiName>,
+    /// What the records of these steps say of what their images were made from.
+    pub components: Vec<StepId>,
+    /// How often these were built already.
+    pub repetitions: Vec<Repetition>,
+}
+
+/// What is to be built though neither git nor the image that it starts from changed since it was
+/// built or tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repetition {
+    /// The step.
+    pub step: StepId,
+    /// What is to be built.
+    pub fingerprint: Fingerprint,
+    /// The image that it starts from.
+    pub source: SourceImage,
+}
+
+impl Questions {
+    /// Whether nothing has to be known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.components.is_empty() && self.repetitions.is_empty()
+    }
+}
+
+/// What was answered.
+#[derive(Clone, Debug, Default)]
+pub struct Answers {
+    /// Who holds names, as far as EC2 was asked.
+    pub names: Names,
+    /// What records say of what images were made from; `None` where they say nothing.
+    pub components: HashMap<StepId, Option<Components>>,
+    /// Of builds that would repeat an earlier one, until when they wait, if they do.
+    pub repetitions: HashMap<StepId, Option<Failure>>,
 }
 
 /// What a step's children stand on.
@@ -145,58 +181,148 @@ enum Standing {
     InTheWay(Obstacle),
 }
 
-/// Plans every step; broken ones come last, in order of their ids.
-pub fn decide(seen: &Observation<'_>, desires: &mut dyn Desires) -> Vec<PlannedStep> {
-    let mut standing: HashMap<&StepId, Standing> = HashMap::with_capacity(seen.steps.len());
-    let mut planned = Vec::with_capacity(seen.steps.len() + seen.broken.len());
-    for step in seen.steps {
-        let source = match &step.parent {
-            None => Standing::Settled(seen.root_base.clone()),
-            Some(parent) => match standing.get(parent) {
-                Some(standing) => standing.clone(),
-                None => Standing::InTheWay(obstacle(parent, "broken", "is broken")),
-            },
-        };
-        let mut one = Step {
+/// A plan in the making.
+pub struct Planner<'a> {
+    seen: Observation<'a>,
+    /// What is known of what it asked.
+    pub answers: Answers,
+    /// What the children of decided steps stand on.
+    standing: HashMap<&'a StepId, Standing>,
+    /// In the order of the steps; `None` where a step is not decided.
+    planned: Vec<Option<PlannedStep>>,
+}
+
+impl<'a> Planner<'a> {
+    /// One that has decided nothing.
+    #[must_use]
+    pub fn new(seen: Observation<'a>) -> Self {
+        Self {
+            answers: Answers::default(),
+            standing: HashMap::with_capacity(seen.steps.len()),
+            planned: seen.steps.iter().map(|_| None).collect(),
             seen,
-            step,
-            record: seen.records.get(&step.id).map(Arc::as_ref),
-            desires,
-            unasked: Vec::new(),
-        };
-        let (decision, desired) = one.decide(&source);
-        standing.insert(&step.id, one.standing(&decision));
-        planned.push(PlannedStep {
-            id: step.id.clone(),
-            parent: step.parent.clone(),
-            folder: step.folder.clone(),
-            decision,
-            desired,
-            record: seen.records.get(&step.id).cloned(),
-            unasked: one.unasked,
-        });
+        }
     }
-    planned.extend(seen.broken.iter().map(|(id, why)| PlannedStep {
-        id: id.clone(),
-        parent: None,
-        folder: String::new(),
-        decision: Decision::Broken(why.clone()),
-        desired: None,
-        record: seen.records.get(id).cloned(),
-        unasked: Vec::new(),
-    }));
-    planned
+
+    /// Decides every step that can be decided. Whoever calls it answers the questions and calls it
+    /// again, until there are none.
+    pub fn decide(&mut self, desires: &mut dyn Desires) -> Questions {
+        let mut questions = Questions::default();
+        // Steps that wait for an answer, and those that wait for such a step.
+        let mut waiting: HashSet<&StepId> = HashSet::new();
+        for (step, planned) in self.seen.steps.iter().zip(&mut self.planned) {
+            if planned.is_some() {
+                continue;
+            }
+            let source = match &step.parent {
+                None => Standing::Settled(self.seen.root_base.clone()),
+                Some(parent) => match self.standing.get(parent) {
+                    Some(standing) => standing.clone(),
+                    None if waiting.contains(parent) => {
+                        waiting.insert(&step.id);
+                        continue;
+                    }
+                    None => Standing::InTheWay(obstacle(parent, "broken", "is broken")),
+                },
+            };
+            let mut one = Step {
+                seen: &self.seen,
+                answers: &self.answers,
+                step,
+                record: self.seen.records.get(&step.id).map(Arc::as_ref),
+                desires,
+                unasked: Vec::new(),
+            };
+            let (decision, desired) = one.decide(&source);
+            if one.asks(&decision, &mut questions) {
+                waiting.insert(&step.id);
+                continue;
+            }
+            self.standing.insert(&step.id, one.standing(&decision));
+            *planned = Some(PlannedStep {
+                id: step.id.clone(),
+                parent: step.parent.clone(),
+                folder: step.folder.clone(),
+                decision,
+                desired,
+                record: self.seen.records.get(&step.id).cloned(),
+            });
+        }
+        questions
+    }
+
+    /// What was decided; broken steps come last, in order of their ids.
+    #[must_use]
+    pub fn into_steps(self) -> Vec<PlannedStep> {
+        let Self { seen, planned, .. } = self;
+        let broken = seen.broken.iter().map(|(id, why)| PlannedStep {
+            id: id.clone(),
+            parent: None,
+            folder: String::new(),
+            decision: Decision::Broken(why.clone()),
+            desired: None,
+            record: seen.records.get(id).cloned(),
+        });
+        planned.into_iter().flatten().chain(broken).collect()
+    }
 }
 
 struct Step<'a, 'b> {
     seen: &'a Observation<'a>,
+    answers: &'a Answers,
     step: &'a Outline,
     record: Option<&'a RecordHead>,
     desires: &'b mut dyn Desires,
+    /// Names that the decision hangs on and that EC2 was not asked for.
     unasked: Vec<AmiName>,
 }
 
 impl Step<'_, '_> {
+    /// Whether this decision hangs on something that is not known yet.
+    fn asks(&mut self, decision: &Decision, questions: &mut Questions) -> bool {
+        if !self.unasked.is_empty() {
+            questions.names.extend(self.unasked.drain(..));
+            return true;
+        }
+        let id = &self.step.id;
+        let differs = wants_components(decision) && !self.answers.components.contains_key(id);
+        if differs {
+            questions.components.push(id.clone());
+        }
+        let again = self.repetition(decision);
+        let again = again.filter(|_| !self.answers.repetitions.contains_key(id));
+        let repeats = again.is_some();
+        questions.repetitions.extend(again);
+        differs || repeats
+    }
+
+    /// What is to be built though neither git nor the image that it starts from changed since it was
+    /// built or tried: the journal has to tell how often that was done.
+    fn repetition(&self, decision: &Decision) -> Option<Repetition> {
+        let Decision::Build(Build {
+            source: BuildSource::Known { source, fingerprint, .. }, ..
+        }) = decision
+        else {
+            return None;
+        };
+        let revision = self.seen.revision;
+        let recorded = self.record.is_some_and(|head| {
+            head.built.as_ref().is_some_and(|built| {
+                built.fingerprint == *fingerprint
+                    || (built.revision == *revision && head.base_ami_id == source.id)
+            })
+        });
+        let tried = self.seen.attempts.get(&self.step.id).is_some_and(|attempt| {
+            let intent = &attempt.intent;
+            intent.fingerprint != *fingerprint
+                && intent.revision == *revision
+                && intent.source_ami == source.id
+        });
+        let (step, fingerprint, source) = (self.step.id.clone(), *fingerprint, source.clone());
+        // Seeded bug: vanished-image-is-built-for-ever
+        ((recorded || tried) && !self.forced()).then_some(Repetition { step, fingerprint, source })
+    }
+
     fn decide(&mut self, source: &Standing) -> (Decision, Option<Fingerprint>) {
         let parent = self.step.parent.clone();
         if let Some(building) = self.running(source) {
@@ -308,14 +434,16 @@ impl Step<'_, '_> {
     }
 
     fn differences(&mut self, source: &SourceImage) -> Vec<Reason> {
-        let recorded = self.desires.recorded_components(self.step);
-        match (recorded, self.desires.components(self.step, source)) {
-            (Some(recorded), Ok(desired)) => {
-                let found = reasons(&recorded, &desired);
-                if found.is_empty() { vec![Reason::InputsChanged] } else { found }
+        let recorded = self.answers.components.get(&self.step.id);
+        if let Some(Some(recorded)) = recorded
+            && let Ok(desired) = self.desires.components(self.step, source)
+        {
+            let found = reasons(recorded, &desired);
+            if !found.is_empty() {
+                return found;
             }
-            _ => vec![Reason::InputsChanged],
         }
+        vec![Reason::InputsChanged]
     }
 
     /// Whether the person whose turn it was has asked since: by the command that plans this.
@@ -382,7 +510,7 @@ impl Step<'_, '_> {
             }
         }
         if waits.is_none()
-            && let Some(failure) = self.seen.held.get(&self.step.id)
+            && let Some(Some(failure)) = self.answers.repetitions.get(&self.step.id)
             && let Some(until) = failure.retry_at.filter(|at| *at > self.seen.now)
             && !self.forced()
         {
@@ -414,8 +542,8 @@ impl Step<'_, '_> {
                 Ok(name) => name,
                 Err(why) => return Decision::Broken(vec![why]),
             };
-            match seen.names.holder(&ami_name, &fingerprint) {
-                Holder::Unknown => self.unasked.push(ami_name.clone()),
+            match self.answers.names.holder(&ami_name, &fingerprint) {
+                Holder::Unknown if seen.images.is_some() => self.unasked.push(ami_name.clone()),
                 Holder::Wanted { image, ready, lost }
                     // Seeded bug: plan-announces-what-is-there
                     if settled && !self.forced() && !(lost && self.is_part(source, &ami_name)) =>
@@ -442,7 +570,10 @@ impl Step<'_, '_> {
                         why,
                     });
                 }
-                Holder::Nobody | Holder::Wanted { .. } | Holder::Other { .. } => {}
+                Holder::Unknown
+                | Holder::Nobody
+                | Holder::Wanted { .. }
+                | Holder::Other { .. } => {}
             }
             let source =
                 BuildSource::Known { source: source.clone(), fingerprint, ami_name, attempt };
@@ -459,7 +590,7 @@ impl Step<'_, '_> {
 
     /// Whether the image of a name, which a build that was given up has made, lacks something.
     fn is_part(&mut self, source: &SourceImage, name: &AmiName) -> bool {
-        match self.seen.names.asked.get(name) {
+        match self.answers.names.asked.get(name) {
             Some(Some(image)) => self.desires.lacks(self.step, source, image).is_some(),
             _ => false,
         }
@@ -516,6 +647,17 @@ struct Wanted<'a> {
     fingerprint: Fingerprint,
     reasons: Vec<Reason>,
     attempt: u32,
+}
+
+/// Whether a decision says no more than that something differs: in what, the record may tell.
+fn wants_components(decision: &Decision) -> bool {
+    let reasons = match decision {
+        Decision::Build(build) => &build.reasons,
+        Decision::TakeOver(taken) => &taken.reasons,
+        Decision::AwaitingManual(reasons) => reasons,
+        _ => return false,
+    };
+    reasons.contains(&Reason::InputsChanged)
 }
 
 /// What a failure comes to whose time has not come.

@@ -79,7 +79,6 @@ mod tests {
             decision: Decision::InSync,
             desired: None,
             record: None,
-            unasked: Vec::new(),
         };
         parents.iter().map(of).collect()
     }

@@ -14,6 +14,8 @@ use reconciler_model::inventory::journal::{Failure, Intent};
 struct Scripted {
     wrong: BTreeSet<StepId>,
     salt: HashMap<StepId, u32>,
+    /// The steps whose fingerprint was asked for.
+    asked: Vec<StepId>,
 }
 
 impl Scripted {
@@ -29,6 +31,7 @@ impl Desires for Scripted {
         step: &Outline,
         source: &SourceImage,
     ) -> Result<Fingerprint, Vec<Diagnostic>> {
+        self.asked.push(step.id.clone());
         if self.wrong.contains(&step.id) {
             return Err(vec![Diagnostic::new("cannot be rendered")]);
         }
@@ -37,10 +40,6 @@ impl Desires for Scripted {
 
     fn components(&mut self, _: &Outline, _: &SourceImage) -> Result<Components, Vec<Diagnostic>> {
         Err(Vec::new())
-    }
-
-    fn recorded_components(&mut self, _: &Outline) -> Option<Components> {
-        None
     }
 
     fn ami_name(
@@ -206,6 +205,7 @@ impl World {
     fn plan(&mut self) -> Vec<Decision> {
         let seen = Observation {
             workflow_id: &self.workflow,
+            revision: &Revision::new("other"),
             steps: &self.steps,
             broken: &BTreeMap::new(),
             root_base: &self.base,
@@ -216,11 +216,21 @@ impl World {
             attempts: &self.attempts,
             forced: &self.forced,
             tried: self.tried.as_ref(),
-            held: &HashMap::new(),
-            names: &self.names,
             now: Timestamp::UNIX_EPOCH + Duration::from_secs(100),
         };
-        decide(&seen, &mut self.desires).into_iter().map(|step| step.decision).collect()
+        let mut planner = Planner::new(seen);
+        planner.answers.names = self.names.clone();
+        loop {
+            let Questions { names, components, repetitions } = planner.decide(&mut self.desires);
+            if names.is_empty() && components.is_empty() && repetitions.is_empty() {
+                return planner.into_steps().into_iter().map(|step| step.decision).collect();
+            }
+            let answers = &mut planner.answers;
+            answers.names.asked.extend(names.into_iter().map(|name| (name, None)));
+            answers.components.extend(components.into_iter().map(|step| (step, None)));
+            let steps = repetitions.into_iter().map(|repetition| (repetition.step, None));
+            answers.repetitions.extend(steps);
+        }
     }
 }
 
@@ -509,10 +519,23 @@ fn an_unusable_record_goes_on_to_the_next_name_and_takes_over_what_it_finds_ther
 }
 
 #[test]
+fn only_a_step_whose_question_is_open_is_looked_at_again() {
+    let mut world = World::in_sync(4);
+    world.change("s1");
+    let plan = world.plan();
+    assert_eq!(plan[0], Decision::InSync);
+    assert!(is_after(&plan[2], "s1") && is_after(&plan[3], "s2"));
+    // s1 asks who holds its name, then what its record says.
+    let asked: Vec<&str> = world.desires.asked.iter().map(StepId::as_str).collect();
+    assert_eq!(asked, ["s0", "s1", "s1", "s1"]);
+}
+
+#[test]
 fn names_are_asked_for_only_where_something_is_to_be_built_and_once() {
     let unasked = |world: &mut World| -> Vec<String> {
         let seen = Observation {
             workflow_id: &world.workflow,
+            revision: &Revision::new("other"),
             steps: &world.steps,
             broken: &BTreeMap::new(),
             root_base: &world.base,
@@ -523,13 +546,12 @@ fn names_are_asked_for_only_where_something_is_to_be_built_and_once() {
             attempts: &world.attempts,
             forced: &world.forced,
             tried: None,
-            held: &HashMap::new(),
-            names: &world.names,
             now: Timestamp::UNIX_EPOCH,
         };
-        let planned = decide(&seen, &mut world.desires);
-        let unasked = planned.iter().flat_map(|step| &step.unasked);
-        unasked.map(ToString::to_string).collect()
+        let mut planner = Planner::new(seen);
+        planner.answers.names = world.names.clone();
+        let unasked = planner.decide(&mut world.desires).names;
+        unasked.iter().map(ToString::to_string).collect()
     };
     let mut world = World::in_sync(3);
     assert_eq!(unasked(&mut world), Vec::<String>::new());
