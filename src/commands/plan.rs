@@ -99,17 +99,18 @@ where
     Asked: Future<Output = Result<T, InventoryError>> + Send + 'static,
 {
     let cache = StepCache::of(&config.state_dir, &opened.site.source.cache_scope(), &folder.path);
-    let (params, _) = read_params(opened.tree.as_ref(), folder)?;
+    let read = read_params(opened.tree.as_ref(), folder)?;
+    let params = &read.0;
     let _slow = Slow::begins(format!("looking at workflow {}", params.workflow_id));
-    let ports = connect(config, &params, usage).await?;
-    let (inventory, workflow) = (Arc::clone(&ports.inventory), params.workflow_id);
+    let ports = connect(config, params, usage).await?;
+    let (inventory, workflow) = (Arc::clone(&ports.inventory), params.workflow_id.clone());
     let asked = ask(Arc::clone(&inventory), workflow.clone());
     let examined = Arc::clone(&inventory);
     let recorded = tokio::spawn(async move { recorded(&*inventory, &workflow, None).await });
     let beside = tokio::spawn(async move { tokio::try_join!(asked, examined.examine()) });
     // On a runtime of one thread this is where both start. Git is read meanwhile.
     tokio::task::yield_now().await;
-    let checkout = Checkout::read(&opened.tree, folder, cache.load())?;
+    let checkout = Checkout::read_further(&opened.tree, folder, read, cache.load())?;
     let checkout = Arc::new(checkout.with_local_exec(&opened.site.local_exec));
     let recorded = match recorded.await.map_err(std::io::Error::other)? {
         Ok(recorded) => recorded,

@@ -142,7 +142,16 @@ impl Checkout {
         folder: &WorkflowFolder,
         kept: Kept,
     ) -> Result<Self, CheckoutError> {
-        let (params, mut warnings) = read_params(tree.as_ref(), folder)?;
+        Self::read_further(tree, folder, read_params(tree.as_ref(), folder)?, kept)
+    }
+
+    /// The same of a workflow whose parameters were read, with what is worth a word of them.
+    pub fn read_further(
+        tree: &Arc<dyn GitTree>,
+        folder: &WorkflowFolder,
+        (params, mut warnings): (WorkflowParams, Vec<Diagnostic>),
+        kept: Kept,
+    ) -> Result<Self, CheckoutError> {
         warnings.extend(folder.odd.iter().cloned());
         let mut reading = Reading::new(tree.as_ref(), folder, kept.rows.len());
         let mut rows = kept.rows.into_iter().peekable();

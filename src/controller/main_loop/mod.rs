@@ -32,13 +32,11 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::config::Config;
-use crate::controller::checkout::read_params;
 use crate::controller::connect::Connector;
 use crate::controller::context::{Context, block_in_place};
 use crate::controller::error::PassError;
 use crate::controller::old_build_folders::Housekeeping;
 use crate::controller::status_file::StatusFile;
-use crate::git::discover::WorkflowFolder;
 use abandoned_workflows::AbandonedWorkflows;
 use backoff::{BackoffKey, Backoffs};
 use build_tasks::{Followed, News};
@@ -55,7 +53,7 @@ use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{BuildId, Revision, WorkflowId};
 use reconciler_model::source::GitTree;
 pub use repository::FollowedRepository;
-use repository::{Opened, open};
+use repository::{Opened, OpenedFolder, open};
 pub use run_options::RunOptions;
 use workflow_pass::{WorkflowKey, WorkflowLocation, WorkflowState, journal_moved};
 
@@ -345,27 +343,30 @@ impl Controller {
         let name = self.sites[index].name.clone();
         let Opened { tree, folders, .. } = opened;
         let revision = tree.revision().clone();
-        let location =
-            |folder: &str| WorkflowLocation { site: name.clone(), folder: folder.to_owned() };
-        let locations = folders.iter().map(|folder| location(&folder.path));
+        let location = |opened: &OpenedFolder| WorkflowLocation {
+            site: name.clone(),
+            folder: opened.folder.path.clone(),
+        };
+        let locations = folders.iter().map(location);
         self.round.opened(&name, locations);
         self.note_rewrite(index, &revision)?;
-        for folder in folders {
-            let location = location(&folder.path);
+        for opened in folders {
+            let location = location(&opened);
             // Seeded bug: shared-id-acted-on
-            if self.is_shared(&tree, &folder, &location) {
+            if self.is_shared(&opened, &location) {
                 report.errors += 1;
                 continue;
             }
             let matter = BackoffKey::Workflow(location.clone());
-            let origin = Origin { repository: &name, folder: Some(&folder.path), workflow: None };
+            let path = location.folder.clone();
+            let origin = Origin { repository: &name, folder: Some(&path), workflow: None };
             let now = self.context.now();
             if let Some(until) = self.backoffs.holds(&matter, Some(&revision), now) {
                 report.errors += 1;
                 report.try_again(until, &self.options);
                 continue;
             }
-            let Err(error) = self.pass_folder(index, &tree, &folder, location, report).await else {
+            let Err(error) = self.pass_folder(index, &tree, opened, location, report).await else {
                 self.settle(&matter, &origin);
                 continue;
             };
@@ -380,14 +381,14 @@ impl Controller {
         &mut self,
         index: usize,
         tree: &Arc<dyn GitTree>,
-        folder: &WorkflowFolder,
+        OpenedFolder { folder, params }: OpenedFolder,
         location: WorkflowLocation,
         report: &mut PassReport,
     ) -> Result<(), PassError> {
-        let (params, _) = read_params(tree.as_ref(), folder)?;
-        let key = WorkflowKey::new(location, &params, &self.config);
+        let read = params?;
+        let key = WorkflowKey::new(location, &read.0, &self.config);
         self.round.seen(&key);
-        let passed = self.pass_workflow(index, &key, tree, folder, &params, report);
+        let passed = self.pass_workflow(index, &key, tree, &folder, read, report);
         let passed = passed.await;
         match &passed {
             Err(error) => {

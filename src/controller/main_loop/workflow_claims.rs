@@ -1,18 +1,13 @@
 //! Workflow ids that are given out twice: nothing new is begun under them, and what was begun is
 //! carried to its end (`unplanned_workflows`).
 
-use std::sync::Arc;
-
-use crate::controller::checkout::read_params;
 use crate::controller::error::PassError;
 use crate::controller::main_loop::Controller;
 use crate::controller::main_loop::backoff::BackoffKey;
 use crate::controller::main_loop::event::Origin;
-use crate::controller::main_loop::repository::Opened;
+use crate::controller::main_loop::repository::{Opened, OpenedFolder};
 use crate::controller::main_loop::workflow_pass::{WorkflowKey, WorkflowLocation};
-use crate::git::discover::WorkflowFolder;
 use reconciler_core::workflow::unique::{Claim, shared};
-use reconciler_model::source::GitTree;
 
 impl Controller {
     /// Takes in which ids there are. A repository that cannot be read now says what it said before.
@@ -28,18 +23,13 @@ impl Controller {
     }
 
     /// Whether a folder's id is another's as well, which is told once.
-    pub(super) fn is_shared(
-        &mut self,
-        tree: &Arc<dyn GitTree>,
-        folder: &WorkflowFolder,
-        location: &WorkflowLocation,
-    ) -> bool {
+    pub(super) fn is_shared(&mut self, opened: &OpenedFolder, location: &WorkflowLocation) -> bool {
         let matter = BackoffKey::SharedId(location.clone());
         let origin =
             Origin { repository: &location.site, folder: Some(&location.folder), workflow: None };
-        let params = read_params(tree.as_ref(), folder).ok();
-        let why = params.as_ref().and_then(|(params, _)| self.shared.get(&params.workflow_id));
-        let (Some((params, _)), Some(why)) = (&params, why) else {
+        let params = opened.params.as_ref().ok();
+        let why = params.and_then(|(params, _)| self.shared.get(&params.workflow_id));
+        let (Some((params, _)), Some(why)) = (params, why) else {
             self.settle(&matter, &origin);
             return false;
         };

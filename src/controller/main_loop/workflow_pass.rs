@@ -25,6 +25,7 @@ use crate::git::discover::WorkflowFolder;
 use reconciler_core::images::base_image::BaseSearch;
 use reconciler_core::plan::Plan;
 use reconciler_core::workflow::WorkflowParams;
+use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::digest::Digest;
 use reconciler_model::ids::{Region, Revision, WorkflowId};
 use reconciler_model::inventory::journal::Reach;
@@ -146,9 +147,10 @@ impl Controller {
         key: &WorkflowKey,
         tree: &Arc<dyn GitTree>,
         folder: &WorkflowFolder,
-        params: &WorkflowParams,
+        read: (WorkflowParams, Vec<Diagnostic>),
         report: &mut PassReport,
     ) -> Result<Verdict, PassError> {
+        let params = &read.0;
         let home = Home { index, revision: tree.revision(), reach: reach(&self.config, params) };
         self.connect(key, &Who::of(params), Some(home)).await?;
         let Some(fence) = self.lease(key).await? else {
@@ -157,7 +159,8 @@ impl Controller {
         };
         let cache = self.workflows.get(key).map(|state| &state.cache);
         let checkout = block_in_place(|| {
-            Checkout::read(tree, folder, cache.map(StepCache::load).unwrap_or_default())
+            let kept = cache.map(StepCache::load).unwrap_or_default();
+            Checkout::read_further(tree, folder, read, kept)
         })?;
         let site = &self.sites[index];
         let checkout = Arc::new(checkout.with_local_exec(&site.local_exec));
@@ -177,7 +180,7 @@ impl Controller {
         let seq = state.journal_seq();
         state.looked_at = seq;
         let known = state.newest.take().filter(|(at, _)| *at == seq).map(|(_, newest)| newest);
-        let recorded = recorded(state.ports.inventory.as_ref(), &params.workflow_id, known).await?;
+        let recorded = recorded(state.ports.inventory.as_ref(), &fence.workflow_id, known).await?;
         let seen =
             look(&self.config, &state.ports, &checkout, &self.engine, &request, recorded).await?;
         state.searched = seen.searched;
