@@ -31,6 +31,8 @@ use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::digest::{Digest, Encoder};
 use reconciler_model::ids::Region;
 use reconciler_model::images::ImageReader;
+#[cfg(test)]
+use reconciler_model::images::ImageWriter;
 use reconciler_model::inventory::Inventory;
 use reconciler_model::inventory::journal::Reach;
 
@@ -67,10 +69,7 @@ impl Ports {
     #[cfg(test)]
     pub(in crate::controller) fn new(
         inventory: Arc<dyn Inventory>,
-        (catalog, writer): (
-            Option<Arc<dyn ImageReader>>,
-            Option<Arc<dyn reconciler_model::images::ImageWriter>>,
-        ),
+        images: Option<Arc<impl ImageReader + ImageWriter + 'static>>,
         builder: Arc<dyn ImageBuilder>,
         region: Region,
         redactor: CurrentSecrets,
@@ -78,8 +77,8 @@ impl Ports {
     ) -> Self {
         Self {
             inventory,
-            catalog,
-            image_writer: writer.map(BehindLease::new),
+            catalog: images.clone().map(|images| images as _),
+            image_writer: images.map(|images| BehindLease::new(images)),
             builder,
             region,
             redactor,

@@ -308,7 +308,7 @@ fn outcome(world: &World, id: &BuildId) -> Option<BuildOutcome> {
         others: vec![],
         last_words: vec![],
         lost: None,
-        duration: Duration::from_secs(60),
+        duration: Duration::from_mins(1),
         log: "log".into(),
     })
 }

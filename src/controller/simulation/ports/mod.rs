@@ -52,12 +52,8 @@ impl Connector for SimulatedConnector {
             detail: "lost".to_owned(),
         })?;
         let at = self.at.clone();
-        let images = if usage == Use::LookOffline {
-            (None, None)
-        } else {
-            let catalog = Arc::new(catalog::SimulatedCatalog(at.clone()));
-            (Some(catalog.clone() as _), Some(catalog as _))
-        };
+        let images =
+            (usage != Use::LookOffline).then(|| Arc::new(catalog::SimulatedCatalog(at.clone())));
         Ok(Ports::new(
             Arc::new(inventory::SimulatedInventory::new(at.clone())),
             images,
