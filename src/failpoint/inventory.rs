@@ -12,7 +12,8 @@ use reconciler_model::inventory::heartbeat::{Answer, Heartbeat};
 use reconciler_model::inventory::journal::{Attempt, BuildEvent, Stage};
 use reconciler_model::inventory::record::Record;
 use reconciler_model::inventory::{
-    Fence, Heads, Inventory, InventoryError, Lease, Many, OpenWorkflow, Write,
+    Fence, Heads, Heartbeats, Inventory, InventoryError, Journal, Lease, Leases, Many,
+    OpenWorkflow, Records, Write,
 };
 
 pub(super) struct Failing(pub(super) Arc<dyn Inventory>);
@@ -58,6 +59,13 @@ impl Inventory for Failing {
         self.0.open_workflows().await
     }
 
+    async fn write(&self, write: Write, fence: Option<&Fence>) -> Result<(), InventoryError> {
+        around(name(&write), self.0.write(write.clone(), fence), error).await
+    }
+}
+
+#[async_trait]
+impl Records for Failing {
     async fn heads(&self, workflow: &WorkflowId) -> Result<Heads, InventoryError> {
         self.0.heads(workflow).await
     }
@@ -80,11 +88,10 @@ impl Inventory for Failing {
     ) -> Result<Many<Record>, InventoryError> {
         self.0.records_of_workflow(workflow).await
     }
+}
 
-    async fn write(&self, write: Write, fence: Option<&Fence>) -> Result<(), InventoryError> {
-        around(name(&write), self.0.write(write.clone(), fence), error).await
-    }
-
+#[async_trait]
+impl Journal for Failing {
     async fn attempts(&self, workflow: &WorkflowId) -> Result<Many<Attempt>, InventoryError> {
         self.0.attempts(workflow).await
     }
@@ -121,7 +128,10 @@ impl Inventory for Failing {
     ) -> Result<Many<BuildEvent>, InventoryError> {
         self.0.events_since(workflow, step, since).await
     }
+}
 
+#[async_trait]
+impl Leases for Failing {
     async fn lease(&self, workflow: &WorkflowId) -> Result<Option<Lease>, InventoryError> {
         self.0.lease(workflow).await
     }
@@ -145,7 +155,10 @@ impl Inventory for Failing {
     async fn release_lease(&self, lease: &Lease) -> Result<(), InventoryError> {
         around("lease.release", self.0.release_lease(lease), error).await
     }
+}
 
+#[async_trait]
+impl Heartbeats for Failing {
     async fn beat(&self, beat: &Heartbeat) -> Result<Answer, InventoryError> {
         around("beat.write", self.0.beat(beat), error).await
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::ErrorCode;
 
 use reconciler_model::ids::WorkflowId;
-use reconciler_model::inventory::InventoryError;
+use reconciler_model::inventory::{InventoryError, Malformed, Many};
 
 /// A failure before the file's place is put to it.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,14 @@ pub(super) enum Fault {
 }
 
 impl Fault {
+    /// The one thing that was asked for, if it is there.
+    pub(super) fn unless_one<T>(mut found: Many<T>) -> Result<Option<T>, Self> {
+        match found.malformed.pop() {
+            Some(Malformed { key, detail, .. }) => Err(Self::Malformed { key, detail }),
+            None => Ok(found.sound.pop()),
+        }
+    }
+
     /// As the port tells it.
     pub(super) fn told(self, path: &Path) -> InventoryError {
         let place = crate::sqlite::place(path);

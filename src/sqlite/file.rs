@@ -88,13 +88,7 @@ CREATE TABLE lease (
     renewed_at INTEGER,
     journal_seq INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
-PRAGMA user_version = 1;
-";
-
-/// Tables and rules that came later; what an earlier program knows is not touched, so the version
-/// stays.
-const ADDED: &str = "
-CREATE TABLE IF NOT EXISTS beat (
+CREATE TABLE beat (
     workflow_id TEXT NOT NULL,
     build_id TEXT NOT NULL,
     beat TEXT,
@@ -102,10 +96,11 @@ CREATE TABLE IF NOT EXISTS beat (
     cancel INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (workflow_id, build_id)
 ) WITHOUT ROWID;
-CREATE TRIGGER IF NOT EXISTS event_is_never_changed BEFORE UPDATE ON event
+CREATE TRIGGER event_is_never_changed BEFORE UPDATE ON event
 BEGIN SELECT RAISE(ABORT, 'the journal is never changed'); END;
-CREATE TRIGGER IF NOT EXISTS event_is_never_removed BEFORE DELETE ON event
+CREATE TRIGGER event_is_never_removed BEFORE DELETE ON event
 BEGIN SELECT RAISE(ABORT, 'the journal is never changed'); END;
+PRAGMA user_version = 1;
 ";
 
 /// Which file it is: another one of the same name is another.
@@ -174,7 +169,7 @@ fn is_locked(error: &rusqlite::Error) -> bool {
 
 /// Creates the tables in an empty file; refuses another schema.
 pub(super) fn prepare(connection: &mut Connection) -> Result<(), Fault> {
-    if is_ours(connection)? && has_all(connection)? {
+    if is_ours(connection)? {
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -182,19 +177,8 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), Fault> {
     if !is_ours(&transaction)? {
         transaction.execute_batch(SCHEMA)?;
     }
-    transaction.execute_batch(ADDED)?;
     transaction.commit()?;
     Ok(())
-}
-
-fn has_all(connection: &Connection) -> Result<bool, Fault> {
-    let added: i64 = connection.query_row(
-        "SELECT count(*) FROM sqlite_schema \
-         WHERE name IN ('beat', 'event_is_never_changed', 'event_is_never_removed')",
-        [],
-        |row| row.get(0),
-    )?;
-    Ok(added == 3)
 }
 
 /// Whether the tables are there; an error if they are somebody else's.

@@ -1,7 +1,7 @@
 //! The embedded inventory: one `SQLite` file, the default where no table is configured.
 //!
-//! This file is the adapter itself: which connection a call runs on, and one method per call of the
-//! port. What a call reads and writes stands in `records`, `journal` and `leases`; opening the file
+//! This file is the adapter itself: which connection a call runs on, and the calls that concern the
+//! whole inventory. The others stand in `records`, `journal`, `leases` and `beats`; opening the file
 //! in `file`. It relies on the caller to run inside a tokio runtime: every call runs on a blocking
 //! thread.
 //!
@@ -19,23 +19,18 @@ mod journal;
 mod kept;
 mod leases;
 mod records;
+mod rows;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use error::Fault;
 use file::{Identity, Missing, Reader};
-use reconciler_model::ids::{BuildId, StepId, WorkflowId};
-use reconciler_model::inventory::heartbeat::{Answer, Heartbeat};
-use reconciler_model::inventory::journal::{Attempt, BuildEvent, Stage};
-use reconciler_model::inventory::record::Record;
-use reconciler_model::inventory::{
-    Fence, Heads, Inventory, InventoryError, Lease, Many, OpenWorkflow, Write,
-};
+use reconciler_model::inventory::journal::Stage;
+use reconciler_model::inventory::{Fence, Inventory, InventoryError, OpenWorkflow, Write};
 
 /// Records, journal and leases in one file.
 pub struct SqliteInventory {
@@ -207,34 +202,6 @@ impl Inventory for SqliteInventory {
         Ok(open)
     }
 
-    async fn heads(&self, workflow: &WorkflowId) -> Result<Heads, InventoryError> {
-        let workflow = workflow.clone();
-        let heads = self.read_if_there(move |db| records::heads(db, &workflow)).await?;
-        Ok(heads.unwrap_or_else(|| Heads { missing: true, ..Heads::default() }))
-    }
-
-    async fn record(
-        &self,
-        workflow: &WorkflowId,
-        step: &StepId,
-    ) -> Result<Option<Record>, InventoryError> {
-        let (workflow, step) = (workflow.clone(), step.clone());
-        self.read(move |db| records::one(db, &workflow, &step)).await
-    }
-
-    async fn records_of_step(&self, step: &StepId) -> Result<Many<Record>, InventoryError> {
-        let step = step.clone();
-        self.read(move |db| records::of_step(db, &step)).await
-    }
-
-    async fn records_of_workflow(
-        &self,
-        workflow: &WorkflowId,
-    ) -> Result<Many<Record>, InventoryError> {
-        let workflow = workflow.clone();
-        self.read(move |db| records::of_workflow(db, &workflow)).await
-    }
-
     async fn write(&self, write: Write, fence: Option<&Fence>) -> Result<(), InventoryError> {
         let fence = fence.cloned();
         self.change(move |db| {
@@ -258,124 +225,6 @@ impl Inventory for SqliteInventory {
                 leases::count_event(db, &event.workflow_id)?;
             }
             Ok(())
-        })
-        .await
-    }
-
-    async fn attempts(&self, workflow: &WorkflowId) -> Result<Many<Attempt>, InventoryError> {
-        let workflow = workflow.clone();
-        self.read(move |db| journal::attempts(db, &workflow, journal::Which::All)).await
-    }
-
-    async fn unrecorded_attempts(
-        &self,
-        workflow: &WorkflowId,
-    ) -> Result<Many<Attempt>, InventoryError> {
-        let workflow = workflow.clone();
-        self.read(move |db| journal::attempts(db, &workflow, journal::Which::Unrecorded)).await
-    }
-
-    async fn events(
-        &self,
-        workflow: &WorkflowId,
-        step: Option<&StepId>,
-        limit: usize,
-    ) -> Result<Many<BuildEvent>, InventoryError> {
-        let (workflow, step) = (workflow.clone(), step.cloned());
-        self.read(move |db| journal::events(db, &workflow, step.as_ref(), limit)).await
-    }
-
-    async fn events_of_build(
-        &self,
-        workflow: &WorkflowId,
-        build: &BuildId,
-    ) -> Result<Many<BuildEvent>, InventoryError> {
-        let (workflow, build) = (workflow.clone(), build.clone());
-        self.read(move |db| journal::events_of_build(db, &workflow, &build)).await
-    }
-
-    async fn events_since(
-        &self,
-        workflow: &WorkflowId,
-        step: &StepId,
-        since: Timestamp,
-    ) -> Result<Many<BuildEvent>, InventoryError> {
-        let (workflow, step) = (workflow.clone(), step.clone());
-        self.read(move |db| journal::events_since(db, &workflow, &step, since)).await
-    }
-
-    async fn lease(&self, workflow: &WorkflowId) -> Result<Option<Lease>, InventoryError> {
-        let workflow = workflow.clone();
-        self.read(move |db| leases::read(db, &workflow)).await
-    }
-
-    async fn acquire_lease(
-        &self,
-        workflow: &WorkflowId,
-        holder: &str,
-        duration_seconds: u64,
-        seen: Option<&Lease>,
-        now: Timestamp,
-    ) -> Result<Lease, InventoryError> {
-        let (workflow, holder, seen) = (workflow.clone(), holder.to_owned(), seen.cloned());
-        self.change(move |db| {
-            leases::acquire(db, &workflow, &holder, duration_seconds, seen.as_ref(), now)
-        })
-        .await
-    }
-
-    async fn renew_lease(&self, lease: &Lease, now: Timestamp) -> Result<Lease, InventoryError> {
-        let lease = lease.clone();
-        self.change(move |db| leases::renew(db, &lease, now)).await
-    }
-
-    async fn release_lease(&self, lease: &Lease) -> Result<(), InventoryError> {
-        let lease = lease.clone();
-        self.change(move |db| leases::release(db, &lease)).await
-    }
-
-    async fn beat(&self, beat: &Heartbeat) -> Result<Answer, InventoryError> {
-        let beat = beat.clone();
-        self.change(move |db| beats::put(db, &beat)).await
-    }
-
-    async fn last_beat(
-        &self,
-        workflow: &WorkflowId,
-        build: &BuildId,
-    ) -> Result<Option<Heartbeat>, InventoryError> {
-        let (workflow, build) = (workflow.clone(), build.clone());
-        let found = self
-            .read(move |db| beats::read(db, &workflow, Some(&build)))
-            .await?
-            .whole(&self.place())?;
-        Ok(found.into_iter().next())
-    }
-
-    async fn beats(&self, workflow: &WorkflowId) -> Result<Many<Heartbeat>, InventoryError> {
-        let workflow = workflow.clone();
-        self.read(move |db| beats::read(db, &workflow, None)).await
-    }
-
-    async fn give_up(
-        &self,
-        beat: &Heartbeat,
-        seen: Option<&str>,
-        fence: &Fence,
-    ) -> Result<(), InventoryError> {
-        let (beat, fence, seen) = (beat.clone(), fence.clone(), seen.map(str::to_owned));
-        self.change(move |db| {
-            leases::check(db, &fence)?;
-            beats::bury(db, &beat, seen.as_deref())
-        })
-        .await
-    }
-
-    async fn forget_beat(&self, build: &BuildId, fence: &Fence) -> Result<(), InventoryError> {
-        let (build, fence) = (build.clone(), fence.clone());
-        self.change(move |db| {
-            leases::check(db, &fence)?;
-            beats::forget(db, &fence.workflow_id, &build)
         })
         .await
     }

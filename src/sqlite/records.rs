@@ -3,16 +3,19 @@
 
 use std::borrow::Borrow;
 
-use jiff::Timestamp;
-use rusqlite::types::{FromSql, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use async_trait::async_trait;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
+use crate::sqlite::SqliteInventory;
 use crate::sqlite::error::Fault;
-use reconciler_model::digest::Digest;
+use crate::sqlite::rows::{
+    column, digest, json_text, lossy, many, nanoseconds, number, text, time,
+};
 use reconciler_model::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId, WorkflowId};
 use reconciler_model::inventory::record::{Built, Record, RecordHead};
 use reconciler_model::inventory::tags::Tags;
-use reconciler_model::inventory::{Expected, Heads, Malformed, Many};
+use reconciler_model::inventory::{Expected, Heads, InventoryError, Malformed, Many, Records};
 
 /// Columns 0 to 17.
 const HEAD: &str = "r.workflow_id, r.step_id, r.ami_id, r.ami_name, r.create_at, r.base_ami_id, r.base_ami_name, \
@@ -22,7 +25,44 @@ const HEAD: &str = "r.workflow_id, r.step_id, r.ami_id, r.ami_name, r.create_at,
 /// Columns 18 to 21.
 const TEXTS: &str = "t.aws_console_url, t.details, t.metadata, t.components";
 
-pub(super) fn heads(db: &Connection, workflow: &WorkflowId) -> Result<Heads, Fault> {
+#[async_trait]
+impl Records for SqliteInventory {
+    async fn heads(&self, workflow: &WorkflowId) -> Result<Heads, InventoryError> {
+        let workflow = workflow.clone();
+        let heads = self.read_if_there(move |db| heads(db, &workflow)).await?;
+        Ok(heads.unwrap_or_else(|| Heads { missing: true, ..Heads::default() }))
+    }
+
+    async fn record(
+        &self,
+        workflow: &WorkflowId,
+        step: &StepId,
+    ) -> Result<Option<Record>, InventoryError> {
+        let (workflow, step) = (workflow.clone(), step.clone());
+        self.read(move |db| {
+            let key = [workflow.as_str(), step.as_str()];
+            Fault::unless_one(whole(db, "r.workflow_id = ?1 AND r.step_id = ?2", key)?)
+        })
+        .await
+    }
+
+    async fn records_of_step(&self, step: &StepId) -> Result<Many<Record>, InventoryError> {
+        let step = step.clone();
+        let which = "r.step_id = ?1 ORDER BY r.create_at DESC, r.workflow_id DESC";
+        self.read(move |db| whole(db, which, [step.as_str()])).await
+    }
+
+    async fn records_of_workflow(
+        &self,
+        workflow: &WorkflowId,
+    ) -> Result<Many<Record>, InventoryError> {
+        let workflow = workflow.clone();
+        let which = "r.workflow_id = ?1 ORDER BY r.create_at DESC, r.step_id DESC";
+        self.read(move |db| whole(db, which, [workflow.as_str()])).await
+    }
+}
+
+fn heads(db: &Connection, workflow: &WorkflowId) -> Result<Heads, Fault> {
     let mut statement = db.prepare_cached(&format!(
         "SELECT {HEAD} FROM record r WHERE workflow_id = ? ORDER BY step_id"
     ))?;
@@ -38,42 +78,20 @@ pub(super) fn heads(db: &Connection, workflow: &WorkflowId) -> Result<Heads, Fau
     Ok(heads)
 }
 
-pub(super) fn one(
-    db: &Connection,
-    workflow: &WorkflowId,
-    step: &StepId,
-) -> Result<Option<Record>, Fault> {
-    let mut found =
-        whole(db, "r.workflow_id = ?1 AND r.step_id = ?2", &[workflow.as_str(), step.as_str()])?;
-    match found.malformed.pop() {
-        Some(Malformed { key, detail, .. }) => Err(Fault::Malformed { key, detail }),
-        None => Ok(found.sound.pop()),
-    }
-}
-
-pub(super) fn of_step(db: &Connection, step: &StepId) -> Result<Many<Record>, Fault> {
-    whole(db, "r.step_id = ?1 ORDER BY r.create_at DESC, r.workflow_id DESC", &[step.as_str()])
-}
-
-pub(super) fn of_workflow(db: &Connection, workflow: &WorkflowId) -> Result<Many<Record>, Fault> {
-    whole(db, "r.workflow_id = ?1 ORDER BY r.create_at DESC, r.step_id DESC", &[workflow.as_str()])
-}
-
-/// The long texts may be missing: nobody decides by them.
-fn whole(db: &Connection, which: &str, values: &[&str]) -> Result<Many<Record>, Fault> {
-    let mut statement = db.prepare_cached(&format!(
-        "SELECT {HEAD}, {TEXTS} FROM record r LEFT JOIN record_text t USING (workflow_id, step_id) WHERE {which}"
-    ))?;
-    let mut rows = statement.query(rusqlite::params_from_iter(values))?;
-    let mut records = Many::default();
-    while let Some(row) = rows.next()? {
-        records.add(record(row).map_err(|detail| Malformed {
+fn whole(db: &Connection, which: &str, values: impl Params) -> Result<Many<Record>, Fault> {
+    many(
+        db,
+        &format!(
+            "SELECT {HEAD}, {TEXTS} FROM record r LEFT JOIN record_text t USING (workflow_id, step_id) WHERE {which}"
+        ),
+        values,
+        record,
+        |row, detail| Malformed {
             step: Some(StepId::new(lossy(row, 1))),
             key: format!("{}/{}", lossy(row, 0), lossy(row, 1)),
             detail,
-        }));
-    }
-    Ok(records)
+        },
+    )
 }
 
 /// Puts a record where `expected` stands now.
@@ -93,7 +111,7 @@ pub(super) fn put(
             Expected::Image(ami_id) => Some(ami_id.as_str()),
         };
         if stands.as_deref() != wanted {
-            return Err(Fault::Conflict(format!("record {}/{}", head.workflow_id, head.step_id)));
+            return Err(Fault::Conflict(head.name()));
         }
     }
     put_head(db, head)?;
@@ -104,7 +122,7 @@ pub(super) fn put(
             record.aws_console_url,
             record.details,
             record.metadata,
-            record.components.as_ref().map(json).transpose()?,
+            record.components.as_ref().map(json_text).transpose()?,
         ],
     )?;
     Ok(())
@@ -138,8 +156,9 @@ fn put_head(db: &Connection, head: &RecordHead) -> Result<(), Fault> {
     Ok(())
 }
 
+/// The long texts may be missing: nobody decides by them.
 fn record(row: &Row<'_>) -> Result<Record, String> {
-    let long = |at: usize| column::<Option<&str>>(row, at).ok().flatten();
+    let long = |at: usize| text(row, at).ok();
     Ok(Record {
         head: head(row, &mut Last::default())?,
         aws_console_url: long(18).unwrap_or_default().to_owned(),
@@ -171,121 +190,32 @@ fn shared<'a, T: Borrow<str> + Clone + From<&'a str>>(last: &mut Option<T>, text
 
 fn head(row: &Row<'_>, last: &mut Last) -> Result<RecordHead, String> {
     Ok(RecordHead {
-        workflow_id: shared(&mut last.workflow, column(row, 0)?),
-        step_id: StepId::new(column::<&str>(row, 1)?),
-        ami_id: AmiId::new(column::<&str>(row, 2)?),
-        ami_name: AmiName::new(column::<&str>(row, 3)?),
-        create_at: timestamp(column(row, 4)?)?,
-        base_ami_id: AmiId::new(column::<&str>(row, 5)?),
-        base_ami_name: AmiName::new(column::<&str>(row, 6)?),
-        root_base_ami_id: shared(&mut last.root_id, column(row, 7)?),
-        root_base_ami_name: shared(&mut last.root_name, column(row, 8)?),
-        built: match column::<Option<&[u8]>>(row, 9)? {
+        workflow_id: shared(&mut last.workflow, text(row, 0)?),
+        step_id: StepId::new(text(row, 1)?),
+        ami_id: AmiId::new(text(row, 2)?),
+        ami_name: AmiName::new(text(row, 3)?),
+        create_at: time(row, 4)?,
+        base_ami_id: AmiId::new(text(row, 5)?),
+        base_ami_name: AmiName::new(text(row, 6)?),
+        root_base_ami_id: shared(&mut last.root_id, text(row, 7)?),
+        root_base_ami_name: shared(&mut last.root_name, text(row, 8)?),
+        built: match column(row, 9, ValueRef::as_blob_or_null)? {
             None => None,
-            Some(fingerprint) => Some(built(row, fingerprint, last)?),
+            Some(_) => Some(built(row, last)?),
         },
     })
 }
 
-fn built(row: &Row<'_>, fingerprint: &[u8], last: &mut Last) -> Result<Built, String> {
+fn built(row: &Row<'_>, last: &mut Last) -> Result<Built, String> {
     Ok(Built {
-        fingerprint: digest(fingerprint)?.into(),
-        build_id: BuildId::new(column::<&str>(row, 10)?),
-        revision: shared(&mut last.revision, column(row, 11)?),
-        region: shared(&mut last.region, column(row, 12)?),
-        tags: Tags::stored(column(row, 13)?),
-        metadata_digest: digest(column(row, 14)?)?,
-        build_seconds: column::<i64>(row, 15)?.cast_unsigned(),
-        recorded_at: timestamp(column(row, 16)?)?,
-        fence: column::<i64>(row, 17)?.cast_unsigned(),
-    })
-}
-
-fn digest(bytes: &[u8]) -> Result<Digest, String> {
-    let bytes =
-        bytes.try_into().map_err(|_| format!("a digest has {} bytes, not 32", bytes.len()))?;
-    Ok(Digest::from_bytes(bytes))
-}
-
-/// A column's value, or what is wrong with it by the column's name.
-pub(super) fn column<'row, T: FromColumn<'row>>(
-    row: &'row Row<'_>,
-    at: usize,
-) -> Result<T, String> {
-    let value = row.get_ref(at).map_err(|wrong| wrong.to_string())?;
-    T::from_column(value).ok_or_else(|| {
-        let name = row.as_ref().column_name(at).unwrap_or("?");
-        format!("{name}: unexpected {}", value.data_type())
-    })
-}
-
-/// As `FromSql`, but a text is borrowed from the row.
-pub(super) trait FromColumn<'row>: Sized {
-    fn from_column(value: ValueRef<'row>) -> Option<Self>;
-}
-
-impl<'row> FromColumn<'row> for &'row str {
-    fn from_column(value: ValueRef<'row>) -> Option<Self> {
-        value.as_str().ok()
-    }
-}
-
-impl<'row> FromColumn<'row> for &'row [u8] {
-    fn from_column(value: ValueRef<'row>) -> Option<Self> {
-        value.as_blob().ok()
-    }
-}
-
-impl FromColumn<'_> for String {
-    fn from_column(value: ValueRef<'_>) -> Option<Self> {
-        value.as_str().ok().map(str::to_owned)
-    }
-}
-
-impl FromColumn<'_> for i64 {
-    fn from_column(value: ValueRef<'_>) -> Option<Self> {
-        Self::column_result(value).ok()
-    }
-}
-
-impl<'row, T: FromColumn<'row>> FromColumn<'row> for Option<T> {
-    fn from_column(value: ValueRef<'row>) -> Option<Self> {
-        match value {
-            ValueRef::Null => Some(None),
-            value => T::from_column(value).map(Some),
-        }
-    }
-}
-
-/// A column's value for people, whatever its type.
-pub(super) fn lossy(row: &Row<'_>, at: usize) -> String {
-    match row.get_ref(at) {
-        Ok(ValueRef::Text(bytes) | ValueRef::Blob(bytes)) => {
-            String::from_utf8_lossy(bytes).into_owned()
-        }
-        Ok(ValueRef::Integer(number)) => number.to_string(),
-        Ok(ValueRef::Real(number)) => number.to_string(),
-        _ => "?".to_owned(),
-    }
-}
-
-/// Nanoseconds since 1970, which 64 bits hold until the year 2262; a time beyond is held at the
-/// end.
-pub(super) fn nanoseconds(time: Timestamp) -> i64 {
-    i64::try_from(time.as_nanosecond()).unwrap_or(if time.as_second() < 0 {
-        i64::MIN
-    } else {
-        i64::MAX
-    })
-}
-
-pub(super) fn timestamp(nanoseconds: i64) -> Result<Timestamp, String> {
-    Timestamp::from_nanosecond(nanoseconds.into()).map_err(|wrong| wrong.to_string())
-}
-
-pub(super) fn json(value: &impl serde::Serialize) -> Result<String, Fault> {
-    serde_json::to_string(value).map_err(|wrong| Fault::Malformed {
-        key: "a value to be written".to_owned(),
-        detail: wrong.to_string(),
+        fingerprint: digest(row, 9)?.into(),
+        build_id: BuildId::new(text(row, 10)?),
+        revision: shared(&mut last.revision, text(row, 11)?),
+        region: shared(&mut last.region, text(row, 12)?),
+        tags: Tags::stored(text(row, 13)?),
+        metadata_digest: digest(row, 14)?,
+        build_seconds: number(row, 15)?,
+        recorded_at: time(row, 16)?,
+        fence: number(row, 17)?,
     })
 }

@@ -24,7 +24,7 @@ use reconciler_core::build::output::Reading;
 use reconciler_model::build::BuildOutcome;
 use reconciler_model::build_resources::ClaimedResources;
 use reconciler_model::inventory::heartbeat::{Answer, BuildSignal, Heartbeat, new_version};
-use reconciler_model::inventory::{Inventory, InventoryError};
+use reconciler_model::inventory::{Heartbeats, InventoryError};
 
 /// How often the log is looked at: what it names is told at once, for it is all that is known where
 /// the host is lost.
@@ -121,7 +121,7 @@ fn end_of_given_up(named: &ClaimedResources, told: &ClaimedResources) -> &'stati
 struct Heart {
     folder: PathBuf,
     job: HeartbeatJob,
-    connection: Option<Box<dyn Inventory>>,
+    connection: Option<Box<dyn Heartbeats>>,
     silent: bool,
 }
 
@@ -207,7 +207,7 @@ impl Heart {
     }
 }
 
-async fn connect(job: &HeartbeatJob) -> Result<Box<dyn Inventory>, String> {
+async fn connect(job: &HeartbeatJob) -> Result<Box<dyn Heartbeats>, String> {
     match &job.inventory {
         InventoryPlace::Sqlite { path } => {
             let path = path.clone();

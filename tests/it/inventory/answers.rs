@@ -6,7 +6,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
-use reconciler_model::inventory::{Fence, Inventory, InventoryError};
+use reconciler_model::inventory::{Fence, Inventory, InventoryError, Records as _};
 use serde_json::json;
 
 use super::tables::{Tables, runtime};

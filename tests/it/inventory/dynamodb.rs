@@ -7,7 +7,9 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType,
     ScalarAttributeType,
 };
-use reconciler_model::inventory::{Inventory, InventoryError};
+use reconciler_model::inventory::{
+    Inventory, InventoryError, Journal as _, Leases as _, Records as _,
+};
 
 use super::tables::{Tables, runtime};
 use super::values::{Build, failed, minute, of_event, of_record, record, step, workflow};

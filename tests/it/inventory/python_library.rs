@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use reconciler_model::ids::WorkflowId;
-use reconciler_model::inventory::Inventory;
+use reconciler_model::inventory::{Inventory, Records as _};
 use serde_json::{Value, json};
 
 use super::tables::{Tables, region, runtime};

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use reconciler::sqlite::SqliteInventory;
-use reconciler_model::inventory::{Inventory, InventoryError};
+use reconciler_model::inventory::{
+    Inventory, InventoryError, Journal as _, Leases as _, Records as _,
+};
 use rusqlite::Connection;
 
 use super::tables::runtime;

@@ -15,6 +15,7 @@
 use crate::dynamodb::attributes::{
     Item, json, json_value, number, number_value, optional_text, parsed, text, text_value,
 };
+use crate::dynamodb::terms::Terms;
 use reconciler_model::ids::{BuildId, StepId, WorkflowId};
 use reconciler_model::inventory::Lease;
 use reconciler_model::inventory::journal::{Attempt, BuildEvent};
@@ -89,6 +90,11 @@ pub(super) fn attempt_item(workflow: &WorkflowId, attempt: &Attempt) -> Result<I
     Ok(item)
 }
 
+/// Counts an event of a workflow, on the item of its lease.
+pub(super) fn one_more_event() -> Terms {
+    Terms::change("ADD #journal_seq :one", [(":one", number_value(1))])
+}
+
 /// The newest attempt at a step, or what is wrong with its item.
 pub(super) fn attempt(item: &Item) -> Result<Attempt, String> {
     json(item, "attempt")
@@ -107,6 +113,7 @@ pub(super) fn lease(workflow: &WorkflowId, item: &Item) -> Result<Option<Lease>,
         version: text(item, "version")?.to_owned(),
         duration_seconds: number(item, "duration_seconds")?,
         renewed_at: parsed(item, "renewed_at")?,
+        // Missing until the first event.
         journal_seq: if item.contains_key("journal_seq") {
             number(item, "journal_seq")?
         } else {

@@ -1,9 +1,10 @@
 //! The inventory in DynamoDB: the table that the Python library knows, and a second one for journal
 //! and leases.
 //!
-//! This file is the adapter and its reads. Formats stand in `item` and `builds` (pure), writes in
-//! `transaction`, leases in `leases`, the tables themselves in `schema`. It relies on a ready
-//! client: credentials, region, endpoint and retries of the network are the client's.
+//! This file is the adapter and its reads of records and journal. Formats stand in `item`, `builds`
+//! and `open` (pure), expressions in `terms`, writes in `transaction`, leases in `leases`, signs of
+//! life in `beats`, the tables themselves in `schema`. It relies on a ready client: credentials,
+//! region, endpoint and retries of the network are the client's.
 //!
 //! # Guarantees
 //!
@@ -21,23 +22,28 @@ mod item;
 mod leases;
 mod open;
 mod schema;
+mod terms;
 mod transaction;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use jiff::Timestamp;
 
 use attributes::{Item, text, text_value};
 use error::{is_missing, told};
 use reconciler_model::ids::{BuildId, StepId, WorkflowId};
-use reconciler_model::inventory::heartbeat::{Answer, Heartbeat};
 use reconciler_model::inventory::journal::{Attempt, BuildEvent};
 use reconciler_model::inventory::record::Record;
 use reconciler_model::inventory::{
-    Fence, Heads, Inventory, InventoryError, Lease, Malformed, Many, OpenWorkflow, Write,
+    Fence, Heads, Inventory, InventoryError, Journal, Malformed, Many, OpenWorkflow, Records, Write,
 };
 use schema::Missing;
+use terms::{Terms, names};
+
+/// The condition of a query for all items of one workflow.
+const OF_WORKFLOW: &str = "#workflow_id = :workflow";
 
 /// Records in one table, journal and leases in a second one.
 pub struct DynamoDbInventory {
@@ -62,25 +68,57 @@ impl DynamoDbInventory {
     }
 
     fn records_place(&self) -> String {
-        format!("DynamoDB table {}", self.records)
+        schema::place(&self.records)
     }
 
     fn builds_place(&self) -> String {
-        format!("DynamoDB table {}", self.builds)
+        schema::place(&self.builds)
     }
 
     fn malformed(&self, key: String, detail: String) -> InventoryError {
         InventoryError::Malformed { place: self.builds_place(), key, detail }
     }
 
-    /// A query for all items with one hash key, which the caller narrows.
-    fn query(&self, table: &str, key: &str, value: &str) -> QueryFluentBuilder {
+    /// A consistent query, for what a condition on the keys chooses; its values are texts.
+    fn query<const N: usize>(
+        &self,
+        table: &str,
+        condition: &str,
+        values: [(&str, &str); N],
+    ) -> QueryFluentBuilder {
+        let values = values.map(|(name, value)| (name.to_owned(), text_value(value)));
         self.client
             .query()
             .table_name(table)
-            .key_condition_expression("#key = :key")
-            .expression_attribute_names("#key", key)
-            .expression_attribute_values(":key", text_value(value))
+            .key_condition_expression(condition)
+            .set_expression_attribute_names(Some(names(condition)))
+            .set_expression_attribute_values(Some(values.into()))
+            .consistent_read(true)
+    }
+
+    /// The items of a workflow whose keys begin so, in the second table.
+    async fn build_items(
+        &self,
+        workflow: &WorkflowId,
+        prefix: &str,
+    ) -> Result<Vec<Item>, InventoryError> {
+        let query = self.query(
+            &self.builds,
+            "#workflow_id = :workflow AND begins_with(#item, :prefix)",
+            [(":workflow", workflow.as_str()), (":prefix", prefix)],
+        );
+        self.collect(query, usize::MAX, self.builds_place()).await
+    }
+
+    /// An update of one item of the second table.
+    fn update_item(
+        &self,
+        workflow: &WorkflowId,
+        item: &str,
+        terms: &Terms,
+    ) -> UpdateItemFluentBuilder {
+        let update = self.client.update_item().table_name(&self.builds);
+        terms.call(update.set_key(Some(builds::key(workflow, item))))
     }
 
     /// All pages of a query, or so many that `enough` items came; a missing table is empty.
@@ -119,13 +157,22 @@ impl DynamoDbInventory {
         }
     }
 
-    /// The events that a query of the second table finds.
+    /// The events that a query of the second table finds, newest first; of one step, if one is
+    /// named.
     async fn events_from(
         &self,
         query: QueryFluentBuilder,
+        step: Option<&StepId>,
         enough: usize,
         workflow: &WorkflowId,
     ) -> Result<Many<BuildEvent>, InventoryError> {
+        let mut query = query.scan_index_forward(false);
+        if let Some(step) = step {
+            query = query
+                .filter_expression("#step_id = :step_id")
+                .expression_attribute_names("#step_id", "step_id")
+                .expression_attribute_values(":step_id", text_value(step.as_str()));
+        }
         let items = self.collect(query, enough, self.builds_place()).await?;
         let read = |item: &Item| {
             builds::event(item).map_err(|detail| Malformed {
@@ -142,16 +189,15 @@ impl DynamoDbInventory {
         workflow: &WorkflowId,
         item: &str,
     ) -> Result<Option<Item>, InventoryError> {
-        let request = self
-            .client
-            .get_item()
-            .table_name(&self.builds)
-            .set_key(Some(builds::key(workflow, item)))
-            .consistent_read(true);
-        match request.send().await {
+        self.item(&self.builds, builds::key(workflow, item)).await
+    }
+
+    async fn item(&self, table: &str, key: Item) -> Result<Option<Item>, InventoryError> {
+        let request = self.client.get_item().table_name(table).set_key(Some(key));
+        match request.consistent_read(true).send().await {
             Ok(answer) => Ok(answer.item),
             Err(error) if is_missing(&error) => Ok(None),
-            Err(error) => Err(told(&error, "dynamodb:GetItem", &self.builds_place())),
+            Err(error) => Err(told(&error, "dynamodb:GetItem", &schema::place(table))),
         }
     }
 
@@ -204,21 +250,31 @@ impl Inventory for DynamoDbInventory {
         schema::examine(&self.client, &self.records, &self.builds).await
     }
 
+    /// One Query.
     async fn open_workflows(&self) -> Result<Vec<OpenWorkflow>, InventoryError> {
-        self.read_open_workflows().await
+        let query = self.query(&self.builds, OF_WORKFLOW, [(":workflow", open::OPEN)]);
+        let items = self.collect(query, usize::MAX, self.builds_place()).await?;
+        let mut open: Vec<_> = items.iter().filter_map(open::read).collect();
+        open.sort();
+        open.dedup();
+        Ok(open)
     }
 
+    async fn write(&self, write: Write, fence: Option<&Fence>) -> Result<(), InventoryError> {
+        self.transact(&write, fence).await
+    }
+}
+
+#[async_trait]
+impl Records for DynamoDbInventory {
     async fn heads(&self, workflow: &WorkflowId) -> Result<Heads, InventoryError> {
-        let mut query =
-            self.query(&self.records, "workflow_id", workflow.as_str()).consistent_read(true);
-        let aliases: Vec<_> = (0..item::HEAD.len()).map(|at| format!("#a{at}")).collect();
-        for (alias, name) in aliases.iter().zip(item::HEAD) {
-            query = query.expression_attribute_names(alias, name);
-        }
-        let query = query.projection_expression(aliases.join(", "));
-        let mut heads = Heads::default();
+        let projection = item::HEAD.map(|name| format!("#{name}")).join(", ");
+        let query = self
+            .query(&self.records, OF_WORKFLOW, [(":workflow", workflow.as_str())])
+            .set_expression_attribute_names(Some(names(&projection)))
+            .projection_expression(projection);
         let found = self.collect_if_there(query, usize::MAX, self.records_place()).await?;
-        heads.missing = found.is_none();
+        let mut heads = Heads { missing: found.is_none(), ..Heads::default() };
         for item in found.unwrap_or_default() {
             match item::head(&item) {
                 Ok(head) => heads.records.push(head),
@@ -236,52 +292,31 @@ impl Inventory for DynamoDbInventory {
         workflow: &WorkflowId,
         step: &StepId,
     ) -> Result<Option<Record>, InventoryError> {
-        let request = self
-            .client
-            .get_item()
-            .table_name(&self.records)
-            .key("workflow_id", text_value(workflow.as_str()))
-            .key("step_id", text_value(step.as_str()))
-            .consistent_read(true);
-        match request.send().await {
-            Ok(answer) => {
-                let read = answer.item.map(|item| read_record(&item)).transpose();
-                read.map_err(|wrong| wrong.error(&self.records_place()))
-            }
-            Err(error) if is_missing(&error) => Ok(None),
-            Err(error) => Err(told(&error, "dynamodb:GetItem", &self.records_place())),
-        }
+        let key = [("workflow_id", workflow.as_str()), ("step_id", step.as_str())];
+        let key = key.map(|(name, value)| (name.to_owned(), text_value(value))).into();
+        let item = self.item(&self.records, key).await?;
+        let read = item.map(|item| read_record(&item)).transpose();
+        read.map_err(|wrong| wrong.error(&self.records_place()))
     }
 
     async fn records_of_step(&self, step: &StepId) -> Result<Many<Record>, InventoryError> {
-        let query = self
-            .query(&self.records, "step_id", step.as_str())
-            .index_name(schema::STEP_INDEX)
-            .scan_index_forward(false);
-        self.whole(query).await
+        let query = self.query(&self.records, "#step_id = :step", [(":step", step.as_str())]);
+        let query = query.index_name(schema::STEP_INDEX).consistent_read(false);
+        self.whole(query.scan_index_forward(false)).await
     }
 
     async fn records_of_workflow(
         &self,
         workflow: &WorkflowId,
     ) -> Result<Many<Record>, InventoryError> {
-        let query =
-            self.query(&self.records, "workflow_id", workflow.as_str()).consistent_read(true);
-        self.whole(query).await
+        self.whole(self.query(&self.records, OF_WORKFLOW, [(":workflow", workflow.as_str())])).await
     }
+}
 
-    async fn write(&self, write: Write, fence: Option<&Fence>) -> Result<(), InventoryError> {
-        self.transact(&write, fence).await
-    }
-
+#[async_trait]
+impl Journal for DynamoDbInventory {
     async fn attempts(&self, workflow: &WorkflowId) -> Result<Many<Attempt>, InventoryError> {
-        let query = self
-            .query(&self.builds, "workflow_id", workflow.as_str())
-            .key_condition_expression("#key = :key AND begins_with(#item, :prefix)")
-            .expression_attribute_names("#item", "item")
-            .expression_attribute_values(":prefix", text_value(builds::STEP))
-            .consistent_read(true);
-        let items = self.collect(query, usize::MAX, self.builds_place()).await?;
+        let items = self.build_items(workflow, builds::STEP).await?;
         let read =
             |item: &Item| builds::attempt(item).map_err(|detail| malformed(workflow, item, detail));
         Ok(items.iter().map(read).collect())
@@ -293,22 +328,16 @@ impl Inventory for DynamoDbInventory {
         step: Option<&StepId>,
         limit: usize,
     ) -> Result<Many<BuildEvent>, InventoryError> {
-        let mut query = self
-            .query(&self.builds, "workflow_id", workflow.as_str())
-            .key_condition_expression("#key = :key AND #item < :after")
-            .expression_attribute_names("#item", "item")
-            .expression_attribute_values(":after", text_value(builds::AFTER_EVENTS))
-            .scan_index_forward(false)
-            .consistent_read(true);
-        query = match step {
-            Some(step) => query
-                .filter_expression("#step_id = :step_id")
-                .expression_attribute_names("#step_id", "step_id")
-                .expression_attribute_values(":step_id", text_value(step.as_str())),
+        let mut query = self.query(
+            &self.builds,
+            "#workflow_id = :workflow AND #item < :after",
+            [(":workflow", workflow.as_str()), (":after", builds::AFTER_EVENTS)],
+        );
+        if step.is_none() {
             // Counts what is read, so it would cut a filtered page short.
-            None => query.set_limit(i32::try_from(limit).ok().filter(|limit| *limit > 0)),
-        };
-        self.events_from(query, limit, workflow).await
+            query = query.set_limit(i32::try_from(limit).ok().filter(|limit| *limit > 0));
+        }
+        self.events_from(query, step, limit, workflow).await
     }
 
     async fn events_of_build(
@@ -316,14 +345,12 @@ impl Inventory for DynamoDbInventory {
         workflow: &WorkflowId,
         build: &BuildId,
     ) -> Result<Many<BuildEvent>, InventoryError> {
-        let query = self
-            .query(&self.builds, "workflow_id", workflow.as_str())
-            .key_condition_expression("#key = :key AND begins_with(#item, :build)")
-            .expression_attribute_names("#item", "item")
-            .expression_attribute_values(":build", text_value(format!("{build}#")))
-            .scan_index_forward(false)
-            .consistent_read(true);
-        self.events_from(query, usize::MAX, workflow).await
+        let query = self.query(
+            &self.builds,
+            "#workflow_id = :workflow AND begins_with(#item, :build)",
+            [(":workflow", workflow.as_str()), (":build", &format!("{build}#"))],
+        );
+        self.events_from(query, None, usize::MAX, workflow).await
     }
 
     async fn events_since(
@@ -332,69 +359,15 @@ impl Inventory for DynamoDbInventory {
         step: &StepId,
         since: Timestamp,
     ) -> Result<Many<BuildEvent>, InventoryError> {
-        let query = self
-            .query(&self.builds, "workflow_id", workflow.as_str())
-            .key_condition_expression("#key = :key AND #item BETWEEN :since AND :after")
-            .expression_attribute_names("#item", "item")
-            .expression_attribute_values(":since", text_value(BuildId::earliest(since)))
-            .expression_attribute_values(":after", text_value(builds::AFTER_EVENTS))
-            .filter_expression("#step_id = :step_id")
-            .expression_attribute_names("#step_id", "step_id")
-            .expression_attribute_values(":step_id", text_value(step.as_str()))
-            .scan_index_forward(false)
-            .consistent_read(true);
-        self.events_from(query, usize::MAX, workflow).await
-    }
-
-    async fn lease(&self, workflow: &WorkflowId) -> Result<Option<Lease>, InventoryError> {
-        self.read_lease(workflow).await
-    }
-
-    async fn acquire_lease(
-        &self,
-        workflow: &WorkflowId,
-        holder: &str,
-        duration_seconds: u64,
-        seen: Option<&Lease>,
-        now: Timestamp,
-    ) -> Result<Lease, InventoryError> {
-        self.take_lease(workflow, holder, duration_seconds, seen, now).await
-    }
-
-    async fn renew_lease(&self, lease: &Lease, now: Timestamp) -> Result<Lease, InventoryError> {
-        self.renew(lease, now).await
-    }
-
-    async fn release_lease(&self, lease: &Lease) -> Result<(), InventoryError> {
-        self.give_back(lease).await
-    }
-
-    async fn beat(&self, beat: &Heartbeat) -> Result<Answer, InventoryError> {
-        self.put_beat(beat).await
-    }
-
-    async fn last_beat(
-        &self,
-        workflow: &WorkflowId,
-        build: &BuildId,
-    ) -> Result<Option<Heartbeat>, InventoryError> {
-        self.read_beat(workflow, build).await
-    }
-
-    async fn beats(&self, workflow: &WorkflowId) -> Result<Many<Heartbeat>, InventoryError> {
-        self.read_beats(workflow).await
-    }
-
-    async fn give_up(
-        &self,
-        beat: &Heartbeat,
-        seen: Option<&str>,
-        fence: &Fence,
-    ) -> Result<(), InventoryError> {
-        self.bury(beat, seen, fence).await
-    }
-
-    async fn forget_beat(&self, build: &BuildId, fence: &Fence) -> Result<(), InventoryError> {
-        self.remove_beat(build, fence).await
+        let query = self.query(
+            &self.builds,
+            "#workflow_id = :workflow AND #item BETWEEN :since AND :after",
+            [
+                (":workflow", workflow.as_str()),
+                (":since", &BuildId::earliest(since)),
+                (":after", builds::AFTER_EVENTS),
+            ],
+        );
+        self.events_from(query, Some(step), usize::MAX, workflow).await
     }
 }

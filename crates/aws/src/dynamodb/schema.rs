@@ -110,7 +110,8 @@ fn refuse_differences(
     Err(wrong(table, &detail))
 }
 
-fn place(table: &str) -> String {
+/// A table, for people.
+pub(super) fn place(table: &str) -> String {
     format!("DynamoDB table {table}")
 }
 

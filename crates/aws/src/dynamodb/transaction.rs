@@ -5,14 +5,13 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, ConditionCheck, Put, TransactWriteItem, Update,
-};
+use aws_sdk_dynamodb::types::CancellationReason;
 
 use crate::dynamodb::attributes::{Item, largest, number_value, size, text_value};
 use crate::dynamodb::error::told;
+use crate::dynamodb::leases::{HELD, held};
+use crate::dynamodb::terms::{Change, Terms, delete};
 use crate::dynamodb::{DynamoDbInventory, beats, builds, item, open};
 use reconciler_model::inventory::journal::{Attempt, BuildEvent, Stage};
 use reconciler_model::inventory::{Expected, Fence, InventoryError, OpenWorkflow, Write};
@@ -23,9 +22,12 @@ const TRIES: u32 = 8;
 /// The limit of DynamoDB for one item, in bytes. Source: Developer Guide, "Quotas".
 const ITEM_LIMIT: usize = 400 * 1024;
 
-/// What each item of the transaction is for, in its order.
+/// What is said where another write of the same item came at the same moment.
+pub(super) const BUSY: &str = "another write to the same item is under way";
+
+/// What each item of a transaction is for, in its order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     Lease,
     Record,
     Event,
@@ -35,7 +37,7 @@ enum Part {
 }
 
 /// How a try ended that did not write.
-enum Refusal {
+pub(super) enum Refusal {
     /// Somebody wrote the same items at the same time.
     TryAgain,
     /// A condition does not hold.
@@ -75,24 +77,33 @@ impl DynamoDbInventory {
 
     async fn try_to_write(&self, write: &Write, fence: Option<&Fence>) -> Result<(), Refusal> {
         let parts = self.parts(write, fence).await?;
-        if parts.is_empty() {
-            return Ok(());
-        }
+        let place = match &write.record {
+            Some(_) => self.records_place(),
+            None => self.builds_place(),
+        };
+        if parts.is_empty() { Ok(()) } else { self.send(parts, place).await }
+    }
+
+    /// Makes all changes of a transaction, or none of them.
+    pub(super) async fn send(
+        &self,
+        parts: Vec<(Part, Change)>,
+        place: String,
+    ) -> Result<(), Refusal> {
         let (kinds, items): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let items = items.into_iter().collect::<Result<_, _>>().map_err(|wrong| {
+            InventoryError::Failed { place: place.clone(), detail: wrong.to_string() }
+        })?;
         let sent = self.client.transact_write_items().set_transact_items(Some(items)).send().await;
         let Err(error) = sent else {
             return Ok(());
         };
-        match error.as_service_error() {
+        Err(match error.as_service_error() {
             Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-                Err(self.cancelled(&kinds, cancelled.cancellation_reasons()))
+                self.cancelled(&kinds, cancelled.cancellation_reasons())
             }
-            _ => Err(Refusal::Error(told(
-                &error,
-                "dynamodb:TransactWriteItems",
-                &self.write_place(write),
-            ))),
-        }
+            _ => Refusal::Error(told(&error, "dynamodb:TransactWriteItems", &place)),
+        })
     }
 
     fn cancelled(&self, kinds: &[Part], reasons: &[CancellationReason]) -> Refusal {
@@ -144,17 +155,16 @@ impl DynamoDbInventory {
         }
         Err(InventoryError::Conflict {
             what: match (part, &write.record, &write.event) {
-                (Part::Record, Some((record, _)), _) => {
-                    format!("record {}/{}", record.head.workflow_id, record.head.step_id)
-                }
-                (_, _, Some(event)) => event_name(event),
+                (Part::Record, Some((record, _)), _) => record.head.name(),
+                (_, _, Some(event)) => event.name(),
                 _ => "the record".to_owned(),
             },
         })
     }
 
     async fn has_event(&self, event: &BuildEvent) -> Result<bool, InventoryError> {
-        let key = builds::event_key(event).map_err(|detail| self.unwritable(event, &detail))?;
+        let key =
+            builds::event_key(event).map_err(|detail| self.unwritable(&event.name(), &detail))?;
         let found = self.build_item(&event.workflow_id, &key).await?;
         Ok(found.is_some_and(|item| builds::event(&item).as_ref() == Ok(event)))
     }
@@ -163,25 +173,25 @@ impl DynamoDbInventory {
         &self,
         write: &Write,
         fence: Option<&Fence>,
-    ) -> Result<Vec<(Part, TransactWriteItem)>, Refusal> {
+    ) -> Result<Vec<(Part, Change)>, Refusal> {
         // Seeded bug: fence-dropped-in-dynamodb
         let mut parts = Vec::new();
-        if fence.is_some() || write.event.is_some() {
-            parts.extend(
-                self.lease_part(write.event.as_ref(), fence)
-                    .map_err(|wrong| self.unbuilt(&wrong))?
-                    .map(|part| (Part::Lease, part)),
-            );
-        }
+        parts.extend(self.lease_part(write.event.as_ref(), fence));
         if let Some((record, expected)) = &write.record {
-            let key = format!("record {}/{}", record.head.workflow_id, record.head.step_id);
+            let name = record.head.name();
             let item = item::to_item(record).map_err(|detail| InventoryError::Failed {
                 place: self.records_place(),
-                detail: format!("{key} cannot be written: {detail}"),
+                detail: format!("{name} cannot be written: {detail}"),
             })?;
-            fits(&item, &key, self.records_place())?;
-            let put = record_put(&self.records, item, expected.as_ref());
-            parts.push((Part::Record, put.map_err(|wrong| self.unbuilt(&wrong))?));
+            fits(&item, &name, self.records_place())?;
+            let terms = match expected {
+                None => Terms::default(),
+                Some(Expected::Absent) => new(),
+                Some(Expected::Image(ami_id)) => {
+                    Terms::only_if("#ami_id = :ami_id", [(":ami_id", text_value(ami_id.as_str()))])
+                }
+            };
+            parts.push((Part::Record, terms.put(&self.records, item)));
         }
         if let Some(event) = &write.event {
             self.event_parts(event, &mut parts).await?;
@@ -194,126 +204,77 @@ impl DynamoDbInventory {
         &self,
         event: Option<&BuildEvent>,
         fence: Option<&Fence>,
-    ) -> Result<Option<TransactWriteItem>, BuildError> {
-        const HELD: &str = "#token = :token AND attribute_exists(#holder)";
-        let item = TransactWriteItem::builder();
-        let Some(event) = event else {
-            let Some(fence) = fence else {
-                return Ok(None);
-            };
-            let check = ConditionCheck::builder()
-                .table_name(&self.builds)
-                .set_key(Some(builds::key(&fence.workflow_id, builds::LEASE)))
-                .condition_expression(HELD)
-                .expression_attribute_names("#token", "token")
-                .expression_attribute_names("#holder", "holder")
-                .expression_attribute_values(":token", number_value(fence.token))
-                .build()?;
-            return Ok(Some(item.condition_check(check).build()));
+    ) -> Option<(Part, Change)> {
+        let part = match (event, fence) {
+            (None, None) => return None,
+            (None, Some(fence)) => {
+                held(fence).check(&self.builds, builds::key(&fence.workflow_id, builds::LEASE))
+            }
+            (Some(event), fence) => {
+                let mut counted = builds::one_more_event();
+                if let Some(fence) = fence {
+                    counted = counted.and_only_if(HELD, [(":token", number_value(fence.token))]);
+                }
+                counted.update(&self.builds, builds::key(&event.workflow_id, builds::LEASE))
+            }
         };
-        let mut update = Update::builder()
-            .table_name(&self.builds)
-            .set_key(Some(builds::key(&event.workflow_id, builds::LEASE)))
-            .update_expression("ADD #journal_seq :one")
-            .expression_attribute_names("#journal_seq", "journal_seq")
-            .expression_attribute_values(":one", number_value(1));
-        if let Some(fence) = fence {
-            update = update
-                .condition_expression(HELD)
-                .expression_attribute_names("#token", "token")
-                .expression_attribute_names("#holder", "holder")
-                .expression_attribute_values(":token", number_value(fence.token));
-        }
-        Ok(Some(item.update(update.build()?).build()))
+        Some((Part::Lease, part))
     }
 
     /// The event, and the newest attempt at its step if the event changes it.
     async fn event_parts(
         &self,
         event: &BuildEvent,
-        parts: &mut Vec<(Part, TransactWriteItem)>,
+        parts: &mut Vec<(Part, Change)>,
     ) -> Result<(), Refusal> {
-        let unwritable = |detail: String| Refusal::Error(self.unwritable(event, &detail));
+        let (workflow, table) = (&event.workflow_id, &self.builds);
+        let unwritable = |detail: String| self.unwritable(&event.name(), &detail);
         let item = builds::event_item(event).map_err(unwritable)?;
-        fits(&item, &event_name(event), self.builds_place())?;
-        let put = new_put(&self.builds, item).map_err(|wrong| self.unbuilt(&wrong))?;
-        parts.push((Part::Event, put));
+        fits(&item, &event.name(), self.builds_place())?;
+        parts.push((Part::Event, new().put(table, item)));
         if matches!(event.stage, Stage::CancelRequested { .. }) {
-            let ask = self.ask_to_end(event).map_err(|wrong| self.unbuilt(&wrong))?;
-            parts.push((Part::Heartbeat, ask));
+            parts.push((Part::Heartbeat, beats::ask_to_end(table, workflow, &event.build_id)));
         }
 
-        let key = builds::attempt_key(&event.step_id);
-        let current = match self.build_item(&event.workflow_id, &key).await? {
-            Some(item) => Some(builds::attempt(&item).map_err(|detail| {
-                self.malformed(
-                    format!("{}: attempt at {}", event.workflow_id, event.step_id),
-                    detail,
-                )
-            })?),
-            None => None,
-        };
+        let stands = self.build_item(workflow, &builds::attempt_key(&event.step_id)).await?;
+        let current = stands.map(|item| builds::attempt(&item)).transpose().map_err(|detail| {
+            self.malformed(format!("{workflow}: attempt at {}", event.step_id), detail)
+        })?;
         if let Some(attempt) = Attempt::after(current.as_ref(), event) {
-            parts.push((Part::Open, self.open_part(event, &attempt).map_err(unwritable)?));
-            let item = builds::attempt_item(&event.workflow_id, &attempt).map_err(unwritable)?;
-            let put = attempt_put(&self.builds, item, current.as_ref())
-                .map_err(|wrong| self.unbuilt(&wrong))?;
-            parts.push((Part::Attempt, put));
+            let key = open::of_step(workflow, &event.step_id);
+            let opened = match OpenWorkflow::of_attempt(workflow, &attempt) {
+                Some(entry) => {
+                    Terms::default().put(table, open::item(&entry, &key).map_err(unwritable)?)
+                }
+                None => delete(table, open::key(&key)),
+            };
+            parts.push((Part::Open, opened));
+            let item = builds::attempt_item(workflow, &attempt).map_err(unwritable)?;
+            let unchanged = current.map_or_else(new, |current| {
+                Terms::only_if(
+                    "#build_id = :build_id AND #seq = :seq",
+                    [
+                        (":build_id", text_value(current.build_id.as_str())),
+                        (":seq", number_value(current.seq.into())),
+                    ],
+                )
+            });
+            parts.push((Part::Attempt, unchanged.put(table, item)));
         }
         Ok(())
     }
 
-    /// Keeps the list of workflows that have something open in step with the attempt.
-    fn open_part(
-        &self,
-        event: &BuildEvent,
-        attempt: &Attempt,
-    ) -> Result<TransactWriteItem, String> {
-        let key = open::of_step(&event.workflow_id, &event.step_id);
-        if attempt.is_settled() {
-            return open::remove(&self.builds, &key).map_err(|wrong| wrong.to_string());
-        }
-        let entry = OpenWorkflow {
-            workflow_id: event.workflow_id.clone(),
-            reach: attempt.intent.reach.clone(),
-        };
-        open::put(&self.builds, &entry, &key)
-    }
-
-    /// Has the next beat of the build answered with the request to end.
-    fn ask_to_end(&self, event: &BuildEvent) -> Result<TransactWriteItem, BuildError> {
-        let key = builds::key(&event.workflow_id, &beats::beat_key(&event.build_id));
-        let update = Update::builder()
-            .table_name(&self.builds)
-            .set_key(Some(key))
-            .update_expression("SET #cancel = :cancel")
-            .expression_attribute_names("#cancel", beats::CANCEL)
-            .expression_attribute_values(":cancel", AttributeValue::Bool(true))
-            .build()?;
-        Ok(TransactWriteItem::builder().update(update).build())
-    }
-
-    fn unwritable(&self, event: &BuildEvent, detail: &str) -> InventoryError {
+    pub(super) fn unwritable(&self, what: &str, detail: &str) -> InventoryError {
         InventoryError::Failed {
             place: self.builds_place(),
-            detail: format!("{} cannot be written: {detail}", event_name(event)),
-        }
-    }
-
-    fn unbuilt(&self, wrong: &BuildError) -> InventoryError {
-        InventoryError::Failed { place: self.builds_place(), detail: wrong.to_string() }
-    }
-
-    fn write_place(&self, write: &Write) -> String {
-        match &write.record {
-            Some(_) => self.records_place(),
-            None => self.builds_place(),
+            detail: format!("{what} cannot be written: {detail}"),
         }
     }
 }
 
-fn event_name(event: &BuildEvent) -> String {
-    format!("event {} of build {}", event.seq, event.build_id)
+/// That there is no such item yet.
+fn new() -> Terms {
+    Terms::only_if("attribute_not_exists(#workflow_id)", [])
 }
 
 /// Refuses what DynamoDB would refuse, with more words.
@@ -331,47 +292,4 @@ fn fits(item: &Item, name: &str, place: String) -> Result<(), InventoryError> {
             largest(item).unwrap_or_default()
         ),
     })
-}
-
-fn record_put(
-    table: &str,
-    item: Item,
-    expected: Option<&Expected>,
-) -> Result<TransactWriteItem, BuildError> {
-    let put = Put::builder().table_name(table).set_item(Some(item));
-    let put = match expected {
-        None => put,
-        Some(Expected::Absent) => put
-            .condition_expression("attribute_not_exists(#key)")
-            .expression_attribute_names("#key", "workflow_id"),
-        Some(Expected::Image(ami_id)) => put
-            .condition_expression("#ami_id = :ami_id")
-            .expression_attribute_names("#ami_id", "ami_id")
-            .expression_attribute_values(":ami_id", text_value(ami_id.as_str())),
-    };
-    Ok(TransactWriteItem::builder().put(put.build()?).build())
-}
-
-fn new_put(table: &str, item: Item) -> Result<TransactWriteItem, BuildError> {
-    record_put(table, item, Some(&Expected::Absent))
-}
-
-fn attempt_put(
-    table: &str,
-    item: Item,
-    current: Option<&Attempt>,
-) -> Result<TransactWriteItem, BuildError> {
-    let Some(current) = current else {
-        return new_put(table, item);
-    };
-    let put = Put::builder()
-        .table_name(table)
-        .set_item(Some(item))
-        .condition_expression("#build_id = :build_id AND #seq = :seq")
-        .expression_attribute_names("#build_id", "build_id")
-        .expression_attribute_names("#seq", "seq")
-        .expression_attribute_values(":build_id", text_value(current.build_id.as_str()))
-        .expression_attribute_values(":seq", number_value(current.seq.into()))
-        .build()?;
-    Ok(TransactWriteItem::builder().put(put).build())
 }

@@ -33,6 +33,14 @@ pub struct BuildEvent {
     pub stage: Stage,
 }
 
+impl BuildEvent {
+    /// Which it is, in words.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("event {} of build {}", self.seq, self.build_id)
+    }
+}
+
 /// What was decided before a build started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
@@ -426,6 +434,12 @@ impl Attempt {
     #[must_use]
     pub fn is_recorded(&self) -> bool {
         matches!(self.progress, Progress::Recorded { .. })
+    }
+
+    /// Whether it ended in a record, and what it left is gone: all is well.
+    #[must_use]
+    pub fn is_recorded_and_clean(&self) -> bool {
+        self.is_recorded() && self.cleaned
     }
 
     /// Whether nothing more will happen to it by itself.

@@ -1,7 +1,7 @@
 //! Where records, the build journal and the leases are kept.
 //!
-//! This file is the port; `sqlite` and `dynamodb` are its adapters, and one contract suite runs
-//! over both.
+//! This file is the port, [`Inventory`], which is made of a port for each of the four things that are
+//! kept; `sqlite` and `dynamodb` are its adapters, and one contract suite runs over both.
 //!
 //! # Guarantees
 //!
@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::ids::{AmiId, BuildId, StepId, WorkflowId};
-use heartbeat::{Answer, Heartbeat};
+use heartbeat::{Answer, BuildSignal, Heartbeat};
 use journal::{Attempt, BuildEvent, Reach};
 pub use many::{Malformed, Many};
 use record::{Record, RecordHead};
@@ -92,6 +92,14 @@ impl dyn Inventory {
     }
 }
 
+impl Lease {
+    /// Which it is, in words.
+    #[must_use]
+    pub fn name(workflow: &WorkflowId) -> String {
+        format!("the lease of workflow {workflow}")
+    }
+}
+
 /// What a record must look like for a write to take place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expected {
@@ -118,8 +126,28 @@ pub struct Heads {
 pub struct OpenWorkflow {
     /// The workflow.
     pub workflow_id: WorkflowId,
-    /// How AWS is reached for it; none: decided by an earlier version.
+    /// How AWS is reached for it.
     pub reach: Option<Reach>,
+}
+
+impl OpenWorkflow {
+    /// What an attempt leaves open; none once it is settled.
+    #[must_use]
+    pub fn of_attempt(workflow: &WorkflowId, attempt: &Attempt) -> Option<Self> {
+        let reach = || attempt.intent.reach.clone();
+        (!attempt.is_settled()).then(|| Self { workflow_id: workflow.clone(), reach: reach() })
+    }
+
+    /// What a beat leaves open: none, unless its build was given up.
+    #[must_use]
+    pub fn of_beat(beat: &Heartbeat) -> Option<Self> {
+        match &beat.sign {
+            BuildSignal::GivenUp { reach, .. } => {
+                Some(Self { workflow_id: beat.workflow_id.clone(), reach: reach.clone() })
+            }
+            BuildSignal::Running { .. } | BuildSignal::Over { .. } => None,
+        }
+    }
 }
 
 /// One atomic write: a record, a journal event, or both.
@@ -131,29 +159,9 @@ pub struct Write {
     pub event: Option<BuildEvent>,
 }
 
-/// Records, journal and leases of all workflows of one account.
+/// The current image of each step.
 #[async_trait]
-pub trait Inventory: Send + Sync {
-    /// Where it is, for people: `DynamoDB table acore_ami_catalog`, `SQLite …/inventory.sqlite`.
-    fn place(&self) -> String;
-
-    /// Creates what is missing and refuses a table of another schema. Called by whatever is going
-    /// to write; readers treat a missing table as empty.
-    async fn prepare(&self) -> Result<(), InventoryError>;
-
-    /// Refuses what [`Self::prepare`] would refuse, for whoever is not going to write; what is
-    /// missing is fine, and so is a schema that this user may not look at.
-    async fn examine(&self) -> Result<(), InventoryError>;
-
-    /// Whether what was opened is still what stands at its place: a file can be replaced. Looked at
-    /// before each effect at AWS.
-    fn is_in_place(&self) -> bool {
-        true
-    }
-
-    /// The workflows of which something is open, whoever began it.
-    async fn open_workflows(&self) -> Result<Vec<OpenWorkflow>, InventoryError>;
-
+pub trait Records: Send + Sync {
     /// All records of a workflow without the long texts: one query, in step id order.
     async fn heads(&self, workflow: &WorkflowId) -> Result<Heads, InventoryError>;
 
@@ -172,11 +180,11 @@ pub trait Inventory: Send + Sync {
         &self,
         workflow: &WorkflowId,
     ) -> Result<Many<Record>, InventoryError>;
+}
 
-    /// Writes, on the condition that `fence` is the newest of its workflow (without one:
-    /// unconditionally, for the commands of a person that hold no lease, such as `retry`).
-    async fn write(&self, write: Write, fence: Option<&Fence>) -> Result<(), InventoryError>;
-
+/// What happened to each build.
+#[async_trait]
+pub trait Journal: Send + Sync {
     /// The newest attempt at each step of a workflow.
     async fn attempts(&self, workflow: &WorkflowId) -> Result<Many<Attempt>, InventoryError>;
 
@@ -188,7 +196,7 @@ pub trait Inventory: Send + Sync {
         workflow: &WorkflowId,
     ) -> Result<Many<Attempt>, InventoryError> {
         let mut attempts = self.attempts(workflow).await?;
-        attempts.sound.retain(|attempt| !(attempt.is_recorded() && attempt.cleaned));
+        attempts.sound.retain(|attempt| !attempt.is_recorded_and_clean());
         Ok(attempts)
     }
 
@@ -215,7 +223,11 @@ pub trait Inventory: Send + Sync {
         step: &StepId,
         since: Timestamp,
     ) -> Result<Many<BuildEvent>, InventoryError>;
+}
 
+/// Who acts on each workflow.
+#[async_trait]
+pub trait Leases: Send + Sync {
     /// The lease as it stands; none if there never was one.
     async fn lease(&self, workflow: &WorkflowId) -> Result<Option<Lease>, InventoryError>;
 
@@ -237,7 +249,11 @@ pub trait Inventory: Send + Sync {
     /// Gives the lease back; the token stays, so that the next one is greater.
     /// [`InventoryError::Fenced`] if it is another's already.
     async fn release_lease(&self, lease: &Lease) -> Result<(), InventoryError>;
+}
 
+/// Which builds live.
+#[async_trait]
+pub trait Heartbeats: Send + Sync {
     /// A supervisor's sign of life, in the place of the one before. Needs no lease: it is the
     /// supervisor's word about its own build and decides nothing. A build that was given up stays
     /// so.
@@ -265,6 +281,34 @@ pub trait Inventory: Send + Sync {
 
     /// Removes the beat of a build that is settled; one that is not there is fine.
     async fn forget_beat(&self, build: &BuildId, fence: &Fence) -> Result<(), InventoryError>;
+}
+
+/// Records, journal, leases and heartbeats of all workflows of one account, in one place.
+#[async_trait]
+pub trait Inventory: Records + Journal + Leases + Heartbeats {
+    /// Where it is, for people: `DynamoDB table acore_ami_catalog`, `SQLite …/inventory.sqlite`.
+    fn place(&self) -> String;
+
+    /// Creates what is missing and refuses a table of another schema. Called by whatever is going
+    /// to write; readers treat a missing table as empty.
+    async fn prepare(&self) -> Result<(), InventoryError>;
+
+    /// Refuses what [`Self::prepare`] would refuse, for whoever is not going to write; what is
+    /// missing is fine, and so is a schema that this user may not look at.
+    async fn examine(&self) -> Result<(), InventoryError>;
+
+    /// Whether what was opened is still what stands at its place: a file can be replaced. Looked at
+    /// before each effect at AWS.
+    fn is_in_place(&self) -> bool {
+        true
+    }
+
+    /// The workflows of which something is open, whoever began it.
+    async fn open_workflows(&self) -> Result<Vec<OpenWorkflow>, InventoryError>;
+
+    /// Writes, on the condition that `fence` is the newest of its workflow (without one:
+    /// unconditionally, for the commands of a person that hold no lease, such as `retry`).
+    async fn write(&self, write: Write, fence: Option<&Fence>) -> Result<(), InventoryError>;
 }
 
 /// What an inventory answers instead.

@@ -5,7 +5,6 @@
 //! are the values.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use crate::components::{Components, Fingerprint};
 use crate::digest::Digest;
@@ -37,8 +36,16 @@ pub struct RecordHead {
     pub built: Option<Built>,
 }
 
+impl RecordHead {
+    /// Which it is, in words.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("record {}/{}", self.workflow_id, self.step_id)
+    }
+}
+
 /// What this program adds to a record. Absent on the Python library's own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Built {
     /// The desired state that the image fulfils.
     pub fingerprint: Fingerprint,
