@@ -21,7 +21,7 @@ use crate::controller::simulation::world::{Handle, LIMIT, Mistake, Outcome, SILE
 use reconciler_hcl::LocalExec;
 
 /// How long faults come, and how long the world may take to settle afterwards, in milliseconds.
-const FAULTS: u64 = 15 * 60 * 1000;
+const FAULTS: u64 = 10 * 60 * 1000;
 const SETTLING: u64 = 60 * 60 * 1000;
 
 /// What is to be played.

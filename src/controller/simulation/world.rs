@@ -376,7 +376,7 @@ impl World {
     }
 
     fn lease_holder(&self) -> Option<String> {
-        use reconciler_model::inventory::Inventory as _;
+        use reconciler_model::inventory::Leases as _;
         let lease = super::ports::at_once(self.inventory.lease(&workflow())).unwrap();
         lease.and_then(|lease| lease.holder)
     }
@@ -480,7 +480,7 @@ impl World {
 
     /// What must be so when all faults are over and some time has passed.
     pub(super) fn settled(&self) -> Result<(), String> {
-        use reconciler_model::inventory::Inventory as _;
+        use reconciler_model::inventory::Records as _;
         let mut source = super::ports::git::BASE.to_owned();
         for step in ["a", "b"].map(StepId::new) {
             let record = super::ports::at_once(self.inventory.record(&workflow(), &step)).unwrap();

@@ -11,7 +11,8 @@ use crate::inventory::heartbeat::{Answer, BuildSignal, Heartbeat};
 use crate::inventory::journal::{Attempt, BuildEvent, Stage};
 use crate::inventory::record::Record;
 use crate::inventory::{
-    Expected, Fence, Heads, Inventory, InventoryError, Lease, Many, OpenWorkflow, Write,
+    Expected, Fence, Heads, Heartbeats, Inventory, InventoryError, Journal, Lease, Leases, Many,
+    OpenWorkflow, Records, Write,
 };
 
 /// An inventory that lives as long as its value.
@@ -143,36 +144,7 @@ impl MemoryInventory {
 }
 
 #[async_trait]
-impl Inventory for MemoryInventory {
-    fn place(&self) -> String {
-        "memory".to_owned()
-    }
-
-    async fn prepare(&self) -> Result<(), InventoryError> {
-        Ok(())
-    }
-
-    async fn examine(&self) -> Result<(), InventoryError> {
-        Ok(())
-    }
-
-    async fn open_workflows(&self) -> Result<Vec<OpenWorkflow>, InventoryError> {
-        let tables = self.tables();
-        let attempts = tables.attempts.iter().filter(|(_, attempt)| !attempt.is_settled());
-        let attempts = attempts.map(|((workflow_id, _), attempt)| OpenWorkflow {
-            workflow_id: workflow_id.clone(),
-            reach: attempt.intent.reach.clone(),
-        });
-        let beats = tables.beats.values().filter_map(|beat| match &beat.sign {
-            BuildSignal::GivenUp { reach, .. } => {
-                Some(OpenWorkflow { workflow_id: beat.workflow_id.clone(), reach: reach.clone() })
-            }
-            _ => None,
-        });
-        let open: BTreeSet<_> = attempts.chain(beats).collect();
-        Ok(open.into_iter().collect())
-    }
-
+impl Records for MemoryInventory {
     async fn heads(&self, workflow: &WorkflowId) -> Result<Heads, InventoryError> {
         let tables = self.tables();
         let records = tables.records.values().map(|record| &record.head);
@@ -198,15 +170,10 @@ impl Inventory for MemoryInventory {
     ) -> Result<Many<Record>, InventoryError> {
         Ok(many(self.tables().newest_records(|record| record.head.workflow_id == *workflow)))
     }
+}
 
-    async fn write(&self, write: Write, fence: Option<&Fence>) -> Result<(), InventoryError> {
-        let mut tables = self.tables();
-        if let Some(fence) = fence {
-            tables.check(fence)?;
-        }
-        tables.write(write)
-    }
-
+#[async_trait]
+impl Journal for MemoryInventory {
     async fn attempts(&self, workflow: &WorkflowId) -> Result<Many<Attempt>, InventoryError> {
         let tables = self.tables();
         let attempts = tables.attempts.iter().filter(|((of, _), _)| of == workflow);
@@ -245,7 +212,10 @@ impl Inventory for MemoryInventory {
         };
         Ok(many(tables.newest_events(workflow, since)))
     }
+}
 
+#[async_trait]
+impl Leases for MemoryInventory {
     async fn lease(&self, workflow: &WorkflowId) -> Result<Option<Lease>, InventoryError> {
         Ok(self.tables().lease(workflow))
     }
@@ -291,7 +261,10 @@ impl Inventory for MemoryInventory {
         tables.put(Lease { holder: None, ..stands });
         Ok(())
     }
+}
 
+#[async_trait]
+impl Heartbeats for MemoryInventory {
     async fn beat(&self, beat: &Heartbeat) -> Result<Answer, InventoryError> {
         let mut tables = self.tables();
         let key = (beat.workflow_id.clone(), beat.build_id.clone());
@@ -342,5 +315,45 @@ impl Inventory for MemoryInventory {
         tables.beats.remove(&key);
         tables.cancelled.remove(&key);
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Inventory for MemoryInventory {
+    fn place(&self) -> String {
+        "memory".to_owned()
+    }
+
+    async fn prepare(&self) -> Result<(), InventoryError> {
+        Ok(())
+    }
+
+    async fn examine(&self) -> Result<(), InventoryError> {
+        Ok(())
+    }
+
+    async fn open_workflows(&self) -> Result<Vec<OpenWorkflow>, InventoryError> {
+        let tables = self.tables();
+        let attempts = tables.attempts.iter().filter(|(_, attempt)| !attempt.is_settled());
+        let attempts = attempts.map(|((workflow_id, _), attempt)| OpenWorkflow {
+            workflow_id: workflow_id.clone(),
+            reach: attempt.intent.reach.clone(),
+        });
+        let beats = tables.beats.values().filter_map(|beat| match &beat.sign {
+            BuildSignal::GivenUp { reach, .. } => {
+                Some(OpenWorkflow { workflow_id: beat.workflow_id.clone(), reach: reach.clone() })
+            }
+            _ => None,
+        });
+        let open: BTreeSet<_> = attempts.chain(beats).collect();
+        Ok(open.into_iter().collect())
+    }
+
+    async fn write(&self, write: Write, fence: Option<&Fence>) -> Result<(), InventoryError> {
+        let mut tables = self.tables();
+        if let Some(fence) = fence {
+            tables.check(fence)?;
+        }
+        tables.write(write)
     }
 }

@@ -21,7 +21,7 @@ use reconciler_model::build_resources::ClaimedResources;
 use reconciler_model::ids::{BuildId, Region, WorkflowId};
 use reconciler_model::inventory::heartbeat::{Answer, BuildSignal, Heartbeat};
 use reconciler_model::inventory::journal::{BuildEvent, Stage};
-use reconciler_model::inventory::{IntentWritten, Inventory as _};
+use reconciler_model::inventory::{Heartbeats as _, IntentWritten, Journal as _};
 
 pub(in crate::controller::simulation) struct SimulatedBuilder(
     pub(in crate::controller::simulation) Handle,

@@ -12,7 +12,8 @@ use reconciler_model::inventory::heartbeat::{Answer, Heartbeat};
 use reconciler_model::inventory::journal::{Attempt, BuildEvent};
 use reconciler_model::inventory::record::Record;
 use reconciler_model::inventory::{
-    Fence, Heads, Inventory, InventoryError, Lease, Many, OpenWorkflow, Write,
+    Fence, Heads, Heartbeats, Inventory, InventoryError, Journal, Lease, Leases, Many,
+    OpenWorkflow, Records, Write,
 };
 use reconciler_model::memory::MemoryInventory;
 
@@ -50,23 +51,7 @@ impl SimulatedInventory {
 }
 
 #[async_trait]
-impl Inventory for SimulatedInventory {
-    fn place(&self) -> String {
-        self.inner.place()
-    }
-
-    async fn prepare(&self) -> Result<(), InventoryError> {
-        self.read(self.inner.prepare()).await
-    }
-
-    async fn examine(&self) -> Result<(), InventoryError> {
-        self.read(self.inner.examine()).await
-    }
-
-    async fn open_workflows(&self) -> Result<Vec<OpenWorkflow>, InventoryError> {
-        self.read(self.inner.open_workflows()).await
-    }
-
+impl Records for SimulatedInventory {
     async fn heads(&self, workflow: &WorkflowId) -> Result<Heads, InventoryError> {
         self.read(self.inner.heads(workflow)).await
     }
@@ -89,20 +74,10 @@ impl Inventory for SimulatedInventory {
     ) -> Result<Many<Record>, InventoryError> {
         self.read(self.inner.records_of_workflow(workflow)).await
     }
+}
 
-    /// A write whose answer is lost is repeated word for word, as the SDK does.
-    async fn write(&self, write: Write, fence: Option<&Fence>) -> Result<(), InventoryError> {
-        let mut written = Ok(());
-        for _ in 0..3 {
-            let (write, inner) = (write.clone(), Arc::clone(&self.inner));
-            written = self.call(|world| at_once(checked_write(world, &inner, write, fence))).await;
-            if !matches!(written, Err(InventoryError::Unavailable { .. })) {
-                break;
-            }
-        }
-        written
-    }
-
+#[async_trait]
+impl Journal for SimulatedInventory {
     async fn attempts(&self, workflow: &WorkflowId) -> Result<Many<Attempt>, InventoryError> {
         self.read(self.inner.attempts(workflow)).await
     }
@@ -132,7 +107,10 @@ impl Inventory for SimulatedInventory {
     ) -> Result<Many<BuildEvent>, InventoryError> {
         self.read(self.inner.events_since(workflow, step, since)).await
     }
+}
 
+#[async_trait]
+impl Leases for SimulatedInventory {
     async fn lease(&self, workflow: &WorkflowId) -> Result<Option<Lease>, InventoryError> {
         self.read(self.inner.lease(workflow)).await
     }
@@ -165,7 +143,10 @@ impl Inventory for SimulatedInventory {
         })
         .await
     }
+}
 
+#[async_trait]
+impl Heartbeats for SimulatedInventory {
     async fn beat(&self, beat: &Heartbeat) -> Result<Answer, InventoryError> {
         self.call(|world| {
             let answer = at_once(self.inner.beat(beat))?;
@@ -217,6 +198,38 @@ impl Inventory for SimulatedInventory {
             at_once(self.inner.forget_beat(build, fence))
         })
         .await
+    }
+}
+
+#[async_trait]
+impl Inventory for SimulatedInventory {
+    fn place(&self) -> String {
+        self.inner.place()
+    }
+
+    async fn prepare(&self) -> Result<(), InventoryError> {
+        self.read(self.inner.prepare()).await
+    }
+
+    async fn examine(&self) -> Result<(), InventoryError> {
+        self.read(self.inner.examine()).await
+    }
+
+    async fn open_workflows(&self) -> Result<Vec<OpenWorkflow>, InventoryError> {
+        self.read(self.inner.open_workflows()).await
+    }
+
+    /// A write whose answer is lost is repeated word for word, as the SDK does.
+    async fn write(&self, write: Write, fence: Option<&Fence>) -> Result<(), InventoryError> {
+        let mut written = Ok(());
+        for _ in 0..3 {
+            let (write, inner) = (write.clone(), Arc::clone(&self.inner));
+            written = self.call(|world| at_once(checked_write(world, &inner, write, fence))).await;
+            if !matches!(written, Err(InventoryError::Unavailable { .. })) {
+                break;
+            }
+        }
+        written
     }
 }
 
