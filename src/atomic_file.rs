@@ -30,10 +30,22 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Makes the folder of a file, for this user only.
+/// Makes a folder and those above it, for this user only.
+pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Makes the folder of a file.
 pub(crate) fn make_folder_of(path: &Path) -> io::Result<()> {
-    path.parent()
-        .map_or(Ok(()), |folder| DirBuilder::new().recursive(true).mode(0o700).create(folder))
+    path.parent().map_or(Ok(()), make_folder)
+}
+
+/// What was done with a file that may be missing; none if it is.
+pub(crate) fn if_there<T>(done: io::Result<T>) -> io::Result<Option<T>> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        done => done.map(Some),
+    }
 }
 
 fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
@@ -47,7 +59,8 @@ fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Resu
     written
 }
 
-fn create(path: &Path) -> io::Result<File> {
+/// Makes an empty file in the place of whatever is there.
+pub(crate) fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path)
 }
 

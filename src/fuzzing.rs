@@ -42,10 +42,10 @@ pub fn machine_output(bytes: &[u8]) {
     let Ok(reading) = output::read(&mut log) else {
         return;
     };
-    for (_, image) in &reading.artifacts {
+    for (_, image) in &reading.made.artifacts {
         assert!(image.as_str().starts_with("ami-"), "{image}");
     }
-    for key in &reading.traces.key_pairs {
+    for key in &reading.made.traces.key_pairs {
         assert!(key.starts_with("packer_"), "{key}");
     }
     // A log that ends anywhere never names an image that the whole log does not.
@@ -53,7 +53,7 @@ pub fn machine_output(bytes: &[u8]) {
     if part.last() == Some(&b'\n')
         && let Ok(begun) = output::read(&mut part)
     {
-        assert!(begun.artifacts.iter().all(|image| reading.artifacts.contains(image)));
+        assert!(begun.made.artifacts.iter().all(|image| reading.made.artifacts.contains(image)));
     }
 }
 

@@ -218,7 +218,7 @@ async fn gone(
                     .max(ports.context.now())
                     .saturating_add(AFTERWARDS)
                     .unwrap_or(Timestamp::MAX),
-                region: Some(attempt.intent.region.clone()),
+                region: attempt.intent.region.clone(),
                 reach: attempt.intent.reach.clone(),
             },
         };

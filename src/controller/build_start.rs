@@ -202,7 +202,7 @@ fn intent(
         region: ports.region.clone(),
         host: ports.context.host_name(),
         prepared_by: ports.context.own_mark_with(&config.state_dir),
-        reach: Some(reach(config, &desired.checkout.params)),
+        reach: reach(config, &desired.checkout.params),
         deadline,
         fence: fence.token,
         attempt: image.attempt,

@@ -149,7 +149,7 @@ async fn sweep_one(
             if let BuildSignal::GivenUp { ami_name, traces, region, .. } = &beat.sign {
                 let recorded =
                     if image { Some(recorded(ports, fence, &beat.step_id).await?) } else { None };
-                let there = ports.in_region(region.as_ref());
+                let there = ports.in_region(Some(region));
                 remove_in(&there, &beat.build_id, ami_name, traces, recorded).await?;
             }
             if last {
@@ -288,7 +288,7 @@ mod tests {
     use reconciler_aws::ec2::scripted::{Answer, Ec2, image_xml};
     use reconciler_model::digest::Digest;
     use reconciler_model::ids::{Region, Revision};
-    use reconciler_model::inventory::journal::{Failure, FailureClass, Intent};
+    use reconciler_model::inventory::journal::{Failure, FailureClass, Intent, Reach};
 
     fn time(minutes: i64) -> Timestamp {
         Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes)
@@ -311,7 +311,7 @@ mod tests {
             region: Region::new("us-east-1"),
             host: "one".into(),
             prepared_by: None,
-            reach: None,
+            reach: Reach::default(),
             afterwards: reconciler_model::afterwards::PostImageSteps::default(),
             deadline: time(60),
             fence: 1,
@@ -354,8 +354,8 @@ mod tests {
                     traces: ClaimedResources::default(),
                     unplanned_sources: vec![],
                     until: time(75),
-                    region: None,
-                    reach: None,
+                    region: Region::new("us-east-1"),
+                    reach: Reach::default(),
                 }
             } else {
                 BuildSignal::Running { traces: ClaimedResources::default(), sources: vec![] }

@@ -8,19 +8,15 @@
 //! punch, only the last part is done.
 
 use std::fs::{self, File};
-use std::io::{
-    self, BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _,
-};
+use std::io::{self, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, fallocate};
 
+use crate::atomic_file::{create, if_there};
 use crate::packer::supervisor::files::with_end;
-use reconciler_core::build::output::{Line, Reading, line};
-
-/// Of a longer line only the beginning is looked at.
-const LONGEST_LINE: u64 = 1024 * 1024;
+use reconciler_core::build::output::{LONGEST_LINE, Line, Made, Reading, line, next_line};
 
 /// A line that would be cut between tail and middle goes to the tail, if it is no longer than this;
 /// nor is it the end of a hole.
@@ -61,10 +57,8 @@ impl BoundedLog {
     /// Gives the middle of the log back to the disk, if it has grown too long. Cheap where it has
     /// not.
     pub fn trim(&mut self) -> io::Result<()> {
-        let size = match fs::metadata(&self.path) {
-            Ok(found) => found.len(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
+        let Some(size) = if_there(fs::metadata(&self.path))?.map(|found| found.len()) else {
+            return Ok(());
         };
         if !self.is_too_long(size) {
             return Ok(());
@@ -80,10 +74,8 @@ impl BoundedLog {
     /// Writes the log anew as it is kept. For a build that is over; doing it twice is as doing it
     /// once.
     pub fn close(mut self) -> io::Result<()> {
-        let size = match fs::metadata(&self.path) {
-            Ok(found) => found.len(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
+        let Some(size) = if_there(fs::metadata(&self.path))?.map(|found| found.len()) else {
+            return Ok(());
         };
         // A log that was trimmed is longer than three parts for ever; one that was closed is not,
         // or it is closed once more.
@@ -126,10 +118,7 @@ impl BoundedLog {
         let mut room = MOST_KEPT.saturating_sub(kept.metadata()?.len());
         let (mut at, mut buffer) = (from, Vec::new());
         loop {
-            buffer.clear();
-            let mut part = log.by_ref().take(LONGEST_LINE);
-            part.read_until(b'\n', &mut buffer)?;
-            let size = buffer.len() as u64;
+            let size = next_line(&mut log, &mut buffer)?;
             let whole = buffer.ends_with(b"\n") || size == LONGEST_LINE;
             if !whole {
                 kept.sync_data()?;
@@ -151,14 +140,7 @@ pub(super) fn kept(log: &Path) -> PathBuf {
 }
 
 fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn create(path: &Path) -> io::Result<File> {
-    File::options().create(true).write(true).truncate(true).mode(0o600).open(path)
+    if_there(fs::remove_file(path)).map(drop)
 }
 
 /// Where a file holds anything at or behind this place.
@@ -179,9 +161,7 @@ fn is_telling(bytes: &[u8]) -> bool {
         Line::Ui(..) => {
             let mut reading = Reading::default();
             reading.take(said);
-            reading.finished
-                || !reading.sources.is_empty()
-                || reading.traces != reconciler_model::build_resources::ClaimedResources::default()
+            reading.made != Made::default()
         }
         Line::Other | Line::Plain(_) => false,
     }

@@ -8,12 +8,13 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use crate::atomic_file;
 use crate::atomic_file::write_durably;
-use crate::packer::HeartbeatSettings;
 use crate::packer::adapt::{Host, adapt};
 use crate::packer::supervisor::files;
 use crate::packer::supervisor::files::{HeartbeatJob, Job, JobCommand};
 use crate::packer::version::PackerVersion;
+use crate::packer::{HeartbeatSettings, io};
 use reconciler_core::build::job::{BuildJob, LaidFile, StartDeadline};
 use reconciler_core::secrets::fill::fill;
 use reconciler_hcl::Template;
@@ -115,10 +116,8 @@ impl Layout {
         create(&self.folder.join(files::LOG), false, notes.as_bytes())?;
         let init = inspection.required_plugins && self.version.knows_required_plugins();
         if self.folder.join(files::SUPERVISOR).exists() {
-            return Err(BuildError::Io {
-                what: "laying out the build".to_owned(),
-                source: std::io::Error::other("it was given up meanwhile"),
-            });
+            let given_up = std::io::Error::other("it was given up meanwhile");
+            return Err(io("laying out the build")(given_up));
         }
         // Late, for all that comes before may take long.
         let start_before = lease.until().ok_or(BuildError::LeaseLost)?;
@@ -239,11 +238,7 @@ fn make_own_folder(path: &Path) -> Result<(), BuildError> {
 }
 
 pub(super) fn make_folder(path: &Path) -> Result<(), BuildError> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(io("making a folder of the build"))
+    atomic_file::make_folder(path).map_err(io("making a folder of the build"))
 }
 
 /// Creates a file for this user only; executable if git says so.
@@ -256,10 +251,6 @@ pub(super) fn create(path: &Path, executable: bool, content: &[u8]) -> Result<()
     let open =
         || fs::OpenOptions::new().create(true).write(true).truncate(true).mode(mode).open(path);
     open().and_then(|mut file| file.write_all(content)).map_err(io("writing a file of the build"))
-}
-
-fn io(what: &'static str) -> impl Fn(std::io::Error) -> BuildError {
-    move |source| BuildError::Io { what: what.to_owned(), source }
 }
 
 #[cfg(test)]

@@ -1,17 +1,15 @@
 //! A build's log as people read it, while it grows and afterwards.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 
-use reconciler_core::build::output::{Line, line};
+use crate::atomic_file::if_there;
+use reconciler_core::build::output::{LONGEST_LINE, Line, line, next_line};
 use reconciler_core::secrets::redactor::Redactor;
-
-/// A line longer than this is shown in parts.
-const LONGEST_LINE: u64 = 1024 * 1024;
 
 /// One line of a kept log as text; none if it says nothing to people.
 #[must_use]
@@ -96,15 +94,13 @@ impl Follower {
         last: LastLine,
         mut show: impl FnMut(&str) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut reader = match File::open(&self.path) {
-            Ok(file) => self.reader(file)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error.into()),
+        let Some(log) = if_there(File::open(&self.path))? else {
+            return Ok(());
         };
+        let mut reader = self.reader(log)?;
         let mut line = Vec::new();
         loop {
-            line.clear();
-            let read = reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)? as u64;
+            let read = next_line(&mut reader, &mut line)?;
             let whole = line.last() == Some(&b'\n');
             let begun = !whole && read < LONGEST_LINE;
             if read == 0 || (begun && last == LastLine::Grows) {
@@ -117,9 +113,6 @@ impl Follower {
             }
             self.offset += line.len() as u64;
             self.lines += u64::from(whole);
-            while matches!(line.last(), Some(b'\n' | b'\r')) {
-                line.pop();
-            }
             if let (Some(since), Some(said)) = (self.since, time(&line)) {
                 self.is_within = said >= since;
             }

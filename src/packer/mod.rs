@@ -22,7 +22,6 @@ pub mod version;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -30,6 +29,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::atomic_file::make_folder;
 use crate::config::PackerConfig;
 use crate::failpoint;
 use crate::packer::process::{ProcessId, Session};
@@ -110,24 +110,12 @@ impl PackerBuilder {
             .collect()
     }
 
-    /// A build gets this and nothing else of the daemon's environment (docs/packer.md, "Environment
-    /// and versions").
+    /// A build gets this and nothing else of the daemon's environment.
     fn environment(&self, job: &BuildJob, folder: &Path) -> Vec<(String, String)> {
-        let own = |name: &str| std::env::var(name).ok().map(|value| (name.to_owned(), value));
-        let mut variables: Vec<_> =
-            ["PATH", "HOME", "USER", "LANG", "LD_LIBRARY_PATH", "PACKER_PLUGIN_PATH"]
-                .into_iter()
-                .filter_map(own)
-                .collect();
-        variables.extend(self.settings.packer.pass_env.iter().filter_map(|name| own(name)));
-        variables.retain(|(name, _)| !name.starts_with("HCP_PACKER_"));
-        if let Some(plugins) = &self.settings.packer.plugin_path {
-            variables.push(("PACKER_PLUGIN_PATH".to_owned(), plugins.display().to_string()));
-        }
+        let mut variables = passed_on(&self.settings.packer);
         let emulated = !self.settings.source_overrides.is_empty();
         let delay = if emulated { 1 } else { 10 };
         variables.extend([
-            ("CHECKPOINT_DISABLE".to_owned(), "1".to_owned()),
             ("TMPDIR".to_owned(), layout::temporary_folder(folder).display().to_string()),
             ("AWS_POLL_DELAY_SECONDS".to_owned(), delay.to_string()),
             // Not AWS_MAX_ATTEMPTS: the SDK in Packer's plugin takes that as a word about its
@@ -149,7 +137,7 @@ impl ImageBuilder for PackerBuilder {
         lease: Arc<dyn StartDeadline>,
     ) -> Result<RunningBuild, BuildError> {
         let binary = version::locate(self.settings.packer.binary.as_deref())?;
-        make_private(&self.settings.builds_dir).map_err(io("making the folder of builds"))?;
+        make_folder(&self.settings.builds_dir).map_err(io("making the folder of builds"))?;
         let version =
             version::ask(&binary, &self.settings.builds_dir.join("packer-version")).await?;
         let plan = Layout {
@@ -174,19 +162,15 @@ impl ImageBuilder for PackerBuilder {
                 &plan.secret_variables,
                 job.template.sensitive(),
             ));
-            tokio::task::spawn_blocking(move || {
+            blocking("laying out the build", move || {
                 let laid = plan.lay_out(&job, lease.as_ref());
                 laid.inspect_err(|_| redact::discard(&plan.folder)).map(|()| plan.folder)
             })
         };
-        let folder = laid.await.map_err(|died| BuildError::Io {
-            what: "laying out the build".to_owned(),
-            source: std::io::Error::other(died),
-        })??;
-        failpoint::reach("build.spawn").map_err(|injected| BuildError::Io {
-            what: "starting the supervisor".to_owned(),
-            source: std::io::Error::other(injected),
-        })?;
+        let folder = laid.await??;
+        failpoint::reach("build.spawn")
+            .map_err(std::io::Error::other)
+            .map_err(io("starting the supervisor"))?;
         let child = tokio::process::Command::new(&self.settings.own_binary)
             .arg("supervise")
             .arg(&folder)
@@ -215,13 +199,7 @@ impl ImageBuilder for PackerBuilder {
         let folder = self.folder(build);
         let claimed_by = |supervisor: Supervisor| match supervisor.pid {
             0 => Sighting::NeverRan,
-            pid => Sighting::Here(RunningBuild {
-                build_id: build.clone(),
-                folder: folder.clone(),
-                pid,
-                pid_start: supervisor.pid_start,
-                started_at: supervisor.started_at,
-            }),
+            _ => Sighting::Here(supervisor.build(build.clone(), folder.clone())),
         };
         if !folder.is_dir() {
             return Ok(Sighting::Unknown);
@@ -249,24 +227,15 @@ impl ImageBuilder for PackerBuilder {
     async fn wait(&self, build: &RunningBuild) -> Result<BuildOutcome, BuildError> {
         let ended = outcome::wait(build).await;
         let (build, environment) = (build.clone(), self.known_variables());
+        let what = "reading the build's log";
         // A log may have gigabytes.
-        tokio::task::spawn_blocking(move || outcome::read(&build, ended, &environment))
-            .await
-            .map_err(|died| BuildError::Io {
-                what: "reading the build's log".to_owned(),
-                source: std::io::Error::other(died),
-            })?
-            .map_err(io("reading the build's log"))
+        let read = blocking(what, move || outcome::read(&build, ended, &environment)).await?;
+        read.map_err(io(what))
     }
 
     async fn unaccounted(&self, workflow: &WorkflowId) -> Result<Vec<RunningBuild>, BuildError> {
         let (builds_dir, workflow) = (self.settings.builds_dir.clone(), workflow.clone());
-        tokio::task::spawn_blocking(move || unaccounted(&builds_dir, &workflow)).await.map_err(
-            |died| BuildError::Io {
-                what: "reading the folders of builds".to_owned(),
-                source: std::io::Error::other(died),
-            },
-        )
+        blocking("reading the folders of builds", move || unaccounted(&builds_dir, &workflow)).await
     }
 
     async fn account_for(&self, build: &BuildId) -> Result<(), BuildError> {
@@ -296,27 +265,43 @@ fn unaccounted(builds_dir: &Path, workflow: &WorkflowId) -> Vec<RunningBuild> {
             let job: Job = files::read(&folder, files::JOB)?;
             let heartbeat = job.heartbeat.filter(|heartbeat| heartbeat.workflow_id == *workflow)?;
             let supervisor: Supervisor = files::read(&folder, files::SUPERVISOR)?;
-            let process = ProcessId { pid: supervisor.pid, start: supervisor.pid_start };
+            let process = supervisor.process();
             let over = folder.join(files::ENDED).exists()
                 || (!process.is_alive()
                     && Session::of(process, &job.temporary).processes().is_empty());
-            (over && supervisor.pid != 0).then_some(RunningBuild {
-                build_id: heartbeat.build_id,
-                folder,
-                pid: supervisor.pid,
-                pid_start: supervisor.pid_start,
-                started_at: supervisor.started_at,
-            })
+            (over && supervisor.pid != 0).then(|| supervisor.build(heartbeat.build_id, folder))
         })
         .collect();
     builds.sort_by(|one, other| one.build_id.cmp(&other.build_id));
     builds
 }
 
-fn make_private(folder: &Path) -> std::io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+/// Does something that takes long, on a thread of its own.
+async fn blocking<T: Send + 'static>(
+    what: &'static str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, BuildError> {
+    tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other).map_err(io(what))
 }
 
+/// What an error of the system kept from being done.
 fn io(what: &'static str) -> impl Fn(std::io::Error) -> BuildError {
     move |source| BuildError::Io { what: what.to_owned(), source }
+}
+
+/// What Packer gets of this process's environment, whether it builds or is only asked: some
+/// variables by name and those that the configuration passes on (docs/packer.md, "Environment and
+/// versions"). It asks nobody for a newer Packer.
+fn passed_on(config: &PackerConfig) -> Vec<(String, String)> {
+    let own = ["PATH", "HOME", "USER", "LANG", "LD_LIBRARY_PATH", "PACKER_PLUGIN_PATH"];
+    let names = own.into_iter().chain(config.pass_env.iter().map(String::as_str));
+    let mut variables: Vec<_> = names
+        .filter(|name| !name.starts_with("HCP_PACKER_"))
+        .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)))
+        .collect();
+    if let Some(plugins) = &config.plugin_path {
+        variables.push(("PACKER_PLUGIN_PATH".to_owned(), plugins.display().to_string()));
+    }
+    variables.push(("CHECKPOINT_DISABLE".to_owned(), "1".to_owned()));
+    variables
 }

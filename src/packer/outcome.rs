@@ -12,14 +12,14 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::Signal;
 
-use crate::atomic_file::write_durably;
+use crate::atomic_file::{if_there, write_durably};
 use crate::packer::process::{Member, ProcessId, Session};
 use crate::packer::process_tree::{Watcher, lost};
 use crate::packer::supervisor::files;
 use crate::packer::supervisor::files::{Ended, Job};
 use crate::packer::{layout, made_resources, redact};
 use reconciler_core::build::output;
-use reconciler_core::build::output::Reading;
+use reconciler_core::build::output::{Made, Reading};
 use reconciler_core::secrets::redactor::Redactor;
 use reconciler_model::build::{BuildOutcome, Exit, PackerStage, RunningBuild};
 
@@ -197,11 +197,8 @@ pub(in crate::packer) fn tell(folder: &Path, ended: Ended) -> io::Result<BuildOu
     let log = folder.join(files::LOG);
     let mut said = reading(&log)?;
     if let Some(made) = made_resources::read(folder) {
-        said.artifacts = made.artifacts;
-        said.traces = made.traces;
-        said.sources = made.sources;
-        said.others = made.others;
-        said.finished |= made.finished;
+        let finished = said.made.finished || made.finished;
+        said.made = Made { finished, ..made };
     }
     let mut errors = reading(&folder.join(files::ERRORS))?;
     if matches!(ended.exit, Exit::Unknown) {
@@ -240,13 +237,13 @@ fn told(said: Reading, standard_error: Reading, ended: Ended, log: PathBuf) -> B
     BuildOutcome {
         stage: ended.stage,
         exit: ended.exit,
-        artifacts: said.artifacts,
+        artifacts: said.made.artifacts,
         failures: said.failures,
         errors,
-        traces: said.traces,
-        sources: said.sources,
-        others: said.others,
-        finished: said.finished,
+        traces: said.made.traces,
+        sources: said.made.sources,
+        others: said.made.others,
+        finished: said.made.finished,
         last_words: said.last_words,
         lost: ended.lost,
         // A clock that was set back meanwhile says nothing.
@@ -255,12 +252,9 @@ fn told(said: Reading, standard_error: Reading, ended: Ended, log: PathBuf) -> B
     }
 }
 
-fn reading(path: &Path) -> io::Result<output::Reading> {
-    match File::open(path) {
-        Ok(file) => output::read(&mut BufReader::new(file)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(output::Reading::default()),
-        Err(error) => Err(error),
-    }
+fn reading(path: &Path) -> io::Result<Reading> {
+    let log = if_there(File::open(path))?;
+    log.map_or_else(|| Ok(Reading::default()), |log| output::read(&mut BufReader::new(log)))
 }
 
 fn supervisor_words(folder: &Path) -> Option<String> {

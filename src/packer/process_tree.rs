@@ -11,7 +11,7 @@
 //! (`failure_patterns`).
 
 use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::io::{self, BufReader, Seek as _, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +24,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::packer::process::{ProcessId, raw};
 use reconciler_core::build::output;
-use reconciler_core::build::output::Line;
+use reconciler_core::build::output::{Line, next_line};
 
 /// How often is looked for new processes.
 const LOOK: Duration = Duration::from_millis(100);
@@ -210,12 +210,7 @@ fn tells_of_an_end(log: &Path, from: u64) -> io::Result<bool> {
     file.seek(SeekFrom::Start(from))?;
     let mut reader = BufReader::new(file);
     let mut line = Vec::new();
-    loop {
-        line.clear();
-        let limited = reader.by_ref().take(1024 * 1024);
-        if { limited }.read_until(b'\n', &mut line)? == 0 {
-            return Ok(false);
-        }
+    while next_line(&mut reader, &mut line)? > 0 {
         match output::line(line.trim_ascii_end()) {
             Line::Failure(_) => return Ok(true),
             Line::Ui(kind, said) if kind == "error" && !said.starts_with("==> ") => {
@@ -224,6 +219,7 @@ fn tells_of_an_end(log: &Path, from: u64) -> io::Result<bool> {
             _ => {}
         }
     }
+    Ok(false)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use std::io::{self, BufWriter, ErrorKind};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
+use crate::atomic_file::if_there;
 use crate::packer::supervisor::files;
 use crate::packer::supervisor::files::{Job, with_end};
 use crate::packer::{layout, made_resources};
@@ -57,9 +58,8 @@ pub(super) fn of_environment<'a>(
 /// The list of a build that is not clean yet.
 fn written_down(folder: &Path) -> io::Result<Vec<SecretText>> {
     let path = folder.join(files::SECRETS);
-    let bytes = match fs::read(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        read => read?,
+    let Some(bytes) = if_there(fs::read(&path))? else {
+        return Ok(Vec::new());
     };
     // The cause may quote it.
     serde_json::from_slice(&bytes).map_err(|_| {
@@ -93,10 +93,7 @@ pub fn build(folder: &Path, job: &Job, secrets: &Redactor) -> io::Result<()> {
     layout::remove(&job.temporary);
     remove_half_written(folder);
     all_below(folder, secrets, &is_for_the_end)?;
-    match fs::remove_file(folder.join(files::SECRETS)) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    if_there(fs::remove_file(folder.join(files::SECRETS))).map(drop)
 }
 
 /// Removes what was laid out of a build that never ran: nobody will look into it, and secrets are
@@ -132,11 +129,7 @@ fn all_below(
     secrets: &Redactor,
     is_left_alone: &dyn Fn(&OsStr) -> bool,
 ) -> io::Result<()> {
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
+    for entry in if_there(fs::read_dir(folder))?.into_iter().flatten() {
         let entry = entry?;
         let kind = entry.file_type()?;
         if kind.is_dir() {
@@ -151,10 +144,7 @@ fn all_below(
 /// Rewrites a file without secrets, if one is in it; keeps its lines and every byte that is not a
 /// secret's.
 fn file(path: &Path, secrets: &Redactor) -> io::Result<()> {
-    let open = || match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        opened => opened.map(Some),
-    };
+    let open = || if_there(File::open(path));
     let Some(mut found) = open()? else {
         return Ok(());
     };

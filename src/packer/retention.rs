@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::packer::process::ProcessId;
+use crate::atomic_file::if_there;
 use crate::packer::supervisor::files;
 use crate::packer::supervisor::files::{Ended, Supervisor};
 use reconciler_model::ids::BuildId;
@@ -69,11 +69,8 @@ fn age(since: Timestamp, now: Timestamp) -> Duration {
 
 /// What is there.
 pub fn survey(builds_dir: &Path, now: Timestamp) -> io::Result<Vec<KeptBuild>> {
-    let entries = match fs::read_dir(builds_dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    let folders = entries.flatten().filter(|entry| entry.path().is_dir());
+    let entries = if_there(fs::read_dir(builds_dir))?;
+    let folders = entries.into_iter().flatten().flatten().filter(|entry| entry.path().is_dir());
     Ok(folders
         .filter_map(|entry| {
             let folder = entry.path();
@@ -90,10 +87,8 @@ fn over_since(folder: &Path, now: Timestamp) -> Option<Timestamp> {
     if let Some(ended) = files::read::<Ended>(folder, files::ENDED) {
         return Some(ended.ended_at);
     }
-    let alive = files::read::<Supervisor>(folder, files::SUPERVISOR).is_some_and(|supervisor| {
-        let process = ProcessId { pid: supervisor.pid, start: supervisor.pid_start };
-        process.is_alive()
-    });
+    let supervisor = files::read::<Supervisor>(folder, files::SUPERVISOR);
+    let alive = supervisor.is_some_and(|supervisor| supervisor.process().is_alive());
     let changed = Timestamp::try_from(folder.metadata().ok()?.modified().ok()?).ok()?;
     let abandoned = age(changed, now) > ABANDONED;
     (!alive && abandoned).then_some(changed)

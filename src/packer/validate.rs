@@ -3,7 +3,6 @@
 //! Packer asks nobody for this; what it says is taken apart into single errors.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use crate::packer::adapt::{Host, adapt};
 use crate::packer::layout::{create, inside, make_folder, variable_files};
 use crate::packer::version;
 use crate::packer::version::PackerVersion;
+use crate::packer::{io, passed_on};
 use reconciler_core::build::job::LaidFile;
 use reconciler_hcl::Template;
 use reconciler_model::build::BuildError;
@@ -20,9 +20,6 @@ use reconciler_model::diagnostic::Diagnostic;
 
 /// A Packer that takes longer is ended.
 const LONGEST: Duration = Duration::from_mins(2);
-
-/// Of this process's environment Packer gets these, and what the configuration passes on.
-const PASSED: [&str; 6] = ["PATH", "HOME", "USER", "LANG", "LD_LIBRARY_PATH", "PACKER_PLUGIN_PATH"];
 
 /// A step as a build would find it.
 #[derive(Clone, Debug)]
@@ -42,7 +39,7 @@ pub struct Step {
 pub struct Validator {
     binary: PathBuf,
     version: PackerVersion,
-    variables: Vec<(OsString, OsString)>,
+    variables: Vec<(String, String)>,
 }
 
 impl Validator {
@@ -51,15 +48,8 @@ impl Validator {
         let binary = version::locate(config.binary.as_deref())?;
         let folder = temporary()?;
         let version = version::ask(&binary, &folder.path().join("packer-version")).await?;
-        let passed = PASSED.into_iter().chain(config.pass_env.iter().map(String::as_str));
-        let passed = passed.filter(|name| !name.starts_with("HCP_PACKER_"));
-        let mut variables: Vec<(OsString, OsString)> =
-            passed.filter_map(|name| Some((name.into(), std::env::var_os(name)?))).collect();
-        variables.push(("CHECKPOINT_DISABLE".into(), "1".into()));
-        variables.push(("AWS_EC2_METADATA_DISABLED".into(), "true".into()));
-        if let Some(plugins) = &config.plugin_path {
-            variables.push(("PACKER_PLUGIN_PATH".into(), plugins.into()));
-        }
+        let mut variables = passed_on(config);
+        variables.push(("AWS_EC2_METADATA_DISABLED".to_owned(), "true".to_owned()));
         Ok(Self { binary, version, variables })
     }
 
@@ -83,7 +73,7 @@ impl Validator {
         let output = ended
             .map_err(|_| std::io::Error::other("it took more than two minutes"))
             .flatten()
-            .map_err(|source| io("running packer validate", source))?;
+            .map_err(io("running packer validate"))?;
         if output.status.success() {
             return Ok(Vec::new());
         }
@@ -116,11 +106,7 @@ struct Laid {
 
 fn temporary() -> Result<tempfile::TempDir, BuildError> {
     let made = tempfile::Builder::new().prefix("reconciler-").tempdir();
-    made.map_err(|source| io("making a temporary folder", source))
-}
-
-fn io(what: &str, source: std::io::Error) -> BuildError {
-    BuildError::Io { what: what.to_owned(), source }
+    made.map_err(io("making a temporary folder"))
 }
 
 /// The single errors of what Packer says: `Error: TITLE`, perhaps `on FILE line N`, and what it has

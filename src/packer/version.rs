@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use crate::atomic_file::write_durably;
+use crate::packer::io;
 use reconciler_model::build::BuildError;
 use reconciler_model::diagnostic::Diagnostic;
 
@@ -95,8 +96,7 @@ pub fn locate(configured: Option<&Path>) -> Result<PathBuf, BuildError> {
 
 /// Asks a binary for its version, once for each change of the file: the answer is kept in `cache`.
 pub async fn ask(binary: &Path, cache: &Path) -> Result<PackerVersion, BuildError> {
-    let io = |what: &str, source| BuildError::Io { what: what.to_owned(), source };
-    let facts = std::fs::metadata(binary).map_err(|error| io("looking at Packer", error))?;
+    let facts = std::fs::metadata(binary).map_err(io("looking at Packer"))?;
     let changed = facts
         .modified()
         .ok()
@@ -118,7 +118,7 @@ pub async fn ask(binary: &Path, cache: &Path) -> Result<PackerVersion, BuildErro
     let output = tokio::time::timeout(Duration::from_secs(30), run).await.map_err(|_| {
         BuildError::Host(Diagnostic::new(format!("{} version does not answer", binary.display())))
     })?;
-    let output = output.map_err(|error| io("starting Packer", error))?;
+    let output = output.map_err(io("starting Packer"))?;
     let said = String::from_utf8_lossy(&output.stdout);
     let version = said.lines().find_map(PackerVersion::parse).ok_or_else(|| {
         BuildError::Host(

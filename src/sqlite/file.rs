@@ -8,12 +8,13 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
+use crate::atomic_file::make_folder;
 use crate::sqlite::error::Fault;
 
 /// The schema that this program writes; kept in `user_version`.
@@ -201,10 +202,7 @@ pub(super) fn is_ours(connection: &Connection) -> Result<bool, Fault> {
 
 fn make_file(path: &Path) -> Result<(), Fault> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
+        make_folder(folder)
             .map_err(|source| Fault::File { action: "create the folder", source })?;
     }
     // SQLite gives its own two files beside it the mode of this one.

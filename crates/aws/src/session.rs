@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use aws_config::environment::region::EnvironmentVariableRegionProvider;
 use aws_config::imds;
-use aws_config::meta::region::ProvideRegion as _;
+use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::{BehaviorVersion, Region as SdkRegion, SdkConfig};
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
@@ -235,35 +235,28 @@ fn access(settings: &SessionSettings, region: &SdkRegion, emulated: bool) -> Acc
 }
 
 async fn region(settings: &SessionSettings, emulated: bool) -> Option<SdkRegion> {
-    let given = |name: &Option<String>| name.clone().filter(|name| !name.trim().is_empty());
-    if let Some(region) = given(&settings.region) {
-        return Some(SdkRegion::new(region));
-    }
+    let given = |name: &Option<String>| {
+        name.clone().filter(|name| !name.trim().is_empty()).map(SdkRegion::new)
+    };
+    let mut places = RegionProviderChain::first_try(given(&settings.region));
     if let Some(profile) = &settings.profile {
-        let of_profile = ProfileFileRegionProvider::builder().profile_name(profile).build();
-        if let Some(region) = of_profile.region().await {
-            return Some(region);
-        }
+        places = places.or_else(ProfileFileRegionProvider::builder().profile_name(profile).build());
     }
-    if let Some(region) = given(&settings.default_region) {
-        return Some(SdkRegion::new(region));
+    places = places
+        .or_else(given(&settings.default_region))
+        .or_else(EnvironmentVariableRegionProvider::new())
+        .or_else(ProfileFileRegionProvider::new());
+    if !emulated {
+        // Elsewhere than on EC2 nobody answers there: one short try.
+        let instance = imds::Client::builder()
+            .max_attempts(1)
+            .connect_timeout(Duration::from_millis(500))
+            .read_timeout(Duration::from_secs(1))
+            .build();
+        places = places
+            .or_else(imds::region::ImdsRegionProvider::builder().imds_client(instance).build());
     }
-    if let Some(region) = EnvironmentVariableRegionProvider::new().region().await {
-        return Some(region);
-    }
-    if let Some(region) = ProfileFileRegionProvider::new().region().await {
-        return Some(region);
-    }
-    if emulated {
-        return None;
-    }
-    // Elsewhere than on EC2 nobody answers there: one short try.
-    let instance = imds::Client::builder()
-        .max_attempts(1)
-        .connect_timeout(Duration::from_millis(500))
-        .read_timeout(Duration::from_secs(1))
-        .build();
-    imds::region::ImdsRegionProvider::builder().imds_client(instance).build().region().await
+    places.region().await
 }
 
 fn no_region(settings: &SessionSettings) -> Diagnostic {

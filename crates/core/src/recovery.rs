@@ -305,7 +305,7 @@ mod tests {
             region: Region::new("us-east-1"),
             host: "one".into(),
             prepared_by: None,
-            reach: None,
+            reach: reconciler_model::inventory::journal::Reach::default(),
             afterwards: reconciler_model::afterwards::PostImageSteps::default(),
             deadline: time(120),
             fence: 1,

@@ -87,20 +87,15 @@ pub struct BuildOutcome {
     /// What its log says it made.
     pub traces: ClaimedResources,
     /// The images that it started from, as Packer found them; empty if it did not come to say.
-    #[serde(default)]
     pub sources: Vec<AmiId>,
     /// What it made instead of images: volumes and snapshots by region.
-    #[serde(default)]
     pub others: Vec<(Region, String)>,
     /// Whether Packer came to its last word: what it has not told by then, it has not made.
-    #[serde(default)]
     pub finished: bool,
     /// The last lines that the provisioner that ran last wrote to standard error, redacted.
-    #[serde(default)]
     pub last_words: Vec<String>,
     /// What of the build was lost on its host while it ran, in words: a process of Packer's, or its
     /// folder. Never the step's doing.
-    #[serde(default)]
     pub lost: Option<String>,
     /// How long it ran.
     pub duration: Duration,

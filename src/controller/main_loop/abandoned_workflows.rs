@@ -108,12 +108,10 @@ impl Controller {
         Ok(open)
     }
 
-    /// Keeps those that nobody here looks after. What an earlier version began does not say how AWS
-    /// is reached for it.
+    /// Keeps those that nobody here looks after.
     fn take_in(&mut self, open: Vec<OpenWorkflow>) {
         let mut found = HashMap::new();
         for OpenWorkflow { workflow_id, reach } in open {
-            let Some(reach) = reach else { continue };
             let key = WorkflowKey::of_stranger(workflow_id, &reach, &self.config);
             if !self.is_at_home(&key) {
                 found.insert(key, reach);

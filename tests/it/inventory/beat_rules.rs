@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reconciler_model::build::{BuildOutcome, Exit, PackerStage};
 use reconciler_model::build_resources::ClaimedResources;
-use reconciler_model::ids::{AmiName, BuildId, WorkflowId};
+use reconciler_model::ids::{AmiName, BuildId, Region, WorkflowId};
 use reconciler_model::inventory::heartbeat::{Answer, BuildSignal, Heartbeat, new_version};
 use reconciler_model::inventory::journal::Stage;
 use reconciler_model::inventory::{Fence, Inventory, InventoryError, OpenWorkflow};
@@ -43,8 +43,8 @@ fn given_up(build: &BuildId) -> Heartbeat {
             traces: traces(),
             unplanned_sources: vec![],
             until: minute(300),
-            region: None,
-            reach: None,
+            region: Region::new("us-east-1"),
+            reach: reach(),
         },
         ..beat(build)
     }
@@ -184,14 +184,14 @@ pub(crate) async fn a_workflow_is_listed_as_open_while_a_build_that_was_given_up
             traces: traces(),
             unplanned_sources: vec![],
             until: minute(300),
-            region: None,
-            reach: Some(reach()),
+            region: Region::new("us-east-1"),
+            reach: reach(),
         },
         ..beat(&build)
     };
     let fence = fence(lease.token);
     inventory.give_up(&buried, None, &fence).await.unwrap();
-    let open = OpenWorkflow { workflow_id: workflow(), reach: Some(reach()) };
+    let open = OpenWorkflow { workflow_id: workflow(), reach: reach() };
     assert_eq!(inventory.open_workflows().await.unwrap(), [open]);
     for _ in 0..2 {
         inventory.forget_beat(&build, &fence).await.unwrap();

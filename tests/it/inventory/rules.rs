@@ -345,7 +345,7 @@ pub(crate) async fn attempts_without_a_record_are_those_that_run_failed_or_left_
 
 pub(crate) async fn a_workflow_is_listed_as_open_until_its_last_build_is_settled(inventory: Empty) {
     assert_eq!(inventory.open_workflows().await.unwrap(), []);
-    let open = OpenWorkflow { workflow_id: workflow(), reach: Some(reach()) };
+    let open = OpenWorkflow { workflow_id: workflow(), reach: reach() };
     let (mut one, mut two) = (Build::of("pyenv"), Build::of("mysql"));
     for event in [one.intent(), two.intent(), one.next(Stage::Started { pid: 7 })] {
         inventory.write(of_event(event), None).await.unwrap();

@@ -114,7 +114,7 @@ impl Build {
             host: "builder-1".to_owned(),
             afterwards: reconciler_model::afterwards::PostImageSteps::default(),
             prepared_by: Some(HostMark::new("0123456789abcdef")),
-            reach: Some(reach()),
+            reach: reach(),
             deadline: minute(120),
             fence: 1,
             attempt: 3,

@@ -43,9 +43,7 @@ pub(super) fn key(entry: &str) -> Item {
 pub(super) fn item(workflow: &OpenWorkflow, entry: &str) -> Result<Item, String> {
     let mut item = key(entry);
     item.insert("open_workflow_id".to_owned(), text_value(workflow.workflow_id.as_str()));
-    if let Some(reach) = &workflow.reach {
-        item.insert("reach".to_owned(), json_value(reach)?);
-    }
+    item.insert("reach".to_owned(), json_value(&workflow.reach)?);
     Ok(item)
 }
 
@@ -53,7 +51,7 @@ pub(super) fn item(workflow: &OpenWorkflow, entry: &str) -> Result<Item, String>
 pub(super) fn read(item: &Item) -> Option<OpenWorkflow> {
     Some(OpenWorkflow {
         workflow_id: WorkflowId::new(text(item, "open_workflow_id").ok()?),
-        reach: json(item, "reach").ok(),
+        reach: json(item, "reach").ok()?,
     })
 }
 
@@ -75,12 +73,12 @@ mod tests {
         let kept: Item = texts.map(|(name, value)| (name.to_owned(), text_value(value))).into();
         let entry = OpenWorkflow {
             workflow_id: WorkflowId::new("acore"),
-            reach: Some(Reach {
+            reach: Reach {
                 profile: Some("ci".to_owned()),
                 region: None,
                 own_keys: false,
                 hides: true,
-            }),
+            },
         };
         assert_eq!(read(&kept), Some(entry.clone()));
         assert_eq!(item(&entry, "k").unwrap(), kept);

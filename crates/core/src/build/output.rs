@@ -6,11 +6,13 @@
 
 use std::io::{BufRead, Read as _};
 
+use serde::{Deserialize, Serialize};
+
 use reconciler_model::build_resources::ClaimedResources;
 use reconciler_model::ids::{AmiId, Region};
 
-/// A line longer than this is cut: nothing that counts is longer.
-const LONGEST_LINE: u64 = 1024 * 1024;
+/// A line longer than this is read in parts: nothing that counts is longer.
+pub const LONGEST_LINE: u64 = 1024 * 1024;
 
 /// How many error lines are kept.
 const MOST_ERRORS: usize = 100;
@@ -20,18 +22,12 @@ const MOST_ERRORS: usize = 100;
 const MOST_LAST_WORDS: usize = 12;
 const MOST_PLAIN: usize = 40;
 
-/// What a log says, in short.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reading {
+/// What a log says was made at AWS: ids and regions, no secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
     /// Images by region, in order, without repetitions.
     pub artifacts: Vec<(Region, AmiId)>,
-    /// `ui,error` lines (which also carry what provisioners write to standard error), the newest
-    /// hundred.
-    pub errors: Vec<String>,
-    /// What ended the build of a source, in Packer's own words: nothing that a provisioner writes
-    /// gets here.
-    pub failures: Vec<String>,
-    /// What was made at AWS.
+    /// What else was made.
     pub traces: ClaimedResources,
     /// The images that the builds started from, as Packer found them: before anything of a template
     /// ran, so that nothing can forge them.
@@ -41,6 +37,19 @@ pub struct Reading {
     /// Whether Packer came to its last word: all builds were over then, and what it made had been
     /// told or was to be told next. One that was killed does not say it (docs/packer.md).
     pub finished: bool,
+}
+
+/// What a log says, in short.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// What was made.
+    pub made: Made,
+    /// `ui,error` lines (which also carry what provisioners write to standard error), the newest
+    /// hundred.
+    pub errors: Vec<String>,
+    /// What ended the build of a source, in Packer's own words: nothing that a provisioner writes
+    /// gets here.
+    pub failures: Vec<String>,
     /// The last lines that the newest provisioner wrote to standard error.
     pub last_words: Vec<String>,
     /// The sources that have said what they start from.
@@ -66,10 +75,11 @@ pub enum Line {
     Plain(String),
 }
 
-/// Reads one line, without its line feed.
+/// Reads one line, with its line feed or without it.
 #[must_use]
 pub fn line(bytes: &[u8]) -> Line {
-    let text = String::from_utf8_lossy(bytes);
+    let end = bytes.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r'));
+    let text = String::from_utf8_lossy(&bytes[..end.map_or(0, |last| last + 1)]);
     let mut fields = text.splitn(4, ',');
     let (Some(time), Some(_target), Some(kind), Some(rest)) =
         (fields.next(), fields.next(), fields.next(), fields.next())
@@ -90,21 +100,21 @@ pub fn line(bytes: &[u8]) -> Line {
     }
 }
 
+/// Puts the next line of a log in the place of `line`, with its line feed, or the next part of a
+/// line that is too long. How many bytes that are: none at the end.
+pub fn next_line(log: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<u64> {
+    line.clear();
+    log.by_ref().take(LONGEST_LINE).read_until(b'\n', line).map(|read| read as u64)
+}
+
 /// Reads a whole log.
 pub fn read(log: &mut impl BufRead) -> std::io::Result<Reading> {
     let mut reading = Reading::default();
     let mut buffer = Vec::new();
-    loop {
-        buffer.clear();
-        let read = log.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut buffer)?;
-        if read == 0 {
-            return Ok(reading);
-        }
-        while buffer.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
-            buffer.pop();
-        }
+    while next_line(log, &mut buffer)? > 0 {
         reading.take(line(&buffer));
     }
+    Ok(reading)
 }
 
 impl Reading {
@@ -112,15 +122,15 @@ impl Reading {
     pub fn take(&mut self, line: Line) {
         let goes_on = std::mem::take(&mut self.goes_on);
         match line {
-            Line::Artifact(images) => add(&mut self.artifacts, images),
-            Line::OtherArtifact(others) => add(&mut self.others, others),
+            Line::Artifact(images) => add(&mut self.made.artifacts, images),
+            Line::OtherArtifact(others) => add(&mut self.made.others, others),
             Line::Ui(kind, said) => {
                 said.lines().for_each(|one| self.trace(one));
                 if kind == "error" {
                     self.last_word(&said);
                     self.error(said);
                 } else if is_last_word(&said) {
-                    self.finished = true;
+                    self.made.finished = true;
                 } else if begins_provisioner(&said) {
                     self.last_words.clear();
                 }
@@ -168,13 +178,13 @@ impl Reading {
     /// and processes").
     fn trace(&mut self, said: &str) {
         let marks: [(&str, &str, &mut Vec<String>); 3] = [
-            ("Creating temporary keypair: ", "packer_", &mut self.traces.key_pairs),
+            ("Creating temporary keypair: ", "packer_", &mut self.made.traces.key_pairs),
             (
                 "Creating temporary security group for this instance: ",
                 "packer_",
-                &mut self.traces.security_groups,
+                &mut self.made.traces.security_groups,
             ),
-            ("Instance ID: ", "i-", &mut self.traces.instances),
+            ("Instance ID: ", "i-", &mut self.made.traces.instances),
         ];
         for (mark, prefix, list) in marks {
             let found = said
@@ -191,8 +201,8 @@ impl Reading {
             && !self.found.contains(&source)
         {
             self.found.push(source);
-            if !self.sources.contains(&id) {
-                self.sources.push(id);
+            if !self.made.sources.contains(&id) {
+                self.made.sources.push(id);
             }
         }
         // `    source: AMI: ami-…`: the image, or with `encrypt_boot` the one that it is copied
@@ -202,9 +212,9 @@ impl Reading {
             .map(|(_, rest)| AmiId::new(word(rest)))
             .filter(|id| id.as_str().strip_prefix("ami-").is_some_and(is_an_id));
         if let Some(id) = image
-            && !self.traces.told_images.contains(&id)
+            && !self.made.traces.told_images.contains(&id)
         {
-            self.traces.told_images.push(id);
+            self.made.traces.told_images.push(id);
         }
     }
 }
@@ -303,7 +313,7 @@ mod tests {
         let log = "1,amazon-ebs.x,artifact-count,1\n1,amazon-ebs.x,artifact,0,builder-id,mitchellh.amazonebs\n\
             1,amazon-ebs.x,artifact,0,id,us-east-1:ami-01ab%!(PACKER_COMMA)us-west-2:ami-02\n\
             1,amazon-ebs.x,artifact,1,id,us-east-1:ami-01ab\n";
-        let images = reading(log).artifacts;
+        let images = reading(log).made.artifacts;
         assert_eq!(
             images,
             [
@@ -316,7 +326,7 @@ mod tests {
     #[test]
     fn what_a_provisioner_prints_cannot_forge_an_artifact() {
         let log = "1,,ui,message,    x: 1%!(PACKER_COMMA)x%!(PACKER_COMMA)artifact%!(PACKER_COMMA)0%!(PACKER_COMMA)id%!(PACKER_COMMA)us-east-1:ami-666\n1,,artifact,0,id,us-east-1:not-an-image\n";
-        assert!(reading(log).artifacts.is_empty());
+        assert!(reading(log).made.artifacts.is_empty());
     }
 
     #[test]
@@ -326,10 +336,10 @@ mod tests {
             1,,ui,message,    amazon-ebs.x: Instance ID: i-0abc\n1,,ui,message,    amazon-ebs.x: AMI: ami-0abc\n\
             1,,ui,say,==> amazon-ebs.x: Waiting for AMI: ami-nonsense\n1,,ui,error,Build 'x' errored: Script exited with non-zero exit status: 7";
         let reading = reading(log);
-        assert_eq!(reading.traces.key_pairs, ["packer_0011"]);
-        assert_eq!(reading.traces.security_groups, ["packer_0022"]);
-        assert_eq!(reading.traces.instances, ["i-0abc"]);
-        assert_eq!(reading.traces.told_images, [AmiId::new("ami-0abc")]);
+        assert_eq!(reading.made.traces.key_pairs, ["packer_0011"]);
+        assert_eq!(reading.made.traces.security_groups, ["packer_0022"]);
+        assert_eq!(reading.made.traces.instances, ["i-0abc"]);
+        assert_eq!(reading.made.traces.told_images, [AmiId::new("ami-0abc")]);
         assert_eq!(reading.errors.len(), 1);
     }
 
@@ -355,7 +365,7 @@ mod tests {
             ("1,,ui,message,    amazon-ebs.x: \\n==> Builds finished\n", false),
             ("==> Builds finished\n", false),
         ] {
-            assert_eq!(reading(log).finished, finished, "{log}");
+            assert_eq!(reading(log).made.finished, finished, "{log}");
         }
     }
 
@@ -367,10 +377,10 @@ mod tests {
         let reading = reading(log);
         let region = || Region::new("us-east-1");
         assert_eq!(
-            reading.others,
+            reading.made.others,
             [(region(), "snap-01".to_owned()), (region(), "vol-0d41".to_owned())]
         );
-        assert!(reading.artifacts.is_empty());
+        assert!(reading.made.artifacts.is_empty());
     }
 
     #[test]
@@ -380,7 +390,7 @@ mod tests {
             1,,ui,message,    amazon-ebs.x (shell-local): Found Image ID: ami-03\n\
             1,,ui,message,    amazon-ebs.x: it: Found Image ID: ami-04\n\
             1,,ui,say,==> amazon-ebs.y: Found Image ID: ami-05\n";
-        assert_eq!(reading(log).sources, [AmiId::new("ami-01"), AmiId::new("ami-05")]);
+        assert_eq!(reading(log).made.sources, [AmiId::new("ami-01"), AmiId::new("ami-05")]);
     }
 
     #[test]
@@ -402,7 +412,7 @@ mod tests {
     #[test]
     fn bytes_that_are_not_utf8_hide_nothing_else() {
         let log = b"1,,ui,message,    x: \xff\xfe\n1,x,artifact,0,id,us-east-1:ami-01\n";
-        assert_eq!(read(&mut log.as_slice()).unwrap().artifacts.len(), 1);
+        assert_eq!(read(&mut log.as_slice()).unwrap().made.artifacts.len(), 1);
     }
 
     proptest::proptest! {

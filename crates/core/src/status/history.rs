@@ -167,7 +167,7 @@ pub(super) mod tests {
             region: Region::new("us-east-1"),
             host: "builder-1".into(),
             prepared_by: None,
-            reach: None,
+            reach: reconciler_model::inventory::journal::Reach::default(),
             afterwards: reconciler_model::afterwards::PostImageSteps::default(),
             deadline: at(start + 7200),
             fence: 3,

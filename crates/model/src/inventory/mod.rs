@@ -127,7 +127,7 @@ pub struct OpenWorkflow {
     /// The workflow.
     pub workflow_id: WorkflowId,
     /// How AWS is reached for it.
-    pub reach: Option<Reach>,
+    pub reach: Reach,
 }
 
 impl OpenWorkflow {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::ids::{BuildId, StepId, WorkflowId};
-use crate::inventory::heartbeat::{Answer, BuildSignal, Heartbeat};
+use crate::inventory::heartbeat::{Answer, Heartbeat};
 use crate::inventory::journal::{Attempt, BuildEvent, Stage};
 use crate::inventory::record::Record;
 use crate::inventory::{
@@ -65,12 +65,7 @@ impl Tables {
         if let Some(event) = &write.event {
             match self.events.get(&place(event)) {
                 Some(stands) if stands == event => return Ok(()),
-                Some(_) => {
-                    return Err(conflict(format!(
-                        "event {} of build {}",
-                        event.seq, event.build_id
-                    )));
-                }
+                Some(_) => return Err(conflict(event.name())),
                 None => {}
             }
         }
@@ -83,7 +78,7 @@ impl Tables {
                 Some(Expected::Image(id)) => stands == Some(id),
             };
             if !as_expected {
-                return Err(conflict(format!("record {}/{}", key.0, key.1)));
+                return Err(conflict(record.head.name()));
             }
             self.records.insert(key, record);
         }
@@ -232,7 +227,7 @@ impl Leases for MemoryInventory {
         let mark = |lease: &Lease| (lease.token, lease.version.clone());
         let stands = tables.leases.get(workflow);
         if stands.map(mark) != seen.map(mark) {
-            return Err(conflict(format!("the lease of workflow {workflow}")));
+            return Err(conflict(Lease::name(workflow)));
         }
         let token = stands.map_or(0, |lease| lease.token) + 1;
         Ok(tables.put(Lease {
@@ -334,17 +329,10 @@ impl Inventory for MemoryInventory {
 
     async fn open_workflows(&self) -> Result<Vec<OpenWorkflow>, InventoryError> {
         let tables = self.tables();
-        let attempts = tables.attempts.iter().filter(|(_, attempt)| !attempt.is_settled());
-        let attempts = attempts.map(|((workflow_id, _), attempt)| OpenWorkflow {
-            workflow_id: workflow_id.clone(),
-            reach: attempt.intent.reach.clone(),
-        });
-        let beats = tables.beats.values().filter_map(|beat| match &beat.sign {
-            BuildSignal::GivenUp { reach, .. } => {
-                Some(OpenWorkflow { workflow_id: beat.workflow_id.clone(), reach: reach.clone() })
-            }
-            _ => None,
-        });
+        let attempts = tables.attempts.iter();
+        let attempts = attempts
+            .filter_map(|((workflow, _), attempt)| OpenWorkflow::of_attempt(workflow, attempt));
+        let beats = tables.beats.values().filter_map(OpenWorkflow::of_beat);
         let open: BTreeSet<_> = attempts.chain(beats).collect();
         Ok(open.into_iter().collect())
     }

@@ -175,7 +175,7 @@ impl World {
             region: Region::new("us-east-1"),
             host: "h".into(),
             prepared_by: None,
-            reach: None,
+            reach: reconciler_model::inventory::journal::Reach::default(),
             afterwards: reconciler_model::afterwards::PostImageSteps::default(),
             deadline: Timestamp::UNIX_EPOCH,
             fence: 1,
