@@ -88,9 +88,16 @@ impl Held {
         self.shared.held().0.journal_seq
     }
 
-    /// Gives the lease back.
-    pub async fn release(self) {
+    /// Nobody acts under it any more.
+    fn end(&self) {
         self.heartbeat.abort();
+        // Seeded bug: a-lease-that-was-given-back-is-acted-on
+        self.shared.lost.store(true, Ordering::Release);
+    }
+
+    /// Gives the lease back. What still runs under it does nothing more from here on.
+    pub async fn release(self) {
+        self.end();
         // Should it fail, the lease runs out by itself.
         let _ = self.inventory.release_lease(&self.shared.held().0).await;
     }
@@ -98,7 +105,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.heartbeat.abort();
+        self.end();
     }
 }
 

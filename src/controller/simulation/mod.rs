@@ -78,6 +78,38 @@ fn whatever_fails_nothing_is_lost_and_nothing_is_built_twice() {
     }
 }
 
+/// Tells the story of a seed.
+#[test]
+#[ignore = "run by the test below"]
+fn child_that_tells_a_story() {
+    let seed = number("RECONCILER_TEST_SEED").unwrap();
+    println!("{}", play(Game { tracing: true, ..Game::of(seed) }).1.join("\n"));
+}
+
+#[test]
+fn a_seed_repeats_to_the_letter_in_another_process() {
+    let story = |seed: u64| {
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "--nocapture", "--test-threads=1"])
+            .arg("controller::simulation::child_that_tells_a_story")
+            .env("RECONCILER_TEST_SEED", seed.to_string())
+            .output()
+            .unwrap();
+        assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
+        let output = String::from_utf8(child.stdout).unwrap();
+        let lines = output.lines().filter(|line| line.starts_with(' '));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    for seed in [3, 11, 2026] {
+        let (one, other) = (story(seed), story(seed));
+        assert!(one.len() > 50, "seed {seed}: {} lines", one.len());
+        if let Some((one, other)) = one.iter().zip(&other).find(|(one, other)| one != other) {
+            panic!("seed {seed} differs:\n{one}\n{other}");
+        }
+        assert_eq!(one.len(), other.len(), "seed {seed}");
+    }
+}
+
 /// The first seed that shows a mistake, and by what.
 fn shows(mistake: Mistake, mut seeds: std::ops::Range<u64>) -> Option<(u64, String)> {
     seeds.find_map(|seed| {
