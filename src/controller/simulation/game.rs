@@ -21,7 +21,7 @@ use crate::controller::simulation::world::{Handle, LIMIT, Mistake, Outcome, SILE
 use reconciler_hcl::LocalExec;
 
 /// How long faults come, and how long the world may take to settle afterwards, in milliseconds.
-const FAULTS: u64 = 10 * 60 * 1000;
+const FAULTS: u64 = 15 * 60 * 1000;
 const SETTLING: u64 = 60 * 60 * 1000;
 
 /// What is to be played.
@@ -97,7 +97,7 @@ impl Play {
     fn through(&mut self, most_faults: usize) -> Result<(), String> {
         let (mut next, mut faults) = (0, 0);
         while next < FAULTS && !self.is_broken() {
-            next += self.world().dice.between(1_000, 120_000);
+            next += self.world().dice.between(1_000, 60_000);
             self.run_until(next);
             if faults < most_faults {
                 self.disturb();

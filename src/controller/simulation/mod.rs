@@ -59,7 +59,7 @@ fn whatever_fails_nothing_is_lost_and_nothing_is_built_twice() {
         assert!(result.is_ok(), "{result:?}");
         return;
     }
-    let count = number("RECONCILER_TEST_SEEDS").unwrap_or(300);
+    let count = number("RECONCILER_TEST_SEEDS").unwrap_or(600);
     let first = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())

@@ -155,6 +155,8 @@ pub(super) struct World {
     pub(super) denied_until: u64,
     /// A stranger is about to make an image of the next name that is asked for.
     pub(super) stranger_comes: bool,
+    /// The names that images of builds were to have.
+    decided: BTreeSet<AmiName>,
     ids: u64,
     attempts: BTreeMap<StepId, Attempt>,
     newest_token: u64,
@@ -169,7 +171,7 @@ impl World {
         let hosts = (0..dice.between(2, 4))
             .map(|_| Host {
                 skew: i64::try_from(dice.between(0, 540_000)).unwrap() - 270_000,
-                mute: dice.one_in(12),
+                mute: dice.one_in(8),
                 ..Host::default()
             })
             .collect();
@@ -188,6 +190,7 @@ impl World {
             tracing,
             denied_until: 0,
             stranger_comes: false,
+            decided: BTreeSet::new(),
             ids: 0,
             attempts: BTreeMap::new(),
             newest_token: 0,
@@ -313,8 +316,7 @@ impl World {
     /// Somebody looks for an image by this name. A stranger may have made one, if no build of that
     /// name was ever begun: what a stranger makes meanwhile nobody could tell from the build's own.
     pub(super) fn asked_for(&mut self, name: &AmiName) {
-        let is_new = !self.images.contains_key(name)
-            && !self.builds.values().any(|build| build.name == *name);
+        let is_new = !self.images.contains_key(name) && !self.decided.contains(name);
         // Now, or between two looks.
         if self.faults && self.stranger_comes && is_new && self.dice.one_in(2) {
             self.stranger_comes = false;
@@ -410,6 +412,7 @@ impl World {
             Stage::Intent(intent) => {
                 let open = stands.is_some_and(|attempt| !attempt.is_settled());
                 self.demand(!open, || "an intent over an open attempt".to_owned());
+                self.decided.insert(intent.ami_name.clone());
                 let key = (event.step_id.clone(), intent.fingerprint);
                 let begun = self.intents.entry(key.clone()).or_default();
                 *begun += 1;
