@@ -40,7 +40,7 @@ impl Game {
 }
 
 /// The hosts, and who can wake their daemons.
-struct Play {
+pub(super) struct Play {
     tasks: Tasks,
     world: Arc<Mutex<World>>,
     order: Dice,
@@ -51,23 +51,7 @@ struct Play {
 
 /// How one seed went: how many steps it took, or what broke and its story.
 pub(super) fn play(game: Game) -> (Result<usize, String>, Vec<String>) {
-    let tasks = Tasks::default();
-    let mut world = World::new(game.seed, tasks.executor.clone(), game.tracing);
-    world.mistake = game.mistake;
-    let hosts = world.hosts.len();
-    let mut play = Play {
-        tasks,
-        world: Arc::new(Mutex::new(world)),
-        order: Dice::new(!game.seed),
-        wakes: Vec::new(),
-        disks: (0..hosts).map(|_| disk()).collect(),
-        steps: 0,
-    };
-    for host in 0..hosts {
-        let (wake, _) = mpsc::channel(1);
-        play.wakes.push(wake);
-        play.start_daemon(host);
-    }
+    let mut play = Play::begin(game);
     let settled = play.through(game.most_faults);
     play.tasks.kill(|_| true);
     let world = play.world.lock().unwrap();
@@ -85,8 +69,37 @@ fn disk() -> TempDir {
 }
 
 impl Play {
-    fn world(&self) -> std::sync::MutexGuard<'_, World> {
+    /// All hosts, with a daemon on each.
+    pub(super) fn begin(game: Game) -> Self {
+        let tasks = Tasks::default();
+        let mut world = World::new(game.seed, tasks.executor.clone(), game.tracing);
+        world.mistake = game.mistake;
+        world.faults = game.most_faults > 0;
+        let hosts = world.hosts.len();
+        let mut play = Self {
+            tasks,
+            world: Arc::new(Mutex::new(world)),
+            order: Dice::new(!game.seed),
+            wakes: Vec::new(),
+            disks: (0..hosts).map(|_| disk()).collect(),
+            steps: 0,
+        };
+        for host in 0..hosts {
+            let (wake, _) = mpsc::channel(1);
+            play.wakes.push(wake);
+            play.start_daemon(host);
+        }
+        play
+    }
+
+    pub(super) fn world(&self) -> std::sync::MutexGuard<'_, World> {
         self.world.lock().unwrap()
+    }
+
+    /// Lets this time pass.
+    pub(super) fn pass(&mut self, millis: u64) {
+        let until = self.tasks.executor.now() + millis;
+        self.run_until(until);
     }
 
     fn is_broken(&self) -> bool {
@@ -198,21 +211,21 @@ impl Play {
         }
     }
 
-    fn push(&mut self) {
+    pub(super) fn push(&mut self) {
         self.world().wanted += 1;
         for wake in &self.wakes {
             let _ = wake.try_send(Wake::Look);
         }
     }
 
-    fn restart(&mut self, host: usize, only_daemon: bool) {
+    pub(super) fn restart(&mut self, host: usize, only_daemon: bool) {
         let ends =
             |owner: Owner| owner.host == host && (!only_daemon || owner.kind == Kind::Daemon);
         self.tasks.kill(ends);
         self.start_daemon(host);
     }
 
-    fn lose_power(&mut self, host: usize, until: u64) {
+    pub(super) fn lose_power(&mut self, host: usize, until: u64) {
         {
             let mut world = self.world();
             world.hosts[host].boots += 1;

@@ -10,6 +10,7 @@
 
 mod executor;
 mod game;
+mod loop_tests;
 mod machine;
 mod ports;
 mod world;
