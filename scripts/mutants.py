@@ -217,7 +217,9 @@ def run(programs, tests):
         names = sorted({name for where, name in map(program_of, tests) if where == kind})
         if not names:
             continue
-        done = subprocess.run([program, "--exact", *names], cwd=COPY, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        # The simulation meets some mistakes in one of hundreds of seeds only.
+        env = {**os.environ, "RECONCILER_TEST_SEEDS": "2000"}
+        done = subprocess.run([program, "--exact", *names], cwd=COPY, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         ran = re.search(r"running (\d+) tests?", done.stdout)
         if not ran or int(ran.group(1)) != len(names):
             sys.exit(f"mutants: not all of these tests exist: {names}\n{done.stdout[-1000:]}{done.stderr[-1000:]}")

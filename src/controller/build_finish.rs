@@ -111,7 +111,6 @@ async fn without_outcome(
     // Seeded bug: a-lost-builds-image-is-not-looked-for
     if let (Recovery::Adopt, Some(image)) = (decide(State::Gone, named), image) {
         let name = &attempt.intent.ami_name;
-        // Seeded bug: whatever-has-the-name-is-taken
         let ours = is_ours(image, attempt, end.ran)
             || lost_build_of(ports, &fence.workflow_id, name, image).await?.is_some();
         // One that was recorded or was about to be is whole.

@@ -85,6 +85,7 @@ pub async fn start(
     let started = match ports.builder.start(written, &job, ports.start_deadline()).await {
         // Whatever went wrong, its supervisor may run; one that does not is refused from here on.
         Err(error) => match ports.builder.find(&attempt.build_id).await {
+            // Seeded bug: a-start-without-an-answer-is-taken-for-none
             Ok(Sighting::Here(running)) => Ok(running),
             _ => Err(error),
         },
@@ -192,7 +193,6 @@ fn intent(
 ) -> Intent {
     let BuildInputs { image, desired, loaded, state, template } = inputs;
     let metadata = metadata(&loaded.step);
-    // Seeded bug: a-build-has-no-time
     let deadline = ports.context.now() + timeout + config.packer.grace + Duration::from_mins(1);
     Intent {
         fingerprint: *image.fingerprint,

@@ -228,7 +228,6 @@ async fn beat(inventory: Arc<dyn Inventory>, shared: Arc<Shared>) {
         match shared.context.timeout(duration / 4, renewal).await {
             Some(Ok(lease)) => {
                 *shared.held.lock().unwrap_or_else(PoisonError::into_inner) =
-                    // Seeded bug: a-lease-is-counted-from-its-answer
                     (lease, LeaseDeadline::renewed(asked, duration));
                 pause = duration / 3;
             }

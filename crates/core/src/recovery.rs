@@ -169,7 +169,6 @@ pub fn made_while_it_ran(image: &Image, attempt: &Attempt) -> bool {
 }
 
 fn is_young(image: &Image, attempt: &Attempt) -> bool {
-    // Seeded bug: a-lost-builds-own-image-is-not-known
     is_no_older(image, attempt.started_at)
 }
 

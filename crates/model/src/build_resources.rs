@@ -287,7 +287,6 @@ impl ResourceSearch<'_> {
             image.tags.get(BUILD_ID_TAG).is_some_and(|build| build != self.build.as_str());
         let unwanted = self.unwanted_images().contains(&image.id);
         let unfinished = image.name == *self.image_name && image.state != ImageState::Available;
-        // Seeded bug: whatever-has-the-name-is-removed
         !of_another && self.is_recent(Some(image.created_at)) && (unwanted || unfinished)
     }
 

@@ -178,7 +178,11 @@ impl Play {
         let (host, what, long) = {
             let mut world = self.world();
             let count = u64::try_from(world.hosts.len()).unwrap();
-            let host = usize::try_from(world.dice.between(0, count)).unwrap();
+            let any = usize::try_from(world.dice.between(0, count)).unwrap();
+            // Often one that builds: there is more to lose.
+            let building = world.builds.values().rfind(|build| build.is_running());
+            let building = building.map(|build| build.host);
+            let host = building.filter(|_| world.dice.one_in(2)).unwrap_or(any);
             let (what, long) = (world.dice.between(0, 14), a_while(&mut world));
             world.say(|| format!("misfortune {what} of host {host} for {long}"));
             (host, what, long)
@@ -245,10 +249,10 @@ impl Play {
 /// How long a misfortune lasts: often about as long as a build may be silent, where the answer
 /// hangs on moments.
 fn a_while(world: &mut World) -> u64 {
-    if world.dice.one_in(3) {
-        world.dice.between(SILENCE - 5_000, SILENCE + 40_000)
-    } else {
-        world.dice.between(1_000, 400_000)
+    match world.dice.between(0, 3) {
+        0 => world.dice.between(SILENCE - 5_000, SILENCE + 40_000),
+        1 => world.dice.between(SILENCE + 40_000, 4 * SILENCE),
+        _ => world.dice.between(1_000, 2 * SILENCE),
     }
 }
 
