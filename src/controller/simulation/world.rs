@@ -20,8 +20,6 @@ use reconciler_model::memory::MemoryInventory;
 pub(super) enum Mistake {
     /// The inventory does not hold a write against the fence.
     NoFence,
-    /// The inventory gives a build up without a look whether it has given a sign of life.
-    GivesUpBlindly,
     /// A supervisor is not told that its build was given up.
     NeverTold,
     /// A Packer whose build was given up is asked to end when its image is there already: it
@@ -36,9 +34,8 @@ pub(super) enum Mistake {
 impl Mistake {
     /// All of them, each with the seed from which it is looked for. Should the world be changed, a
     /// search with more seeds (`RECONCILER_TEST_SEEDS`) tells where to begin.
-    pub(super) const ALL: [(Self, u64); 6] = [
+    pub(super) const ALL: [(Self, u64); 5] = [
         (Self::NoFence, 0),
-        (Self::GivesUpBlindly, 0),
         (Self::NeverTold, 0),
         (Self::AsksThePackerOfALostBuild, 0),
         (Self::StartsLate, 470),

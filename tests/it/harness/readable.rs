@@ -24,7 +24,7 @@ static CHANGING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"\(on [\w.-]+\)", "(on [host])"),
         (r"(base/wf-1/\w+/)[0-9a-f]{8}\b", "$1[fingerprint]"),
         // Of builds that took less than a second it is not said.
-        (r"\. Last time these took .*", "."),
+        (r"\. Last time (this|these) took .*", "."),
         (r"127\.0\.0\.1:\d+", "127.0.0.1:[port]"),
     ];
     rules.map(|(pattern, by)| (Regex::new(pattern).unwrap(), by)).into()

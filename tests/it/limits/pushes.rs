@@ -86,7 +86,8 @@ fn through_many_pushes_to_an_url_a_daemon_with_few_files_goes_on_and_stays_small
     println!(
         "figures: {pushes} pushes: at most {most_packs} packs, {most_open} open files; {early} MiB, then {late} MiB"
     );
-    assert!(most_packs <= 17, "{most_packs} packs");
+    // Sixteen, the one that came, and the one that they are being joined to.
+    assert!(most_packs <= 18, "{most_packs} packs");
     assert!(most_open <= 17, "{most_open} open files");
     assert!(late <= early + 30, "{early} MiB, then {late} MiB");
     farm.script("a", "echo 2\n");
