@@ -37,7 +37,7 @@ def parts() -> list[Part]:
     seeded = {"SEED": seed} if seed else {"SEED": ""}
     storm = [python, str(ROOT / "tests/storm"), "--rounds", given("STORM", "20"), *(["--seed", seed] if seed else [])]
     return [
-        Part("simulation", "planner, lease and journal in a model world", cargo("--lib", "simulation::whatever"), {"RECONCILER_TEST_SEEDS": given("SEEDS", "100000")}),
+        Part("simulation", "the controller in a model world", cargo("--lib", "simulation::whatever"), {"RECONCILER_TEST_SEEDS": given("SEEDS", "10000")}),
         Part("kill_loop", "SIGKILL at random moments", cargo("--test it", "kill_loop"), {"ROUNDS": given("ROUNDS", "200"), **seeded}),
         Part("crash_matrix", "death, error and standstill at every failpoint", cargo("--test it", "crash_matrix"), {"RECONCILER_CRASH_ROWS": "all"}),
         Part("faults", "every fault of AWS on every call", cargo("--test it", "faults", "--include-ignored"), {"RECONCILER_FAULT_SEED": seed} if seed else {}),
