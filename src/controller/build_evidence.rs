@@ -280,7 +280,7 @@ pub(super) fn lost_build_among<'a>(
 /// has it.
 async fn still_ours(ports: &LeasedPorts, fence: &Fence) -> Result<(), PassError> {
     match ports.inventory.lease(&fence.workflow_id).await? {
-        Some(lease) if lease.token == fence.token && lease.holder.is_some() => Ok(()),
+        Some(lease) if lease.is_held_under(fence.token) => Ok(()),
         _ => Err(PassError::Inventory(InventoryError::Fenced {
             workflow: fence.workflow_id.clone(),
         })),

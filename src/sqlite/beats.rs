@@ -43,8 +43,7 @@ impl Heartbeats for SqliteInventory {
         self.change(move |db| {
             leases::check(db, &fence)?;
             let stands = Fault::unless_one(read(db, &beat.workflow_id, Some(&beat.build_id))?)?;
-            let version = stands.as_ref().map(|stands| &stands.version);
-            if version != seen.as_ref() && stands.as_ref() != Some(&beat) {
+            if !beat.may_replace(stands.as_ref(), seen.as_deref()) {
                 return Err(Fault::Conflict(format!("the beat of {}", beat.build_id)));
             }
             db.prepare_cached(

@@ -34,8 +34,7 @@ impl Leases for SqliteInventory {
         let (workflow, holder, seen) = (workflow.clone(), holder.to_owned(), seen.cloned());
         self.change(move |db| {
             let stands = read(db, &workflow)?;
-            let mark = |lease: &Lease| (lease.token, lease.version.clone());
-            if stands.as_ref().map(mark) != seen.as_ref().map(mark) {
+            if !Lease::is_as_seen(stands.as_ref(), seen.as_ref()) {
                 return Err(Fault::Conflict(Lease::name(&workflow)));
             }
             put(
@@ -102,7 +101,7 @@ fn read(db: &Connection, workflow: &WorkflowId) -> Result<Option<Lease>, Fault> 
 /// Whether `fence` is the newest and its lease is held.
 pub(super) fn check(db: &Connection, fence: &Fence) -> Result<(), Fault> {
     match read(db, &fence.workflow_id)? {
-        Some(lease) if lease.token == fence.token && lease.holder.is_some() => Ok(()),
+        Some(lease) if lease.is_held_under(fence.token) => Ok(()),
         _ => Err(Fault::Fenced(fence.workflow_id.clone())),
     }
 }

@@ -106,11 +106,7 @@ pub(super) fn put(
             .prepare_cached("SELECT ami_id FROM record WHERE workflow_id = ? AND step_id = ?")?
             .query_row([head.workflow_id.as_str(), head.step_id.as_str()], |row| row.get(0))
             .optional()?;
-        let wanted = match expected {
-            Expected::Absent => None,
-            Expected::Image(ami_id) => Some(ami_id.as_str()),
-        };
-        if stands.as_deref() != wanted {
+        if !expected.is_met_by(stands.as_deref()) {
             return Err(Fault::Conflict(head.name()));
         }
     }

@@ -36,6 +36,15 @@ pub struct Heartbeat {
     pub sign: BuildSignal,
 }
 
+impl Heartbeat {
+    /// Whether it may take the place of what stands, to give its build up: that is of the version
+    /// that was seen, or this one was written already.
+    #[must_use]
+    pub fn may_replace(&self, stands: Option<&Self>, seen: Option<&str>) -> bool {
+        stands.map(|stands| stands.version.as_str()) == seen || stands == Some(self)
+    }
+}
+
 /// What a beat tells.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -93,6 +93,19 @@ impl dyn Inventory {
 }
 
 impl Lease {
+    /// Whether this token writes under it: it is the newest, and somebody holds it.
+    #[must_use]
+    pub fn is_held_under(&self, token: u64) -> bool {
+        self.token == token && self.holder.is_some()
+    }
+
+    /// Whether a lease stands as it was seen, or still does not.
+    #[must_use]
+    pub fn is_as_seen(stands: Option<&Self>, seen: Option<&Self>) -> bool {
+        let mark = |lease: &Self| (lease.token, lease.version.clone());
+        stands.map(mark) == seen.map(mark)
+    }
+
     /// Which it is, in words.
     #[must_use]
     pub fn name(workflow: &WorkflowId) -> String {
@@ -107,6 +120,17 @@ pub enum Expected {
     Absent,
     /// It names this image.
     Image(AmiId),
+}
+
+impl Expected {
+    /// Whether a record that names this image, or none, is what is expected.
+    #[must_use]
+    pub fn is_met_by(&self, stands: Option<&str>) -> bool {
+        match self {
+            Self::Absent => stands.is_none(),
+            Self::Image(id) => stands == Some(id.as_str()),
+        }
+    }
 }
 
 /// The records of a workflow as a plan reads them. One that cannot be read stops nobody else.

@@ -11,7 +11,7 @@ use crate::inventory::heartbeat::{Answer, Heartbeat};
 use crate::inventory::journal::{Attempt, BuildEvent, Stage};
 use crate::inventory::record::Record;
 use crate::inventory::{
-    Expected, Fence, Heads, Heartbeats, Inventory, InventoryError, Journal, Lease, Leases, Many,
+    Fence, Heads, Heartbeats, Inventory, InventoryError, Journal, Lease, Leases, Many,
     OpenWorkflow, Records, Write,
 };
 
@@ -52,7 +52,7 @@ impl Tables {
 
     fn check(&self, fence: &Fence) -> Result<(), InventoryError> {
         match self.leases.get(&fence.workflow_id) {
-            Some(lease) if lease.token == fence.token && lease.holder.is_some() => Ok(()),
+            Some(lease) if lease.is_held_under(fence.token) => Ok(()),
             _ => Err(InventoryError::Fenced { workflow: fence.workflow_id.clone() }),
         }
     }
@@ -71,13 +71,8 @@ impl Tables {
         }
         if let Some((record, expected)) = write.record {
             let key = (record.head.workflow_id.clone(), record.head.step_id.clone());
-            let stands = self.records.get(&key).map(|record| &record.head.ami_id);
-            let as_expected = match &expected {
-                None => true,
-                Some(Expected::Absent) => stands.is_none(),
-                Some(Expected::Image(id)) => stands == Some(id),
-            };
-            if !as_expected {
+            let stands = self.records.get(&key).map(|record| record.head.ami_id.as_str());
+            if expected.is_some_and(|expected| !expected.is_met_by(stands)) {
                 return Err(conflict(record.head.name()));
             }
             self.records.insert(key, record);
@@ -224,9 +219,8 @@ impl Leases for MemoryInventory {
         now: Timestamp,
     ) -> Result<Lease, InventoryError> {
         let mut tables = self.tables();
-        let mark = |lease: &Lease| (lease.token, lease.version.clone());
         let stands = tables.leases.get(workflow);
-        if stands.map(mark) != seen.map(mark) {
+        if !Lease::is_as_seen(stands, seen) {
             return Err(conflict(Lease::name(workflow)));
         }
         let token = stands.map_or(0, |lease| lease.token) + 1;
@@ -295,8 +289,7 @@ impl Heartbeats for MemoryInventory {
         let mut tables = self.tables();
         tables.check(fence)?;
         let key = (beat.workflow_id.clone(), beat.build_id.clone());
-        let stands = tables.beats.get(&key);
-        if stands.map(|stands| stands.version.as_str()) != seen && stands != Some(beat) {
+        if !beat.may_replace(tables.beats.get(&key), seen) {
             return Err(conflict(format!("the beat of {}", beat.build_id)));
         }
         tables.beats.insert(key, beat.clone());
