@@ -1,11 +1,10 @@
 //! Runs tasks in virtual time, one step at a time, in an order that a seed decides. No thread, no
 //! clock, no waiting.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
 /// `SplitMix64`: small, and the same everywhere.
@@ -66,7 +65,8 @@ struct Shared {
     spawned: Vec<(u64, Owner, TaskFuture)>,
     aborted: Vec<u64>,
     ready: BTreeSet<u64>,
-    timers: BinaryHeap<Reverse<(u64, u64, u64)>>,
+    /// By the time at which they are due, and in the order in which they were set.
+    timers: BTreeMap<(u64, u64), Waker>,
     timer: u64,
 }
 
@@ -76,12 +76,23 @@ pub(super) struct Executor(Arc<Mutex<Shared>>);
 
 struct TaskWaker {
     task: u64,
-    executor: Executor,
+    /// Timers hold wakers, and are held by this.
+    shared: Weak<Mutex<Shared>>,
 }
 
 impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
-        self.executor.shared().ready.insert(self.task);
+        if let Some(shared) = self.shared.upgrade() {
+            shared.lock().unwrap().ready.insert(self.task);
+        }
+    }
+}
+
+impl Shared {
+    /// Wakes a task at this time.
+    fn wake_at(&mut self, due: u64, waker: Waker) {
+        self.timer += 1;
+        self.timers.insert((due, self.timer), waker);
     }
 }
 
@@ -136,19 +147,10 @@ impl Future for Sleep {
         }
         if !self.is_set {
             self.is_set = true;
-            shared.timer += 1;
-            let timer = shared.timer;
-            let task = CURRENT.get();
-            shared.timers.push(Reverse((due, timer, task)));
+            shared.wake_at(due, context.waker().clone());
         }
-        let _ = context;
         Poll::Pending
     }
-}
-
-thread_local! {
-    /// The task that is polled: a timer wakes it as a whole.
-    static CURRENT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
 /// All tasks.
@@ -165,7 +167,7 @@ impl Tasks {
             (std::mem::take(&mut shared.spawned), std::mem::take(&mut shared.aborted))
         };
         for (id, owner, future) in spawned {
-            let waker = TaskWaker { task: id, executor: self.executor.clone() };
+            let waker = TaskWaker { task: id, shared: Arc::downgrade(&self.executor.0) };
             self.tasks.insert(id, Task { owner, future, waker: Arc::new(waker).into() });
             self.executor.shared().ready.insert(id);
         }
@@ -202,16 +204,14 @@ impl Tasks {
         };
         let mut able = Vec::new();
         for id in ready {
-            match self.tasks.get(&id).map(|task| stopped_until(task.owner)) {
+            match self.tasks.get(&id).map(|task| (stopped_until(task.owner), &task.waker)) {
                 None => {
                     self.executor.shared().ready.remove(&id);
                 }
-                Some(until) if until > now => {
+                Some((until, waker)) if until > now => {
                     let mut shared = self.executor.shared();
                     shared.ready.remove(&id);
-                    shared.timer += 1;
-                    let timer = shared.timer;
-                    shared.timers.push(Reverse((until, timer, id)));
+                    shared.wake_at(until, waker.clone());
                 }
                 Some(_) => able.push(id),
             }
@@ -223,7 +223,6 @@ impl Tasks {
         let id = able[usize::try_from(dice.between(0, count)).unwrap()];
         self.executor.shared().ready.remove(&id);
         let Some(task) = self.tasks.get_mut(&id) else { return true };
-        CURRENT.set(id);
         let waker = task.waker.clone();
         if task.future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
             drop(self.tasks.remove(&id));
@@ -232,23 +231,16 @@ impl Tasks {
     }
 
     fn pass_time(&mut self, limit: u64) -> bool {
-        let mut shared = self.executor.shared();
-        match shared.timers.peek() {
-            Some(Reverse((due, _, _))) if *due < limit => {
-                let due = *due;
-                shared.now = shared.now.max(due);
-                while let Some(Reverse((at, _, task))) = shared.timers.peek().copied()
-                    && at <= due
-                {
-                    shared.timers.pop();
-                    shared.ready.insert(task);
-                }
-                true
-            }
-            _ => {
-                shared.now = limit;
-                false
-            }
-        }
+        let due = {
+            let mut shared = self.executor.shared();
+            let due = shared.timers.keys().next().map(|(due, _)| *due).filter(|due| *due < limit);
+            shared.now = due.map_or(limit, |due| due.max(shared.now));
+            let later = due.map(|due| shared.timers.split_off(&(due + 1, 0)));
+            later.map(|later| std::mem::replace(&mut shared.timers, later))
+        };
+        // Woken without the lock, which each of them takes.
+        let is_due = due.is_some();
+        due.into_iter().flatten().for_each(|(_, waker)| waker.wake());
+        is_due
     }
 }
