@@ -6,7 +6,6 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::atomic::AtomicBool;
 
 use jiff::Timestamp;
 use reconciler::config::Config;
@@ -98,14 +97,13 @@ pub(crate) async fn run(named: Option<&Path>, args: &AdoptArgs) -> Result<ExitCo
 
 async fn hold(config: &Config, seen: &Seen) -> Result<Option<Held>, CommandError> {
     seen.ports.inventory.prepare().await?;
-    // Ctrl-C ends this process: nothing is held yet.
-    let never = AtomicBool::new(false);
     let asked = ask_patiently(
         &seen.ports.context,
         &seen.ports.inventory,
         &seen.checkout.params.workflow_id,
         config.lease_duration,
-        &never,
+        // Ctrl-C ends this process: nothing is held yet.
+        || false,
         |lease| print::note(waiting(lease).trim_end()),
     );
     Ok(asked.await?)

@@ -159,25 +159,25 @@ pub async fn ask(
 }
 
 /// Asks until the other's lease has run out or is plainly alive, which is known before it could
-/// have run out; for commands that end. `told` hears once whose lease is waited for. None:
-/// `stopping` was set meanwhile.
+/// have run out; for commands that end. `waiting` hears once whose lease is waited for. None:
+/// `is_stopping` said so meanwhile.
 pub async fn ask_patiently(
     context: &Context,
     inventory: &Arc<dyn Inventory>,
     workflow: &WorkflowId,
     duration: Duration,
-    stopping: &AtomicBool,
-    told: impl Fn(&Lease),
+    is_stopping: impl Fn() -> bool,
+    waiting: impl Fn(&Lease),
 ) -> Result<Option<Held>, PassError> {
     let mut watched = None;
     let mut versions = 0;
     let mut last = None;
-    while !stopping.load(Ordering::Acquire) {
+    while !is_stopping() {
         match ask(context, inventory, workflow, duration, &mut watched).await? {
             Asked::Held(held) => return Ok(Some(held)),
             Asked::Busy(lease) => {
                 if versions == 0 {
-                    told(&lease);
+                    waiting(&lease);
                 }
                 if last.as_ref() != Some(&lease.version) {
                     versions += 1;

@@ -6,35 +6,19 @@ use std::sync::Arc;
 use crate::controller::build_finish::{carry, take_over};
 use crate::controller::error::PassError;
 use crate::controller::fenced::LeasedPorts;
-use crate::controller::main_loop::actions::Charged;
-use crate::controller::main_loop::backoff::BackoffKey;
+use crate::controller::main_loop::actions::HeldWorkflow;
+use crate::controller::main_loop::builds_under_way::{FollowedBuild, TaskResult};
 use crate::controller::main_loop::event::Event;
 use crate::controller::main_loop::host_fitness::Verdict;
-use crate::controller::main_loop::pass_rate::MOST_TRIES;
-use crate::controller::main_loop::workflow_pass::WorkflowKey;
+use crate::controller::main_loop::retry_queue::{Circumstances, RetryKey};
+use crate::controller::main_loop::run_options::MOST_TRIES;
+use crate::controller::main_loop::workflow_state::WorkflowKey;
 use crate::controller::main_loop::{Controller, PassReport};
-use reconciler_core::build::job::ImageBuilder;
-use reconciler_model::build::{RunningBuild, Sighting};
-use reconciler_model::ids::{BuildId, StepId};
+use reconciler_model::build::Sighting;
+use reconciler_model::ids::BuildId;
 use reconciler_model::images::Image;
 use reconciler_model::inventory::Fence;
 use reconciler_model::inventory::journal::Attempt;
-
-/// A build that is followed.
-pub(super) struct Followed {
-    /// Its workflow: another may have a step of the same id.
-    pub(super) workflow: WorkflowKey,
-    /// Its step.
-    pub(super) step: StepId,
-    /// Its process, if this host runs it.
-    pub(super) running: Option<RunningBuild>,
-    /// What can end it.
-    pub(super) builder: Arc<dyn ImageBuilder>,
-    /// Whether it was asked to end.
-    pub(super) ending: bool,
-    /// Whether it had ended before, and that was told: only what it left is looked after.
-    over: bool,
-}
 
 /// What is to be done for a build.
 pub(super) enum BuildTask {
@@ -44,44 +28,42 @@ pub(super) enum BuildTask {
     TakeOver(Box<Image>),
 }
 
-/// What a task has to say to the loop.
-pub(super) enum News {
-    /// What following a build came to.
-    Ended {
-        workflow: WorkflowKey,
-        build_id: BuildId,
-        took_over: bool,
-        result: Box<Result<Attempt, PassError>>,
-    },
-    /// What looking after builds that were given up came to.
-    Swept(WorkflowKey, Result<(), PassError>),
-}
-
 impl Controller {
     /// Takes in what a task came to.
-    pub(super) fn note(&mut self, news: &News) {
-        let (workflow, build_id, took_over, result) = match news {
-            News::Swept(key, result) => return self.note_swept(key, result),
-            News::Ended { workflow, build_id, took_over, result } => {
-                (workflow, build_id, *took_over, result.as_ref())
+    pub(super) fn take_in(&mut self, result: &TaskResult) {
+        match result {
+            TaskResult::Garbage { workflow, circumstances, result } => {
+                self.take_in_garbage(workflow, circumstances, result.as_ref().err());
             }
-        };
-        let was_over = self.running.remove(build_id).is_some_and(|one| one.over);
-        if let Some(state) = self.workflows.get_mut(workflow) {
-            state.newest = None;
+            TaskResult::Build { workflow, build_id, took_over, result } => {
+                self.take_in_build(workflow, build_id, *took_over, result);
+            }
         }
-        let matter = BackoffKey::Build(build_id.clone());
+    }
+
+    fn take_in_build(
+        &mut self,
+        workflow: &WorkflowKey,
+        build_id: &BuildId,
+        took_over: bool,
+        result: &Result<Attempt, PassError>,
+    ) {
+        let had_ended = self.builds.remove(build_id).is_some_and(|one| one.had_ended);
+        if let Some(state) = self.workflows.get_mut(workflow) {
+            state.forget_journal();
+        }
+        let key = RetryKey::Build(build_id.clone());
         match result {
             Ok(attempt) => {
-                self.settle(&matter, &workflow.origin());
+                self.succeeded(&key, &workflow.origin());
                 if took_over {
-                    self.tell(workflow, &Event::TakenOver(attempt));
-                } else if !was_over {
-                    self.tell(workflow, &Event::Ended(attempt));
+                    self.notice(workflow, &Event::TakenOver(attempt));
+                } else if !had_ended {
+                    self.notice(workflow, &Event::Ended(attempt));
                 }
             }
             Err(error) => {
-                self.put_off(&matter, &workflow.origin(), None, error);
+                self.failed(&key, &workflow.origin(), &Circumstances::Any, error);
                 let lacks = self.verdict_of(error).lacks;
                 if lacks.is_some() {
                     let verdict = Verdict { lacks, is_partial: true };
@@ -95,53 +77,40 @@ impl Controller {
     /// could not be settled, are followed again; also those of steps that left git.
     pub(super) async fn resume(
         &mut self,
-        owned: &Charged<'_>,
+        held: &HeldWorkflow<'_>,
         ports: &LeasedPorts,
         report: &mut PassReport,
     ) -> Result<(), PassError> {
         let unsettled = |one: &&Attempt| !one.is_settled();
-        for attempt in owned.attempts.values().filter(unsettled) {
+        for attempt in held.attempts.values().filter(unsettled) {
             // Seeded bug: builds-are-not-resumed
-            if self.running.contains_key(&attempt.build_id) {
+            if self.builds.contains(&attempt.build_id) {
                 continue;
             }
-            let matter = BackoffKey::Build(attempt.build_id.clone());
-            let tried = self.backoffs.times(&matter);
+            let key = RetryKey::Build(attempt.build_id.clone());
+            let tried = self.queue.times(&key);
             if self.options.once && tried >= MOST_TRIES {
                 report.errors += 1;
                 continue;
             }
-            if let Some(until) = self.backoffs.holds(&matter, None, self.context.now()) {
+            if self.queue.waits(&key, &Circumstances::Any, self.services.context.now()).is_some() {
                 report.verdict.is_partial = true;
-                report.wake_at(until);
                 continue;
             }
             let sighting = ports.builder.find(&attempt.build_id).await?;
             if tried == 0 && !attempt.is_over() {
-                self.tell(owned.key, &Event::Resumed(attempt));
+                self.notice(held.key, &Event::Resumed(attempt));
             }
-            self.tried.insert(attempt.build_id.clone());
-            let state = self.workflows.get(owned.key);
+            let state = self.workflows.get(held.key);
             let Some(ports) = state.and_then(|state| state.to_act_in(&attempt.intent.region))
             else {
                 return Ok(());
             };
-            self.follow(
-                owned.key,
-                &ports,
-                owned.fence,
-                attempt.clone(),
-                BuildTask::Carry(sighting),
-            );
+            let task = BuildTask::Carry(sighting);
+            self.follow(held.key, &ports, held.fence, attempt.clone(), task);
             report.acted = true;
         }
         Ok(())
-    }
-
-    /// Whether a build of this step is followed: until it is settled, the next one waits.
-    pub(super) fn is_settling(&self, workflow: &WorkflowKey, step: &StepId) -> bool {
-        let mut followed = self.running.values();
-        followed.any(|one| one.workflow == *workflow && one.step == *step)
     }
 
     /// Follows a build to its end.
@@ -154,7 +123,7 @@ impl Controller {
         task: BuildTask,
     ) {
         let build_id = attempt.build_id.clone();
-        let followed = Followed {
+        let followed = FollowedBuild {
             workflow: key.clone(),
             step: attempt.step_id.clone(),
             running: match &task {
@@ -162,13 +131,14 @@ impl Controller {
                 _ => None,
             },
             builder: Arc::clone(&ports.builder),
-            ending: false,
-            over: attempt.is_over(),
+            is_ending: false,
+            had_ended: attempt.is_over(),
         };
-        self.running.insert(build_id.clone(), followed);
-        let (config, ports, fence) = (Arc::clone(&self.config), ports.clone(), fence.clone());
-        let (news, workflow) = (self.news.0.clone(), key.clone());
-        self.context.spawn(async move {
+        let sender = self.builds.follow(build_id.clone(), followed);
+        let (config, ports, fence) =
+            (Arc::clone(&self.services.config), ports.clone(), fence.clone());
+        let workflow = key.clone();
+        self.services.context.spawn(async move {
             let took_over = matches!(task, BuildTask::TakeOver(_));
             let result = match task {
                 BuildTask::Carry(sighting) => {
@@ -176,10 +146,10 @@ impl Controller {
                 }
                 BuildTask::TakeOver(image) => take_over(&ports, &fence, attempt, &image).await,
             };
+            let result = Box::new(result);
             // The loop has ended if nobody listens; the next process takes the build up from the
             // journal.
-            let _ =
-                news.send(News::Ended { workflow, build_id, took_over, result: Box::new(result) });
+            let _ = sender.send(TaskResult::Build { workflow, build_id, took_over, result });
         });
     }
 }

@@ -1,90 +1,96 @@
 //! Tells what happens, and what does not work: once when that begins or has another cause, and once
 //! when it is over, however many passes lie between.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::controller::error::PassError;
 use crate::controller::main_loop::Controller;
-use crate::controller::main_loop::backoff::{BackoffKey, Past};
 use crate::controller::main_loop::event::{Event, Failing, Origin};
-use crate::controller::main_loop::workflow_pass::{WorkflowKey, WorkflowLocation};
-use reconciler_model::ids::Revision;
-
-impl WorkflowKey {
-    /// The workflow, as a place where something happens.
-    pub(super) fn origin(&self) -> Origin<'_> {
-        let WorkflowLocation { site, folder } = &self.location;
-        Origin { repository: site, folder: Some(folder), workflow: Some(&self.inventory.id) }
-    }
-}
+use crate::controller::main_loop::retry_queue::{Circumstances, Past, RetryKey};
+use crate::controller::main_loop::workflow_state::WorkflowKey;
 
 impl Controller {
     /// Tells whoever listens.
-    pub(super) fn tell(&self, key: &WorkflowKey, event: &Event<'_>) {
-        self.observer.notice(&key.origin(), event);
+    pub(super) fn notice(&self, key: &WorkflowKey, event: &Event<'_>) {
+        self.services.observer.notice(&key.origin(), event);
     }
 
     /// What did not work is left alone for a while, and is told to whoever asks. Returns until
     /// when.
-    pub(super) fn put_off(
+    pub(super) fn failed(
         &mut self,
-        matter: &BackoffKey,
+        key: &RetryKey,
         origin: &Origin<'_>,
-        revision: Option<&Revision>,
+        circumstances: &Circumstances,
         error: &PassError,
     ) -> Timestamp {
-        let until =
-            self.backoffs.note(matter.clone(), revision, self.context.now(), self.context.jitter());
+        let (now, jitter) = (self.services.context.now(), self.services.context.jitter());
+        let until = self.queue.put_off(key.clone(), circumstances.clone(), now, jitter);
         // Seeded bug: trouble-is-not-told
-        if self.backoffs.record_error(matter, error.diagnostic()) {
-            let (step, build) = match matter {
-                BackoffKey::Step(_, step) => (Some(step), None),
-                BackoffKey::Build(build) => (None, Some(build)),
+        if self.queue.record_error(key, error.diagnostic()) {
+            let (step, build) = match key {
+                RetryKey::Step(_, step) => (Some(step), None),
+                RetryKey::Build(build) => (None, Some(build)),
                 _ => (None, None),
             };
+            let revision = match circumstances {
+                Circumstances::Commit(revision) => Some(revision),
+                _ => None,
+            };
             let failing = Failing {
-                what: matter.words(),
+                what: key.words(),
                 step,
                 build,
                 revision,
                 error,
-                times: self.backoffs.times(matter),
+                times: self.queue.times(key),
                 next_try: until,
             };
-            self.observer.notice(origin, &Event::Failing(&failing));
+            self.services.observer.notice(origin, &Event::Failing(&failing));
         }
         until
     }
 
     /// All is well with it; told where it was not.
-    pub(super) fn settle(&mut self, matter: &BackoffKey, origin: &Origin<'_>) {
-        let past = self.backoffs.forget(matter);
-        self.tell_of_past(matter, origin, past);
+    pub(super) fn succeeded(&mut self, key: &RetryKey, origin: &Origin<'_>) {
+        let past = self.queue.forget(key);
+        self.notice_recovery(key, origin, past);
+    }
+
+    /// It is done, and is done again after a while, or under other circumstances; told where it did
+    /// not work before.
+    pub(super) fn done_until(
+        &mut self,
+        key: &RetryKey,
+        origin: &Origin<'_>,
+        circumstances: Circumstances,
+        pause: Duration,
+    ) {
+        let now = self.services.context.now();
+        let past = self.queue.schedule(key.clone(), circumstances, now, now + pause);
+        self.notice_recovery(key, origin, past);
     }
 
     /// There is nothing to be tried any more; told where something was not well.
-    pub(super) fn absolve(
+    pub(super) fn is_well(
         &mut self,
-        matter: &BackoffKey,
+        key: &RetryKey,
         origin: &Origin<'_>,
-        revision: Option<&Revision>,
+        circumstances: &Circumstances,
         now: Timestamp,
     ) {
-        let past = self.backoffs.absolve(matter, revision, now);
-        self.tell_of_past(matter, origin, past);
+        let past = self.queue.is_well(key, circumstances, now);
+        self.notice_recovery(key, origin, past);
     }
 
     /// Tells that something works again that did not.
-    pub(super) fn tell_of_past(
-        &self,
-        matter: &BackoffKey,
-        origin: &Origin<'_>,
-        past: Option<Past>,
-    ) {
+    pub(super) fn notice_recovery(&self, key: &RetryKey, origin: &Origin<'_>, past: Option<Past>) {
         if let Some(past) = past {
             let event =
-                Event::Recovered { what: &matter.words(), times: past.times, since: past.since };
-            self.observer.notice(origin, &event);
+                Event::Recovered { what: &key.words(), times: past.times, since: past.since };
+            self.services.observer.notice(origin, &event);
         }
     }
 }

@@ -9,7 +9,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::controller::main_loop::workflow_pass::WorkflowKey;
+use jiff::Timestamp;
+
+use crate::controller::main_loop::workflow_state::WorkflowKey;
 use reconciler_model::clock::Moment;
 use reconciler_model::host_cause::HostCause;
 
@@ -46,7 +48,16 @@ pub(super) struct Hindered {
     since: Moment,
     /// When it last did not work. What is not tried says nothing.
     last: Moment,
-    given_back: Option<Moment>,
+    given_back: Option<(Moment, GivenBack)>,
+}
+
+/// A lease that was given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct GivenBack {
+    /// What this host lacks.
+    pub(super) cause: HostCause,
+    /// When it was given back.
+    pub(super) since: Timestamp,
 }
 
 impl HostFitness {
@@ -78,10 +89,10 @@ impl HostFitness {
         (long && hindered.given_back.is_none()).then_some(hindered.cause)
     }
 
-    /// The lease was given back.
-    pub(super) fn gave_back(&mut self, key: &WorkflowKey, now: Moment) {
+    /// The lease was given back, at this time by the clock and by the calendar.
+    pub(super) fn gave_back(&mut self, key: &WorkflowKey, moment: Moment, since: Timestamp) {
         if let Some(hindered) = self.hindered.get_mut(key) {
-            hindered.given_back = Some(now);
+            hindered.given_back = Some((moment, GivenBack { cause: hindered.cause, since }));
         }
     }
 
@@ -91,7 +102,7 @@ impl HostFitness {
         let hindered = self.hindered.get(key);
         match hindered.and_then(|hindered| hindered.given_back) {
             None => Wait::Nothing,
-            Some(at) if now.saturating_sub(at) >= lease * PATIENCE => Wait::ForTheHost,
+            Some((at, _)) if now.saturating_sub(at) >= lease * PATIENCE => Wait::ForTheHost,
             Some(_) => Wait::ForOthers,
         }
     }
@@ -101,12 +112,10 @@ impl HostFitness {
         self.hindered.remove(key);
     }
 
-    /// The workflows whose leases were given back, and why.
-    pub(super) fn given_back(&self) -> impl Iterator<Item = (&WorkflowKey, HostCause)> {
-        let given = self.hindered.iter();
-        given
-            .filter(|(_, hindered)| hindered.given_back.is_some())
-            .map(|(key, hindered)| (key, hindered.cause))
+    /// The workflows whose leases were given back.
+    pub(super) fn given_back(&self) -> impl Iterator<Item = (&WorkflowKey, GivenBack)> {
+        let hindered = self.hindered.iter();
+        hindered.filter_map(|(key, hindered)| Some((key, hindered.given_back?.1)))
     }
 }
 
@@ -124,14 +133,14 @@ pub(super) enum Wait {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::main_loop::workflow_pass::{InventoryKey, WorkflowLocation};
+    use crate::controller::main_loop::workflow_state::{InventoryKey, WorkflowLocation};
     use reconciler_model::ids::WorkflowId;
 
     const LEASE: Duration = Duration::from_secs(10);
 
     fn key() -> WorkflowKey {
         WorkflowKey {
-            location: WorkflowLocation { site: "s".into(), folder: "f".into() },
+            location: WorkflowLocation { repository: "s".into(), folder: "f".into() },
             inventory: InventoryKey { id: WorkflowId::new("wf"), profile: None, region: None },
         }
     }
@@ -145,13 +154,13 @@ mod tests {
     }
 
     fn useless(judged: &[(u64, Verdict)]) -> Option<u64> {
-        let mut useful = HostFitness::default();
+        let mut fitness = HostFitness::default();
         let mut judged = judged.iter().peekable();
         (0..200).find(|second| {
             while let Some((_, verdict)) = judged.next_if(|(when, _)| when == second) {
-                useful.judge(&key(), *verdict, at(*second));
+                fitness.judge(&key(), *verdict, at(*second));
             }
-            useful.is_useless(&key(), LEASE).is_some()
+            fitness.is_useless(&key(), LEASE).is_some()
         })
     }
 
@@ -175,19 +184,19 @@ mod tests {
 
     #[test]
     fn a_lease_that_was_given_back_is_left_to_others_and_then_asked_for_by_a_host_that_is_well() {
-        let mut useful = HostFitness::default();
+        let mut fitness = HostFitness::default();
         for second in [0, 30] {
-            useful.judge(&key(), lacks(HostCause::Files), at(second));
+            fitness.judge(&key(), lacks(HostCause::Files), at(second));
         }
-        assert_eq!(useful.wait(&key(), LEASE, at(100)), Wait::Nothing);
-        assert_eq!(useful.is_useless(&key(), LEASE), Some(HostCause::Files));
-        useful.gave_back(&key(), at(30));
-        assert_eq!(useful.is_useless(&key(), LEASE), None, "only once");
-        assert_eq!(useful.wait(&key(), LEASE, at(59)), Wait::ForOthers);
-        assert_eq!(useful.wait(&key(), LEASE, at(60)), Wait::ForTheHost);
-        assert_eq!(useful.given_back().count(), 1);
-        useful.took_again(&key());
-        assert_eq!(useful.wait(&key(), LEASE, at(61)), Wait::Nothing);
-        assert_eq!(useful.given_back().count(), 0);
+        assert_eq!(fitness.wait(&key(), LEASE, at(100)), Wait::Nothing);
+        assert_eq!(fitness.is_useless(&key(), LEASE), Some(HostCause::Files));
+        fitness.gave_back(&key(), at(30), Timestamp::UNIX_EPOCH);
+        assert_eq!(fitness.is_useless(&key(), LEASE), None, "only once");
+        assert_eq!(fitness.wait(&key(), LEASE, at(59)), Wait::ForOthers);
+        assert_eq!(fitness.wait(&key(), LEASE, at(60)), Wait::ForTheHost);
+        assert_eq!(fitness.given_back().count(), 1);
+        fitness.took_again(&key());
+        assert_eq!(fitness.wait(&key(), LEASE, at(61)), Wait::Nothing);
+        assert_eq!(fitness.given_back().count(), 0);
     }
 }

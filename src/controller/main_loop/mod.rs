@@ -5,57 +5,52 @@
 
 mod abandoned_workflows;
 mod actions;
-pub(in crate::controller) mod backoff;
 mod build_tasks;
+mod builds_under_way;
 mod event;
 mod event_log;
 mod garbage_tasks;
+mod host;
 mod host_fitness;
 mod lease_release;
 mod owned_workflows;
 mod pass_coverage;
-mod pass_rate;
 mod replaced_inventory;
-mod repository;
+mod repositories;
+mod retry_queue;
 mod run_options;
 mod shutdown;
 mod unplanned_workflows;
-mod workflow_claims;
 mod workflow_pass;
+mod workflow_state;
+mod workflows;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::controller::connect::Connector;
-use crate::controller::context::{Context, block_in_place};
+use crate::controller::context::Context;
 use crate::controller::error::PassError;
-use crate::controller::old_build_folders::Housekeeping;
 use crate::controller::status_file::StatusFile;
 use abandoned_workflows::AbandonedWorkflows;
-use backoff::{BackoffKey, Backoffs};
-use build_tasks::{Followed, News};
+use builds_under_way::BuildsUnderWay;
 pub use event::{Event, Failing, Observer, Origin};
-use host_fitness::{HostFitness, Verdict};
-pub use lease_release::Fetching;
-use owned_workflows::OwnedWorkflows;
-use pass_coverage::Round;
-use pass_rate::{Waiting, earliest, pause};
+pub use host::Fetching;
+use host::Host;
+use host_fitness::Verdict;
 use reconciler_core::plan::Plan;
-use reconciler_core::workflow::unique::Claim;
 use reconciler_jinja::Engine;
-use reconciler_model::diagnostic::Diagnostic;
-use reconciler_model::ids::{BuildId, Revision, WorkflowId};
+use reconciler_model::ids::Revision;
 use reconciler_model::source::GitTree;
-pub use repository::FollowedRepository;
-use repository::{Opened, OpenedFolder, open};
+pub use repositories::FollowedRepository;
+use repositories::{OpenedFolder, OpenedRepository, Repositories};
+use retry_queue::{Circumstances, PassEnd, RetryKey, RetryQueue};
 pub use run_options::RunOptions;
-use workflow_pass::{WorkflowKey, WorkflowLocation, WorkflowState, journal_moved};
+use workflow_state::{WorkflowKey, WorkflowLocation};
+use workflows::{AfterError, Workflows};
 
 /// How long a pass that is under way may go on after a request to end: enough to write down what it
 /// just did.
@@ -70,49 +65,35 @@ pub enum Wake {
     Stop,
 }
 
-/// The state of the loop.
-pub struct Controller {
+/// What the loop works with. Nothing of it changes.
+struct Services {
     connector: Arc<dyn Connector>,
     context: Context,
     config: Arc<Config>,
     engine: Engine,
-    sites: Vec<FollowedRepository>,
-    options: RunOptions,
     observer: Arc<dyn Observer>,
-    workflows: BTreeMap<WorkflowKey, WorkflowState>,
-    heads: HashMap<String, Revision>,
-    /// What each repository's folders say to be, as they were last read.
-    claims: BTreeMap<String, Vec<Claim>>,
-    /// Ids that are given out twice.
-    shared: BTreeMap<WorkflowId, Diagnostic>,
-    owned_workflows: OwnedWorkflows,
-    round: Round,
-    running: HashMap<BuildId, Followed>,
-    /// The builds that this process has started or taken up.
-    tried: BTreeSet<BuildId>,
-    backoffs: Backoffs,
-    stopping: Arc<AtomicBool>,
-    news: (mpsc::UnboundedSender<News>, mpsc::UnboundedReceiver<News>),
-    housekeeping: Housekeeping,
-    status_file: Arc<StatusFile>,
-    useful: HostFitness,
-    /// When leases were given back.
-    left: BTreeMap<WorkflowKey, Timestamp>,
-    fetching: Arc<Fetching>,
-    abandoned: AbandonedWorkflows,
-    /// The inventory was replaced under this process: it is opened anew, but not begun anew.
-    replaced: bool,
 }
 
-/// What a pass over everything came to.
+/// The loop: what it works with, what it was asked for, and what it knows. Each part keeps what
+/// must hold of it by itself; the files of this folder say what is done with all of them.
+pub struct Controller {
+    services: Services,
+    options: RunOptions,
+    repositories: Repositories,
+    workflows: Workflows,
+    abandoned: AbandonedWorkflows,
+    builds: BuildsUnderWay,
+    queue: RetryQueue,
+    host: Host,
+}
+
+/// What a pass over everything came to. When the next one is made is in the queue.
 #[derive(Clone, Debug, Default)]
 pub struct PassReport {
     /// The plans.
     pub plans: Vec<Plan>,
     /// How many workflows or repositories could not be looked at.
     pub errors: usize,
-    /// The earliest time at which something is to be tried again.
-    pub next_try: Option<Timestamp>,
     /// Whether this pass started or changed anything.
     pub acted: bool,
     /// What it came to, as far as this host matters; of one workflow.
@@ -120,23 +101,9 @@ pub struct PassReport {
 }
 
 impl PassReport {
-    /// The loop has to wake at this time.
-    fn wake_at(&mut self, at: Timestamp) {
-        self.next_try = earliest(self.next_try, Some(at));
-    }
-
-    /// What went wrong is to be tried again at this time; a command that ends says that it went
-    /// wrong instead.
-    fn try_again(&mut self, at: Timestamp, options: &RunOptions) {
-        if !options.once {
-            self.wake_at(at);
-        }
-    }
-
     fn add(&mut self, other: Self) {
         self.plans.extend(other.plans);
         self.errors += other.errors;
-        self.next_try = earliest(self.next_try, other.next_try);
         self.acted |= other.acted;
     }
 }
@@ -147,112 +114,70 @@ impl Controller {
     pub fn new(
         connector: Arc<dyn Connector>,
         config: Arc<Config>,
-        sites: Vec<FollowedRepository>,
+        repositories: Vec<FollowedRepository>,
         options: RunOptions,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        let status_file = Arc::new(StatusFile::of(&config.state_dir));
-        let owned_workflows = OwnedWorkflows::of(&config.state_dir);
-        let housekeeping = Housekeeping::new(config.state_dir.join("builds"), config.builds);
+        let context = connector.context().clone();
         Self {
-            context: connector.context().clone(),
-            connector,
-            config,
-            engine: Engine::new(),
-            sites,
-            options,
-            observer,
-            workflows: BTreeMap::new(),
-            heads: HashMap::new(),
-            claims: BTreeMap::new(),
-            shared: BTreeMap::new(),
-            owned_workflows,
-            round: Round::default(),
-            running: HashMap::new(),
-            tried: BTreeSet::new(),
-            backoffs: Backoffs::default(),
-            stopping: Arc::default(),
-            news: mpsc::unbounded_channel(),
-            housekeeping,
-            status_file,
-            useful: HostFitness::default(),
-            left: BTreeMap::new(),
-            fetching: Arc::default(),
+            repositories: Repositories::new(repositories, options.elsewhere.clone()),
+            workflows: Workflows::of(&config.state_dir),
             abandoned: AbandonedWorkflows::default(),
-            replaced: false,
+            builds: BuildsUnderWay::default(),
+            queue: RetryQueue::new(options.once),
+            host: Host::of(&config),
+            options,
+            services: Services { connector, context, config, engine: Engine::new(), observer },
         }
     }
 
     /// Where it hears whether repositories can be fetched on this host.
     #[must_use]
     pub fn fetching(&self) -> Arc<Fetching> {
-        Arc::clone(&self.fetching)
+        Arc::clone(&self.host.fetching)
     }
 
     /// Where it shows what does not work; others may show what keeps them from working there as
     /// well.
     #[must_use]
     pub fn status_file(&self) -> Arc<StatusFile> {
-        Arc::clone(&self.status_file)
+        Arc::clone(&self.host.status_file)
     }
 
     /// Makes passes until told to stop or, with [`RunOptions::once`], until nothing is left to do.
     /// Returns the last pass.
     pub async fn run(&mut self, mut wakes: mpsc::Receiver<Wake>) -> PassReport {
         let mut last = PassReport::default();
-        let mut busy = 0;
         while let Some((report, wanted_again)) = self.pass_unless_stopped(&mut wakes).await {
             last = report;
-            self.keep_house(&last);
-            let is_at_rest = !self.is_building() && !self.is_sweeping();
-            if self.options.once && is_at_rest && !last.acted && last.next_try.is_none() {
+            self.remove_old_build_folders(&last);
+            let is_at_rest = self.builds.is_empty() && !self.workflows.is_removing_garbage();
+            let is_over = is_at_rest && !last.acted && self.queue.next_due().is_none();
+            if self.options.once && is_over {
                 break;
             }
-            busy = if last.acted && !self.is_building() { busy + 1 } else { 0 };
-            let waiting = Waiting {
-                building: self.is_building(),
-                busy,
-                standby: self.workflows.values().any(|state| state.lease.is_none()),
-                interval: self.config.interval,
+            let end = PassEnd {
+                acted: last.acted,
+                is_building: self.is_building(),
+                interval: self.services.config.interval,
             };
-            let pause = if wanted_again {
-                Duration::ZERO
-            } else {
-                pause(&last, waiting, self.context.now())
-            };
+            let pause = self.queue.pause(end, self.services.context.now());
+            let pause = if wanted_again { Duration::ZERO } else { pause };
             tokio::select! {
                 biased;
                 wake = wakes.recv() => if !matches!(wake, Some(Wake::Look)) {
                     break;
                 },
-                Some(news) = self.news.1.recv() => self.note(&news),
-                () = journal_moved(&self.context, &self.workflows) => {}
-                () = self.context.sleep(pause) => {}
+                result = self.builds.next_result() => self.take_in(&result),
+                () = self.workflows.journal_moved(&self.services.context) => {}
+                () = self.services.context.sleep(pause) => {}
             }
-            while let Ok(news) = self.news.1.try_recv() {
-                self.note(&news);
+            while let Some(result) = self.builds.result_at_hand() {
+                self.take_in(&result);
             }
         }
         self.end().await;
         last
-    }
-
-    /// Old builds' folders go, once everything could be looked at: what a workflow still needs is
-    /// known then.
-    fn keep_house(&mut self, report: &PassReport) {
-        let blind = report.errors > 0
-            || self.workflows.values().any(|state| state.lease.is_none() || state.newest.is_none());
-        if blind || !self.housekeeping.is_due(self.context.moment()) {
-            return;
-        }
-        let attempts = self
-            .workflows
-            .values()
-            .filter_map(|state| state.newest.as_ref())
-            .flat_map(|(_, newest)| newest.attempts.values())
-            .map(|attempt| attempt.build_id.clone());
-        let needed = attempts.chain(self.running.keys().cloned()).collect();
-        self.housekeeping.begin(&self.context, needed);
     }
 
     /// A pass, and whether something changed while it was made; none if it was stopped: what hangs
@@ -261,9 +186,9 @@ impl Controller {
         &mut self,
         wakes: &mut mpsc::Receiver<Wake>,
     ) -> Option<(PassReport, bool)> {
-        let stopping = Arc::clone(&self.stopping);
+        let stopping = self.builds.stopping();
         let mut again = false;
-        let context = self.context.clone();
+        let context = self.services.context.clone();
         let mut pass = std::pin::pin!(self.pass());
         loop {
             tokio::select! {
@@ -272,7 +197,7 @@ impl Controller {
                 wake = wakes.recv() => match wake {
                     Some(Wake::Look) => again = true,
                     Some(Wake::Stop) | None => {
-                        stopping.store(true, Ordering::Release);
+                        stopping.stop();
                         // Seeded bug: a-hanging-pass-holds-the-end-up
                         let _ = context.timeout(LAST_MOMENT, pass).await;
                         return None;
@@ -285,71 +210,58 @@ impl Controller {
     /// Whether builds are under way that this loop has started or taken up.
     #[must_use]
     pub fn is_building(&self) -> bool {
-        !self.running.is_empty()
+        !self.builds.is_empty()
     }
 
     /// One pass over everything.
     pub async fn pass(&mut self) -> PassReport {
         let mut report = PassReport::default();
-        for state in self.workflows.values_mut() {
-            if let Some(lease) = &state.lease {
-                state.looked_at = lease.journal_seq();
-            }
-        }
-        self.round = Round::default();
-        self.backoffs.begin_pass();
-        // All of them first: whether an id is given out twice is seen by all together.
-        let opened: Vec<_> = self.sites.iter().map(|site| block_in_place(|| open(site))).collect();
-        self.note_claims(&opened);
-        for (index, opened) in opened.into_iter().enumerate() {
-            let name = self.sites[index].name.clone();
-            let matter = BackoffKey::FollowedRepository(name.clone());
-            let origin = Origin { repository: &name, folder: None, workflow: None };
+        self.workflows.begin_pass();
+        self.queue.begin_pass();
+        for (repository, opened) in self.repositories.open_all() {
+            let key = RetryKey::Repository(repository.name.clone());
+            let origin = Origin { repository: &repository.name, folder: None, workflow: None };
             let passed = match opened {
-                Ok(opened) => self.pass_site(index, opened, &mut report).await,
+                Ok(opened) => self.pass_repository(&repository, opened, &mut report).await,
                 Err(error) => Err(error),
             };
             if let Err(error) = passed {
-                self.put_off(&matter, &origin, None, &error);
-                self.blame_site(index, &error);
+                self.failed(&key, &origin, &Circumstances::Any, &error);
+                self.judge_unreadable(&repository, &error);
                 report.errors += 1;
             } else {
-                self.settle(&matter, &origin);
+                self.succeeded(&key, &origin);
             }
         }
         // A command answers for what it was asked; a daemon for all that it began.
         // Seeded bug: a-refused-head-stops-all
         if !self.options.once {
-            self.settle_unplanned(&mut report).await;
-            Box::pin(self.look_after_strangers(&mut report)).await;
+            self.settle_unplanned_workflows(&mut report).await;
+            Box::pin(self.settle_abandoned_workflows(&mut report)).await;
             self.give_back_what_does_not_work_here().await;
-            let running = &self.running;
-            self.backoffs.end_pass(|matter| match matter {
-                BackoffKey::Build(build) => running.contains_key(build),
-                BackoffKey::AbandonedWorkflows | BackoffKey::Sweeping(_) => true,
-                _ => false,
-            });
-            self.status_file.show("passes", self.backoffs.troubles(self.context.now()));
+            let builds = &self.builds;
+            self.queue.end_pass(|build| builds.contains(build));
+            let troubles = self.queue.troubles(self.services.context.now());
+            self.host.status_file.show("passes", troubles);
         }
         report
     }
 
-    async fn pass_site(
+    async fn pass_repository(
         &mut self,
-        index: usize,
-        opened: Opened,
+        repository: &FollowedRepository,
+        opened: OpenedRepository,
         report: &mut PassReport,
     ) -> Result<(), PassError> {
-        let name = self.sites[index].name.clone();
-        let Opened { tree, folders, .. } = opened;
+        let name = &repository.name;
+        let OpenedRepository { tree, folders } = opened;
         let revision = tree.revision().clone();
         let location = |opened: &OpenedFolder| WorkflowLocation {
-            site: name.clone(),
+            repository: name.clone(),
             folder: opened.folder.path.clone(),
         };
-        let locations = folders.iter().map(location);
-        self.round.opened(&name, locations);
-        self.note_rewrite(index, &revision)?;
+        self.workflows.coverage.opened(name, folders.iter().map(location));
+        self.notice_rewrite(repository, &revision)?;
         for opened in folders {
             let location = location(&opened);
             // Seeded bug: shared-id-acted-on
@@ -357,42 +269,41 @@ impl Controller {
                 report.errors += 1;
                 continue;
             }
-            let matter = BackoffKey::Workflow(location.clone());
+            let key = RetryKey::Workflow(location.clone());
             let path = location.folder.clone();
-            let origin = Origin { repository: &name, folder: Some(&path), workflow: None };
-            let now = self.context.now();
-            if let Some(until) = self.backoffs.holds(&matter, Some(&revision), now) {
+            let origin = Origin { repository: name, folder: Some(&path), workflow: None };
+            let circumstances = Circumstances::from(&revision);
+            let now = self.services.context.now();
+            if self.queue.waits(&key, &circumstances, now).is_some() {
                 report.errors += 1;
-                report.try_again(until, &self.options);
                 continue;
             }
-            let Err(error) = self.pass_folder(index, &tree, opened, location, report).await else {
-                self.settle(&matter, &origin);
-                continue;
-            };
-            let until = self.put_off(&matter, &origin, Some(&revision), &error);
-            report.errors += 1;
-            report.try_again(until, &self.options);
+            match self.pass_folder(repository, &tree, opened, location, report).await {
+                Ok(()) => self.succeeded(&key, &origin),
+                Err(error) => {
+                    self.failed(&key, &origin, &circumstances, &error);
+                    report.errors += 1;
+                }
+            }
         }
         Ok(())
     }
 
     async fn pass_folder(
         &mut self,
-        index: usize,
+        repository: &FollowedRepository,
         tree: &Arc<dyn GitTree>,
         OpenedFolder { folder, params }: OpenedFolder,
         location: WorkflowLocation,
         report: &mut PassReport,
     ) -> Result<(), PassError> {
         let read = params?;
-        let key = WorkflowKey::new(location, &read.0, &self.config);
-        self.round.seen(&key);
-        let passed = self.pass_workflow(index, &key, tree, &folder, read, report);
-        let passed = passed.await;
+        let key = WorkflowKey::new(location, &read.0, &self.services.config);
+        self.workflows.coverage.seen(&key);
+        let passed = self.pass_workflow(repository, &key, tree, &folder, read, report).await;
         match &passed {
             Err(error) => {
-                self.lose(&key, error);
+                self.take_in_error(&key, error);
                 let verdict = self.verdict_of(error);
                 self.judge(&key, verdict);
             }
@@ -401,31 +312,42 @@ impl Controller {
         passed.map(|_| ())
     }
 
-    /// A lease that another has taken is not ours, whatever its time says.
-    fn lose(&mut self, key: &WorkflowKey, error: &PassError) {
-        if error.is_replaced() {
-            // What was opened is nothing any more; the next pass opens what stands there.
-            self.workflows.remove(key);
-            self.replaced = true;
-        } else if error.is_fenced()
-            && let Some(state) = self.workflows.get_mut(key)
-        {
-            state.newest = None;
-            if state.lease.take().is_some() {
-                self.tell(key, &Event::Lost);
-            }
+    /// Whether a folder's id is another's as well, which is told once: nothing new is begun under
+    /// it, and what was begun is carried to its end (`unplanned_workflows`).
+    fn is_shared(&mut self, opened: &OpenedFolder, location: &WorkflowLocation) -> bool {
+        let key = RetryKey::SharedId(location.clone());
+        let WorkflowLocation { repository, folder } = location;
+        let origin = Origin { repository, folder: Some(folder), workflow: None };
+        let params = opened.params.as_ref().ok();
+        let why = params.and_then(|(params, _)| self.repositories.why_shared(&params.workflow_id));
+        let (Some((params, _)), Some(why)) = (params, why) else {
+            self.succeeded(&key, &origin);
+            return false;
+        };
+        let error = PassError::Person(why.clone());
+        let workflow = WorkflowKey::new(location.clone(), params, &self.services.config);
+        self.workflows.coverage.seen(&workflow);
+        self.failed(&key, &origin, &Circumstances::Any, &error);
+        self.queue.forget(&RetryKey::Workflow(location.clone()));
+        true
+    }
+
+    /// Takes in that a workflow met with an error.
+    fn take_in_error(&mut self, key: &WorkflowKey, error: &PassError) {
+        if self.workflows.take_in_error(key, error) == AfterError::LostLease {
+            self.notice(key, &Event::Lost);
         }
     }
 
-    fn note_rewrite(&mut self, index: usize, new: &Revision) -> Result<(), PassError> {
-        let site = &self.sites[index];
-        if let Some(old) = self.heads.insert(site.name.clone(), new.clone())
-            && old != *new
-            && !site.source.descends(new, &old)?
-        {
-            let origin = Origin { repository: &site.name, folder: None, workflow: None };
+    fn notice_rewrite(
+        &mut self,
+        repository: &FollowedRepository,
+        new: &Revision,
+    ) -> Result<(), PassError> {
+        if let Some(old) = self.repositories.rewritten(repository, new)? {
+            let origin = Origin { repository: &repository.name, folder: None, workflow: None };
             let event = Event::Rewritten { old: &old, new };
-            self.observer.notice(&origin, &event);
+            self.services.observer.notice(&origin, &event);
         }
         Ok(())
     }

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::controller::main_loop::workflow_pass::{WorkflowKey, WorkflowLocation};
+use crate::controller::main_loop::workflow_state::{WorkflowKey, WorkflowLocation};
 
 /// What a pass saw so far.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Round {
+pub(super) struct PassCoverage {
     /// Repositories whose commit could be read.
     opened: BTreeSet<String>,
     /// Folders of which it is not known whose they are.
@@ -20,17 +20,21 @@ pub(super) struct Round {
 
 /// What git says of a workflow that was not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum InGit {
     /// It is there, or nobody knows: only its builds are looked after.
-    Unread,
+    Unknown,
     /// Git has it no more: it is given up as soon as nothing of it is open.
     Gone,
 }
 
-impl Round {
+impl PassCoverage {
     /// The commit of a repository could be read; these folders of it are workflows.
-    pub(super) fn opened(&mut self, site: &str, folders: impl Iterator<Item = WorkflowLocation>) {
-        self.opened.insert(site.to_owned());
+    pub(super) fn opened(
+        &mut self,
+        repository: &str,
+        folders: impl Iterator<Item = WorkflowLocation>,
+    ) {
+        self.opened.insert(repository.to_owned());
         self.unclear.extend(folders);
     }
 
@@ -57,43 +61,43 @@ impl Round {
     }
 
     /// What is to be thought of a workflow that is known from before; none if it was served.
-    pub(super) fn standing(&self, key: &WorkflowKey) -> Option<Standing> {
+    pub(super) fn of_unserved(&self, key: &WorkflowKey) -> Option<InGit> {
         if self.served.contains(key) {
             return None;
         }
         let known =
-            self.opened.contains(&key.location.site) && !self.unclear.contains(&key.location);
-        Some(if known && !self.seen.contains(key) { Standing::Gone } else { Standing::Unread })
+            self.opened.contains(&key.location.repository) && !self.unclear.contains(&key.location);
+        Some(if known && !self.seen.contains(key) { InGit::Gone } else { InGit::Unknown })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::main_loop::workflow_pass::InventoryKey;
+    use crate::controller::main_loop::workflow_state::InventoryKey;
     use reconciler_model::ids::WorkflowId;
 
     fn key(id: &str) -> WorkflowKey {
         WorkflowKey {
-            location: WorkflowLocation { site: "s".into(), folder: "f".into() },
+            location: WorkflowLocation { repository: "s".into(), folder: "f".into() },
             inventory: InventoryKey { id: WorkflowId::new(id), profile: None, region: None },
         }
     }
 
     #[test]
     fn a_workflow_is_gone_only_if_git_could_be_read_and_has_it_no_more() {
-        let mut round = Round::default();
-        assert_eq!(round.standing(&key("a")), Some(Standing::Unread));
+        let mut coverage = PassCoverage::default();
+        assert_eq!(coverage.of_unserved(&key("a")), Some(InGit::Unknown));
         let place = key("a").location;
-        round.opened("s", [place].into_iter());
-        assert_eq!(round.standing(&key("a")), Some(Standing::Unread), "unclear");
-        round.seen(&key("b"));
-        assert_eq!(round.standing(&key("a")), Some(Standing::Gone), "renamed");
-        assert_eq!(round.standing(&key("b")), Some(Standing::Unread));
-        round.served(&key("b"));
-        assert_eq!(round.standing(&key("b")), None);
-        let mut empty = Round::default();
+        coverage.opened("s", [place].into_iter());
+        assert_eq!(coverage.of_unserved(&key("a")), Some(InGit::Unknown), "unclear");
+        coverage.seen(&key("b"));
+        assert_eq!(coverage.of_unserved(&key("a")), Some(InGit::Gone), "renamed");
+        assert_eq!(coverage.of_unserved(&key("b")), Some(InGit::Unknown));
+        coverage.served(&key("b"));
+        assert_eq!(coverage.of_unserved(&key("b")), None);
+        let mut empty = PassCoverage::default();
         empty.opened("s", std::iter::empty());
-        assert_eq!(empty.standing(&key("a")), Some(Standing::Gone), "removed");
+        assert_eq!(empty.of_unserved(&key("a")), Some(InGit::Gone), "removed");
     }
 }

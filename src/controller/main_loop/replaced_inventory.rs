@@ -9,14 +9,14 @@ use crate::config::InventoryConfig;
 use crate::controller::error::PassError;
 use crate::controller::main_loop::Controller;
 use crate::controller::main_loop::event::Event;
-use crate::controller::main_loop::workflow_pass::WorkflowKey;
+use crate::controller::main_loop::workflow_state::WorkflowKey;
 use reconciler_model::diagnostic::Diagnostic;
 
 impl Controller {
     /// Refuses to make an inventory where one was a moment ago.
     pub(super) fn refuse_to_begin_anew(&self) -> Result<(), PassError> {
-        match &self.config.inventory {
-            InventoryConfig::Sqlite { path } if self.replaced && !path.exists() => {
+        match &self.services.config.inventory {
+            InventoryConfig::Sqlite { path } if self.workflows.inventory_was_replaced() && !path.exists() => {
                 Err(Diagnostic::new(
                     "the inventory is gone: it was deleted or moved away under this process, and no empty one is begun in its place",
                 )
@@ -31,24 +31,17 @@ impl Controller {
     /// Ends the builds of this process of which an inventory that took the place of another knows
     /// nothing.
     pub(super) async fn end_what_is_unknown(&mut self, key: &WorkflowKey) -> Result<(), PassError> {
-        if !self.replaced {
+        if !self.workflows.inventory_was_replaced() {
             return Ok(());
         }
         let Some(ports) = self.workflows.get(key).map(|state| state.ports.clone()) else {
             return Ok(());
         };
-        for (build, followed) in &mut self.running {
-            if followed.workflow != *key || followed.ending {
-                continue;
-            }
-            let Some(running) = &followed.running else {
-                continue;
-            };
-            if ports.inventory.events_of_build(&key.inventory.id, build).await?.is_empty() {
-                ports.builder.cancel(running).await?;
-                followed.ending = true;
-                let event = Event::Unknown { step: &followed.step, build };
-                self.observer.notice(&key.origin(), &event);
+        for (build, step) in self.builds.running_for(key) {
+            let events = ports.inventory.events_of_build(&key.inventory.id, &build).await?;
+            if events.is_empty() && self.builds.cancel(&build, Some(ports.builder.as_ref())).await?
+            {
+                self.notice(key, &Event::Unknown { step: &step, build: &build });
             }
         }
         Ok(())

@@ -7,6 +7,9 @@ use reconciler_core::plan::selection::Selection;
 use reconciler_core::workflow::unique::Claim;
 use reconciler_model::ids::StepId;
 
+/// A command that ends gives up after so many tries at one fingerprint.
+pub(super) const MOST_TRIES: u32 = 4;
+
 /// What the loop is to do.
 #[derive(Clone, Debug, Default)]
 pub struct RunOptions {

@@ -18,7 +18,7 @@ impl Controller {
     /// Ends in order: builds go on under their supervisors or, if that is wanted, are ended; leases
     /// go back.
     pub(super) async fn end(&mut self) {
-        if self.config.on_shutdown == OnShutdown::Cancel {
+        if self.services.config.on_shutdown == OnShutdown::Cancel {
             self.cancel_all().await;
         }
         self.release().await;
@@ -26,22 +26,18 @@ impl Controller {
 
     async fn cancel_all(&mut self) {
         let mut ending = Vec::new();
-        for (build, followed) in &mut self.running {
-            if let Some(running) = &followed.running
-                && followed.builder.cancel(running).await.is_ok()
-            {
-                followed.ending = true;
-                ending.push(build.clone());
+        let all: Vec<_> = self.builds.ids().cloned().collect();
+        for build in all {
+            if self.builds.cancel(&build, None).await.is_ok_and(|asked| asked) {
+                ending.push(build);
             }
         }
-        let limit = self.config.packer.grace + SETTLE;
-        let context = self.context.clone();
+        let limit = self.services.config.packer.grace + SETTLE;
+        let context = self.services.context.clone();
         let settled = async {
-            while ending.iter().any(|build| self.running.contains_key(build)) {
-                let Some(news) = self.news.1.recv().await else {
-                    return;
-                };
-                self.note(&news);
+            while ending.iter().any(|build| self.builds.contains(build)) {
+                let result = self.builds.next_result().await;
+                self.take_in(&result);
             }
         };
         // What is not settled by then is taken up from the journal by the next process.
@@ -50,17 +46,15 @@ impl Controller {
 
     async fn release(&mut self) {
         let (done, mut all_done) = mpsc::channel::<()>(1);
-        for state in self.workflows.values_mut() {
-            if let Some(lease) = state.lease.take() {
-                let done = done.clone();
-                self.context.spawn(async move {
-                    lease.release().await;
-                    drop(done);
-                });
-            }
+        for lease in self.workflows.let_go_of_all() {
+            let done = done.clone();
+            self.services.context.spawn(async move {
+                lease.release().await;
+                drop(done);
+            });
         }
         drop(done);
         // The channel is closed when the last of them is done.
-        let _ = self.context.timeout(RELEASE, all_done.recv()).await;
+        let _ = self.services.context.timeout(RELEASE, all_done.recv()).await;
     }
 }

@@ -1,0 +1,194 @@
+//! A workflow, and what the loop keeps of it from pass to pass.
+
+use crate::config::{Config, InventoryConfig};
+use crate::controller::connect::Ports;
+use crate::controller::fenced::LeasedPorts;
+use crate::controller::lease::{Held, Watched};
+use crate::controller::main_loop::event::Origin;
+use crate::controller::observe::Newest;
+use crate::controller::step_cache::StepCache;
+use reconciler_core::images::base_image::BaseSearch;
+use reconciler_core::plan::Plan;
+use reconciler_core::workflow::WorkflowParams;
+use reconciler_model::digest::Digest;
+use reconciler_model::ids::{Region, WorkflowId};
+use reconciler_model::inventory::journal::Reach;
+
+/// Where git has a workflow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct WorkflowLocation {
+    /// The name of the repository.
+    pub(super) repository: String,
+    /// The folder in it.
+    pub(super) folder: String,
+}
+
+/// What a workflow is in the inventory, in whatever folders git has it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct InventoryKey {
+    pub(super) id: WorkflowId,
+    /// The profile by which AWS is reached: it may be another account's.
+    pub(super) profile: Option<String>,
+    /// The region, where the inventory is in the workflow's own.
+    pub(super) region: Option<String>,
+}
+
+/// A workflow, where it was found and where its records are. With another id, or records elsewhere,
+/// it is another one: what was begun under the old ones is carried to its end under them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct WorkflowKey {
+    pub(super) location: WorkflowLocation,
+    pub(super) inventory: InventoryKey,
+}
+
+impl WorkflowKey {
+    pub(super) fn new(
+        location: WorkflowLocation,
+        params: &WorkflowParams,
+        config: &Config,
+    ) -> Self {
+        let (profile, region) = (params.profile.clone(), params.region.clone());
+        Self::with(location, params.workflow_id.clone(), profile, region, config)
+    }
+
+    /// A workflow that git says nothing of.
+    pub(super) fn without_location(id: WorkflowId, reach: &Reach, config: &Config) -> Self {
+        let (profile, region) = (reach.profile.clone(), reach.region.clone());
+        Self::with(WorkflowLocation::default(), id, profile, region, config)
+    }
+
+    fn with(
+        location: WorkflowLocation,
+        id: WorkflowId,
+        profile: Option<String>,
+        region: Option<String>,
+        config: &Config,
+    ) -> Self {
+        let follows = matches!(&config.inventory, InventoryConfig::DynamoDb { region: None, .. });
+        let region = region.filter(|_| follows);
+        Self { location, inventory: InventoryKey { id, profile, region } }
+    }
+
+    /// The workflow, as a place where something happens.
+    pub(super) fn origin(&self) -> Origin<'_> {
+        let WorkflowLocation { repository, folder } = &self.location;
+        Origin { repository, folder: Some(folder), workflow: Some(&self.inventory.id) }
+    }
+}
+
+/// One workflow, from pass to pass.
+pub(super) struct WorkflowState {
+    /// How AWS is reached through the ports.
+    reach: Digest,
+    pub(super) ports: Ports,
+    /// None: this process does not hold it.
+    lease: Option<Held>,
+    /// The lease of another, as it was watched.
+    pub(super) watched: Option<Watched>,
+    /// Who acts in this process's stead.
+    pub(super) standing_by: Option<String>,
+    /// The journal's newest attempts, with its counter; only while the lease is held, for another
+    /// holder would write to it.
+    journal: Option<(u64, Newest)>,
+    /// The journal's counter at the last look.
+    looked_at: u64,
+    pub(super) searched: Option<BaseSearch>,
+    pub(super) last_plan: Option<Plan>,
+    pub(super) cache: StepCache,
+    /// Whether what given-up builds left is being removed: no build of the workflow starts then,
+    /// for it may take an image over that is about to go.
+    pub(super) is_removing_garbage: bool,
+}
+
+impl WorkflowState {
+    /// A workflow whose ports were opened, and of which nothing else is known.
+    pub(super) fn new(reach: Digest, ports: Ports, cache: StepCache) -> Self {
+        Self {
+            reach,
+            ports,
+            lease: None,
+            watched: None,
+            standing_by: None,
+            journal: None,
+            looked_at: 0,
+            searched: None,
+            last_plan: None,
+            cache,
+            is_removing_garbage: false,
+        }
+    }
+
+    /// Whether its ports reach AWS in this way.
+    pub(super) fn is_reached_by(&self, reach: &Digest) -> bool {
+        self.reach == *reach
+    }
+
+    /// The lease, if this process holds it.
+    pub(super) fn lease(&self) -> Option<&Held> {
+        self.lease.as_ref()
+    }
+
+    /// The lease is held from now on.
+    pub(super) fn hold(&mut self, lease: Held) {
+        self.lease = Some(lease);
+    }
+
+    /// Gives up the lease and what was known under it.
+    pub(super) fn let_go(&mut self) -> Option<Held> {
+        self.journal = None;
+        self.lease.take()
+    }
+
+    /// Gives up the lease on the way out: what was known under it is not used any more.
+    pub(super) fn into_lease(self) -> Option<Held> {
+        self.lease
+    }
+
+    /// Looks at the journal's counter, as the lease shows it, and takes what is known of the
+    /// journal out, if it has not moved since. Whoever took it keeps it again if it did not write.
+    pub(super) fn look_at_journal(&mut self) -> (u64, Option<Newest>) {
+        let seq = self.note_journal_seq();
+        let known = self.journal.take().filter(|(at, _)| *at == seq);
+        (seq, known.map(|(_, newest)| newest))
+    }
+
+    /// Notes the journal's counter, as the lease shows it.
+    pub(super) fn note_journal_seq(&mut self) -> u64 {
+        let seq = self.lease.as_ref().map_or(0, Held::journal_seq);
+        if self.lease.is_some() {
+            self.looked_at = seq;
+        }
+        seq
+    }
+
+    /// Keeps what is known of the journal at this counter.
+    pub(super) fn keep_journal(&mut self, seq: u64, newest: Newest) {
+        self.journal = self.lease.is_some().then_some((seq, newest));
+    }
+
+    /// What is known of the journal is not true any more.
+    pub(super) fn forget_journal(&mut self) {
+        self.journal = None;
+    }
+
+    /// What is known of the journal.
+    pub(super) fn journal(&self) -> Option<&Newest> {
+        self.journal.as_ref().map(|(_, newest)| newest)
+    }
+
+    /// Whether somebody else has written to the journal since the last look.
+    pub(super) fn journal_moved(&self) -> bool {
+        self.lease.as_ref().is_some_and(|lease| lease.journal_seq() != self.looked_at)
+    }
+
+    /// The ports to look after a build of this region through: a workflow may be moved to another
+    /// one.
+    pub(super) fn to_act_in(&self, region: &Region) -> Option<LeasedPorts> {
+        Some(self.to_act()?.in_region(Some(region)))
+    }
+
+    /// The ports to act through; none without the lease.
+    pub(super) fn to_act(&self) -> Option<LeasedPorts> {
+        Some(LeasedPorts::new(self.ports.clone(), self.lease.as_ref()?.lease_token()))
+    }
+}
