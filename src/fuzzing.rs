@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::load::Surroundings;
+use crate::config::load::ProcessEnvironment;
 use crate::config::validate::check;
 use crate::config::yaml::parse;
 use reconciler_core::build::output;
@@ -81,7 +81,7 @@ pub fn configuration(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
-    let around = Surroundings {
+    let around = ProcessEnvironment {
         env: BTreeMap::from([("HOME".to_owned(), "/home/x".to_owned())]),
         folder: PathBuf::from("/work"),
     };

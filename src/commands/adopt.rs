@@ -28,7 +28,7 @@ use reconciler_model::inventory::tags::Tags;
 use reconciler_model::inventory::{Expected, Fence, Write};
 
 use super::open::{config, refuse_shared, shared_ids, workflows_of};
-use super::plan::{Seen, see};
+use super::plan::{Observed, see};
 use super::render::no_such_step;
 use super::teller::waiting;
 use super::{CommandError, print};
@@ -95,7 +95,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &AdoptArgs) -> Result<ExitCo
     Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn hold(config: &Config, seen: &Seen) -> Result<Option<Held>, CommandError> {
+async fn hold(config: &Config, seen: &Observed) -> Result<Option<Held>, CommandError> {
     seen.ports.inventory.prepare().await?;
     let asked = ask_patiently(
         &seen.ports.context,
@@ -111,7 +111,7 @@ async fn hold(config: &Config, seen: &Seen) -> Result<Option<Held>, CommandError
 
 /// Adopts a step; without a lease it is only looked whether that would be possible.
 async fn adopt(
-    seen: &Seen,
+    seen: &Observed,
     step: &PlannedStep,
     acting: Option<&(LeasedPorts, Fence)>,
 ) -> Result<bool, CommandError> {
@@ -170,7 +170,11 @@ async fn adopt(
 
 /// An image that was built on another image than its parent's now is not what git says, whoever
 /// vouches.
-fn check_source(seen: &Seen, step: &PlannedStep, head: &RecordHead) -> Result<(), CommandError> {
+fn check_source(
+    seen: &Observed,
+    step: &PlannedStep,
+    head: &RecordHead,
+) -> Result<(), CommandError> {
     let plan = &seen.look.plan;
     let of = |id: &StepId| {
         plan.steps

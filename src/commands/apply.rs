@@ -15,7 +15,7 @@ use reconciler::git::trusted::Purpose;
 use reconciler_core::plan::Plan;
 use reconciler_core::plan::decision::Decision;
 use reconciler_core::plan::json as plan_json;
-use reconciler_core::plan::outcome::{Left, all_left, left};
+use reconciler_core::plan::outcome::{Remaining, remaining, remaining_of_step};
 use reconciler_core::plan::planner::PlannedStep;
 use reconciler_core::plan::selection::Selection;
 use reconciler_core::plan::sentences::{
@@ -27,7 +27,7 @@ use reconciler_model::ids::StepId;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::open::{all_claims, config_to_act, keep_folders_with, sites, workflows_of};
+use super::open::{all_claims, config_to_act, keep_folders_with, repositories, workflows_of};
 use super::slow::Slow;
 use super::stop::on_signals;
 use super::teller::Teller;
@@ -64,13 +64,13 @@ pub(crate) async fn run(named: Option<&Path>, args: &ApplyArgs) -> Result<ExitCo
         return dry_run(named, args).await;
     }
     let config = Arc::new(config_to_act(named)?);
-    let mut sites = sites(&config, &args.which, Purpose::Act)?;
+    let mut repositories = repositories(&config, &args.which, Purpose::Act)?;
     // What is applied is what git says now, not what was fetched some other day.
-    for site in &sites {
-        let _slow = Slow::begins(format!("fetching {}", site.source.place()));
-        tokio::task::block_in_place(|| site.source.fetch())?;
+    for repository in &repositories {
+        let _slow = Slow::begins(format!("fetching {}", repository.source.place()));
+        tokio::task::block_in_place(|| repository.source.fetch())?;
     }
-    restrict(&config, args, &mut sites)?;
+    restrict(&config, args, &mut repositories)?;
     let options = RunOptions {
         only: asked_for(args).map(StepId::new).collect(),
         forced: args.rebuild.iter().map(StepId::new).collect(),
@@ -86,7 +86,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &ApplyArgs) -> Result<ExitCo
     let mut driver = Controller::new(
         Arc::new(RealConnector::default()),
         config,
-        sites,
+        repositories,
         options,
         Arc::clone(&teller) as _,
     );
@@ -110,9 +110,9 @@ pub(crate) async fn run(named: Option<&Path>, args: &ApplyArgs) -> Result<ExitCo
             "schema": SCHEMA,
             "left": match left {
                 _ if is_wrong => "a_failure",
-                Left::AFailure => "a_failure",
-                Left::APersonsPart => "a_persons_part",
-                Left::Nothing => "nothing",
+                Remaining::Failure => "a_failure",
+                Remaining::PersonsPart => "a_persons_part",
+                Remaining::Nothing => "nothing",
             },
             "ended": teller.ended(),
             "plans": plans.collect::<Vec<_>>(),
@@ -133,12 +133,12 @@ fn json_of(plan: &Plan, only: &BTreeSet<StepId>) -> Value {
 }
 
 /// The exit code of a command that did what it could.
-pub(super) fn exit_code(left: Left, is_wrong: bool) -> ExitCode {
+pub(super) fn exit_code(left: Remaining, is_wrong: bool) -> ExitCode {
     match left {
         _ if is_wrong => ExitCode::FAILURE,
-        Left::AFailure => ExitCode::FAILURE,
-        Left::APersonsPart => ExitCode::from(A_PERSONS_PART),
-        Left::Nothing => ExitCode::SUCCESS,
+        Remaining::Failure => ExitCode::FAILURE,
+        Remaining::PersonsPart => ExitCode::from(A_PERSONS_PART),
+        Remaining::Nothing => ExitCode::SUCCESS,
     }
 }
 
@@ -149,14 +149,14 @@ fn tell_what_is_left(
     only: &BTreeSet<StepId>,
     teller: &Teller,
     output: Output,
-) -> Result<Left, CommandError> {
-    let mut worst = Left::Nothing;
+) -> Result<Remaining, CommandError> {
+    let mut worst = Remaining::Nothing;
     for plan in &report.plans {
         let selection = Selection::of(&plan.steps, only);
         // Nobody is there any more who would try it.
         let around =
             Context { attended: Attended::No, wanted: selection.as_ref(), ..Context::at(plan.at) };
-        worst = worst.max(all_left(plan, selection.as_ref()));
+        worst = worst.max(remaining(plan, selection.as_ref()));
         if output == Output::Json {
             continue;
         }
@@ -164,7 +164,7 @@ fn tell_what_is_left(
         for step in plan.wanted(selection.as_ref()) {
             match &step.decision {
                 Decision::Blocked(by) => blocked.entry(&by.root.step).or_default().push(step),
-                _ if left(step, selection.as_ref()) == Left::Nothing => {}
+                _ if remaining_of_step(step, selection.as_ref()) == Remaining::Nothing => {}
                 _ => {
                     // Once is enough, and a cause may be long.
                     let told = cause(&step.decision)
@@ -196,9 +196,9 @@ fn tell_what_is_left(
 
 /// What has failed stands out, whatever it waits for.
 fn mark_of(step: &PlannedStep, selection: Option<&Selection>) -> char {
-    match left(step, selection) {
-        Left::AFailure => '!',
-        Left::APersonsPart | Left::Nothing => mark(step),
+    match remaining_of_step(step, selection) {
+        Remaining::Failure => '!',
+        Remaining::PersonsPart | Remaining::Nothing => mark(step),
     }
 }
 
@@ -207,7 +207,7 @@ fn mark_of(step: &PlannedStep, selection: Option<&Selection>) -> char {
 fn restrict(
     config: &Config,
     args: &ApplyArgs,
-    sites: &mut Vec<FollowedRepository>,
+    repositories: &mut Vec<FollowedRepository>,
 ) -> Result<(), CommandError> {
     let named: Vec<String> = args.steps.iter().chain(&args.rebuild).cloned().collect();
     if named.is_empty() && args.which.workflow.is_none() {
@@ -224,11 +224,11 @@ fn restrict(
             return Ok(());
         }
     }
-    sites.retain_mut(|site| {
-        let of_site = opened.iter().filter(|one| one.site.name == site.name);
-        site.roots =
+    repositories.retain_mut(|repository| {
+        let of_site = opened.iter().filter(|one| one.repository.name == repository.name);
+        repository.roots =
             of_site.flat_map(|one| &one.folders).map(|folder| folder.path.clone()).collect();
-        !site.roots.is_empty()
+        !repository.roots.is_empty()
     });
     Ok(())
 }

@@ -87,7 +87,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &CheckArgs) -> Result<ExitCo
     for opened in &all {
         for folder in &opened.folders {
             let checkout = Checkout::read(&opened.tree, folder, Kept::default())?;
-            let checkout = Arc::new(checkout.with_local_exec(&opened.site.local_exec));
+            let checkout = Arc::new(checkout.with_local_exec(&opened.repository.local_exec));
             let id = &checkout.params.workflow_id;
             told.extend(shared.get(id).map(|why| (id.clone(), why)));
             let region = checkout.params.region.as_ref();
@@ -126,7 +126,7 @@ fn name_of(opened: &Opened, checkout: &Checkout) -> String {
         Some(Snapshot::Index(_)) => ", as staged".to_owned(),
         Some(Snapshot::WorkTree) => ", work tree".to_owned(),
     };
-    format!("{} ({}{read})", checkout.params.workflow_id, opened.site.name)
+    format!("{} ({}{read})", checkout.params.workflow_id, opened.repository.name)
 }
 
 fn show(

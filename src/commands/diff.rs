@@ -32,7 +32,7 @@ use serde_json::json;
 use similar::TextDiff;
 
 use super::open::{Opened, config, workflows_of};
-use super::plan::{Seen, see};
+use super::plan::{Observed, see};
 use super::render::{no_such_step, redactor};
 use super::{CommandError, print};
 use crate::cli::{DiffArgs, Output};
@@ -70,7 +70,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &DiffArgs) -> Result<ExitCod
 fn show(
     config: &Config,
     opened: &Opened,
-    seen: &Seen,
+    seen: &Observed,
     step: &PlannedStep,
     engine: &Engine,
     args: &DiffArgs,
@@ -110,7 +110,7 @@ fn show(
 }
 
 /// The image that the new side starts from.
-fn source_shown(seen: &Seen, step: &PlannedStep) -> ShownSource {
+fn source_shown(seen: &Observed, step: &PlannedStep) -> ShownSource {
     let mut shown = source_of(&seen.look.plan, &step.id);
     // A source image that is not known yet is no difference that a person could read.
     if let Decision::Build(build) = &step.decision
@@ -127,7 +127,7 @@ fn source_shown(seen: &Seen, step: &PlannedStep) -> ShownSource {
 fn old_side(
     config: &Config,
     opened: &Opened,
-    seen: &Seen,
+    seen: &Observed,
     step: &PlannedStep,
     engine: &Engine,
 ) -> Result<(Side, Option<String>), CommandError> {
@@ -143,7 +143,7 @@ fn old_side(
         .into());
     };
     let tree: Arc<dyn GitTree> =
-        Arc::from(opened.site.source.at(&built.revision).map_err(|_| {
+        Arc::from(opened.repository.source.at(&built.revision).map_err(|_| {
             Diagnostic::new(format!(
                 "the commit that {} was built from, {}, is no longer in the repository",
                 record.ami_id,
@@ -151,7 +151,7 @@ fn old_side(
             ))
             .hint("history was rewritten, or the clone is shallow")
         })?);
-    let folders = workflows(tree.as_ref(), &opened.site.roots, &opened.site.exclude)?;
+    let folders = workflows(tree.as_ref(), &opened.repository.roots, &opened.repository.exclude)?;
     for folder in folders {
         let checkout = Checkout::read(&tree, &folder, Kept::default())?;
         if checkout.params.workflow_id == seen.checkout.params.workflow_id

@@ -102,7 +102,7 @@ pub(crate) async fn run(
             match args.output {
                 Output::Json => all.push(json!({
                     "workflow_id": params.workflow_id,
-                    "repository": opened.site.name,
+                    "repository": opened.repository.name,
                     "folder": folder.path,
                     "builds": told,
                 })),

@@ -62,7 +62,7 @@ fn planned(origin: &Origin<'_>, plan: &Plan, before: Option<&Plan>) {
                     "step mended: {said}"
                 );
             }
-            Change::Left(step) => {
+            Change::Remaining(step) => {
                 info!(repository, workflow, step = step.as_str(), revision, "step has left git");
             }
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use reconciler::config::load::{Surroundings, load};
+use reconciler::config::load::{ProcessEnvironment, load};
 use reconciler::config::{Config, RepositoryConfig};
 use reconciler::controller::checkout::Checkout;
 use reconciler::controller::connect::Ports;
@@ -145,7 +145,7 @@ pub(crate) fn unless_unknown(
 
 /// Loads the configuration in the surroundings of this process.
 pub(crate) fn config(named: Option<&Path>) -> Result<Config, CommandError> {
-    let around = Surroundings {
+    let around = ProcessEnvironment {
         env: std::env::vars_os()
             .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
             .collect(),
@@ -162,7 +162,7 @@ pub(crate) fn config_to_act(named: Option<&Path>) -> Result<Config, CommandError
 }
 
 /// Opens the repositories that are meant.
-pub(crate) fn sites(
+pub(crate) fn repositories(
     config: &Config,
     which: &Which,
     purpose: Purpose,
@@ -170,13 +170,13 @@ pub(crate) fn sites(
     let meant = |repository: &&RepositoryConfig| {
         which.repository.as_ref().is_none_or(|name| *name == repository.name)
     };
-    let sites: Vec<FollowedRepository> = config
+    let repositories: Vec<FollowedRepository> = config
         .repositories
         .iter()
         .filter(meant)
-        .map(|repository| site(config, repository, which, purpose))
+        .map(|repository| followed_repository(config, repository, which, purpose))
         .collect::<Result<_, _>>()?;
-    if sites.is_empty() {
+    if repositories.is_empty() {
         let names: Vec<_> =
             config.repositories.iter().map(|repository| repository.name.as_str()).collect();
         return Err(Diagnostic::new(format!(
@@ -186,10 +186,10 @@ pub(crate) fn sites(
         .hint(format!("there are: {}", names.join(", ")))
         .into());
     }
-    Ok(sites)
+    Ok(repositories)
 }
 
-fn site(
+fn followed_repository(
     config: &Config,
     repository: &RepositoryConfig,
     which: &Which,
@@ -209,7 +209,7 @@ fn site(
 /// One workflow of a repository at a commit.
 pub(crate) struct Opened {
     /// The repository.
-    pub(crate) site: FollowedRepository,
+    pub(crate) repository: FollowedRepository,
     /// The commit.
     pub(crate) tree: Arc<dyn GitTree>,
     /// The same, to be told to remember what was asked of it.
@@ -226,9 +226,9 @@ impl Opened {
     /// Begins to look whether what the user sees in front of them is what is read. In a work tree
     /// of more files than `most` nobody looks.
     pub(crate) fn begin_notes(&self, which: &Which, most: usize) -> Notes {
-        let ambiguity = self.site.source.ambiguity(which.rev.as_deref());
-        let (source, tree) = (Arc::clone(&self.site.source), Arc::clone(&self.tree));
-        let (roots, rev) = (self.site.roots.clone(), which.rev.clone());
+        let ambiguity = self.repository.source.ambiguity(which.rev.as_deref());
+        let (source, tree) = (Arc::clone(&self.repository.source), Arc::clone(&self.tree));
+        let (roots, rev) = (self.repository.roots.clone(), which.rev.clone());
         let is_commit = self.snapshot.is_none();
         let look = move || match rev {
             None if is_commit => source.uncommitted(tree.as_ref(), &roots, most),
@@ -243,7 +243,7 @@ impl Opened {
 
     /// What is followed, for people.
     pub(crate) fn reference(&self) -> String {
-        self.site.revision.clone().unwrap_or_else(|| self.site.source.reference())
+        self.repository.revision.clone().unwrap_or_else(|| self.repository.source.reference())
     }
 }
 
@@ -318,8 +318,9 @@ pub(crate) fn workflows_of(
 /// count as well, as they were fetched last.
 pub(crate) fn shared_ids(config: &Config, opened: &[Opened]) -> BTreeMap<WorkflowId, Diagnostic> {
     let mut claims: Vec<Claim> = opened.iter().flat_map(|one| one.claims.clone()).collect();
-    let is_open =
-        |repository: &RepositoryConfig| opened.iter().any(|one| one.site.name == repository.name);
+    let is_open = |repository: &RepositoryConfig| {
+        opened.iter().any(|one| one.repository.name == repository.name)
+    };
     let others = config.repositories.iter().filter(|one| !is_open(one));
     claims.extend(others.flat_map(|one| claims_of(config, one).unwrap_or_default()));
     shared(&claims)
@@ -332,10 +333,10 @@ pub(crate) fn all_claims(config: &Config) -> Vec<Claim> {
 }
 
 fn claims_of(config: &Config, repository: &RepositoryConfig) -> Result<Vec<Claim>, CommandError> {
-    let site = site(config, repository, &Which::default(), Purpose::Look)?;
-    let tree = site.source.at(&site.source.resolve(None)?)?;
-    let folders = workflows(tree.as_ref(), &site.roots, &site.exclude)?;
-    Ok(site.claims(tree.as_ref(), &folders))
+    let repository = followed_repository(config, repository, &Which::default(), Purpose::Look)?;
+    let tree = repository.source.at(&repository.source.resolve(None)?)?;
+    let folders = workflows(tree.as_ref(), &repository.roots, &repository.exclude)?;
+    Ok(repository.claims(tree.as_ref(), &folders))
 }
 
 /// The word that a workflow's id is another's as well, if it is.
@@ -386,11 +387,11 @@ fn open_all(
     let mut opened = Vec::new();
     let mut refused = Vec::new();
     let mut ids = Vec::new();
-    for site in sites(config, which, purpose)? {
-        let slow = Slow::begins(format!("fetching {}", site.source.place()));
-        let fetched = site.source.fetch();
+    for repository in repositories(config, which, purpose)? {
+        let slow = Slow::begins(format!("fetching {}", repository.source.place()));
+        let fetched = repository.source.fetch();
         drop(slow);
-        match open(config, site, which, instead, &mut ids) {
+        match open(config, repository, which, instead, &mut ids) {
             Ok(one) => opened.push(one),
             Err(error) if fetched.is_ok() => refused.push(error),
             // Without a commit it is the fetch that people want to hear of.
@@ -420,25 +421,25 @@ fn same_repository(one: &Path, other: &Path) -> bool {
 
 fn open(
     config: &Config,
-    site: FollowedRepository,
+    repository: FollowedRepository,
     which: &Which,
     instead: Option<&Uncommitted>,
     ids: &mut Vec<String>,
 ) -> Result<Opened, PassError> {
     let meant = instead.filter(|instead| {
         let only = instead.only.as_ref();
-        only.is_none_or(|only| same_repository(only, &site.source.git_dir()))
+        only.is_none_or(|only| same_repository(only, &repository.source.git_dir()))
     });
     let tree = match meant {
-        Some(instead) => site.source.snapshot(&instead.what)?,
+        Some(instead) => repository.source.snapshot(&instead.what)?,
         None => None,
     };
     let snapshot = meant.filter(|_| tree.is_some()).map(|one| one.what.clone());
     let tree = match tree {
         Some(tree) => tree,
-        None => site.source.at(&site.source.resolve(which.rev.as_deref())?)?,
+        None => repository.source.at(&repository.source.resolve(which.rev.as_deref())?)?,
     };
-    let scope = site.source.cache_scope();
+    let scope = repository.source.cache_scope();
     let marks = config.secrets.marks.clone();
     let holds_no_secret = move |content: &[u8]| {
         Document::parse("", content)
@@ -447,8 +448,8 @@ fn open(
     let remembered =
         Arc::new(CachedTree::new(tree, &config.state_dir, &scope, Box::new(holds_no_secret)));
     let tree: Arc<dyn GitTree> = Arc::clone(&remembered) as _;
-    let mut folders = workflows(tree.as_ref(), &site.roots, &site.exclude)?;
-    let claims = site.claims(tree.as_ref(), &folders);
+    let mut folders = workflows(tree.as_ref(), &repository.roots, &repository.exclude)?;
+    let claims = repository.claims(tree.as_ref(), &folders);
     if let Some(wanted) = &which.workflow {
         folders.retain(|folder| {
             let id = reconciler::controller::checkout::read_params(tree.as_ref(), folder)
@@ -457,5 +458,5 @@ fn open(
             folder.path == *wanted || id.is_ok_and(|id| id == *wanted)
         });
     }
-    Ok(Opened { site, tree, remembered, folders, claims, snapshot })
+    Ok(Opened { repository, tree, remembered, folders, claims, snapshot })
 }

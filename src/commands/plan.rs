@@ -33,7 +33,7 @@ use crate::cli::{Output, PlanArgs};
 pub(crate) const MOST_FILES: usize = 2_000;
 
 /// A workflow that was looked at.
-pub(crate) struct Seen {
+pub(crate) struct Observed {
     /// The plan and what it was made from.
     pub(crate) look: Look,
     /// Git.
@@ -49,7 +49,7 @@ pub(crate) async fn see(
     folder: &WorkflowFolder,
     engine: &Engine,
     usage: Use,
-) -> Result<Seen, CommandError> {
+) -> Result<Observed, CommandError> {
     let nothing_else = async |_: Arc<dyn Inventory>, _: WorkflowId| Ok(());
     let (seen, ()) = see_and_ask(config, opened, folder, engine, usage, None, nothing_else).await?;
     Ok(seen)
@@ -72,7 +72,7 @@ pub(crate) async fn see_with_holder(
     engine: &Engine,
     usage: Use,
     trial: Option<&BTreeSet<StepId>>,
-) -> Result<(Seen, Holder), CommandError> {
+) -> Result<(Observed, Holder), CommandError> {
     let holder = async move |inventory: Arc<dyn Inventory>, workflow: WorkflowId| {
         inventory.lease(&workflow).await
     };
@@ -94,11 +94,12 @@ async fn see_and_ask<T: Send + 'static, Asked>(
     usage: Use,
     trial: Option<&BTreeSet<StepId>>,
     ask: impl FnOnce(Arc<dyn Inventory>, WorkflowId) -> Asked,
-) -> Result<(Seen, T), CommandError>
+) -> Result<(Observed, T), CommandError>
 where
     Asked: Future<Output = Result<T, InventoryError>> + Send + 'static,
 {
-    let cache = StepCache::of(&config.state_dir, &opened.site.source.cache_scope(), &folder.path);
+    let cache =
+        StepCache::of(&config.state_dir, &opened.repository.source.cache_scope(), &folder.path);
     let read = read_params(opened.tree.as_ref(), folder)?;
     let params = &read.0;
     let _slow = Slow::begins(format!("looking at workflow {}", params.workflow_id));
@@ -111,7 +112,7 @@ where
     // On a runtime of one thread this is where both start. Git is read meanwhile.
     tokio::task::yield_now().await;
     let checkout = Checkout::read_further(&opened.tree, folder, read, cache.load())?;
-    let checkout = Arc::new(checkout.with_local_exec(&opened.site.local_exec));
+    let checkout = Arc::new(checkout.with_local_exec(&opened.repository.local_exec));
     let recorded = match recorded.await.map_err(std::io::Error::other)? {
         Ok(recorded) => recorded,
         Err(error) => {
@@ -123,7 +124,7 @@ where
     let reference = opened.reference();
     let (nothing, untried) = (BTreeSet::new(), BTreeSet::new());
     let request = Request {
-        repository: &opened.site.name,
+        repository: &opened.repository.name,
         reference: &reference,
         forced: trial.unwrap_or(&nothing),
         // As an `apply` begins: it has tried no build yet, and tries at once what waits for a
@@ -142,7 +143,7 @@ where
         cache.store(kept);
     }
     opened.remembered.keep();
-    Ok((Seen { look, checkout, ports }, answer))
+    Ok((Observed { look, checkout, ports }, answer))
 }
 
 pub(crate) async fn run(named: Option<&Path>, args: &PlanArgs) -> Result<ExitCode, CommandError> {
@@ -182,7 +183,8 @@ pub(crate) async fn show(
             };
             let (seen, holder) = &*seen;
             let plan = &seen.look.plan;
-            let counts = lines::counts(opened.site.source.as_ref(), opened.tree.as_ref(), plan);
+            let counts =
+                lines::counts(opened.repository.source.as_ref(), opened.tree.as_ref(), plan);
             let selection = Selection::of(&plan.steps, &named);
             let selection = selection.as_ref();
             let around = Context {

@@ -17,7 +17,7 @@ use reconciler_model::ids::StepId;
 use reconciler_model::inventory::journal::{Attempt, Stage};
 
 use super::open::{config, keep_folders_with, who, workflows_of};
-use super::plan::{Seen, see};
+use super::plan::{Observed, see};
 use super::render::no_such_step;
 use super::{CommandError, print};
 use crate::cli::RetryArgs;
@@ -66,7 +66,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &RetryArgs) -> Result<ExitCo
     }
 }
 
-async fn ask(seen: &Seen, step: &StepId) -> Result<ExitCode, CommandError> {
+async fn ask(seen: &Observed, step: &StepId) -> Result<ExitCode, CommandError> {
     let inventory = seen.ports.inventory.as_ref();
     let workflow = &seen.look.plan.workflow_id;
     let attempts = inventory.attempts(workflow).await?;

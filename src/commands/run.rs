@@ -18,7 +18,7 @@ use reconciler::controller::status_file::StatusFile;
 use reconciler::git::GitSource;
 use reconciler::git::trusted::Purpose;
 use reconciler::git::watch::RefWatch;
-use reconciler_core::plan::outcome::{Left, all_left};
+use reconciler_core::plan::outcome::{Remaining, remaining};
 use reconciler_core::status::trouble::Trouble;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::source::SourceError;
@@ -27,7 +27,7 @@ use tracing::{info, warn};
 
 use super::apply::exit_code;
 use super::log::Logger;
-use super::open::{config_to_act, sites};
+use super::open::{config_to_act, repositories};
 use super::stop::{Asked, on_signals};
 use super::{CommandError, print};
 use crate::cli::{Loudness, RunArgs, Which};
@@ -45,23 +45,24 @@ pub(crate) async fn run(
     if let Err(wrong) = telemetry::start(config.log_format, loudness) {
         return Ok(misconfigured(&wrong.into()));
     }
-    let sites = match sites(&config, &Which::default(), Purpose::Act) {
+    let repositories = match repositories(&config, &Which::default(), Purpose::Act) {
         Err(error) if !config.names_repositories => {
             return Ok(misconfigured(&no_repository(&error)?.into()));
         }
-        sites => sites?,
+        repositories => repositories?,
     };
-    info!(repositories = sites.len(), version = env!("CARGO_PKG_VERSION"), "started");
+    info!(repositories = repositories.len(), version = env!("CARGO_PKG_VERSION"), "started");
     let (wake, mut wakes) = mpsc::channel(16);
     let asked = on_signals(wake.clone())?;
-    let Some(unfetched) = fetch(&sites, &mut wakes).await? else {
+    let Some(unfetched) = fetch(&repositories, &mut wakes).await? else {
         return Ok(ended(args, &asked));
     };
-    let followed: Vec<_> = sites.iter().map(|site| Arc::clone(&site.source)).collect();
+    let followed: Vec<_> =
+        repositories.iter().map(|repository| Arc::clone(&repository.source)).collect();
     let mut driver = Controller::new(
         Arc::new(RealConnector::default()),
         Arc::clone(&config),
-        sites,
+        repositories,
         RunOptions { once: args.once, ..RunOptions::default() },
         Arc::new(Logger),
     );
@@ -79,9 +80,9 @@ pub(crate) async fn run(
     if !args.once || asked.code().is_some() {
         return Ok(ended(args, &asked));
     }
-    let left = report.plans.iter().map(|plan| all_left(plan, None)).max();
+    let left = report.plans.iter().map(|plan| remaining(plan, None)).max();
     let is_wrong = report.errors > 0 || driver.is_building();
-    Ok(exit_code(left.unwrap_or(Left::Nothing), is_wrong))
+    Ok(exit_code(left.unwrap_or(Remaining::Nothing), is_wrong))
 }
 
 /// A daemon that is told to end has done what it was told; a command that was to end by itself has
@@ -123,12 +124,12 @@ type Unfetched = BTreeMap<String, (Timestamp, String)>;
 /// Fetches what is followed. None if the daemon was told to end meanwhile: an answer that does not
 /// come holds nobody up.
 async fn fetch(
-    sites: &[FollowedRepository],
+    repositories: &[FollowedRepository],
     wakes: &mut mpsc::Receiver<Wake>,
 ) -> Result<Option<Unfetched>, CommandError> {
     let mut unfetched = Unfetched::new();
-    for site in sites {
-        let source = Arc::clone(&site.source);
+    for repository in repositories {
+        let source = Arc::clone(&repository.source);
         let mut fetching = tokio::task::spawn_blocking(move || source.fetch());
         let fetched = loop {
             tokio::select! {
@@ -144,13 +145,13 @@ async fn fetch(
             Err(error @ (SourceError::Transient { .. } | SourceError::Host { .. })) => {
                 let cause = PassError::from(error).diagnostic();
                 warn!(
-                    repository = site.name,
+                    repository = repository.name,
                     hint = cause.hint.as_deref(),
                     "fetching {} does not work: {}",
-                    site.source.place(),
+                    repository.source.place(),
                     cause.one_line()
                 );
-                unfetched.insert(site.name.clone(), (Timestamp::now(), cause.message));
+                unfetched.insert(repository.name.clone(), (Timestamp::now(), cause.message));
             }
             other => other?,
         }

@@ -41,7 +41,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &StatusArgs) -> Result<ExitC
 
 /// What a look came to.
 #[derive(Clone)]
-struct Seen {
+struct Observed {
     /// What stands at each workflow.
     reports: Vec<Report>,
     /// Why some repositories are not believed or cannot be read.
@@ -55,7 +55,7 @@ struct Seen {
 async fn watch(
     config: &Config,
     args: &StatusArgs,
-    mut last: Seen,
+    mut last: Observed,
 ) -> Result<ExitCode, CommandError> {
     let screen = match args.output {
         Output::Text => Screen::enter()?,
@@ -102,14 +102,14 @@ async fn watch(
     Ok(verdict(&last, args))
 }
 
-fn print_all(seen: &Seen, args: &StatusArgs) -> Result<(), CommandError> {
+fn print_all(seen: &Observed, args: &StatusArgs) -> Result<(), CommandError> {
     show(seen, args)?;
     seen.refused.iter().for_each(print::diagnostic);
     Ok(())
 }
 
 /// What is drawn in so many rows: each workflow gets as many as it needs, or its share of them.
-fn drawn(seen: &Seen, trouble: Option<&str>, rows: usize) -> String {
+fn drawn(seen: &Observed, trouble: Option<&str>, rows: usize) -> String {
     let mut below = trouble::text(&seen.troubles, Timestamp::now());
     for why in &seen.refused {
         below.push_str(&format!("{}\n", why.one_line()));
@@ -129,13 +129,17 @@ fn drawn(seen: &Seen, trouble: Option<&str>, rows: usize) -> String {
     text + &below
 }
 
-fn shown(seen: &Seen) -> impl Iterator<Item = String> {
+fn shown(seen: &Observed) -> impl Iterator<Item = String> {
     let reports = seen.reports.iter();
     let troubles = trouble::text(&seen.troubles, Timestamp::now());
     reports.map(|report| text::text(report, print::medium())).chain([troubles])
 }
 
-async fn reports(config: &Config, args: &StatusArgs, is_first: bool) -> Result<Seen, CommandError> {
+async fn reports(
+    config: &Config,
+    args: &StatusArgs,
+    is_first: bool,
+) -> Result<Observed, CommandError> {
     let engine = Engine::new();
     let usage = if args.offline { Use::LookOffline } else { Use::Look };
     let mut reports = Vec::new();
@@ -177,10 +181,10 @@ async fn reports(config: &Config, args: &StatusArgs, is_first: bool) -> Result<S
         }
     }
     let refused = refused.iter().map(PassError::diagnostic).collect();
-    Ok(Seen { reports, refused, troubles: status_file::read(&config.state_dir) })
+    Ok(Observed { reports, refused, troubles: status_file::read(&config.state_dir) })
 }
 
-fn finish(seen: &Seen, args: &StatusArgs) -> Result<ExitCode, CommandError> {
+fn finish(seen: &Observed, args: &StatusArgs) -> Result<ExitCode, CommandError> {
     print_all(seen, args)?;
     if !seen.refused.is_empty() {
         return Ok(ExitCode::FAILURE);
@@ -189,12 +193,12 @@ fn finish(seen: &Seen, args: &StatusArgs) -> Result<ExitCode, CommandError> {
 }
 
 /// What `--exit-code` asks for, of what was seen last.
-fn verdict(seen: &Seen, args: &StatusArgs) -> ExitCode {
+fn verdict(seen: &Observed, args: &StatusArgs) -> ExitCode {
     let drift = args.exit_code && !seen.reports.iter().all(Report::is_in_sync);
     if drift { ExitCode::from(2) } else { ExitCode::SUCCESS }
 }
 
-fn show(seen: &Seen, args: &StatusArgs) -> Result<(), CommandError> {
+fn show(seen: &Observed, args: &StatusArgs) -> Result<(), CommandError> {
     match args.output {
         Output::Json => print::json(
             &json!({ "schema": SCHEMA, "workflows": seen.reports, "troubles": seen.troubles }),
@@ -204,7 +208,7 @@ fn show(seen: &Seen, args: &StatusArgs) -> Result<(), CommandError> {
 }
 
 /// Whether anything but the time is another; a running build's progress counts every ten seconds.
-fn changed(old: &Seen, new: &Seen) -> bool {
+fn changed(old: &Observed, new: &Observed) -> bool {
     let facts = |reports: &[Report]| -> Vec<_> {
         let step = |report: &Report| {
             let lines = report.steps.iter().map(|step| {
@@ -225,7 +229,7 @@ fn changed(old: &Seen, new: &Seen) -> bool {
         };
         reports.iter().map(step).collect()
     };
-    let causes = |seen: &Seen| -> Vec<_> {
+    let causes = |seen: &Observed| -> Vec<_> {
         let troubles = seen.troubles.iter();
         troubles.map(|one| (one.what.clone(), one.cause.clone())).collect()
     };

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::load::Surroundings;
+use crate::config::load::ProcessEnvironment;
 use crate::config::raw::RawConfig;
 use crate::config::yaml::Unknown;
 use reconciler_model::diagnostic::Diagnostic;
@@ -66,7 +66,10 @@ pub(super) enum Kind {
 
 /// The configuration with what the environment says in place of what the file says. Each override
 /// is a whole value of its own.
-pub(super) fn overridden(raw: RawConfig, around: &Surroundings) -> Result<RawConfig, Diagnostic> {
+pub(super) fn overridden(
+    raw: RawConfig,
+    around: &ProcessEnvironment,
+) -> Result<RawConfig, Diagnostic> {
     let mut overrides = Vec::new();
     for (name, text) in &around.env {
         let ours = name.strip_prefix(PREFIX).filter(|rest| {
@@ -112,7 +115,7 @@ fn put(whole: &mut Value, key: &str, value: Value) {
 }
 
 /// The variable that a key came from: its own, or that of what it is part of.
-pub(super) fn variable_of(key: &str, around: &Surroundings) -> Option<String> {
+pub(super) fn variable_of(key: &str, around: &ProcessEnvironment) -> Option<String> {
     let there = |name: String| around.env.contains_key(&name).then_some(name);
     let section = key.split('[').next().unwrap_or(key);
     let mut part = section;
@@ -129,7 +132,7 @@ pub(super) fn variable_of(key: &str, around: &Surroundings) -> Option<String> {
 }
 
 /// The variables that override keys of a section.
-pub(super) fn overriding(section: &str, around: &Surroundings) -> Vec<String> {
+pub(super) fn overriding(section: &str, around: &ProcessEnvironment) -> Vec<String> {
     let of_section = KEYS.iter().filter(|(key, _)| key.split('.').next() == Some(section));
     of_section.map(|(key, _)| variable(key)).filter(|name| around.env.contains_key(name)).collect()
 }

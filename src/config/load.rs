@@ -18,7 +18,7 @@ use reconciler_model::diagnostic::Diagnostic;
 
 /// What the process was started in.
 #[derive(Clone, Debug, Default)]
-pub struct Surroundings {
+pub struct ProcessEnvironment {
     /// Environment variables.
     pub env: BTreeMap<String, String>,
     /// The current folder.
@@ -26,7 +26,7 @@ pub struct Surroundings {
 }
 
 /// Loads the configuration. `named` is what `--config` says.
-pub fn load(named: Option<&Path>, around: &Surroundings) -> Result<Config, Diagnostic> {
+pub fn load(named: Option<&Path>, around: &ProcessEnvironment) -> Result<Config, Diagnostic> {
     let Some(path) = find(named, around)? else {
         let raw = overridden(RawConfig::default(), around)?;
         return meant(raw, around).map_err(|refusal| placed(refusal, None, around));
@@ -40,7 +40,7 @@ pub fn load(named: Option<&Path>, around: &Surroundings) -> Result<Config, Diagn
     meant(raw, around).map_err(|refusal| placed(refusal, Some(source), around))
 }
 
-fn find(named: Option<&Path>, around: &Surroundings) -> Result<Option<PathBuf>, Diagnostic> {
+fn find(named: Option<&Path>, around: &ProcessEnvironment) -> Result<Option<PathBuf>, Diagnostic> {
     let named = named
         .map(Path::to_owned)
         .or_else(|| around.env.get("RECONCILER_CONFIG").map(PathBuf::from));
@@ -72,11 +72,11 @@ mod tests {
     use crate::config::validate::check;
     use crate::config::{InventoryConfig, Location};
 
-    fn around(env: &[(&str, &str)]) -> Surroundings {
+    fn around(env: &[(&str, &str)]) -> ProcessEnvironment {
         let mut all: BTreeMap<_, _> =
             env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         all.insert("HOME".into(), "/nowhere".into());
-        Surroundings { env: all, folder: "/repo".into() }
+        ProcessEnvironment { env: all, folder: "/repo".into() }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml::Spanned;
 
 use crate::config::environment::{overriding, variable_of};
-use crate::config::load::Surroundings;
+use crate::config::load::ProcessEnvironment;
 use crate::config::refusal::{Refusal, Shown};
 use reconciler_model::diagnostic::Diagnostic;
 
@@ -30,7 +30,7 @@ pub(super) struct Source<'a> {
 pub(super) fn placed(
     refusal: Refusal,
     source: Option<Source<'_>>,
-    around: &Surroundings,
+    around: &ProcessEnvironment,
 ) -> Diagnostic {
     let said = refusal.said;
     if let Some(variable) = variable_of(&refusal.key, around) {
@@ -51,7 +51,7 @@ pub(super) fn placed(
 }
 
 /// A value of the file may be refused for what the environment says beside it.
-fn with_overrides(said: Diagnostic, key: &str, around: &Surroundings) -> Diagnostic {
+fn with_overrides(said: Diagnostic, key: &str, around: &ProcessEnvironment) -> Diagnostic {
     let section = key.split(['.', '[']).next().unwrap_or(key);
     let names = overriding(section, around);
     if names.is_empty() {

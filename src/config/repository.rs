@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::load::Surroundings;
+use crate::config::load::ProcessEnvironment;
 use crate::config::patterns::{FOLDER_NAME, REMOTE, VARIABLE, fits};
 use crate::config::raw::RawRepository;
 use crate::config::refusal::Refusal;
@@ -15,7 +15,7 @@ const PATH_OR_URL: &str = "`path` for a folder of this host, `url` for anything 
 
 pub(super) fn repositories(
     raw: Option<Vec<RawRepository>>,
-    around: &Surroundings,
+    around: &ProcessEnvironment,
 ) -> Result<Vec<RepositoryConfig>, Refusal> {
     let raw = match raw {
         None => vec![RawRepository {
@@ -47,7 +47,7 @@ pub(super) fn repositories(
 fn repository(
     place: &str,
     mut raw: RawRepository,
-    around: &Surroundings,
+    around: &ProcessEnvironment,
 ) -> Result<RepositoryConfig, Refusal> {
     let key = |name: &str| format!("{place}.{name}");
     let trust = trust::check(&mut raw, place, around)?;
@@ -102,7 +102,7 @@ fn repository(
 fn location(
     place: &str,
     raw: &mut RawRepository,
-    around: &Surroundings,
+    around: &ProcessEnvironment,
 ) -> Result<(Location, String), Refusal> {
     let key = |name: &str| format!("{place}.{name}");
     let local = path(&key("path"), raw.path.take(), around)?;

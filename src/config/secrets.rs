@@ -1,7 +1,7 @@
 //! `secrets` of the configuration, from what is typed to what is meant. No message quotes what
 //! stands where a source is expected: it may be the secret itself.
 
-use crate::config::load::Surroundings;
+use crate::config::load::ProcessEnvironment;
 use crate::config::patterns::{SECRET_SOURCE, SOMETHING, fits};
 use crate::config::raw::RawSecrets;
 use crate::config::refusal::Refusal;
@@ -11,7 +11,10 @@ use reconciler_core::secrets::placeholder::is_name;
 use reconciler_core::secrets::secret_names::SecretNames;
 
 /// Checks it.
-pub(super) fn check(raw: RawSecrets, around: &Surroundings) -> Result<SecretsConfig, Refusal> {
+pub(super) fn check(
+    raw: RawSecrets,
+    around: &ProcessEnvironment,
+) -> Result<SecretsConfig, Refusal> {
     let mut values = std::collections::BTreeMap::new();
     for (name, typed) in raw.values.unwrap_or_default() {
         let key = format!("secrets.values.{name}");
@@ -53,7 +56,7 @@ pub(super) fn check(raw: RawSecrets, around: &Surroundings) -> Result<SecretsCon
     Ok(SecretsConfig { fingerprint_key, marks, values })
 }
 
-fn source(key: &str, typed: &str, around: &Surroundings) -> Result<SecretSource, Refusal> {
+fn source(key: &str, typed: &str, around: &ProcessEnvironment) -> Result<SecretSource, Refusal> {
     match typed.split_once(':').filter(|_| fits(SECRET_SOURCE, typed)) {
         Some(("env", name)) => Ok(SecretSource::Env(name.to_owned())),
         Some((_, place)) => Ok(SecretSource::File(expand(key, place, around)?)),
@@ -84,7 +87,7 @@ mod tests {
             parameters: None,
             values: Some(values),
         };
-        check(raw, &Surroundings::default()).map_err(|refusal| refusal.said)
+        check(raw, &ProcessEnvironment::default()).map_err(|refusal| refusal.said)
     }
 
     #[test]

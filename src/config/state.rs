@@ -9,7 +9,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::load::Surroundings;
+use crate::config::load::ProcessEnvironment;
 use crate::config::raw::RawConfig;
 use crate::config::refusal::Refusal;
 use crate::config::values::path;
@@ -31,7 +31,7 @@ pub(super) struct StateFolder {
 pub(super) fn from_the_files_folder(
     mut raw: RawConfig,
     file: &Path,
-    around: &Surroundings,
+    around: &ProcessEnvironment,
 ) -> RawConfig {
     let folder = around.folder.join(file.parent().unwrap_or(Path::new("/")));
     let inventory = raw.inventory.as_mut();
@@ -47,7 +47,7 @@ pub(super) fn from_the_files_folder(
 /// The folder that is meant, or why nobody can tell.
 pub(super) fn state_folder(
     typed: Option<String>,
-    around: &Surroundings,
+    around: &ProcessEnvironment,
 ) -> Result<StateFolder, Refusal> {
     let env = |name: &str| around.env.get(name).filter(|value| !value.is_empty());
     if let Some(path) = named("state_dir", typed, around)? {
@@ -90,7 +90,7 @@ pub(super) fn state_folder(
 pub(super) fn named(
     key: &str,
     typed: Option<String>,
-    around: &Surroundings,
+    around: &ProcessEnvironment,
 ) -> Result<Option<PathBuf>, Refusal> {
     if let Some(typed) = &typed
         && !typed.is_empty()
@@ -112,8 +112,8 @@ mod tests {
     use super::*;
     use crate::config::raw::RawInventory;
 
-    fn around(env: &[(&str, &str)]) -> Surroundings {
-        Surroundings {
+    fn around(env: &[(&str, &str)]) -> ProcessEnvironment {
+        ProcessEnvironment {
             env: env
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))

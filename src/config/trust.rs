@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::load::Surroundings;
+use crate::config::load::ProcessEnvironment;
 use crate::config::patterns::PLUGIN;
 use crate::config::raw::RawRepository;
 use crate::config::refusal::Refusal;
@@ -49,7 +49,7 @@ const AMAZON_PLUGIN: &str = "github.com/hashicorp/amazon";
 pub(super) fn check(
     raw: &mut RawRepository,
     place: &str,
-    around: &Surroundings,
+    around: &ProcessEnvironment,
 ) -> Result<TrustConfig, Refusal> {
     let key = |name: &str| format!("{place}.{name}");
     let required = raw.require_signed_commits.unwrap_or(false);
@@ -109,7 +109,7 @@ mod tests {
 
     fn meant(yaml: &str) -> Result<TrustConfig, String> {
         let mut raw: RawRepository = serde_yaml::from_str(yaml).unwrap();
-        let around = Surroundings { folder: "/etc".into(), ..Surroundings::default() };
+        let around = ProcessEnvironment { folder: "/etc".into(), ..ProcessEnvironment::default() };
         check(&mut raw, "repositories[0]", &around).map_err(|refusal| refusal.said.message)
     }
 

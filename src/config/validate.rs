@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::load::Surroundings;
+use crate::config::load::ProcessEnvironment;
 use crate::config::patterns::{ATTRIBUTE, ENDPOINT, IMAGE_NAME, REGION, TABLE, VARIABLE, fits};
 use crate::config::raw::{
     RawAws, RawBaseAmiPolicy, RawBuilds, RawConfig, RawInventory, RawPacker, RawRetry,
@@ -37,12 +37,12 @@ const OWN_VARIABLES: [&str; 2] = ["TMPDIR", "CHECKPOINT_DISABLE"];
 const NEVER_PASSED: &str = "HCP_PACKER_";
 
 /// From what is typed to what is meant, where no place in a file is to be shown.
-pub(crate) fn check(raw: RawConfig, around: &Surroundings) -> Result<Config, Diagnostic> {
+pub(crate) fn check(raw: RawConfig, around: &ProcessEnvironment) -> Result<Config, Diagnostic> {
     meant(raw, around).map_err(|refusal| refusal.said)
 }
 
 /// From what is typed to what is meant.
-pub(super) fn meant(raw: RawConfig, around: &Surroundings) -> Result<Config, Refusal> {
+pub(super) fn meant(raw: RawConfig, around: &ProcessEnvironment) -> Result<Config, Refusal> {
     let StateFolder { path: state_dir, above: state_above } = state_folder(raw.state_dir, around)?;
     let lease_duration = duration(
         "lease_duration",
@@ -101,7 +101,7 @@ fn ami_name(typed: Option<String>) -> Result<String, Refusal> {
 fn inventory(
     raw: RawInventory,
     state_dir: &Path,
-    around: &Surroundings,
+    around: &ProcessEnvironment,
 ) -> Result<InventoryConfig, Refusal> {
     let hint = "3 to 248 letters, digits, `_`, `-` and `.`: the journal's table has `_builds` behind this name, and DynamoDB takes 255";
     let table = text("inventory.table", raw.table, TABLE, "no name of a table", hint)?;
@@ -185,7 +185,7 @@ fn port_of(url: &str) -> Option<&str> {
     (!port.contains(']')).then_some(port)
 }
 
-fn packer(raw: RawPacker, around: &Surroundings) -> Result<PackerConfig, Refusal> {
+fn packer(raw: RawPacker, around: &ProcessEnvironment) -> Result<PackerConfig, Refusal> {
     let key = "packer.pass_env";
     let hint = "write names only, such as HTTPS_PROXY: the value is taken from the daemon's own environment";
     items(key, raw.pass_env.as_deref(), VARIABLE, "what is no name of a variable", hint)?;

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::load::Surroundings;
+use crate::config::load::ProcessEnvironment;
 use crate::config::patterns::{SOMETHING, fits};
 use crate::config::refusal::Refusal;
 use reconciler_core::secrets::shown_url::without_password;
@@ -128,7 +128,7 @@ pub(super) fn items(
 pub(super) fn path(
     key: &str,
     typed: Option<String>,
-    around: &Surroundings,
+    around: &ProcessEnvironment,
 ) -> Result<Option<PathBuf>, Refusal> {
     let Some(typed) = something(key, typed, "write a path")? else {
         return Ok(None);
@@ -137,7 +137,11 @@ pub(super) fn path(
 }
 
 /// A path as it is typed, from the current folder.
-pub(super) fn expand(key: &str, typed: &str, around: &Surroundings) -> Result<PathBuf, Refusal> {
+pub(super) fn expand(
+    key: &str,
+    typed: &str,
+    around: &ProcessEnvironment,
+) -> Result<PathBuf, Refusal> {
     let wrong = |what: &str| {
         Refusal::new(key, format!("`{}` {what}: {typed:?}", shown(key)))
             .hint("write the path in full, or ~/ for this user's home folder")

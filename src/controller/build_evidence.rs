@@ -14,7 +14,7 @@ use crate::controller::error::PassError;
 use crate::controller::fenced::LeasedPorts;
 use reconciler_core::build::verdict::{artifacts_in, is_planned_source};
 use reconciler_core::lease_rules::UnchangedSince;
-use reconciler_core::recovery::{Evidence, Here, Life, Ran, State, is_no_older, state};
+use reconciler_core::recovery::{Evidence, Execution, Here, Life, State, is_no_older, state};
 use reconciler_model::build::{BuildOutcome, Exit, Sighting};
 use reconciler_model::build_resources::ClaimedResources;
 use reconciler_model::clock::Moment;
@@ -39,7 +39,7 @@ pub(super) struct End {
     /// The image of its name.
     pub(super) image: Option<Image>,
     /// Whether it may have made something.
-    pub(super) ran: Ran,
+    pub(super) execution: Execution,
     /// Why there is no outcome, for people.
     pub(super) why: String,
 }
@@ -139,7 +139,7 @@ async fn told(
         sources: outcome.sources.clone(),
         outcome: Some(outcome),
         image,
-        ran: Ran::Perhaps,
+        execution: Execution::Perhaps,
         why: String::new(),
     })
 }
@@ -236,7 +236,7 @@ async fn gone(
         traces,
         sources,
         image,
-        ran: if never_started { Ran::Never } else { Ran::Perhaps },
+        execution: if never_started { Execution::Never } else { Execution::Perhaps },
         why,
     })
 }

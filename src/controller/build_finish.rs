@@ -19,7 +19,9 @@ use reconciler_core::build::verdict::{
 };
 use reconciler_core::images::console_url::aws_console_url;
 use reconciler_core::images::tags::{ImageTags, tag_change};
-use reconciler_core::recovery::{Named, Ran, Recovery, State, decide, is_ours, made_while_it_ran};
+use reconciler_core::recovery::{
+    Execution, NamedImage, Recovery, State, decide, is_ours, made_while_it_ran,
+};
 use reconciler_core::retry::consequence;
 use reconciler_model::build::Sighting;
 use reconciler_model::build_resources::{ClaimedResources, RemovableImages, ResourceSearch};
@@ -107,14 +109,14 @@ async fn without_outcome(
     end: &End,
 ) -> Result<Verdict, PassError> {
     let image = end.image.as_ref();
-    let named = Named::of(image.map(|image| &image.state));
+    let named = NamedImage::of(image.map(|image| &image.state));
     // Seeded bug: a-lost-builds-image-is-not-looked-for
     if let (Recovery::Adopt, Some(image)) = (decide(State::Gone, named), image) {
         let name = &attempt.intent.ami_name;
-        let ours = is_ours(image, attempt, end.ran)
+        let ours = is_ours(image, attempt, end.execution)
             || lost_build_of(ports, &fence.workflow_id, name, image).await?.is_some();
         // One that was recorded or was about to be is whole.
-        let was_judged = is_ours(image, attempt, Ran::Never);
+        let was_judged = is_ours(image, attempt, Execution::Never);
         let lacking = lacks(image, &attempt.intent.afterwards).filter(|_| !was_judged);
         return Ok(if let (true, Some(cause)) = (ours, lacking) {
             Fault::new(FailureClass::Transient, cause).into()
@@ -148,7 +150,8 @@ async fn clean_later(
     } else {
         ports.inventory.last_beat(&fence.workflow_id, &attempt.build_id).await?
     };
-    let ran = if outcome.is_some() || beat.is_some() { Ran::Perhaps } else { Ran::Never };
+    let execution =
+        if outcome.is_some() || beat.is_some() { Execution::Perhaps } else { Execution::Never };
     let traces = match (&outcome, beat) {
         (Some(outcome), _) => outcome.traces.clone(),
         (None, Some(beat)) => beat.sign.traces().clone(),
@@ -161,7 +164,7 @@ async fn clean_later(
         // It is judged already.
         sources: Vec::new(),
         image,
-        ran,
+        execution,
         why: String::new(),
     };
     clean(ports, fence, &mut attempt, &end).await?;
@@ -366,7 +369,7 @@ async fn clean(
     let failed = matches!(attempt.progress, Progress::Failed(_));
     let mut claimed = end.traces.clone();
     // Seeded bug: no-clean-up-after-success
-    let images = if failed && end.ran == Ran::Perhaps {
+    let images = if failed && end.execution == Execution::Perhaps {
         RemovableImages::ButRecorded {
             unwanted: unwanted_images(attempt, end),
             recorded: BTreeSet::new(),

@@ -231,10 +231,10 @@ async fn recorded(
     let events = events.whole(&ports.inventory.place())?;
     let record = ports.inventory.record(workflow, step).await?;
     let now = record.map(|record| record.head.ami_id);
-    Ok(told_by(&events).chain(now).collect())
+    Ok(recorded_images(&events).chain(now).collect())
 }
 
-fn told_by(events: &[BuildEvent]) -> impl Iterator<Item = AmiId> {
+fn recorded_images(events: &[BuildEvent]) -> impl Iterator<Item = AmiId> {
     events.iter().filter_map(|event| match &event.stage {
         Stage::Recorded { ami_id, .. } => Some(ami_id.clone()),
         _ => None,
@@ -467,6 +467,6 @@ mod tests {
         };
         let recorded = Stage::Recorded { ami_id: AmiId::new("ami-1"), build_seconds: 1 };
         let events = [event(1, recorded), event(2, cleaned())];
-        assert_eq!(told_by(&events).collect::<Vec<_>>(), [AmiId::new("ami-1")]);
+        assert_eq!(recorded_images(&events).collect::<Vec<_>>(), [AmiId::new("ami-1")]);
     }
 }

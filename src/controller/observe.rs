@@ -236,7 +236,7 @@ fn broken(
 }
 
 /// What EC2 says of the recorded images and of the base image.
-struct SeenAtEc2 {
+struct Ec2Answers {
     /// The recorded base image, if there is one.
     pinned: Option<SourceImage>,
     /// None: EC2 was not asked.
@@ -250,11 +250,11 @@ async fn see_at_ec2(
     checkout: &Checkout,
     records: &HashMap<StepId, Arc<RecordHead>>,
     request: &Request<'_>,
-) -> Result<SeenAtEc2, PassError> {
+) -> Result<Ec2Answers, PassError> {
     let root_base = &checkout.params.root_base;
     let pinned = pin(root_base, records.values().map(Arc::as_ref));
     let Some(catalog) = ports.catalog.as_deref() else {
-        return Ok(SeenAtEc2 { pinned, images: None, searched: None });
+        return Ok(Ec2Answers { pinned, images: None, searched: None });
     };
     let mut ids: Vec<AmiId> = records.values().map(|record| record.ami_id.clone()).collect();
     ids.extend(ids_to_describe(root_base, pinned.as_ref(), request.searched).cloned());
@@ -262,7 +262,7 @@ async fn see_at_ec2(
     ids.dedup();
     let images = catalog.images(&ids).await?;
     let searched = search(catalog, root_base, pinned.as_ref(), &images, request).await?;
-    Ok(SeenAtEc2 { pinned, images: Some(images), searched })
+    Ok(Ec2Answers { pinned, images: Some(images), searched })
 }
 
 /// Has every step decided, and answers what the planner asks: who holds the names that builds want,

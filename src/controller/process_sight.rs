@@ -10,7 +10,7 @@ use crate::controller::process_identity::own_mark_with;
 use crate::packer::process::{ProcessId, Session};
 use crate::packer::supervisor::files;
 use crate::packer::supervisor::files::{Ended, Job, Supervisor};
-use reconciler_core::plan::sight::{BuildSeen, BuildSight, Process, Sights};
+use reconciler_core::plan::sight::{BuildProcess, BuildSight, Process, Sights};
 use reconciler_model::ids::{StepId, WorkflowId};
 use reconciler_model::inventory::heartbeat::{BuildSignal, Heartbeat};
 use reconciler_model::inventory::journal::Attempt;
@@ -32,7 +32,7 @@ pub async fn sights(
         let sight = build(state_dir, attempt, here);
         sights.builds.insert(attempt.build_id.clone(), sight);
     }
-    let unknown = |sight: &BuildSight| sight.seen == BuildSeen::Unknown;
+    let unknown = |sight: &BuildSight| sight.seen == BuildProcess::Unknown;
     if sights.builds.values().any(unknown) {
         for beat in inventory.beats(workflow).await? {
             if let Some(sight) = sights.builds.get_mut(&beat.build_id)
@@ -59,26 +59,26 @@ fn build(state_dir: &Path, attempt: &Attempt, here: bool) -> BuildSight {
     let only = |seen| BuildSight { seen, ..BuildSight::default() };
     // Only the supervisor, or whoever saw it dead, writes it: it is true wherever it is read.
     if let Some(ended) = files::read::<Ended>(&folder, files::ENDED) {
-        return BuildSight { ended_at: Some(ended.ended_at), ..only(BuildSeen::Ended) };
+        return BuildSight { ended_at: Some(ended.ended_at), ..only(BuildProcess::Ended) };
     }
     if !here {
         return BuildSight::default();
     }
     let Some(supervisor) = files::read::<Supervisor>(&folder, files::SUPERVISOR) else {
         return only(match (folder.is_dir(), attempt.is_said_to_run()) {
-            (true, _) => BuildSeen::Starting,
-            (false, false) => BuildSeen::NeverStarted,
+            (true, _) => BuildProcess::Starting,
+            (false, false) => BuildProcess::NeverStarted,
             // It ran, and its folder is gone: nobody can tell by it what runs.
-            (false, true) => BuildSeen::Unknown,
+            (false, true) => BuildProcess::Unknown,
         });
     };
     if supervisor.pid == 0 {
-        return only(BuildSeen::NeverStarted);
+        return only(BuildProcess::NeverStarted);
     }
     only(processes(&folder, supervisor))
 }
 
-fn processes(folder: &Path, supervisor: Supervisor) -> BuildSeen {
+fn processes(folder: &Path, supervisor: Supervisor) -> BuildProcess {
     let leader = ProcessId { pid: supervisor.pid, start: supervisor.pid_start };
     let job = files::read::<Job>(folder, files::JOB);
     let packer: Vec<_> = job
@@ -89,12 +89,12 @@ fn processes(folder: &Path, supervisor: Supervisor) -> BuildSeen {
         .collect();
     let stopped = !packer.is_empty() && packer.iter().all(|seen| *seen == Process::Stopped);
     match leader.seen() {
-        Process::Stopped => BuildSeen::Stopped,
-        Process::Runs | Process::Ended if stopped => BuildSeen::Stopped,
-        Process::Runs => BuildSeen::Runs,
-        Process::Ended if packer.is_empty() => BuildSeen::Gone,
-        Process::Ended => BuildSeen::Unsupervised,
-        Process::Unknown => BuildSeen::Unknown,
+        Process::Stopped => BuildProcess::Stopped,
+        Process::Runs | Process::Ended if stopped => BuildProcess::Stopped,
+        Process::Runs => BuildProcess::Runs,
+        Process::Ended if packer.is_empty() => BuildProcess::Gone,
+        Process::Ended => BuildProcess::Unsupervised,
+        Process::Unknown => BuildProcess::Unknown,
     }
 }
 
@@ -102,7 +102,7 @@ fn processes(folder: &Path, supervisor: Supervisor) -> BuildSeen {
 fn told(beat: &Heartbeat) -> BuildSight {
     match &beat.sign {
         BuildSignal::Over { .. } => BuildSight {
-            seen: BuildSeen::Ended,
+            seen: BuildProcess::Ended,
             ended_at: Some(beat.at),
             last_sign_at: Some(beat.at),
         },

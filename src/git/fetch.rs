@@ -140,7 +140,7 @@ impl Fetch {
         Repository::init_opts(&folder, &options).map_err(Failed::here)?;
         let made = self.update(&folder, held, progress).and_then(|()| {
             let replaced = held.replace();
-            replaced.map_err(|error| Failed::here(packs::said(&error)))
+            replaced.map_err(|error| Failed::here(packs::io_error(&error)))
         });
         mirror::remove(&folder);
         made

@@ -32,7 +32,7 @@ pub mod watch;
 use std::path::{Path, PathBuf};
 
 use access::Access;
-use named::Named;
+use named::NamedRevision;
 use remote::RemoteRepository;
 use repository::LocalRepository;
 use snapshot::Snapshot;
@@ -85,7 +85,7 @@ pub trait GitSource: Send + Sync {
     fn describe(&self, revision: &Revision) -> Result<CommitFacts, SourceError>;
 
     /// What the followed reference, or `rev`, names now, as raw objects.
-    fn named(&self, rev: Option<&str>) -> Result<Named, SourceError>;
+    fn named(&self, rev: Option<&str>) -> Result<NamedRevision, SourceError>;
 
     /// The folder on this host that holds the objects and `HEAD`.
     fn git_dir(&self) -> PathBuf;

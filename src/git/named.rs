@@ -11,7 +11,7 @@ use reconciler_model::source::SourceError;
 
 /// What a reference names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
+pub struct NamedRevision {
     /// The commit.
     pub revision: Revision,
     /// The commit's own bytes.
@@ -37,7 +37,7 @@ pub struct Tag {
 
 impl Store {
     /// What the followed reference, or `rev`, names now.
-    pub(super) fn named(&self, rev: Option<&str>) -> Result<Named, SourceError> {
+    pub(super) fn named(&self, rev: Option<&str>) -> Result<NamedRevision, SourceError> {
         let revision = self.resolve(rev)?;
         let named = self.with(|repository| {
             let failed = |error: git2::Error| {
@@ -47,7 +47,7 @@ impl Store {
             let (start, reference) = self.pointed(repository, rev).map_err(failed)?;
             let name = rev.or(self.followed_name());
             let named = chain(repository, start, reference).map_err(failed)?;
-            Ok(Named {
+            Ok(NamedRevision {
                 is_ambiguous: name.is_some_and(|name| is_ambiguous(repository, name)),
                 ..named
             })
@@ -128,7 +128,7 @@ fn chain(
     repository: &Repository,
     start: Oid,
     mut reference: Option<String>,
-) -> Result<Named, git2::Error> {
+) -> Result<NamedRevision, git2::Error> {
     let odb = repository.odb()?;
     let mut tags = Vec::new();
     let mut at = start;
@@ -136,7 +136,7 @@ fn chain(
         let object = odb.read(at)?;
         let raw = object.data().to_vec();
         if object.kind() != ObjectType::Tag {
-            return Ok(Named {
+            return Ok(NamedRevision {
                 revision: Revision::new(at.to_string()),
                 commit: raw,
                 tags,

@@ -139,7 +139,7 @@ fn joined(
     let pack = folder.join(&name);
     // The parts go now: what takes their place is on the disk before.
     for path in [&pack, &pack.with_extension("idx"), &folder] {
-        File::open(path).and_then(|file| file.sync_all()).map_err(|error| said(&error))?;
+        File::open(path).and_then(|file| file.sync_all()).map_err(|error| io_error(&error))?;
     }
     Ok(name)
 }
@@ -150,20 +150,20 @@ fn holding(parts: &[Pack], folder: &Path) -> Result<Repository, git2::Error> {
     options.bare(true).mkpath(true).external_template(false);
     let repository = Repository::init_opts(folder, &options)?;
     let inside = folder.join("objects/pack");
-    fs::create_dir_all(&inside).map_err(|error| said(&error))?;
+    fs::create_dir_all(&inside).map_err(|error| io_error(&error))?;
     for part in parts {
         for file in [part.path.clone(), part.path.with_extension("idx")] {
             let to = inside.join(file.file_name().unwrap_or_default());
             fs::hard_link(&file, &to)
                 .or_else(|_| fs::copy(&file, &to).map(|_| ()))
-                .map_err(|error| said(&error))?;
+                .map_err(|error| io_error(&error))?;
         }
     }
     Ok(repository)
 }
 
 /// An error of the system, as libgit2 would tell it.
-pub(super) fn said(error: &io::Error) -> git2::Error {
+pub(super) fn io_error(error: &io::Error) -> git2::Error {
     git2::Error::new(git2::ErrorCode::GenericError, git2::ErrorClass::Os, error.to_string())
 }
 

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::git::access::{Access, Keys};
 use crate::git::fetch::{Fetch, Fetched};
-use crate::git::named::Named;
+use crate::git::named::NamedRevision;
 use crate::git::store::{LazyStore, Store};
 use crate::git::tree::CommitTree;
 use crate::git::{CommitFacts, GitSource, fetcher, mirror};
@@ -167,7 +167,7 @@ impl GitSource for RemoteRepository {
         self.store.describe(revision)
     }
 
-    fn named(&self, rev: Option<&str>) -> Result<Named, SourceError> {
+    fn named(&self, rev: Option<&str>) -> Result<NamedRevision, SourceError> {
         self.resolve(rev)?;
         self.store.named(rev)
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use git2::{Repository, RepositoryOpenFlags};
 
 use crate::git::error::{reftable, refused};
-use crate::git::named::Named;
+use crate::git::named::NamedRevision;
 use crate::git::plain::PlainRepository;
 use crate::git::snapshot::Snapshot;
 use crate::git::store::{LazyStore, Store};
@@ -137,7 +137,7 @@ impl GitSource for LocalRepository {
         self.store.get()?.describe(revision)
     }
 
-    fn named(&self, rev: Option<&str>) -> Result<Named, SourceError> {
+    fn named(&self, rev: Option<&str>) -> Result<NamedRevision, SourceError> {
         self.store.get()?.named(rev)
     }
 

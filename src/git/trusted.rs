@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{Rewrite, SignaturePolicy, TrustConfig};
 use crate::git::applied::LastApplied;
-use crate::git::named::Named;
+use crate::git::named::NamedRevision;
 use crate::git::signature;
 use crate::git::snapshot::Snapshot;
 use crate::git::store::verify_the_object_database;
@@ -171,7 +171,7 @@ impl GitSource for TrustedSource {
         self.inner.describe(revision)
     }
 
-    fn named(&self, rev: Option<&str>) -> Result<Named, SourceError> {
+    fn named(&self, rev: Option<&str>) -> Result<NamedRevision, SourceError> {
         self.inner.named(rev)
     }
 

@@ -56,7 +56,7 @@ impl Fault {
     }
 
     /// As the port tells it.
-    pub(super) fn told(self, path: &Path) -> InventoryError {
+    pub(super) fn into_inventory_error(self, path: &Path) -> InventoryError {
         let place = crate::sqlite::place(path);
         match self {
             Self::Sqlite(error) => sqlite(&error, place),

@@ -64,7 +64,7 @@ impl SqliteInventory {
 
     fn open_or(path: PathBuf, missing: Missing) -> Result<Self, InventoryError> {
         let (connection, opened) =
-            file::open_writer(&path, missing).map_err(|fault| fault.told(&path))?;
+            file::open_writer(&path, missing).map_err(|fault| fault.into_inventory_error(&path))?;
         Ok(Self::over(path, opened, Access::Writer(connection)))
     }
 
@@ -72,7 +72,7 @@ impl SqliteInventory {
     /// the next call.
     pub fn open_read_only(path: impl Into<PathBuf>) -> Result<Self, InventoryError> {
         let path = path.into();
-        let reader = Reader::open(&path).map_err(|fault| fault.told(&path))?;
+        let reader = Reader::open(&path).map_err(|fault| fault.into_inventory_error(&path))?;
         Ok(Self::over(path, None, Access::Reader(reader)))
     }
 
@@ -86,7 +86,7 @@ impl SqliteInventory {
     ) -> Result<T, InventoryError> {
         let store = Arc::clone(&self.store);
         let done = tokio::task::spawn_blocking(move || {
-            work(&store).map_err(|fault| fault.told(&store.path))
+            work(&store).map_err(|fault| fault.into_inventory_error(&store.path))
         });
         done.await.map_err(|gone| InventoryError::Failed {
             place: place(&self.store.path),

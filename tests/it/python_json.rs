@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use reconciler_core::workflow::jsonc::Document;
 use serde_json::Value;
 
-use crate::harness::dice::Dice;
 use crate::harness::emulator::python;
+use crate::harness::random_source::Dice;
 
 fn by_python(texts: &[String]) -> Vec<Value> {
     let script =
@@ -126,38 +126,40 @@ const PARTS: [&str; 44] = [
     "\"a\"",
 ];
 
-fn one<'a>(dice: &mut Dice, of: &[&'a str]) -> &'a str {
-    of[dice.below(of.len())]
+fn one<'a>(random_source: &mut Dice, of: &[&'a str]) -> &'a str {
+    of[random_source.below(of.len())]
 }
 
-fn value(dice: &mut Dice, depth: usize) -> String {
-    let word = |dice: &mut Dice| {
-        let inner: String = (0..dice.below(4))
-            .map(|_| one(dice, &["a", "#", "//", " ", "\\\"", "\\\\", "é", "\\n", "/"]))
+fn value(random_source: &mut Dice, depth: usize) -> String {
+    let word = |random_source: &mut Dice| {
+        let inner: String = (0..random_source.below(4))
+            .map(|_| one(random_source, &["a", "#", "//", " ", "\\\"", "\\\\", "é", "\\n", "/"]))
             .collect();
         format!("\"{inner}\"")
     };
-    let between = |dice: &mut Dice| {
-        one(dice, &["", " ", "\n", " # x\n", " // \"y\n", "\r\n", "\t"]).to_owned()
+    let between = |random_source: &mut Dice| {
+        one(random_source, &["", " ", "\n", " # x\n", " // \"y\n", "\r\n", "\t"]).to_owned()
     };
-    match dice.below(if depth == 0 { 4 } else { 6 }) {
-        0 | 1 => word(dice),
-        2 => one(dice, &["0", "-12", "3.50", "1e3", "1E-2", "true", "false", "null"]).to_owned(),
-        3 => one(dice, &["[]", "{}", "\"\""]).to_owned(),
+    match random_source.below(if depth == 0 { 4 } else { 6 }) {
+        0 | 1 => word(random_source),
+        2 => one(random_source, &["0", "-12", "3.50", "1e3", "1E-2", "true", "false", "null"])
+            .to_owned(),
+        3 => one(random_source, &["[]", "{}", "\"\""]).to_owned(),
         4 => {
-            let items: Vec<_> =
-                (0..dice.below(3)).map(|_| value(dice, depth - 1) + &between(dice)).collect();
-            format!("[{}{}]", between(dice), items.join(","))
+            let items: Vec<_> = (0..random_source.below(3))
+                .map(|_| value(random_source, depth - 1) + &between(random_source))
+                .collect();
+            format!("[{}{}]", between(random_source), items.join(","))
         }
-        _ => object(dice, depth - 1),
+        _ => object(random_source, depth - 1),
     }
 }
 
-fn object(dice: &mut Dice, depth: usize) -> String {
-    let pairs: Vec<_> = (0..dice.below(4))
+fn object(random_source: &mut Dice, depth: usize) -> String {
+    let pairs: Vec<_> = (0..random_source.below(4))
         .map(|at| {
-            format!(" \"k{at}\" : {} ", value(dice, depth))
-                + one(dice, &["", "\n", "# x\n", "// \"\n"])
+            format!(" \"k{at}\" : {} ", value(random_source, depth))
+                + one(random_source, &["", "\n", "# x\n", "// \"\n"])
         })
         .collect();
     format!("{{{}}}", pairs.join(","))
@@ -166,20 +168,21 @@ fn object(dice: &mut Dice, depth: usize) -> String {
 #[test]
 fn parameter_files_are_read_as_pythons_json_reads_them() {
     let seed = Dice::seed("RECONCILER_TEST_SEED");
-    let mut dice = Dice::new(seed);
+    let mut random_source = Dice::new(seed);
     let mut texts: Vec<String> = Vec::new();
     for _ in 0..3000 {
-        let mut text: Vec<char> = object(&mut dice, 3).chars().collect();
-        for _ in 0..dice.below(4) {
-            let at = dice.below(text.len() + 1);
-            let until = (at + dice.below(3)).min(text.len());
-            let part = one(&mut dice, &PARTS);
+        let mut text: Vec<char> = object(&mut random_source, 3).chars().collect();
+        for _ in 0..random_source.below(4) {
+            let at = random_source.below(text.len() + 1);
+            let until = (at + random_source.below(3)).min(text.len());
+            let part = one(&mut random_source, &PARTS);
             text.splice(at..until, part.chars());
         }
         texts.push(text.into_iter().collect());
     }
     texts.extend((0..1000).map(|_| {
-        let middle: String = (0..dice.below(9)).map(|_| one(&mut dice, &PARTS)).collect();
+        let middle: String =
+            (0..random_source.below(9)).map(|_| one(&mut random_source, &PARTS)).collect();
         format!("{{\"a\": {middle}}}")
     }));
     let answers = by_python(&texts);

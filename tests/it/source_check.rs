@@ -179,7 +179,7 @@ mod hooks {
     }
 }
 
-fn check(repo: &Repo, arguments: &[&str]) -> crate::harness::cli::Ran {
+fn check(repo: &Repo, arguments: &[&str]) -> crate::harness::cli::CommandOutput {
     Cli::within(repo.path()).run(&[&["check"], arguments].concat())
 }
 

@@ -76,7 +76,7 @@ pub enum State {
 
 /// The image of the build's unique name, as EC2 shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Named {
+pub enum NamedImage {
     /// There is none.
     None,
     /// It is being made.
@@ -87,7 +87,7 @@ pub enum Named {
     Failed,
 }
 
-impl Named {
+impl NamedImage {
     /// By its state; none: there is no image.
     #[must_use]
     pub fn of(state: Option<&ImageState>) -> Self {
@@ -142,7 +142,7 @@ pub fn state(seen: &Evidence) -> State {
 
 /// Whether a build whose outcome nobody knows may have got as far as an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ran {
+pub enum Execution {
     /// Packer was never started for it: whatever has its name at EC2 was made by another.
     Never,
     /// It ran, or may have.
@@ -153,12 +153,12 @@ pub enum Ran {
 /// by its tag, by the journal, or because the build ran and the image is not older. A name alone
 /// proves nothing: a person can copy an image to it.
 #[must_use]
-pub fn is_ours(image: &Image, attempt: &Attempt, ran: Ran) -> bool {
+pub fn is_ours(image: &Image, attempt: &Attempt, execution: Execution) -> bool {
     let fingerprint = attempt.intent.fingerprint.to_string();
     image.tags.get(FINGERPRINT_TAG) == Some(&fingerprint)
         || attempt.ami_id.as_ref() == Some(&image.id)
         // Seeded bug: a-name-proves-whose-an-image-is
-        || (ran == Ran::Perhaps && is_young(image, attempt))
+        || (execution == Execution::Perhaps && is_young(image, attempt))
 }
 
 /// Whether an image of a build's name that nobody has recorded was made by it, if it ran: the name
@@ -182,13 +182,13 @@ pub fn is_no_older(image: &Image, began: Timestamp) -> bool {
 
 /// What is to be done. `image` is asked for only of a build that is gone.
 #[must_use]
-pub fn decide(state: State, image: Named) -> Recovery {
+pub fn decide(state: State, image: NamedImage) -> Recovery {
     match (state, image) {
         (State::Here | State::Told, _) => Recovery::Follow,
         (State::MayRun, _) => Recovery::Wait,
         // Seeded bug: lost-image-is-thrown-away
-        (State::Gone, Named::Available | Named::Pending) => Recovery::Adopt,
-        (State::Gone, Named::None | Named::Failed) => Recovery::CleanUp,
+        (State::Gone, NamedImage::Available | NamedImage::Pending) => Recovery::Adopt,
+        (State::Gone, NamedImage::None | NamedImage::Failed) => Recovery::CleanUp,
     }
 }
 
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn what_is_gone_is_adopted_by_its_image_or_cleaned_up_and_nothing_else_is() {
-        use Named::{Available, Failed, None, Pending};
+        use NamedImage::{Available, Failed, None, Pending};
         for image in [None, Pending, Available, Failed] {
             assert_eq!(decide(State::Here, image), Recovery::Follow);
             assert_eq!(decide(State::Told, image), Recovery::Follow);
@@ -348,12 +348,12 @@ mod tests {
             ("of this fingerprint", made_at(50, Some(&own)), true, true),
         ];
         for (name, image, never, perhaps) in table {
-            assert_eq!(is_ours(&image, &attempt, Ran::Never), never, "{name}");
-            assert_eq!(is_ours(&image, &attempt, Ran::Perhaps), perhaps, "{name}");
+            assert_eq!(is_ours(&image, &attempt, Execution::Never), never, "{name}");
+            assert_eq!(is_ours(&image, &attempt, Execution::Perhaps), perhaps, "{name}");
         }
         let mut seen = attempt;
         seen.ami_id = Some(AmiId::new("ami-1"));
-        assert!(is_ours(&made_at(50, None), &seen, Ran::Never));
+        assert!(is_ours(&made_at(50, None), &seen, Execution::Never));
     }
 
     #[test]
@@ -373,11 +373,11 @@ mod tests {
 
     #[test]
     fn an_image_is_named_by_its_state() {
-        assert_eq!(Named::of(None), Named::None);
-        assert_eq!(Named::of(Some(&ImageState::Pending)), Named::Pending);
-        assert_eq!(Named::of(Some(&ImageState::Available)), Named::Available);
+        assert_eq!(NamedImage::of(None), NamedImage::None);
+        assert_eq!(NamedImage::of(Some(&ImageState::Pending)), NamedImage::Pending);
+        assert_eq!(NamedImage::of(Some(&ImageState::Available)), NamedImage::Available);
         for state in [ImageState::Failed("x".into()), ImageState::Other("deregistered".into())] {
-            assert_eq!(Named::of(Some(&state)), Named::Failed);
+            assert_eq!(NamedImage::of(Some(&state)), NamedImage::Failed);
         }
     }
 }

@@ -18,7 +18,7 @@ mod wanted;
 pub use host_access::{LocalExec, StepFiles};
 pub use inspect::Inspection;
 pub use quoted::{Quoted, Quotes};
-pub use review::Surroundings;
+pub use review::ReviewContext;
 pub use sensitive::Sensitive;
 pub use template::Template;
 pub use wanted::Wanted;

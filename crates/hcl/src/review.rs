@@ -17,7 +17,7 @@ use reconciler_model::suggest::nearest;
 
 /// What stands around a step's rendered files where Packer runs.
 #[derive(Clone, Copy, Debug)]
-pub struct Surroundings<'a> {
+pub struct ReviewContext<'a> {
     /// The step's folder, from the repository's root.
     pub folder: &'a str,
     /// The other files that are laid out, by their paths from the repository's root.
@@ -40,7 +40,7 @@ const FILES: [(&str, &[&str]); 8] = [
 
 impl Template {
     /// All that is wrong, in the order of the files.
-    pub fn review(&self, around: &Surroundings<'_>) -> Result<Vec<Diagnostic>, Diagnostic> {
+    pub fn review(&self, around: &ReviewContext<'_>) -> Result<Vec<Diagnostic>, Diagnostic> {
         let all = self.files()?;
         let known = Known::of(named(&all));
         let mut found = Vec::new();
@@ -62,7 +62,7 @@ impl Template {
 }
 
 /// The files that lie in the step's folder itself.
-fn own<'a>(around: &Surroundings<'a>) -> impl Iterator<Item = &'a str> {
+fn own<'a>(around: &ReviewContext<'a>) -> impl Iterator<Item = &'a str> {
     let folder = format!("{}/", around.folder);
     let below = around.files.iter().filter_map(move |path| path.strip_prefix(folder.as_str()));
     below.filter(|name| !name.contains('/'))
@@ -71,7 +71,7 @@ fn own<'a>(around: &Surroundings<'a>) -> impl Iterator<Item = &'a str> {
 fn without_value(
     file: &File<'_>,
     known: &Known<'_>,
-    around: &Surroundings<'_>,
+    around: &ReviewContext<'_>,
     found: &mut Vec<Diagnostic>,
 ) {
     for (name, has_value) in known.variables() {
@@ -142,7 +142,7 @@ struct Search<'a> {
     file: &'a File<'a>,
     known: &'a Known<'a>,
     template: &'a Template,
-    around: &'a Surroundings<'a>,
+    around: &'a ReviewContext<'a>,
 }
 
 impl Search<'_> {
@@ -231,7 +231,7 @@ impl Search<'_> {
 }
 
 /// Paths of the step's own files, from its folder.
-fn own_paths<'a>(around: &Surroundings<'a>) -> impl Iterator<Item = &'a str> {
+fn own_paths<'a>(around: &ReviewContext<'a>) -> impl Iterator<Item = &'a str> {
     let folder = format!("{}/", around.folder);
     around.files.iter().filter_map(move |path| path.strip_prefix(folder.as_str()))
 }
@@ -259,7 +259,7 @@ mod tests {
         let rendered = [("a.pkr.hcl", template), ("a.pkrvars.hcl", values)];
         let rendered = rendered.map(|(name, text)| (name.to_owned(), text.to_owned()));
         let files = ["ws/a/setup.sh", "ws/a/files/one", "common/x.sh"];
-        let around = Surroundings {
+        let around = ReviewContext {
             folder: "ws/a",
             files: &files.map(str::to_owned).into(),
             environment: &["PKR_VAR_passed".to_owned()],

@@ -13,7 +13,7 @@ use reconciler_core::desired::inputs::{StepContent, is_template};
 use reconciler_core::desired::step::SourceImage;
 use reconciler_core::plan::planner::Outline;
 use reconciler_core::workflow::RootBase;
-use reconciler_hcl::{Surroundings, Template, Wanted};
+use reconciler_hcl::{ReviewContext, Template, Wanted};
 use reconciler_jinja::Engine;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{AmiId, AmiName, Region};
@@ -172,7 +172,7 @@ impl Steps<'_> {
         let loaded = self.desired.loaded(&step.id)?;
         let files: BTreeSet<String> = loaded.laid_files()?.into_keys().collect();
         let around =
-            Surroundings { folder: &step.folder, files: &files, environment: self.environment };
+            ReviewContext { folder: &step.folder, files: &files, environment: self.environment };
         let wrong = template.review(&around)?;
         let wrong = wrong.into_iter();
         let wrong = wrong.map(|wrong| self.placed(step, loaded.content(), template, wrong));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use crate::config::load::{Surroundings, load};
+use crate::config::load::{ProcessEnvironment, load};
 use crate::config::{Config, InventoryConfig};
 use crate::controller::main_loop::{
     Controller, Event, FollowedRepository, Observer, Origin, RunOptions, Wake,
@@ -258,7 +258,7 @@ fn a_while(world: &mut World) -> u64 {
 
 fn configuration(state_dir: PathBuf) -> Config {
     let env = BTreeMap::from([("HOME".to_owned(), state_dir.display().to_string())]);
-    let around = Surroundings { env, folder: state_dir.clone() };
+    let around = ProcessEnvironment { env, folder: state_dir.clone() };
     let mut config = load(None, &around).unwrap();
     config.state_dir = state_dir;
     config.inventory = InventoryConfig::DynamoDb {

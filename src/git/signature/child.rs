@@ -18,7 +18,7 @@ const MOST: u64 = 64 * 1024;
 pub(super) struct Desk(PathBuf);
 
 /// How a program ended.
-pub(super) struct Ran {
+pub(super) struct ChildOutput {
     pub(super) status: ExitStatus,
     pub(super) out: String,
     pub(super) err: String,
@@ -48,7 +48,11 @@ impl Desk {
 
     /// Runs a program that reads `input`, with nothing of the environment but `PATH` and what is
     /// set on it.
-    pub(super) fn run(&self, command: &mut Command, input: Option<&Path>) -> io::Result<Ran> {
+    pub(super) fn run(
+        &self,
+        command: &mut Command,
+        input: Option<&Path>,
+    ) -> io::Result<ChildOutput> {
         let stdin = match input {
             Some(path) => File::open(path)?.into(),
             None => Stdio::null(),
@@ -71,7 +75,7 @@ impl Desk {
             }
             std::thread::sleep(Duration::from_millis(1));
         };
-        Ok(Ran { status, out: self.read("out")?, err: self.read("err")? })
+        Ok(ChildOutput { status, out: self.read("out")?, err: self.read("err")? })
     }
 
     fn read(&self, name: &str) -> io::Result<String> {

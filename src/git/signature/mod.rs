@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use object::{Format, Signed};
 
 use crate::config::SignaturePolicy;
-use crate::git::named::{Named, Tag};
+use crate::git::named::{NamedRevision, Tag};
 
 /// Who signed, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,7 +152,11 @@ impl Refusal {
 /// Verifies what git names. The first signed object on the way from the reference to the commit has
 /// to be good: a signed tag vouches for its commit, and where there is none the commit has to vouch
 /// for itself.
-pub fn verify(policy: &SignaturePolicy, git_dir: &Path, named: &Named) -> Result<Signer, Refusal> {
+pub fn verify(
+    policy: &SignaturePolicy,
+    git_dir: &Path,
+    named: &NamedRevision,
+) -> Result<Signer, Refusal> {
     if named.is_ambiguous {
         return Err(Refusal::TwoReferences);
     }

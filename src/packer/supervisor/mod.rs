@@ -95,7 +95,7 @@ async fn supervise(mut watch: Watch<'_>, started_at: Timestamp) -> io::Result<()
         })
     });
     let ran = if too_late {
-        Ran::new(PackerStage::Validate, Exit::TooLate)
+        JobRun::new(PackerStage::Validate, Exit::TooLate)
     } else {
         watch.run(begun).await
     };
@@ -123,14 +123,14 @@ async fn supervise(mut watch: Watch<'_>, started_at: Timestamp) -> io::Result<()
 }
 
 /// How the commands of a job went.
-struct Ran {
+struct JobRun {
     stage: PackerStage,
     exit: Exit,
     /// What was lost meanwhile on this host, in words.
     lost: Option<String>,
 }
 
-impl Ran {
+impl JobRun {
     fn new(stage: PackerStage, exit: Exit) -> Self {
         Self { stage, exit, lost: None }
     }
@@ -162,7 +162,7 @@ impl Keep {
     /// taken out. Signs of life go on meanwhile: a log may have gigabytes.
     async fn prepare(
         self,
-        ran: Ran,
+        ran: JobRun,
         started_at: Timestamp,
     ) -> io::Result<(Ended, io::Result<BuildOutcome>)> {
         let mut ended = Ended {
@@ -221,9 +221,9 @@ impl Watch<'_> {
     }
 
     /// Says through `begun` when Packer runs.
-    async fn run(&mut self, begun: oneshot::Sender<()>) -> Ran {
+    async fn run(&mut self, begun: oneshot::Sender<()>) -> JobRun {
         let mut begun = Some(begun);
-        let mut last = Ran::new(PackerStage::Validate, Exit::Unknown);
+        let mut last = JobRun::new(PackerStage::Validate, Exit::Unknown);
         for command in &self.job.commands {
             let (exit, lost) = match self.start(command) {
                 Ok(child) => {
@@ -239,7 +239,7 @@ impl Watch<'_> {
             // What Packer left behind is of no use to anybody.
             Session::of(self.own, &self.job.temporary).signal(Signal::KILL);
             let passed = exit == Exit::Code(0);
-            last = Ran { stage: command.stage, exit, lost };
+            last = JobRun { stage: command.stage, exit, lost };
             match (command.stage, &last.exit) {
                 // Seeded bug: failed-init-is-fatal
                 (PackerStage::Init, Exit::Code(code)) if !passed => self.note(&format!(

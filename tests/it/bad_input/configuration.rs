@@ -1,9 +1,9 @@
 //! Configuration that is missing or invalid.
 
 use super::sound;
-use crate::harness::cli::{Cli, Ran};
+use crate::harness::cli::{Cli, CommandOutput};
 
-fn with(text: impl AsRef<[u8]>) -> Ran {
+fn with(text: impl AsRef<[u8]>) -> CommandOutput {
     let repo = sound();
     repo.commit("as it is");
     let folder = tempfile::tempdir().unwrap();

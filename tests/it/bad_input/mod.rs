@@ -9,7 +9,7 @@ mod parameters;
 mod repository;
 mod templates;
 
-use crate::harness::cli::{Cli, Ran};
+use crate::harness::cli::{Cli, CommandOutput};
 use crate::harness::repo::{Repo, TEMPLATE, WORKFLOW};
 
 /// A workflow of two sound steps, `a` and its child `b`.
@@ -24,7 +24,7 @@ fn sound() -> Repo {
     repo
 }
 
-fn check(repo: &Repo) -> Ran {
+fn check(repo: &Repo) -> CommandOutput {
     repo.commit("as it is");
     Cli::within(repo.path()).run(&["check"])
 }

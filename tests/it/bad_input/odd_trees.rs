@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use super::{check, sound};
-use crate::harness::cli::{Cli, Ran};
+use crate::harness::cli::{Cli, CommandOutput};
 use crate::harness::repo::{Repo, TEMPLATE, WORKFLOW};
 
 const SECOND: &str = "packer_workspaces/b";
@@ -23,12 +23,12 @@ fn submodule(repo: &Repo, path: &str) {
     repo.git(&["commit", "-q", "-m", "a submodule"]);
 }
 
-fn run(repo: &Repo, arguments: &[&str]) -> Ran {
+fn run(repo: &Repo, arguments: &[&str]) -> CommandOutput {
     Cli::within(repo.path()).run(arguments)
 }
 
 #[track_caller]
-fn warns(ran: &Ran, words: &[&str]) {
+fn warns(ran: &CommandOutput, words: &[&str]) {
     assert_eq!(ran.code, 0, "{ran:#?}");
     for word in words.iter().chain(&["warning: "]) {
         assert!(ran.err.contains(word), "{word:?} is in:\n{}", ran.err);

@@ -1,10 +1,10 @@
 //! Parameter files that are malformed, incomplete, or contradict each other.
 
 use super::{check, sound};
-use crate::harness::cli::{Cli, Ran};
+use crate::harness::cli::{Cli, CommandOutput};
 use crate::harness::repo::Repo;
 
-fn with_step(text: &str) -> Ran {
+fn with_step(text: &str) -> CommandOutput {
     let repo = sound();
     repo.write("packer_workspaces/b/step_param.json", text);
     check(&repo)

@@ -1,11 +1,11 @@
 //! Templates that cannot be rendered, or that make no image, or two.
 
 use super::{TEMPLATE, check, sound};
-use crate::harness::cli::Ran;
+use crate::harness::cli::CommandOutput;
 
 const FILE: &str = "packer_workspaces/b/templates/.pkr.hcl";
 
-fn with(text: impl AsRef<[u8]>) -> Ran {
+fn with(text: impl AsRef<[u8]>) -> CommandOutput {
     let repo = sound();
     repo.write(FILE, text);
     check(&repo)

@@ -2,8 +2,8 @@
 //! transcript, each with the decision, the journal, the record and what is left at EC2.
 
 mod ends;
+mod environment;
 mod leftovers;
 mod real;
 mod supervised;
-mod surroundings;
 mod without_image;

@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use reconciler::config::load::{Surroundings, load};
+use reconciler::config::load::{ProcessEnvironment, load};
 use serde_json::{Value, json};
 
 use crate::harness::emulator::python;
@@ -181,7 +181,7 @@ fn schema_takes(texts: &[&str]) -> Vec<Vec<String>> {
 fn the_schema_and_the_program_agree_on_good_and_bad_values() {
     let texts: Vec<_> = TABLE.iter().map(|(_, text)| *text).collect();
     let folder = tempfile::tempdir().unwrap();
-    let around = Surroundings {
+    let around = ProcessEnvironment {
         env: [("HOME".to_owned(), folder.path().display().to_string())].into(),
         folder: folder.path().to_owned(),
     };
@@ -206,7 +206,7 @@ fn the_schema_and_the_program_agree_on_good_and_bad_values() {
 #[test]
 fn whatever_the_program_refuses_it_shows_with_line_caret_and_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
-    let around = Surroundings {
+    let around = ProcessEnvironment {
         env: [("HOME".to_owned(), folder.path().display().to_string())].into(),
         folder: folder.path().to_owned(),
     };

@@ -1,6 +1,6 @@
 //! Which inventory a command reads: never another one silently.
 
-use crate::harness::cli::Ran;
+use crate::harness::cli::CommandOutput;
 use crate::harness::farm::{Farm, Store};
 
 fn farm() -> Farm {
@@ -12,7 +12,7 @@ fn farm() -> Farm {
 
 /// Refuses what is configured: 1, and 78 of a daemon, which systemd does not start again then.
 #[track_caller]
-fn refuses(ran: &Ran, why: &str) {
+fn refuses(ran: &CommandOutput, why: &str) {
     let refused = [1, 78].contains(&ran.code) && ran.err.contains(why);
     assert!(refused, "{why}: {ran:#?}");
 }

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::dice::Dice;
 use crate::harness::farm::{Farm, Store};
+use crate::harness::random_source::Dice;
 
 /// How many runs go on at once: most of a run is waiting.
 const WORKERS: usize = 6;
@@ -30,13 +30,13 @@ const LONG: Duration = Duration::from_secs(100);
 #[ignore = "long: `make soak` runs it"]
 fn whatever_aws_and_the_network_do_images_are_recorded_once_and_nothing_is_left() {
     let seed = Dice::seed("RECONCILER_FAULT_SEED");
-    let mut dice = Dice::new(seed);
+    let mut random_source = Dice::new(seed);
     let mut faults = table::faults();
-    dice.shuffle(&mut faults);
+    random_source.shuffle(&mut faults);
     let runs: Vec<Vec<Value>> = faults
         .chunks(FAULTS)
         .map(|some| {
-            let hit = some.iter().map(|fault| fault.rule(&mut dice));
+            let hit = some.iter().map(|fault| fault.rule(&mut random_source));
             hit.collect()
         })
         .collect();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::dice::Dice;
+use crate::harness::random_source::Dice;
 
 /// Those that any operation can meet.
 const ANY: [&str; 7] =
@@ -51,9 +51,9 @@ pub(super) struct Fault {
 
 impl Fault {
     /// On one of the first calls.
-    pub(super) fn rule(self, dice: &mut Dice) -> Value {
+    pub(super) fn rule(self, random_source: &mut Dice) -> Value {
         json!({
-            "from": self.from, "operation": self.operation, "kind": self.kind, "nth": 1 + dice.below(2),
+            "from": self.from, "operation": self.operation, "kind": self.kind, "nth": 1 + random_source.below(2),
         })
     }
 }

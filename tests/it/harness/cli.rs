@@ -20,7 +20,7 @@ pub(crate) struct Cli {
 
 /// What a call came to.
 #[derive(Debug)]
-pub(crate) struct Ran {
+pub(crate) struct CommandOutput {
     /// The exit code.
     pub(crate) code: i32,
     /// Standard output.
@@ -71,7 +71,7 @@ impl Cli {
     }
 
     /// Runs it as somebody whose umask hides nothing.
-    pub(crate) fn run_with_loose_umask(self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run_with_loose_umask(self, arguments: &[&str]) -> CommandOutput {
         let mut shell = Command::new("sh");
         shell
             .args(["-c", "umask 000; exec \"$0\" \"$@\""])
@@ -86,7 +86,7 @@ impl Cli {
     }
 
     /// Runs it. One that hangs is killed: a test that fails says more than one that never ends.
-    pub(crate) fn run(mut self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(mut self, arguments: &[&str]) -> CommandOutput {
         let child = self
             .command
             .args(arguments)
@@ -104,7 +104,7 @@ impl Cli {
         let output = child.wait_with_output().unwrap();
         drop(ended);
         watch.join().unwrap();
-        Ran {
+        CommandOutput {
             code: output.status.code().unwrap_or(-1),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
             err: String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -112,7 +112,7 @@ impl Cli {
     }
 }
 
-impl Ran {
+impl CommandOutput {
     /// An error for a person: exit code 1, all of these words, and neither a panic nor a backtrace.
     #[track_caller]
     pub(crate) fn refuses(&self, words: &[&str]) -> &Self {

@@ -1,12 +1,12 @@
 //! What the tests are made with: a vocabulary, so that a test reads as what it claims.
 
 pub(crate) mod cli;
-pub(crate) mod dice;
 pub(crate) mod emulator;
 pub(crate) mod fake_packer;
 pub(crate) mod farm;
 pub(crate) mod git_http;
 pub(crate) mod mounts;
+pub(crate) mod random_source;
 pub(crate) mod readable;
 pub(crate) mod region;
 pub(crate) mod repo;

@@ -15,9 +15,9 @@ use front::Front;
 use rustix::process::Signal;
 use victim::Victim;
 
-use crate::harness::dice::Dice;
 use crate::harness::emulator::Emulator;
 use crate::harness::farm::{Farm, Store};
+use crate::harness::random_source::Dice;
 use crate::harness::region::Region;
 use crate::harness::running::Running;
 
@@ -51,7 +51,7 @@ fn killed_at_random_moments_it_loses_nothing_builds_nothing_twice_and_leaves_not
     };
     let rounds: usize = number("ROUNDS", 20);
     // The same in every `make test`, so that a change is measured against what held before;
-    // `make soak` throws new dice.
+    // `make soak` throws new random_source.
     let seed = match std::env::var_os("SEED") {
         None => 7,
         Some(_) => Dice::seed("SEED"),
@@ -67,8 +67,8 @@ fn killed_at_random_moments_it_loses_nothing_builds_nothing_twice_and_leaves_not
             let (tally, broken) = (&tally, &broken);
             scope.spawn(move || {
                 let mine = rounds / FARMS.len() + usize::from(at < rounds % FARMS.len());
-                let dice = Dice::new(seed.wrapping_add(at as u64));
-                let mut hunted = HuntedFarm::open(emulator, region, store, dice);
+                let random_source = Dice::new(seed.wrapping_add(at as u64));
+                let mut hunted = HuntedFarm::open(emulator, region, store, random_source);
                 for round in 0..mine {
                     if let Err(what) = hunted.round(round, tally) {
                         let said = hunted.farm.said("daemon");
@@ -96,19 +96,24 @@ struct HuntedFarm {
     daemon: Option<Running>,
     front: Front,
     farm: Farm,
-    dice: Dice,
+    random_source: Dice,
     /// Every image that was ever recorded.
     recorded: BTreeSet<String>,
 }
 
 impl HuntedFarm {
-    fn open(emulator: Arc<Emulator>, region: &'static str, store: Store, dice: Dice) -> Self {
+    fn open(
+        emulator: Arc<Emulator>,
+        region: &'static str,
+        store: Store,
+        random_source: Dice,
+    ) -> Self {
         let front = Front::start(&emulator);
         let region = Region::of(emulator, region).behind(front.endpoint());
         let farm = Farm::hasty_in(region, store);
         farm.three_steps();
         farm.repo.commit("three steps");
-        Self { daemon: None, front, farm, dice, recorded: BTreeSet::new() }
+        Self { daemon: None, front, farm, random_source, recorded: BTreeSet::new() }
     }
 
     fn start_daemon(&mut self) {
@@ -122,16 +127,16 @@ impl HuntedFarm {
             self.start_daemon();
         }
         if round > 0 {
-            let step = ["a", "b", "c"][self.dice.below(3)];
+            let step = ["a", "b", "c"][self.random_source.below(3)];
             self.farm.script(step, &format!("echo {}\n", round + 1));
             self.farm.repo.commit("a change");
         }
         let begin = Instant::now();
-        let mut plan: Vec<_> = (0..=self.dice.below(2))
+        let mut plan: Vec<_> = (0..=self.random_source.below(2))
             .map(|_| {
-                let moment = Duration::from_millis(self.dice.below(2500) as u64);
-                let victim = Victim::ALL[self.dice.below(Victim::ALL.len())];
-                let pause = Duration::from_millis(self.dice.below(700) as u64);
+                let moment = Duration::from_millis(self.random_source.below(2500) as u64);
+                let victim = Victim::ALL[self.random_source.below(Victim::ALL.len())];
+                let pause = Duration::from_millis(self.random_source.below(700) as u64);
                 (moment, victim, pause)
             })
             .collect();

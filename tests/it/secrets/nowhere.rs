@@ -6,11 +6,11 @@ use rustix::process::Signal;
 use super::planted::{
     Watch, assert_clean, assert_clean_below, everything_at_aws, farm, plant, secret,
 };
-use crate::harness::cli::Ran;
+use crate::harness::cli::CommandOutput;
 use crate::harness::farm::Farm;
 
 #[track_caller]
-fn clean(ran: Ran) -> Ran {
+fn clean(ran: CommandOutput) -> CommandOutput {
     assert_clean("standard output", &ran.out);
     assert_clean("standard error", &ran.err);
     ran

@@ -10,7 +10,7 @@ mod templates;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::harness::cli::{Cli, Ran};
+use crate::harness::cli::{Cli, CommandOutput};
 use crate::harness::repo::Repo;
 
 const FOLDER: &str = "packer_workspaces";
@@ -141,7 +141,7 @@ impl Case {
         self
     }
 
-    fn run(&self) -> Ran {
+    fn run(&self) -> CommandOutput {
         let repo = Repo::new();
         for (path, content) in &self.files {
             repo.write(path, content);

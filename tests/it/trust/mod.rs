@@ -11,7 +11,7 @@ mod signed;
 
 use std::path::PathBuf;
 
-use crate::harness::cli::{Cli, Ran};
+use crate::harness::cli::{Cli, CommandOutput};
 use crate::harness::repo::{Repo, TEMPLATE, WORKFLOW};
 use keys::Keys;
 
@@ -57,7 +57,7 @@ impl Guarded {
         self.folder.path().join("reconciler.yaml")
     }
 
-    fn run(&self, arguments: &[&str]) -> Ran {
+    fn run(&self, arguments: &[&str]) -> CommandOutput {
         Cli::within(self.repo.path())
             .env("RECONCILER_CONFIG", self.configuration())
             .env("PATH", keys::search_path())
@@ -66,7 +66,7 @@ impl Guarded {
             .run(arguments)
     }
 
-    fn plan(&self) -> Ran {
+    fn plan(&self) -> CommandOutput {
         self.run(&["plan", "--offline"])
     }
 

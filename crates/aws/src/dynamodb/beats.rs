@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 
 use crate::dynamodb::attributes::{Item, json, json_value, text_value};
-use crate::dynamodb::error::{is_refused, told};
+use crate::dynamodb::error::{inventory_error, is_refused};
 use crate::dynamodb::leases::held;
 use crate::dynamodb::terms::{Change, Terms, delete};
 use crate::dynamodb::transaction::{BUSY, Part, Refusal};
@@ -52,7 +52,7 @@ impl Heartbeats for DynamoDbInventory {
                 Ok(if item.contains_key(CANCEL) { Answer::Cancel } else { Answer::GoOn })
             }
             Err(error) if is_refused(&error) => Ok(Answer::GivenUp),
-            Err(error) => Err(told(&error, "dynamodb:UpdateItem", &self.builds_place())),
+            Err(error) => Err(inventory_error(&error, "dynamodb:UpdateItem", &self.builds_place())),
         }
     }
 

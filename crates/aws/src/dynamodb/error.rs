@@ -24,7 +24,7 @@ fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<&s
 }
 
 /// As the port tells it. `action` as IAM names it, for instance `dynamodb:Query`.
-pub(super) fn told<E>(
+pub(super) fn inventory_error<E>(
     error: &SdkError<E, HttpResponse>,
     action: &str,
     place: &str,
@@ -90,7 +90,7 @@ mod tests {
             code: "ValidationException".to_owned(),
             message: "Query condition missed key schema element: name".to_owned(),
         };
-        let told = from_failure(refused, "dynamodb:Query", "DynamoDB table ami".to_owned());
-        assert!(matches!(told, InventoryError::Schema { .. }), "{told:?}");
+        let error = from_failure(refused, "dynamodb:Query", "DynamoDB table ami".to_owned());
+        assert!(matches!(error, InventoryError::Schema { .. }), "{error:?}");
     }
 }

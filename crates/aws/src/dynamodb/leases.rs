@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
 
 use crate::dynamodb::attributes::{number_value, text, text_value};
-use crate::dynamodb::error::told;
+use crate::dynamodb::error::inventory_error;
 use crate::dynamodb::terms::Terms;
 use crate::dynamodb::{DynamoDbInventory, builds};
 use reconciler_model::ids::WorkflowId;
@@ -109,7 +109,13 @@ impl DynamoDbInventory {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
                     refused.item.clone().filter(|item| text(item, "version") == Ok(version))
                 }
-                _ => return Err(told(&error, "dynamodb:UpdateItem", &self.builds_place())),
+                _ => {
+                    return Err(inventory_error(
+                        &error,
+                        "dynamodb:UpdateItem",
+                        &self.builds_place(),
+                    ));
+                }
             },
         };
         let lease = stands.map(|item| builds::lease(workflow, &item)).transpose();

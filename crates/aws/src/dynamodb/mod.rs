@@ -32,7 +32,7 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use jiff::Timestamp;
 
 use attributes::{Item, text, text_value};
-use error::{is_missing, told};
+use error::{inventory_error, is_missing};
 use reconciler_model::ids::{BuildId, StepId, WorkflowId};
 use reconciler_model::inventory::journal::{Attempt, BuildEvent};
 use reconciler_model::inventory::record::Record;
@@ -146,7 +146,7 @@ impl DynamoDbInventory {
             let page = match page {
                 Ok(page) => page,
                 Err(error) if is_missing(&error) => return Ok(None),
-                Err(error) => return Err(told(&error, "dynamodb:Query", &place)),
+                Err(error) => return Err(inventory_error(&error, "dynamodb:Query", &place)),
             };
             items.extend(page.items.unwrap_or_default());
             start = page.last_evaluated_key.filter(|key| !key.is_empty());
@@ -197,7 +197,7 @@ impl DynamoDbInventory {
         match request.consistent_read(true).send().await {
             Ok(answer) => Ok(answer.item),
             Err(error) if is_missing(&error) => Ok(None),
-            Err(error) => Err(told(&error, "dynamodb:GetItem", &schema::place(table))),
+            Err(error) => Err(inventory_error(&error, "dynamodb:GetItem", &schema::place(table))),
         }
     }
 

@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::{
     ProjectionType, ScalarAttributeType, TableDescription, TableStatus,
 };
 
-use crate::dynamodb::error::{is_missing, told};
+use crate::dynamodb::error::{inventory_error, is_missing};
 use reconciler_model::inventory::InventoryError;
 
 /// The index over steps.
@@ -130,7 +130,7 @@ async fn describe(
     match client.describe_table().table_name(table).send().await {
         Ok(answer) => Ok(answer.table),
         Err(error) if is_missing(&error) => Ok(None),
-        Err(error) => Err(told(&error, "dynamodb:DescribeTable", &place(table))),
+        Err(error) => Err(inventory_error(&error, "dynamodb:DescribeTable", &place(table))),
     }
 }
 
@@ -147,7 +147,7 @@ async fn create(client: &Client, table: &str, schema: &Schema) -> Result<(), Inv
         {
             Ok(())
         }
-        Err(error) => Err(told(&error, "dynamodb:CreateTable", &place(table))),
+        Err(error) => Err(inventory_error(&error, "dynamodb:CreateTable", &place(table))),
     }
 }
 

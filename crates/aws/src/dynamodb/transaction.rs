@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::CancellationReason;
 
 use crate::dynamodb::attributes::{Item, largest, number_value, size, text_value};
-use crate::dynamodb::error::told;
+use crate::dynamodb::error::inventory_error;
 use crate::dynamodb::leases::{HELD, held};
 use crate::dynamodb::terms::{Change, Terms, delete};
 use crate::dynamodb::{DynamoDbInventory, beats, builds, item, open};
@@ -102,7 +102,7 @@ impl DynamoDbInventory {
             Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
                 self.cancelled(&kinds, cancelled.cancellation_reasons())
             }
-            _ => Refusal::Error(told(&error, "dynamodb:TransactWriteItems", &place)),
+            _ => Refusal::Error(inventory_error(&error, "dynamodb:TransactWriteItems", &place)),
         })
     }
 

@@ -14,14 +14,14 @@ const MOST_DETAILS: usize = 2000;
 
 /// Why a build failed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct FailureText {
     /// In one line.
     pub(super) line: String,
     /// More of it, that the line does not say; empty if there is no more.
     pub(super) details: String,
 }
 
-impl Told {
+impl FailureText {
     fn new(line: &str, details: &str) -> Self {
         let (line, details) = (joined(line), details.trim_matches('\n').trim_end());
         let more = joined(details);
@@ -39,10 +39,10 @@ impl Told {
 }
 
 /// What Packer said of its failure; none if it said nothing.
-pub(super) fn told(outcome: &BuildOutcome) -> Option<Told> {
-    let said = all_said(outcome);
+pub(super) fn failure_text(outcome: &BuildOutcome) -> Option<FailureText> {
+    let said = packer_messages(outcome);
     if let Some(line) = missing_plugin(&said) {
-        return Some(Told::new(&line, ""));
+        return Some(FailureText::new(&line, ""));
     }
     match outcome.failures.as_slice() {
         [] => diagnostics(&said).or_else(|| cause_line(&outcome.errors)),
@@ -59,14 +59,14 @@ pub(super) fn told(outcome: &BuildOutcome) -> Option<Told> {
                 1 => first.to_owned(),
                 more => format!("{} (and {} more)", joined(first), more - 1),
             };
-            Some(Told::new(&line, &details.join("\n")))
+            Some(FailureText::new(&line, &details.join("\n")))
         }
     }
 }
 
 /// What ended the build is without the words of provisioners; where Packer did not come to say it,
 /// all that it complained of.
-pub(super) fn all_said(outcome: &BuildOutcome) -> String {
+pub(super) fn packer_messages(outcome: &BuildOutcome) -> String {
     match outcome.failures.as_slice() {
         [] => {
             let own = outcome.errors.iter().filter(|said| !is_targeted(said));
@@ -87,7 +87,7 @@ pub(super) fn is_targeted(said: &str) -> bool {
 }
 
 /// A script's failure with what it said last.
-fn of_script(failure: &str, last_words: &[String]) -> Told {
+fn of_script(failure: &str, last_words: &[String]) -> FailureText {
     let failure = joined(failure);
     let sentence = failure.split("Allowed exit codes").next();
     let sentence = sentence.unwrap_or(&failure).trim_end_matches(['.', ' ']);
@@ -95,7 +95,7 @@ fn of_script(failure: &str, last_words: &[String]) -> Told {
     let last = last_words.iter().rfind(|line| !line.starts_with("+ ")).or(last_words.last());
     let line =
         last.map_or_else(|| sentence.to_owned(), |last| format!("{sentence}: {}", last.trim()));
-    Told::new(&line, &last_words.join("\n"))
+    FailureText::new(&line, &last_words.join("\n"))
 }
 
 /// `1 error(s) occurred: * …` says no more than what stands in it.
@@ -107,7 +107,7 @@ fn without_frame(said: &str) -> &str {
 }
 
 /// The errors that HCL reports: title, place and the sentence below them. None if there is none.
-fn diagnostics(said: &str) -> Option<Told> {
+fn diagnostics(said: &str) -> Option<FailureText> {
     let starts: Vec<usize> = said
         .match_indices("Error: ")
         .map(|(at, _)| at)
@@ -123,7 +123,7 @@ fn diagnostics(said: &str) -> Option<Told> {
         1 => sentence,
         more => format!("{sentence} (and {} more)", more - 1),
     };
-    Some(Told::new(&line, said))
+    Some(FailureText::new(&line, said))
 }
 
 /// `FILE line N: title: what is wrong` of one block of HCL's.
@@ -177,7 +177,7 @@ pub(super) fn missing_plugin(said: &str) -> Option<String> {
 
 /// The line that names the cause: not Packer's closing summary, and not what a provisioner wrote to
 /// standard error.
-fn cause_line(errors: &[String]) -> Option<Told> {
+fn cause_line(errors: &[String]) -> Option<FailureText> {
     let lines = || {
         errors.iter().flat_map(|text| text.lines()).map(str::trim).filter(|line| !line.is_empty())
     };
@@ -195,7 +195,7 @@ fn cause_line(errors: &[String]) -> Option<Told> {
         .split_once("errored after")
         .and_then(|(_, rest)| rest.split_once(": "))
         .map_or(line, |(_, rest)| rest);
-    Some(Told::new(line.trim_start_matches("==> "), ""))
+    Some(FailureText::new(line.trim_start_matches("==> "), ""))
 }
 
 /// All of a text in one line.
@@ -243,7 +243,7 @@ mod tests {
         const OLD: &str = "Error: Unsupported argument\n\n  on x.pkr.hcl line 6:\n  (source code not available)\n\nAn argument named \"skip_create_ami\" is not expected here.\n\n";
         const NEW: &str = "Error: Unsupported argument\n\n  on x.pkr.hcl line 6, in source \"amazon-ebs\" \"x\":\n   6:   skip_create_ami = 1\n\nAn argument named \"skip_create_ami\" is not expected\nhere.\n\n";
         for said in [OLD, NEW] {
-            let told = told(&outcome(&[], &[said], &[])).unwrap();
+            let told = failure_text(&outcome(&[], &[said], &[])).unwrap();
             assert_eq!(
                 told.line,
                 "x.pkr.hcl line 6: Unsupported argument: An argument named \"skip_create_ami\" is not expected here."
@@ -252,7 +252,7 @@ mod tests {
         }
         let two =
             format!("{NEW}Error: Unset variable \"region\"\n\nA used variable must be set.\n");
-        let told = told(&outcome(&[], &[&two], &[])).unwrap();
+        let told = failure_text(&outcome(&[], &[&two], &[])).unwrap();
         assert!(told.line.ends_with("here. (and 1 more)"), "{}", told.line);
         assert!(told.details.contains("Unset variable"));
     }
@@ -266,17 +266,18 @@ mod tests {
             "Build 'amazon-ebs.x' errored after 3 seconds: Script exited with non-zero exit status: 100.",
         ];
         let words = ["Reading package lists...", "E: Unable to locate package foo"];
-        let told_so = told(&outcome(&[EXIT], &errors, &words)).unwrap();
+        let told_so = failure_text(&outcome(&[EXIT], &errors, &words)).unwrap();
         assert_eq!(
             told_so.line,
             "Script exited with non-zero exit status: 100: E: Unable to locate package foo"
         );
         assert_eq!(told_so.details, words.join("\n"));
-        let once = told(&outcome(&[EXIT], &errors, &words[1..])).unwrap();
+        let once = failure_text(&outcome(&[EXIT], &errors, &words[1..])).unwrap();
         assert_eq!(once.details, "", "not once more");
-        let silent = told(&outcome(&[EXIT], &[], &[])).unwrap();
+        let silent = failure_text(&outcome(&[EXIT], &[], &[])).unwrap();
         assert_eq!(silent.line, EXIT);
-        let traced = told(&outcome(&[EXIT], &[], &["no such package", "+ exit 100"])).unwrap();
+        let traced =
+            failure_text(&outcome(&[EXIT], &[], &["no such package", "+ exit 100"])).unwrap();
         assert!(traced.line.ends_with(": no such package"), "{}", traced.line);
     }
 
@@ -290,7 +291,7 @@ mod tests {
             format!("--> amazon-ebs.x: {SAID}"),
         ];
         let errors: Vec<_> = errors.iter().map(String::as_str).collect();
-        let told = told(&outcome(&[SAID], &errors, &["left by a provisioner"])).unwrap();
+        let told = failure_text(&outcome(&[SAID], &errors, &["left by a provisioner"])).unwrap();
         assert_eq!(told.line, joined(SAID));
         assert_eq!(told.details, "");
     }
@@ -298,14 +299,14 @@ mod tests {
     #[test]
     fn a_frame_around_one_error_is_left_out() {
         let said = "1 error(s) occurred:\n\n* Post-processor failed: exit status 3";
-        let told = told(&outcome(&[said], &[], &[])).unwrap();
+        let told = failure_text(&outcome(&[said], &[], &[])).unwrap();
         assert_eq!(told.line, "Post-processor failed: exit status 3");
     }
 
     #[test]
     fn a_plugin_that_is_not_there_is_named_with_a_way_out() {
         let said = "Error: Missing plugins\n\nThe following plugins are required, but not installed:\n\n* github.com/hashicorp/amazon >= 1.0\n";
-        let told = told(&outcome(&[], &[said], &[])).unwrap();
+        let told = failure_text(&outcome(&[], &[said], &[])).unwrap();
         assert!(told.line.contains("the plugin github.com/hashicorp/amazon >= 1.0"));
         assert!(told.line.contains("packer plugins install"));
     }
@@ -313,7 +314,7 @@ mod tests {
     #[test]
     fn a_line_is_never_long() {
         let long = "x ".repeat(5000);
-        let told = told(&outcome(&[&long], &[], &[])).unwrap();
+        let told = failure_text(&outcome(&[&long], &[], &[])).unwrap();
         assert_eq!(told.line.chars().count(), LONGEST_LINE);
         assert!(told.line.ends_with('…') && told.details.chars().count() <= MOST_DETAILS);
     }

@@ -4,7 +4,7 @@
 //! Exit 0 is no success and another exit is not nothing: a build has succeeded when EC2 shows one
 //! image under its unique name and Packer did not say that it failed before the image was whole.
 
-use crate::build::cause::{Told, all_said, is_targeted, told};
+use crate::build::cause::{FailureText, failure_text, is_targeted, packer_messages};
 use crate::build::failure_patterns::{Turn, class_of, turn};
 use reconciler_model::afterwards::PostImageSteps;
 use reconciler_model::build::{BuildOutcome, Exit};
@@ -41,9 +41,9 @@ impl Fault {
         Self { class, at_last: None, cause, details: String::new() }
     }
 
-    fn told(turn: Turn, told: Told) -> Self {
+    fn with_text(turn: Turn, text: FailureText) -> Self {
         let (class, at_last) = turn.classes();
-        Self { class, at_last, cause: told.line, details: told.details }
+        Self { class, at_last, cause: text.line, details: text.details }
     }
 }
 
@@ -330,7 +330,7 @@ fn failed(outcome: &BuildOutcome, exit: &Exit) -> Verdict {
         // As a Go program ends that panics; where one of its plugins was killed at a bad moment,
         // Packer does (docs/packer.md).
         // Seeded bug: a-crash-of-packer-quarantines
-        Exit::Code(CRASHED) if told(outcome).is_none() => {
+        Exit::Code(CRASHED) if failure_text(outcome).is_none() => {
             Fault { at_last: Some(FailureClass::Step), ..passes("Packer crashed (exit status 2)") }
         }
         Exit::Code(code) => {
@@ -342,9 +342,9 @@ fn failed(outcome: &BuildOutcome, exit: &Exit) -> Verdict {
 
 /// What Packer said of its failure, and whose turn that makes it.
 fn by_its_words(outcome: &BuildOutcome, otherwise: &str) -> Fault {
-    let told = told(outcome)
-        .unwrap_or_else(|| Told { line: otherwise.to_owned(), details: String::new() });
-    Fault::told(turn(&all_said(outcome), outcome.stage), told)
+    let told = failure_text(outcome)
+        .unwrap_or_else(|| FailureText { line: otherwise.to_owned(), details: String::new() });
+    Fault::with_text(turn(&packer_messages(outcome), outcome.stage), told)
 }
 
 /// What a build lost on its host is never the step's doing, and explains what Packer said after
@@ -353,7 +353,7 @@ fn with_what_was_lost(fault: Fault, outcome: &BuildOutcome) -> Fault {
     let Some(lost) = &outcome.lost else {
         return fault;
     };
-    let said = all_said(outcome);
+    let said = packer_messages(outcome);
     let of_a_script = fault.class == FailureClass::Step && said.contains("exit status");
     if of_a_script || fault.class == FailureClass::Cancelled {
         return fault;

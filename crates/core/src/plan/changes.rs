@@ -16,7 +16,7 @@ pub enum Change<'a> {
     /// It was troubled, and is not any more.
     Mended(&'a PlannedStep),
     /// It was troubled, and has left git.
-    Left(&'a StepId),
+    Remaining(&'a StepId),
 }
 
 /// What is new since the plan before; of the first plan, all that is troubled. Steps that are
@@ -44,7 +44,7 @@ pub fn changes<'a>(before: Option<&'a Plan>, plan: &'a Plan) -> Vec<Change<'a>> 
         .map(|old| &old.id)
         .collect();
     gone.sort();
-    found.extend(gone.into_iter().map(Change::Left));
+    found.extend(gone.into_iter().map(Change::Remaining));
     found
 }
 
@@ -106,7 +106,7 @@ mod tests {
         let words = |change: &Change<'_>| match change {
             Change::Troubled(step) => format!("!{}", step.id),
             Change::Mended(step) => format!("={}", step.id),
-            Change::Left(step) => format!("-{step}"),
+            Change::Remaining(step) => format!("-{step}"),
         };
         changes(before, now).iter().map(words).collect()
     }

@@ -7,25 +7,25 @@ use crate::plan::selection::Selection;
 
 /// What is left; the worse is the greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Left {
+pub enum Remaining {
     /// Nothing: all that was asked for is as git says.
     Nothing,
     /// A person's part only: nothing has gone wrong.
-    APersonsPart,
+    PersonsPart,
     /// Something that is broken, has failed, or is blocked by such.
-    AFailure,
+    Failure,
 }
 
 /// What is left of one step. One that its parameters suspend is done, unless it was named.
 #[must_use]
-pub fn left(step: &PlannedStep, selection: Option<&Selection>) -> Left {
+pub fn remaining_of_step(step: &PlannedStep, selection: Option<&Selection>) -> Remaining {
     match &step.decision {
         Decision::Suspended if selection.is_some_and(|names| names.names(&step.id)) => {
-            Left::APersonsPart
+            Remaining::PersonsPart
         }
-        Decision::InSync | Decision::Suspended => Left::Nothing,
-        Decision::AwaitingManual(_) | Decision::Unverified => Left::APersonsPart,
-        Decision::Blocked(blocked) if blocked.root.waits_for_a_person => Left::APersonsPart,
+        Decision::InSync | Decision::Suspended => Remaining::Nothing,
+        Decision::AwaitingManual(_) | Decision::Unverified => Remaining::PersonsPart,
+        Decision::Blocked(blocked) if blocked.root.waits_for_a_person => Remaining::PersonsPart,
         // What a command has not built although it could is what it has given up.
         Decision::Blocked(_)
         | Decision::Build(_)
@@ -35,15 +35,15 @@ pub fn left(step: &PlannedStep, selection: Option<&Selection>) -> Left {
         | Decision::BackingOff { .. }
         | Decision::Quarantined(_)
         | Decision::NameTaken(_)
-        | Decision::Broken(_) => Left::AFailure,
+        | Decision::Broken(_) => Remaining::Failure,
     }
 }
 
 /// What is left of all that was asked for.
 #[must_use]
-pub fn all_left(plan: &Plan, selection: Option<&Selection>) -> Left {
-    let steps = plan.wanted(selection).map(|step| left(step, selection));
-    steps.max().unwrap_or(Left::Nothing)
+pub fn remaining(plan: &Plan, selection: Option<&Selection>) -> Remaining {
+    let steps = plan.wanted(selection).map(|step| remaining_of_step(step, selection));
+    steps.max().unwrap_or(Remaining::Nothing)
 }
 
 #[cfg(test)]
@@ -83,21 +83,28 @@ mod tests {
         let broken = || Decision::Broken(vec![Diagnostic::new("wrong")]);
         let manual = || Decision::AwaitingManual(vec![Reason::NeverBuilt]);
         for (decision, expected) in [
-            (Decision::InSync, Left::Nothing),
-            (Decision::Suspended, Left::Nothing),
-            (manual(), Left::APersonsPart),
-            (Decision::Unverified, Left::APersonsPart),
-            (blocked(true), Left::APersonsPart),
-            (blocked(false), Left::AFailure),
-            (broken(), Left::AFailure),
+            (Decision::InSync, Remaining::Nothing),
+            (Decision::Suspended, Remaining::Nothing),
+            (manual(), Remaining::PersonsPart),
+            (Decision::Unverified, Remaining::PersonsPart),
+            (blocked(true), Remaining::PersonsPart),
+            (blocked(false), Remaining::Failure),
+            (broken(), Remaining::Failure),
         ] {
-            assert_eq!(left(&step("a", decision.clone()), None), expected, "{decision:?}");
+            assert_eq!(
+                remaining_of_step(&step("a", decision.clone()), None),
+                expected,
+                "{decision:?}"
+            );
         }
         let suspended = step("a", Decision::Suspended);
         let named: BTreeSet<_> = [StepId::new("a")].into();
         let selection = Selection::of(std::slice::from_ref(&suspended), &named);
-        let named = left(&suspended, selection.as_ref());
-        assert_eq!(named, Left::APersonsPart, "it was asked for, and is not done");
-        assert!(Left::AFailure > Left::APersonsPart && Left::APersonsPart > Left::Nothing);
+        let named = remaining_of_step(&suspended, selection.as_ref());
+        assert_eq!(named, Remaining::PersonsPart, "it was asked for, and is not done");
+        assert!(
+            Remaining::Failure > Remaining::PersonsPart
+                && Remaining::PersonsPart > Remaining::Nothing
+        );
     }
 }

@@ -14,7 +14,7 @@ use crate::plan::names::Hindrance;
 use crate::plan::planner::PlannedStep;
 use crate::plan::progress::Progress;
 use crate::plan::selection::Selection;
-use crate::plan::sight::{Attended, BuildSeen, BuildSight, Sights};
+use crate::plan::sight::{Attended, BuildProcess, BuildSight, Sights};
 use reconciler_model::ids::StepId;
 use reconciler_model::inventory::journal::{Failure, FailureClass};
 
@@ -179,22 +179,22 @@ pub fn without_cause(step: &PlannedStep, around: &Context<'_>) -> String {
 pub fn sight_words(sight: BuildSight, now: Timestamp) -> Option<String> {
     let ago = |at| age_words(now.duration_since(at));
     Some(match (sight.seen, sight.ended_at) {
-        (BuildSeen::Unknown, _) => format!("last sign of life {} ago", ago(sight.last_sign_at?)),
-        (BuildSeen::Starting | BuildSeen::Runs, _) => return None,
-        (BuildSeen::Stopped, _) => {
+        (BuildProcess::Unknown, _) => format!("last sign of life {} ago", ago(sight.last_sign_at?)),
+        (BuildProcess::Starting | BuildProcess::Runs, _) => return None,
+        (BuildProcess::Stopped, _) => {
             "it is stopped by a signal (SIGSTOP) and does nothing".to_owned()
         }
-        (BuildSeen::Unsupervised, _) => {
+        (BuildProcess::Unsupervised, _) => {
             "its supervisor has ended, Packer runs without it".to_owned()
         }
-        (BuildSeen::Ended, Some(at)) => {
+        (BuildProcess::Ended, Some(at)) => {
             format!("Packer has ended {} ago, not recorded yet", ago(at))
         }
-        (BuildSeen::Ended, None) => "Packer has ended, not recorded yet".to_owned(),
-        (BuildSeen::Gone, _) => {
+        (BuildProcess::Ended, None) => "Packer has ended, not recorded yet".to_owned(),
+        (BuildProcess::Gone, _) => {
             "Packer and its supervisor have ended without a word, not settled yet".to_owned()
         }
-        (BuildSeen::NeverStarted, _) => "it never started, not settled yet".to_owned(),
+        (BuildProcess::NeverStarted, _) => "it never started, not settled yet".to_owned(),
     })
 }
 

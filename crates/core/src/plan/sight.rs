@@ -30,7 +30,7 @@ pub enum Process {
 /// What can be seen of a build that the journal does not say to be over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum BuildSeen {
+pub enum BuildProcess {
     /// Nothing: it is, or was, somewhere else.
     #[default]
     Unknown,
@@ -54,7 +54,7 @@ pub enum BuildSeen {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BuildSight {
     /// What can be seen of it.
-    pub seen: BuildSeen,
+    pub seen: BuildProcess,
     /// When Packer ended, where that is written down.
     pub ended_at: Option<Timestamp>,
     /// When its supervisor, on another host, gave its last sign of life, by that host's clock.

@@ -15,7 +15,7 @@ use crate::plan::planner::PlannedStep;
 use crate::plan::progress::{Progress, seconds};
 use crate::plan::selection::Selection;
 use crate::plan::sentences::{Context, sentence, state, totals};
-use crate::plan::sight::{Attended, BuildSeen, BuildSight, Process, Sights};
+use crate::plan::sight::{Attended, BuildProcess, BuildSight, Process, Sights};
 use crate::plan::tree::branches;
 use crate::plan::{Plan, RecordsFrom};
 use reconciler_model::ids::{AmiId, AmiName, BuildId, Revision, StepId, WorkflowId};
@@ -128,7 +128,7 @@ pub struct BuildReport {
     /// The host that runs it.
     pub host: String,
     /// What can be seen of it from where this is asked.
-    pub seen: BuildSeen,
+    pub seen: BuildProcess,
     /// When Packer ended, where that is known.
     pub ended_at: Option<Timestamp>,
     /// When its supervisor gave its last sign of life, of a build on another host and by that
@@ -240,7 +240,7 @@ fn step_report(plan: &Plan, step: &PlannedStep, indent: String, facts: &Facts<'_
 }
 
 /// How far a build is: what is seen of it, where that is newer than what the journal says.
-fn stage(progress: &Stage, seen: BuildSeen, attended: Attended) -> &'static str {
+fn stage(progress: &Stage, seen: BuildProcess, attended: Attended) -> &'static str {
     match (progress, seen) {
         (Stage::Recorded { .. } | Stage::Failed(_), _) => "over",
         (Stage::ImageSeen | Stage::Available | Stage::Tagged, _) if attended == Attended::No => {
@@ -249,10 +249,10 @@ fn stage(progress: &Stage, seen: BuildSeen, attended: Attended) -> &'static str 
         (Stage::ImageSeen, _) => "waiting for the image",
         (Stage::Available, _) => "tagging",
         (Stage::Tagged, _) => "recording",
-        (_, BuildSeen::Ended | BuildSeen::Gone) => "packer has ended",
-        (_, BuildSeen::NeverStarted) => "never started",
-        (_, BuildSeen::Stopped) => "stopped",
-        (Stage::Intended, BuildSeen::Unknown | BuildSeen::Starting) => "starting",
+        (_, BuildProcess::Ended | BuildProcess::Gone) => "packer has ended",
+        (_, BuildProcess::NeverStarted) => "never started",
+        (_, BuildProcess::Stopped) => "stopped",
+        (Stage::Intended, BuildProcess::Unknown | BuildProcess::Starting) => "starting",
         (Stage::Intended | Stage::Started { .. }, _) => "packer runs",
     }
 }
@@ -282,7 +282,7 @@ impl BuildReport {
     /// Whether nothing that is seen speaks against it.
     #[must_use]
     pub fn seems_to_run(&self) -> bool {
-        matches!(self.seen, BuildSeen::Unknown | BuildSeen::Starting | BuildSeen::Runs)
+        matches!(self.seen, BuildProcess::Unknown | BuildProcess::Starting | BuildProcess::Runs)
     }
 
     /// How far it is.
@@ -301,7 +301,7 @@ impl Report {
     pub fn with_silences(mut self, silence: impl Fn(&BuildId) -> Option<String>) -> Self {
         for step in &mut self.steps {
             if let Some(build) = &mut step.build
-                && matches!(build.seen, BuildSeen::Runs | BuildSeen::Unsupervised)
+                && matches!(build.seen, BuildProcess::Runs | BuildProcess::Unsupervised)
             {
                 build.silence = silence(&build.build_id);
                 if let Some(said) = &build.silence {

@@ -43,11 +43,11 @@ pub fn shared(claims: &[Claim]) -> BTreeMap<WorkflowId, Diagnostic> {
     }
     of.into_iter()
         .filter(|(_, claims)| claims.len() > 1)
-        .map(|(id, claims)| (id.clone(), told(id, claims)))
+        .map(|(id, claims)| (id.clone(), shared_id_error(id, claims)))
         .collect()
 }
 
-fn told(id: &WorkflowId, mut claims: Vec<&Claim>) -> Diagnostic {
+fn shared_id_error(id: &WorkflowId, mut claims: Vec<&Claim>) -> Diagnostic {
     claims.sort();
     let of_one = claims.iter().all(|one| one.repository == claims[0].repository);
     let places: Vec<String> = claims

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use crate::controller::simulation::world::Handle;
-use crate::git::named::Named;
+use crate::git::named::NamedRevision;
 use crate::git::{CommitFacts, GitSource};
 use reconciler_model::digest::Digest;
 use reconciler_model::ids::Revision;
@@ -87,7 +87,7 @@ impl GitSource for SimulatedRepository {
         })
     }
 
-    fn named(&self, _: Option<&str>) -> Result<Named, SourceError> {
+    fn named(&self, _: Option<&str>) -> Result<NamedRevision, SourceError> {
         unreachable!("nothing here asks for signatures")
     }
 

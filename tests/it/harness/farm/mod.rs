@@ -24,7 +24,7 @@ pub(crate) use builds::Build;
 pub(crate) use journal::{FAILED, RECORDED};
 pub(crate) use reports::Planned;
 
-use super::cli::{Cli, Ran};
+use super::cli::{Cli, CommandOutput};
 use super::emulator::Emulator;
 use super::fake_packer::FakePacker;
 use super::region::Region;
@@ -339,24 +339,28 @@ impl Farm {
     }
 
     /// Runs the program.
-    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> CommandOutput {
         self.cli().run(arguments)
     }
 
     /// Runs the program with more of an environment.
-    pub(crate) fn run_with(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Ran {
+    pub(crate) fn run_with(
+        &self,
+        environment: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> CommandOutput {
         let cli = environment.iter().fold(self.cli(), |cli, (name, value)| cli.env(name, value));
         cli.run(arguments)
     }
 
     /// Runs the program as somebody whose umask hides nothing.
-    pub(crate) fn run_with_loose_umask(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run_with_loose_umask(&self, arguments: &[&str]) -> CommandOutput {
         self.cli().run_with_loose_umask(arguments)
     }
 
     /// Runs `apply`, which does all that is to be done.
     #[track_caller]
-    pub(crate) fn applies(&self) -> Ran {
+    pub(crate) fn applies(&self) -> CommandOutput {
         let ran = self.run(&["apply"]);
         assert_eq!(ran.code, 0, "{ran:#?}");
         ran
@@ -364,14 +368,14 @@ impl Farm {
 
     /// Runs `apply`, which fails.
     #[track_caller]
-    pub(crate) fn applies_in_vain(&self) -> Ran {
+    pub(crate) fn applies_in_vain(&self) -> CommandOutput {
         let ran = self.run(&["apply"]);
         assert_eq!(ran.code, 1, "{ran:#?}");
         ran
     }
 
     /// Commits, and applies until nothing is left to do.
-    pub(crate) fn commit_and_apply(&self) -> Ran {
+    pub(crate) fn commit_and_apply(&self) -> CommandOutput {
         self.repo.commit("a change");
         self.run(&["apply"])
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use reconciler_core::plan::sight::{BuildSeen, Process};
+use reconciler_core::plan::sight::{BuildProcess, Process};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ const WAITS: &str = "[build]\nkey\ngroup\ninstance\nwrite running\nwait go\nimag
 const DENIED: &str = "[build]\nfailure Error launching source instance: UnauthorizedOperation: You are not authorized to perform this operation.\nexit 1\n";
 
 /// What can be seen of the build that runs.
-fn seen_of_build(farm: &Farm) -> Option<BuildSeen> {
+fn seen_of_build(farm: &Farm) -> Option<BuildProcess> {
     farm.status()["a"].build.as_ref().map(|build| build.seen)
 }
 
@@ -54,11 +54,11 @@ fn status_says_what_this_host_sees_of_a_stopped_and_a_killed_daemon_and_of_an_en
     let told = farm.status();
     let seen = told.lease.as_ref().map(|lease| lease.seen);
     assert_eq!((&told.held_by, seen), (&None, Some(Process::Ended)));
-    assert_eq!(seen_of_build(&farm), Some(BuildSeen::Runs));
+    assert_eq!(seen_of_build(&farm), Some(BuildProcess::Runs));
 
     packer.let_go("go");
     farm.wait_until("Packer is seen to have ended", |farm| {
-        seen_of_build(farm) == Some(BuildSeen::Ended)
+        seen_of_build(farm) == Some(BuildProcess::Ended)
     });
     let build = farm.status()["a"].build.clone().unwrap();
     assert_eq!(build.stage, "packer has ended", "{build:?}");
@@ -95,7 +95,7 @@ fn status_sees_a_packer_without_its_supervisor_one_that_stands_still_and_one_tha
     daemon.kill();
     let supervisor = farm.supervisor();
     supervisor.signal(Signal::STOP);
-    farm.wait_until("it is stopped", |farm| seen_of_build(farm) == Some(BuildSeen::Stopped));
+    farm.wait_until("it is stopped", |farm| seen_of_build(farm) == Some(BuildProcess::Stopped));
     insta::assert_snapshot!(farm.run(&["status"]).printed(0), @"
     wf-1  main@[commit]  pid [number] of this host has ended; the next `run` or `apply` takes over
       a  building  -  -  building for [duration]; it is stopped by a signal (SIGSTOP) and does nothing
@@ -104,7 +104,7 @@ fn status_sees_a_packer_without_its_supervisor_one_that_stands_still_and_one_tha
     ");
     supervisor.signal(Signal::KILL);
     farm.wait_until("Packer runs alone", |farm| {
-        seen_of_build(farm) == Some(BuildSeen::Unsupervised)
+        seen_of_build(farm) == Some(BuildProcess::Unsupervised)
     });
     insta::assert_snapshot!(farm.run(&["status"]).printed(0), @"
     wf-1  main@[commit]  pid [number] of this host has ended; the next `run` or `apply` takes over
@@ -113,7 +113,7 @@ fn status_sees_a_packer_without_its_supervisor_one_that_stands_still_and_one_tha
     1 building
     ");
     packer.let_go("go");
-    farm.wait_until("nothing runs", |farm| seen_of_build(farm) == Some(BuildSeen::Gone));
+    farm.wait_until("nothing runs", |farm| seen_of_build(farm) == Some(BuildProcess::Gone));
     insta::assert_snapshot!(farm.run(&["status"]).printed(0), @"
     wf-1  main@[commit]  pid [number] of this host has ended; the next `run` or `apply` takes over
       a  building  -  -  building for [duration]; Packer and its supervisor have ended without a word, not settled yet
