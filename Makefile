@@ -49,6 +49,7 @@ test: tools
 
 .PHONY: run-tests
 run-tests:
+	@$(TOOLS)/venv/bin/python -m unittest discover --start-directory tests/python
 	@cargo test --locked --workspace --no-fail-fast
 	@$(TOOLS)/venv/bin/python scripts/walk.py --small
 

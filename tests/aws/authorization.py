@@ -12,6 +12,8 @@ from moto.dynamodb.models import dynamodb_backends
 from moto.ec2.models import ec2_backends
 from moto.iam.models import iam_backends
 
+import images
+
 
 class Unlisted(Exception):
     """An operation of which this file does not know what it asks for."""
@@ -57,7 +59,7 @@ class Ec2:
         """What EC2 knows of a thing that is there."""
         context, backend = {}, self.backend
         found = {
-            "image": lambda: backend.amis.get(name),
+            "image": lambda: images.find(self.region, name),
             "snapshot": lambda: backend.snapshots.get(name),
             "volume": lambda: backend.volumes.get(name),
             "instance": lambda: next((one for held in backend.reservations.values() for one in held.instances if one.id == name), None),
@@ -136,9 +138,10 @@ class Ec2:
         self.ask("network-interface", "*")
         self.ask("volume", "*")
         self.ask("image", one("ImageId"))
-        image = self.backend.amis.get(one("ImageId"))
+        image = images.find(self.region, one("ImageId"))
         if image is not None:
-            self.ask("snapshot", image.ebs_snapshot.id)
+            for snapshot in image.snapshots:
+                self.ask("snapshot", snapshot.id)
         self.ask("subnet", one("SubnetId") or one("NetworkInterface.1.SubnetId") or "subnet-default")
         groups = self.many("SecurityGroupId", "NetworkInterface.1.SecurityGroupId") + [self.group_named(name) for name in self.many("SecurityGroup")]
         for group in groups or ["sg-default"]:

@@ -1,0 +1,54 @@
+"""What tests ask and change by /_control/ (`control`), and what the emulator notes of the calls that it answers."""
+
+import threading
+import time
+from collections import Counter
+
+
+class State:
+    def __init__(self):
+        self.lock = threading.Lock()
+        # moto looks and then writes: without a lock two conditional writes can both win, and two images get one name.
+        self.tables = threading.Lock()
+        self.images_change = threading.Lock()
+        self.calls = Counter()
+        # One (time, operation, region, caller) a call.
+        self.log = []
+        # What became of images: names made, names refused as duplicates, available ones that were deregistered.
+        self.images = []
+        # What calls made that a build should not leave behind: (wall time, region, name or id).
+        self.created = []
+        self.faults = []
+        self.met = Counter()
+        self.pending_seconds = 0.0
+        self.fail_images = False
+        # Who is held to which documents; nobody as long as there are none.
+        self.policies = []
+        # What IAM refused.
+        self.refusals = []
+        # Keys that are refused, and as what.
+        self.refused_keys = {}
+        # Where the public halves of key pairs go.
+        self.authorized_keys = None
+
+    def note(self, call):
+        self.calls[call.name] += 1
+        self.log.append((time.monotonic(), call.name, call.region, call.caller))
+        del self.log[:-50000]
+
+    def fault_for(self, call, alias=None):
+        """The first rule that this call meets. A rule counts the calls it matches: `nth` (from 1) is the first to fail, `times` how many do."""
+        for rule in self.faults:
+            if rule["operation"] not in (call.name, call.operation, "*", alias):
+                continue
+            if rule.get("region", call.region) != call.region or rule.get("from", call.caller) != call.caller:
+                continue
+            rule["seen"] = rule.get("seen", 0) + 1
+            first = rule.get("nth", 1)
+            if first <= rule["seen"] < first + rule.get("times", 1):
+                self.met[f"{call.region} {rule['operation']} {rule['kind']}"] += 1
+                return rule
+        return {"kind": None}
+
+
+STATE = State()
