@@ -1,6 +1,7 @@
-"""Whose a key is, and which keys are refused.
+"""Whose a key is.
 
-Every key is of the emulator's own account, but for those that moto gave out for another (AssumeRole, CreateAccessKey).
+Every key is of the emulator's own account, but for those that moto gave out for another (AssumeRole, CreateAccessKey) and those that a test names
+by POST /_control/accounts ({"AKIA…": "111122223333"}).
 """
 
 from moto.iam.models import get_account_id_from
@@ -10,7 +11,7 @@ from state import STATE
 
 
 def account_of(key):
-    return get_account_id_from(key)
+    return STATE.accounts.get(key) or get_account_id_from(key)
 
 
 def refusal(call):

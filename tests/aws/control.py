@@ -94,6 +94,10 @@ def refuse_keys(_, value):
     STATE.refused_keys = value or {}
 
 
+def accounts(_, value):
+    STATE.accounts.update(value)
+
+
 def authorized_keys(_, value):
     STATE.authorized_keys = value
 
@@ -116,9 +120,12 @@ def base_image(_, value):
 
 
 def seed(name, image_id, region, owner=ACCOUNT, created=None):
+    """An image of nobody's making; one of another owner is public."""
     one = images.ec2_backends[ACCOUNT][region]
     image = one.register_image(name=name, description="base image of the emulator")
     image.owner_id = owner
+    if owner != ACCOUNT:
+        image.launch_permissions = [{"Group": "all"}]
     image.complete()
     if created:
         image.creation_date = time_of(created)
@@ -131,6 +138,11 @@ def seed(name, image_id, region, owner=ACCOUNT, created=None):
 
 def image_state(_, value):
     images.find(value.get("region", "us-east-1"), value["id"]).state = value["state"]
+
+
+def deprecated_at(_, value):
+    """{"id": …, "at": …}, in the past too, which EC2 itself does not take."""
+    images.find(value.get("region", "us-east-1"), value["id"]).deprecated_at = time_of(value["at"])
 
 
 def time_of(text):
@@ -159,10 +171,12 @@ TOLD = {
     "policies": lambda _, value: policies.set_rules(value),
     "judge": lambda _, value: policies.judge(value),
     "refuse-keys": refuse_keys,
+    "accounts": accounts,
     "authorized-keys": authorized_keys,
     "instance-profile": instance_profile,
     "base-image": base_image,
     "image-state": image_state,
+    "deprecated-at": deprecated_at,
 }
 
 

@@ -16,10 +16,10 @@ repeated request does); hold-before, hold-after (the call stands still for the r
 
 IAM documents, set by POST /_control/policies ([{"documents": […], "from": "packer"}], or "region", or "key" for an access key), are judged by
 `iam` on what `authorization` says that a call asks for; a document that cannot be judged is refused. A key that POST /_control/refuse-keys names
-({"AKID…": "expired"}; or "unknown") is refused as AWS refuses it. A disabled image is not shown to whoever does not ask for it, and cannot be launched, as at EC2. `control` has the
-other pages.
+({"AKID…": "expired"}; or "unknown") is refused as AWS refuses it; `accounts` says how a key is of another account. `control` has the other pages.
 
-What neither moto nor these files have is answered at once as an operation that AWS does not have.
+What images do and with whom they are shared is in the files `image_…`, with the place where each rule is documented or was
+measured. What neither moto nor these have is answered at once as an operation that AWS does not have.
 """
 
 import argparse
@@ -48,6 +48,7 @@ import control
 import faults
 import image_copies
 import image_life
+import image_listing
 import images
 import policies
 from answers import XML, error
@@ -64,8 +65,12 @@ OWN = {
 RULES = {
     "CopyImage": [image_copies.taken_name],
     "CreateImage": [image_copies.taken_name],
-    "DisableImage": [image_life.absent],
-    "EnableImage": [image_life.absent],
+    "DeregisterImage": [image_life.not_owned],
+    "DescribeImageAttribute": [image_life.not_owned],
+    "DescribeImages": [image_listing.refusal],
+    "DisableImage": [image_life.not_owned],
+    "EnableImage": [image_life.not_owned],
+    "ModifyImageAttribute": [image_life.not_owned],
     "RegisterImage": [image_copies.taken_name],
     "RunInstances": [image_life.not_launchable],
 }

@@ -1,9 +1,10 @@
-"""Images with what EC2 keeps of them and moto does not.
+"""Images with what EC2 keeps of them and moto does not, and whose they are: a snapshot may belong to several, and one may be shared.
 
-moto makes every image as an `Image` of this file. What is done with images is in `image_life` and `image_copies`.
+moto makes every image as an `Image` of this file. What is done with images is in `image_life`, `image_copies` and `image_listing`.
 """
 
 import os
+from datetime import datetime, timezone
 
 from moto.ec2.models import amis, ec2_backends
 
@@ -16,6 +17,11 @@ os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
 ACCOUNT = "123456789012"
 
 
+def stamp(time):
+    """A time as EC2 writes it into texts."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
 class Image(amis.Ami):
     """An image whose attributes are answered by DescribeImages as they are here."""
 
@@ -23,32 +29,47 @@ class Image(amis.Ami):
     __module__ = amis.__name__
 
     def __init__(self, *arguments, **named):
+        self.deprecated_at = None
         # Until `image_copies` has added what moto leaves out.
         self.is_new = True
         super().__init__(*arguments, **named)
         self.snapshots = [self.ebs_snapshot]
 
     @property
+    def deprecation_time(self):
+        return self.deprecated_at and stamp(self.deprecated_at)
+
+    @property
+    def is_deprecated(self):
+        return self.deprecated_at is not None and self.deprecated_at <= datetime.now(timezone.utc)
+
+    @property
     def block_device_mappings(self):
         names = [self.root_device_name] + [f"/dev/sd{letter}" for letter in "fghijklmnop"]
         return [{"DeviceName": name, "Ebs": ebs(snapshot)} for name, snapshot in zip(names, self.snapshots)]
+
+    def get_tags(self):
+        """An account does not see the tags that another has put on an image that it shares (User Guide, *Tag your Amazon EC2 resources*)."""
+        call = getattr(CURRENT, "call", None)
+        return super().get_tags() if call is None or call.account == self.ec2_backend.account_id else []
+
+    def get_filter_value(self, filter_name, method_name=None):
+        if filter_name == "creation-date":
+            return stamp(self.creation_date)
+        if filter_name == "block-device-mapping.snapshot-id":
+            return [snapshot.id for snapshot in self.snapshots]
+        return super().get_filter_value(filter_name, method_name)
 
     def complete(self):
         """What Packer asks of a source image and moto leaves out."""
         self.root_device_type, self.root_device_name = "ebs", "/dev/sda1"
         self.virtualization_type, self.architecture = "hvm", "x86_64"
 
-
-def shown(self, *arguments, **named):
-    """EC2 shows a disabled image to those who ask for it; moto shows it to all."""
-    call, found = getattr(CURRENT, "call", None), EVERY(self, *arguments, **named)
-    if call is None or call.name != "ec2.DescribeImages" or call.flag("IncludeDisabled"):
-        return found
-    return [image for image in found if image.state != "disabled"]
+    def is_seen_by(self, account):
+        """By its owner, by everybody if it is public, and by the accounts that it is shared with (User Guide, *Shared AMI*)."""
+        return self.owner_id == account or self.is_public or {"UserId": account} in self.launch_permissions
 
 
-EVERY = amis.AmiBackend.describe_images
-amis.AmiBackend.describe_images = shown
 amis.Ami = Image
 
 
@@ -73,3 +94,7 @@ def backends(region):
 def find(region, image_id):
     """An image, whosever it is."""
     return next((found for found in (backend.amis.get(image_id) for backend in backends(region)) if found is not None), None)
+
+
+def was_deregistered(region, image_id):
+    return any(image_id in backend.deleted_amis for backend in backends(region))

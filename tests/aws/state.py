@@ -28,6 +28,8 @@ class State:
         self.refusals = []
         # Keys that are refused, and as what.
         self.refused_keys = {}
+        # Keys of other accounts than the emulator's own.
+        self.accounts = {}
         # Where the public halves of key pairs go.
         self.authorized_keys = None
 

@@ -14,11 +14,12 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 EMULATOR = Path(__file__).parent.parent / "aws/emulator.py"
+OWN, OTHER = "123456789012", "111122223333"
 NUMBERS = itertools.count(1)
 
 
 class Emulator:
-    """A running emulator."""
+    """A running emulator, with clients of two accounts."""
 
     shared = None
 
@@ -26,6 +27,7 @@ class Emulator:
         self.process = subprocess.Popen([sys.executable, EMULATOR], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         atexit.register(self.end)
         self.endpoint = f"http://127.0.0.1:{json.loads(self.process.stdout.readline())['port']}"
+        self.tell("accounts", {"AKIAOTHER": OTHER})
 
     def end(self):
         self.process.stdin.close()
@@ -53,7 +55,7 @@ class OnEmulator(unittest.TestCase):
     def setUpClass(cls):
         Emulator.shared = Emulator.shared or Emulator()
         cls.aws = Emulator.shared
-        cls.ec2 = cls.aws.client("ec2")
+        cls.ec2, cls.other = cls.aws.client("ec2"), cls.aws.client("ec2", key="AKIAOTHER")
 
     def refused(self, code, call, **parameters):
         """The message of the refusal, which has this code."""
@@ -79,6 +81,23 @@ class OnEmulator(unittest.TestCase):
         """What EC2 shows of an image; nothing if it does not show it."""
         found = (ec2 or self.ec2).describe_images(ImageIds=[image], **more)["Images"]
         return found[0] if found else None
+
+    def snapshots(self, image):
+        return [one["Ebs"]["SnapshotId"] for one in self.described(image, IncludeDisabled=True)["BlockDeviceMappings"]]
+
+    def is_there(self, snapshot):
+        try:
+            return bool(self.ec2.describe_snapshots(SnapshotIds=[snapshot])["Snapshots"])
+        except ClientError as error:
+            self.assertEqual(error.response["Error"]["Code"], "InvalidSnapshot.NotFound")
+            return False
+
+    def share(self, image, *accounts):
+        self.ec2.modify_image_attribute(ImageId=image, LaunchPermission={"Add": [{"UserId": account} for account in accounts]})
+
+    def shared_with(self, image):
+        found = self.ec2.describe_image_attribute(ImageId=image, Attribute="launchPermission")
+        return [one["UserId"] for one in found["LaunchPermissions"]]
 
 
 def name():

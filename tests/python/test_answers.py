@@ -58,6 +58,9 @@ class Permissions(OnEmulator):
                 self.refused("DryRunOperation", getattr(self.ec2, operation), DryRun=True, **parameters)
                 self.assertEqual(self.aws.ask("resources"), before)
 
+    def test_a_dry_run_of_what_would_be_refused_is_refused(self):
+        self.refused("InvalidAMIID.NotFound", self.ec2.run_instances, ImageId="ami-0123456789abcdef0", MinCount=1, MaxCount=1, DryRun=True)
+
     def test_a_key_that_no_document_speaks_of_is_held_to_nothing(self):
         self.held_to("ec2:DescribeInstances")
         self.image()
