@@ -110,7 +110,7 @@ class Ec2:
         elif name == "CreateImage":
             for kind, which in (("image", "*"), ("snapshot", "*"), ("instance", one("InstanceId"))):
                 self.ask(kind, which)
-        elif name in ("DeregisterImage", "DisableImage", "EnableImage", "ModifyImageAttribute"):
+        elif name in IMAGES:
             self.ask("image", one("ImageId"))
         elif name in ("DeleteSnapshot", "ModifySnapshotAttribute"):
             self.ask("snapshot", one("SnapshotId"))
@@ -153,6 +153,18 @@ class Ec2:
             for role in (role for held in found.values() if held.name == profile for role in held.roles):
                 self.requests.append(("iam:PassRole", role.arn, {"iam:PassedToService": "ec2.amazonaws.com"}))
 
+
+# What is asked of the image that is named.
+IMAGES = {
+    "DeregisterImage",
+    "DisableImage",
+    "DisableImageDeprecation",
+    "DisableImageDeregistrationProtection",
+    "EnableImage",
+    "EnableImageDeprecation",
+    "EnableImageDeregistrationProtection",
+    "ModifyImageAttribute",
+}
 
 KINDS = {
     "ami": "image",

@@ -86,6 +86,10 @@ def pending(_, value):
     STATE.pending_seconds = float(value["seconds"])
 
 
+def cooldown(_, value):
+    STATE.cooldown_seconds = float(value["seconds"])
+
+
 def fail_images(_, value):
     STATE.fail_images = bool(value)
 
@@ -145,6 +149,11 @@ def deprecated_at(_, value):
     images.find(value.get("region", "us-east-1"), value["id"]).deprecated_at = time_of(value["at"])
 
 
+def instance_state(_, value):
+    """{"id": …, "state": …}: moto's instances run, stop and end at once."""
+    images.ec2_backends[ACCOUNT][value.get("region", "us-east-1")].get_instance(value["id"]).instance_state.name = value["state"]
+
+
 def time_of(text):
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
@@ -157,6 +166,7 @@ ASKED = {
     "met": lambda _: dict(STATE.met),
     "refusals": lambda _: list(STATE.refusals),
     "images": lambda asked: of_region(asked, STATE.images),
+    "reboots": lambda asked: of_region(asked, STATE.reboots),
     "created": lambda asked: [one for one in list(STATE.created) if asked.get("region", one[1]) == one[1]],
     "resources": resources,
 }
@@ -167,6 +177,7 @@ TOLD = {
     "faults": set_faults,
     "add-faults": add_faults,
     "pending": pending,
+    "cooldown": cooldown,
     "fail-images": fail_images,
     "policies": lambda _, value: policies.set_rules(value),
     "judge": lambda _, value: policies.judge(value),
@@ -177,6 +188,7 @@ TOLD = {
     "base-image": base_image,
     "image-state": image_state,
     "deprecated-at": deprecated_at,
+    "instance-state": instance_state,
 }
 
 

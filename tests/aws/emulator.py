@@ -57,26 +57,36 @@ from state import STATE
 
 # Operations of EC2 that moto does not have, or has otherwise.
 OWN = {
+    "DeregisterImage": image_life.deregister,
     "DisableImage": image_life.disable,
+    "DisableImageDeprecation": image_life.keep_undeprecated,
+    "DisableImageDeregistrationProtection": image_life.unprotect,
     "EnableImage": image_life.enable,
+    "EnableImageDeprecation": image_life.deprecate,
+    "EnableImageDeregistrationProtection": image_life.protect,
 }
 
 # What EC2 looks at before it does anything, in this order; each gives the refusal or nothing.
 RULES = {
     "CopyImage": [image_copies.taken_name],
-    "CreateImage": [image_copies.taken_name],
-    "DeregisterImage": [image_life.not_owned],
+    "CreateImage": [image_life.not_imageable, image_copies.taken_name],
+    "DeleteSnapshot": [image_life.snapshot_in_use],
+    "DeregisterImage": [image_life.not_owned, image_life.protected],
     "DescribeImageAttribute": [image_life.not_owned],
     "DescribeImages": [image_listing.refusal],
     "DisableImage": [image_life.not_owned],
+    "DisableImageDeprecation": [image_life.not_owned],
+    "DisableImageDeregistrationProtection": [image_life.not_owned],
     "EnableImage": [image_life.not_owned],
-    "ModifyImageAttribute": [image_life.not_owned],
-    "RegisterImage": [image_copies.taken_name],
+    "EnableImageDeprecation": [image_life.not_owned],
+    "EnableImageDeregistrationProtection": [image_life.not_owned],
+    "ModifyImageAttribute": [image_life.not_owned, image_life.not_shareable],
+    "RegisterImage": [image_copies.register_refusal],
     "RunInstances": [image_life.not_launchable],
 }
 
 # What changes images: one at a time.
-CHANGES = {"CopyImage", "CreateImage", "DeregisterImage", "RegisterImage", *OWN}
+CHANGES = {"CopyImage", "CreateImage", "DeleteSnapshot", "RegisterImage", *OWN}
 
 # What tells the name or id of a thing that a call made.
 CREATED = {
@@ -128,13 +138,6 @@ def authorize_key(call):
     if pair is not None:
         with STATE.lock, open(STATE.authorized_keys, "a", encoding="utf-8") as file:
             file.write(pair.public_key.strip() + "\n")
-
-
-def note_removal(call):
-    """An available image that goes is what must never happen by itself."""
-    image = images.find(call.region, call.one("ImageId")) if call.name == "ec2.DeregisterImage" else None
-    if image is not None:
-        STATE.images.append({"event": f"removed-{image.state}", "name": image.name, "id": image.id, "region": call.region})
 
 
 def note_creation(call, answer):
@@ -218,7 +221,6 @@ class Door:
         if call.service == "ec2" and call.operation in OWN:
             answer = OWN[call.operation](call)
         else:
-            note_removal(call)
             answer = self.ask(environ, call)
         if call.name in ("ec2.CreateImage", "ec2.RegisterImage", "ec2.CopyImage"):
             made = image_copies.made(call, answer)

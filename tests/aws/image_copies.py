@@ -8,6 +8,7 @@ import threading
 
 import images
 from answers import refusal
+from image_life import reboot
 from state import STATE
 
 
@@ -21,6 +22,19 @@ def taken_name(call):
     return None
 
 
+def register_refusal(call):
+    """A snapshot that RegisterImage names must be there (EC2 error codes, InvalidSnapshot.NotFound)."""
+    for snapshot_id in named_snapshots(call):
+        if snapshot_id not in images.ec2_backends[call.account][call.region].snapshots:
+            return refusal("InvalidSnapshot.NotFound", f"The snapshot '{snapshot_id}' does not exist.")
+    return taken_name(call)
+
+
+def named_snapshots(call):
+    named = (call.one(prefix + "Ebs.SnapshotId") for prefix in call.structures("BlockDeviceMapping"))
+    return [one for one in named if one]
+
+
 def made(call, answer):
     """The new image that an answer speaks of."""
     found = re.search(rb"<imageId>(.*?)</imageId>", answer[2])
@@ -32,6 +46,13 @@ def finish(call, image, kind):
     """What moto leaves out of a new image; `kind` is that of a fault."""
     image.is_new = False
     image.complete()
+    if call.operation == "RegisterImage":
+        take_snapshots(call, image)
+    if call.operation == "CreateImage":
+        reboot(call, image)
+        instance = image.ec2_backend.get_instance(image.instance_id)
+        # Measured: descriptions of images that CreateImage made, in several public repositories, name both.
+        image.source_image_id, image.source_image_region = instance.image_id, call.region
     tag(call, image)
     STATE.images.append({"event": "made", "name": image.name, "id": image.id, "region": call.region, **made_of(image)})
     age(image, kind)
@@ -43,6 +64,14 @@ def tag(call, image):
     image.add_tags(tags.get("image", {}))
     for snapshot in image.snapshots:
         snapshot.add_tags(tags.get("snapshot", {}))
+
+
+def take_snapshots(call, image):
+    """The snapshots that RegisterImage names, in the place of the one that moto made (API reference, BlockDeviceMapping)."""
+    found = [image.ec2_backend.snapshots[one] for one in named_snapshots(call)]
+    if found:
+        del image.ec2_backend.snapshots[image.ebs_snapshot.id]
+        image.ebs_snapshot, image.snapshots = found[0], found
 
 
 def age(image, kind):

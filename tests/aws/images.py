@@ -4,7 +4,7 @@ moto makes every image as an `Image` of this file. What is done with images is i
 """
 
 import os
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from moto.ec2.models import amis, ec2_backends
 
@@ -29,7 +29,10 @@ class Image(amis.Ami):
     __module__ = amis.__name__
 
     def __init__(self, *arguments, **named):
+        # The image that its instance was started from (API reference, Image).
+        self.source_image_id, self.source_image_region = None, None
         self.deprecated_at = None
+        self.protected, self.cooldown, self.cools_until = False, False, None
         # Until `image_copies` has added what moto leaves out.
         self.is_new = True
         super().__init__(*arguments, **named)
@@ -42,6 +45,14 @@ class Image(amis.Ami):
     @property
     def is_deprecated(self):
         return self.deprecated_at is not None and self.deprecated_at <= datetime.now(timezone.utc)
+
+    @property
+    def deregistration_protection(self):
+        """In the words that aws-nuke reads (resources/ec2-image.go): the API reference says only that it is a text."""
+        if self.protected:
+            return "enabled-with-cooldown" if self.cooldown else "enabled-without-cooldown"
+        cooling = self.cools_until is not None and datetime.now(timezone.utc) < self.cools_until
+        return f"disabled after {stamp(self.cools_until)}" if cooling else "disabled"
 
     @property
     def block_device_mappings(self):
@@ -58,12 +69,18 @@ class Image(amis.Ami):
             return stamp(self.creation_date)
         if filter_name == "block-device-mapping.snapshot-id":
             return [snapshot.id for snapshot in self.snapshots]
+        if filter_name in ("source-image-id", "source-image-region"):
+            return getattr(self, filter_name.replace("-", "_")) or ""
         return super().get_filter_value(filter_name, method_name)
 
     def complete(self):
         """What Packer asks of a source image and moto leaves out."""
         self.root_device_type, self.root_device_name = "ebs", "/dev/sda1"
         self.virtualization_type, self.architecture = "hvm", "x86_64"
+
+    def cool(self, seconds):
+        self.protected = False
+        self.cools_until = datetime.now(timezone.utc) + timedelta(seconds=seconds) if self.cooldown else None
 
     def is_seen_by(self, account):
         """By its owner, by everybody if it is public, and by the accounts that it is shared with (User Guide, *Shared AMI*)."""
@@ -98,3 +115,8 @@ def find(region, image_id):
 
 def was_deregistered(region, image_id):
     return any(image_id in backend.deleted_amis for backend in backends(region))
+
+
+def users(region, snapshot_id):
+    """The images that a snapshot belongs to."""
+    return [image for backend in backends(region) for image in list(backend.amis.values()) if snapshot_id in [one.id for one in image.snapshots]]

@@ -32,13 +32,13 @@ def holds(rule, call):
     return all(rule.get(name, one) == one for name, one in (("from", call.caller), ("region", call.region), ("key", call.key)))
 
 
-def forbidden(call):
-    """Why the caller may not do what the call asks for; nothing if it may."""
+def forbidden(call, name, form, body=b""):
+    """Why the caller may not do what `name` and its parameters ask for; nothing if it may."""
     held = [rule["policies"] for rule in STATE.policies if holds(rule, call)]
     if not held:
         return []
     try:
-        asked = authorization.requests(call.account, call.region, call.name, call.form, call.body)
+        asked = authorization.requests(call.account, call.region, name, form, body)
     except authorization.Unlisted as unlisted:
         return [f"is not known to the emulator: {unlisted}"]
     return [one for policies in held for request in asked for one in [policies.refusal(*request)] if one]
@@ -46,7 +46,7 @@ def forbidden(call):
 
 def refusal(call):
     """EC2 answers UnauthorizedOperation, to a DryRun too (EC2 error codes; API reference, DryRun), others in words of their own."""
-    said = forbidden(call)
+    said = forbidden(call, call.name, call.form, call.body)
     if not said:
         return None
     with STATE.lock:

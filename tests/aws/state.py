@@ -16,12 +16,16 @@ class State:
         self.log = []
         # What became of images: names made, names refused as duplicates, available ones that were deregistered.
         self.images = []
+        # Instances that were rebooted for an image.
+        self.reboots = []
         # What calls made that a build should not leave behind: (wall time, region, name or id).
         self.created = []
         self.faults = []
         self.met = Counter()
         self.pending_seconds = 0.0
         self.fail_images = False
+        # How long an image cannot be deregistered after a protection with a cooldown was taken off: EC2's 24 hours.
+        self.cooldown_seconds = 24 * 3600.0
         # Who is held to which documents; nobody as long as there are none.
         self.policies = []
         # What IAM refused.

@@ -50,6 +50,7 @@ class Permissions(OnEmulator):
             "create_tags": {"Resources": [image], "Tags": [{"Key": "a", "Value": "b"}]},
             "delete_snapshot": {"SnapshotId": self.ec2.create_snapshot(VolumeId=volume)["SnapshotId"]},
             "modify_image_attribute": {"ImageId": image, "LaunchPermission": {"Add": [{"Group": "all"}]}},
+            "enable_image_deprecation": {"ImageId": image, "DeprecateAt": "2033-01-01T00:00:00Z"},
             "describe_image_attribute": {"ImageId": image, "Attribute": "launchPermission"},
             "describe_images": {},
         }.items():

@@ -40,6 +40,11 @@ class Filters(OnEmulator):
         self.assertIn(image, self.found("creation-date", "2021-09-29T*"))
         self.assertNotIn(image, self.found("creation-date", "2021-09-30T*"))
 
+    def test_images_are_found_by_the_image_that_they_were_made_from(self):
+        source = self.image()
+        made = self.ec2.create_image(InstanceId=self.instance(source), Name=name())["ImageId"]
+        self.assertEqual(self.found("source-image-id", source), [made])
+
 
 class TwoAccounts(OnEmulator):
     def test_keys_are_of_accounts(self):
@@ -85,6 +90,7 @@ class TwoAccounts(OnEmulator):
         self.share(image, OTHER)
         self.refused("AuthFailure", self.other.deregister_image, ImageId=image)
         self.refused("AuthFailure", self.other.disable_image, ImageId=image)
+        self.refused("AuthFailure", self.other.enable_image_deregistration_protection, ImageId=image)
         self.refused("AuthFailure", self.other.modify_image_attribute, ImageId=image, LaunchPermission={"Add": [{"Group": "all"}]})
         self.refused("AuthFailure", self.other.describe_image_attribute, ImageId=image, Attribute="launchPermission")
         self.assertEqual((self.described(image)["State"], self.shared_with(image)), ("available", [OTHER]))
