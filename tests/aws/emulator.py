@@ -57,6 +57,7 @@ from state import STATE
 
 # Operations of EC2 that moto does not have, or has otherwise.
 OWN = {
+    "CopyImage": image_copies.copy,
     "DeregisterImage": image_life.deregister,
     "DisableImage": image_life.disable,
     "DisableImageDeprecation": image_life.keep_undeprecated,
@@ -68,7 +69,7 @@ OWN = {
 
 # What EC2 looks at before it does anything, in this order; each gives the refusal or nothing.
 RULES = {
-    "CopyImage": [image_copies.taken_name],
+    "CopyImage": [image_copies.copy_refusal],
     "CreateImage": [image_life.not_imageable, image_copies.taken_name],
     "DeleteSnapshot": [image_life.snapshot_in_use],
     "DeregisterImage": [image_life.not_owned, image_life.protected],
@@ -86,7 +87,7 @@ RULES = {
 }
 
 # What changes images: one at a time.
-CHANGES = {"CopyImage", "CreateImage", "DeleteSnapshot", "RegisterImage", *OWN}
+CHANGES = {"CreateImage", "DeleteSnapshot", "RegisterImage", *OWN}
 
 # What tells the name or id of a thing that a call made.
 CREATED = {

@@ -29,12 +29,12 @@ class Image(amis.Ami):
     __module__ = amis.__name__
 
     def __init__(self, *arguments, **named):
-        # The image that its instance was started from (API reference, Image).
+        # From the image that it was copied of, or that its instance was started from (API reference, Image).
         self.source_image_id, self.source_image_region = None, None
         self.deprecated_at = None
         self.protected, self.cooldown, self.cools_until = False, False, None
-        # Until `image_copies` has added what moto leaves out.
-        self.is_new = True
+        # Until `image_copies` has added what moto leaves out; whether it will turn out that it cannot be made.
+        self.is_new, self.fails = True, False
         super().__init__(*arguments, **named)
         self.snapshots = [self.ebs_snapshot]
 

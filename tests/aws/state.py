@@ -16,6 +16,8 @@ class State:
         self.log = []
         # What became of images: names made, names refused as duplicates, available ones that were deregistered.
         self.images = []
+        # Copies of images by account, region and client token: what was asked, and what was answered.
+        self.copies = {}
         # Instances that were rebooted for an image.
         self.reboots = []
         # What calls made that a build should not leave behind: (wall time, region, name or id).
