@@ -1,8 +1,8 @@
 """What a call asks IAM for: for each action and each resource one request with its context.
 
-After *Actions, resources, and condition keys* for EC2, DynamoDB and IAM in AWS's service authorization reference. What is to be made has `*` for
-its id, as there. Tags that a call puts on what it makes need `CreateTags` as well, with `ec2:CreateAction`. An operation that is not listed here
-asks for what nobody can allow: it is refused, not guessed.
+After *Actions, resources, and condition keys* for EC2, DynamoDB, IAM and Auto Scaling in AWS's service authorization reference. What is to be made
+has `*` for its id, as there. Tags that a call puts on what it makes need `CreateTags` as well, with `ec2:CreateAction`. An operation that is not
+listed here asks for what nobody can allow: it is refused, not guessed.
 """
 
 import json
@@ -92,7 +92,9 @@ class Ec2:
 
     def listed(self):
         name, one = self.operation, self.one
-        if name.startswith("Describe"):
+        if name == "DescribeImageReferences":
+            self.describe_image_references()
+        elif name.startswith("Describe"):
             self.requests.append((f"ec2:{name}", "*", {"aws:RequestedRegion": self.region}))
         elif name in ("StartInstances", "StopInstances", "TerminateInstances", "RebootInstances"):
             for instance in self.many("InstanceId"):
@@ -124,6 +126,16 @@ class Ec2:
         else:
             raise Unlisted(f"ec2:{name}")
         return self.requests
+
+    def describe_image_references(self):
+        """EC2 looks with the permissions of the caller, at the kinds of resources that are asked for (User Guide, *Identify your resources
+        referencing specified AMIs*)."""
+        own, via = {"aws:RequestedRegion": self.region}, {"aws:CalledVia": ["ec2-images.amazonaws.com"]}
+        self.requests.append(("ec2:DescribeImageReferences", "*", own))
+        asked = {values[0] for key, values in self.form.items() if re.fullmatch(r"ResourceType\.\d+\.ResourceType", key)}
+        for kind, actions in REFERENCES.items():
+            if kind in asked or self.one("IncludeAllResourceTypes") == "true":
+                self.requests += [(action, "*", {**own, **via}) for action in actions]
 
     def group_named(self, name):
         return next((group.id for groups in self.backend.groups.values() for group in groups.values() if group.name == name), name)
@@ -164,6 +176,14 @@ IMAGES = {
     "EnableImageDeprecation",
     "EnableImageDeregistrationProtection",
     "ModifyImageAttribute",
+}
+
+REFERENCES = {
+    "ec2:Instance": ["ec2:DescribeInstances"],
+    "ec2:LaunchTemplate": ["ec2:DescribeLaunchTemplates", "ec2:DescribeLaunchTemplateVersions"],
+    "ssm:Parameter": ["ssm:DescribeParameters", "ssm:GetParameters"],
+    "imagebuilder:ImageRecipe": ["imagebuilder:ListImageRecipes"],
+    "imagebuilder:ContainerRecipe": ["imagebuilder:ListContainerRecipes", "imagebuilder:GetContainerRecipe"],
 }
 
 KINDS = {
@@ -239,16 +259,19 @@ def requests(account, region, name, form, body):
         return dynamodb(account, region, operation, json.loads(body))
     if service == "iam":
         return iam(account, operation, form)
+    if service == "autoscaling" and operation.startswith("Describe"):
+        return [(f"autoscaling:{operation}", "*", {"aws:RequestedRegion": region})]
     raise Unlisted(f"{service}:{operation}")
 
 
 def known(action):
-    """Whether AWS has such an action, of the services that are listed here."""
+    """Whether AWS has such an action, of the services that are spoken of here."""
     from botocore.session import get_session
 
     from iam import PERMISSIONS
 
     service, _, name = action.partition(":")
+    services = ("autoscaling", "dynamodb", "ec2", "iam", "imagebuilder", "ssm")
     if action in PERMISSIONS:
         return True
-    return service in ("ec2", "dynamodb", "iam") and name in get_session().get_service_model(service).operation_names
+    return service in services and name in get_session().get_service_model(service).operation_names

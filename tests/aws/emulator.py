@@ -18,7 +18,7 @@ IAM documents, set by POST /_control/policies ([{"documents": […], "from": "pa
 `iam` on what `authorization` says that a call asks for; a document that cannot be judged is refused. A key that POST /_control/refuse-keys names
 ({"AKID…": "expired"}; or "unknown") is refused as AWS refuses it; `accounts` says how a key is of another account. `control` has the other pages.
 
-What images do and with whom they are shared is in the files `image_…`, with the place where each rule is documented or was
+What images do, with whom they are shared and where they are named is in the files `image_…`, with the place where each rule is documented or was
 measured. What neither moto nor these have is answered at once as an operation that AWS does not have.
 """
 
@@ -46,9 +46,11 @@ import accounts
 import call as calls
 import control
 import faults
+import image_aliases
 import image_copies
 import image_life
 import image_listing
+import image_references
 import images
 import policies
 from answers import XML, error
@@ -59,6 +61,7 @@ from state import STATE
 OWN = {
     "CopyImage": image_copies.copy,
     "DeregisterImage": image_life.deregister,
+    "DescribeImageReferences": image_references.describe,
     "DisableImage": image_life.disable,
     "DisableImageDeprecation": image_life.keep_undeprecated,
     "DisableImageDeregistrationProtection": image_life.unprotect,
@@ -75,6 +78,7 @@ RULES = {
     "DeregisterImage": [image_life.not_owned, image_life.protected],
     "DescribeImageAttribute": [image_life.not_owned],
     "DescribeImages": [image_listing.refusal],
+    "DescribeLaunchTemplateVersions": [image_aliases.unresolved],
     "DisableImage": [image_life.not_owned],
     "DisableImageDeprecation": [image_life.not_owned],
     "DisableImageDeregistrationProtection": [image_life.not_owned],
@@ -87,7 +91,7 @@ RULES = {
 }
 
 # What changes images: one at a time.
-CHANGES = {"CreateImage", "DeleteSnapshot", "RegisterImage", *OWN}
+CHANGES = {"CreateImage", "DeleteSnapshot", "RegisterImage", *OWN} - {"DescribeImageReferences"}
 
 # What tells the name or id of a thing that a call made.
 CREATED = {
@@ -223,6 +227,8 @@ class Door:
             answer = OWN[call.operation](call)
         else:
             answer = self.ask(environ, call)
+        if call.name == "ec2.DescribeLaunchTemplateVersions" and call.flag("ResolveAlias"):
+            answer = image_aliases.with_resolved(call, answer)
         if call.name in ("ec2.CreateImage", "ec2.RegisterImage", "ec2.CopyImage"):
             made = image_copies.made(call, answer)
             if made is not None:
@@ -245,9 +251,11 @@ class Door:
 
     @staticmethod
     def body(call):
-        """What moto is asked: less than was asked of EC2 where moto would fail."""
+        """What moto is asked: less than was asked of EC2 where moto would fail, and more where it would not look."""
         if call.name in ("ec2.CreateImage", "ec2.RegisterImage"):
             return encoded({key: value for key, value in call.form.items() if not key.startswith("TagSpecification.")})
+        if call.name == "ec2.RunInstances":
+            return encoded({**call.form, "ImageId": [image_life.launched(call)]})
         return call.body
 
     @staticmethod

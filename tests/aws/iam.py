@@ -27,7 +27,7 @@ SINGLE = {
 }
 
 # Any number of values; asked for by ForAllValues and ForAnyValue, or by Null.
-MANY = {"aws:tagkeys", "dynamodb:leadingkeys"}
+MANY = {"aws:calledvia", "aws:tagkeys", "dynamodb:leadingkeys"}
 
 
 class Unjudgeable(Exception):

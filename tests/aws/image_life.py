@@ -5,6 +5,7 @@ Each rule says where it comes from: a page of AWS's documentation, or *measured*
 
 from datetime import datetime, timedelta, timezone
 
+import image_aliases
 import images
 import policies
 from answers import items, ok, refusal
@@ -173,16 +174,22 @@ def not_launchable(call):
     Codes: EC2 error codes for an image that was never there, that is gone, or in another state (a disabled one cannot be launched: User Guide,
     *Disable an Amazon EC2 AMI*). AuthFailure for one that is not shared is measured in agentsea/surfkit#88.
     """
-    image_id = call.one("ImageId") or template_image(call)
-    if image_id is None:
+    named = call.one("ImageId") or template_image(call)
+    if named is None:
         return refusal("MissingParameter", "The request must contain the parameter ImageId")
-    missing = absent(call, image_id)
+    image_id = image_aliases.resolved(call, named)
+    missing = image_aliases.unresolvable(call, named) or absent(call, image_id)
     if missing:
         return missing
     image = images.find(call.region, image_id)
     if not image.is_seen_by(call.account):
         return refusal("AuthFailure", f"Not authorized for images: [{image_id}]")
     return None if image.state == "available" else unavailable(image_id)
+
+
+def launched(call):
+    """The image of a launch that was found in order."""
+    return image_aliases.resolved(call, call.one("ImageId") or template_image(call))
 
 
 def template_image(call):

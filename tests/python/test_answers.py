@@ -51,6 +51,7 @@ class Permissions(OnEmulator):
             "delete_snapshot": {"SnapshotId": self.ec2.create_snapshot(VolumeId=volume)["SnapshotId"]},
             "modify_image_attribute": {"ImageId": image, "LaunchPermission": {"Add": [{"Group": "all"}]}},
             "enable_image_deprecation": {"ImageId": image, "DeprecateAt": "2033-01-01T00:00:00Z"},
+            "describe_image_references": {"ImageIds": [image], "IncludeAllResourceTypes": True},
             "describe_image_attribute": {"ImageId": image, "Attribute": "launchPermission"},
             "describe_images": {},
         }.items():
@@ -73,6 +74,28 @@ class Permissions(OnEmulator):
         self.refused("AccessDenied", client("autoscaling").describe_auto_scaling_groups)
         self.refused("AccessDeniedException", client("dynamodb").describe_table, TableName="builds")
         self.refused("AccessDeniedException", client("ssm").get_parameter, Name="/golden")
+
+    def test_references_ask_for_what_they_look_at_as_well(self):
+        image = self.image()
+        asked = {"ImageIds": [image], "IncludeAllResourceTypes": True}
+        self.refused("UnauthorizedOperation", self.held_to("ec2:DescribeImageReferences").describe_image_references, **asked)
+        ec2 = ["ec2:DescribeImageReferences", "ec2:DescribeInstances", "ec2:DescribeLaunchTemplates", "ec2:DescribeLaunchTemplateVersions"]
+        held = self.held_to(*ec2)
+        said = self.refused("UnauthorizedOperation", held.describe_image_references, **asked)
+        self.assertIn("ssm:DescribeParameters", said)
+        held.describe_image_references(ImageIds=[image], ResourceTypes=[{"ResourceType": "ec2:Instance"}, {"ResourceType": "ec2:LaunchTemplate"}])
+        builder = ["imagebuilder:ListImageRecipes", "imagebuilder:ListContainerRecipes", "imagebuilder:GetContainerRecipe"]
+        self.held_to(*ec2, "ssm:DescribeParameters", "ssm:GetParameters", *builder).describe_image_references(**asked)
+
+    def test_permissions_for_references_can_be_given_for_that_use_only(self):
+        via = {"ForAnyValue:StringEquals": {"aws:CalledVia": ["ec2-images.amazonaws.com"]}}
+        allowed = document("ec2:DescribeImageReferences")
+        allowed["Statement"].append({"Effect": "Allow", "Action": "ec2:DescribeInstances", "Resource": "*", "Condition": via})
+        self.knob("policies", [{"documents": [allowed], "key": "AKIAHELD"}], [])
+        held = self.aws.client("ec2", key="AKIAHELD")
+        held.describe_image_references(ImageIds=[self.image()], ResourceTypes=[{"ResourceType": "ec2:Instance"}])
+        self.refused("UnauthorizedOperation", held.describe_instances)
+
 
 if __name__ == "__main__":
     unittest.main()
