@@ -183,10 +183,10 @@ def copy(mutants):
     if not (COPY / ".tools").is_symlink():
         (COPY / ".tools").symlink_to(ROOT / ".tools")
     for part in ("deps", "build", ".fingerprint"):
-        # The dependencies are compiled already: the same files, under another name.
+        # The dependencies are compiled already: the same files, under another name. Cargo writes into those of the other two in place.
         if not (COPY / "target/debug" / part).exists() and (ROOT / "target/debug" / part).exists():
             (COPY / "target/debug").mkdir(parents=True, exist_ok=True)
-            subprocess.run(["cp", "-al", ROOT / "target/debug" / part, COPY / "target/debug" / part], check=True)
+            subprocess.run(["cp", "-al" if part == "deps" else "-a", ROOT / "target/debug" / part, COPY / "target/debug" / part], check=True)
 
 
 def build():
