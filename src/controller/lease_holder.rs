@@ -6,6 +6,8 @@
 //! seen: such a holder is never taken for gone. They take what this version writes for words, and
 //! wait as well.
 
+use std::sync::OnceLock;
+
 use crate::controller::process_identity::{Standpoint, host_name};
 use crate::packer::process::ProcessId;
 use reconciler_core::plan::sight::Process as Seen;
@@ -14,9 +16,16 @@ use reconciler_model::ids::HostMark;
 /// This process, as the holder of a lease.
 #[must_use]
 pub fn holder_name() -> String {
+    // What can be told once stays so for as long as this process lives.
+    static OWN: OnceLock<String> = OnceLock::new();
+    if let Some(own) = OWN.get() {
+        return own.clone();
+    }
     let (name, pid) = (host_name(), std::process::id());
     match (ProcessId::own(), Standpoint::own()) {
-        (Some(own), Some(stands)) => format!("{name}/{pid}/{}-{}", own.start, stands.mark()),
+        (Some(own), Some(stands)) => {
+            OWN.get_or_init(|| format!("{name}/{pid}/{}-{}", own.start, stands.mark())).clone()
+        }
         (own, _) => format!("{name}/{pid}/{}", own.map_or(0, |own| own.start)),
     }
 }
