@@ -12,7 +12,7 @@ use crate::controller::connect::silence;
 use crate::controller::context::Context;
 use crate::controller::error::PassError;
 use crate::controller::fenced::LeasedPorts;
-use reconciler_core::build::verdict::{artifacts_in, is_planned_source};
+use reconciler_core::build::verdict::{artifacts_in, has_lost_its_name, is_planned_source};
 use reconciler_core::lease_rules::UnchangedSince;
 use reconciler_core::recovery::{Evidence, Execution, Here, Life, State, is_no_older, state};
 use reconciler_model::build::{BuildOutcome, Exit, Sighting};
@@ -42,6 +42,23 @@ pub(super) struct End {
     pub(super) execution: Execution,
     /// Why there is no outcome, for people.
     pub(super) why: String,
+}
+
+impl End {
+    /// The name by which an image may be the build's own.
+    pub(super) fn own_name(&self, attempt: &Attempt) -> AmiName {
+        own_name(self.outcome.as_ref(), attempt)
+    }
+}
+
+/// The name by which an image may be a build's own: that of the build itself, which no image
+/// bears, where EC2 has told it that another has its name.
+pub(super) fn own_name(outcome: Option<&BuildOutcome>, attempt: &Attempt) -> AmiName {
+    if has_lost_its_name(outcome, &attempt.progress) {
+        AmiName::new(attempt.build_id.as_str())
+    } else {
+        attempt.intent.ami_name.clone()
+    }
 }
 
 /// Waits until a build runs no more, as far as anybody can tell.
@@ -131,6 +148,14 @@ async fn told(
         // Seeded bug: one-stale-look-costs-an-image
         (None, Some(id)) if outcome.exit == Exit::Code(0) => {
             as_soon_as_known(&ports.context, catalog, id, NOT_YET_KNOWN).await?
+        }
+        (None, None) if matches!(outcome.exit, Exit::Unknown | Exit::Signal(_)) => {
+            // It was killed while EC2 made its image, and took nothing away.
+            let told = outcome.traces.told_images.last();
+            match told {
+                Some(id) => as_soon_as_known(&ports.context, catalog, id, NOT_YET_KNOWN).await?,
+                None => None,
+            }
         }
         (named, _) => named,
     };
@@ -222,6 +247,7 @@ async fn gone(
                 reach: attempt.intent.reach.clone(),
             },
         };
+        // Seeded bug: a-last-sign-of-life-is-not-looked-at
         let stood = beat.as_ref().map(|beat| beat.version.as_str());
         // Given up by an earlier process that came no further: it stays so.
         if !beat.as_ref().is_some_and(|beat| beat.sign.is_given_up()) {

@@ -24,9 +24,10 @@ use reconciler_core::recovery::{
 };
 use reconciler_core::retry::consequence;
 use reconciler_model::build::Sighting;
-use reconciler_model::build_resources::{ClaimedResources, RemovableImages, ResourceSearch};
+use reconciler_model::build_resources::{RemovableImages, ResourceSearch};
 use reconciler_model::ids::AmiId;
 use reconciler_model::images::{Image, ImageState, ImageWriter as _};
+use reconciler_model::inventory::heartbeat::BuildSignal;
 use reconciler_model::inventory::journal::{
     Attempt, Failure, FailureClass, OpenAttempt, Phase, Progress, Stage,
 };
@@ -141,21 +142,19 @@ async fn clean_later(
     mut attempt: Attempt,
     sighting: Sighting,
 ) -> Result<Attempt, PassError> {
-    let outcome = match sighting {
-        Sighting::Here(running) => Some(ports.builder.wait(&running).await?),
-        Sighting::NeverRan | Sighting::Unknown => None,
-    };
-    let beat = if outcome.is_some() {
-        None
+    let (outcome, traces, execution) = if let Sighting::Here(running) = sighting {
+        let outcome = ports.builder.wait(&running).await?;
+        let traces = outcome.traces.clone();
+        (Some(outcome), traces, Execution::Perhaps)
     } else {
-        ports.inventory.last_beat(&fence.workflow_id, &attempt.build_id).await?
-    };
-    let execution =
-        if outcome.is_some() || beat.is_some() { Execution::Perhaps } else { Execution::Never };
-    let traces = match (&outcome, beat) {
-        (Some(outcome), _) => outcome.traces.clone(),
-        (None, Some(beat)) => beat.sign.traces().clone(),
-        (None, None) => ClaimedResources::default(),
+        let beat = ports.inventory.last_beat(&fence.workflow_id, &attempt.build_id).await?;
+        let execution = if beat.is_some() { Execution::Perhaps } else { Execution::Never };
+        let traces = beat.as_ref().map(|beat| beat.sign.traces().clone()).unwrap_or_default();
+        let outcome = beat.and_then(|beat| match beat.sign {
+            BuildSignal::Over { outcome } => Some(*outcome),
+            BuildSignal::Running { .. } | BuildSignal::GivenUp { .. } => None,
+        });
+        (outcome, traces, execution)
     };
     let image = ports.image_reader()?.own_image_named(&attempt.intent.ami_name).await?;
     let end = End {
@@ -386,8 +385,9 @@ async fn clean(
             .filter(|(region, id)| *region == attempt.intent.region && id.starts_with("snap-"));
         claimed.snapshots.extend(others.map(|(_, id)| id.clone()));
     }
-    let (build, image_name) = (&attempt.build_id, &attempt.intent.ami_name);
-    let search = ResourceSearch { build, image_name, claimed, images };
+    let build = &attempt.build_id;
+    let image_name = end.own_name(attempt);
+    let search = ResourceSearch { build, image_name: &image_name, claimed, images };
     let mut visible = ports.image_reader()?.visible_resources(&search).await?;
     // EC2 may not show it any more under its name.
     visible.add_images(end.image.clone());
@@ -401,6 +401,9 @@ async fn clean(
 fn unwanted_images(attempt: &Attempt, end: &End) -> Vec<AmiId> {
     let outcome = end.outcome.iter();
     let named = outcome.flat_map(|outcome| artifacts_in(outcome, &attempt.intent.region));
-    let own = end.image.iter().filter(|image| made_while_it_ran(image, attempt));
+    let own = end
+        .image
+        .iter()
+        .filter(|image| image.name == end.own_name(attempt) && made_while_it_ran(image, attempt));
     named.chain(own.map(|image| &image.id)).cloned().collect()
 }

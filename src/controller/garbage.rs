@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use crate::controller::build_evidence::own_name;
 use crate::controller::connect::Ports;
 use crate::controller::error::PassError;
 use crate::controller::fenced::LeasedPorts;
@@ -172,11 +173,11 @@ async fn account_for(
     let events = ports.inventory.events_of_build(workflow, id).await?;
     let events = events.whole(&ports.inventory.place())?;
     let attempt = folded(&events);
-    let traces = ports.builder.wait(build).await?.traces;
+    let outcome = ports.builder.wait(build).await?;
     let there = ports.in_region(attempt.as_ref().map(|attempt| &attempt.intent.region));
     // No image bears the name of a build.
-    let unknown = AmiName::new(id.as_str());
-    let name = attempt.as_ref().map_or(&unknown, |one| &one.intent.ami_name);
+    let unknown = || AmiName::new(id.as_str());
+    let name = attempt.as_ref().map_or_else(unknown, |one| own_name(Some(&outcome), one));
     let recorded = match &attempt {
         Some(attempt)
             if images_may_go(attempt, attempts) && !is_given_up(ports, workflow, id).await? =>
@@ -185,7 +186,7 @@ async fn account_for(
         }
         _ => None,
     };
-    remove_in(&there, id, name, &traces, recorded).await?;
+    remove_in(&there, id, &name, &outcome.traces, recorded).await?;
     ports.builder.account_for(id).await?;
     Ok(())
 }
