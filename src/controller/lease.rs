@@ -145,6 +145,7 @@ pub async fn ask(
     match taken {
         Ok(lease) => {
             *watched = None;
+            // Seeded bug: a-lease-is-counted-from-its-answer
             let lease_deadline = LeaseDeadline::renewed(asked, Duration::from_secs(seconds));
             Ok(Asked::Held(hold(context, inventory, lease, lease_deadline)))
         }
@@ -227,6 +228,7 @@ async fn beat(inventory: Arc<dyn Inventory>, shared: Arc<Shared>) {
         let renewal = inventory.renew_lease(&lease, shared.context.now());
         match shared.context.timeout(duration / 4, renewal).await {
             Some(Ok(lease)) => {
+                // Seeded bug: a-lease-is-counted-from-its-answer (2)
                 *shared.held.lock().unwrap_or_else(PoisonError::into_inner) =
                     (lease, LeaseDeadline::renewed(asked, duration));
                 pause = duration / 3;

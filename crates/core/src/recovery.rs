@@ -116,6 +116,7 @@ pub enum Recovery {
 /// Whether it runs, as far as can be told.
 #[must_use]
 pub fn state(seen: &Evidence) -> State {
+    // Seeded bug: a-limit-is-read-by-another-hosts-clock
     let out_of_time =
         seen.now > seen.deadline.saturating_add(clock::OF_TWO_HOSTS).unwrap_or(Timestamp::MAX);
     match (seen.here, seen.life) {

@@ -64,6 +64,8 @@ struct Shared {
     tasks: u64,
     spawned: Vec<(u64, Owner, TaskFuture)>,
     aborted: Vec<u64>,
+    /// Hosts that stand still until another time than was thought.
+    moved: Vec<usize>,
     ready: BTreeSet<u64>,
     /// By the time at which they are due, and in the order in which they were set.
     timers: BTreeMap<(u64, u64), Waker>,
@@ -123,6 +125,11 @@ impl Executor {
         self.shared().aborted.push(task);
     }
 
+    /// Has the tasks of a host, which are left for later, looked at again.
+    pub(super) fn look_again(&self, host: usize) {
+        self.shared().moved.push(host);
+    }
+
     pub(super) fn sleep(&self, millis: u64) -> Sleep {
         Sleep { due: self.now() + millis, is_set: false, executor: self.clone() }
     }
@@ -162,14 +169,19 @@ pub(super) struct Tasks {
 
 impl Tasks {
     fn take_in(&mut self) {
-        let (spawned, aborted) = {
+        let (spawned, aborted, moved) = {
             let mut shared = self.executor.shared();
-            (std::mem::take(&mut shared.spawned), std::mem::take(&mut shared.aborted))
+            let spawned = std::mem::take(&mut shared.spawned);
+            (spawned, std::mem::take(&mut shared.aborted), std::mem::take(&mut shared.moved))
         };
         for (id, owner, future) in spawned {
             let waker = TaskWaker { task: id, shared: Arc::downgrade(&self.executor.0) };
             self.tasks.insert(id, Task { owner, future, waker: Arc::new(waker).into() });
             self.executor.shared().ready.insert(id);
+        }
+        for host in moved {
+            let tasks = self.tasks.iter().filter(|(_, task)| task.owner.host == host);
+            self.executor.shared().ready.extend(tasks.map(|(id, _)| *id));
         }
         for id in aborted {
             // Dropped without the lock: what it holds may wake others.

@@ -1,7 +1,7 @@
 //! One seed played: when what goes wrong, and how it ended.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,6 +23,9 @@ use reconciler_hcl::LocalExec;
 /// How long faults come, and how long the world may take to settle afterwards, in milliseconds.
 const FAULTS: u64 = 15 * 60 * 1000;
 const SETTLING: u64 = 60 * 60 * 1000;
+
+/// The misfortunes from this one on: a host stands still for longer than its build may be silent.
+const LONG_STANDSTILL: u64 = 15;
 
 /// What is to be played.
 #[derive(Clone, Copy)]
@@ -46,6 +49,8 @@ pub(super) struct Play {
     order: Dice,
     wakes: Vec<mpsc::Sender<Wake>>,
     disks: Vec<TempDir>,
+    /// Of all daemons, but for their state folders.
+    config: Config,
     steps: usize,
 }
 
@@ -76,12 +81,14 @@ impl Play {
         world.mistake = game.mistake;
         world.faults = game.most_faults > 0;
         let hosts = world.hosts.len();
+        let disks: Vec<_> = (0..hosts).map(|_| disk()).collect();
         let mut play = Self {
             tasks,
             world: Arc::new(Mutex::new(world)),
             order: Dice::new(!game.seed),
             wakes: Vec::new(),
-            disks: (0..hosts).map(|_| disk()).collect(),
+            config: configuration(disks[0].path()),
+            disks,
             steps: 0,
         };
         for host in 0..hosts {
@@ -163,7 +170,10 @@ impl Play {
         self.wakes[host] = wake;
         let mut controller = Controller::new(
             Arc::new(SimulatedConnector { context: machine(&at), at: at.clone() }),
-            Arc::new(configuration(self.disks[host].path().to_owned())),
+            Arc::new(Config {
+                state_dir: self.disks[host].path().to_owned(),
+                ..self.config.clone()
+            }),
             vec![repository(&at)],
             RunOptions::default(),
             Arc::new(Story(at.clone())),
@@ -182,8 +192,10 @@ impl Play {
             // Often one that builds: there is more to lose.
             let building = world.builds.values().rfind(|build| build.is_running());
             let building = building.map(|build| build.host);
-            let host = building.filter(|_| world.dice.one_in(2)).unwrap_or(any);
-            let (what, long) = (world.dice.between(0, 14), a_while(&mut world));
+            let (what, long) = (world.dice.between(0, 17), a_while(&mut world));
+            // One that stands still until somebody gives its build up always builds.
+            let is_chosen = world.dice.one_in(2) || what >= LONG_STANDSTILL;
+            let host = building.filter(|_| is_chosen).unwrap_or(any);
             world.say(|| format!("misfortune {what} of host {host} for {long}"));
             (host, what, long)
         };
@@ -210,6 +222,12 @@ impl Play {
                 self.disks[host] = disk();
                 self.world().hosts[host].disks += 1;
                 self.lose_power(host, until);
+            }
+            13 => self.world().untag_one(),
+            LONG_STANDSTILL.. => {
+                let mut world = self.world();
+                let long = world.dice.between(SILENCE + 40_000, 2 * SILENCE);
+                world.hosts[host].frozen_until = world.now() + long;
             }
             _ => self.lose_power(host, until),
         }
@@ -256,11 +274,10 @@ fn a_while(world: &mut World) -> u64 {
     }
 }
 
-fn configuration(state_dir: PathBuf) -> Config {
+fn configuration(state_dir: &Path) -> Config {
     let env = BTreeMap::from([("HOME".to_owned(), state_dir.display().to_string())]);
-    let around = ProcessEnvironment { env, folder: state_dir.clone() };
+    let around = ProcessEnvironment { env, folder: state_dir.to_owned() };
     let mut config = load(None, &around).unwrap();
-    config.state_dir = state_dir;
     config.inventory = InventoryConfig::DynamoDb {
         table: "memory".to_owned(),
         region: Some("us-east-1".to_owned()),

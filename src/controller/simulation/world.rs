@@ -32,19 +32,31 @@ pub(super) enum Mistake {
 }
 
 impl Mistake {
-    /// All of them, each with the seed from which it is looked for. Should the world be changed, a
-    /// search with more seeds (`RECONCILER_TEST_SEEDS`) tells where to begin.
-    pub(super) const ALL: [(Self, u64); 5] = [
-        (Self::NoFence, 0),
-        (Self::NeverTold, 0),
-        (Self::AsksThePackerOfALostBuild, 0),
-        (Self::StartsLate, 470),
-        (Self::TrustsTheName, 0),
+    /// All of them.
+    pub(super) const ALL: [Self; 5] = [
+        Self::NoFence,
+        Self::NeverTold,
+        Self::AsksThePackerOfALostBuild,
+        Self::StartsLate,
+        Self::TrustsTheName,
     ];
 }
 
 /// How long a build may be silent: `connect::silence` of the configuration.
 pub(super) const SILENCE: u64 = 120_000;
+
+/// Who removes what it has made itself.
+pub(super) const PACKER: &str = "Packer";
+
+/// How far a clock may be off, in milliseconds.
+const FARTHEST: i64 = 270_000;
+
+/// How late EC2 may show what was made, at most.
+const LATEST: u64 = 150_000;
+
+/// For how long after a build was given up its supervisor is told so, whatever the clocks say that
+/// differ by nine minutes: the controller does so for at least fifteen.
+const TOLD_FOR: u64 = 5 * 60 * 1000;
 
 /// How long a build may take: the limit of the configuration.
 pub(super) const LIMIT: u64 = 600_000;
@@ -78,9 +90,35 @@ pub(super) struct ModelImage {
     pub(super) id: AmiId,
     pub(super) created_at: u64,
     pub(super) ready_at: u64,
+    /// From when on EC2 shows it; its name is taken at once.
+    pub(super) shown_at: u64,
     pub(super) tags: BTreeMap<String, String>,
+    /// What EC2 shows as its tags until it shows those that were put on last.
+    pub(super) earlier_tags: BTreeMap<String, String>,
+    pub(super) tags_shown_at: u64,
     /// The build that made it; `None`: a stranger.
     pub(super) by: Option<BuildId>,
+}
+
+impl ModelImage {
+    /// The image that the first step starts from, which was always there.
+    pub(super) fn base(id: &AmiId) -> Self {
+        Self {
+            id: id.clone(),
+            created_at: 0,
+            ready_at: 0,
+            shown_at: 0,
+            tags: BTreeMap::new(),
+            earlier_tags: BTreeMap::new(),
+            tags_shown_at: 0,
+            by: None,
+        }
+    }
+
+    /// The tags that EC2 shows.
+    pub(super) fn shown_tags(&self, now: u64) -> &BTreeMap<String, String> {
+        if now < self.tags_shown_at { &self.earlier_tags } else { &self.tags }
+    }
 }
 
 /// How a supervisor ends its Packer.
@@ -127,6 +165,7 @@ pub(super) struct ModelBuild {
     pub(super) outcome: Option<Outcome>,
     pub(super) last_beat: Option<u64>,
     pub(super) given_up: bool,
+    pub(super) given_up_at: Option<u64>,
     pub(super) accounted: bool,
 }
 
@@ -155,7 +194,9 @@ pub(super) struct World {
     /// A stranger is about to make an image of the next name that is asked for.
     pub(super) stranger_comes: bool,
     /// The names that images of builds were to have.
-    decided: BTreeSet<AmiName>,
+    decided: BTreeMap<BuildId, AmiName>,
+    /// Since when each host has seen the same last sign of life of a build.
+    watched: BTreeMap<(usize, BuildId), (Option<u64>, u64)>,
     ids: u64,
     attempts: BTreeMap<StepId, Attempt>,
     newest_token: u64,
@@ -168,11 +209,7 @@ impl World {
     pub(super) fn new(seed: u64, executor: Executor, tracing: bool) -> Self {
         let mut dice = Dice::new(seed);
         let hosts = (0..dice.between(2, 4))
-            .map(|_| Host {
-                skew: i64::try_from(dice.between(0, 540_000)).unwrap() - 270_000,
-                mute: dice.one_in(8),
-                ..Host::default()
-            })
+            .map(|_| Host { skew: skew(&mut dice), mute: dice.one_in(6), ..Host::default() })
             .collect();
         Self {
             executor,
@@ -189,7 +226,8 @@ impl World {
             tracing,
             denied_until: 0,
             stranger_comes: false,
-            decided: BTreeSet::new(),
+            decided: BTreeMap::new(),
+            watched: BTreeMap::new(),
             ids: 0,
             attempts: BTreeMap::new(),
             newest_token: 0,
@@ -282,6 +320,9 @@ impl World {
     pub(super) fn end(&mut self, id: &BuildId, outcome: Outcome) {
         self.say(|| format!("{id} ends: {outcome:?}"));
         let denied = self.is_denied();
+        if outcome != Outcome::NameTaken {
+            self.strangers_yield_to(id);
+        }
         let build = self.build(id);
         build.outcome = Some(outcome);
         // A power loss leaves the instance; so does EC2 where it does not let Packer end it, and
@@ -305,17 +346,29 @@ impl World {
             id: AmiId::new(format!("ami-{}", self.id())),
             created_at: now,
             ready_at: now + takes,
-            tags: BTreeMap::new(),
+            shown_at: self.shown_at(),
+            tags_shown_at: now,
             by,
+            ..ModelImage::base(&AmiId::new(""))
         };
-        self.say(|| format!("{:?} makes {} {name}", image.by, image.id));
+        self.say(|| {
+            let ModelImage { by, id, shown_at, .. } = &image;
+            format!("{by:?} makes {id} {name}, shown from {shown_at} on")
+        });
         self.images.insert(name, image);
+    }
+
+    /// From when on EC2 shows what is made now: as a rule at once.
+    fn shown_at(&mut self) -> u64 {
+        let late = if self.misfortune(4) { self.dice.between(1_000, LATEST) } else { 0 };
+        self.now() + late
     }
 
     /// Somebody looks for an image by this name. A stranger may have made one, if no build of that
     /// name was ever begun: what a stranger makes meanwhile nobody could tell from the build's own.
     pub(super) fn asked_for(&mut self, name: &AmiName) {
-        let is_new = !self.images.contains_key(name) && !self.decided.contains(name);
+        let is_new = !self.images.contains_key(name)
+            && !self.decided.values().any(|decided| decided == name);
         // Now, or between two looks.
         if self.faults && self.stranger_comes && is_new && self.dice.one_in(2) {
             self.stranger_comes = false;
@@ -339,9 +392,12 @@ impl World {
         set: &BTreeMap<String, String>,
         remove: &[String],
     ) -> bool {
+        let (now, shown_at) = (self.now(), self.shown_at());
         let Some((name, image)) = self.images.iter_mut().find(|(_, image)| image.id == *id) else {
             return false;
         };
+        image.earlier_tags = image.shown_tags(now).clone();
+        image.tags_shown_at = shown_at;
         image.tags.extend(set.clone());
         image.tags.retain(|key, _| !remove.contains(key));
         let (name, strange) = (name.clone(), image.by.is_none());
@@ -361,6 +417,21 @@ impl World {
         let recorded = self.recorded.values().any(|ids| ids.contains(id));
         self.demand(!recorded, || format!("{who} removes {id}, which is recorded"));
         self.demand(image.by.is_some(), || format!("{who} removes {id}, which is a stranger's"));
+        let open = self.attempts.values().find(|attempt| {
+            image.by.as_ref() == Some(&attempt.build_id) && !attempt.is_over() && who != PACKER
+        });
+        let open = open.map(|attempt| attempt.build_id.clone());
+        self.demand(open.is_none(), || format!("{who} removes {id}, and {open:?} is not over"));
+    }
+
+    /// A build whose end nobody can tell any more: a stranger's image of its name that came too
+    /// late for its start could not be told from its own, and goes before anybody looks.
+    fn strangers_yield_to(&mut self, id: &BuildId) {
+        if let Some(name) = self.decided.get(id)
+            && self.images.get(name).is_some_and(|image| image.by.is_none())
+        {
+            self.images.remove(name);
+        }
     }
 
     pub(super) fn is_denied(&self) -> bool {
@@ -411,7 +482,7 @@ impl World {
             Stage::Intent(intent) => {
                 let open = stands.is_some_and(|attempt| !attempt.is_settled());
                 self.demand(!open, || "an intent over an open attempt".to_owned());
-                self.decided.insert(intent.ami_name.clone());
+                self.decided.insert(event.build_id.clone(), intent.ami_name.clone());
                 let key = (event.step_id.clone(), intent.fingerprint);
                 let begun = self.intents.entry(key.clone()).or_default();
                 *begun += 1;
@@ -464,6 +535,7 @@ impl World {
     /// A build is given up: it must be dead, by its signs of life or by time.
     pub(super) fn gives_up(&mut self, id: &BuildId) {
         self.say(|| format!("{id} is given up"));
+        self.strangers_yield_to(id);
         let Some(build) = self.builds.get(id).cloned() else { return };
         let silent = build.last_beat.is_none_or(|at| self.now().saturating_sub(at) >= SILENCE);
         let attempt = self.attempts.get(&build.step);
@@ -475,9 +547,66 @@ impl World {
         self.demand(build.outcome.is_some() || (silent && (!mute || late || unheard)), || {
             format!("{id} was given up though it is alive")
         });
-        if !self.has(Mistake::NeverTold) {
-            self.build(id).given_up = true;
+        let (now, is_told) = (self.now(), !self.has(Mistake::NeverTold));
+        let build = self.build(id);
+        build.given_up = is_told;
+        build.given_up_at = Some(now);
+    }
+
+    /// A host looks for signs of life of a build. The build's host, which stood still for as long
+    /// as it may, may wake right then: before the build is given up, or after.
+    pub(super) fn looks_for_life(&mut self, observer: usize, id: &BuildId) {
+        let now = self.now();
+        let Some(build) = self.builds.get(id).filter(|build| build.is_running()) else { return };
+        let (host, last) = (build.host, build.last_beat);
+        let watched = self.watched.entry((observer, id.clone())).or_insert((last, now));
+        if watched.0 != last {
+            *watched = (last, now);
         }
+        let is_gone = now - watched.1 >= SILENCE;
+        if is_gone && self.hosts[host].frozen_until > now && self.misfortune(2) {
+            let until = now + self.dice.between(0, 40);
+            self.say(|| format!("host {host} wakes at {until}"));
+            self.hosts[host].frozen_until = until;
+            self.executor.look_again(host);
+        }
+    }
+
+    /// A daemon stops while the answer to its renewal is on the way, at times.
+    pub(super) fn renews(&mut self, host: usize) {
+        if self.misfortune(100) {
+            let until = self.now() + self.dice.between(20_000, 2 * SILENCE);
+            self.say(|| format!("the daemon of host {host} stops until {until}"));
+            self.hosts[host].daemon_frozen_until = until;
+        }
+    }
+
+    /// A person takes the tags off an image that was recorded.
+    pub(super) fn untag_one(&mut self) {
+        let recorded: BTreeSet<_> = self.recorded.values().flatten().cloned().collect();
+        let which = self.dice.between(0, u64::try_from(recorded.len()).unwrap());
+        let Some(id) = recorded.into_iter().nth(usize::try_from(which).unwrap()) else { return };
+        if let Some(image) = self.images.values_mut().find(|image| image.id == id) {
+            image.tags.clear();
+            image.earlier_tags.clear();
+            self.say(|| format!("a person takes the tags off {id}"));
+        }
+    }
+
+    /// A supervisor gives a sign of life. One whose build was given up is to hear so: its Packer
+    /// would go on, and nobody would look after what it makes.
+    pub(super) fn beats(&mut self, id: &BuildId, is_told: bool) {
+        let now = self.now();
+        let Some(build) = self.builds.get_mut(id) else { return };
+        let since = build.given_up_at.filter(|at| now - at < TOLD_FOR);
+        if !is_told {
+            build.last_beat = Some(now);
+            build.told = true;
+        }
+        let over = build.outcome.is_some();
+        self.demand(since.is_none() || is_told || over, || {
+            format!("the supervisor of {id} is not told that it was given up")
+        });
     }
 
     /// What must be so when all faults are over and some time has passed.
@@ -521,6 +650,15 @@ impl World {
             Some(id) => Err(format!("{id} is recorded and gone")),
             None => Ok(()),
         }
+    }
+}
+
+/// How far the clock of a host is off: often as far as AWS still listens to it.
+fn skew(dice: &mut Dice) -> i64 {
+    match dice.between(0, 4) {
+        0 => FARTHEST,
+        1 => -FARTHEST,
+        _ => i64::try_from(dice.between(0, 540_000)).unwrap() - FARTHEST,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::controller::simulation::ports::at_once;
 use crate::controller::simulation::ports::catalog::key_pair;
 use crate::controller::simulation::ports::inventory::SimulatedInventory;
 use crate::controller::simulation::world::{
-    Ending, Handle, Mistake, ModelBuild, ModelImage, Outcome, SILENCE, World, workflow,
+    Ending, Handle, Mistake, ModelBuild, ModelImage, Outcome, PACKER, SILENCE, World, workflow,
 };
 use reconciler_core::build::job::{BuildJob, ImageBuilder, StartDeadline};
 use reconciler_model::build::{
@@ -138,6 +138,7 @@ fn model(world: &World, id: &BuildId, job: &BuildJob, host: usize) -> ModelBuild
         outcome: None,
         last_beat: None,
         given_up: false,
+        given_up_at: None,
         accounted: false,
     }
 }
@@ -146,8 +147,15 @@ fn model(world: &World, id: &BuildId, job: &BuildJob, host: usize) -> ModelBuild
 async fn supervise(at: Handle, id: BuildId, build: ModelBuild, start_before: Duration) {
     let short = {
         let mut world = at.world();
-        let most = if world.misfortune(30) { 40_000 } else { 50 };
-        world.dice.between(1, most)
+        if world.misfortune(20) {
+            // The host is hardly there: its lease may be another's until Packer would start.
+            let late = world.dice.between(1, 90_000);
+            let until = world.now() + late + 30_000;
+            world.hosts[at.host()].daemon_frozen_until = until;
+            late
+        } else {
+            world.dice.between(1, 50)
+        }
     };
     at.sleep(short).await;
     let late = Duration::from_millis(at.executor.now()) >= start_before;
@@ -209,7 +217,7 @@ async fn packer(at: &Handle, id: &BuildId) -> Outcome {
     let whole = |image: &&ModelImage| image.by.as_ref() == Some(id) && image.ready_at <= now;
     let own = world.images.get(&name).filter(whole).map(|image| image.id.clone());
     if let Some(own) = own {
-        world.remove_image(&own, "Packer");
+        world.remove_image(&own, PACKER);
     }
     Outcome::Cancelled
 }

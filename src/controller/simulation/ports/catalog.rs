@@ -1,6 +1,7 @@
 //! EC2 as a simulated host reaches it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -11,7 +12,7 @@ use reconciler_model::build_resources::{
 };
 use reconciler_model::ids::{AmiId, AmiName, BuildId};
 use reconciler_model::images::{
-    CatalogError, Image, ImageReader, ImageState, ImageWriter, TagChange,
+    CatalogError, Image, ImageReader, ImageState, ImageWriter, NOT_YET_KNOWN, TagChange,
 };
 
 pub(in crate::controller::simulation) struct SimulatedCatalog(
@@ -32,7 +33,7 @@ fn shown(world: &World, name: &AmiName, image: &ModelImage) -> Image {
         state: if available { ImageState::Available } else { ImageState::Pending },
         owner_id: "self".to_owned(),
         created_at: World::time(image.created_at),
-        tags: image.tags.clone(),
+        tags: image.shown_tags(world.now()).clone(),
         snapshots: Vec::new(),
         details: "{}".to_owned(),
     }
@@ -40,17 +41,21 @@ fn shown(world: &World, name: &AmiName, image: &ModelImage) -> Image {
 
 fn named(world: &mut World, name: &AmiName) -> Option<Image> {
     world.asked_for(name);
-    world.images.get(name).map(|image| shown(world, name, image))
+    let image = world.images.get(name).filter(|image| is_shown(world, image));
+    image.map(|image| shown(world, name, image))
+}
+
+/// Whether EC2 shows it by now, by whatever it is looked for.
+fn is_shown(world: &World, image: &ModelImage) -> bool {
+    image.shown_at <= world.now()
 }
 
 fn by_id(world: &World, id: &AmiId) -> Option<Image> {
     if id.as_str() == super::git::BASE {
-        let created_at = 0;
-        let base =
-            ModelImage { id: id.clone(), created_at, ready_at: 0, tags: BTreeMap::new(), by: None };
-        return Some(shown(world, &AmiName::new("base"), &base));
+        return Some(shown(world, &AmiName::new("base"), &ModelImage::base(id)));
     }
-    world.image(id).map(|(name, image)| shown(world, name, image))
+    let image = world.image(id).filter(|(_, image)| is_shown(world, image));
+    image.map(|(name, image)| shown(world, name, image))
 }
 
 /// The key pair of a build: Packer draws a UUID for it.
@@ -93,19 +98,25 @@ impl ImageReader for SimulatedCatalog {
         Ok(None)
     }
 
+    /// As the real one: what EC2 does not know is waited for as long as EC2 may be late.
     async fn wait_available(&self, id: &AmiId, _: Timestamp) -> Result<Image, CatalogError> {
+        let mut known_until = self.0.executor.now();
         loop {
             let found = self.0.call(|world| by_id(world, id)).await?;
+            let now = self.0.executor.now();
+            let unknown = Duration::from_millis(now - known_until);
             match found {
                 Some(image) if image.state == ImageState::Available => return Ok(image),
-                Some(_) => self.0.sleep(10_000).await,
+                Some(_) => known_until = now,
+                None if unknown < NOT_YET_KNOWN => {}
                 None => {
                     return Err(CatalogError::ImageFailed {
                         id: id.clone(),
-                        reason: "it is gone".to_owned(),
+                        reason: "EC2 does not know it".to_owned(),
                     });
                 }
             }
+            self.0.sleep(10_000).await;
         }
     }
 
@@ -129,6 +140,7 @@ impl ImageReader for SimulatedCatalog {
                 ids.any(|id| *id == image.id)
             };
             let images = world.images.iter();
+            let images = images.filter(|(_, one)| is_shown(world, one));
             let images = images.filter(|(name, one)| *name == search.image_name || claimed(one));
             let images = images.map(|(name, image)| shown(world, name, image)).collect();
             VisibleResources { instances, images, ..VisibleResources::default() }

@@ -127,13 +127,19 @@ impl Leases for SimulatedInventory {
             let acquire = self.inner.acquire_lease(workflow, holder, duration_seconds, seen, now);
             let lease = at_once(acquire)?;
             world.took_lease(lease.token, holder);
+            world.renews(self.at.host());
             Ok(lease)
         })
         .await
     }
 
     async fn renew_lease(&self, lease: &Lease, now: Timestamp) -> Result<Lease, InventoryError> {
-        self.read(self.inner.renew_lease(lease, now)).await
+        self.call(|world| {
+            let renewed = at_once(self.inner.renew_lease(lease, now))?;
+            world.renews(self.at.host());
+            Ok(renewed)
+        })
+        .await
     }
 
     async fn release_lease(&self, lease: &Lease) -> Result<(), InventoryError> {
@@ -150,14 +156,8 @@ impl Heartbeats for SimulatedInventory {
     async fn beat(&self, beat: &Heartbeat) -> Result<Answer, InventoryError> {
         self.call(|world| {
             let answer = at_once(self.inner.beat(beat))?;
-            let now = world.now();
-            if answer != Answer::GivenUp
-                && let Some(build) = world.builds.get_mut(&beat.build_id)
-            {
-                build.last_beat = Some(now);
-                build.told = true;
-            }
-            let is_told = !world.has(Mistake::NeverTold);
+            let is_told = answer == Answer::GivenUp && !world.has(Mistake::NeverTold);
+            world.beats(&beat.build_id, is_told);
             Ok(if is_told || answer != Answer::GivenUp { answer } else { Answer::GoOn })
         })
         .await
@@ -168,7 +168,12 @@ impl Heartbeats for SimulatedInventory {
         workflow: &WorkflowId,
         build: &BuildId,
     ) -> Result<Option<Heartbeat>, InventoryError> {
-        self.read(self.inner.last_beat(workflow, build)).await
+        let newest = self.inner.last_beat(workflow, build);
+        self.call(|world| {
+            world.looks_for_life(self.at.host(), build);
+            at_once(newest)
+        })
+        .await
     }
 
     async fn beats(&self, workflow: &WorkflowId) -> Result<Many<Heartbeat>, InventoryError> {
