@@ -111,6 +111,7 @@ install-files:
 	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/reconciler
 	install -D -m 644 config/reconciler.yaml $(DESTDIR)$(PREFIX)/share/reconciler/reconciler.yaml
 	install -D -m 644 config/reconciler.schema.json $(DESTDIR)$(PREFIX)/share/reconciler/reconciler.schema.json
+	install -D -m 644 config/reconciler-json.schema.json $(DESTDIR)$(PREFIX)/share/reconciler/reconciler-json.schema.json
 	install -D -m 644 deploy/reconciler.yaml $(DESTDIR)$(PREFIX)/share/reconciler/service.yaml
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|/usr/local/bin|$(PREFIX)/bin|' deploy/reconciler.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/reconciler.service

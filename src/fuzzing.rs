@@ -13,6 +13,7 @@ use crate::config::load::ProcessEnvironment;
 use crate::config::validate::check;
 use crate::config::yaml::parse;
 use reconciler_core::build::output;
+use reconciler_core::workflow::settings::Settings;
 use reconciler_core::workflow::step::Folder;
 use reconciler_core::workflow::{jsonc, params, step};
 use reconciler_hcl::{LocalExec, StepFiles, Template, Wanted};
@@ -69,7 +70,7 @@ pub fn parameters(bytes: &[u8]) {
     let file =
         SourceFile { kind: EntryKind::File, id: ObjectId([0; 20]), content: Arc::from(bytes) };
     let files = Files::from([("step_param.json".to_owned(), file)]);
-    match step::read("ws/s01", &files) {
+    match step::read("ws/s01", &files, &Settings::default()) {
         Folder::Step(step) => assert!(!step.id.as_str().is_empty()),
         Folder::Broken(broken) => assert!(!broken.why.is_empty()),
         Folder::NoStep => {}

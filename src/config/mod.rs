@@ -11,6 +11,7 @@ pub mod raw;
 mod refusal;
 mod repository;
 pub mod schema;
+pub mod schema_of_workflows;
 mod secrets;
 mod state;
 mod trust;

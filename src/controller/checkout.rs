@@ -16,6 +16,7 @@ use reconciler_core::desired::inputs::{StepContent, sort_files, value_digest};
 use reconciler_core::desired::step::{Desire, DesiredStep, SourceImage};
 use reconciler_core::plan::planner::{Desires, Outline};
 use reconciler_core::workflow::context::WorkflowContext;
+use reconciler_core::workflow::settings::{SETTINGS, Settings};
 use reconciler_core::workflow::step::Folder;
 use reconciler_core::workflow::{
     BrokenStep, Step, Switches, WorkflowParams, graph, odd, params, step,
@@ -43,6 +44,10 @@ pub struct LoadedStep {
 }
 
 impl LoadedStep {
+    fn has_own_switches(&self) -> bool {
+        self.step.written.as_ref().is_some_and(|written| written.has_own_switches)
+    }
+
     /// As `desired` takes it.
     #[must_use]
     pub fn content(&self) -> StepContent<'_> {
@@ -83,6 +88,8 @@ pub struct Checkout {
     /// Whether its templates may run programs on the build host.
     pub local_exec: LocalExec,
     tree: Arc<dyn GitTree>,
+    /// The blob of `reconciler.json`.
+    settings_id: Option<ObjectId>,
     slots: HashMap<StepId, Box<Slot>>,
     /// Sub-folders that are no steps.
     others: Vec<(String, ObjectId)>,
@@ -96,6 +103,8 @@ pub struct Checkout {
 struct Slot {
     path: String,
     tree: ObjectId,
+    /// Whether its own file has switches.
+    has_own_switches: bool,
     includes: Vec<String>,
     included: Vec<Entry>,
     known: Option<Known>,
@@ -109,8 +118,14 @@ pub fn read_params(
 ) -> Result<(WorkflowParams, Vec<Diagnostic>), CheckoutError> {
     let path = format!("{}/{WORKFLOW_PARAM}", folder.path);
     let bytes = tree.blob(folder.params, &path)?;
-    let (params, warnings) = params::read(path.trim_start_matches('/'), &bytes)?;
+    let (mut params, warnings) = params::read(path.trim_start_matches('/'), &bytes)?;
     reconciler_core::images::tags::check_tags(&params.aws_tags, &path)?;
+    if let Some(settings) = folder.settings {
+        let path = format!("{}/{SETTINGS}", folder.path);
+        let bytes = tree.blob(settings, &path)?;
+        let path = path.trim_start_matches('/');
+        params.settings = Settings::read(path, &bytes, &params.workflow_id)?;
+    }
     Ok((params, warnings))
 }
 
@@ -120,7 +135,7 @@ pub enum CheckoutError {
     /// Git.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// `workflow_param.json`.
+    /// `workflow_param.json`, or `reconciler.json` beside it.
     #[error(transparent)]
     Params(#[from] Diagnostic),
 }
@@ -153,7 +168,10 @@ impl Checkout {
         kept: Kept,
     ) -> Result<Self, CheckoutError> {
         warnings.extend(folder.odd.iter().cloned());
-        let mut reading = Reading::new(tree.as_ref(), folder, kept.rows.len());
+        // Other settings may count other files.
+        let kept = if kept.settings == folder.settings { kept } else { Kept::default() };
+        let settings = &params.settings;
+        let mut reading = Reading::new(tree.as_ref(), folder, settings, kept.rows.len());
         let mut rows = kept.rows.into_iter().peekable();
         for (name, id) in &folder.folders {
             while rows.next_if(|row| precedes(&row.name, name)).is_some() {
@@ -167,6 +185,8 @@ impl Checkout {
             reading.take_unread(entry)?;
         }
         warnings.append(&mut reading.odd);
+        warnings.extend(odd::own_switches(&reading.own_switches));
+        reading.check_settings()?;
         let Reading {
             ranks, steps, mut outlines, slots, others, broken, told, mut is_kept, ..
         } = reading;
@@ -195,6 +215,7 @@ impl Checkout {
             folder: folder.path.clone(),
             params,
             params_id: folder.params,
+            settings_id: folder.settings,
             warnings,
             outlines,
             broken: by_id,
@@ -229,7 +250,7 @@ impl Checkout {
         if let Some(loaded) = slot.loaded.get() {
             return Ok(loaded);
         }
-        match load(self.tree.as_ref(), &slot.path, slot.tree) {
+        match load(self.tree.as_ref(), &slot.path, slot.tree, &self.params.settings) {
             Ok((Some(step), _)) => Ok(slot.loaded.get_or_init(|| Box::new(step))),
             Ok((None, _)) => Err(Diagnostic::new("is no step any more").in_file(slot.path.clone())),
             Err(LoadError::Broken(step)) => Err(step
@@ -246,6 +267,9 @@ impl Checkout {
 struct Reading<'a> {
     tree: &'a dyn GitTree,
     folder: &'a str,
+    settings: &'a Settings,
+    /// The folders of steps whose own files have switches.
+    own_switches: Vec<String>,
     /// The ranks of the outlines, where all were kept.
     ranks: Vec<u32>,
     /// What the graph is asked about; none for a step that was kept, of which [`sketch`] makes one
@@ -261,11 +285,18 @@ struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    fn new(tree: &'a dyn GitTree, folder: &'a WorkflowFolder, kept: usize) -> Self {
+    fn new(
+        tree: &'a dyn GitTree,
+        folder: &'a WorkflowFolder,
+        settings: &'a Settings,
+        kept: usize,
+    ) -> Self {
         let most = folder.folders.len();
         Self {
             tree,
             folder: &folder.path,
+            settings,
+            own_switches: Vec::new(),
             ranks: Vec::with_capacity(kept),
             steps: Vec::with_capacity(most),
             outlines: Vec::with_capacity(most),
@@ -296,12 +327,24 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
+    /// A step of which nothing could be read may be any that the settings name.
+    fn check_settings(&self) -> Result<(), Diagnostic> {
+        if !self.broken.is_empty() {
+            return Ok(());
+        }
+        self.settings.check_steps(&self.outlines.iter().map(|outline| &outline.id).collect())
+    }
+
     fn keep(&mut self, path: String, tree: ObjectId, kept: KeptStep, included: Vec<Entry>) {
         let mut outline = kept.outline;
         outline.folder.clone_from(&path);
+        if kept.has_own_switches {
+            self.own_switches.push(path.clone());
+        }
         let slot = Slot {
             path,
             tree,
+            has_own_switches: kept.has_own_switches,
             includes: kept.includes,
             included,
             known: kept.known,
@@ -312,7 +355,7 @@ impl<'a> Reading<'a> {
     }
 
     fn load(&mut self, name: &str, path: String, tree: ObjectId) -> Result<(), CheckoutError> {
-        let read = load(self.tree, &path, tree).map(|(loaded, odd)| {
+        let read = load(self.tree, &path, tree, self.settings).map(|(loaded, odd)| {
             if !odd.is_empty() {
                 self.told.insert(name.to_owned());
             }
@@ -323,9 +366,14 @@ impl<'a> Reading<'a> {
             Ok(Some(loaded)) => {
                 self.is_kept = false;
                 let includes = loaded.step.switches.include.clone();
+                let has_own_switches = loaded.has_own_switches();
+                if has_own_switches {
+                    self.own_switches.push(path.clone());
+                }
                 let slot = Slot {
                     path,
                     tree,
+                    has_own_switches,
                     included: entries(self.tree, &includes)?.unwrap_or_default(),
                     includes,
                     known: None,
@@ -465,6 +513,7 @@ fn load(
     tree: &dyn GitTree,
     path: &str,
     id: reconciler_model::source::ObjectId,
+    settings: &Settings,
 ) -> Result<(Option<LoadedStep>, Vec<Diagnostic>), LoadError> {
     let name = path.rsplit('/').next().unwrap_or(path);
     let broken = |id: &str, why| {
@@ -479,7 +528,7 @@ fn load(
         Err(SourceError::Person(why)) => return Err(broken(name, why)),
         Err(error) => return Err(LoadError::Source(error)),
     };
-    let step = match step::read(path, &files) {
+    let step = match step::read(path, &files, settings) {
         Folder::Step(step) => *step,
         Folder::Broken(step) => return Err(LoadError::Broken(step)),
         Folder::NoStep => return Ok((None, odd::warnings(path, &files, false))),
@@ -497,6 +546,11 @@ fn load(
 
 fn include(tree: &dyn GitTree, step: &Step) -> Result<Files, SourceError> {
     let mut included = Files::new();
+    // It counts for nothing, and no build needs it.
+    let settings = match step.folder.rsplit_once('/') {
+        Some((workflow, _)) => format!("{workflow}/{SETTINGS}"),
+        None => SETTINGS.to_owned(),
+    };
     for path in &step.switches.include {
         let Some(entry) = tree.entry(path)? else {
             let wrong = Diagnostic::new(format!(
@@ -510,8 +564,8 @@ fn include(tree: &dyn GitTree, step: &Step) -> Result<Files, SourceError> {
             let own = format!("{}/", step.folder);
             let below = tree.files(entry.id, path)?;
             let below = below.into_iter().map(|(name, file)| (format!("{path}/{name}"), file));
-            included.extend(below.filter(|(path, _)| !path.starts_with(&own)));
-        } else {
+            included.extend(below.filter(|(path, _)| !path.starts_with(&own) && *path != settings));
+        } else if *path != settings {
             let content = tree.blob(entry.id, path)?;
             included.insert(path.clone(), SourceFile { kind: entry.kind, id: entry.id, content });
         }
@@ -617,6 +671,7 @@ impl Desired {
                 step: Some(KeptStep {
                     outline: outline.clone(),
                     includes: slot.includes.clone(),
+                    has_own_switches: slot.has_own_switches,
                     rank,
                     known: known.cloned(),
                 }),
@@ -634,7 +689,8 @@ impl Desired {
                 if precedes(&a.name, &b.name) { Ordering::Less } else { Ordering::Greater }
             },
         );
-        Some(Kept { rows, ordered: checkout.broken.is_empty() })
+        let settings = checkout.settings_id;
+        Some(Kept { rows, ordered: checkout.broken.is_empty(), settings })
     }
 
     /// All that one step's rendering takes.

@@ -414,6 +414,7 @@ mod tests {
             root_base: RootBase::Image { id: AmiId::new("ami-1"), name: "ubuntu".into() },
             aws_tags: BTreeMap::new(),
             values: values.as_object().unwrap().clone(),
+            settings: reconciler_core::workflow::settings::Settings::default(),
         }
     }
 

@@ -23,7 +23,7 @@ use reconciler_model::source::{Entry, ObjectId};
 /// Part of every key: a program that works things out differently must not trust another's rows.
 /// `build.rs` marks what differs.
 const FORMAT: &str = concat!(
-    "reconciler step cache 2, program ",
+    "reconciler step cache 3, program ",
     env!("CARGO_PKG_VERSION"),
     " ",
     env!("RECONCILER_LOGIC")
@@ -34,6 +34,8 @@ const FORMAT: &str = concat!(
 pub struct Kept {
     /// Its sub-folders, in git's order.
     pub rows: Vec<Row>,
+    /// The blob of the `reconciler.json` that they were read with.
+    pub settings: Option<ObjectId>,
     /// Whether the steps among them are all, are sound, and stand in the order of their ranks.
     pub ordered: bool,
 }
@@ -56,6 +58,8 @@ pub struct KeptStep {
     pub outline: Outline,
     /// What `include` names.
     pub includes: Vec<String>,
+    /// Whether its own file has switches, which is said each time.
+    pub has_own_switches: bool,
     /// Its place among the workflow's steps, parents before children.
     pub rank: u32,
     /// The fingerprint, and on what it holds.
@@ -150,6 +154,7 @@ mod tests {
             step: Some(KeptStep {
                 outline,
                 includes: vec!["a/b".into(), "c".into()],
+                has_own_switches: true,
                 rank: 3,
                 known,
             }),
@@ -171,6 +176,7 @@ mod tests {
                 row("c", Some(known(b"j"))),
                 no_step,
             ],
+            settings: Some(ObjectId([9; 20])),
             ordered: true,
         }
     }

@@ -5,6 +5,7 @@
 //! say.
 
 use reconciler_core::workflow::odd::is_near;
+use reconciler_core::workflow::settings::SETTINGS;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::source::{Entry, EntryKind, GitTree, ObjectId, SourceError};
 
@@ -26,6 +27,8 @@ pub struct WorkflowFolder {
     pub tree: ObjectId,
     /// The blob of `workflow_param.json`.
     pub params: ObjectId,
+    /// The blob of `reconciler.json`, if there is one.
+    pub settings: Option<ObjectId>,
     /// Its sub-folders less the excluded ones: name and tree, in git's order.
     pub folders: Vec<(String, ObjectId)>,
     /// What else stands among them that is not read: submodules and symbolic links, less the
@@ -99,12 +102,18 @@ fn search(
     };
     let folders = || counted().filter(|entry| entry.kind == EntryKind::Tree);
     if let Some(params) = entries.iter().find(|entry| entry.name == WORKFLOW_PARAM) {
-        refuse_link(params, &join(path, WORKFLOW_PARAM))?;
+        refuse_link(params, &join(path, WORKFLOW_PARAM), "parameters")?;
         let is_unread = |kind| matches!(kind, EntryKind::Submodule | EntryKind::Symlink);
+        let settings = entries.iter().find(|entry| entry.name == SETTINGS);
+        if let Some(settings) = settings {
+            refuse_link(settings, &join(path, SETTINGS), "settings")?;
+        }
+        found.odd.extend(entries.iter().filter_map(|entry| misnamed_settings(entry, path)));
         found.folders.push(WorkflowFolder {
             path: path.to_owned(),
             tree: id,
             params: params.id,
+            settings: settings.map(|entry| entry.id),
             folders: folders().map(|entry| (entry.name.clone(), entry.id)).collect(),
             unread: counted().filter(|entry| is_unread(entry.kind)).cloned().collect(),
             odd: Vec::new(),
@@ -116,6 +125,10 @@ fn search(
         // A link to a file is none of a workflow.
         if entry.kind == EntryKind::Submodule {
             found.odd.extend(unread(entry, &path));
+        } else if entry.name == SETTINGS && entry.kind != EntryKind::Tree {
+            let wrong =
+                Diagnostic::new(format!("is not looked at: no {WORKFLOW_PARAM} is beside it"));
+            found.odd.push(wrong.in_file(path).hint("move it beside the one that it is for"));
         } else if is_near(&entry.name, WORKFLOW_PARAM) && entry.kind != EntryKind::Tree {
             let wrong = Diagnostic::new(format!(
                 "is not `{WORKFLOW_PARAM}`: its folder is taken for no workflow"
@@ -133,10 +146,28 @@ fn search(
     Ok(())
 }
 
+/// The word that a file beside the parameters was probably meant to be the settings.
+fn misnamed_settings(entry: &Entry, path: &str) -> Option<Diagnostic> {
+    let plain = entry.name.to_ascii_lowercase();
+    let is_near = matches!(
+        plain.as_str(),
+        SETTINGS
+            | "reconciler.jsonc"
+            | ".reconciler.json"
+            | "reconcilers.json"
+            | "reconciler_param.json"
+    );
+    (is_near && entry.name != SETTINGS && entry.kind != EntryKind::Tree).then(|| {
+        Diagnostic::new(format!("is not `{SETTINGS}`: what it says does not count"))
+            .in_file(join(path, &entry.name))
+            .hint("rename it")
+    })
+}
+
 /// A link's content is a path; read as parameters it would be an error about JSON that nobody
 /// understands.
-fn refuse_link(params: &Entry, path: &str) -> Result<(), SourceError> {
-    let what = match params.kind {
+fn refuse_link(file: &Entry, path: &str, content: &str) -> Result<(), SourceError> {
+    let what = match file.kind {
         EntryKind::File | EntryKind::Executable => return Ok(()),
         EntryKind::Symlink => "a symbolic link, which is not followed",
         EntryKind::Submodule => "a submodule, which is not read",
@@ -145,7 +176,7 @@ fn refuse_link(params: &Entry, path: &str) -> Result<(), SourceError> {
     Err(SourceError::Person(
         Diagnostic::new(format!("is {what}"))
             .in_file(path)
-            .hint("commit the parameters themselves, as a file"),
+            .hint(format!("commit the {content} themselves, as a file")),
     ))
 }
 

@@ -225,7 +225,7 @@ impl Search<'_> {
         Some(match (near, own) {
             (Some(near), _) => format!("there is {near}; did you mean that?"),
             (None, Some(_)) => "paths are from the step's folder; templates, README and what `ignore` names are not laid out for a build".to_owned(),
-            (None, None) => format!("a build sees its own folder, and what `reconciler.include` names: add {whole:?} there"),
+            (None, None) => format!("a build sees its own folder, and what the step's switch `include` names: add {whole:?} there"),
         })
     }
 }

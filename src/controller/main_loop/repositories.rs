@@ -154,7 +154,7 @@ impl LastRead {
         };
         let claims = folders.iter().filter_map(|one| {
             let (params, _) = one.params.as_ref().ok()?;
-            Some(repository.claim(&one.folder, &params.workflow_id))
+            Some(repository.claim(&one.folder, params))
         });
         self.claims = claims.collect();
         Ok(OpenedRepository { tree, folders })
@@ -176,7 +176,7 @@ impl FollowedRepository {
     pub fn claims(&self, tree: &dyn GitTree, folders: &[WorkflowFolder]) -> Vec<Claim> {
         let read = |folder: &WorkflowFolder| {
             let (params, _) = read_params(tree, folder).ok()?;
-            Some(self.claim(folder, &params.workflow_id))
+            Some(self.claim(folder, &params))
         };
         folders.iter().filter_map(read).collect()
     }
@@ -196,12 +196,13 @@ impl FollowedRepository {
         })
     }
 
-    fn claim(&self, folder: &WorkflowFolder, id: &WorkflowId) -> Claim {
+    fn claim(&self, folder: &WorkflowFolder, params: &WorkflowParams) -> Claim {
         Claim {
-            id: id.clone(),
+            id: params.workflow_id.clone(),
             repository: self.name.clone(),
             place: self.source.place(),
             folder: folder.path.clone(),
+            family: params.settings.family.clone(),
         }
     }
 }

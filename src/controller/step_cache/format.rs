@@ -12,11 +12,16 @@ const PARENT: u8 = 2;
 const MANUAL: u8 = 4;
 const SUSPEND: u8 = 8;
 const KNOWN: u8 = 16;
+const OWN_SWITCHES: u8 = 32;
 
 /// What a file is to hold.
 pub(super) fn encode(kept: &Kept, key: &Digest) -> ChecksummedWriter {
     let mut out = ChecksummedWriter::new(key, 320 * kept.rows.len());
     out.bytes(&[u8::from(kept.ordered)]);
+    out.bytes(&[u8::from(kept.settings.is_some())]);
+    if let Some(settings) = &kept.settings {
+        out.bytes(&settings.0);
+    }
     out.number(kept.rows.len());
     for row in &kept.rows {
         out.text(&row.name);
@@ -36,7 +41,8 @@ fn encode_step(out: &mut ChecksummedWriter, step: &KeptStep) {
         | flag(outline.parent.is_some(), PARENT)
         | flag(outline.manual, MANUAL)
         | flag(outline.suspend, SUSPEND)
-        | flag(step.known.is_some(), KNOWN)]);
+        | flag(step.known.is_some(), KNOWN)
+        | flag(step.has_own_switches, OWN_SWITCHES)]);
     out.text(outline.id.as_str());
     if let Some(parent) = &outline.parent {
         out.text(parent.as_str());
@@ -57,6 +63,10 @@ fn encode_step(out: &mut ChecksummedWriter, step: &KeptStep) {
 pub(super) fn decode(file: &[u8], key: &Digest) -> Option<Kept> {
     let mut reader = unseal(file, key)?;
     let ordered = reader.byte()? != 0;
+    let settings = match reader.byte()? {
+        0 => None,
+        _ => Some(ObjectId(*reader.chunk()?)),
+    };
     let rows = (0..reader.number()?)
         .map(|_| {
             Some(Row {
@@ -69,7 +79,7 @@ pub(super) fn decode(file: &[u8], key: &Digest) -> Option<Kept> {
             })
         })
         .collect::<Option<_>>()?;
-    reader.is_at_end().then_some(Kept { rows, ordered })
+    reader.is_at_end().then_some(Kept { rows, settings, ordered })
 }
 
 fn decode_step(reader: &mut Reader<'_>, flags: u8) -> Option<KeptStep> {
@@ -96,5 +106,6 @@ fn decode_step(reader: &mut Reader<'_>, flags: u8) -> Option<KeptStep> {
             fingerprint: reader.digest()?.into(),
         })
     };
-    Some(KeptStep { outline, includes, rank, known })
+    let has_own_switches = flags & OWN_SWITCHES != 0;
+    Some(KeptStep { outline, includes, has_own_switches, rank, known })
 }

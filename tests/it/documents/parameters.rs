@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use reconciler_core::workflow::settings::Settings;
 use reconciler_core::workflow::step::Folder;
 use reconciler_core::workflow::{params, step};
 use reconciler_model::source::{EntryKind, Files, ObjectId, SourceFile};
@@ -66,8 +67,14 @@ fn every_key_that_the_program_reads_is_documented_and_no_other() {
     workflow.extend(asked_for("crates/aws/src/settings.rs"));
     assert_eq!(keys(&table("## `workflow_param.json`")), workflow);
     let mut both = keys(&table("## `step_param.json`"));
-    both.extend(keys(&table("### `reconciler`")));
-    assert_eq!(both, asked_for("crates/core/src/workflow/step.rs"));
+    both.extend(keys(&table("### Switches of a step")));
+    let mut step = asked_for("crates/core/src/workflow/step.rs");
+    step.extend(asked_for("crates/core/src/workflow/switches.rs"));
+    assert_eq!(both, step);
+    let settings: Value =
+        serde_json::from_str(&read("config/reconciler-json.schema.json")).unwrap();
+    let members = settings["properties"].as_object().unwrap().keys();
+    assert_eq!(keys(&table("## `reconciler.json`")), members.cloned().collect());
 }
 
 #[test]
@@ -109,7 +116,7 @@ fn step_of(values: &Value) -> Result<(), String> {
         ("step_param.json".to_owned(), file(serde_json::to_vec(values).unwrap())),
         ("templates/.pkr.hcl".to_owned(), file(Vec::new())),
     ]);
-    match step::read("w/s", &files) {
+    match step::read("w/s", &files, &Settings::default()) {
         Folder::Step(_) => Ok(()),
         Folder::Broken(broken) => Err(broken.why[0].message.clone()),
         Folder::NoStep => Err("no step".to_owned()),
@@ -134,7 +141,7 @@ fn a_key_of_a_step_takes_what_is_documented_and_nothing_else() {
             assert_eq!(step_of(&values).is_ok(), null, "{key} null");
         }
     }
-    for Row { key, kind, .. } in table("### `reconciler`") {
+    for Row { key, kind, .. } in table("### Switches of a step") {
         let with = |value: Value| {
             step_of(
                 &json!({ "step_id": "s", "previous_step_id": null, "reconciler": { &key: value } }),

@@ -11,6 +11,7 @@ mod one_name;
 mod patience;
 mod places;
 mod requests;
+mod settings;
 mod shared_id;
 mod shutdown;
 mod two_daemons;

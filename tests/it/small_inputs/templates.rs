@@ -233,7 +233,7 @@ fn what_packer_would_say_later_is_said_by_check() {
         case("a script that nobody includes")
             .in_build(&script("../../common/install.sh"))
             .file("common/install.sh", "true\n")
-            .refused(&["no such file", "reconciler.include", "common/install.sh"]),
+            .refused(&["no such file", "switch `include`", "common/install.sh"]),
         case("a script that is included")
             .in_build(&script("../../common/install.sh"))
             .file("common/install.sh", "true\n")

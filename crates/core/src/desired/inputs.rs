@@ -105,7 +105,7 @@ pub(super) fn refuse_what_is_no_content(path: &str, file: &SourceFile) -> Result
     match file.kind {
         EntryKind::Symlink => wrong(
             "is a symbolic link where content is expected",
-            "what a link points to is not in the fingerprint; commit a copy, or name the target in `reconciler.include`",
+            "what a link points to is not in the fingerprint; commit a copy, or name the target in the step's switch `include`",
         ),
         EntryKind::Submodule | EntryKind::Tree => wrong(
             "is a submodule where content is expected",

@@ -151,6 +151,7 @@ mod tests {
 
     use super::*;
     use crate::secrets::secret_names::SecretNames;
+    use crate::workflow::settings::Settings;
     use crate::workflow::{RootBase, Switches};
     use reconciler_model::ids::{AmiId, StepId, WorkflowId};
 
@@ -162,6 +163,7 @@ mod tests {
             root_base: RootBase::Image { id: AmiId::new("ami-1"), name: "base".into() },
             aws_tags: BTreeMap::from([("env".into(), "test-hunter2-x".into())]),
             values: values.as_object().unwrap().clone(),
+            settings: Settings::default(),
         }
     }
 

@@ -292,7 +292,8 @@ fn convert_object(
             ObjectPropName::Word(word) => word.value.to_owned(),
         };
         let range = property.value.range();
-        if depth < 2 {
+        // As deep as the switches of a step in `reconciler.json`.
+        if depth < 3 {
             spans.insert(format!("{prefix}{name}"), range.start..range.end);
         }
         let value = convert(&property.value, &format!("{prefix}{name}."), spans, depth + 1)?;

@@ -9,7 +9,9 @@ pub mod graph;
 pub mod jsonc;
 pub mod odd;
 pub mod params;
+pub mod settings;
 pub mod step;
+mod switches;
 pub mod unique;
 
 use std::collections::BTreeMap;
@@ -19,6 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+
+use settings::Settings;
 
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{AmiId, StepId, WorkflowId};
@@ -54,6 +58,8 @@ pub struct WorkflowParams {
     pub aws_tags: BTreeMap<String, String>,
     /// All of it, in the order of the file: what templates see.
     pub values: Map<String, Value>,
+    /// What `reconciler.json` beside it says.
+    pub settings: Settings,
 }
 
 /// Shows no values: credentials may be among them.
@@ -115,6 +121,8 @@ pub struct Written {
     pub id: Range<usize>,
     /// The value of `previous_step_id`.
     pub parent: Range<usize>,
+    /// Whether the file has the switches as well, which the Python library does not understand.
+    pub has_own_switches: bool,
 }
 
 impl Step {
@@ -163,7 +171,7 @@ impl fmt::Debug for Step {
     }
 }
 
-/// `reconciler` in `step_param.json`.
+/// What a person tells the reconciler about a step, in `reconciler.json` or in `step_param.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Switches {
     /// The image is made by a person. Also set for a step without `templates/`.

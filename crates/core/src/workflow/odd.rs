@@ -3,6 +3,7 @@
 //!
 //! Without a word such a step would silently not be there, or silently wait for a person.
 
+use crate::workflow::settings::SETTINGS;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::source::{EntryKind, Files};
 
@@ -103,6 +104,20 @@ pub fn warnings(folder: &str, files: &Files, is_step: bool) -> Vec<Diagnostic> {
         );
     }
     found
+}
+
+/// What is worth a word of steps whose own files have the reconciler's switches.
+#[must_use]
+pub fn own_switches(folders: &[String]) -> Option<Diagnostic> {
+    let first = folders.first()?;
+    let more = match folders.len() - 1 {
+        0 => String::new(),
+        more => format!(", and in {more} more"),
+    };
+    let wrong = format!("`reconciler` in {STEP_PARAM} makes the Python library fail{more}");
+    Some(Diagnostic::new(wrong).in_file(format!("{first}/{STEP_PARAM}")).hint(format!(
+        "move what it says to {SETTINGS} beside {WORKFLOW_PARAM}: {{\"steps\": {{\"STEP\": {{…}}}}}}"
+    )))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::workflow::jsonc::Document;
+use crate::workflow::settings::Settings;
 use crate::workflow::{RootBase, WorkflowParams};
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{AmiId, WorkflowId};
@@ -38,6 +39,7 @@ pub fn read(path: &str, bytes: &[u8]) -> Result<(WorkflowParams, Vec<Diagnostic>
         root_base: root_base(&document)?,
         aws_tags: aws_tags(&document)?,
         values: document.values.clone(),
+        settings: Settings::default(),
     };
     Ok((params, secret_warnings(&document)))
 }

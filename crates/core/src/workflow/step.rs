@@ -1,17 +1,15 @@
 //! One step folder: its parameters and the reconciler's own switches.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::workflow::jsonc::Document;
-use crate::workflow::{BrokenStep, Step, Switches, Written, odd};
+use crate::workflow::settings::{SETTINGS, Settings};
+use crate::workflow::{BrokenStep, Step, Switches, Written, odd, switches};
 use reconciler_model::diagnostic::Diagnostic;
-use reconciler_model::duration;
 use reconciler_model::ids::StepId;
-use reconciler_model::source::{EntryKind, Files};
-use reconciler_model::suggest::nearest;
+use reconciler_model::source::{EntryKind, Files, SourceFile};
 
 /// What a sub-folder of a workflow is.
 #[derive(Clone, Debug)]
@@ -28,11 +26,10 @@ pub enum Folder {
 /// it says nothing.
 const PARAM_FILES: [&str; 2] = ["step_param.json", "param.json"];
 const LONGEST_ID: usize = 128;
-const SWITCHES: [&str; 5] = ["manual", "suspend", "timeout", "include", "ignore"];
 
-/// Reads a sub-folder.
+/// Reads a sub-folder of a workflow with these settings.
 #[must_use]
-pub fn read(folder: &str, files: &Files) -> Folder {
+pub fn read(folder: &str, files: &Files, settings: &Settings) -> Folder {
     let has_templates = files.keys().any(|path| path.starts_with("templates/"));
     let name = folder.rsplit('/').next().unwrap_or(folder);
     let found: Vec<&str> =
@@ -57,7 +54,14 @@ pub fn read(folder: &str, files: &Files) -> Folder {
         },
         [param, ..] => {
             let path = format!("{folder}/{param}");
-            match parse(folder, &path, files, param, has_templates) {
+            if files.contains_key(SETTINGS) {
+                let wrong = Diagnostic::new("is not looked at, for it lies in the folder of a step")
+                    .in_file(format!("{folder}/{SETTINGS}"));
+                let hint = "move what it says into the one beside workflow_param.json, and rename it if it is a file for the image";
+                return broken(name, wrong.hint(hint));
+            }
+            let source = Source { folder, path: &path, file: &files[*param], settings };
+            match parse(&source, files, has_templates) {
                 Ok(step) => Folder::Step(Box::new(step)),
                 Err((id, why)) => broken(id.as_deref().unwrap_or(name), why),
             }
@@ -74,14 +78,16 @@ enum Templates {
 
 type Wrong = (Option<String>, Diagnostic);
 
-fn parse(
-    folder: &str,
-    path: &str,
-    files: &Files,
-    param: &str,
-    has_templates: bool,
-) -> Result<Step, Wrong> {
-    let file = &files[param];
+/// What a step is read from.
+struct Source<'a> {
+    folder: &'a str,
+    path: &'a str,
+    file: &'a SourceFile,
+    settings: &'a Settings,
+}
+
+fn parse(source: &Source<'_>, files: &Files, has_templates: bool) -> Result<Step, Wrong> {
+    let Source { folder, path, file, settings } = *source;
     if !matches!(file.kind, EntryKind::File | EntryKind::Executable) {
         let what = if file.kind == EntryKind::Symlink { "symbolic link" } else { "submodule" };
         let wrong = Diagnostic::new(format!("is a {what} where content is expected"));
@@ -98,7 +104,7 @@ fn parse(
     } else {
         Templates::None(odd::misnamed_templates(folder, files))
     };
-    let step = fields(&mut document, &id, folder, templates);
+    let step = fields(&mut document, &id, folder, templates, settings);
     step.map_err(|why| (Some(id), why))
 }
 
@@ -107,6 +113,7 @@ fn fields(
     id: &str,
     folder: &str,
     templates: Templates,
+    settings: &Settings,
 ) -> Result<Step, Diagnostic> {
     if id.contains(' ') {
         return Err(document
@@ -137,20 +144,21 @@ fn fields(
     {
         return Err(document.wrong_type("metadata", "an object", metadata));
     }
-    let mut switches = switches(document, folder)?;
+    let mut switches = switches(document, id, folder, settings)?;
     if let Templates::None(misnamed) = templates {
         if let (false, Some(why)) = (switches.manual, misnamed) {
             return Err(why);
         }
         switches.manual = true;
     }
-    document.values.shift_remove("reconciler");
+    let has_own_switches = document.values.shift_remove("reconciler").is_some();
     let values = std::mem::take(&mut document.values);
     let written = Written {
         path: document.path.clone(),
         text: Arc::clone(&document.text),
         id: document.span("step_id"),
         parent: document.span("previous_step_id"),
+        has_own_switches,
     };
     Ok(Step {
         id: StepId::new(id),
@@ -162,109 +170,23 @@ fn fields(
     })
 }
 
-fn switches(document: &Document, folder: &str) -> Result<Switches, Diagnostic> {
+/// The switches of a step, by its own file and by `reconciler.json`.
+fn switches(
+    document: &Document,
+    id: &str,
+    folder: &str,
+    settings: &Settings,
+) -> Result<Switches, Diagnostic> {
     let mut switches = Switches::default();
-    let ours = match document.values.get("reconciler") {
-        None | Some(Value::Null) => return Ok(switches),
-        Some(Value::Object(ours)) => ours,
+    let own = match document.values.get("reconciler") {
+        None | Some(Value::Null) => None,
+        Some(Value::Object(own)) => Some(own),
         Some(other) => return Err(document.wrong_type("reconciler", "an object", other)),
     };
-    for (key, value) in ours {
-        let at = format!("reconciler.{key}");
-        match (key.as_str(), value) {
-            ("manual", Value::Bool(flag)) => switches.manual = *flag,
-            ("suspend", Value::Bool(flag)) => switches.suspend = *flag,
-            ("manual" | "suspend", other) => {
-                return Err(document.wrong_type(&at, "true or false", other));
-            }
-            ("timeout", Value::String(text)) => {
-                switches.timeout = Some(timeout(document, &at, text)?);
-            }
-            ("timeout", other) => {
-                return Err(document.wrong_type(&at, "a duration such as \"90m\"", other));
-            }
-            ("include", value) => switches.include = include(document, folder, &at, value)?,
-            ("ignore", value) => switches.ignore = strings(document, &at, value)?,
-            _ => {
-                let wrong = document.wrong(&at, format!("`reconciler` has no switch `{key}`"));
-                let known = format!("there are: {}", SWITCHES.join(", "));
-                return Err(match nearest(key, SWITCHES.into_iter()) {
-                    Some(near) => wrong.hint(format!("did you mean `{near}`? {known}")),
-                    None => wrong.hint(known),
-                });
-            }
-        }
+    if let Some(own) = own {
+        switches::read_into(&mut switches, document, "reconciler", own, folder)?;
     }
+    let set = |key: &str| own.is_some_and(|own| own.contains_key(key));
+    settings.read_into(&mut switches, id, folder, (&document.path, &set))?;
     Ok(switches)
-}
-
-fn timeout(document: &Document, at: &str, text: &str) -> Result<Duration, Diagnostic> {
-    match duration::parse(text) {
-        Some(duration) if !duration.is_zero() && duration <= duration::LONGEST => Ok(duration),
-        _ => Err(document
-            .wrong(at, format!("{text:?} is no duration"))
-            .hint(format!("write {}", duration::HOW))),
-    }
-}
-
-fn strings(document: &Document, at: &str, value: &Value) -> Result<Vec<String>, Diagnostic> {
-    let Value::Array(items) = value else {
-        return Err(document.wrong_type(at, "a list of strings", value));
-    };
-    items
-        .iter()
-        .map(|item| {
-            item.as_str()
-                .map(str::to_owned)
-                .ok_or_else(|| document.wrong_type(at, "a list of strings", item))
-        })
-        .collect()
-}
-
-fn include(
-    document: &Document,
-    folder: &str,
-    at: &str,
-    value: &Value,
-) -> Result<Vec<String>, Diagnostic> {
-    let paths = strings(document, at, value)?;
-    paths
-        .into_iter()
-        .map(|path| {
-            let clean = path
-                .trim_end_matches('/')
-                .trim_start_matches("./")
-                .to_owned();
-            let wrong = clean.is_empty()
-                || clean.starts_with('/')
-                || clean
-                    .split('/')
-                    .any(|part| matches!(part, "" | "." | ".."));
-            if wrong {
-                return Err(document
-                    .wrong(
-                        at,
-                        format!("`include` takes paths from the repository's root, not {path:?}"),
-                    )
-                    .hint("for instance \"scripts/common\""));
-            }
-            if is_packers(folder, &clean) {
-                return Err(document
-                    .wrong(
-                        at,
-                        format!("`include` names {path:?}, which Packer would read as a template or as values though nobody looked at it"),
-                    )
-                    .hint("make a template of it: templates/.pkr.hcl, templates/.pkrvars.hcl"));
-            }
-            Ok(clean)
-        })
-        .collect()
-}
-
-/// Whether a file lies where Packer, or the way in which it is started, takes it for a template or
-/// for values. Those of a step's own folder never count unless they are rendered.
-fn is_packers(folder: &str, path: &str) -> bool {
-    let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let ends = ["pkr.hcl", "pkr.json", "pkrvars.hcl", "pkrvars.json"];
-    above == folder && ends.iter().any(|end| name.ends_with(end))
 }

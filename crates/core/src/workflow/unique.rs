@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::workflow::settings::{Family, SETTINGS};
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::WorkflowId;
 
@@ -20,6 +21,8 @@ pub struct Claim {
     pub place: String,
     /// The folder, from the repository's root.
     pub folder: String,
+    /// The ids of its runs, if its settings say them.
+    pub family: Option<Family>,
 }
 
 impl Claim {
@@ -29,9 +32,34 @@ impl Claim {
     }
 }
 
-/// The ids that more than one folder claims, with what a person is told.
+/// The ids that more than one folder claims, as its own or as a run of its own, with what a person
+/// is told.
 #[must_use]
 pub fn shared(claims: &[Claim]) -> BTreeMap<WorkflowId, Diagnostic> {
+    let of_two_families = claims.iter().filter_map(|claim| {
+        let family = claim.family.as_ref()?;
+        let other = claims.iter().find(|other| other.id != claim.id && family.has(&other.id))?;
+        Some((claim.id.clone(), shared_family_error(claim, family, other)))
+    });
+    let mut shared: BTreeMap<_, _> = of_two_families.collect();
+    shared.extend(shared_ids(claims));
+    shared
+}
+
+fn shared_family_error(claim: &Claim, family: &Family, other: &Claim) -> Diagnostic {
+    let file = format!("{}/{SETTINGS}", claim.folder);
+    Diagnostic::new(format!(
+        "`family` {:?} names runs of workflow `{}`, and workflow `{}` of {} is one of them",
+        family.as_str(),
+        claim.id,
+        other.id,
+        other.file()
+    ))
+    .in_file(file.trim_start_matches('/').to_owned())
+    .hint("two workflows that git has at once are none of one family: write one that has only the ids of this one")
+}
+
+fn shared_ids(claims: &[Claim]) -> impl Iterator<Item = (WorkflowId, Diagnostic)> {
     let mut of: BTreeMap<&WorkflowId, Vec<&Claim>> = BTreeMap::new();
     for claim in claims {
         let known = of.entry(&claim.id).or_default();
@@ -44,7 +72,6 @@ pub fn shared(claims: &[Claim]) -> BTreeMap<WorkflowId, Diagnostic> {
     of.into_iter()
         .filter(|(_, claims)| claims.len() > 1)
         .map(|(id, claims)| (id.clone(), shared_id_error(id, claims)))
-        .collect()
 }
 
 fn shared_id_error(id: &WorkflowId, mut claims: Vec<&Claim>) -> Diagnostic {
@@ -95,6 +122,7 @@ fn plain(place: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workflow::settings::Settings;
 
     fn claim(id: &str, repository: &str, place: &str, folder: &str) -> Claim {
         Claim {
@@ -102,6 +130,7 @@ mod tests {
             repository: repository.into(),
             place: place.into(),
             folder: folder.into(),
+            family: None,
         }
     }
 
@@ -147,5 +176,20 @@ mod tests {
     fn a_folder_that_was_looked_at_twice_is_one() {
         let one = claim("wf", "a", "/a", "w");
         assert_eq!(said(&[one.clone(), one]), [""; 0]);
+    }
+
+    #[test]
+    fn a_family_that_has_another_workflow_of_git_is_refused_where_it_is_said() {
+        let workflow = WorkflowId::new("acore-ami-5");
+        let text = br#"{"family": "acore-ami-*"}"#;
+        let settings = Settings::read("five/reconciler.json", text, &workflow).unwrap();
+        let five = Claim { family: settings.family, ..claim("acore-ami-5", "r", "/r", "five") };
+        let alone = [five.clone(), claim("mysql-1", "r", "/r", "mysql")];
+        assert_eq!(shared(&alone), BTreeMap::new());
+        let both = shared(&[five, claim("acore-ami-6", "r", "/r", "six")]);
+        let said: Vec<_> = both.iter().map(|(id, why)| format!("{id}: {why}")).collect();
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].starts_with("acore-ami-5: five/reconciler.json: `family`"), "{said:?}");
+        assert!(said[0].contains("workflow `acore-ami-6` of six/workflow_param.json"), "{said:?}");
     }
 }

@@ -226,7 +226,7 @@ impl<'a> Walk<'a> {
                 self.refuse(
                     value.span(),
                     &format!("{who} would read a file of the build host: {why}"),
-                    "name a file of the step's folder, as in \"${path.root}/setup.sh\", or one that `reconciler.include` names",
+                    "name a file of the step's folder, as in \"${path.root}/setup.sh\", or one that the step's switch `include` names",
                 );
                 Vec::new()
             }
