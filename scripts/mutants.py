@@ -230,6 +230,8 @@ def run(programs, tests):
 
 
 def main():
+    if "--help" in sys.argv or "-h" in sys.argv:
+        return print(__doc__.strip())
     names = [name for name in sys.argv[1:] if not name.startswith("-")]
     every = [Mutant(path) for path in sorted(LIST.glob("*.mutant"))]
     stale = [f"{mutant.name}: {why}" for mutant in every for why in mutant.wrong()]
