@@ -345,7 +345,10 @@ impl Tally {
                 if around.wants(&step.id)
                     && matches!(
                         step.decision,
-                        Decision::Broken(_) | Decision::AwaitingManual(_) | Decision::NameTaken(_)
+                        Decision::Broken(_)
+                            | Decision::AwaitingManual(_)
+                            | Decision::NameTaken(_)
+                            | Decision::Stopped(_)
                     ) =>
             {
                 let place = (plan.workflow_id.clone(), step.id.clone());

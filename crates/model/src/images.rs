@@ -77,6 +77,13 @@ impl ImageState {
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Other(state) if state == "deregistered")
     }
+
+    /// Whether somebody has taken it out of use, and can put it back (`DisableImage`,
+    /// `EnableImage`).
+    #[must_use]
+    pub fn is_disabled(&self) -> bool {
+        matches!(self, Self::Other(state) if state == "disabled")
+    }
 }
 
 /// Which tags to put on and take off.

@@ -216,6 +216,10 @@ fn an_image_of_the_wanted_name_that_is_anothers_is_not_taken_over() {
     farm.region.make_image(&json!({ "name": name }));
     farm.applies_in_vain();
     assert_eq!(farm.state_of("a"), "name-taken");
+    assert_eq!(
+        farm.plan(&[])["a"].taken_by.as_ref().unwrap().ami_name.to_string(),
+        name.to_string()
+    );
     let why = farm.status()["a"].reason.clone();
     assert!(why.contains("which was not made for this fingerprint"), "{why}");
     assert!(why.contains("apply --rebuild a"), "{why}");

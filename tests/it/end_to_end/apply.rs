@@ -179,11 +179,11 @@ fn an_image_that_was_disabled_is_named_and_taken_over_once_it_is_enabled() {
     insta::assert_snapshot!(timeless(&said), @"
     wf-1  main@[commit]
       ! a  ami-[id]  its image ami-[id] of an earlier build is disabled: enable it at EC2 (`aws ec2 enable-image --image-id ami-[id]`), or build another with `reconciler apply --rebuild a`
-      .  b  ami-[id]  blocked: a cannot have the name of its image
+      .  b  ami-[id]  blocked: a is stopped: its image is disabled
       = c  ami-[id]  in sync
-    Plan: 1 without a name, 1 blocked, 1 in sync.
+    Plan: 1 blocked, 1 stopped, 1 in sync.
     ");
-    assert_eq!(farm.run(&["apply"]).code, 1, "it is in nobody's plan that a name is taken");
+    assert_eq!(farm.run(&["apply"]).code, 3, "a person's part, and nothing went wrong");
     assert_eq!(farm.made_images(), 5);
     in_runtime(async {
         let ec2 = farm.session().await.ec2();
@@ -194,6 +194,31 @@ fn an_image_that_was_disabled_is_named_and_taken_over_once_it_is_enabled() {
 }
 
 #[test]
+fn a_current_image_that_was_disabled_is_not_rebuilt_and_holds_up_what_stands_on_it() {
+    let farm = Farm::of_three_steps();
+    assert_eq!(farm.commit_and_apply().code, 0);
+    let image = farm.image("a");
+    in_runtime(async {
+        let ec2 = farm.session().await.ec2();
+        ec2.disable_image().image_id(&image).send().await.unwrap();
+    });
+    insta::assert_snapshot!(farm.run(&["plan", "--exit-code"]).printed(2), @"
+    wf-1  main@[commit]
+      ! a  ami-[id]  its image ami-[id] is disabled: enable it at EC2 (`aws ec2 enable-image --image-id ami-[id]`), or build another with `reconciler apply --rebuild a`
+      .  b  ami-[id]  blocked: a is stopped: its image is disabled
+      = c  ami-[id]  in sync
+    Plan: 1 blocked, 1 stopped, 1 in sync.
+    ");
+    assert_eq!(farm.run(&["apply"]).code, 3);
+    assert_eq!(farm.made_images(), 3, "nothing is built");
+    in_runtime(async {
+        let ec2 = farm.session().await.ec2();
+        ec2.enable_image().image_id(&image).send().await.unwrap();
+    });
+    assert_eq!(farm.states(), ["in-sync", "in-sync", "in-sync"]);
+}
+
+#[test]
 fn a_rebuild_instead_of_a_disabled_image_gets_a_name_that_is_free() {
     let (farm, first) = reverted();
     let next = farm.image_name("a");
@@ -201,7 +226,7 @@ fn a_rebuild_instead_of_a_disabled_image_gets_a_name_that_is_free() {
         let ec2 = farm.session().await.ec2();
         ec2.disable_image().image_id(&first[0]).send().await.unwrap();
     });
-    let taken = farm.plan(&[])["a"].taken_by.as_ref().unwrap().ami_name.to_string();
+    let taken = farm.plan(&[])["a"].stopped.as_ref().unwrap().ami_name.to_string();
     assert_ne!(taken, next);
     // The next name is taken as well, by nobody knows whom, and EC2 does not show it either by
     // itself.

@@ -56,6 +56,7 @@ fn is_troubled(decision: &Decision) -> bool {
             | Decision::BackingOff { .. }
             | Decision::AwaitingManual(_)
             | Decision::NameTaken(_)
+            | Decision::Stopped(_)
             | Decision::Unverified
     )
 }

@@ -46,6 +46,9 @@ pub enum Decision {
     Quarantined(Failure),
     /// Its parameters say to leave it alone.
     Suspended,
+    /// The image that git wants is there and disabled: somebody has stopped it, and it stays so
+    /// until it is enabled at EC2 or a person asks for another.
+    Stopped(Stopped),
     /// A record of the Python library, which says nothing of what it was built from.
     Unverified,
     /// Its files are wrong.
@@ -78,6 +81,17 @@ pub struct TakeOver {
     pub ready: bool,
     /// How many tries at this fingerprint have failed.
     pub attempt: u32,
+}
+
+/// An image that somebody has disabled at EC2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// The image.
+    pub image: AmiId,
+    /// Its name.
+    pub ami_name: AmiName,
+    /// Whether it is the recorded one; otherwise it is of an earlier build, and git wants it again.
+    pub is_current: bool,
 }
 
 /// A name that a build cannot have.

@@ -85,6 +85,9 @@ fn decision_json(step: &PlannedStep, around: &Context<'_>) -> Map<String, Value>
         Decision::NameTaken(taken) => {
             json!({ "taken_by": { "ami_id": taken.image, "ami_name": taken.ami_name } })
         }
+        Decision::Stopped(stopped) => {
+            json!({ "stopped": { "ami_id": stopped.image, "ami_name": stopped.ami_name } })
+        }
         Decision::Update(update) => match &update.tags {
             Some(tags) => json!({
                 "tags": { "set": tags.set, "remove": tags.remove }, "metadata": update.metadata,

@@ -38,6 +38,11 @@ pub enum Holder {
         /// Made by a build that was given up; it may lack what was to come afterwards.
         lost: bool,
     },
+    /// The image that git wants, disabled: a person has taken it out of use, and can put it back.
+    Disabled {
+        /// Its id.
+        image: AmiId,
+    },
     /// An image that cannot be taken for it.
     Other {
         /// Its id.
@@ -50,8 +55,6 @@ pub enum Holder {
 /// Why an image that has the wanted name cannot be taken over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hindrance {
-    /// It is the wanted one, and disabled: a person has taken it out of use, and can put it back.
-    Disabled,
     /// It can never be used; with EC2's word for it.
     Unusable(String),
     /// It was made from other inputs, or by somebody else.
@@ -79,7 +82,7 @@ impl Names {
             ImageState::Available | ImageState::Pending => {
                 Holder::Wanted { ready: image.state == ImageState::Available, image: id, lost }
             }
-            ImageState::Other(state) if state == "disabled" => other(Hindrance::Disabled),
+            state if state.is_disabled() => Holder::Disabled { image: id },
             state => other(Hindrance::Unusable(state.to_string())),
         }
     }

@@ -24,7 +24,9 @@ pub fn remaining_of_step(step: &PlannedStep, selection: Option<&Selection>) -> R
             Remaining::PersonsPart
         }
         Decision::InSync | Decision::Suspended => Remaining::Nothing,
-        Decision::AwaitingManual(_) | Decision::Unverified => Remaining::PersonsPart,
+        Decision::AwaitingManual(_) | Decision::Unverified | Decision::Stopped(_) => {
+            Remaining::PersonsPart
+        }
         Decision::Blocked(blocked) if blocked.root.waits_for_a_person => Remaining::PersonsPart,
         // What a command has not built although it could is what it has given up.
         Decision::Blocked(_)

@@ -14,7 +14,8 @@ use jiff::Timestamp;
 use crate::desired::step::SourceImage;
 use crate::images::tags::{ImageTags, tag_change};
 use crate::plan::decision::{
-    Blocked, Build, BuildSource, Building, Decision, NameTaken, Obstacle, Reason, TakeOver, Update,
+    Blocked, Build, BuildSource, Building, Decision, NameTaken, Obstacle, Reason, Stopped,
+    TakeOver, Update,
 };
 use crate::plan::names::{Holder, MOST_NAMES, Names};
 use crate::plan::reasons::reasons;
@@ -403,6 +404,15 @@ impl Step<'_, '_> {
                 }
             },
         };
+        let is_wanted = record.built.as_ref().is_none_or(|built| built.fingerprint == fingerprint);
+        // Seeded bug: a-disabled-image-is-built-again
+        if is_wanted
+            && image.flatten().is_some_and(|image| image.state.is_disabled())
+            && !self.forced()
+        {
+            let (image, ami_name) = (record.ami_id.clone(), record.ami_name.clone());
+            return Decision::Stopped(Stopped { image, ami_name, is_current: true });
+        }
         let Some(built) = &record.built else {
             return match usable {
                 Ok(()) if !self.forced() => Decision::Unverified,
@@ -558,10 +568,13 @@ impl Step<'_, '_> {
                         attempt,
                     });
                 }
-                Holder::Wanted { .. } | Holder::Other { .. }
+                Holder::Wanted { .. } | Holder::Disabled { .. } | Holder::Other { .. }
                     if settled && (self.forced() || number > 0) =>
                 {
                     continue;
+                }
+                Holder::Disabled { image } if settled => {
+                    return Decision::Stopped(Stopped { image, ami_name, is_current: false });
                 }
                 Holder::Other { image, why } if settled => {
                     return Decision::NameTaken(NameTaken {
@@ -573,6 +586,7 @@ impl Step<'_, '_> {
                 Holder::Unknown
                 | Holder::Nobody
                 | Holder::Wanted { .. }
+                | Holder::Disabled { .. }
                 | Holder::Other { .. } => {}
             }
             let source =
@@ -620,6 +634,7 @@ impl Step<'_, '_> {
             (Decision::NameTaken(_), _) => {
                 in_the_way("name-taken", "cannot have the name of its image")
             }
+            (Decision::Stopped(_), _) => waits("stopped", "is stopped: its image is disabled"),
             (Decision::Suspended, None) => waits("suspended", "is suspended and has no image"),
             (Decision::Blocked(blocked), _) => Standing::InTheWay(blocked.root.clone()),
             (Decision::AwaitingManual(_), _) => {

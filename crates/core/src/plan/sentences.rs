@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use unicode_width::UnicodeWidthStr;
 
 use crate::plan::decision::{
-    Build, BuildSource, Building, Change, Decision, NameTaken, Reason, TakeOver, Update,
+    Build, BuildSource, Building, Change, Decision, NameTaken, Reason, Stopped, TakeOver, Update,
 };
 use crate::plan::names::Hindrance;
 use crate::plan::planner::PlannedStep;
@@ -67,6 +67,7 @@ pub fn state(decision: &Decision) -> &'static str {
         Decision::BackingOff { .. } => "backing-off",
         Decision::Quarantined(_) => "quarantined",
         Decision::Suspended => "suspended",
+        Decision::Stopped(_) => "stopped",
         Decision::Unverified => "unverified",
         Decision::Broken(_) => "broken",
     }
@@ -83,7 +84,10 @@ pub fn mark(step: &PlannedStep) -> char {
         Decision::TakeOver(_) => '<',
         Decision::Building(_) => '>',
         Decision::Blocked(_) | Decision::AwaitingManual(_) | Decision::BackingOff { .. } => '.',
-        Decision::Quarantined(_) | Decision::Broken(_) | Decision::NameTaken(_) => '!',
+        Decision::Quarantined(_)
+        | Decision::Broken(_)
+        | Decision::NameTaken(_)
+        | Decision::Stopped(_) => '!',
         Decision::Suspended => '|',
         Decision::Unverified => '?',
     }
@@ -121,6 +125,7 @@ fn decided(step: &PlannedStep, around: &Context<'_>) -> String {
             failure.cause, step.id
         ),
         Decision::Suspended => "suspended by its parameters".to_owned(),
+        Decision::Stopped(stopped) => stopped_sentence(step, stopped),
         Decision::Unverified => format!(
             "unverified: recorded by the Python library; `reconciler adopt {}` takes it over",
             step.id
@@ -245,7 +250,7 @@ pub fn padded(text: &str, width: usize) -> String {
 }
 
 /// Every state with what is said where steps are counted, in the order in which that is said.
-const COUNTED: [(&str, &str); 15] = [
+const COUNTED: [(&str, &str); 16] = [
     ("build", "to build"),
     ("take-over", "to take over"),
     ("building", "building"),
@@ -258,6 +263,7 @@ const COUNTED: [(&str, &str); 15] = [
     ("blocked", "blocked"),
     ("awaiting-manual", "awaiting a person"),
     ("unverified", "unverified"),
+    ("stopped", "stopped"),
     ("suspended", "suspended"),
     ("orphaned", "orphaned"),
     ("in-sync", "in sync"),
@@ -315,9 +321,6 @@ fn take_over_sentence(step: &PlannedStep, taken: &TakeOver, lines: Option<&LineC
 fn name_taken_sentence(step: &PlannedStep, taken: &NameTaken) -> String {
     let (image, name, id) = (&taken.image, &taken.ami_name, &step.id);
     match &taken.why {
-        Hindrance::Disabled => format!(
-            "its image {image} of an earlier build is disabled: enable it at EC2 (`aws ec2 enable-image --image-id {image}`), or build another with `reconciler apply --rebuild {id}`"
-        ),
         Hindrance::Unusable(state) => format!(
             "the name {name} is taken by {image}, which cannot be used ({state}): deregister it, or build under another name with `reconciler apply --rebuild {id}`"
         ),
@@ -325,6 +328,18 @@ fn name_taken_sentence(step: &PlannedStep, taken: &NameTaken) -> String {
             "the name {name} is taken by {image}, which was not made for this fingerprint: deregister it, or build under another name with `reconciler apply --rebuild {id}`"
         ),
     }
+}
+
+fn stopped_sentence(step: &PlannedStep, stopped: &Stopped) -> String {
+    let (image, id) = (&stopped.image, &step.id);
+    let what = if stopped.is_current {
+        format!("its image {image} is disabled")
+    } else {
+        format!("its image {image} of an earlier build is disabled")
+    };
+    format!(
+        "{what}: enable it at EC2 (`aws ec2 enable-image --image-id {image}`), or build another with `reconciler apply --rebuild {id}`"
+    )
 }
 
 fn update_sentence(update: &Update) -> String {

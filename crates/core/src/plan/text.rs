@@ -22,7 +22,10 @@ pub fn style(decision: &Decision) -> Style {
         Decision::InSync => AnsiColor::Green,
         Decision::Build(_) | Decision::Building(_) => AnsiColor::Yellow,
         Decision::Update(_) | Decision::TakeOver(_) => AnsiColor::Cyan,
-        Decision::Quarantined(_) | Decision::Broken(_) | Decision::NameTaken(_) => AnsiColor::Red,
+        Decision::Quarantined(_)
+        | Decision::Broken(_)
+        | Decision::NameTaken(_)
+        | Decision::Stopped(_) => AnsiColor::Red,
         Decision::Blocked(_)
         | Decision::AwaitingManual(_)
         | Decision::BackingOff { .. }

@@ -15,7 +15,7 @@ fn style(state: &str) -> Style {
         "in-sync" => AnsiColor::Green,
         "build" | "building" => AnsiColor::Yellow,
         "retag" | "rerecord" | "take-over" => AnsiColor::Cyan,
-        "quarantined" | "broken" | "name-taken" => AnsiColor::Red,
+        "quarantined" | "broken" | "name-taken" | "stopped" => AnsiColor::Red,
         _ => AnsiColor::Magenta,
     };
     Style::new().fg_color(Some(colour.into()))
@@ -78,7 +78,7 @@ struct Line {
 fn rank(state: &str) -> u8 {
     match state {
         "building" => 0,
-        "broken" | "quarantined" | "name-taken" => 1,
+        "broken" | "quarantined" | "name-taken" | "stopped" => 1,
         "backing-off" | "awaiting-manual" | "unverified" => 2,
         "build" | "take-over" | "retag" | "rerecord" => 3,
         "in-sync" => 5,

@@ -59,6 +59,7 @@ pub(crate) struct PlannedStep {
     pub(crate) next_ami_name: Option<AmiName>,
     pub(crate) takes_over: Option<NamedImage>,
     pub(crate) taken_by: Option<NamedImage>,
+    pub(crate) stopped: Option<NamedImage>,
 }
 
 /// An image that exists.

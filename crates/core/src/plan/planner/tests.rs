@@ -273,11 +273,39 @@ fn an_image_that_is_gone_or_unusable_is_built_again() {
     };
     let deregistered = shown(ImageState::Other("deregistered".into()));
     assert!(matches!(reasons_of(&deregistered), [Reason::ImageGone { .. }]), "{deregistered:?}");
-    let disabled = shown(ImageState::Other("disabled".into()));
-    assert!(matches!(reasons_of(&disabled), [Reason::ImageUnusable { .. }]), "{disabled:?}");
+    let invalid = shown(ImageState::Other("invalid".into()));
+    assert!(matches!(reasons_of(&invalid), [Reason::ImageUnusable { .. }]), "{invalid:?}");
     let mut world = World::in_sync(1);
     world.images.values_mut().for_each(|image| image.state = ImageState::Failed("disk".into()));
     assert!(matches!(reasons_of(&world.plan()[0]), [Reason::ImageUnusable { .. }]));
+}
+
+#[test]
+fn a_disabled_image_is_not_built_again_until_an_input_changes_or_a_person_asks() {
+    let disabled = |world: &mut World| {
+        let state = ImageState::Other("disabled".into());
+        world.images.get_mut(&AmiId::new("ami-0")).unwrap().state = state;
+    };
+    let mut world = World::in_sync(3);
+    disabled(&mut world);
+    let plan = world.plan();
+    let Decision::Stopped(stopped) = &plan[0] else { panic!("{plan:?}") };
+    assert!(stopped.is_current && stopped.image.as_str() == "ami-0");
+    let Decision::Blocked(blocked) = &plan[2] else { panic!("{plan:?}") };
+    assert!(blocked.root.waits_for_a_person && blocked.root.step.as_str() == "s0");
+    world.forced.insert(StepId::new("s0"));
+    assert!(matches!(&world.plan()[0], Decision::Build(_)), "a person asks");
+    world.forced.clear();
+    world.change("s0");
+    assert_eq!(reasons_of(&world.plan()[0])[0], Reason::InputsChanged);
+    let mut world = World::in_sync(1);
+    disabled(&mut world);
+    for record in world.records.values_mut() {
+        let mut head = RecordHead::clone(record);
+        head.built = None;
+        *record = Arc::new(head);
+    }
+    assert!(matches!(&world.plan()[0], Decision::Stopped(_)), "of the Python library");
 }
 
 #[test]
@@ -456,8 +484,11 @@ fn every_state_and_every_maker_of_an_image_that_has_the_wanted_name_has_its_deci
     let said = |world: &mut World| match world.plan().remove(0) {
         Decision::TakeOver(taken) if taken.ready => "take over".to_owned(),
         Decision::TakeOver(_) => "take over later".to_owned(),
+        Decision::Stopped(stopped) => {
+            assert!(!stopped.is_current);
+            "disabled".to_owned()
+        }
         Decision::NameTaken(taken) => match taken.why {
-            Hindrance::Disabled => "disabled".to_owned(),
             Hindrance::Unusable(state) => state,
             Hindrance::OfAnother => "of another".to_owned(),
         },
@@ -505,7 +536,8 @@ fn every_state_and_every_maker_of_an_image_that_has_the_wanted_name_has_its_deci
 fn an_unusable_record_goes_on_to_the_next_name_and_takes_over_what_it_finds_there() {
     let mut world = World::in_sync(1);
     let disabled = ImageState::Other("disabled".into());
-    world.images.values_mut().for_each(|image| image.state = disabled.clone());
+    let invalid = ImageState::Other("invalid".into());
+    world.images.values_mut().for_each(|image| image.state = invalid.clone());
     let next = image_for(&world, "s0", "ami-base", "s0-r1", ImageState::Available);
     world.asked([next]);
     assert!(
