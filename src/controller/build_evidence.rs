@@ -46,19 +46,18 @@ pub(super) struct End {
 
 impl End {
     /// The name by which an image may be the build's own.
-    pub(super) fn own_name(&self, attempt: &Attempt) -> AmiName {
+    pub(super) fn own_name<'a>(&self, attempt: &'a Attempt) -> Option<&'a AmiName> {
         own_name(self.outcome.as_ref(), attempt)
     }
 }
 
-/// The name by which an image may be a build's own: that of the build itself, which no image
-/// bears, where EC2 has told it that another has its name.
-pub(super) fn own_name(outcome: Option<&BuildOutcome>, attempt: &Attempt) -> AmiName {
-    if has_lost_its_name(outcome, &attempt.progress) {
-        AmiName::new(attempt.build_id.as_str())
-    } else {
-        attempt.intent.ami_name.clone()
-    }
+/// The name by which an image may be a build's own; none where EC2 has told it that another has its
+/// name.
+pub(super) fn own_name<'a>(
+    outcome: Option<&BuildOutcome>,
+    attempt: &'a Attempt,
+) -> Option<&'a AmiName> {
+    (!has_lost_its_name(outcome, &attempt.progress)).then_some(&attempt.intent.ami_name)
 }
 
 /// Waits until a build runs no more, as far as anybody can tell.

@@ -387,7 +387,7 @@ async fn clean(
     }
     let build = &attempt.build_id;
     let image_name = end.own_name(attempt);
-    let search = ResourceSearch { build, image_name: &image_name, claimed, images };
+    let search = ResourceSearch { build, image_name, claimed, images };
     let mut visible = ports.image_reader()?.visible_resources(&search).await?;
     // EC2 may not show it any more under its name.
     visible.add_images(end.image.clone());
@@ -401,9 +401,8 @@ async fn clean(
 fn unwanted_images(attempt: &Attempt, end: &End) -> Vec<AmiId> {
     let outcome = end.outcome.iter();
     let named = outcome.flat_map(|outcome| artifacts_in(outcome, &attempt.intent.region));
-    let own = end
-        .image
-        .iter()
-        .filter(|image| image.name == end.own_name(attempt) && made_while_it_ran(image, attempt));
+    let own = end.image.iter().filter(|image| {
+        end.own_name(attempt) == Some(&image.name) && made_while_it_ran(image, attempt)
+    });
     named.chain(own.map(|image| &image.id)).cloned().collect()
 }

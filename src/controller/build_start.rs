@@ -151,7 +151,7 @@ async fn of_a_lost_build_in_part(
     let (mut attempt, _) = write_intent(ports, inputs, intent, fence).await?;
     let search = ResourceSearch {
         build: &lost,
-        image_name: &image.name,
+        image_name: Some(&image.name),
         claimed: ClaimedResources::default(),
         images: RemovableImages::ButRecorded {
             unwanted: vec![image.id.clone()],

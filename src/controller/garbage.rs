@@ -151,7 +151,7 @@ async fn sweep_one(
                 let recorded =
                     if image { Some(recorded(ports, fence, &beat.step_id).await?) } else { None };
                 let there = ports.in_region(Some(region));
-                remove_in(&there, &beat.build_id, ami_name, traces, recorded).await?;
+                remove_in(&there, &beat.build_id, Some(ami_name), traces, recorded).await?;
             }
             if last {
                 ports.inventory.forget_beat(&beat.build_id, fence).await?;
@@ -175,9 +175,7 @@ async fn account_for(
     let attempt = folded(&events);
     let outcome = ports.builder.wait(build).await?;
     let there = ports.in_region(attempt.as_ref().map(|attempt| &attempt.intent.region));
-    // No image bears the name of a build.
-    let unknown = || AmiName::new(id.as_str());
-    let name = attempt.as_ref().map_or_else(unknown, |one| own_name(Some(&outcome), one));
+    let name = attempt.as_ref().and_then(|one| own_name(Some(&outcome), one));
     let recorded = match &attempt {
         Some(attempt)
             if images_may_go(attempt, attempts) && !is_given_up(ports, workflow, id).await? =>
@@ -186,7 +184,7 @@ async fn account_for(
         }
         _ => None,
     };
-    remove_in(&there, id, &name, &outcome.traces, recorded).await?;
+    remove_in(&there, id, name, &outcome.traces, recorded).await?;
     ports.builder.account_for(id).await?;
     Ok(())
 }
@@ -245,7 +243,7 @@ fn recorded_images(events: &[BuildEvent]) -> impl Iterator<Item = AmiId> {
 async fn remove_in(
     ports: &LeasedPorts,
     build: &BuildId,
-    image_name: &AmiName,
+    image_name: Option<&AmiName>,
     traces: &ClaimedResources,
     recorded: Option<BTreeSet<AmiId>>,
 ) -> Result<(), PassError> {
@@ -257,14 +255,17 @@ async fn remove_in(
 async fn remove(
     (reader, writer): (&dyn ImageReader, &dyn ImageWriter),
     build: &BuildId,
-    image_name: &AmiName,
+    image_name: Option<&AmiName>,
     traces: &ClaimedResources,
     recorded: Option<BTreeSet<AmiId>>,
 ) -> Result<(), CatalogError> {
     let kept: Vec<_> = recorded.iter().flatten().cloned().collect();
     let images = match recorded {
         Some(recorded) => {
-            let named = reader.own_image_named(image_name).await?;
+            let named = match image_name {
+                Some(name) => reader.own_image_named(name).await?,
+                None => None,
+            };
             // Every image that was ever recorded carries it, until somebody takes it off.
             let named = named.filter(|image| !image.tags.contains_key(FINGERPRINT_TAG));
             let unwanted = named.into_iter().map(|image| image.id).collect();
@@ -414,7 +415,9 @@ mod tests {
             ClaimedResources { images: vec![AmiId::new("ami-1")], ..ClaimedResources::default() };
         let kept = kept.iter().map(|id| AmiId::new(*id)).collect();
         let (catalog, build) = (Ec2Catalog::new(ec2.client()), BuildId::generate());
-        remove((&catalog, &catalog), &build, &AmiName::new("n"), &told, Some(kept)).await.unwrap();
+        remove((&catalog, &catalog), &build, Some(&AmiName::new("n")), &told, Some(kept))
+            .await
+            .unwrap();
         let calls = ec2.calls();
         let writes = calls.iter().map(|call| call.action().to_owned());
         writes.filter(|name| !name.starts_with("Describe")).collect()
@@ -447,9 +450,15 @@ mod tests {
         });
         let catalog = Ec2Catalog::new(ec2.client());
         let (build, told) = (BuildId::generate(), ClaimedResources::default());
-        remove((&catalog, &catalog), &build, &AmiName::new("n"), &told, Some(BTreeSet::new()))
-            .await
-            .unwrap();
+        remove(
+            (&catalog, &catalog),
+            &build,
+            Some(&AmiName::new("n")),
+            &told,
+            Some(BTreeSet::new()),
+        )
+        .await
+        .unwrap();
         let calls = ec2.calls();
         let removed = calls.iter().filter(|call| call.action() == "DeregisterImage");
         let removed: Vec<_> = removed.filter_map(|call| call.get("ImageId")).collect();

@@ -76,8 +76,8 @@ pub enum RemovableImages {
 pub struct ResourceSearch<'a> {
     /// The build.
     pub build: &'a BuildId,
-    /// The unique name of its image.
-    pub image_name: &'a AmiName,
+    /// The unique name of its image; none if another has that name, or nobody knows it.
+    pub image_name: Option<&'a AmiName>,
     /// What its log claims.
     pub claimed: ClaimedResources,
     /// Whether images are to go.
@@ -286,7 +286,8 @@ impl ResourceSearch<'_> {
         let of_another =
             image.tags.get(BUILD_ID_TAG).is_some_and(|build| build != self.build.as_str());
         let unwanted = self.unwanted_images().contains(&image.id);
-        let unfinished = image.name == *self.image_name && image.state != ImageState::Available;
+        let is_named = self.image_name.is_some_and(|name| image.name == *name);
+        let unfinished = is_named && image.state != ImageState::Available;
         !of_another && self.is_recent(Some(image.created_at)) && (unwanted || unfinished)
     }
 

@@ -79,7 +79,7 @@ impl Place {
     ) -> OwnedResources {
         let search = ResourceSearch {
             build,
-            image_name: name,
+            image_name: Some(name),
             claimed: claimed.clone(),
             images: RemovableImages::ButRecorded {
                 unwanted: unwanted.to_vec(),

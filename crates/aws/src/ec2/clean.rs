@@ -142,7 +142,7 @@ mod tests {
     fn owned(claimed: ClaimedResources, visible: &VisibleResources) -> OwnedResources {
         let search = ResourceSearch {
             build: &BuildId::new("b"),
-            image_name: &AmiName::new("n"),
+            image_name: Some(&AmiName::new("n")),
             claimed,
             images: RemovableImages::ButRecorded { unwanted: vec![], recorded: BTreeSet::new() },
         };

@@ -40,7 +40,8 @@ pub(super) async fn find(
     for (filter, values) in by {
         visible.instances.extend(instances(client, filter, values).await?);
     }
-    let named = vec![name_pattern::literal(search.image_name.as_str())];
+    let named = search.image_name.iter().map(|name| name_pattern::literal(name.as_str()));
+    let named: Vec<_> = named.collect();
     look_for_images(client, &mut visible, "name", &named).await?;
     let images = search.unwanted_images().iter().chain(claimed.all_images());
     let ids: Vec<String> = images.map(ToString::to_string).collect();

@@ -40,7 +40,7 @@ impl Scene {
 
     fn owned_but(&self, images: RemovableImages) -> OwnedResources {
         let claimed = self.told.clone();
-        ResourceSearch { build: &self.build, image_name: &self.name, claimed, images }
+        ResourceSearch { build: &self.build, image_name: Some(&self.name), claimed, images }
             .owned(&self.sight)
     }
 

@@ -141,7 +141,8 @@ impl ImageReader for SimulatedCatalog {
             };
             let images = world.images.iter();
             let images = images.filter(|(_, one)| is_shown(world, one));
-            let images = images.filter(|(name, one)| *name == search.image_name || claimed(one));
+            let images =
+                images.filter(|(name, one)| search.image_name == Some(name) || claimed(one));
             let images = images.map(|(name, image)| shown(world, name, image)).collect();
             VisibleResources { instances, images, ..VisibleResources::default() }
         };
