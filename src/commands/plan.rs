@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use reconciler::config::Config;
 use reconciler::controller::checkout::{Checkout, read_params};
 use reconciler::controller::connect::{Ports, Use, connect};
-use reconciler::controller::observe::{Look, Request, look, recorded};
+use reconciler::controller::observe::{Look, Request, look, recorded_with_lease};
 use reconciler::controller::process_sight::sights;
 use reconciler::controller::step_cache::StepCache;
 use reconciler::git::discover::WorkflowFolder;
@@ -20,8 +20,8 @@ use reconciler_core::plan::sentences::Context;
 use reconciler_core::plan::sight::Sights;
 use reconciler_core::plan::{json, text};
 use reconciler_jinja::Engine;
-use reconciler_model::ids::{StepId, WorkflowId};
-use reconciler_model::inventory::{Inventory, InventoryError, Lease};
+use reconciler_model::ids::StepId;
+use reconciler_model::inventory::{InventoryError, Lease};
 
 use super::open::{Opened, config, keep_folders_with, workflows_or_refusals};
 use super::slow::Slow;
@@ -50,8 +50,7 @@ pub(crate) async fn see(
     engine: &Engine,
     usage: Use,
 ) -> Result<Observed, CommandError> {
-    let nothing_else = async |_: Arc<dyn Inventory>, _: WorkflowId| Ok(());
-    let (seen, ()) = see_and_ask(config, opened, folder, engine, usage, None, nothing_else).await?;
+    let (seen, _) = see_with_lease(config, opened, folder, engine, usage, None).await?;
     Ok(seen)
 }
 
@@ -63,8 +62,8 @@ pub(crate) struct Holder {
     pub(crate) sights: Sights,
 }
 
-/// Looks at one workflow and who acts on it, all in the time that the look takes. `trial`: as an
-/// `apply` would that is to build these steps though nothing changed.
+/// Looks at one workflow and who acts on it. `trial`: as an `apply` would that is to build these
+/// steps though nothing changed.
 pub(crate) async fn see_with_holder(
     config: &Config,
     opened: &Opened,
@@ -73,10 +72,8 @@ pub(crate) async fn see_with_holder(
     usage: Use,
     trial: Option<&BTreeSet<StepId>>,
 ) -> Result<(Observed, Holder), CommandError> {
-    let holder = async move |inventory: Arc<dyn Inventory>, workflow: WorkflowId| {
-        inventory.lease(&workflow).await
-    };
-    let (seen, lease) = see_and_ask(config, opened, folder, engine, usage, trial, holder).await?;
+    let (seen, lease) = see_with_lease(config, opened, folder, engine, usage, trial).await?;
+    let lease = lease?;
     let inventory = seen.ports.inventory.as_ref();
     let workflow = &seen.look.plan.workflow_id;
     let attempts = &seen.look.newest.attempts;
@@ -84,20 +81,16 @@ pub(crate) async fn see_with_holder(
     Ok((seen, Holder { lease, sights }))
 }
 
-/// Looks at one workflow, and asks the inventory something else meanwhile. Nothing waits for an
-/// answer that it does not need: EC2 is asked as soon as the records are there.
-async fn see_and_ask<T: Send + 'static, Asked>(
+/// Looks at one workflow and at its lease. Nothing waits for an answer that it does not need: EC2
+/// is asked as soon as the records are there.
+async fn see_with_lease(
     config: &Config,
     opened: &Opened,
     folder: &WorkflowFolder,
     engine: &Engine,
     usage: Use,
     trial: Option<&BTreeSet<StepId>>,
-    ask: impl FnOnce(Arc<dyn Inventory>, WorkflowId) -> Asked,
-) -> Result<(Observed, T), CommandError>
-where
-    Asked: Future<Output = Result<T, InventoryError>> + Send + 'static,
-{
+) -> Result<(Observed, Result<Option<Lease>, InventoryError>), CommandError> {
     let cache =
         StepCache::of(&config.state_dir, &opened.repository.source.cache_scope(), &folder.path);
     let read = read_params(opened.tree.as_ref(), folder)?;
@@ -105,19 +98,18 @@ where
     let _slow = Slow::begins(format!("looking at workflow {}", params.workflow_id));
     let ports = connect(config, params, usage).await?;
     let (inventory, workflow) = (Arc::clone(&ports.inventory), params.workflow_id.clone());
-    let asked = ask(Arc::clone(&inventory), workflow.clone());
     let examined = Arc::clone(&inventory);
-    let recorded = tokio::spawn(async move { recorded(&*inventory, &workflow, None).await });
-    let beside = tokio::spawn(async move { tokio::try_join!(asked, examined.examine()) });
+    let recorded = tokio::spawn(async move { recorded_with_lease(&*inventory, &workflow).await });
+    let examined = tokio::spawn(async move { examined.examine().await });
     // On a runtime of one thread this is where both start. Git is read meanwhile.
     tokio::task::yield_now().await;
     let checkout = Checkout::read_further(&opened.tree, folder, read, cache.load())?;
     let checkout = Arc::new(checkout.with_local_exec(&opened.repository.local_exec));
-    let recorded = match recorded.await.map_err(std::io::Error::other)? {
+    let (recorded, lease) = match recorded.await.map_err(std::io::Error::other)? {
         Ok(recorded) => recorded,
         Err(error) => {
             // What is wrong with the whole table says more than what became of one question.
-            beside.await.map_err(std::io::Error::other)??;
+            examined.await.map_err(std::io::Error::other)??;
             return Err(error.into());
         }
     };
@@ -134,16 +126,14 @@ where
         now: Timestamp::now(),
     };
     let look = look(config, &ports, &checkout, engine, &request, recorded);
-    let beside = async {
-        let (answer, ()) = beside.await.map_err(std::io::Error::other)??;
-        Ok::<_, CommandError>(answer)
-    };
-    let (look, answer) = tokio::try_join!(async { Ok(look.await?) }, beside)?;
+    let examined = async { Ok(examined.await.map_err(std::io::Error::other)??) };
+    let look = async { Ok::<_, CommandError>(look.await?) };
+    let (look, ()) = tokio::try_join!(look, examined)?;
     if let Some(kept) = &look.to_keep {
         cache.store(kept);
     }
     opened.remembered.keep();
-    Ok((Observed { look, checkout, ports }, answer))
+    Ok((Observed { look, checkout, ports }, lease))
 }
 
 pub(crate) async fn run(named: Option<&Path>, args: &PlanArgs) -> Result<ExitCode, CommandError> {

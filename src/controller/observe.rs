@@ -33,7 +33,7 @@ use reconciler_model::ids::{AmiId, AmiName, BuildId, StepId, WorkflowId};
 use reconciler_model::images::{Image, ImageReader};
 use reconciler_model::inventory::journal::{Attempt, Failure};
 use reconciler_model::inventory::record::RecordHead;
-use reconciler_model::inventory::{Heads, Inventory, InventoryError};
+use reconciler_model::inventory::{Heads, Inventory, InventoryError, Lease, Many};
 
 /// What is asked of a look.
 pub struct Request<'a> {
@@ -75,6 +75,17 @@ pub struct Newest {
 }
 
 impl Newest {
+    fn of(found: Many<Attempt>) -> Self {
+        let unread = found.malformed.iter();
+        let unread = unread.filter_map(|wrong| Some((wrong.step.clone()?, wrong.detail.clone())));
+        let unread = unread.collect();
+        let attempts = found.into_iter();
+        Self {
+            attempts: attempts.map(|attempt| (attempt.step_id.clone(), attempt)).collect(),
+            unread,
+        }
+    }
+
     /// Whether nothing more will happen to any of them.
     #[must_use]
     pub fn is_settled(&self) -> bool {
@@ -106,20 +117,22 @@ pub async fn recorded(
     Ok(Recorded { heads, newest })
 }
 
-/// Reads them.
+/// Reads the records, the journal and the lease, for a command that shows them.
+pub async fn recorded_with_lease(
+    inventory: &dyn Inventory,
+    workflow: &WorkflowId,
+) -> Result<(Recorded, Result<Option<Lease>, InventoryError>), InventoryError> {
+    let (heads, (lease, attempts)) =
+        tokio::try_join!(inventory.heads(workflow), inventory.lease_and_attempts(workflow))?;
+    Ok((Recorded { heads, newest: Newest::of(attempts) }, lease))
+}
+
+/// Reads the newest attempts.
 pub(super) async fn newest_attempts(
     inventory: &dyn Inventory,
     workflow: &WorkflowId,
 ) -> Result<Newest, InventoryError> {
-    let found = inventory.unrecorded_attempts(workflow).await?;
-    let unread = found.malformed.iter();
-    let unread = unread.filter_map(|wrong| Some((wrong.step.clone()?, wrong.detail.clone())));
-    let unread = unread.collect();
-    let attempts = found.into_iter();
-    Ok(Newest {
-        attempts: attempts.map(|attempt| (attempt.step_id.clone(), attempt)).collect(),
-        unread,
-    })
+    Ok(Newest::of(inventory.unrecorded_attempts(workflow).await?))
 }
 
 /// Looks at one workflow, of which this is on record.

@@ -55,6 +55,13 @@ impl Inventory for Failing {
         self.0.is_in_place()
     }
 
+    async fn lease_and_attempts(
+        &self,
+        workflow: &WorkflowId,
+    ) -> Result<(Result<Option<Lease>, InventoryError>, Many<Attempt>), InventoryError> {
+        self.0.lease_and_attempts(workflow).await
+    }
+
     async fn open_workflows(&self) -> Result<Vec<OpenWorkflow>, InventoryError> {
         self.0.open_workflows().await
     }

@@ -52,6 +52,7 @@ contract! {
     attempts_are_the_newest_build_of_each_step_folded,
     a_request_takes_the_next_place_without_a_lease_and_the_attempt_says_whose_it_is,
     attempts_without_a_record_are_those_that_run_failed_or_left_something,
+    lease_and_attempts_that_are_read_at_once_are_what_each_says_by_itself,
     a_workflow_is_listed_as_open_until_its_last_build_is_settled,
     a_stale_token_writes_neither_record_nor_event,
     without_a_lease_no_token_writes,

@@ -82,7 +82,7 @@ fn the_tables_are_made_with_the_exact_schema() {
     });
 }
 
-async fn make_table(tables: &Tables, hash: &str, range: &str) {
+async fn make_table(tables: &Tables, name: &str, hash: &str, range: &str) {
     let attribute = |name: &str| {
         AttributeDefinition::builder()
             .attribute_name(name)
@@ -96,7 +96,7 @@ async fn make_table(tables: &Tables, hash: &str, range: &str) {
     tables
         .client
         .create_table()
-        .table_name(&tables.name)
+        .table_name(name)
         .billing_mode(BillingMode::PayPerRequest)
         .attribute_definitions(attribute(hash))
         .attribute_definitions(attribute(range))
@@ -110,7 +110,7 @@ async fn make_table(tables: &Tables, hash: &str, range: &str) {
 #[test]
 fn a_table_with_other_keys_is_refused_with_what_differs() {
     on_tables(|tables| async move {
-        make_table(&tables, "name", "version").await;
+        make_table(&tables, &tables.name, "name", "version").await;
         let refused = tables.inventory(true).prepare().await.unwrap_err();
         assert!(matches!(refused, InventoryError::Schema { .. }), "{refused:?}");
         let said = refused.to_string();
@@ -118,8 +118,26 @@ fn a_table_with_other_keys_is_refused_with_what_differs() {
             said.contains("its keys are name and version, not workflow_id and step_id"),
             "{said}"
         );
-        let read = tables.inventory(false).heads(&workflow()).await;
-        assert!(matches!(read, Err(InventoryError::Schema { .. })), "{read:?}");
+        let read = tables.inventory(false).heads(&workflow()).await.unwrap_err();
+        assert_eq!(read.to_string(), said, "a reader is told the same");
+        tables
+    });
+}
+
+#[test]
+fn a_second_table_with_other_keys_is_refused_to_readers_in_the_words_of_a_writer() {
+    on_tables(|tables| async move {
+        let inventory = tables.inventory(true);
+        make_table(&tables, &format!("{}_builds", tables.name), "workflow_id", "version").await;
+        let refused = inventory.prepare().await.unwrap_err().to_string();
+        assert!(
+            refused.contains("its keys are workflow_id and version, not workflow_id and item"),
+            "{refused}"
+        );
+        let read = inventory.lease_and_attempts(&workflow()).await.unwrap_err();
+        assert_eq!(read.to_string(), refused);
+        let read = inventory.attempts(&workflow()).await.unwrap_err();
+        assert_eq!(read.to_string(), refused);
         tables
     });
 }
@@ -127,7 +145,7 @@ fn a_table_with_other_keys_is_refused_with_what_differs() {
 #[test]
 fn a_table_without_the_index_is_refused_with_what_is_missing() {
     on_tables(|tables| async move {
-        make_table(&tables, "workflow_id", "step_id").await;
+        make_table(&tables, &tables.name, "workflow_id", "step_id").await;
         let said = tables.inventory(true).prepare().await.unwrap_err().to_string();
         assert!(said.contains("no global index step_id_index"), "{said}");
         tables
@@ -357,30 +375,8 @@ fn a_reader_refuses_a_table_of_another_schema_as_a_writer_does_and_a_missing_one
         let inventory = tables.inventory(true);
         inventory.examine().await.unwrap();
         assert!(inventory.heads(&workflow()).await.unwrap().missing);
-        let attribute = |name: &str| {
-            AttributeDefinition::builder()
-                .attribute_name(name)
-                .attribute_type(ScalarAttributeType::S)
-                .build()
-                .unwrap()
-        };
-        let key = |name: &str, kind| {
-            let key = KeySchemaElement::builder().attribute_name(name);
-            key.key_type(kind).build().unwrap()
-        };
         // The keys are right, and a Query finds nothing; the index is missing.
-        tables
-            .client
-            .create_table()
-            .table_name(&tables.name)
-            .billing_mode(BillingMode::PayPerRequest)
-            .attribute_definitions(attribute("workflow_id"))
-            .attribute_definitions(attribute("step_id"))
-            .key_schema(key("workflow_id", KeyType::Hash))
-            .key_schema(key("step_id", KeyType::Range))
-            .send()
-            .await
-            .unwrap();
+        make_table(&tables, &tables.name, "workflow_id", "step_id").await;
         let heads = inventory.heads(&workflow()).await.unwrap();
         assert!(heads.records.is_empty() && !heads.missing);
         let examined = inventory.examine().await.unwrap_err().to_string();

@@ -343,6 +343,35 @@ pub(crate) async fn attempts_without_a_record_are_those_that_run_failed_or_left_
     assert_eq!(attempts.len(), 4);
 }
 
+pub(crate) async fn lease_and_attempts_that_are_read_at_once_are_what_each_says_by_itself(
+    inventory: Empty,
+) {
+    let (lease, attempts) = inventory.lease_and_attempts(&workflow()).await.unwrap();
+    assert_eq!((lease.unwrap(), attempts.len()), (None, 0));
+    // The first and the last of all names, a build that is recorded, and a sign of life.
+    let (first, last) = ("\u{1}", "\u{10ffff}");
+    let mut clean = Build::of("recorded");
+    let recorded = Stage::Recorded { ami_id: AmiId::new("ami-1"), build_seconds: 5 };
+    let events = [
+        Build::of(first).intent(),
+        Build::of(last).intent(),
+        clean.intent(),
+        clean.next(recorded),
+        clean.next(Stage::Cleaned { removed: vec![] }),
+    ];
+    for event in events {
+        inventory.write(of_event(event), None).await.unwrap();
+    }
+    let (lease, attempts) = inventory.lease_and_attempts(&workflow()).await.unwrap();
+    assert_eq!((lease.unwrap(), attempts.len()), (None, 2), "nobody has held the lease yet");
+    let held = hold(inventory.as_ref(), "one").await;
+    let (lease, attempts) = inventory.lease_and_attempts(&workflow()).await.unwrap();
+    assert_eq!(lease.unwrap(), inventory.lease(&workflow()).await.unwrap());
+    assert_eq!(attempts, inventory.unrecorded_attempts(&workflow()).await.unwrap().sound);
+    let steps: Vec<_> = attempts.iter().map(|attempt| &attempt.step_id).collect();
+    assert_eq!((held.token, steps), (1, vec![&step(first), &step(last)]));
+}
+
 pub(crate) async fn a_workflow_is_listed_as_open_until_its_last_build_is_settled(inventory: Empty) {
     assert_eq!(inventory.open_workflows().await.unwrap(), []);
     let open = OpenWorkflow { workflow_id: workflow(), reach: reach() };

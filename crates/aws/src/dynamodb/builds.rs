@@ -26,6 +26,8 @@ pub(super) const LEASE: &str = "@lease";
 pub(super) const STEP: &str = "@step/";
 /// What the range keys of beats begin with.
 pub(super) const BEAT: &str = "@beat/";
+/// All attempts sort before it, and the lease before all attempts.
+pub(super) const AFTER_STEPS: &str = "@step0";
 /// All events sort before it.
 pub(super) const AFTER_EVENTS: &str = "@";
 
@@ -50,6 +52,11 @@ pub(super) fn event_key(event: &BuildEvent) -> Result<String, String> {
 /// The range key of the newest attempt at a step.
 pub(super) fn attempt_key(step: &StepId) -> String {
     format!("{STEP}{step}")
+}
+
+/// Whether a range key is that of an attempt.
+pub(super) fn is_attempt_key(key: &str) -> bool {
+    key.starts_with(STEP)
 }
 
 /// An event as an item.

@@ -25,8 +25,7 @@ pub(super) fn held(fence: &Fence) -> Terms {
 impl Leases for DynamoDbInventory {
     async fn lease(&self, workflow: &WorkflowId) -> Result<Option<Lease>, InventoryError> {
         match self.build_item(workflow, builds::LEASE).await? {
-            Some(item) => builds::lease(workflow, &item)
-                .map_err(|detail| self.malformed(format!("lease of {workflow}"), detail)),
+            Some(item) => self.lease_of(workflow, &item),
             None => Ok(None),
         }
     }
@@ -118,9 +117,6 @@ impl DynamoDbInventory {
                 }
             },
         };
-        let lease = stands.map(|item| builds::lease(workflow, &item)).transpose();
-        lease
-            .map(Option::flatten)
-            .map_err(|detail| self.malformed(format!("lease of {workflow}"), detail))
+        stands.map_or(Ok(None), |item| self.lease_of(workflow, &item))
     }
 }

@@ -37,7 +37,8 @@ use reconciler_model::ids::{BuildId, StepId, WorkflowId};
 use reconciler_model::inventory::journal::{Attempt, BuildEvent};
 use reconciler_model::inventory::record::Record;
 use reconciler_model::inventory::{
-    Fence, Heads, Inventory, InventoryError, Journal, Malformed, Many, OpenWorkflow, Records, Write,
+    Fence, Heads, Inventory, InventoryError, Journal, Lease, Malformed, Many, OpenWorkflow,
+    Records, Write,
 };
 use schema::Missing;
 use terms::{Terms, names};
@@ -146,7 +147,10 @@ impl DynamoDbInventory {
             let page = match page {
                 Ok(page) => page,
                 Err(error) if is_missing(&error) => return Ok(None),
-                Err(error) => return Err(inventory_error(&error, "dynamodb:Query", &place)),
+                Err(error) => {
+                    let refused = inventory_error(&error, "dynamodb:Query", &place);
+                    return Err(self.explained(refused).await);
+                }
             };
             items.extend(page.items.unwrap_or_default());
             start = page.last_evaluated_key.filter(|key| !key.is_empty());
@@ -155,6 +159,28 @@ impl DynamoDbInventory {
                 return Ok(Some(items));
             }
         }
+    }
+
+    /// A refusal because of the schema in the words of what differs.
+    async fn explained(&self, refused: InventoryError) -> InventoryError {
+        if !matches!(refused, InventoryError::Schema { .. }) {
+            return refused;
+        }
+        let explained = schema::explain(&self.client, &self.records, &self.builds).await;
+        match explained {
+            Err(differs @ InventoryError::Schema { .. }) => differs,
+            _ => refused,
+        }
+    }
+
+    /// The lease that stands in an item.
+    fn lease_of(
+        &self,
+        workflow: &WorkflowId,
+        item: &Item,
+    ) -> Result<Option<Lease>, InventoryError> {
+        builds::lease(workflow, item)
+            .map_err(|detail| self.malformed(format!("lease of {workflow}"), detail))
     }
 
     /// The events that a query of the second table finds, newest first; of one step, if one is
@@ -222,6 +248,10 @@ fn read_record(item: &Item) -> Result<Record, Malformed> {
     })
 }
 
+fn attempt_of(workflow: &WorkflowId, item: &Item) -> Result<Attempt, Malformed> {
+    builds::attempt(item).map_err(|detail| malformed(workflow, item, detail))
+}
+
 /// What is wrong with an item of the second table.
 fn malformed(workflow: &WorkflowId, item: &Item, detail: String) -> Malformed {
     let key = text(item, "item").unwrap_or("?");
@@ -247,7 +277,31 @@ impl Inventory for DynamoDbInventory {
     }
 
     async fn examine(&self) -> Result<(), InventoryError> {
-        schema::examine(&self.client, &self.records, &self.builds).await
+        schema::examine(&self.client, &self.records).await
+    }
+
+    /// One Query.
+    async fn lease_and_attempts(
+        &self,
+        workflow: &WorkflowId,
+    ) -> Result<(Result<Option<Lease>, InventoryError>, Many<Attempt>), InventoryError> {
+        let query = self.query(
+            &self.builds,
+            "#workflow_id = :workflow AND #item BETWEEN :lease AND :after_steps",
+            [
+                (":workflow", workflow.as_str()),
+                (":lease", builds::LEASE),
+                (":after_steps", builds::AFTER_STEPS),
+            ],
+        );
+        let items = self.collect(query, usize::MAX, self.builds_place()).await?;
+        let lease = items.iter().find(|item| text(item, "item") == Ok(builds::LEASE));
+        let lease = lease.map_or(Ok(None), |item| self.lease_of(workflow, item));
+        let is_attempt = |item: &&Item| text(item, "item").is_ok_and(builds::is_attempt_key);
+        let attempts = items.iter().filter(is_attempt);
+        let mut attempts: Many<_> = attempts.map(|item| attempt_of(workflow, item)).collect();
+        attempts.sound.retain(|attempt| !attempt.is_recorded_and_clean());
+        Ok((lease, attempts))
     }
 
     /// One Query.
@@ -317,9 +371,7 @@ impl Records for DynamoDbInventory {
 impl Journal for DynamoDbInventory {
     async fn attempts(&self, workflow: &WorkflowId) -> Result<Many<Attempt>, InventoryError> {
         let items = self.build_items(workflow, builds::STEP).await?;
-        let read =
-            |item: &Item| builds::attempt(item).map_err(|detail| malformed(workflow, item, detail));
-        Ok(items.iter().map(read).collect())
+        Ok(items.iter().map(|item| attempt_of(workflow, item)).collect())
     }
 
     async fn events(

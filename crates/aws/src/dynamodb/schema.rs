@@ -83,18 +83,33 @@ pub(super) async fn prepare(
 }
 
 /// As [`prepare`], for whoever only reads: nothing is made or waited for, and a table that may not
-/// be described is believed.
-pub(super) async fn examine(
+/// be described is believed. Of the second table every Query names both keys, and DynamoDB refuses
+/// it where they are others.
+pub(super) async fn examine(client: &Client, records: &str) -> Result<(), InventoryError> {
+    examine_table(client, records, &RECORDS).await
+}
+
+/// What differs in the tables, where a call was refused because of it.
+pub(super) async fn explain(
     client: &Client,
     records: &str,
     builds: &str,
 ) -> Result<(), InventoryError> {
-    let look = async |table, schema| match describe(client, table).await {
+    let (records, builds) =
+        (examine_table(client, records, &RECORDS), examine_table(client, builds, &BUILDS));
+    tokio::try_join!(records, builds).map(drop)
+}
+
+async fn examine_table(
+    client: &Client,
+    table: &str,
+    schema: &Schema,
+) -> Result<(), InventoryError> {
+    match describe(client, table).await {
         Ok(Some(description)) => refuse_differences(table, &description, schema),
         Ok(None) | Err(InventoryError::Denied { .. }) => Ok(()),
         Err(error) => Err(error),
-    };
-    tokio::try_join!(look(records, &RECORDS), look(builds, &BUILDS)).map(drop)
+    }
 }
 
 fn refuse_differences(

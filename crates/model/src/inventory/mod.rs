@@ -317,14 +317,25 @@ pub trait Inventory: Records + Journal + Leases + Heartbeats {
     /// to write; readers treat a missing table as empty.
     async fn prepare(&self) -> Result<(), InventoryError>;
 
-    /// Refuses what [`Self::prepare`] would refuse, for whoever is not going to write; what is
-    /// missing is fine, and so is a schema that this user may not look at.
+    /// Refuses what [`Self::prepare`] would refuse, for whoever is not going to write. What is
+    /// missing is fine, and so is a schema that this user may not look at. A schema by which
+    /// nothing can be read at all is left to what reads, which refuses it in the same words.
     async fn examine(&self) -> Result<(), InventoryError>;
 
     /// Whether what was opened is still what stands at its place: a file can be replaced. Looked at
     /// before each effect at AWS.
     fn is_in_place(&self) -> bool {
         true
+    }
+
+    /// The lease of a workflow and its [`Journal::unrecorded_attempts`], for whoever shows both: one
+    /// question where that costs less than two. A lease that cannot be read hides no attempt.
+    async fn lease_and_attempts(
+        &self,
+        workflow: &WorkflowId,
+    ) -> Result<(Result<Option<Lease>, InventoryError>, Many<Attempt>), InventoryError> {
+        let attempts = self.unrecorded_attempts(workflow).await?;
+        Ok((self.lease(workflow).await, attempts))
     }
 
     /// The workflows of which something is open, whoever began it.
