@@ -87,17 +87,15 @@ mutants: tools
 	@exec $(TOOLS)/venv/bin/python scripts/mutants.py $(MUTANTS)
 
 # By coverage, with cargo-fuzz (cargo install cargo-fuzz). It asks for a nightly compiler; the pinned one does as well, for nothing here
-# needs a sanitizer: there is no unsafe code. Only `record` needs the AWS SDK, which its first build compiles once more, without coverage
-# (fuzz/rustc.sh), in about a quarter of an hour on two cores. One target: FUZZ_TARGETS=hcl. What is found goes to fuzz/target/corpus, what
-# fails to fuzz/artifacts.
+# needs a sanitizer: there is no unsafe code. One target: FUZZ_TARGETS=hcl. What is found goes to fuzz/target/corpus, what fails to
+# fuzz/artifacts.
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := machine_output parameters configuration git_objects fingerprint hcl record
 fuzz:
 	@command -v cargo-fuzz >/dev/null || { echo 'cargo-fuzz is missing: cargo install cargo-fuzz' >&2; exit 1; }
 	@for target in $(FUZZ_TARGETS); do \
 	  found=fuzz/target/corpus/$$target; mkdir -p $$found; \
-	  RUSTC_BOOTSTRAP=1 RUSTC_WRAPPER=$(CURDIR)/fuzz/rustc.sh \
-	    cargo fuzz run --sanitizer none $$([ $$target != record ] || echo --features aws) $$target $$found fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048; \
+	  RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $$target $$found fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048; \
 	done
 
 install:

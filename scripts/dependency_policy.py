@@ -26,11 +26,12 @@ BELOW = {
     "reconciler-model": set(),
     "reconciler-jinja": {"reconciler-model"},
     "reconciler-hcl": {"reconciler-model"},
+    "reconciler-items": {"reconciler-model"},
     "reconciler-core": {"reconciler-model", "reconciler-jinja", "reconciler-hcl"},
-    "reconciler-aws": {"reconciler-model", "reconciler-core"},
-    "reconciler": {"reconciler-model", "reconciler-jinja", "reconciler-hcl", "reconciler-core", "reconciler-aws"},
+    "reconciler-aws": {"reconciler-model", "reconciler-items", "reconciler-core"},
+    "reconciler": {"reconciler-model", "reconciler-jinja", "reconciler-hcl", "reconciler-items", "reconciler-core", "reconciler-aws"},
 }
-PURE = ["reconciler-model", "reconciler-jinja", "reconciler-hcl", "reconciler-core"]
+PURE = ["reconciler-model", "reconciler-jinja", "reconciler-hcl", "reconciler-items", "reconciler-core"]
 # What acts: runtimes, processes, files, git, stores, AWS.
 ACTS = {"tokio", "git2", "libgit2-sys", "rusqlite", "libsqlite3-sys", "rustix", "nix", "notify", "hyper", "rustls", "tempfile", "sd-notify"}
 

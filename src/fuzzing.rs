@@ -2,8 +2,8 @@
 //! and must come back, and says what must hold if it does.
 //!
 //! Two things call them: the targets of `fuzz/`, which search by coverage (`make fuzz`), and a test
-//! here, which replays the kept corpus and a second of mutations of it at each run of the suite. All
-//! but `record` do without AWS, so that `fuzz/` need not compile the SDK for them.
+//! here, which replays the kept corpus and a second of mutations of it at each run of the suite. None
+//! needs the SDK of AWS, so that `fuzz/` need not compile it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,7 +26,6 @@ use reconciler_model::source::{EntryKind, Files, ObjectId, SourceFile};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-#[cfg(feature = "aws")]
 pub const TARGETS: [Target; 7] = [
     ("machine_output", machine_output),
     ("parameters", parameters),
@@ -96,9 +95,8 @@ pub fn configuration(bytes: &[u8]) {
 }
 
 /// A record of the table.
-#[cfg(feature = "aws")]
 pub fn record(bytes: &[u8]) {
-    reconciler_aws::dynamodb::fuzz::item(bytes);
+    reconciler_items::fuzz::item(bytes);
 }
 
 /// Trees, commits and tags.

@@ -2,14 +2,15 @@
 //! conditioned on its fence.
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use aws_sdk_dynamodb::types::ReturnValue;
 
-use crate::dynamodb::attributes::{Item, json, json_value, text_value};
 use crate::dynamodb::error::{inventory_error, is_refused};
 use crate::dynamodb::leases::held;
 use crate::dynamodb::terms::{Change, Terms, delete};
 use crate::dynamodb::transaction::{BUSY, Part, Refusal};
-use crate::dynamodb::{DynamoDbInventory, builds, malformed, open};
+use crate::dynamodb::{DynamoDbInventory, builds, malformed, open, sdk};
+use reconciler_items::attributes::{json, json_value, text_value};
+use reconciler_items::{Item, Value};
 use reconciler_model::ids::{BuildId, WorkflowId};
 use reconciler_model::inventory::heartbeat::{Answer, Heartbeat};
 use reconciler_model::inventory::{Fence, Heartbeats, InventoryError, Many, OpenWorkflow};
@@ -30,7 +31,7 @@ fn beat_key(build: &BuildId) -> String {
 
 /// Has the next beat of the build answered with the request to end.
 pub(super) fn ask_to_end(table: &str, workflow: &WorkflowId, build: &BuildId) -> Change {
-    let asked = Terms::change("SET #cancel = :cancel", [(":cancel", AttributeValue::Bool(true))]);
+    let asked = Terms::change("SET #cancel = :cancel", [(":cancel", Value::Bool(true))]);
     asked.update(table, builds::key(workflow, &beat_key(build)))
 }
 
@@ -45,7 +46,7 @@ impl Heartbeats for DynamoDbInventory {
         let update = self.update_item(&beat.workflow_id, &beat_key(&beat.build_id), &given);
         match update.return_values(ReturnValue::AllOld).send().await {
             Ok(answer) => {
-                let item = answer.attributes.unwrap_or_default();
+                let item = sdk::item(answer.attributes.unwrap_or_default());
                 if !item.contains_key(BEAT) {
                     self.count_first_beat(&beat.workflow_id).await;
                 }
@@ -84,7 +85,7 @@ impl Heartbeats for DynamoDbInventory {
         let mut item = builds::key(&beat.workflow_id, &beat_key(&beat.build_id));
         item.insert(BEAT.to_owned(), self.beat_value(beat)?);
         item.insert(VERSION.to_owned(), text_value(&beat.version));
-        item.insert(GIVEN_UP.to_owned(), AttributeValue::Bool(true));
+        item.insert(GIVEN_UP.to_owned(), Value::Bool(true));
         let unmoved = match seen {
             None => Terms::only_if("attribute_not_exists(#version)", []),
             Some(seen) => Terms::only_if("#version = :seen", [(":seen", text_value(seen))]),
@@ -148,7 +149,7 @@ impl DynamoDbInventory {
         })
     }
 
-    fn beat_value(&self, beat: &Heartbeat) -> Result<AttributeValue, InventoryError> {
+    fn beat_value(&self, beat: &Heartbeat) -> Result<Value, InventoryError> {
         json_value(beat).map_err(|detail| self.unwritable_beat(beat, &detail))
     }
 

@@ -12,10 +12,11 @@
 //!
 //! A build id begins with a digit, so that all events sort before all items with an `@`.
 
-use crate::dynamodb::attributes::{
-    Item, json, json_value, number, number_value, optional_text, parsed, text, text_value,
-};
 use crate::dynamodb::terms::Terms;
+use reconciler_items::Item;
+use reconciler_items::attributes::{
+    json, json_value, number, number_value, optional_text, parsed, text, text_value,
+};
 use reconciler_model::ids::{BuildId, StepId, WorkflowId};
 use reconciler_model::inventory::Lease;
 use reconciler_model::inventory::journal::{Attempt, BuildEvent};

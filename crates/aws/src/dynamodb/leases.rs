@@ -5,10 +5,10 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
 
-use crate::dynamodb::attributes::{number_value, text, text_value};
 use crate::dynamodb::error::inventory_error;
 use crate::dynamodb::terms::Terms;
-use crate::dynamodb::{DynamoDbInventory, builds};
+use crate::dynamodb::{DynamoDbInventory, builds, sdk};
+use reconciler_items::attributes::{number_value, text, text_value};
 use reconciler_model::ids::WorkflowId;
 use reconciler_model::inventory::heartbeat::new_version;
 use reconciler_model::inventory::{Fence, InventoryError, Lease, Leases};
@@ -103,11 +103,13 @@ impl DynamoDbInventory {
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let stands = match update.send().await {
-            Ok(answer) => answer.attributes,
+            Ok(answer) => answer.attributes.map(sdk::item),
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                    refused.item.clone().filter(|item| text(item, "version") == Ok(version))
-                }
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => refused
+                    .item
+                    .clone()
+                    .map(sdk::item)
+                    .filter(|item| text(item, "version") == Ok(version)),
                 _ => {
                     return Err(inventory_error(
                         &error,

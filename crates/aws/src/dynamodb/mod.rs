@@ -1,10 +1,11 @@
 //! The inventory in DynamoDB: the table that the Python library knows, and a second one for journal
 //! and leases.
 //!
-//! This file is the adapter and its reads of records and journal. Formats stand in `item`, `builds`
-//! and `open` (pure), expressions in `terms`, writes in `transaction`, leases in `leases`, signs of
-//! life in `beats`, the tables themselves in `schema`. It relies on a ready client: credentials,
-//! region, endpoint and retries of the network are the client's.
+//! This file is the adapter and its reads of records and journal. Formats stand in
+//! `reconciler_items`, `builds` and `open` (pure), the types of the SDK in `sdk`, expressions in
+//! `terms`, writes in `transaction`, leases in `leases`, signs of life in `beats`, the tables
+//! themselves in `schema`. It relies on a ready client: credentials, region, endpoint and retries
+//! of the network are the client's.
 //!
 //! # Guarantees
 //!
@@ -12,16 +13,13 @@
 //!   of its own.
 //! * All reads are consistent but for `records_of_step`, which goes through an index.
 
-mod attributes;
 mod beats;
 mod builds;
 mod error;
-#[doc(hidden)]
-pub mod fuzz;
-mod item;
 mod leases;
 mod open;
 mod schema;
+mod sdk;
 mod terms;
 mod transaction;
 
@@ -29,10 +27,12 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 
-use attributes::{Item, text, text_value};
 use error::{inventory_error, is_missing};
+use reconciler_items::attributes::{text, text_value};
+use reconciler_items::{Item, record};
 use reconciler_model::ids::{BuildId, StepId, WorkflowId};
 use reconciler_model::inventory::journal::{Attempt, BuildEvent};
 use reconciler_model::inventory::record::Record;
@@ -87,13 +87,13 @@ impl DynamoDbInventory {
         condition: &str,
         values: [(&str, &str); N],
     ) -> QueryFluentBuilder {
-        let values = values.map(|(name, value)| (name.to_owned(), text_value(value)));
+        let values = Item::from(values.map(|(name, value)| (name.to_owned(), text_value(value))));
         self.client
             .query()
             .table_name(table)
             .key_condition_expression(condition)
             .set_expression_attribute_names(Some(names(condition)))
-            .set_expression_attribute_values(Some(values.into()))
+            .set_expression_attribute_values(Some(sdk::attributes(values)))
             .consistent_read(true)
     }
 
@@ -119,7 +119,7 @@ impl DynamoDbInventory {
         terms: &Terms,
     ) -> UpdateItemFluentBuilder {
         let update = self.client.update_item().table_name(&self.builds);
-        terms.call(update.set_key(Some(builds::key(workflow, item))))
+        terms.call(update.set_key(Some(sdk::attributes(builds::key(workflow, item)))))
     }
 
     /// All pages of a query, or so many that `enough` items came; a missing table is empty.
@@ -152,7 +152,7 @@ impl DynamoDbInventory {
                     return Err(self.explained(refused).await);
                 }
             };
-            items.extend(page.items.unwrap_or_default());
+            items.extend(page.items.unwrap_or_default().into_iter().map(sdk::item));
             start = page.last_evaluated_key.filter(|key| !key.is_empty());
             if start.is_none() || items.len() >= enough {
                 items.truncate(enough);
@@ -197,7 +197,10 @@ impl DynamoDbInventory {
             query = query
                 .filter_expression("#step_id = :step_id")
                 .expression_attribute_names("#step_id", "step_id")
-                .expression_attribute_values(":step_id", text_value(step.as_str()));
+                .expression_attribute_values(
+                    ":step_id",
+                    AttributeValue::S(step.as_str().to_owned()),
+                );
         }
         let items = self.collect(query, enough, self.builds_place()).await?;
         let read = |item: &Item| {
@@ -219,9 +222,9 @@ impl DynamoDbInventory {
     }
 
     async fn item(&self, table: &str, key: Item) -> Result<Option<Item>, InventoryError> {
-        let request = self.client.get_item().table_name(table).set_key(Some(key));
+        let request = self.client.get_item().table_name(table).set_key(Some(sdk::attributes(key)));
         match request.consistent_read(true).send().await {
-            Ok(answer) => Ok(answer.item),
+            Ok(answer) => Ok(answer.item.map(sdk::item)),
             Err(error) if is_missing(&error) => Ok(None),
             Err(error) => Err(inventory_error(&error, "dynamodb:GetItem", &schema::place(table))),
         }
@@ -241,7 +244,7 @@ impl DynamoDbInventory {
 }
 
 fn read_record(item: &Item) -> Result<Record, Malformed> {
-    item::record(item).map_err(|detail| Malformed {
+    record::record(item).map_err(|detail| Malformed {
         step: text(item, "step_id").ok().map(StepId::new),
         key: ["workflow_id", "step_id"].map(|name| text(item, name).unwrap_or("?")).join("/"),
         detail,
@@ -322,7 +325,7 @@ impl Inventory for DynamoDbInventory {
 #[async_trait]
 impl Records for DynamoDbInventory {
     async fn heads(&self, workflow: &WorkflowId) -> Result<Heads, InventoryError> {
-        let projection = item::HEAD.map(|name| format!("#{name}")).join(", ");
+        let projection = record::HEAD.map(|name| format!("#{name}")).join(", ");
         let query = self
             .query(&self.records, OF_WORKFLOW, [(":workflow", workflow.as_str())])
             .set_expression_attribute_names(Some(names(&projection)))
@@ -330,7 +333,7 @@ impl Records for DynamoDbInventory {
         let found = self.collect_if_there(query, usize::MAX, self.records_place()).await?;
         let mut heads = Heads { missing: found.is_none(), ..Heads::default() };
         for item in found.unwrap_or_default() {
-            match item::head(&item) {
+            match record::head(&item) {
                 Ok(head) => heads.records.push(head),
                 Err(detail) => {
                     let step = text(&item, "step_id").unwrap_or("?");

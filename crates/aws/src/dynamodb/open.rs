@@ -6,8 +6,9 @@
 //! | `@open` | digest of a workflow and a step | while the newest attempt at the step is not settled; written in the transaction of its events |
 //! | `@open` | digest of a workflow and a build | while a build that was given up is looked after; written with its beat |
 
-use crate::dynamodb::attributes::{Item, json, json_value, text, text_value};
 use crate::dynamodb::builds;
+use reconciler_items::Item;
+use reconciler_items::attributes::{json, json_value, text, text_value};
 use reconciler_model::digest::Encoder;
 use reconciler_model::ids::{BuildId, StepId, WorkflowId};
 use reconciler_model::inventory::OpenWorkflow;

@@ -9,7 +9,8 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem, Update,
 };
 
-use crate::dynamodb::attributes::Item;
+use crate::dynamodb::sdk;
+use reconciler_items::{Item, Value};
 
 /// A part of a transaction; an error only if this program has left out what DynamoDB requires.
 pub(super) type Change = Result<TransactWriteItem, BuildError>;
@@ -19,7 +20,7 @@ pub(super) type Change = Result<TransactWriteItem, BuildError>;
 pub(super) struct Terms {
     change: Option<&'static str>,
     condition: Option<&'static str>,
-    values: HashMap<String, AttributeValue>,
+    values: Item,
 }
 
 /// Gives the terms to any of the SDK's builders, which have the same methods and no common trait.
@@ -36,7 +37,7 @@ impl Terms {
     /// A change of an item.
     pub(super) fn change<const N: usize>(
         expression: &'static str,
-        values: [(&str, AttributeValue); N],
+        values: [(&str, Value); N],
     ) -> Self {
         let values = values.map(|(name, value)| (name.to_owned(), value)).into();
         Self { change: Some(expression), condition: None, values }
@@ -45,7 +46,7 @@ impl Terms {
     /// Nothing but a condition.
     pub(super) fn only_if<const N: usize>(
         expression: &'static str,
-        values: [(&str, AttributeValue); N],
+        values: [(&str, Value); N],
     ) -> Self {
         Self::default().and_only_if(expression, values)
     }
@@ -54,7 +55,7 @@ impl Terms {
     pub(super) fn and_only_if<const N: usize>(
         mut self,
         expression: &'static str,
-        values: [(&str, AttributeValue); N],
+        values: [(&str, Value); N],
     ) -> Self {
         self.condition = Some(expression);
         self.values.extend(values.map(|(name, value)| (name.to_owned(), value)));
@@ -68,7 +69,7 @@ impl Terms {
 
     /// DynamoDB takes no empty list.
     fn values(&self) -> Option<HashMap<String, AttributeValue>> {
-        Some(self.values.clone()).filter(|values| !values.is_empty())
+        Some(sdk::attributes(self.values.clone())).filter(|values| !values.is_empty())
     }
 
     /// As a call of its own.
@@ -78,27 +79,32 @@ impl Terms {
 
     /// Changes an item.
     pub(super) fn update(&self, table: &str, key: Item) -> Change {
-        let update = under!(self, Update::builder().table_name(table).set_key(Some(key)))
-            .set_update_expression(self.change.map(str::to_owned));
+        let update =
+            under!(self, Update::builder().table_name(table).set_key(Some(sdk::attributes(key))))
+                .set_update_expression(self.change.map(str::to_owned));
         Ok(TransactWriteItem::builder().update(update.build()?).build())
     }
 
     /// Puts an item, in the place of what stands there.
     pub(super) fn put(&self, table: &str, item: Item) -> Change {
-        let put = under!(self, Put::builder().table_name(table).set_item(Some(item)));
+        let put =
+            under!(self, Put::builder().table_name(table).set_item(Some(sdk::attributes(item))));
         Ok(TransactWriteItem::builder().put(put.build()?).build())
     }
 
     /// Holds the condition against an item that stays as it is.
     pub(super) fn check(&self, table: &str, key: Item) -> Change {
-        let check = under!(self, ConditionCheck::builder().table_name(table).set_key(Some(key)));
+        let check = under!(
+            self,
+            ConditionCheck::builder().table_name(table).set_key(Some(sdk::attributes(key)))
+        );
         Ok(TransactWriteItem::builder().condition_check(check.build()?).build())
     }
 }
 
 /// Removes an item; one that is not there is fine.
 pub(super) fn delete(table: &str, key: Item) -> Change {
-    let delete = Delete::builder().table_name(table).set_key(Some(key)).build()?;
+    let delete = Delete::builder().table_name(table).set_key(Some(sdk::attributes(key))).build()?;
     Ok(TransactWriteItem::builder().delete(delete).build())
 }
 

@@ -8,11 +8,13 @@ use std::time::Duration;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::CancellationReason;
 
-use crate::dynamodb::attributes::{Item, largest, number_value, size, text_value};
 use crate::dynamodb::error::inventory_error;
 use crate::dynamodb::leases::{HELD, held};
 use crate::dynamodb::terms::{Change, Terms, delete};
-use crate::dynamodb::{DynamoDbInventory, beats, builds, item, open};
+use crate::dynamodb::{DynamoDbInventory, beats, builds, open};
+use reconciler_items::Item;
+use reconciler_items::attributes::{largest, number_value, size, text_value};
+use reconciler_items::record;
 use reconciler_model::inventory::journal::{Attempt, BuildEvent, Stage};
 use reconciler_model::inventory::{Expected, Fence, InventoryError, OpenWorkflow, Write};
 
@@ -179,7 +181,7 @@ impl DynamoDbInventory {
         parts.extend(self.lease_part(write.event.as_ref(), fence));
         if let Some((record, expected)) = &write.record {
             let name = record.head.name();
-            let item = item::to_item(record).map_err(|detail| InventoryError::Failed {
+            let item = record::to_item(record).map_err(|detail| InventoryError::Failed {
                 place: self.records_place(),
                 detail: format!("{name} cannot be written: {detail}"),
             })?;

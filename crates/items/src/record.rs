@@ -3,13 +3,13 @@
 //! What this program adds has names that begin with `reconciler_`; a record without them was
 //! written by the library. `docs/inventory.md` lists every attribute.
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::IgnoredAny;
 
-use crate::dynamodb::attributes::{
-    Item, json, json_value, number, number_value, optional_text, parsed, python_time,
-    read_python_time, text, text_value,
+use crate::attributes::{
+    json, json_value, number, number_value, optional_text, parsed, python_time, read_python_time,
+    text, text_value,
 };
+use crate::{Item, Value};
 use reconciler_model::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId, WorkflowId};
 use reconciler_model::inventory::record::{Built, Record, RecordHead};
 use reconciler_model::inventory::tags::Tags;
@@ -17,7 +17,7 @@ use reconciler_model::inventory::tags::Tags;
 const FINGERPRINT: &str = "reconciler_fingerprint";
 
 /// The attributes of a head: all but the long texts.
-pub(super) const HEAD: [&str; 18] = [
+pub const HEAD: [&str; 18] = [
     "workflow_id",
     "step_id",
     "ami_id",
@@ -39,7 +39,7 @@ pub(super) const HEAD: [&str; 18] = [
 ];
 
 /// A record as the table holds it; an error if the Python library could not read it.
-pub(super) fn to_item(record: &Record) -> Result<Item, String> {
+pub fn to_item(record: &Record) -> Result<Item, String> {
     let head = &record.head;
     let mut item = Item::from(
         [
@@ -67,7 +67,7 @@ pub(super) fn to_item(record: &Record) -> Result<Item, String> {
     Ok(item)
 }
 
-fn built_attributes(built: &Built) -> [(&'static str, AttributeValue); 9] {
+fn built_attributes(built: &Built) -> [(&'static str, Value); 9] {
     [
         (FINGERPRINT, text_value(built.fingerprint.to_string())),
         ("reconciler_build_id", text_value(built.build_id.as_str())),
@@ -88,7 +88,7 @@ fn is_json<'text>(name: &str, text: &'text str) -> Result<&'text str, String> {
 }
 
 /// The head of a record, or what is wrong with it.
-pub(super) fn head(item: &Item) -> Result<RecordHead, String> {
+pub fn head(item: &Item) -> Result<RecordHead, String> {
     Ok(RecordHead {
         workflow_id: WorkflowId::new(text(item, "workflow_id")?),
         step_id: StepId::new(text(item, "step_id")?),
@@ -122,7 +122,7 @@ fn built(item: &Item) -> Result<Built, String> {
 
 /// The whole record, or what is wrong with it. The long texts may be missing or unreadable: nobody
 /// decides by them.
-pub(super) fn record(item: &Item) -> Result<Record, String> {
+pub fn record(item: &Item) -> Result<Record, String> {
     let long = |name| optional_text(item, name).ok().flatten();
     Ok(Record {
         head: head(item)?,
@@ -237,7 +237,7 @@ mod tests {
             ("ami_id", None, "attribute `ami_id` is missing"),
             (
                 "ami_name",
-                Some(AttributeValue::N("7".to_owned())),
+                Some(Value::Number("7".to_owned())),
                 "attribute `ami_name` is of type N, not S",
             ),
             (
@@ -258,7 +258,7 @@ mod tests {
     fn long_texts_may_be_missing_null_or_unreadable() {
         let mut item = python_item();
         item.remove("metadata");
-        item.insert("details".to_owned(), AttributeValue::Null(true));
+        item.insert("details".to_owned(), Value::Null);
         for components in [text_value("{"), text_value(r#"{"identity": 7}"#), number_value(7)] {
             item.insert("aws_console_url".to_owned(), number_value(7));
             item.insert("reconciler_components".to_owned(), components);

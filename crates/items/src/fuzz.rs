@@ -1,9 +1,7 @@
 //! Items of any shape, read as records. Only fuzzing uses it.
 
-use aws_sdk_dynamodb::types::AttributeValue;
-
-use crate::dynamodb::attributes::Item;
-use crate::dynamodb::item::{head, record, to_item};
+use crate::record::{head, record, to_item};
+use crate::{Item, Value};
 
 /// Reads JSON, `{"attribute": {"S": "text"}}`, as an item, and the item as a record. What can be
 /// read is written and read again.
@@ -24,14 +22,14 @@ pub fn item(bytes: &[u8]) {
     }
 }
 
-fn value(typed: &serde_json::Value) -> Option<AttributeValue> {
+fn value(typed: &serde_json::Value) -> Option<Value> {
     let (kind, value) = typed.as_object()?.iter().next()?;
     let text = || value.as_str().map(str::to_owned);
     Some(match kind.as_str() {
-        "S" => AttributeValue::S(text()?),
-        "N" => AttributeValue::N(text()?),
-        "BOOL" => AttributeValue::Bool(value.as_bool()?),
-        "NULL" => AttributeValue::Null(true),
+        "S" => Value::Text(text()?),
+        "N" => Value::Number(text()?),
+        "BOOL" => Value::Bool(value.as_bool()?),
+        "NULL" => Value::Null,
         _ => return None,
     })
 }
