@@ -1,6 +1,7 @@
 //! Prints: results to standard output, errors to standard error, coloured only on a terminal and
 //! never with `NO_COLOR`.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,7 +58,13 @@ pub(crate) fn live(line: String) {
 /// the program quietly.
 pub(crate) fn text(text: &str) -> Result<(), CommandError> {
     let _above = AboveLive::begin();
-    let mut out = anstream::stdout().lock();
+    let out = std::io::stdout();
+    // Taken off here and not by anstream's stream, which would make a system call for each line.
+    let text = match anstream::AutoStream::choice(&out) {
+        anstream::ColorChoice::Never => Cow::Owned(anstream::adapter::strip_str(text).to_string()),
+        _ => Cow::Borrowed(text),
+    };
+    let mut out = out.lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         other => Ok(other?),
