@@ -12,7 +12,7 @@ from pathlib import Path
 
 import daemon
 import plans
-from place import BENCH, ROOT
+from place import BENCH, ROOT, install
 
 TARGETS = "| what | target | measured | |\n| --- | --- | --- | --- |"
 
@@ -58,6 +58,7 @@ def idle_seconds():
 
 def main():
     BENCH.mkdir(exist_ok=True)
+    install()
     sizes = [int(size) for size in os.environ.get("SIZES", "100 1000 10000").split()]
     where = machine()
     ninja = shutil.which("ninja") or shutil.which("ninja-build")
