@@ -309,8 +309,10 @@ fn escapes_in_string_literals_are_read_as_python_reads_them() {
         .flat_map(|body| {
             [
                 format!("{{{{ '{body}' }}}} {{% if '{body}' %}}{{{{ \"{body}\" }}}}{{% endif %}}"),
+                // What ends the comment lets the rest of it out, with names that are defined nowhere.
                 format!(
-                    "{{{{ \"{body}\"|length }}}}{{# '{body}' #}}{{% raw %}}'{body}'{{% endraw %}}"
+                    "{{{{ \"{body}\"|length }}}}{{# '{}' #}}{{% raw %}}'{body}'{{% endraw %}}",
+                    body.replace('#', "")
                 ),
             ]
         })
