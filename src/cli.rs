@@ -84,6 +84,8 @@ pub(crate) enum Command {
     Logs(LogsArgs),
     /// Every build that was tried, newest first: its stages, times, and why it failed.
     History(HistoryArgs),
+    /// Recorded images, newest first: of a workflow, of its family, or of every workflow.
+    Images(ImagesArgs),
     /// Try a step again that has failed, whatever it waits for.
     Retry(RetryArgs),
     /// End the running build of a step cleanly.
@@ -312,6 +314,29 @@ pub(crate) struct HistoryArgs {
     #[command(flatten)]
     /// Which workflow.
     pub(crate) which: Which,
+    /// How the result is printed.
+    #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]
+    pub(crate) output: Output,
+}
+
+/// `images`
+#[derive(Debug, Args)]
+pub(crate) struct ImagesArgs {
+    /// Only images of this step, in git or not.
+    #[arg(long, value_name = "STEP")]
+    pub(crate) step: Option<String>,
+    /// Those of the workflow of this id, in git or not, instead of those that git has.
+    #[arg(long, value_name = "ID")]
+    pub(crate) workflow: Option<String>,
+    /// Those of all runs of the workflow, as `family` in its reconciler.json names them.
+    #[arg(long, conflicts_with_all = ["workflow", "all"])]
+    pub(crate) family: bool,
+    /// Those of every workflow that has or had one of the steps.
+    #[arg(long, conflicts_with = "workflow")]
+    pub(crate) all: bool,
+    /// Only what the workflows of the repository of this name have.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) repository: Option<String>,
     /// How the result is printed.
     #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]
     pub(crate) output: Output,

@@ -9,6 +9,7 @@ mod check;
 mod diff;
 pub(crate) mod fetch;
 mod history;
+mod images;
 mod lines;
 mod log;
 mod logs;
@@ -84,6 +85,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Adopt(args) => adopt::run(config, &args).await,
         Command::Logs(args) => logs::run(config, &args).await,
         Command::History(args) => history::run(config, &args).await,
+        Command::Images(args) => images::run(config, &args).await,
         Command::Retry(args) => retry::run(config, &args).await,
         Command::Cancel(args) => cancel::run(config, &args).await,
         Command::Run(args) => Box::pin(run::run(config, &args, loudness)).await,

@@ -4,6 +4,7 @@ mod apply;
 mod daemon;
 mod forsaken;
 mod habits;
+mod images;
 mod log_lines;
 mod lost_host;
 mod notices;

@@ -3,6 +3,7 @@
 
 pub mod history;
 pub mod history_text;
+pub mod images;
 pub mod report;
 pub mod text;
 pub mod trouble;
