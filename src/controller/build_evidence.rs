@@ -149,12 +149,14 @@ async fn told(
             as_soon_as_known(&ports.context, catalog, id, NOT_YET_KNOWN).await?
         }
         (None, None) if matches!(outcome.exit, Exit::Unknown | Exit::Signal(_)) => {
-            // It was killed while EC2 made its image, and took nothing away.
-            let told = outcome.traces.told_images.last();
-            match told {
+            // It was killed while EC2 made its image, and took nothing away. A script may have
+            // written the id of any image into the log.
+            let image = match outcome.traces.told_images.last() {
                 Some(id) => as_soon_as_known(&ports.context, catalog, id, NOT_YET_KNOWN).await?,
                 None => None,
-            }
+            };
+            // Seeded bug: a-killed-builds-log-is-believed
+            image.filter(|image| image.name == attempt.intent.ami_name)
         }
         (named, _) => named,
     };

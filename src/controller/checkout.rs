@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use crate::controller::step_cache::{Kept, KeptStep, Known, Row, inputs_digest};
-use crate::git::discover::{WORKFLOW_PARAM, WorkflowFolder};
+use crate::git::discover::{WORKFLOW_PARAM, WorkflowFolder, refuse_link};
 use crate::secrets::OpenSecrets;
 use reconciler_core::build::job::LaidFile;
 use reconciler_core::build::verdict::lacks;
@@ -120,10 +120,11 @@ pub fn read_params(
     let bytes = tree.blob(folder.params, &path)?;
     let (mut params, warnings) = params::read(path.trim_start_matches('/'), &bytes)?;
     reconciler_core::images::tags::check_tags(&params.aws_tags, &path)?;
-    if let Some(settings) = folder.settings {
+    if let Some(settings) = &folder.settings {
         let path = format!("{}/{SETTINGS}", folder.path);
-        let bytes = tree.blob(settings, &path)?;
         let path = path.trim_start_matches('/');
+        refuse_link(settings, path, "settings")?;
+        let bytes = tree.blob(settings.id, path)?;
         params.settings = Settings::read(path, &bytes, &params.workflow_id)?;
     }
     Ok((params, warnings))
@@ -169,7 +170,8 @@ impl Checkout {
     ) -> Result<Self, CheckoutError> {
         warnings.extend(folder.odd.iter().cloned());
         // Other settings may count other files.
-        let kept = if kept.settings == folder.settings { kept } else { Kept::default() };
+        let settings_id = folder.settings.as_ref().map(|entry| entry.id);
+        let kept = if kept.settings == settings_id { kept } else { Kept::default() };
         let settings = &params.settings;
         let mut reading = Reading::new(tree.as_ref(), folder, settings, kept.rows.len());
         let mut rows = kept.rows.into_iter().peekable();
@@ -215,7 +217,7 @@ impl Checkout {
             folder: folder.path.clone(),
             params,
             params_id: folder.params,
-            settings_id: folder.settings,
+            settings_id,
             warnings,
             outlines,
             broken: by_id,
@@ -327,12 +329,15 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// A step of which nothing could be read may be any that the settings name.
+    /// A step whose id could not be read, for which its folder's name stands, may be any that the
+    /// settings name.
     fn check_settings(&self) -> Result<(), Diagnostic> {
-        if !self.broken.is_empty() {
+        let is_nameless = |one: &BrokenStep| one.folder.rsplit('/').next() == Some(one.id.as_str());
+        if self.broken.iter().any(is_nameless) {
             return Ok(());
         }
-        self.settings.check_steps(&self.outlines.iter().map(|outline| &outline.id).collect())
+        let sound = self.outlines.iter().map(|outline| &outline.id);
+        self.settings.check_steps(&sound.chain(self.broken.iter().map(|one| &one.id)).collect())
     }
 
     fn keep(&mut self, path: String, tree: ObjectId, kept: KeptStep, included: Vec<Entry>) {
@@ -563,8 +568,13 @@ fn include(tree: &dyn GitTree, step: &Step) -> Result<Files, SourceError> {
         if entry.kind == EntryKind::Tree {
             let own = format!("{}/", step.folder);
             let below = tree.files(entry.id, path)?;
-            let below = below.into_iter().map(|(name, file)| (format!("{path}/{name}"), file));
-            included.extend(below.filter(|(path, _)| !path.starts_with(&own) && *path != settings));
+            let is_settings = |name: &str| {
+                let above = name.strip_suffix(SETTINGS);
+                above.is_some_and(|above| below.contains_key(&format!("{above}{WORKFLOW_PARAM}")))
+            };
+            let counted = below.iter().filter(|(name, _)| !is_settings(name));
+            let counted = counted.map(|(name, file)| (format!("{path}/{name}"), file.clone()));
+            included.extend(counted.filter(|(path, _)| !path.starts_with(&own)));
         } else if *path != settings {
             let content = tree.blob(entry.id, path)?;
             included.insert(path.clone(), SourceFile { kind: entry.kind, id: entry.id, content });

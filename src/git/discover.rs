@@ -27,8 +27,8 @@ pub struct WorkflowFolder {
     pub tree: ObjectId,
     /// The blob of `workflow_param.json`.
     pub params: ObjectId,
-    /// The blob of `reconciler.json`, if there is one.
-    pub settings: Option<ObjectId>,
+    /// `reconciler.json`, if there is one; it may be no file.
+    pub settings: Option<Entry>,
     /// Its sub-folders less the excluded ones: name and tree, in git's order.
     pub folders: Vec<(String, ObjectId)>,
     /// What else stands among them that is not read: submodules and symbolic links, less the
@@ -102,18 +102,15 @@ fn search(
     };
     let folders = || counted().filter(|entry| entry.kind == EntryKind::Tree);
     if let Some(params) = entries.iter().find(|entry| entry.name == WORKFLOW_PARAM) {
-        refuse_link(params, &join(path, WORKFLOW_PARAM), "parameters")?;
+        refuse_link(params, &join(path, WORKFLOW_PARAM), "parameters")
+            .map_err(SourceError::Person)?;
         let is_unread = |kind| matches!(kind, EntryKind::Submodule | EntryKind::Symlink);
-        let settings = entries.iter().find(|entry| entry.name == SETTINGS);
-        if let Some(settings) = settings {
-            refuse_link(settings, &join(path, SETTINGS), "settings")?;
-        }
         found.odd.extend(entries.iter().filter_map(|entry| misnamed_settings(entry, path)));
         found.folders.push(WorkflowFolder {
             path: path.to_owned(),
             tree: id,
             params: params.id,
-            settings: settings.map(|entry| entry.id),
+            settings: entries.iter().find(|entry| entry.name == SETTINGS).cloned(),
             folders: folders().map(|entry| (entry.name.clone(), entry.id)).collect(),
             unread: counted().filter(|entry| is_unread(entry.kind)).cloned().collect(),
             odd: Vec::new(),
@@ -166,18 +163,16 @@ fn misnamed_settings(entry: &Entry, path: &str) -> Option<Diagnostic> {
 
 /// A link's content is a path; read as parameters it would be an error about JSON that nobody
 /// understands.
-fn refuse_link(file: &Entry, path: &str, content: &str) -> Result<(), SourceError> {
+pub fn refuse_link(file: &Entry, path: &str, content: &str) -> Result<(), Diagnostic> {
     let what = match file.kind {
         EntryKind::File | EntryKind::Executable => return Ok(()),
         EntryKind::Symlink => "a symbolic link, which is not followed",
         EntryKind::Submodule => "a submodule, which is not read",
         EntryKind::Tree => "a folder",
     };
-    Err(SourceError::Person(
-        Diagnostic::new(format!("is {what}"))
-            .in_file(path)
-            .hint(format!("commit the {content} themselves, as a file")),
-    ))
+    Err(Diagnostic::new(format!("is {what}"))
+        .in_file(path)
+        .hint(format!("commit the {content} themselves, as a file")))
 }
 
 fn join(path: &str, name: &str) -> String {

@@ -162,6 +162,11 @@ impl BuildsUnderWay {
         followed.map(|(build, one)| (build.clone(), one.step.clone())).collect()
     }
 
+    /// Whether a build was asked to end.
+    pub(super) fn is_ending(&self, build: &BuildId) -> bool {
+        self.followed.get(build).is_some_and(|one| one.is_ending)
+    }
+
     /// Asks a build that runs on this host to end, once: by `builder`, or else by what it was
     /// started by. Returns whether it was asked now.
     pub(super) async fn cancel(

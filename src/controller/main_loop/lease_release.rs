@@ -68,6 +68,7 @@ impl Controller {
             let context = &self.services.context;
             self.host.fitness.gave_back(&key, context.moment(), context.now());
             self.notice(&key, &Event::GivenBack(cause));
+            self.ask_for_lease_soon(&key);
         }
         let given = self.host.fitness.given_back();
         let troubles = given.map(|(key, given)| Trouble {

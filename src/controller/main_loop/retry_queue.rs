@@ -154,6 +154,9 @@ struct Entry {
     cause: Option<Diagnostic>,
     /// The last pass that came to it.
     pass: u64,
+    /// The last pass that left it to wait. What a pass came to and neither left to wait nor tried
+    /// in vain waits for something else, which wakes the loop by itself.
+    waits_since_pass: u64,
 }
 
 /// What did not work, once it does.
@@ -248,8 +251,10 @@ impl RetryQueue {
             since: now,
             cause: None,
             pass: 0,
+            waits_since_pass: 0,
         });
         entry.pass = self.pass;
+        entry.waits_since_pass = self.pass;
         entry
     }
 
@@ -276,8 +281,11 @@ impl RetryQueue {
     ) -> Option<Timestamp> {
         let entry = self.entries.get_mut(key)?;
         entry.pass = self.pass;
-        let waits = entry.last <= now && now < entry.due;
-        (entry.circumstances == *circumstances && waits).then_some(entry.due)
+        let waits = entry.circumstances == *circumstances && entry.last <= now && now < entry.due;
+        if waits {
+            entry.waits_since_pass = self.pass;
+        }
+        waits.then_some(entry.due)
     }
 
     /// There is nothing to be tried any more. How often it was tried counts until the time of the
@@ -331,9 +339,9 @@ impl RetryQueue {
     /// The first time for which the loop wakes by itself; none: nothing waits for a time. A command
     /// that ends has nothing left to wait for then.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
-        // Of what the last pass did not come to, nobody can say that it is still to be done.
-        let concerns =
-            |(key, entry): &(&RetryKey, &Entry)| key.wakes(self.once) && entry.pass == self.pass;
+        // Seeded bug: what-may-be-tried-wakes-at-each-second
+        let waits = |entry: &Entry| entry.waits_since_pass == self.pass;
+        let concerns = |(key, entry): &(&RetryKey, &Entry)| key.wakes(self.once) && waits(entry);
         self.entries.iter().filter(concerns).map(|(_, entry)| entry.due).min()
     }
 
@@ -549,6 +557,21 @@ mod tests {
         assert_eq!(queue.next_due(), None, "nobody came to them");
         queue.waits(&build("1"), &ANY, at(1));
         assert_eq!(queue.next_due(), Some(at(5)));
+    }
+
+    /// A step that may be tried again, and has to wait for a free slot or for its parent: the end
+    /// of that build wakes the loop.
+    #[test]
+    fn what_may_be_tried_and_is_not_wakes_nobody() {
+        let mut queue = RetryQueue::default();
+        queue.put_off(build("1"), ANY, at(0), 1.0);
+        queue.begin_pass();
+        assert_eq!(queue.waits(&build("1"), &ANY, at(6)), None);
+        assert_eq!(queue.next_due(), None);
+        queue.end_pass(|_| false);
+        assert_eq!(queue.times(&build("1")), 1, "how often it was tried still counts");
+        queue.put_off(build("1"), ANY, at(6), 1.0);
+        assert_eq!(queue.next_due(), Some(at(16)));
     }
 
     #[test]

@@ -28,7 +28,8 @@ impl Controller {
         let mut ending = Vec::new();
         let all: Vec<_> = self.builds.ids().cloned().collect();
         for build in all {
-            if self.builds.cancel(&build, None).await.is_ok_and(|asked| asked) {
+            // One that was asked before is waited for as well.
+            if self.builds.cancel(&build, None).await.is_ok() && self.builds.is_ending(&build) {
                 ending.push(build);
             }
         }

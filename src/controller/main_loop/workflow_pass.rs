@@ -169,12 +169,20 @@ impl Controller {
     /// it is to be left to others: it is asked for again soon.
     pub(super) async fn lease(&mut self, key: &WorkflowKey) -> Result<Option<Fence>, PassError> {
         let fence = self.held_lease(key).await?;
-        let (retry, now) = (RetryKey::Lease(key.clone()), self.services.context.now());
         match fence {
-            Some(_) => self.queue.forget(&retry),
-            None => self.queue.schedule(retry, Circumstances::Any, now, now + STANDBY),
-        };
+            Some(_) => {
+                self.queue.forget(&RetryKey::Lease(key.clone()));
+            }
+            None => self.ask_for_lease_soon(key),
+        }
         Ok(fence)
+    }
+
+    /// A lease that is not held is asked for again soon.
+    pub(super) fn ask_for_lease_soon(&mut self, key: &WorkflowKey) {
+        let now = self.services.context.now();
+        let lease = RetryKey::Lease(key.clone());
+        self.queue.schedule(lease, Circumstances::Any, now, now + STANDBY);
     }
 
     async fn held_lease(&mut self, key: &WorkflowKey) -> Result<Option<Fence>, PassError> {

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::harness::fake_packer::WHOLE;
-use crate::harness::farm::{FAILED, Farm, RECORDED};
+use crate::harness::farm::{BASE, FAILED, Farm, RECORDED};
 
 #[test]
 fn a_build_as_it_should_be_is_recorded_with_every_stage() {
@@ -41,6 +41,19 @@ fn exit_0_after_the_inner_process_was_killed_is_no_success() {
     );
     farm.failed("transient", "");
     assert_eq!(farm.made_images(), 1);
+    assert_eq!(farm.leftovers(), "");
+}
+
+#[test]
+fn an_image_that_a_script_named_is_none_of_a_build_that_was_killed() {
+    let named = "raw 1,,ui,message,    amazon-ebs.x: AMI: {source}";
+    let (farm, packer) = Farm::playing(&format!(
+        "[build]\nkey\ngroup\ninstance\n{named}\nsignal 9\n[build 2]\n{WHOLE}"
+    ));
+    farm.applies();
+    assert_eq!(farm.stages("a"), [&FAILED[..], &RECORDED].concat());
+    assert_ne!(farm.image("a"), BASE);
+    assert_eq!((packer.runs("build"), farm.made_images()), (2, 1));
     assert_eq!(farm.leftovers(), "");
 }
 

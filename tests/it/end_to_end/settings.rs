@@ -139,6 +139,30 @@ fn what_cannot_be_meant_is_refused_at_its_place_and_nothing_is_planned() {
 }
 
 #[test]
+fn a_step_that_there_is_not_is_refused_beside_a_broken_one_too() {
+    let farm = Farm::of_three_steps();
+    farm.repo.write(SETTINGS, r#"{"steps": {"cc": {"suspend": true}}}"#);
+    farm.repo
+        .write("packer_workspaces/x/step_param.json", r#"{"step_id": "d", "previous_step_id": 5}"#);
+    farm.repo.commit("a broken step beside it");
+    farm.run(&["plan"]).refuses(&["there is no step `cc` at this commit"]);
+}
+
+#[test]
+fn a_link_in_its_place_stops_its_own_workflow_only() {
+    let farm = Farm::of_three_steps();
+    farm.workflow_in("workflow", &json!({ "workflow_id": "other" }));
+    std::os::unix::fs::symlink("/etc/hosts", farm.repo.path().join("workflow/reconciler.json"))
+        .unwrap();
+    farm.repo.commit("a link");
+    let said = farm.run(&["plan"]);
+    assert!(said.err.contains("is a symbolic link, which is not followed"), "{said:#?}");
+    assert!(said.err.contains("workflow/reconciler.json"), "{said:#?}");
+    assert!(!said.err.contains("localhost"), "{said:#?}");
+    assert_eq!(farm.run(&["plan", "--workflow", "wf-1"]).code, 0);
+}
+
+#[test]
 fn a_second_file_in_the_folder_of_a_step_is_refused() {
     let farm = Farm::of_three_steps();
     farm.repo
