@@ -34,7 +34,7 @@ def fail(text):
     for log in ("daemon.err", "emulator.err", "sshd.err"):
         path = DEMO / log
         if path.exists() and path.read_text().strip():
-            print(f"---- the end of {path.relative_to(ROOT)}", *path.read_text().splitlines()[-25:], sep="\n", file=sys.stderr)
+            print(f"---- the end of {path}", *path.read_text().splitlines()[-25:], sep="\n", file=sys.stderr)
     sys.exit(1)
 
 
