@@ -87,14 +87,17 @@ async fn verdict(
     };
     let judged = judge(outcome, wanted, end.image.as_ref());
     // A build that was given up has made the image meanwhile, under the same unique name: this one
-    // could not.
+    // could not. Once that was found the journal says so, for the image may bear this build's tags
+    // by now, and nobody could tell it any more.
     if let (Verdict::Failed(_), Some(image)) = (&judged, &end.image)
         && image.state == ImageState::Available
         && lacks(image, &attempt.intent.afterwards).is_none()
         && !outcome.artifacts.iter().any(|(_, id)| *id == image.id)
-        && lost_build_of(ports, &fence.workflow_id, &attempt.intent.ami_name, image)
-            .await?
-            .is_some()
+        // Seeded bug: an-image-that-was-found-is-forgotten
+        && (attempt.ami_id.as_ref() == Some(&image.id)
+            || lost_build_of(ports, &fence.workflow_id, &attempt.intent.ami_name, image)
+                .await?
+                .is_some())
     {
         return Ok(Verdict::Made(image.id.clone()));
     }
