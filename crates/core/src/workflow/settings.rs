@@ -211,8 +211,13 @@ mod tests {
         Settings::read("w/reconciler.json", text.as_bytes(), &WorkflowId::new("acore-ami-5"))
     }
 
+    /// An error with what is to be done.
+    fn words(error: &Diagnostic) -> String {
+        format!("{error} ({})", error.hint.as_deref().unwrap_or_default())
+    }
+
     fn wrong(text: &str) -> String {
-        read(text).unwrap_err().to_string()
+        words(&read(text).unwrap_err())
     }
 
     #[test]
@@ -279,7 +284,7 @@ mod tests {
     fn a_step_that_there_is_not_is_refused() {
         let settings = read(r#"{"steps": {"mysq": {"suspend": true}}}"#).unwrap();
         let (one, other) = (StepId::new("mysql"), StepId::new("mysq"));
-        let said = settings.check_steps(&BTreeSet::from([&one])).unwrap_err().to_string();
+        let said = words(&settings.check_steps(&BTreeSet::from([&one])).unwrap_err());
         assert!(said.contains("there is no step `mysq` at this commit"), "{said}");
         assert!(said.contains("did you mean `mysql`?"), "{said}");
         assert!(settings.check_steps(&BTreeSet::from([&one, &other])).is_ok());
