@@ -118,17 +118,23 @@ pub(super) fn attributes(schema: &mut Schema) {
     schema.insert("propertyNames".to_owned(), json!({ "pattern": ATTRIBUTE }));
 }
 
+/// A generated file of the repository is as the program makes it; `make generate` writes it.
+#[cfg(test)]
+pub(super) fn assert_is_up_to_date(file: &str, generated: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    if std::env::var_os("RECONCILER_UPDATE_GENERATED").is_some() {
+        std::fs::write(&path, generated).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(kept == generated, "{file} is old: run `make generate`");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_schema_in_the_repository_is_up_to_date() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/reconciler.schema.json");
-        if std::env::var_os("RECONCILER_UPDATE_GENERATED").is_some() {
-            std::fs::write(path, schema()).unwrap();
-        }
-        let kept = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(kept == schema(), "config/reconciler.schema.json is old: run `make generate`");
+        assert_is_up_to_date("config/reconciler.schema.json", &schema());
     }
 }

@@ -53,6 +53,7 @@ fn switches() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::schema::assert_is_up_to_date;
     use reconciler_core::workflow::settings::Settings;
     use reconciler_model::ids::WorkflowId;
 
@@ -85,11 +86,6 @@ mod tests {
 
     #[test]
     fn the_schema_in_the_repository_is_up_to_date() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/reconciler-json.schema.json");
-        if std::env::var_os("RECONCILER_UPDATE_GENERATED").is_some() {
-            std::fs::write(path, schema()).unwrap();
-        }
-        let kept = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(kept == schema(), "config/reconciler-json.schema.json is old: run `make generate`");
+        assert_is_up_to_date("config/reconciler-json.schema.json", &schema());
     }
 }

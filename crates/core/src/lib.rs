@@ -6,6 +6,7 @@ pub mod build;
 pub mod desired;
 pub mod images;
 pub mod lease_rules;
+pub mod name_pattern;
 pub mod plan;
 pub mod recovery;
 pub mod retry;

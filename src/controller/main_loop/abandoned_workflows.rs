@@ -195,8 +195,7 @@ impl Controller {
         let held = HeldWorkflow { key, attempts: &newest.attempts, fence: &fence };
         let mut own = PassReport::default();
         self.look_after(&held, &ports, &mut own).await?;
-        let is_removing_garbage =
-            self.workflows.get(key).is_some_and(|state| state.is_removing_garbage);
+        let is_removing_garbage = self.workflows.is_removing_garbage_of(key);
         let is_busy = self.builds.include_workflow(key) || is_removing_garbage || own.acted;
         if !is_busy && newest.attempts.values().all(Attempt::is_settled) {
             self.give_up(key).await;

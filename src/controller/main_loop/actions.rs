@@ -188,8 +188,7 @@ impl Controller {
         // Seeded bug: leftovers-are-forgotten
         let is_unsettled = before.is_some_and(|before| !before.is_settled());
         let is_settling = is_unsettled || self.builds.include_step(key, &step.id);
-        let is_removing_garbage =
-            self.workflows.get(key).is_some_and(|state| state.is_removing_garbage);
+        let is_removing_garbage = self.workflows.is_removing_garbage_of(key);
         if !has_room || early || is_settling || is_removing_garbage {
             return Ok(Acted::Nothing);
         }

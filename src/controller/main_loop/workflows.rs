@@ -126,6 +126,11 @@ impl Workflows {
         self.get(key).is_some_and(|state| state.lease().is_some())
     }
 
+    /// Whether the garbage of a workflow is being removed.
+    pub(super) fn is_removing_garbage_of(&self, key: &WorkflowKey) -> bool {
+        self.get(key).is_some_and(|state| state.is_removing_garbage)
+    }
+
     /// Whether the garbage of any is being removed.
     pub(super) fn is_removing_garbage(&self) -> bool {
         self.states.values().any(|state| state.is_removing_garbage)

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use crate::ec2::convert;
 use crate::ec2::describe::{Extent, of_owner};
 use crate::ec2::error::fail;
-use reconciler_core::images::name_pattern;
+use reconciler_core::name_pattern;
 use reconciler_model::build_resources::{
     Instance, KeyPair, ResourceSearch, Snapshot, VisibleResources, is_packers, made_for,
 };

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 
 use describe::Extent;
 use error::fail;
-use reconciler_core::images::name_pattern;
+use reconciler_core::name_pattern;
 use reconciler_model::build_resources::{OwnedResource, ResourceSearch, VisibleResources};
 use reconciler_model::ids::{AmiId, AmiName};
 use reconciler_model::images::{

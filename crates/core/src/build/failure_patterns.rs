@@ -13,6 +13,7 @@ mod table;
 
 use reconciler_model::build::PackerStage;
 use reconciler_model::inventory::journal::FailureClass;
+pub(super) use table::NAME_TAKEN;
 use table::{Form, Row, TABLE};
 
 /// Whose turn it is.

@@ -5,7 +5,7 @@
 //! image under its unique name and Packer did not say that it failed before the image was whole.
 
 use crate::build::cause::{FailureText, failure_text, is_targeted, packer_messages};
-use crate::build::failure_patterns::{Turn, class_of, turn};
+use crate::build::failure_patterns::{NAME_TAKEN, Turn, class_of, turn};
 use reconciler_model::afterwards::PostImageSteps;
 use reconciler_model::build::{BuildOutcome, Exit};
 use reconciler_model::ids::{AmiId, AmiName, Region};
@@ -232,7 +232,7 @@ pub fn has_lost_its_name(outcome: Option<&BuildOutcome>, progress: &Progress) ->
         _ => None,
     };
     // Seeded bug: what-has-the-name-is-removed
-    said.chain(written).any(|line| line.contains("InvalidAMIName.Duplicate"))
+    said.chain(written).any(|line| line.contains(NAME_TAKEN))
 }
 
 /// Why a build that came to its end has made no image of ours, and would not if it were repeated.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::desired::step::SourceImage;
-use crate::images::name_pattern::matches;
+use crate::name_pattern::matches;
 use crate::workflow::RootBase;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{AmiId, AmiName, Region};

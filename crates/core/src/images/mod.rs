@@ -2,5 +2,4 @@
 
 pub mod base_image;
 pub mod console_url;
-pub mod name_pattern;
 pub mod tags;

@@ -1,6 +1,5 @@
 //! Recorded images as people and programs read them. Pure.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use anstyle::Style;
@@ -68,15 +67,11 @@ impl From<Record> for RecordedImage {
 /// Each image once, newest first, though several workflows of git may have found it in one table.
 #[must_use]
 pub fn newest_first(mut images: Vec<RecordedImage>) -> Vec<RecordedImage> {
-    images.sort_by(|a, b| {
-        let newest = b.created_at.cmp(&a.created_at);
-        newest.then_with(|| (&a.workflow_id, &a.step_id).cmp(&(&b.workflow_id, &b.step_id)))
-    });
-    let mut seen = BTreeSet::new();
-    images.retain(|image| {
-        let key = (image.workflow_id.clone(), image.step_id.clone(), image.ami_id.clone());
-        seen.insert(key)
-    });
+    let key = |image: &RecordedImage| {
+        (image.workflow_id.clone(), image.step_id.clone(), image.ami_id.clone())
+    };
+    images.sort_by_cached_key(|image| (std::cmp::Reverse(image.created_at), key(image)));
+    images.dedup_by_key(|image| key(image));
     images
 }
 
@@ -140,16 +135,10 @@ mod tests {
     fn columns_are_as_wide_as_what_stands_in_them() {
         let images = [image("w-10", "a", 30), image("w", "pyenv", 10)];
         let now = Timestamp::from_second(3630).unwrap();
-        let plain = anstyle_plain(&text(&images, now));
+        let plain = anstream::adapter::strip_str(&text(&images, now)).to_string();
         insta::assert_snapshot!(plain, @"
         w-10  a      ami-30  1h ago  base/w-10/a on ami-base  (not built by the reconciler)
         w     pyenv  ami-10  1h ago  base/w/pyenv on ami-base  (not built by the reconciler)
         ");
-    }
-
-    /// Without styles.
-    fn anstyle_plain(text: &str) -> String {
-        let bold = Style::new().bold();
-        text.replace(&bold.to_string(), "").replace(&format!("{bold:#}"), "")
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::name_pattern;
 use crate::workflow::Switches;
 use crate::workflow::jsonc::Document;
 use crate::workflow::switches::{self, SWITCHES, unknown};
@@ -49,22 +50,8 @@ impl Family {
     /// Whether an id is one of them.
     #[must_use]
     pub fn has(&self, id: &WorkflowId) -> bool {
-        let (mut rest, mut parts) = (id.as_str(), self.0.split('*'));
-        let Some(first) = parts.next().and_then(|first| rest.strip_prefix(first)) else {
-            return false;
-        };
-        rest = first;
-        let mut parts: Vec<&str> = parts.collect();
-        let Some(last) = parts.pop() else {
-            return rest.is_empty();
-        };
-        for part in parts {
-            let Some(at) = rest.find(part) else {
-                return false;
-            };
-            rest = &rest[at + part.len()..];
-        }
-        rest.ends_with(last)
+        let parts: Vec<String> = self.0.split('*').map(name_pattern::literal).collect();
+        name_pattern::matches(&parts.join("*"), id.as_str())
     }
 
     /// As it is written.
@@ -234,6 +221,9 @@ mod tests {
             ("a*b*c", "a-c-b", false),
             ("ab*ba", "aba", false),
             ("*5", "acore-ami-5", true),
+            ("acore-?", "acore-1", false),
+            ("acore-?", "acore-?", true),
+            ("a\\*", "a\\-1", true),
         ] {
             assert_eq!(has(family, id), expected, "{family} {id}");
         }

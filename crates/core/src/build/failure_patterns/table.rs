@@ -17,6 +17,9 @@
 use crate::build::failure_patterns::Turn;
 use crate::build::failure_patterns::Turn::{Passes, PassesOrPerson, PassesOrStep, Person, Step};
 
+/// EC2's code where an image of the wanted name is there already.
+pub(in crate::build) const NAME_TAKEN: &str = "InvalidAMIName.Duplicate";
+
 /// Who says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum By {
@@ -147,7 +150,7 @@ pub(super) const TABLE: &[Row] = &[
     words("Exactly one VPC should match the filter", Person, Plugin),
     words("No default VPC found", Person, Plugin),
     words("is used by an existing AMI", Person, Plugin),
-    code("InvalidAMIName.Duplicate", Person),
+    code(NAME_TAKEN, Person),
     // The build host, its clock and its credentials.
     words("Missing plugins", Person, Packer),
     words("plugins are not installed", Person, Packer),
