@@ -234,6 +234,7 @@ def changes(first):
     claim(states()["mysql"]["ami_id"] == first["mysql"], "a revert takes the earlier image over, without a build")
     reconciler("history", "mysql").ends(0, "recorded")
     reconciler("history", "--failed", "--since", "1d").ends(0)
+    reconciler("requests").ends(0)
     reconciler("images", "--all", "--step", "mysql").ends(0, "mysql", "ami-")
 
 

@@ -86,6 +86,8 @@ pub(crate) enum Command {
     History(HistoryArgs),
     /// Recorded images, newest first: of a workflow, of its family, or of every workflow.
     Images(ImagesArgs),
+    /// What people have asked of a running reconciler (`retry`, `cancel`, `adopt`), and the answers.
+    Requests(RequestsArgs),
     /// Try a step again that has failed, whatever it waits for.
     Retry(RetryArgs),
     /// End the running build of a step cleanly.
@@ -255,6 +257,9 @@ pub(crate) struct AdoptArgs {
     /// Say what would be adopted or refused, and change nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Why, in your words: kept with the request.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) why: Option<String>,
     #[command(flatten)]
     /// Which workflow.
     pub(crate) which: Which,
@@ -370,11 +375,31 @@ pub(crate) struct RunArgs {
     pub(crate) once: bool,
 }
 
+/// `requests`
+#[derive(Debug, Args)]
+pub(crate) struct RequestsArgs {
+    /// Only this one; the begin of its id is enough.
+    #[arg(value_name = "ID")]
+    pub(crate) request: Option<String>,
+    /// Only those that are not answered yet.
+    #[arg(long)]
+    pub(crate) open: bool,
+    /// How it is printed.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    /// Which workflow.
+    pub(crate) which: Which,
+}
+
 /// `retry`
 #[derive(Debug, Args)]
 pub(crate) struct RetryArgs {
     /// The step.
     pub(crate) step: String,
+    /// Why, in your words: kept with the request.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) why: Option<String>,
     #[command(flatten)]
     /// Which workflow.
     pub(crate) which: Which,
@@ -388,6 +413,9 @@ pub(crate) struct CancelArgs {
     /// Ask, and do not wait until the build has ended.
     #[arg(long)]
     pub(crate) no_wait: bool,
+    /// Why, in your words: kept with the request.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) why: Option<String>,
     #[command(flatten)]
     /// Which workflow.
     pub(crate) which: Which,

@@ -57,7 +57,7 @@ fn write(records: &[Record], state: &Path) -> Result<(), Failure> {
         inventory.prepare().await?;
         for record in records {
             let record = Some((record.clone(), None));
-            let write = Write { record, event: None };
+            let write = Write { record, ..Write::default() };
             inventory.write(write, None).await?;
         }
         Ok::<(), Failure>(())

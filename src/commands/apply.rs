@@ -64,7 +64,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &ApplyArgs) -> Result<ExitCo
         return dry_run(named, args).await;
     }
     let config = Arc::new(config_to_act(named)?);
-    let mut repositories = repositories(&config, &args.which, Purpose::Act)?;
+    let mut repositories = repositories(&config, &args.which, Purpose::Follow)?;
     // What is applied is what git says now, not what was fetched some other day.
     for repository in &repositories {
         let _slow = Slow::begins(format!("fetching {}", repository.source.place()));
@@ -213,7 +213,7 @@ fn restrict(
     if named.is_empty() && args.which.workflow.is_none() {
         return Ok(());
     }
-    let mut opened = workflows_of(config, &args.which, Purpose::Look)?;
+    let mut opened = workflows_of(config, &args.which, Purpose::Follow)?;
     let all: Vec<_> = opened.iter().map(|one| one.folders.clone()).collect();
     keep_folders_with(&mut opened, &named)?;
     if args.steps.is_empty() {

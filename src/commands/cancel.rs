@@ -1,8 +1,8 @@
 //! `reconciler cancel STEP`: the running build of a step is ended cleanly.
 //!
-//! The wish goes into the journal, where whoever holds the lease and the supervisor on whatever
-//! host find it; a build of this host is asked directly as well. Where no reconciler runs, this
-//! command carries the build to its end itself.
+//! Whoever holds the lease is asked, and writes the wish into the journal, where the supervisor on
+//! whatever host finds it; a build of this host is asked directly as well. Where no reconciler runs,
+//! this command carries the build to its end itself.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,17 +15,19 @@ use reconciler::controller::checkout::read_params;
 use reconciler::controller::connect::{Ports, Use, connect};
 use reconciler::controller::error::PassError;
 use reconciler::controller::fenced::LeasedPorts;
-use reconciler::controller::journal_requests::request;
 use reconciler::controller::lease::{Asked, ask};
 use reconciler::git::trusted::Purpose;
 use reconciler_core::plan::sentences::duration_words;
+use reconciler_core::requests::nothing_to_cancel;
 use reconciler_model::build::Sighting;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{StepId, WorkflowId};
-use reconciler_model::inventory::journal::{Attempt, Stage};
+use reconciler_model::inventory::journal::Attempt;
+use reconciler_model::inventory::request::Wish;
 use tokio::time::Instant;
 
-use super::open::{config, no_build_of, nothing_found, unless_unknown, who, workflows_of};
+use super::ask::Asking;
+use super::open::{config, no_build_of, nothing_found, unless_unknown, workflows_of};
 use super::slow::Slow;
 use super::teller::ending;
 use super::{CommandError, print};
@@ -44,13 +46,11 @@ pub(crate) async fn run(named: Option<&Path>, args: &CancelArgs) -> Result<ExitC
     let config = config(named)?;
     let step = StepId::new(&args.step);
     let found = find(&config, args, &step).await?;
-    let inventory = found.ports.inventory.as_ref();
-    let runs = |attempt: &Attempt| {
-        if attempt.is_over() { Err(not_running(&step)) } else { Ok(()) }
-    };
-    runs(&found.attempt)?;
-    let stage = Stage::CancelRequested { by: who() };
-    let attempt = request(inventory, &found.workflow, found.attempt, &stage, runs).await?;
+    let attempt = found.attempt;
+    let asking = Asking { config: &config, ports: &found.ports, workflow: &found.workflow };
+    let wish = Wish::Cancel { step: step.clone(), build: attempt.build_id.clone() };
+    let id = asking.ask(wish, args.why.as_ref()).await?;
+    asking.answer(&id, async || Ok(None)).await?;
     let sighting = found.ports.builder.find(&attempt.build_id).await?;
     if let Sighting::Here(running) = &sighting {
         found.ports.builder.cancel(running).await?;
@@ -76,7 +76,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &CancelArgs) -> Result<ExitC
 async fn find(config: &Config, args: &CancelArgs, step: &StepId) -> Result<Found, CommandError> {
     let (mut running, mut known) = (Vec::new(), false);
     let mut nothing_in = Vec::new();
-    let all = workflows_of(config, &args.which, Purpose::Look)?;
+    let all = workflows_of(config, &args.which, Purpose::Follow)?;
     for opened in &all {
         for folder in &opened.folders {
             let (params, _) = read_params(opened.tree.as_ref(), folder)?;
@@ -119,13 +119,12 @@ async fn find(config: &Config, args: &CancelArgs, step: &StepId) -> Result<Found
         .into());
     }
     running.pop().ok_or_else(|| {
-        if known { not_running(step).into() } else { no_build_of(step, &all, &nothing_in).into() }
+        if known {
+            nothing_to_cancel(step).into()
+        } else {
+            no_build_of(step, &all, &nothing_in).into()
+        }
     })
-}
-
-fn not_running(step: &StepId) -> Diagnostic {
-    Diagnostic::new(format!("there is nothing to cancel: no build of {step} runs"))
-        .hint(format!("`reconciler history {step}` shows how its builds ended"))
 }
 
 /// The build once it is settled: by whoever holds the lease, or by this command where nobody does,

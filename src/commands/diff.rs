@@ -52,7 +52,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &DiffArgs) -> Result<ExitCod
     let engine = Engine::new();
     let id = StepId::new(args.step.clone());
     let mut known = Vec::new();
-    for opened in workflows_of(&config, &args.which, Purpose::Look)? {
+    for opened in workflows_of(&config, &args.which, Purpose::Follow)? {
         let notes = opened.begin_notes(&args.which, usize::MAX);
         for folder in &opened.folders {
             let seen = see(&config, &opened, folder, &engine, Use::LookOffline).await?;

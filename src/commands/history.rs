@@ -70,7 +70,7 @@ pub(crate) async fn run(
     let step = args.step.as_ref().map(StepId::new);
     let (mut all, mut nothing_in) = (Vec::new(), Vec::new());
     let mut known = 0;
-    let opened = workflows_of(&config, &args.which, Purpose::Look)?;
+    let opened = workflows_of(&config, &args.which, Purpose::Follow)?;
     for opened in &opened {
         for folder in &opened.folders {
             let (params, _) = read_params(opened.tree.as_ref(), folder)?;

@@ -29,7 +29,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &ImagesArgs) -> Result<ExitC
     let which = Which { repository: args.repository.clone(), ..Which::default() };
     let mut images = Vec::new();
     let mut places = BTreeSet::new();
-    for opened in &workflows_of(&config, &which, Purpose::Look)? {
+    for opened in &workflows_of(&config, &which, Purpose::Follow)? {
         for folder in &opened.folders {
             let (found, place) = images_of(&config, opened, folder, args).await?;
             images.extend(found);

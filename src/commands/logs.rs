@@ -97,7 +97,7 @@ struct Known {
 }
 
 async fn find(config: &Config, args: &LogsArgs) -> Result<PathBuf, CommandError> {
-    let opened = workflows_of(config, &args.which, Purpose::Look)?;
+    let opened = workflows_of(config, &args.which, Purpose::Follow)?;
     let (known, nothing_in) = known(config, args, &opened).await?;
     if known.is_empty() {
         let step = StepId::new(&args.step);

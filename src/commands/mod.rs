@@ -4,6 +4,7 @@
 mod adopt;
 mod allow_rewrite;
 mod apply;
+mod ask;
 mod cancel;
 mod check;
 mod diff;
@@ -18,6 +19,7 @@ mod pick;
 mod plan;
 pub(crate) mod print;
 mod render;
+mod requests;
 mod retry;
 mod run;
 mod screen;
@@ -81,11 +83,12 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Render(args) => render::run(config, &args).await,
         Command::Status(args) => status::run(config, &args).await,
         Command::Apply(args) => Box::pin(apply::run(config, &args)).await,
-        Command::AllowRewrite(args) => allow_rewrite::run(config, &args),
-        Command::Adopt(args) => adopt::run(config, &args).await,
+        Command::AllowRewrite(args) => allow_rewrite::run(config, &args).await,
+        Command::Adopt(args) => Box::pin(adopt::run(config, &args)).await,
         Command::Logs(args) => logs::run(config, &args).await,
         Command::History(args) => history::run(config, &args).await,
         Command::Images(args) => images::run(config, &args).await,
+        Command::Requests(args) => requests::run(config, &args).await,
         Command::Retry(args) => retry::run(config, &args).await,
         Command::Cancel(args) => cancel::run(config, &args).await,
         Command::Run(args) => Box::pin(run::run(config, &args, loudness)).await,

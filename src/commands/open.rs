@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use reconciler::config::load::{ProcessEnvironment, load};
-use reconciler::config::{Config, RepositoryConfig};
+use reconciler::config::{Config, RepositoryConfig, Rewrite};
 use reconciler::controller::checkout::Checkout;
 use reconciler::controller::connect::Ports;
 use reconciler::controller::error::PassError;
@@ -189,6 +189,13 @@ pub(crate) fn repositories(
     Ok(repositories)
 }
 
+/// The reference of which rewritten history is refused, as the configuration names it. Where it
+/// names none, another branch that `HEAD` moves to has to follow the one before as well.
+pub(crate) fn guarded(repository: &RepositoryConfig) -> Option<String> {
+    let reference = repository.reference.as_deref().unwrap_or("HEAD");
+    (repository.trust.rewrite == Rewrite::Refused).then(|| reference.to_owned())
+}
+
 fn followed_repository(
     config: &Config,
     repository: &RepositoryConfig,
@@ -203,6 +210,7 @@ fn followed_repository(
         exclude: repository.exclude.clone(),
         revision: which.rev.clone(),
         local_exec: repository.trust.local_exec.clone(),
+        guarded: guarded(repository),
     })
 }
 
@@ -333,7 +341,7 @@ pub(crate) fn all_claims(config: &Config) -> Vec<Claim> {
 }
 
 fn claims_of(config: &Config, repository: &RepositoryConfig) -> Result<Vec<Claim>, CommandError> {
-    let repository = followed_repository(config, repository, &Which::default(), Purpose::Look)?;
+    let repository = followed_repository(config, repository, &Which::default(), Purpose::Follow)?;
     let tree = repository.source.at(&repository.source.resolve(None)?)?;
     let folders = workflows(tree.as_ref(), &repository.roots, &repository.exclude)?;
     Ok(repository.claims(tree.as_ref(), &folders))

@@ -113,6 +113,9 @@ async fn see_with_lease(
             return Err(error.into());
         }
     };
+    if let Ok(Some(lease)) = &lease {
+        opened.repository.refuse_rewrite(opened.tree.revision(), &lease.applied)?;
+    }
     let reference = opened.reference();
     let (nothing, untried) = (BTreeSet::new(), BTreeSet::new());
     let request = Request {
@@ -152,7 +155,7 @@ pub(crate) async fn show(
     let usage = if args.offline { Use::LookOffline } else { Use::Look };
     let mut all = Vec::new();
     let (mut work, mut errors) = (false, false);
-    let (mut opened, mut refused) = workflows_or_refusals(&config, &args.which, Purpose::Look)?;
+    let (mut opened, mut refused) = workflows_or_refusals(&config, &args.which, Purpose::Follow)?;
     keep_folders_with(&mut opened, &args.steps)?;
     let named = args.steps.iter().map(StepId::new).collect();
     errors |= !refused.is_empty();

@@ -34,7 +34,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &RenderArgs) -> Result<ExitC
     let engine = Engine::new();
     let id = StepId::new(args.step.clone());
     let mut known = Vec::new();
-    for opened in workflows_of(&config, &args.which, Purpose::Look)? {
+    for opened in workflows_of(&config, &args.which, Purpose::Follow)? {
         for folder in &opened.folders {
             let seen = see(&config, &opened, folder, &engine, Use::LookOffline).await?;
             if let Some(why) = seen.checkout.broken.get(&id) {

@@ -1,22 +1,22 @@
-//! `reconciler retry STEP`: what has failed is tried again. Writes the wish into the journal;
-//! whoever holds the lease acts on it.
+//! `reconciler retry STEP`: what has failed is tried again. Whoever holds the lease is asked, and
+//! writes the wish into the journal.
 
 use std::path::Path;
 use std::process::ExitCode;
 
+use reconciler::config::Config;
 use reconciler::controller::connect::Use;
-use reconciler::controller::journal_requests::request;
-use reconciler::controller::process_sight::holder_of;
 use reconciler::git::trusted::Purpose;
 use reconciler_core::plan::decision::Decision;
 use reconciler_core::plan::sentences::{Context, sentence};
-use reconciler_core::plan::sight::{Process, holder_words, parts};
+use reconciler_core::plan::sight::holder_words;
 use reconciler_jinja::Engine;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::StepId;
-use reconciler_model::inventory::journal::{Attempt, Stage};
+use reconciler_model::inventory::request::Wish;
 
-use super::open::{config, keep_folders_with, who, workflows_of};
+use super::ask::Asking;
+use super::open::{config, keep_folders_with, workflows_of};
 use super::plan::{Observed, see};
 use super::render::no_such_step;
 use super::{CommandError, print};
@@ -27,7 +27,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &RetryArgs) -> Result<ExitCo
     let engine = Engine::new();
     let step = StepId::new(&args.step);
     let (mut known, mut waiting, mut other) = (Vec::new(), Vec::new(), None);
-    let mut opened = workflows_of(&config, &args.which, Purpose::Look)?;
+    let mut opened = workflows_of(&config, &args.which, Purpose::Follow)?;
     // Git knows the step before anybody needs credentials.
     keep_folders_with(&mut opened, std::slice::from_ref(&args.step))?;
     for opened in opened {
@@ -46,7 +46,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &RetryArgs) -> Result<ExitCo
         }
     }
     match (waiting.as_slice(), other) {
-        ([seen], _) => ask(seen, &step).await,
+        ([seen], _) => ask(&config, seen, &step, args.why.as_ref()).await,
         ([], None) => Err(no_such_step(&args.step, &known).into()),
         ([], Some(state)) => Err(Diagnostic::new(format!(
             "there is nothing to retry: {step} has not failed: {state}"
@@ -66,41 +66,22 @@ pub(crate) async fn run(named: Option<&Path>, args: &RetryArgs) -> Result<ExitCo
     }
 }
 
-async fn ask(seen: &Observed, step: &StepId) -> Result<ExitCode, CommandError> {
-    let inventory = seen.ports.inventory.as_ref();
+async fn ask(
+    config: &Config,
+    seen: &Observed,
+    step: &StepId,
+    why: Option<&String>,
+) -> Result<ExitCode, CommandError> {
     let workflow = &seen.look.plan.workflow_id;
-    let attempts = inventory.attempts(workflow).await?;
-    if let Some(wrong) = attempts.malformed_of(step) {
-        return Err(wrong.clone().error(&inventory.place()).into());
-    }
-    let newest = attempts.into_iter().find(|one| one.step_id == *step);
-    let Some(newest) = newest else {
-        return Err(Diagnostic::new(format!("no build of {step} is known")).into());
-    };
-    let over = |attempt: &Attempt| {
-        if attempt.is_over() {
-            return Ok(());
+    let asking = Asking { config, ports: &seen.ports, workflow };
+    let id = asking.ask(Wish::Retry { step: step.clone() }, why).await?;
+    let answered = asking.answer(&id, async || Ok(None)).await?;
+    let next = match answered.holder {
+        None => {
+            format!("no reconciler runs: `reconciler apply {step}` or `reconciler run` tries it")
         }
-        Err(Diagnostic::new(format!(
-            "there is nothing to retry: build {} of {step} runs",
-            attempt.build_id
-        ))
-        .hint(format!("`reconciler logs --follow {step}` shows it")))
+        Some(holder) => format!("{} tries it at its next pass", holder_words(&holder)),
     };
-    let stage = Stage::RetryRequested { by: who() };
-    let asked = request(inventory, workflow, newest, &stage, over).await?;
-    let lease = inventory.lease(workflow).await?;
-    let by_hand = format!("`reconciler apply {step}` or `reconciler run` tries it");
-    let seen = holder_of(lease.as_ref());
-    let next = match (lease.and_then(|lease| lease.holder), seen) {
-        (None, _) => format!("no reconciler runs: {by_hand}"),
-        (Some(holder), Process::Ended | Process::Stopped) => format!(
-            "pid {} of this host, which holds the lease, {}: {by_hand}",
-            parts(&holder).map_or("?", |(_, pid)| pid),
-            if seen == Process::Ended { "has ended" } else { "is stopped by a signal (SIGSTOP)" }
-        ),
-        (Some(holder), _) => format!("{} tries it at its next pass", holder_words(&holder)),
-    };
-    print::text(&format!("retry of {step} after build {}; {next}\n", asked.build_id))?;
+    print::text(&format!("retry of {step} after build {}; {next}\n", answered.build))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -45,7 +45,7 @@ pub(crate) async fn run(
     if let Err(wrong) = telemetry::start(config.log_format, loudness) {
         return Ok(misconfigured(&wrong.into()));
     }
-    let repositories = match repositories(&config, &Which::default(), Purpose::Act) {
+    let repositories = match repositories(&config, &Which::default(), Purpose::Follow) {
         Err(error) if !config.names_repositories => {
             return Ok(misconfigured(&no_repository(&error)?.into()));
         }

@@ -143,7 +143,7 @@ async fn reports(
     let engine = Engine::new();
     let usage = if args.offline { Use::LookOffline } else { Use::Look };
     let mut reports = Vec::new();
-    let (mut opened, mut refused) = workflows_or_refusals(config, &args.which, Purpose::Look)?;
+    let (mut opened, mut refused) = workflows_or_refusals(config, &args.which, Purpose::Follow)?;
     keep_folders_with(&mut opened, &args.steps)?;
     let named = args.steps.iter().map(StepId::new).collect();
     for opened in opened {

@@ -14,8 +14,8 @@ pub(super) const REGION: &str = r"^[a-z]{2,}(-[a-z]+)+-[0-9]+$";
 pub(super) const ENDPOINT: &str =
     r"^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[^?#\s]*)?$";
 
-/// A table of DynamoDB with room for `_builds` behind its name: DynamoDB takes 255 characters.
-pub(super) const TABLE: &str = r"^[A-Za-z0-9_.-]{3,248}$";
+/// A table of DynamoDB with room for `_requests` behind its name: DynamoDB takes 255 characters.
+pub(super) const TABLE: &str = r"^[A-Za-z0-9_.-]{3,246}$";
 
 /// Where git fetches from: a URL, the short form of ssh, or a folder from the root.
 pub(super) const REMOTE: &str =

@@ -103,7 +103,7 @@ fn inventory(
     state_dir: &Path,
     around: &ProcessEnvironment,
 ) -> Result<InventoryConfig, Refusal> {
-    let hint = "3 to 248 letters, digits, `_`, `-` and `.`: the journal's table has `_builds` behind this name, and DynamoDB takes 255";
+    let hint = "3 to 246 letters, digits, `_`, `-` and `.`: other tables have `_requests` behind this name, and DynamoDB takes 255";
     let table = text("inventory.table", raw.table, TABLE, "no name of a table", hint)?;
     let region = region("inventory.region", raw.region)?;
     let file = named("inventory.path", raw.path, around)?;

@@ -23,7 +23,7 @@ use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{AmiId, BuildId, WorkflowId};
 use reconciler_model::images::{Image, ImageState, ImageWriter as _};
 use reconciler_model::inventory::journal::{
-    Attempt, BuildEvent, FailureClass, Intent, RecordDraft, Stage,
+    Attempt, BuildEvent, FailureClass, Intent, Maker, RecordDraft, Stage,
 };
 use reconciler_model::inventory::{Fence, IntentWritten};
 
@@ -216,6 +216,7 @@ fn intent(
             metadata: metadata.to_string(),
         })),
         afterwards: template.afterwards(|text| ports.redactor.text(text) != text),
+        maker: Maker::Packer,
     }
 }
 

@@ -22,7 +22,7 @@ use reconciler_model::ids::{AmiId, AmiName, BuildId, StepId, WorkflowId};
 use reconciler_model::images::{CatalogError, ImageReader, ImageWriter};
 use reconciler_model::inventory::Fence;
 use reconciler_model::inventory::heartbeat::{BuildSignal, Heartbeat};
-use reconciler_model::inventory::journal::{Attempt, BuildEvent, Stage};
+use reconciler_model::inventory::journal::{Attempt, BuildEvent};
 
 /// How much of a step's journal is read for images that were recorded: more than builds of months.
 const NEWEST: usize = 2000;
@@ -234,10 +234,7 @@ async fn recorded(
 }
 
 fn recorded_images(events: &[BuildEvent]) -> impl Iterator<Item = AmiId> {
-    events.iter().filter_map(|event| match &event.stage {
-        Stage::Recorded { ami_id, .. } => Some(ami_id.clone()),
-        _ => None,
-    })
+    events.iter().filter_map(|event| event.stage.recorded_image().cloned())
 }
 
 async fn remove_in(
@@ -290,7 +287,7 @@ mod tests {
     use reconciler_aws::ec2::scripted::{Answer, Ec2, image_xml};
     use reconciler_model::digest::Digest;
     use reconciler_model::ids::{Region, Revision};
-    use reconciler_model::inventory::journal::{Failure, FailureClass, Intent, Reach};
+    use reconciler_model::inventory::journal::{Failure, FailureClass, Intent, Reach, Stage};
 
     fn time(minutes: i64) -> Timestamp {
         Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes)
@@ -315,6 +312,7 @@ mod tests {
             prepared_by: None,
             reach: Reach::default(),
             afterwards: reconciler_model::afterwards::PostImageSteps::default(),
+            maker: reconciler_model::inventory::journal::Maker::Packer,
             deadline: time(60),
             fence: 1,
             attempt: 0,

@@ -7,6 +7,7 @@
 //! like. What a frozen holder writes when it wakes is refused by the fencing token; what it would
 //! do at AWS it does not do, for its own time is up as well: [`LeaseToken`].
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,7 +20,8 @@ pub use reconciler_core::lease_rules::UnchangedSince as Watched;
 use reconciler_core::plan::sight::holder_words;
 use reconciler_model::clock::Moment;
 use reconciler_model::diagnostic::Diagnostic;
-use reconciler_model::ids::WorkflowId;
+use reconciler_model::ids::{Revision, WorkflowId};
+use reconciler_model::inventory::request::News;
 use reconciler_model::inventory::{Fence, Inventory, InventoryError, Lease};
 
 /// A lease that this process holds, with its heartbeat.
@@ -29,9 +31,28 @@ pub struct Held {
     heartbeat: TaskHandle,
 }
 
+/// What others have written for the holder of a lease, as far as its counts tell: where none of
+/// them moved, nothing is new.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// The journal's counter.
+    pub journal_seq: u64,
+    /// What stands beside the journal.
+    pub news: News,
+}
+
+impl Counts {
+    /// How much was written about builds.
+    #[must_use]
+    pub fn of_builds(&self) -> u64 {
+        self.journal_seq + self.news.first_beats
+    }
+}
+
 struct Shared {
     context: Context,
     held: Mutex<(Lease, LeaseDeadline)>,
+    news: Mutex<News>,
     lost: AtomicBool,
     inventory: Arc<dyn Inventory>,
 }
@@ -39,6 +60,20 @@ struct Shared {
 impl Shared {
     fn held(&self) -> (Lease, LeaseDeadline) {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Looks for what others have written beside the journal. An answer that does not come costs
+    /// nothing: the next heartbeat looks again.
+    async fn look_for_news(&self, patience: Duration) {
+        let workflow = self.held().0.workflow_id;
+        let news = self.context.timeout(patience, self.inventory.news(&workflow)).await;
+        if let Some(Ok(news)) = news {
+            *self.news.lock().unwrap_or_else(PoisonError::into_inner) = news;
+        }
+    }
+
+    fn news(&self) -> News {
+        *self.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn until(&self) -> Option<Moment> {
@@ -82,10 +117,30 @@ impl Held {
         LeaseToken { shared: Arc::clone(&self.shared) }
     }
 
-    /// The journal's counter as the last heartbeat saw it.
+    /// What others had written when the last heartbeat looked.
     #[must_use]
-    pub fn journal_seq(&self) -> u64 {
-        self.shared.held().0.journal_seq
+    pub fn counts(&self) -> Counts {
+        Counts { journal_seq: self.shared.held().0.journal_seq, news: self.shared.news() }
+    }
+
+    /// The commit at which each reference was applied last, as the last heartbeat saw it.
+    #[must_use]
+    pub fn applied(&self) -> BTreeMap<String, Revision> {
+        self.shared.held().0.applied
+    }
+
+    /// Notes the commit at which a reference is applied.
+    pub async fn note_applied(
+        &self,
+        reference: &str,
+        revision: &Revision,
+        fence: &Fence,
+    ) -> Result<(), InventoryError> {
+        let workflow = &fence.workflow_id;
+        self.inventory.note_applied(workflow, reference, revision, Some(fence)).await?;
+        let mut held = self.shared.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.0.applied.insert(reference.to_owned(), revision.clone());
+        Ok(())
     }
 
     /// Nobody acts under it any more.
@@ -147,7 +202,9 @@ pub async fn ask(
             *watched = None;
             // Seeded bug: a-lease-is-counted-from-its-answer
             let lease_deadline = LeaseDeadline::renewed(asked, Duration::from_secs(seconds));
-            Ok(Asked::Held(hold(context, inventory, lease, lease_deadline)))
+            let held = hold(context, inventory, lease, lease_deadline);
+            held.shared.look_for_news(duration / 4).await;
+            Ok(Asked::Held(held))
         }
         Err(InventoryError::Conflict { .. }) => match inventory.lease(workflow).await? {
             Some(lease) => Ok(Asked::Busy(lease)),
@@ -210,6 +267,7 @@ fn hold(
     let shared = Arc::new(Shared {
         context: context.clone(),
         held: Mutex::new((lease, lease_deadline)),
+        news: Mutex::default(),
         lost: AtomicBool::new(false),
         inventory: Arc::clone(inventory),
     });
@@ -232,6 +290,7 @@ async fn beat(inventory: Arc<dyn Inventory>, shared: Arc<Shared>) {
                 *shared.held.lock().unwrap_or_else(PoisonError::into_inner) =
                     (lease, LeaseDeadline::renewed(asked, duration));
                 pause = duration / 3;
+                shared.look_for_news(duration / 4).await;
             }
             // Another's, or nobody's: what was opened is not what stands there, or means something
             // else by now.

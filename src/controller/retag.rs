@@ -46,7 +46,7 @@ pub async fn update(
     let expected = Expected::Image(head.ami_id.clone());
     ports
         .inventory
-        .write(Write { record: Some((record, Some(expected))), event: None }, Some(fence))
+        .write(Write { record: Some((record, Some(expected))), ..Write::default() }, Some(fence))
         .await?;
     Ok(())
 }

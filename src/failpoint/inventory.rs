@@ -1,5 +1,6 @@
 //! An inventory with failpoints around everything that writes: `journal.STAGE`, `record.update`,
-//! `lease.acquire`, `lease.renew`, `lease.release`, `beat.write`, `beat.give_up`, `beat.forget`.
+//! `lease.acquire`, `lease.renew`, `lease.release`, `lease.applied`, `beat.write`, `beat.give_up`,
+//! `beat.forget`, `request.ask`, `request.answer`, `request.forget`.
 
 use std::sync::Arc;
 
@@ -7,13 +8,14 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::failpoint::around;
-use reconciler_model::ids::{BuildId, StepId, WorkflowId};
+use reconciler_model::ids::{BuildId, RequestId, Revision, StepId, WorkflowId};
 use reconciler_model::inventory::heartbeat::{Answer, Heartbeat};
 use reconciler_model::inventory::journal::{Attempt, BuildEvent, Stage};
 use reconciler_model::inventory::record::Record;
+use reconciler_model::inventory::request::{News, Request, StandingRequest};
 use reconciler_model::inventory::{
     Fence, Heads, Heartbeats, Inventory, InventoryError, Journal, Lease, Leases, Many,
-    OpenWorkflow, Records, Write,
+    OpenWorkflow, Records, Requests, Write,
 };
 
 pub(super) struct Failing(pub(super) Arc<dyn Inventory>);
@@ -24,6 +26,7 @@ fn error(detail: String) -> InventoryError {
 
 fn name(write: &Write) -> &'static str {
     match write.event.as_ref().map(|event| &event.stage) {
+        None if write.record.is_none() => "request.answer",
         None => "record.update",
         Some(Stage::Intent(_)) => "journal.intent",
         Some(Stage::Started { .. }) => "journal.started",
@@ -32,6 +35,7 @@ fn name(write: &Write) -> &'static str {
         Some(Stage::Tagged) => "journal.tagged",
         Some(Stage::Recorded { .. }) => "journal.recorded",
         Some(Stage::Failed(_)) => "journal.failed",
+        Some(Stage::Adopted { .. }) => "journal.adopted",
         Some(Stage::Cleaned { .. }) => "journal.cleaned",
         Some(_) => "journal.other",
     }
@@ -162,6 +166,17 @@ impl Leases for Failing {
     async fn release_lease(&self, lease: &Lease) -> Result<(), InventoryError> {
         around("lease.release", self.0.release_lease(lease), error).await
     }
+
+    async fn note_applied(
+        &self,
+        workflow: &WorkflowId,
+        reference: &str,
+        revision: &Revision,
+        fence: Option<&Fence>,
+    ) -> Result<(), InventoryError> {
+        let note = self.0.note_applied(workflow, reference, revision, fence);
+        around("lease.applied", note, error).await
+    }
 }
 
 #[async_trait]
@@ -193,5 +208,35 @@ impl Heartbeats for Failing {
 
     async fn forget_beat(&self, build: &BuildId, fence: &Fence) -> Result<(), InventoryError> {
         around("beat.forget", self.0.forget_beat(build, fence), error).await
+    }
+}
+
+#[async_trait]
+impl Requests for Failing {
+    async fn ask(&self, request: &Request) -> Result<(), InventoryError> {
+        around("request.ask", self.0.ask(request), error).await
+    }
+
+    async fn request(
+        &self,
+        workflow: &WorkflowId,
+        id: &RequestId,
+    ) -> Result<Option<StandingRequest>, InventoryError> {
+        self.0.request(workflow, id).await
+    }
+
+    async fn requests(
+        &self,
+        workflow: &WorkflowId,
+    ) -> Result<Vec<StandingRequest>, InventoryError> {
+        self.0.requests(workflow).await
+    }
+
+    async fn news(&self, workflow: &WorkflowId) -> Result<News, InventoryError> {
+        self.0.news(workflow).await
+    }
+
+    async fn forget_request(&self, id: &RequestId, fence: &Fence) -> Result<(), InventoryError> {
+        around("request.forget", self.0.forget_request(id, fence), error).await
     }
 }

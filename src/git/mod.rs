@@ -6,7 +6,6 @@
 //! that follow what was applied before.
 
 pub mod access;
-pub mod applied;
 pub mod commit_cache;
 pub mod diff;
 pub mod discover;
@@ -144,6 +143,5 @@ pub fn open_trusted(
     purpose: Purpose,
 ) -> Result<TrustedSource, SourceError> {
     let inner = open(config, state_dir)?;
-    let reference = config.reference.as_deref();
-    Ok(TrustedSource::new(inner, &config.trust, reference, state_dir, purpose))
+    Ok(TrustedSource::new(inner, &config.trust, purpose))
 }

@@ -1,5 +1,6 @@
-//! A repository whose commits are believed only if they are signed, or only if they follow what was
-//! applied before.
+//! A repository whose commits are believed only if they are signed. Whether they follow what was
+//! applied before is asked where that is known: under the lease of a workflow
+//! ([`refuse_rewrite`]).
 //!
 //! It stands between the loop and the repository: a commit that is refused is never named to
 //! anybody, so nothing of it can be read, planned or built. Who may push is not who may sign;
@@ -7,8 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{Rewrite, SignaturePolicy, TrustConfig};
-use crate::git::applied::LastApplied;
+use crate::config::{SignaturePolicy, TrustConfig};
 use crate::git::named::NamedRevision;
 use crate::git::signature;
 use crate::git::snapshot::Snapshot;
@@ -23,53 +23,51 @@ use reconciler_model::source::{GitTree, SourceError};
 pub enum Purpose {
     /// To say whether files are sound: any commit will do, signed or not.
     Check,
-    /// To say what would be done.
-    Look,
-    /// To do it; the commit becomes the last one that was applied.
-    Act,
+    /// To do it, or to say what would be done.
+    Follow,
+}
+
+/// Refuses a commit that does not descend from the one that was applied last.
+pub fn refuse_rewrite(
+    source: &dyn GitSource,
+    new: &Revision,
+    applied: &Revision,
+) -> Result<(), SourceError> {
+    // Seeded bug: rewritten-history-is-followed
+    if new == applied || source.descends(new, applied)? {
+        return Ok(());
+    }
+    Err(SourceError::Person(
+        Diagnostic::new(format!(
+            "{} of {} in {} does not descend from {}, which was applied last: history was rewritten; nothing of it is planned or built",
+            new.short(),
+            source.reference(),
+            source.place(),
+            applied.short(),
+        ))
+        .hint(format!(
+            "if this is meant: reconciler allow-rewrite {}; to go back to an earlier state without rewriting: git revert",
+            new.short()
+        )),
+    ))
 }
 
 /// A repository, and what is asked of its commits.
 pub struct TrustedSource {
     inner: Box<dyn GitSource>,
     signatures: Option<SignaturePolicy>,
-    rewrite: Rewrite,
-    applied: LastApplied,
     purpose: Purpose,
 }
 
 impl TrustedSource {
-    /// Puts a repository behind what the configuration asks of it. `reference` is the branch or tag
-    /// that it names.
-    ///
-    /// Where it names none, another branch that `HEAD` moves to has to follow the one before as
-    /// well.
+    /// Puts a repository behind what the configuration asks of it.
     #[must_use]
-    pub fn new(
-        inner: Box<dyn GitSource>,
-        trust: &TrustConfig,
-        reference: Option<&str>,
-        state_dir: &Path,
-        purpose: Purpose,
-    ) -> Self {
+    pub fn new(inner: Box<dyn GitSource>, trust: &TrustConfig, purpose: Purpose) -> Self {
         if trust.signatures.is_some() {
             // A signature vouches for ids: what is read under an id has to be what it names.
             verify_the_object_database();
         }
-        Self {
-            applied: LastApplied::of(state_dir, &inner.place(), reference.unwrap_or("HEAD")),
-            signatures: trust.signatures.clone(),
-            rewrite: trust.rewrite,
-            inner,
-            purpose,
-        }
-    }
-
-    /// Accepts a commit in place of the last applied one, whatever was before.
-    pub fn accept(&self, rev: &str) -> Result<Revision, SourceError> {
-        let revision = self.signed(Some(rev))?;
-        self.applied.write(&revision).map_err(SourceError::Person)?;
-        Ok(revision)
+        Self { signatures: trust.signatures.clone(), inner, purpose }
     }
 
     /// The commit that is named, if it is signed by somebody who may.
@@ -95,29 +93,6 @@ impl TrustedSource {
             )),
         }
     }
-
-    fn follows(&self, new: &Revision) -> Result<(), SourceError> {
-        let Some(old) = self.applied.read().map_err(SourceError::Person)? else {
-            return Ok(());
-        };
-        // Seeded bug: rewritten-history-is-followed
-        if self.inner.descends(new, &old)? {
-            return Ok(());
-        }
-        Err(SourceError::Person(
-            Diagnostic::new(format!(
-                "{} of {} in {} does not descend from {}, which was applied last: history was rewritten; nothing of it is planned or built",
-                new.short(),
-                self.inner.reference(),
-                self.inner.place(),
-                old.short(),
-            ))
-            .hint(format!(
-                "if this is meant: reconciler allow-rewrite {}; to go back to an earlier state without rewriting: git revert",
-                new.short()
-            )),
-        ))
-    }
 }
 
 impl GitSource for TrustedSource {
@@ -125,17 +100,7 @@ impl GitSource for TrustedSource {
         if self.purpose == Purpose::Check {
             return self.inner.resolve(rev);
         }
-        let revision = self.signed(rev)?;
-        // A commit that a person names is that person's decision; what is followed has to follow.
-        if rev.is_none() && self.rewrite == Rewrite::Refused {
-            self.follows(&revision)?;
-            if self.purpose == Purpose::Act
-                && self.applied.read().ok().flatten().as_ref() != Some(&revision)
-            {
-                self.applied.write(&revision).map_err(SourceError::Person)?;
-            }
-        }
-        Ok(revision)
+        self.signed(rev)
     }
 
     fn place(&self) -> String {

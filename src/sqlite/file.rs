@@ -18,7 +18,7 @@ use crate::atomic_file::make_folder;
 use crate::sqlite::error::Fault;
 
 /// The schema that this program writes; kept in `user_version`.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 /// How long a call waits for another process's write.
 const BUSY: Duration = Duration::from_secs(10);
@@ -101,7 +101,25 @@ CREATE TRIGGER event_is_never_changed BEFORE UPDATE ON event
 BEGIN SELECT RAISE(ABORT, 'the journal is never changed'); END;
 CREATE TRIGGER event_is_never_removed BEFORE DELETE ON event
 BEGIN SELECT RAISE(ABORT, 'the journal is never changed'); END;
-PRAGMA user_version = 1;
+";
+
+/// What version 2 has beside version 1. What is missing is made for whoever only reads an older
+/// file as well, in memory, where `TABLE` is `TEMP TABLE`.
+const SINCE_2: &str = "
+CREATE TABLE applied (
+    workflow_id TEXT NOT NULL,
+    reference TEXT NOT NULL,
+    revision TEXT NOT NULL,
+    PRIMARY KEY (workflow_id, reference)
+) WITHOUT ROWID;
+CREATE TABLE request (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    workflow_id TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    request TEXT NOT NULL,
+    answer TEXT,
+    UNIQUE (workflow_id, request_id)
+);
 ";
 
 /// Which file it is: another one of the same name is another.
@@ -170,20 +188,30 @@ fn is_locked(error: &rusqlite::Error) -> bool {
 
 /// Creates the tables in an empty file; refuses another schema.
 pub(super) fn prepare(connection: &mut Connection) -> Result<(), Fault> {
-    if is_ours(connection)? {
+    if version(connection)? == SCHEMA_VERSION {
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have been quicker.
-    if !is_ours(&transaction)? {
+    let standing = version(&transaction)?;
+    if standing < 1 {
         transaction.execute_batch(SCHEMA)?;
     }
+    if standing < 2 {
+        transaction.execute_batch(SINCE_2)?;
+    }
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     transaction.commit()?;
     Ok(())
 }
 
-/// Whether the tables are there; an error if they are somebody else's.
+/// Whether the tables of this version are there; an error if they are somebody else's.
 pub(super) fn is_ours(connection: &Connection) -> Result<bool, Fault> {
+    Ok(version(connection)? == SCHEMA_VERSION)
+}
+
+/// The version of the tables, 0 if there are none; an error if they are somebody else's.
+fn version(connection: &Connection) -> Result<i64, Fault> {
     // In one statement, which sees one moment: another process may be creating them.
     let (version, tables): (i64, i64) = connection.query_row(
         "SELECT (SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_schema)",
@@ -191,8 +219,8 @@ pub(super) fn is_ours(connection: &Connection) -> Result<bool, Fault> {
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
     match version {
-        SCHEMA_VERSION => Ok(true),
-        0 if tables == 0 => Ok(false),
+        1..=SCHEMA_VERSION => Ok(version),
+        0 if tables == 0 => Ok(0),
         0 => Err(Fault::Schema("it holds tables of another program; name another file".to_owned())),
         newer => Err(Fault::Schema(format!(
             "its version is {newer}, this program knows {SCHEMA_VERSION}; use the reconciler that wrote it, or a newer one"
@@ -219,8 +247,9 @@ fn make_file(path: &Path) -> Result<(), Fault> {
 pub(super) enum Reader {
     /// No file, or one without tables: empty.
     Nothing,
-    /// Follows what a writer does, in the file that stood there when it was opened.
-    Following(Connection, Option<Identity>),
+    /// Follows what a writer does, in the file that stood there when it was opened, at the version
+    /// that it had then.
+    Following(Connection, Option<Identity>, i64),
     /// A snapshot of this one call.
     Immutable(Connection),
 }
@@ -236,12 +265,20 @@ impl Reader {
             };
         }
         let connection = connect(path, "")?;
-        match is_ours(&connection) {
-            Ok(true) => Ok(Self::Following(connection, identity)),
-            Ok(false) => Ok(Self::Nothing),
+        match version(&connection) {
+            Ok(0) => Ok(Self::Nothing),
+            Ok(version) => {
+                fill_in(&connection, version)?;
+                Ok(Self::Following(connection, identity, version))
+            }
             Err(Fault::Sqlite(error)) if needs_a_shm_file(&error) => {
                 let connection = connect(path, "&immutable=1")?;
-                Ok(if is_ours(&connection)? { Self::Immutable(connection) } else { Self::Nothing })
+                let version = version(&connection)?;
+                if version == 0 {
+                    return Ok(Self::Nothing);
+                }
+                fill_in(&connection, version)?;
+                Ok(Self::Immutable(connection))
             }
             Err(fault) => Err(fault),
         }
@@ -250,14 +287,29 @@ impl Reader {
     /// The connection to read on now; none if there is nothing to read.
     pub(super) fn connection(&mut self, path: &Path) -> Result<Option<&Connection>, Fault> {
         // A file that another has taken the place of tells nothing any more.
-        if !matches!(self, Self::Following(_, identity) if *identity == Identity::of(path)) {
+        let still_is = match self {
+            Self::Following(connection, identity, read_at) => {
+                *identity == Identity::of(path)
+                    && (*read_at == SCHEMA_VERSION || version(connection)? == *read_at)
+            }
+            Self::Nothing | Self::Immutable(_) => false,
+        };
+        if !still_is {
             *self = Self::open(path)?;
         }
         Ok(match self {
             Self::Nothing => None,
-            Self::Following(connection, _) | Self::Immutable(connection) => Some(connection),
+            Self::Following(connection, ..) | Self::Immutable(connection) => Some(connection),
         })
     }
+}
+
+/// Makes what an older file lacks, empty and in memory: a reader finds nothing there.
+fn fill_in(connection: &Connection, version: i64) -> Result<(), Fault> {
+    if version < 2 {
+        connection.execute_batch(&SINCE_2.replace("CREATE TABLE", "CREATE TEMP TABLE"))?;
+    }
+    Ok(())
 }
 
 fn needs_a_shm_file(error: &rusqlite::Error) -> bool {

@@ -138,7 +138,7 @@ async fn a_file_of_today_is_read_and_written_to() {
 
     let mut event = events[0].clone();
     (event.seq, event.stage) = (2, Stage::Available);
-    let write = Write { record: None, event: Some(event) };
+    let write = Write { event: Some(event), ..Write::default() };
     let fence = Fence { workflow_id: workflow.clone(), token: 7 };
     inventory.write(write, Some(&fence)).await.unwrap();
     let lease = inventory.renew_lease(&lease, Timestamp::now()).await.unwrap();

@@ -4,6 +4,8 @@
 //! A row may exist before anybody held the lease: it counts the events of the workflow, and has no
 //! token then.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::types::ValueRef;
@@ -12,7 +14,7 @@ use rusqlite::{Connection, params};
 use crate::sqlite::SqliteInventory;
 use crate::sqlite::error::Fault;
 use crate::sqlite::rows::{column, many, nanoseconds, number, text, time};
-use reconciler_model::ids::WorkflowId;
+use reconciler_model::ids::{Revision, WorkflowId};
 use reconciler_model::inventory::heartbeat::new_version;
 use reconciler_model::inventory::{Fence, InventoryError, Lease, Leases, Malformed};
 
@@ -47,6 +49,7 @@ impl Leases for SqliteInventory {
                     duration_seconds,
                     renewed_at: now,
                     journal_seq: 0,
+                    applied: BTreeMap::new(),
                 },
             )
         })
@@ -73,6 +76,37 @@ impl Leases for SqliteInventory {
         })
         .await
     }
+
+    async fn note_applied(
+        &self,
+        workflow: &WorkflowId,
+        reference: &str,
+        revision: &Revision,
+        fence: Option<&Fence>,
+    ) -> Result<(), InventoryError> {
+        let (workflow, fence) = (workflow.clone(), fence.cloned());
+        let (reference, revision) = (reference.to_owned(), revision.clone());
+        self.change(move |db| {
+            if let Some(fence) = &fence {
+                check(db, fence)?;
+            } else {
+                count_event(db, &workflow)?;
+                // Where nobody ever held the lease it is one that was given back.
+                db.prepare_cached(
+                    "UPDATE lease SET token = 0, version = ?2, duration_seconds = 0, \
+                     renewed_at = 0 WHERE workflow_id = ?1 AND token IS NULL",
+                )?
+                .execute([workflow.as_str(), &new_version()])?;
+            }
+            db.prepare_cached(
+                "INSERT INTO applied (workflow_id, reference, revision) VALUES (?1, ?2, ?3) \
+                 ON CONFLICT (workflow_id, reference) DO UPDATE SET revision = ?3",
+            )?
+            .execute([workflow.as_str(), &reference, revision.as_str()])?;
+            Ok(())
+        })
+        .await
+    }
 }
 
 /// The lease as it stands; none if nobody ever held it.
@@ -91,11 +125,27 @@ fn read(db: &Connection, workflow: &WorkflowId) -> Result<Option<Lease>, Fault> 
                 duration_seconds: number(row, 3)?,
                 renewed_at: time(row, 4)?,
                 journal_seq: number(row, 5)?,
+                applied: BTreeMap::new(),
             })
         },
         |_, detail| Malformed { step: None, key: format!("lease of {workflow}"), detail },
     )?;
-    Fault::unless_one(lease)
+    Ok(match Fault::unless_one(lease)? {
+        Some(lease) => Some(Lease { applied: applied(db, workflow)?, ..lease }),
+        None => None,
+    })
+}
+
+/// The commit at which each reference was applied last.
+fn applied(
+    db: &Connection,
+    workflow: &WorkflowId,
+) -> Result<BTreeMap<String, Revision>, rusqlite::Error> {
+    db.prepare_cached("SELECT reference, revision FROM applied WHERE workflow_id = ?")?
+        .query_map([workflow.as_str()], |row| {
+            Ok((row.get(0)?, Revision::new(row.get::<_, String>(1)?)))
+        })?
+        .collect()
 }
 
 /// Whether `fence` is the newest and its lease is held.
@@ -134,5 +184,6 @@ fn put(db: &Connection, lease: Lease) -> Result<Lease, Fault> {
              RETURNING journal_seq",
         )?
         .query_row(values, |row| row.get(0))?;
-    Ok(Lease { journal_seq: journal_seq.cast_unsigned(), ..lease })
+    let applied = applied(db, &lease.workflow_id)?;
+    Ok(Lease { journal_seq: journal_seq.cast_unsigned(), applied, ..lease })
 }

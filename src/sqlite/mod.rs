@@ -1,8 +1,8 @@
 //! The embedded inventory: one `SQLite` file, the default where no table is configured.
 //!
 //! This file is the adapter itself: which connection a call runs on, and the calls that concern the
-//! whole inventory. The others stand in `records`, `journal`, `leases` and `beats`; opening the file
-//! in `file`. It relies on the caller to run inside a tokio runtime: every call runs on a blocking
+//! whole inventory. The others stand in `records`, `journal`, `leases`, `beats` and `requests`; opening
+//! the file in `file`. It relies on the caller to run inside a tokio runtime: every call runs on a blocking
 //! thread.
 //!
 //! # Guarantees
@@ -19,6 +19,7 @@ mod journal;
 mod kept;
 mod leases;
 mod records;
+mod requests;
 mod rows;
 
 use std::path::{Path, PathBuf};
@@ -211,6 +212,11 @@ impl Inventory for SqliteInventory {
             }
             if let Some(event) = &write.event
                 && journal::has(db, event)?
+            {
+                return Ok(());
+            }
+            if let Some(answer) = &write.answer
+                && !requests::answer(db, answer)?
             {
                 return Ok(());
             }

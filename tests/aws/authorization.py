@@ -223,6 +223,8 @@ def dynamodb(account, region, operation, body):
         return [request(kinds[kind], one["TableName"], one.get("Item") or one.get("Key")) for kind, one in items]
     if operation in ("GetItem", "PutItem", "UpdateItem", "DeleteItem"):
         return [request(operation, body["TableName"], body.get("Item") or body.get("Key"))]
+    if operation == "BatchGetItem":
+        return [request(operation, table, key) for table, asked in body["RequestItems"].items() for key in asked["Keys"]]
     if operation == "Query":
         return [request(operation, body["TableName"], asked_key(backend, body), body.get("IndexName"))]
     if operation in ("CreateTable", "DescribeTable", "Scan"):

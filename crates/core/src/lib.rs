@@ -9,6 +9,7 @@ pub mod lease_rules;
 pub mod name_pattern;
 pub mod plan;
 pub mod recovery;
+pub mod requests;
 pub mod retry;
 pub mod secrets;
 pub mod status;

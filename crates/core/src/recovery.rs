@@ -307,6 +307,7 @@ mod tests {
             prepared_by: None,
             reach: reconciler_model::inventory::journal::Reach::default(),
             afterwards: reconciler_model::afterwards::PostImageSteps::default(),
+            maker: reconciler_model::inventory::journal::Maker::Packer,
             deadline: time(120),
             fence: 1,
             attempt: 0,

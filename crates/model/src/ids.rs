@@ -94,6 +94,26 @@ text_id!(
     BuildId
 );
 
+text_id!(
+    /// What one person asked for once: a UUID of version 7, so ids sort by the time they were made.
+    RequestId
+);
+
+impl RequestId {
+    /// A new id that sorts after all earlier ones of this host.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self::new(uuid::Uuid::now_v7().to_string())
+    }
+
+    /// The build under whose id the journal tells of what a request has changed, where nothing was
+    /// built: ids of both have one form.
+    #[must_use]
+    pub fn as_build(&self) -> BuildId {
+        BuildId::new(self.as_str())
+    }
+}
+
 impl Revision {
     /// The first seven digits, as git abbreviates.
     #[must_use]

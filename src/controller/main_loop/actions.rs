@@ -71,6 +71,10 @@ impl Controller {
             return Ok(());
         };
         self.look_after(&planned.held, &ports, report).await?;
+        if self.answer_by_plan(planned, &ports).await? {
+            report.acted = true;
+            return Ok(());
+        }
         let circumstances = Circumstances::from(&planned.plan.revision);
         // Seeded bug: orphan-is-deleted
         let selection = self.options.selection(planned.plan);

@@ -29,7 +29,7 @@ impl Controller {
             return;
         }
         let circumstances =
-            Circumstances::Journal { token: held.fence.token, seq: lease.journal_seq() };
+            Circumstances::Journal { token: held.fence.token, seq: lease.counts().of_builds() };
         let key = RetryKey::Garbage(held.key.clone());
         if self.queue.waits(&key, &circumstances, self.services.context.now()).is_some() {
             return;

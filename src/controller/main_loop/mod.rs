@@ -17,6 +17,7 @@ mod owned_workflows;
 mod pass_coverage;
 mod replaced_inventory;
 mod repositories;
+mod requests;
 mod retry_queue;
 mod run_options;
 mod shutdown;
@@ -218,6 +219,7 @@ impl Controller {
         let mut report = PassReport::default();
         self.workflows.begin_pass();
         self.queue.begin_pass();
+        self.answer_by_journal(&mut report).await;
         for (repository, opened) in self.repositories.open_all() {
             let key = RetryKey::Repository(repository.name.clone());
             let origin = Origin { repository: &repository.name, folder: None, workflow: None };
@@ -238,6 +240,7 @@ impl Controller {
         if !self.options.once {
             self.settle_unplanned_workflows(&mut report).await;
             Box::pin(self.settle_abandoned_workflows(&mut report)).await;
+            self.answer_without_plan(&mut report).await;
             self.give_back_what_does_not_work_here().await;
             let builds = &self.builds;
             self.queue.end_pass(|build| builds.contains(build));
@@ -274,6 +277,9 @@ impl Controller {
             let origin = Origin { repository: name, folder: Some(&path), workflow: None };
             let circumstances = Circumstances::from(&revision);
             let now = self.services.context.now();
+            if self.workflows.may_follow_again(&location, repository) {
+                self.queue.forget(&key);
+            }
             if self.queue.waits(&key, &circumstances, now).is_some() {
                 report.errors += 1;
                 continue;

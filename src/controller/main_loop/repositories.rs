@@ -10,6 +10,7 @@ use crate::controller::error::PassError;
 use crate::controller::main_loop::owned_workflows::OwnedWorkflow;
 use crate::git::GitSource;
 use crate::git::discover::{WorkflowFolder, workflows};
+use crate::git::trusted::refuse_rewrite;
 use reconciler_core::workflow::WorkflowParams;
 use reconciler_core::workflow::unique::{Claim, shared};
 use reconciler_hcl::LocalExec;
@@ -31,6 +32,8 @@ pub struct FollowedRepository {
     pub revision: Option<String>,
     /// Whether its templates may run programs on the build host.
     pub local_exec: LocalExec,
+    /// The reference of which rewritten history is refused; none: it is followed.
+    pub guarded: Option<String>,
 }
 
 /// A repository at the commit that is meant.
@@ -162,6 +165,22 @@ impl LastRead {
 }
 
 impl FollowedRepository {
+    /// Refuses a commit that does not follow what was applied last of a workflow, where that is
+    /// asked for. A commit that a person names is that person's decision.
+    pub fn refuse_rewrite(
+        &self,
+        new: &Revision,
+        applied: &BTreeMap<String, Revision>,
+    ) -> Result<(), PassError> {
+        let Some(reference) = self.guarded.as_ref().filter(|_| self.revision.is_none()) else {
+            return Ok(());
+        };
+        match applied.get(reference) {
+            Some(applied) => Ok(refuse_rewrite(self.source.as_ref(), new, applied)?),
+            None => Ok(()),
+        }
+    }
+
     fn read_folders(&self, tree: &dyn GitTree) -> Result<Vec<OpenedFolder>, PassError> {
         let folders = workflows(tree, &self.roots, &self.exclude)?.into_iter();
         let read = |folder| {

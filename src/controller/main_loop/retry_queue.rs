@@ -57,6 +57,8 @@ pub(super) enum RetryKey {
     AbandonedWorkflows,
     /// Removing what builds left that were given up.
     Garbage(WorkflowKey),
+    /// Answering what people ask of a workflow.
+    Requests(WorkflowKey),
     /// Removing the folders of old builds.
     OldBuildFolders,
 }
@@ -79,6 +81,9 @@ impl RetryKey {
             Self::AbandonedWorkflows => "looking for builds that nobody looks after".to_owned(),
             Self::Garbage(key) => {
                 format!("looking after given-up builds of workflow {}", key.inventory.id)
+            }
+            Self::Requests(key) => {
+                format!("answering what is asked of workflow {}", key.inventory.id)
             }
             Self::OldBuildFolders => "removing the folders of old builds".to_owned(),
         }

@@ -64,6 +64,7 @@ impl Controller {
         let Some(state) = self.workflows.get_mut(key) else {
             return Ok(Verdict::default());
         };
+        state.follow_history(repository, tree.revision(), &fence).await?;
         let checkout = block_in_place(|| {
             Checkout::read_further(tree, folder, read, StepCache::load(&state.cache))
         })?;
@@ -101,6 +102,7 @@ impl Controller {
                 state.keep_journal(seq, observed.newest);
             }
             state.last_plan = Some(observed.plan.clone());
+            state.last_error = None;
             if let Some(kept) = &observed.to_keep {
                 state.cache.store(kept);
             }

@@ -2,17 +2,23 @@
 
 use crate::config::{Config, InventoryConfig};
 use crate::controller::connect::Ports;
+use crate::controller::context::block_in_place;
+use crate::controller::error::PassError;
 use crate::controller::fenced::LeasedPorts;
-use crate::controller::lease::{Held, Watched};
+use crate::controller::lease::{Counts, Held, Watched};
 use crate::controller::main_loop::event::Origin;
+use crate::controller::main_loop::repositories::FollowedRepository;
 use crate::controller::observe::Newest;
 use crate::controller::step_cache::StepCache;
 use reconciler_core::images::base_image::BaseSearch;
 use reconciler_core::plan::Plan;
 use reconciler_core::workflow::WorkflowParams;
+use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::digest::Digest;
-use reconciler_model::ids::{Region, WorkflowId};
+use reconciler_model::ids::{Region, Revision, WorkflowId};
+use reconciler_model::inventory::Fence;
 use reconciler_model::inventory::journal::Reach;
+use reconciler_model::inventory::request::Request;
 
 /// Where git has a workflow.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,6 +82,14 @@ impl WorkflowKey {
     }
 }
 
+/// Why a workflow could not be planned.
+pub(super) struct LastError {
+    /// Whether it may go away by itself.
+    pub(super) is_transient: bool,
+    /// What it is.
+    pub(super) why: Diagnostic,
+}
+
 /// One workflow, from pass to pass.
 pub(super) struct WorkflowState {
     /// How AWS is reached through the ports.
@@ -87,11 +101,19 @@ pub(super) struct WorkflowState {
     pub(super) watched: Option<Watched>,
     /// Who acts in this process's stead.
     pub(super) standing_by: Option<String>,
-    /// The journal's newest attempts, with its counter; only while the lease is held, for another
+    /// The journal's newest attempts, with the counters; only while the lease is held, for another
     /// holder would write to it.
-    journal: Option<(u64, Newest)>,
-    /// The journal's counter at the last look.
-    looked_at: u64,
+    journal: Option<(Counts, Newest)>,
+    /// The counters at the last look.
+    looked_at: Counts,
+    /// The count of requests at which all that stood were answered; none: nobody has looked.
+    answered_at: Option<u64>,
+    /// The applied commit that a refused one did not follow.
+    refused_after: Option<Revision>,
+    /// What is asked and waits for a plan.
+    pub(super) open_requests: Vec<Request>,
+    /// Why the last pass could not plan it; none if it could.
+    pub(super) last_error: Option<LastError>,
     pub(super) searched: Option<BaseSearch>,
     pub(super) last_plan: Option<Plan>,
     pub(super) cache: StepCache,
@@ -110,7 +132,11 @@ impl WorkflowState {
             watched: None,
             standing_by: None,
             journal: None,
-            looked_at: 0,
+            looked_at: Counts::default(),
+            answered_at: None,
+            refused_after: None,
+            open_requests: Vec::new(),
+            last_error: None,
             searched: None,
             last_plan: None,
             cache,
@@ -136,6 +162,8 @@ impl WorkflowState {
     /// Gives up the lease and what was known under it.
     pub(super) fn let_go(&mut self) -> Option<Held> {
         self.journal = None;
+        self.answered_at = None;
+        self.open_requests.clear();
         self.lease.take()
     }
 
@@ -144,26 +172,87 @@ impl WorkflowState {
         self.lease
     }
 
-    /// Looks at the journal's counter, as the lease shows it, and takes what is known of the
-    /// journal out, if it has not moved since. Whoever took it keeps it again if it did not write.
-    pub(super) fn look_at_journal(&mut self) -> (u64, Option<Newest>) {
-        let seq = self.note_journal_seq();
-        let known = self.journal.take().filter(|(at, _)| *at == seq);
-        (seq, known.map(|(_, newest)| newest))
+    /// Looks at the counters, as the lease shows them, and takes what is known of the journal out,
+    /// if they have not moved since. Whoever took it keeps it again if it did not write.
+    pub(super) fn look_at_journal(&mut self) -> (Counts, Option<Newest>) {
+        let counts = self.note_counts();
+        let known = self.journal.take().filter(|(at, _)| *at == counts);
+        (counts, known.map(|(_, newest)| newest))
     }
 
-    /// Notes the journal's counter, as the lease shows it.
-    pub(super) fn note_journal_seq(&mut self) -> u64 {
-        let seq = self.lease.as_ref().map_or(0, Held::journal_seq);
+    /// Notes the counters, as the lease shows them.
+    pub(super) fn note_counts(&mut self) -> Counts {
+        let counts = self.lease.as_ref().map(Held::counts).unwrap_or_default();
         if self.lease.is_some() {
-            self.looked_at = seq;
+            self.looked_at = counts;
         }
-        seq
+        counts
     }
 
-    /// Keeps what is known of the journal at this counter.
-    pub(super) fn keep_journal(&mut self, seq: u64, newest: Newest) {
-        self.journal = self.lease.is_some().then_some((seq, newest));
+    /// Whether something may have been asked since all was answered.
+    pub(super) fn may_have_requests(&self) -> bool {
+        let asked = self.lease.as_ref().map(|lease| lease.counts().news.requests);
+        asked.is_some() && self.answered_at != asked
+    }
+
+    /// How often something was asked, as the lease shows it.
+    pub(super) fn requests_asked(&self) -> u64 {
+        self.lease.as_ref().map_or(0, |lease| lease.counts().news.requests)
+    }
+
+    /// Of all that stood at this count, these wait for a plan; the rest is answered.
+    pub(super) fn keep_requests(&mut self, asked: u64, open: Vec<Request>) {
+        self.answered_at = Some(asked);
+        self.open_requests = open;
+    }
+
+    /// Something may stand there that no count shows, or that could not be answered.
+    pub(super) fn look_for_requests(&mut self) {
+        self.answered_at = None;
+        self.open_requests.clear();
+    }
+
+    /// Refuses a commit that does not follow what was applied last, where that is asked for, and
+    /// notes one that does: a holder on another host refuses what this one would.
+    pub(super) async fn follow_history(
+        &mut self,
+        repository: &FollowedRepository,
+        new: &Revision,
+        fence: &Fence,
+    ) -> Result<(), PassError> {
+        let (Some(lease), Some(reference)) = (&self.lease, &repository.guarded) else {
+            return Ok(());
+        };
+        if repository.revision.is_some() {
+            return Ok(());
+        }
+        let applied = lease.applied();
+        self.refused_after = applied.get(reference).cloned();
+        block_in_place(|| repository.refuse_rewrite(new, &applied))?;
+        self.refused_after = None;
+        if applied.get(reference) != Some(new) {
+            lease.note_applied(reference, new, fence).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a person has accepted another commit since rewritten history was refused.
+    pub(super) fn may_follow_again(&self, repository: &FollowedRepository) -> bool {
+        let (Some(lease), Some(reference)) = (&self.lease, &repository.guarded) else {
+            return false;
+        };
+        self.refused_after.is_some()
+            && self.refused_after.as_ref() != lease.applied().get(reference)
+    }
+
+    /// The fence for writes; none without the lease.
+    pub(super) fn fence(&self) -> Option<Fence> {
+        self.lease.as_ref()?.fence()
+    }
+
+    /// Keeps what is known of the journal at these counters.
+    pub(super) fn keep_journal(&mut self, counts: Counts, newest: Newest) {
+        self.journal = self.lease.is_some().then_some((counts, newest));
     }
 
     /// What is known of the journal is not true any more.
@@ -176,9 +265,9 @@ impl WorkflowState {
         self.journal.as_ref().map(|(_, newest)| newest)
     }
 
-    /// Whether somebody else has written to the journal since the last look.
+    /// Whether somebody else has written to the journal or beside it since the last look.
     pub(super) fn journal_moved(&self) -> bool {
-        self.lease.as_ref().is_some_and(|lease| lease.journal_seq() != self.looked_at)
+        self.lease.as_ref().is_some_and(|lease| lease.counts() != self.looked_at)
     }
 
     /// The ports to look after a build of this region through: a workflow may be moved to another

@@ -11,11 +11,13 @@ use crate::controller::fenced::LeasedPorts;
 use crate::controller::lease::Held;
 use crate::controller::main_loop::owned_workflows::{OwnedWorkflow, OwnedWorkflows};
 use crate::controller::main_loop::pass_coverage::PassCoverage;
+use crate::controller::main_loop::repositories::FollowedRepository;
 use crate::controller::main_loop::workflow_state::{
-    InventoryKey, WorkflowKey, WorkflowLocation, WorkflowState,
+    InventoryKey, LastError, WorkflowKey, WorkflowLocation, WorkflowState,
 };
+use crate::controller::wake_file::WakeFile;
 use reconciler_model::ids::BuildId;
-use reconciler_model::inventory::journal::Attempt;
+use reconciler_model::inventory::journal::{Attempt, FailureClass};
 
 /// How often it is looked whether a heartbeat showed that a journal has moved.
 const JOURNAL_LOOK: Duration = Duration::from_secs(1);
@@ -27,6 +29,8 @@ pub(super) struct Workflows {
     pub(super) owned: OwnedWorkflows,
     /// What the pass that is under way has seen.
     pub(super) coverage: PassCoverage,
+    /// Where commands of this host say that they have asked for something.
+    wake_file: WakeFile,
     /// The inventory was replaced under this process: it is opened anew, but not begun anew.
     inventory_was_replaced: bool,
 }
@@ -47,14 +51,19 @@ impl Workflows {
             states: BTreeMap::new(),
             owned: OwnedWorkflows::of(state_dir),
             coverage: PassCoverage::default(),
+            wake_file: WakeFile::of(state_dir),
             inventory_was_replaced: false,
         }
     }
 
     /// A pass over everything begins.
     pub(super) fn begin_pass(&mut self) {
+        let is_woken = self.wake_file.take_in();
         for state in self.states.values_mut() {
-            state.note_journal_seq();
+            state.note_counts();
+            if is_woken {
+                state.look_for_requests();
+            }
         }
         self.coverage = PassCoverage::default();
     }
@@ -73,6 +82,16 @@ impl Workflows {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&WorkflowKey, &WorkflowState)> {
         self.states.iter()
+    }
+
+    /// Whether a person has accepted another commit since rewritten history was refused there.
+    pub(super) fn may_follow_again(
+        &self,
+        location: &WorkflowLocation,
+        repository: &FollowedRepository,
+    ) -> bool {
+        let mut states = self.states.iter().filter(|(key, _)| key.location == *location);
+        states.any(|(_, state)| state.may_follow_again(repository))
     }
 
     pub(super) fn keys(&self) -> Vec<WorkflowKey> {
@@ -98,6 +117,12 @@ impl Workflows {
     /// Takes in that a workflow met with an error. A lease that another has taken is not ours,
     /// whatever its time says.
     pub(super) fn take_in_error(&mut self, key: &WorkflowKey, error: &PassError) -> AfterError {
+        if let Some(state) = self.states.get_mut(key) {
+            state.last_error = Some(LastError {
+                is_transient: error.class() == FailureClass::Transient,
+                why: error.diagnostic(),
+            });
+        }
         if error.is_replaced() {
             // What was opened is nothing any more; the next pass opens what stands there.
             self.states.remove(key);
@@ -164,10 +189,11 @@ impl Workflows {
         self.states.keys().any(|other| other != key && other.inventory == key.inventory)
     }
 
-    /// Ends when somebody else has written to a journal: a person's request, or what a heartbeat
-    /// showed of it.
+    /// Ends when somebody else has written to a journal or asked for something, by what a heartbeat
+    /// showed of it, or by the word of a command on this host.
     pub(super) async fn journal_moved(&self, context: &Context) {
-        while !self.states.values().any(WorkflowState::journal_moved) {
+        let moved = || self.states.values().any(WorkflowState::journal_moved);
+        while !moved() && !self.wake_file.is_written() {
             context.sleep(JOURNAL_LOOK).await;
         }
     }

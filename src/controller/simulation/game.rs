@@ -294,6 +294,7 @@ fn configuration(state_dir: &Path) -> Config {
 
 fn repository(at: &Handle) -> FollowedRepository {
     FollowedRepository {
+        guarded: None,
         name: "memory".to_owned(),
         source: Arc::new(SimulatedRepository::new(at.clone())),
         roots: vec!["packer_workspaces".to_owned()],

@@ -60,6 +60,15 @@ fn a_persons_image_is_recorded_as_documented_and_adopted() {
     assert_eq!(farm.state_of("mysql"), "unverified", "a dry run changes nothing");
     let adopted = farm.run(&["adopt", "mysql"]);
     assert!(adopted.out.contains("1 adopted, 0 refused"), "{adopted:#?}");
+    assert_eq!(farm.stages("mysql"), ["adopted"], "the journal knows it");
+    insta::assert_snapshot!(farm.run(&["history", "mysql"]).printed(0), @"
+    wf-1
+
+      mysql  recorded  ami-0aaaaaaaaaaaaaaaa  [duration] ago
+        build [build]  commit [commit]  on [host]
+        image mysql by hand, 2026-11-24 from ami-[id]
+        [time] UTC  ami-0aaaaaaaaaaaaaaaa adopted by uid [number]@[host]
+    ");
     assert_eq!(farm.state_of("mysql"), "in-sync");
 
     // What was made on another image than the parent's is refused, in a dry run as well.

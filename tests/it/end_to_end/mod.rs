@@ -1,6 +1,7 @@
 //! The whole way from a commit to a record, with real git, real Packer and an emulated AWS.
 
 mod apply;
+mod asking;
 mod daemon;
 mod forsaken;
 mod habits;

@@ -69,7 +69,15 @@ contract! {
     who_asks_for_a_build_to_end_is_heard_by_its_supervisor,
     a_build_that_has_given_a_sign_since_is_not_given_up,
     a_workflow_is_listed_as_open_while_a_build_that_was_given_up_is_looked_after,
-    the_first_sign_of_life_of_a_build_counts_as_an_event;
+    the_first_sign_of_life_of_a_build_is_counted;
+    request_rules:
+    a_request_stands_until_it_is_answered_and_its_answer_stands_beside_it,
+    a_request_asked_twice_is_asked_once_and_counted_once,
+    a_request_is_answered_once_and_with_what_it_changes_or_not_at_all,
+    only_the_holder_of_the_lease_answers,
+    an_answer_repeated_word_for_word_was_given_once,
+    only_the_holder_of_the_lease_forgets_a_request,
+    the_commit_that_was_applied_last_stands_beside_the_lease;
 }
 
 fn over_memory<R: Future<Output = ()>>(rule: impl FnOnce(Arc<dyn Inventory>) -> R) {

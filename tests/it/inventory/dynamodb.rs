@@ -76,8 +76,12 @@ fn the_tables_are_made_with_the_exact_schema() {
                 .iter()
                 .all(|attribute| attribute.attribute_type() == &ScalarAttributeType::S)
         );
-        let builds = describe(format!("{}_builds", tables.name)).await;
-        assert_eq!(keys(builds.key_schema()), ["HASH workflow_id", "RANGE item"]);
+        for (suffix, range) in
+            [("builds", "item"), ("beats", "build_id"), ("requests", "request_id")]
+        {
+            let table = describe(format!("{}_{suffix}", tables.name)).await;
+            assert_eq!(keys(table.key_schema()), ["HASH workflow_id", &format!("RANGE {range}")]);
+        }
         tables
     });
 }

@@ -5,6 +5,7 @@ mod beat_rules;
 mod contract;
 mod dynamodb;
 mod python_library;
+mod request_rules;
 mod rules;
 mod sqlite;
 mod tables;

@@ -53,6 +53,7 @@ fn the_python_library_reads_our_records_by_its_three_queries() {
             let write = reconciler_model::inventory::Write {
                 record: Some((record(name, ami_id, minute(at)), None)),
                 event: Some(Build::of(name).intent()),
+                answer: None,
             };
             inventory.write(write, None).await.unwrap();
         }

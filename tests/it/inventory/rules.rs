@@ -130,7 +130,7 @@ pub(crate) async fn records_come_newest_image_first(inventory: Empty) {
 pub(crate) async fn a_record_expected_to_be_absent_is_put_once(inventory: Empty) {
     let write = |ami_id| Write {
         record: Some((record("pyenv", ami_id, minute(0)), Some(Expected::Absent))),
-        event: None,
+        ..Write::default()
     };
     inventory.write(write("ami-1"), None).await.unwrap();
     let second = inventory.write(write("ami-2"), None).await;
@@ -145,7 +145,7 @@ pub(crate) async fn a_record_is_replaced_only_where_the_expected_image_stands(in
             record("pyenv", ami_id, minute(0)),
             Some(Expected::Image(AmiId::new(expected))),
         )),
-        event: None,
+        ..Write::default()
     };
     let nothing_there = inventory.write(write("ami-2", "ami-1"), None).await;
     assert!(matches!(nothing_there, Err(InventoryError::Conflict { .. })), "{nothing_there:?}");
@@ -165,6 +165,7 @@ pub(crate) async fn a_record_and_its_event_are_written_both_or_not_at_all(invent
     let both = |expected| Write {
         record: Some((record("pyenv", "ami-1", minute(0)), Some(expected))),
         event: Some(recorded.clone()),
+        answer: None,
     };
     // The record's condition fails: no event.
     let refused = inventory.write(both(Expected::Image(AmiId::new("ami-0"))), None).await;
@@ -194,6 +195,7 @@ pub(crate) async fn a_write_repeated_word_for_word_has_happened_once(inventory: 
     let write = Write {
         record: Some((record("pyenv", "ami-1", minute(0)), Some(Expected::Absent))),
         event: Some(build.intent()),
+        answer: None,
     };
     for _ in 0..2 {
         inventory.write(write.clone(), Some(&fence(held.token))).await.unwrap();
@@ -409,7 +411,8 @@ pub(crate) async fn a_stale_token_writes_neither_record_nor_event(inventory: Emp
     }
     assert_eq!(inventory.heads(&workflow()).await.unwrap().records, []);
     assert_eq!(inventory.events(&workflow(), None, 9).await.unwrap(), []);
-    let both = Write { record: Some((put, Some(Expected::Absent))), event: Some(intent) };
+    let both =
+        Write { record: Some((put, Some(Expected::Absent))), event: Some(intent), answer: None };
     inventory.write(both, Some(&fence(new.token))).await.unwrap();
     assert_eq!(inventory.heads(&workflow()).await.unwrap().records.len(), 1);
 }
@@ -524,7 +527,7 @@ pub(crate) async fn more_than_a_page_of_records_and_attempts_is_read_whole(inven
         if let Stage::Intent(intent) = &mut intent.stage {
             intent.promise.as_mut().unwrap().metadata.clone_from(&filler);
         }
-        let write = Write { record: Some((put, None)), event: Some(intent) };
+        let write = Write { record: Some((put, None)), event: Some(intent), answer: None };
         inventory.write(write, None).await.unwrap();
     }
     let heads = inventory.heads(&workflow()).await.unwrap();

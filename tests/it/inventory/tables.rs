@@ -66,7 +66,8 @@ impl Tables {
     }
 
     pub(crate) async fn delete(&self) {
-        for table in [self.name.clone(), format!("{}_builds", self.name)] {
+        for suffix in ["", "_builds", "_beats", "_requests"] {
+            let table = format!("{}{suffix}", self.name);
             let _ = self.client.delete_table().table_name(table).send().await;
         }
     }

@@ -113,6 +113,7 @@ impl Build {
             region: Region::new("us-east-1"),
             host: "builder-1".to_owned(),
             afterwards: reconciler_model::afterwards::PostImageSteps::default(),
+            maker: reconciler_model::inventory::journal::Maker::Packer,
             prepared_by: Some(HostMark::new("0123456789abcdef")),
             reach: reach(),
             deadline: minute(120),
@@ -148,11 +149,11 @@ pub(crate) fn failed() -> Stage {
 }
 
 pub(crate) fn of_record(record: Record) -> Write {
-    Write { record: Some((record, None)), event: None }
+    Write { record: Some((record, None)), ..Write::default() }
 }
 
 pub(crate) fn of_event(event: BuildEvent) -> Write {
-    Write { record: None, event: Some(event) }
+    Write { event: Some(event), ..Write::default() }
 }
 
 /// Takes the lease as it stands.

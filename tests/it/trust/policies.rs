@@ -323,7 +323,7 @@ fn a_persons_instance(farm: &Farm) -> String {
 
 #[test]
 fn no_statement_takes_in_more_than_it_names() {
-    for name in ALL {
+    for name in ALL.into_iter().chain(["ask.json"]) {
         for statement in policy(name) {
             for action in texts(&statement["Action"]) {
                 assert!(!action.contains('*'), "{name}: {action}");

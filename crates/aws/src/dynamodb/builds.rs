@@ -5,28 +5,29 @@
 //! | --- | --- |
 //! | `{build_id}#{seq:06}` | one event, never changed |
 //! | `@step/{step_id}` | the newest attempt at a step, folded; changed in the transaction of each event |
-//! | `@beat/{build_id}` | the newest sign of life of a build; never part of a transaction with events but when a person cancels |
-//! | `@lease` | the lease of the workflow, and how many events it has; the first beat of a build counts as one |
+//! | `@lease` | the lease of the workflow, how many events it has, and the commits that were applied last |
 //!
 //! Beside the partitions of workflows there is one of what is open (`open`).
 //!
 //! A build id begins with a digit, so that all events sort before all items with an `@`.
+
+use std::collections::BTreeMap;
 
 use crate::dynamodb::terms::Terms;
 use reconciler_items::Item;
 use reconciler_items::attributes::{
     json, json_value, number, number_value, optional_text, parsed, text, text_value,
 };
-use reconciler_model::ids::{BuildId, StepId, WorkflowId};
+use reconciler_model::ids::{BuildId, Revision, StepId, WorkflowId};
 use reconciler_model::inventory::Lease;
 use reconciler_model::inventory::journal::{Attempt, BuildEvent};
 
+/// The attribute of the lease that holds the commits that were applied last, as JSON.
+pub(super) const APPLIED: &str = "applied";
 /// The range key of the lease.
 pub(super) const LEASE: &str = "@lease";
 /// What the range keys of attempts begin with.
 pub(super) const STEP: &str = "@step/";
-/// What the range keys of beats begin with.
-pub(super) const BEAT: &str = "@beat/";
 /// All attempts sort before it, and the lease before all attempts.
 pub(super) const AFTER_STEPS: &str = "@step0";
 /// All events sort before it.
@@ -127,7 +128,14 @@ pub(super) fn lease(workflow: &WorkflowId, item: &Item) -> Result<Option<Lease>,
         } else {
             0
         },
+        applied: applied(item)?,
     }))
+}
+
+/// The commits that were applied last, by their references, or what is wrong with them; none were
+/// where nobody noted any.
+pub(super) fn applied(item: &Item) -> Result<BTreeMap<String, Revision>, String> {
+    if item.contains_key(APPLIED) { json(item, APPLIED) } else { Ok(BTreeMap::new()) }
 }
 
 #[cfg(test)]
@@ -136,7 +144,7 @@ mod tests {
     use reconciler_model::inventory::journal::Stage;
 
     /// See `format_stability`: a literal is never changed, another one is added. What stands in
-    /// `stage`, `attempt` and `beat` is looked at where these are.
+    /// `stage` and `attempt` is looked at where these are.
     #[test]
     fn items_that_an_earlier_version_wrote_are_read() {
         let texts = |all: &[(&str, &str)]| -> Item {
@@ -173,9 +181,14 @@ mod tests {
             duration_seconds: 30,
             renewed_at: "2026-11-25T00:00:00Z".parse().unwrap(),
             journal_seq: 9,
+            applied: BTreeMap::new(),
         };
+        assert_eq!(super::lease(&lease.workflow_id, &item), Ok(Some(lease.clone())));
+        let commit = "4f2c1e9000000000000000000000000000000000";
+        item.extend(texts(&[("applied", &format!(r#"{{"main":"{commit}"}}"#))]));
+        let lease = Lease { applied: [("main".into(), Revision::new(commit))].into(), ..lease };
         assert_eq!(super::lease(&lease.workflow_id, &item), Ok(Some(lease)));
-        assert_eq!((LEASE, STEP, BEAT), ("@lease", "@step/", "@beat/"));
+        assert_eq!((LEASE, STEP), ("@lease", "@step/"));
     }
 
     fn started(build: &str) -> BuildEvent {

@@ -5,16 +5,24 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
 
-use crate::dynamodb::error::inventory_error;
+use crate::dynamodb::error::{inventory_error, is_refused};
 use crate::dynamodb::terms::Terms;
+use crate::dynamodb::transaction::BUSY;
 use crate::dynamodb::{DynamoDbInventory, builds, sdk};
-use reconciler_items::attributes::{number_value, text, text_value};
-use reconciler_model::ids::WorkflowId;
+use reconciler_items::attributes::{json_value, number_value, text, text_value};
+use reconciler_items::{Item, Value};
+use reconciler_model::ids::{Revision, WorkflowId};
 use reconciler_model::inventory::heartbeat::new_version;
 use reconciler_model::inventory::{Fence, InventoryError, Lease, Leases};
 
 /// That the lease is held under this token.
 pub(super) const HELD: &str = "#token = :token AND attribute_exists(#holder)";
+
+/// That it is, and that nobody has noted a commit since it was read.
+const HELD_AND_AS_READ: &str = "#token = :token AND attribute_exists(#holder) AND #applied = :read";
+/// That it is, and that nobody has noted a commit.
+const HELD_AND_NOT_NOTED: &str =
+    "#token = :token AND attribute_exists(#holder) AND attribute_not_exists(#applied)";
 
 /// That the lease of a fence is held.
 pub(super) fn held(fence: &Fence) -> Terms {
@@ -86,6 +94,79 @@ impl Leases for DynamoDbInventory {
             None => Err(InventoryError::Fenced { workflow: lease.workflow_id.clone() }),
         }
     }
+
+    async fn note_applied(
+        &self,
+        workflow: &WorkflowId,
+        reference: &str,
+        revision: &Revision,
+        fence: Option<&Fence>,
+    ) -> Result<(), InventoryError> {
+        let place = self.builds_place();
+        for _ in 0..TRIES {
+            let item = self.build_item(workflow, builds::LEASE).await?.unwrap_or_default();
+            let mut applied = builds::applied(&item)
+                .map_err(|detail| self.malformed(format!("lease of {workflow}"), detail))?;
+            applied.insert(reference.to_owned(), revision.clone());
+            let applied = json_value(&applied)
+                .map_err(|detail| self.unwritable("the applied commit", &detail))?;
+            let noted = noted(&item, applied, fence);
+            let key = builds::key(workflow, builds::LEASE);
+            match self.update_item(&self.builds, key, &noted).send().await {
+                Ok(_) => return Ok(()),
+                Err(error) if is_refused(&error) => {
+                    let lease = self.lease(workflow).await?;
+                    if let Some(fence) = fence
+                        && !lease.is_some_and(|lease| lease.is_held_under(fence.token))
+                    {
+                        return Err(InventoryError::Fenced { workflow: workflow.clone() });
+                    }
+                }
+                Err(error) => return Err(inventory_error(&error, "dynamodb:UpdateItem", &place)),
+            }
+        }
+        Err(InventoryError::Unavailable { place, detail: BUSY.to_owned() })
+    }
+}
+
+/// How often it is noted what was applied, while others note it too.
+const TRIES: u32 = 8;
+
+/// What was applied, where still stands what was read; under the fence, or counted as an event.
+fn noted(item: &Item, applied: Value, fence: Option<&Fence>) -> Terms {
+    let applied = (":applied", applied);
+    let read = item.get(builds::APPLIED).map(|read| (":read", read.clone()));
+    match (fence, read) {
+        (Some(fence), read) => {
+            let token = (":token", number_value(fence.token));
+            let noted = Terms::change("SET #applied = :applied", [applied]);
+            match read {
+                Some(read) => noted.and_only_if(HELD_AND_AS_READ, [token, read]),
+                None => noted.and_only_if(HELD_AND_NOT_NOTED, [token]),
+            }
+        }
+        (None, read) => {
+            let one = (":one", number_value(1));
+            // Where nobody ever held the lease it is one that was given back.
+            let noted = Terms::change(
+                "SET #applied = :applied, #token = if_not_exists(#token, :zero), \
+                 #version = if_not_exists(#version, :version), \
+                 #duration_seconds = if_not_exists(#duration_seconds, :zero), \
+                 #renewed_at = if_not_exists(#renewed_at, :never) ADD #journal_seq :one",
+                [
+                    applied,
+                    one,
+                    (":zero", number_value(0)),
+                    (":version", text_value(new_version())),
+                    (":never", text_value(Timestamp::UNIX_EPOCH.to_string())),
+                ],
+            );
+            match read {
+                Some(read) => noted.and_only_if("#applied = :read", [read]),
+                None => noted.and_only_if("attribute_not_exists(#applied)", []),
+            }
+        }
+    }
 }
 
 impl DynamoDbInventory {
@@ -98,7 +179,7 @@ impl DynamoDbInventory {
         terms: &Terms,
         version: &str,
     ) -> Result<Option<Lease>, InventoryError> {
-        let update = self.update_item(workflow, builds::LEASE, terms);
+        let update = self.update_item(&self.builds, builds::key(workflow, builds::LEASE), terms);
         let update = update
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);

@@ -1,10 +1,10 @@
-//! The inventory in DynamoDB: the table that the Python library knows, and a second one for journal
-//! and leases.
+//! The inventory in DynamoDB: the table that the Python library knows, one for journal and leases,
+//! one for signs of life, and one for what people ask. Each of the last three has other writers.
 //!
 //! This file is the adapter and its reads of records and journal. Formats stand in
 //! `reconciler_items`, `builds` and `open` (pure), the types of the SDK in `sdk`, expressions in
-//! `terms`, writes in `transaction`, leases in `leases`, signs of life in `beats`, the tables
-//! themselves in `schema`. It relies on a ready client: credentials, region, endpoint and retries
+//! `terms`, writes in `transaction`, leases in `leases`, signs of life in `beats`, requests in
+//! `requests`, the tables themselves in `schema`. It relies on a ready client: credentials, region, endpoint and retries
 //! of the network are the client's.
 //!
 //! # Guarantees
@@ -18,6 +18,7 @@ mod builds;
 mod error;
 mod leases;
 mod open;
+mod requests;
 mod schema;
 mod sdk;
 mod terms;
@@ -46,23 +47,27 @@ use terms::{Terms, names};
 /// The condition of a query for all items of one workflow.
 const OF_WORKFLOW: &str = "#workflow_id = :workflow";
 
-/// Records in one table, journal and leases in a second one.
+/// Records in one table; journal and leases, signs of life, and requests in others beside it.
 pub struct DynamoDbInventory {
     client: Client,
     records: String,
     builds: String,
+    beats: String,
+    requests: String,
     missing: Missing,
 }
 
 impl DynamoDbInventory {
-    /// Takes the table of that name and `{table}_builds`. With `create`, [`Inventory::prepare`]
-    /// makes those that are missing.
+    /// Takes the table of that name, `{table}_builds`, `{table}_beats` and `{table}_requests`. With
+    /// `create`, [`Inventory::prepare`] makes those that are missing.
     #[must_use]
     pub fn new(client: Client, table: impl Into<String>, create: bool) -> Self {
         let records = table.into();
         Self {
             client,
             builds: format!("{records}_builds"),
+            beats: format!("{records}_beats"),
+            requests: format!("{records}_requests"),
             records,
             missing: if create { Missing::Create } else { Missing::Refuse },
         }
@@ -74,6 +79,24 @@ impl DynamoDbInventory {
 
     fn builds_place(&self) -> String {
         schema::place(&self.builds)
+    }
+
+    fn beats_place(&self) -> String {
+        schema::place(&self.beats)
+    }
+
+    fn requests_place(&self) -> String {
+        schema::place(&self.requests)
+    }
+
+    /// All tables, each with its schema.
+    fn tables(&self) -> [(&str, schema::Schema); 4] {
+        [
+            (&self.records, schema::RECORDS),
+            (&self.builds, schema::BUILDS),
+            (&self.beats, schema::BEATS),
+            (&self.requests, schema::REQUESTS),
+        ]
     }
 
     fn malformed(&self, key: String, detail: String) -> InventoryError {
@@ -111,15 +134,10 @@ impl DynamoDbInventory {
         self.collect(query, usize::MAX, self.builds_place()).await
     }
 
-    /// An update of one item of the second table.
-    fn update_item(
-        &self,
-        workflow: &WorkflowId,
-        item: &str,
-        terms: &Terms,
-    ) -> UpdateItemFluentBuilder {
-        let update = self.client.update_item().table_name(&self.builds);
-        terms.call(update.set_key(Some(sdk::attributes(builds::key(workflow, item)))))
+    /// An update of one item.
+    fn update_item(&self, table: &str, key: Item, terms: &Terms) -> UpdateItemFluentBuilder {
+        let update = self.client.update_item().table_name(table);
+        terms.call(update.set_key(Some(sdk::attributes(key))))
     }
 
     /// All pages of a query, or so many that `enough` items came; a missing table is empty.
@@ -166,7 +184,7 @@ impl DynamoDbInventory {
         if !matches!(refused, InventoryError::Schema { .. }) {
             return refused;
         }
-        let explained = schema::explain(&self.client, &self.records, &self.builds).await;
+        let explained = schema::explain(&self.client, self.tables()).await;
         match explained {
             Err(differs @ InventoryError::Schema { .. }) => differs,
             _ => refused,
@@ -276,7 +294,7 @@ impl Inventory for DynamoDbInventory {
     }
 
     async fn prepare(&self) -> Result<(), InventoryError> {
-        schema::prepare(&self.client, &self.records, &self.builds, self.missing).await
+        schema::prepare(&self.client, self.tables(), self.missing).await
     }
 
     async fn examine(&self) -> Result<(), InventoryError> {

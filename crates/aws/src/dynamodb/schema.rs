@@ -1,4 +1,4 @@
-//! The two tables: their exact schema, its check against what stands there, and their creation.
+//! The tables: their exact schema, its check against what stands there, and their creation.
 
 use std::time::Duration;
 
@@ -28,29 +28,37 @@ pub(super) enum Missing {
 }
 
 /// The keys of a table; all are texts.
-struct Schema {
+pub(super) struct Schema {
     hash: &'static str,
     range: &'static str,
     /// The index, by its name, hash key and range key.
     index: Option<(&'static str, &'static str, &'static str)>,
 }
 
-const RECORDS: Schema = Schema {
+/// The table of images, which the Python library knows.
+pub(super) const RECORDS: Schema = Schema {
     hash: "workflow_id",
     range: "step_id",
     index: Some((STEP_INDEX, "step_id", "create_at")),
 };
 
-const BUILDS: Schema = Schema { hash: "workflow_id", range: "item", index: None };
+/// The table of journal and leases.
+pub(super) const BUILDS: Schema = Schema { hash: "workflow_id", range: "item", index: None };
 
-/// Checks both tables, and makes those that are missing if that is wanted.
-pub(super) async fn prepare(
+/// The table of signs of life.
+pub(super) const BEATS: Schema = Schema { hash: "workflow_id", range: "build_id", index: None };
+
+/// The table of what people ask.
+pub(super) const REQUESTS: Schema =
+    Schema { hash: "workflow_id", range: "request_id", index: None };
+
+/// Checks all tables, and makes those that are missing if that is wanted.
+pub(super) async fn prepare<const N: usize>(
     client: &Client,
-    records: &str,
-    builds: &str,
+    tables: [(&str, Schema); N],
     missing: Missing,
 ) -> Result<(), InventoryError> {
-    for (table, schema) in [(records, RECORDS), (builds, BUILDS)] {
+    for (table, schema) in tables {
         let mut standing = describe(client, table).await?;
         if standing.is_none() {
             if missing == Missing::Refuse {
@@ -83,21 +91,21 @@ pub(super) async fn prepare(
 }
 
 /// As [`prepare`], for whoever only reads: nothing is made or waited for, and a table that may not
-/// be described is believed. Of the second table every Query names both keys, and DynamoDB refuses
+/// be described is believed. Of the other tables every Query names both keys, and DynamoDB refuses
 /// it where they are others.
 pub(super) async fn examine(client: &Client, records: &str) -> Result<(), InventoryError> {
     examine_table(client, records, &RECORDS).await
 }
 
 /// What differs in the tables, where a call was refused because of it.
-pub(super) async fn explain(
+pub(super) async fn explain<const N: usize>(
     client: &Client,
-    records: &str,
-    builds: &str,
+    tables: [(&str, Schema); N],
 ) -> Result<(), InventoryError> {
-    let (records, builds) =
-        (examine_table(client, records, &RECORDS), examine_table(client, builds, &BUILDS));
-    tokio::try_join!(records, builds).map(drop)
+    for (table, schema) in tables {
+        examine_table(client, table, &schema).await?;
+    }
+    Ok(())
 }
 
 async fn examine_table(

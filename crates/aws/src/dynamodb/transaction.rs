@@ -11,12 +11,14 @@ use aws_sdk_dynamodb::types::CancellationReason;
 use crate::dynamodb::error::inventory_error;
 use crate::dynamodb::leases::{HELD, held};
 use crate::dynamodb::terms::{Change, Terms, delete};
-use crate::dynamodb::{DynamoDbInventory, beats, builds, open};
+use crate::dynamodb::{DynamoDbInventory, beats, builds, open, requests};
 use reconciler_items::Item;
 use reconciler_items::attributes::{largest, number_value, size, text_value};
 use reconciler_items::record;
 use reconciler_model::inventory::journal::{Attempt, BuildEvent, Stage};
-use reconciler_model::inventory::{Expected, Fence, InventoryError, OpenWorkflow, Write};
+use reconciler_model::inventory::{
+    Expected, Fence, InventoryError, OpenWorkflow, Requests as _, Write,
+};
 
 /// How often a write is tried while others write the same items.
 const TRIES: u32 = 8;
@@ -35,6 +37,7 @@ pub(super) enum Part {
     Event,
     Heartbeat,
     Open,
+    Request,
     Attempt,
 }
 
@@ -150,15 +153,22 @@ impl DynamoDbInventory {
         {
             return Err(InventoryError::Fenced { workflow: fence.workflow_id.clone() });
         }
-        if let Some(event) = &write.event
-            && self.has_event(event).await?
-        {
+        let happened = match (&write.event, &write.answer) {
+            (Some(event), _) => self.has_event(event).await?,
+            (None, Some(answer)) => {
+                let stands = self.request(&answer.workflow_id, &answer.id).await?;
+                stands.and_then(|stands| stands.answer).as_ref() == Some(&answer.answer)
+            }
+            (None, None) => false,
+        };
+        if happened {
             return Ok(());
         }
         Err(InventoryError::Conflict {
-            what: match (part, &write.record, &write.event) {
-                (Part::Record, Some((record, _)), _) => record.head.name(),
-                (_, _, Some(event)) => event.name(),
+            what: match (part, &write.record, &write.event, &write.answer) {
+                (Part::Record, Some((record, _)), ..) => record.head.name(),
+                (Part::Request, .., Some(answer)) => answer.name(),
+                (_, _, Some(event), _) => event.name(),
                 _ => "the record".to_owned(),
             },
         })
@@ -195,6 +205,12 @@ impl DynamoDbInventory {
             };
             parts.push((Part::Record, terms.put(&self.records, item)));
         }
+        if let Some(to) = &write.answer {
+            let given = requests::answer(&self.requests, to);
+            let given = given.map_err(|detail| self.unwritable(&to.name(), &detail))?;
+            parts.push((Part::Request, given));
+        }
+        // The attempt comes last.
         if let Some(event) = &write.event {
             self.event_parts(event, &mut parts).await?;
         }
@@ -235,7 +251,8 @@ impl DynamoDbInventory {
         fits(&item, &event.name(), self.builds_place())?;
         parts.push((Part::Event, new().put(table, item)));
         if matches!(event.stage, Stage::CancelRequested { .. }) {
-            parts.push((Part::Heartbeat, beats::ask_to_end(table, workflow, &event.build_id)));
+            let asked = beats::ask_to_end(&self.beats, workflow, &event.build_id);
+            parts.push((Part::Heartbeat, asked));
         }
 
         let stands = self.build_item(workflow, &builds::attempt_key(&event.step_id)).await?;

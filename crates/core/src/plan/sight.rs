@@ -132,6 +132,7 @@ mod tests {
             duration_seconds: 30,
             renewed_at: Timestamp::UNIX_EPOCH,
             journal_seq: 0,
+            applied: std::collections::BTreeMap::default(),
         };
         let attended = |holder, lease: Option<&Lease>| {
             let sights = Sights { holder, ..Sights::default() };

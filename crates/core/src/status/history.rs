@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use reconciler_model::components::Fingerprint;
 use reconciler_model::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId};
 use reconciler_model::inventory::journal::{
-    Attempt, BuildEvent, Failure, Progress, Stage, newest_first,
+    Attempt, BuildEvent, Failure, Maker, Progress, Stage, newest_first,
 };
 
 /// The version of the JSON form.
@@ -61,6 +61,8 @@ pub struct BuildStory {
     pub failure: Option<Failure>,
     /// Whether what it left at AWS is known to be gone.
     pub cleaned: bool,
+    /// Who made the image: `packer`, `instance` or `adopted`.
+    pub maker: Cow<'static, str>,
     /// Every entry, oldest first.
     pub stages: Vec<StageLine>,
 }
@@ -92,9 +94,9 @@ pub fn builds(
 fn story(newest_first: &[BuildEvent], in_git: &impl Fn(&StepId) -> bool) -> Option<BuildStory> {
     let mut attempt = Attempt::begin(newest_first.last()?)?;
     let mut ended_at = None;
-    for event in newest_first.iter().rev().skip(1) {
+    for event in newest_first.iter().rev() {
         attempt.apply(event);
-        if matches!(event.stage, Stage::Recorded { .. } | Stage::Failed(_)) {
+        if event.stage.recorded_image().is_some() || matches!(event.stage, Stage::Failed(_)) {
             ended_at = Some(event.at);
         }
     }
@@ -125,6 +127,12 @@ fn story(newest_first: &[BuildEvent], in_git: &impl Fn(&StepId) -> bool) -> Opti
         build_seconds,
         failure,
         cleaned: attempt.cleaned,
+        maker: match intent.maker {
+            Maker::Packer => "packer",
+            Maker::Instance { .. } => "instance",
+            Maker::Adopted { .. } => "adopted",
+        }
+        .into(),
         stages: newest_first.iter().rev().map(line).collect(),
     })
 }
@@ -133,6 +141,14 @@ fn line(event: &BuildEvent) -> StageLine {
     // What the intent says stands with the build.
     let (stage, details) = match &event.stage {
         Stage::Intent(_) => ("intent".to_owned(), Map::new()),
+        Stage::Adopted { ami_id, intent } => {
+            let by = match &intent.maker {
+                Maker::Adopted { by } => json!(by),
+                _ => Value::Null,
+            };
+            let said = [("ami_id".to_owned(), json!(ami_id)), ("by".to_owned(), by)];
+            ("adopted".to_owned(), Map::from_iter(said))
+        }
         stage => match json!(stage) {
             Value::Object(one) => one
                 .into_iter()
@@ -169,6 +185,7 @@ pub(super) mod tests {
             prepared_by: None,
             reach: reconciler_model::inventory::journal::Reach::default(),
             afterwards: reconciler_model::afterwards::PostImageSteps::default(),
+            maker: reconciler_model::inventory::journal::Maker::Packer,
             deadline: at(start + 7200),
             fence: 3,
             attempt: 1,

@@ -33,7 +33,10 @@ fn one(out: &mut String, build: &BuildStory, now: Timestamp, zone: &TimeZone) {
     };
     let style = Style::new().fg_color(Some(colour.into()));
     let image = build.ami_id.as_ref().map_or("-", |id| id.as_str());
+    let is_adopted = build.maker == "adopted";
     let took = match build.seconds {
+        // Nothing was built.
+        _ if is_adopted => String::new(),
         Some(seconds) => format!(", took {}", duration_words(SignedDuration::from_secs(seconds))),
         None => String::new(),
     };
@@ -45,12 +48,12 @@ fn one(out: &mut String, build: &BuildStory, now: Timestamp, zone: &TimeZone) {
         build.state,
         age_words(now.duration_since(build.started_at)),
     );
+    let tried = if is_adopted { String::new() } else { format!("  try {}", build.attempt + 1) };
     let _ = writeln!(
         out,
-        "    build {}  commit {}  try {}  on {}",
+        "    build {}  commit {}{tried}  on {}",
         build.build_id,
         build.revision.short(),
-        build.attempt + 1,
         build.host
     );
     let _ = writeln!(out, "    image {} from {}", build.ami_name, build.source_ami);
@@ -99,6 +102,7 @@ fn words(line: &StageLine, zone: &TimeZone) -> String {
             format!("failed ({}): {}{next}", said("class"), said("cause"))
         }
         "cleaned" => cleaned(line),
+        "adopted" => format!("{} adopted by {}", said("ami_id"), said("by")),
         "retry_requested" => format!("retry requested by {}", said("by")),
         "cancel_requested" => format!("cancel requested by {}", said("by")),
         other => other.replace('_', " "),

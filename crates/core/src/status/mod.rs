@@ -5,5 +5,6 @@ pub mod history;
 pub mod history_text;
 pub mod images;
 pub mod report;
+pub mod requests;
 pub mod text;
 pub mod trouble;

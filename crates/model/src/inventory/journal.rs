@@ -75,6 +75,42 @@ pub struct Intent {
     /// git says.
     #[serde(default, skip_serializing_if = "PostImageSteps::is_empty")]
     pub afterwards: PostImageSteps,
+    /// Who makes the image.
+    #[serde(default, skip_serializing_if = "Maker::is_packer")]
+    pub maker: Maker,
+}
+
+/// Who makes, or made, an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Maker {
+    /// Packer, under a supervisor.
+    #[default]
+    Packer,
+    /// EC2, out of an instance that a person has prepared and stopped. The person's process asks
+    /// for the image, and nobody else.
+    Instance {
+        /// The instance.
+        id: String,
+        /// What EC2 said of why and when it was stopped (`StateTransitionReason`): another text
+        /// means that it was started since.
+        stopped: String,
+        /// Who asked.
+        by: String,
+    },
+    /// Somebody else, before: a person has said that the image is what git says.
+    Adopted {
+        /// Who said so.
+        by: String,
+    },
+}
+
+impl Maker {
+    /// Whether it is Packer.
+    #[must_use]
+    pub fn is_packer(&self) -> bool {
+        *self == Self::Packer
+    }
 }
 
 /// How AWS was reached when a build was decided, without any secret: enough to settle it though git
@@ -140,6 +176,14 @@ pub enum Stage {
     },
     /// The build has failed.
     Failed(Failure),
+    /// An image that was there became the current one of its step, by a person's word: the whole
+    /// story of it, for nothing was built.
+    Adopted {
+        /// What git says of it.
+        intent: Intent,
+        /// The image.
+        ami_id: AmiId,
+    },
     /// What it left at AWS is gone.
     Cleaned {
         /// Ids of what was removed.
@@ -158,6 +202,24 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// What was decided, of a stage with which a story begins.
+    #[must_use]
+    pub fn intent(&self) -> Option<&Intent> {
+        match self {
+            Self::Intent(intent) | Self::Adopted { intent, .. } => Some(intent),
+            _ => None,
+        }
+    }
+
+    /// The image that it makes the current one of its step.
+    #[must_use]
+    pub fn recorded_image(&self) -> Option<&AmiId> {
+        match self {
+            Self::Recorded { ami_id, .. } | Self::Adopted { ami_id, .. } => Some(ami_id),
+            _ => None,
+        }
+    }
+
     /// Whether a person asked for something, at any time and without a lease. All other stages are
     /// written by the holder of the lease, one after the other.
     #[must_use]
@@ -183,10 +245,8 @@ pub struct Asked {
 pub fn newest_first(events: &[BuildEvent]) -> Vec<&[BuildEvent]> {
     let mut builds: Vec<_> = events.chunk_by(|one, other| one.build_id == other.build_id).collect();
     builds.sort_by_cached_key(|build| {
-        let fence = build.last().and_then(|event| match &event.stage {
-            Stage::Intent(intent) => Some(intent.fence),
-            _ => None,
-        });
+        let begin = build.last().and_then(|event| event.stage.intent());
+        let fence = begin.map(|intent| intent.fence);
         std::cmp::Reverse((fence, build[0].build_id.clone()))
     });
     builds
@@ -332,13 +392,11 @@ pub enum Progress {
 }
 
 impl Attempt {
-    /// Begins with an intent; `None` if the event is not one.
+    /// Begins with an intent, or is told whole by an adoption; `None` if the event is neither.
     #[must_use]
     pub fn begin(event: &BuildEvent) -> Option<Self> {
-        let Stage::Intent(intent) = &event.stage else {
-            return None;
-        };
-        Some(Self {
+        let intent = event.stage.intent()?;
+        let mut attempt = Self {
             step_id: event.step_id.clone(),
             build_id: event.build_id.clone(),
             intent: intent.clone(),
@@ -350,7 +408,14 @@ impl Attempt {
             cleaned: false,
             cancel_requested: None,
             retry_requested: None,
-        })
+        };
+        if let Stage::Adopted { ami_id, .. } = &event.stage {
+            attempt.ami_id = Some(ami_id.clone());
+            attempt.progress = Progress::Recorded { build_seconds: 0 };
+            // Nobody built it, so nothing was left.
+            attempt.cleaned = true;
+        }
+        Some(attempt)
     }
 
     /// Whether it is over, with what is known only of one that is not.
@@ -380,7 +445,7 @@ impl Attempt {
         self.seq = event.seq;
         self.updated_at = event.at;
         match &event.stage {
-            Stage::Intent(_) => {}
+            Stage::Intent(_) | Stage::Adopted { .. } => {}
             Stage::Started { pid } => self.progress = Progress::Started { pid: *pid },
             Stage::ImageSeen { ami_id } => {
                 self.ami_id = Some(ami_id.clone());
@@ -482,6 +547,18 @@ mod tests {
             ))
         };
         stays_readable::<BuildEvent>(&[], &event(&format!(r#"{{ "intent": {INTENT} }}"#)));
+        for maker in [
+            r#"{ "instance": { "id": "i-1", "stopped": "User initiated", "by": "ada@desk" } }"#,
+            r#"{ "adopted": { "by": "ada@desk" } }"#,
+        ] {
+            let intent = INTENT.trim_end().trim_end_matches('}');
+            let intent = format!(r#"{intent}, "maker": {maker} }}"#);
+            stays_readable::<BuildEvent>(&[], &event(&format!(r#"{{ "intent": {intent} }}"#)));
+            stays_readable::<BuildEvent>(
+                &[],
+                &event(&format!(r#"{{ "adopted": {{ "intent": {intent}, "ami_id": "ami-1" }} }}"#)),
+            );
+        }
         for stage in [
             r#"{ "started": { "pid": 4242 } }"#,
             r#"{ "image_seen": { "ami_id": "ami-1" } }"#,

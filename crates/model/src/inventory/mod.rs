@@ -1,6 +1,6 @@
 //! Where records, the build journal and the leases are kept.
 //!
-//! This file is the port, [`Inventory`], which is made of a port for each of the four things that are
+//! This file is the port, [`Inventory`], which is made of a port for each of the five things that are
 //! kept; `sqlite` and `dynamodb` are its adapters, and one contract suite runs over both.
 //!
 //! # Guarantees
@@ -15,16 +15,20 @@ pub mod heartbeat;
 pub mod journal;
 mod many;
 pub mod record;
+pub mod request;
 pub mod tags;
+
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::ids::{AmiId, BuildId, StepId, WorkflowId};
+use crate::ids::{AmiId, BuildId, RequestId, Revision, StepId, WorkflowId};
 use heartbeat::{Answer, BuildSignal, Heartbeat};
 use journal::{Attempt, BuildEvent, Reach};
 pub use many::{Malformed, Many};
 use record::{Record, RecordHead};
+use request::{AnswerTo, News, Request, StandingRequest};
 
 /// Proof of holding a workflow's lease: a number that grows with every holder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +58,9 @@ pub struct Lease {
     /// Grows with every journal entry of the workflow, whoever writes it: a holder that sees it
     /// unchanged at a heartbeat needs not read the journal again.
     pub journal_seq: u64,
+    /// The commit at which each followed reference was applied last, by the name of the reference
+    /// as the configuration has it.
+    pub applied: BTreeMap<String, Revision>,
 }
 
 /// The journal's word that the intent of a build is written, before money is spent. Only
@@ -85,7 +92,7 @@ impl dyn Inventory {
         fence: &Fence,
     ) -> Result<IntentWritten, InventoryError> {
         let build_id = intent.build_id.clone();
-        let write = Write { record: None, event: Some(intent) };
+        let write = Write { event: Some(intent), ..Write::default() };
         // Seeded bug: intent-is-not-needed
         self.write(write, Some(fence)).await?;
         Ok(IntentWritten { build_id })
@@ -174,13 +181,16 @@ impl OpenWorkflow {
     }
 }
 
-/// One atomic write: a record, a journal event, or both.
+/// One atomic write: a record, a journal event, the answer to a request, or several of them.
 #[derive(Clone, Debug, Default)]
 pub struct Write {
     /// The record to put, and what must stand there now.
     pub record: Option<(Record, Option<Expected>)>,
     /// The event to append.
     pub event: Option<BuildEvent>,
+    /// The answer to give. A request has at most one: [`InventoryError::Conflict`] if another
+    /// stands there, or if there is no such request.
+    pub answer: Option<AnswerTo>,
 }
 
 /// The current image of each step.
@@ -273,6 +283,16 @@ pub trait Leases: Send + Sync {
     /// Gives the lease back; the token stays, so that the next one is greater.
     /// [`InventoryError::Fenced`] if it is another's already.
     async fn release_lease(&self, lease: &Lease) -> Result<(), InventoryError>;
+
+    /// Notes the commit at which a reference was applied last. Without a fence it is the word of a
+    /// person who may write leases, and counts as an event: the holder looks at once.
+    async fn note_applied(
+        &self,
+        workflow: &WorkflowId,
+        reference: &str,
+        revision: &Revision,
+        fence: Option<&Fence>,
+    ) -> Result<(), InventoryError>;
 }
 
 /// Which builds live.
@@ -307,9 +327,34 @@ pub trait Heartbeats: Send + Sync {
     async fn forget_beat(&self, build: &BuildId, fence: &Fence) -> Result<(), InventoryError>;
 }
 
-/// Records, journal, leases and heartbeats of all workflows of one account, in one place.
+/// What people ask for.
 #[async_trait]
-pub trait Inventory: Records + Journal + Leases + Heartbeats {
+pub trait Requests: Send + Sync {
+    /// Asks. Needs no lease. The same request asked twice is asked once; another one of the same id
+    /// is [`InventoryError::Conflict`].
+    async fn ask(&self, request: &Request) -> Result<(), InventoryError>;
+
+    /// One request, as it stands.
+    async fn request(
+        &self,
+        workflow: &WorkflowId,
+        id: &RequestId,
+    ) -> Result<Option<StandingRequest>, InventoryError>;
+
+    /// All requests of a workflow that stand, answered or not, in the order of their ids.
+    async fn requests(&self, workflow: &WorkflowId)
+    -> Result<Vec<StandingRequest>, InventoryError>;
+
+    /// What others have written for the holder of the lease beside the journal: one cheap read.
+    async fn news(&self, workflow: &WorkflowId) -> Result<News, InventoryError>;
+
+    /// Removes a request that was answered long ago; one that is not there is fine.
+    async fn forget_request(&self, id: &RequestId, fence: &Fence) -> Result<(), InventoryError>;
+}
+
+/// Records, journal, leases, heartbeats and requests of all workflows of one account, in one place.
+#[async_trait]
+pub trait Inventory: Records + Journal + Leases + Heartbeats + Requests {
     /// Where it is, for people: `DynamoDB table acore_ami_catalog`, `SQLite …/inventory.sqlite`.
     fn place(&self) -> String;
 

@@ -1,4 +1,4 @@
-//! Records, journal, leases and heartbeats in maps.
+//! Records, journal, leases, heartbeats and requests in maps.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,13 +6,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::ids::{BuildId, StepId, WorkflowId};
+use crate::ids::{BuildId, RequestId, Revision, StepId, WorkflowId};
 use crate::inventory::heartbeat::{Answer, Heartbeat};
 use crate::inventory::journal::{Attempt, BuildEvent, Stage};
 use crate::inventory::record::Record;
+use crate::inventory::request::{AnswerTo, News, Request, StandingRequest};
 use crate::inventory::{
     Fence, Heads, Heartbeats, Inventory, InventoryError, Journal, Lease, Leases, Many,
-    OpenWorkflow, Records, Write,
+    OpenWorkflow, Records, Requests, Write,
 };
 
 /// An inventory that lives as long as its value.
@@ -29,9 +30,14 @@ struct Tables {
     leases: BTreeMap<WorkflowId, Lease>,
     /// How many events each workflow has.
     counts: BTreeMap<WorkflowId, u64>,
+    /// The commit at which each reference was applied last.
+    applied: BTreeMap<WorkflowId, BTreeMap<String, Revision>>,
     beats: BTreeMap<(WorkflowId, BuildId), Heartbeat>,
     /// Builds whose next heartbeat is answered with the request to end.
     cancelled: BTreeSet<(WorkflowId, BuildId)>,
+    requests: BTreeMap<(WorkflowId, RequestId), StandingRequest>,
+    /// How often something was asked in each workflow.
+    asked: BTreeMap<WorkflowId, u64>,
     versions: u64,
 }
 
@@ -39,7 +45,8 @@ impl Tables {
     fn lease(&self, workflow: &WorkflowId) -> Option<Lease> {
         let lease = self.leases.get(workflow)?;
         let journal_seq = self.counts.get(workflow).copied().unwrap_or_default();
-        Some(Lease { journal_seq, ..lease.clone() })
+        let applied = self.applied.get(workflow).cloned().unwrap_or_default();
+        Some(Lease { journal_seq, applied, ..lease.clone() })
     }
 
     fn put(&mut self, lease: Lease) -> Lease {
@@ -69,6 +76,13 @@ impl Tables {
                 None => {}
             }
         }
+        if let Some(answer) = &write.answer {
+            match self.request_of(answer) {
+                Some(StandingRequest { answer: None, .. }) => {}
+                Some(stands) if stands.answer.as_ref() == Some(&answer.answer) => return Ok(()),
+                _ => return Err(conflict(answer.name())),
+            }
+        }
         if let Some((record, expected)) = write.record {
             let key = (record.head.workflow_id.clone(), record.head.step_id.clone());
             let stands = self.records.get(&key).map(|record| record.head.ami_id.as_str());
@@ -88,7 +102,16 @@ impl Tables {
             self.count_event(&event.workflow_id);
             self.events.insert(place(&event), event);
         }
+        if let Some(answer) = write.answer
+            && let Some(stands) = self.request_of(&answer)
+        {
+            stands.answer = Some(answer.answer);
+        }
         Ok(())
+    }
+
+    fn request_of(&mut self, answer: &AnswerTo) -> Option<&mut StandingRequest> {
+        self.requests.get_mut(&(answer.workflow_id.clone(), answer.id.clone()))
     }
 
     fn newest_records(&self, which: impl Fn(&Record) -> bool) -> Vec<Record> {
@@ -232,6 +255,7 @@ impl Leases for MemoryInventory {
             duration_seconds,
             renewed_at: now,
             journal_seq: 0,
+            applied: BTreeMap::new(),
         }))
     }
 
@@ -248,6 +272,36 @@ impl Leases for MemoryInventory {
             return Err(InventoryError::Fenced { workflow: lease.workflow_id.clone() });
         };
         tables.put(Lease { holder: None, ..stands });
+        Ok(())
+    }
+
+    async fn note_applied(
+        &self,
+        workflow: &WorkflowId,
+        reference: &str,
+        revision: &Revision,
+        fence: Option<&Fence>,
+    ) -> Result<(), InventoryError> {
+        let mut tables = self.tables();
+        if let Some(fence) = fence {
+            tables.check(fence)?;
+        } else {
+            tables.count_event(workflow);
+            if !tables.leases.contains_key(workflow) {
+                tables.put(Lease {
+                    workflow_id: workflow.clone(),
+                    holder: None,
+                    token: 0,
+                    version: String::new(),
+                    duration_seconds: 0,
+                    renewed_at: Timestamp::UNIX_EPOCH,
+                    journal_seq: 0,
+                    applied: BTreeMap::new(),
+                });
+            }
+        }
+        let applied = tables.applied.entry(workflow.clone()).or_default();
+        applied.insert(reference.to_owned(), revision.clone());
         Ok(())
     }
 }
@@ -302,6 +356,52 @@ impl Heartbeats for MemoryInventory {
         let key = (fence.workflow_id.clone(), build.clone());
         tables.beats.remove(&key);
         tables.cancelled.remove(&key);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Requests for MemoryInventory {
+    async fn ask(&self, request: &Request) -> Result<(), InventoryError> {
+        let mut tables = self.tables();
+        let key = (request.workflow_id.clone(), request.id.clone());
+        match tables.requests.get(&key) {
+            Some(stands) if stands.request.as_ref() == Ok(request) => return Ok(()),
+            Some(_) => return Err(conflict(format!("request {}", request.id))),
+            None => {}
+        }
+        *tables.asked.entry(request.workflow_id.clone()).or_default() += 1;
+        let (id, request) = (request.id.clone(), Ok(request.clone()));
+        tables.requests.insert(key, StandingRequest { id, request, answer: None });
+        Ok(())
+    }
+
+    async fn request(
+        &self,
+        workflow: &WorkflowId,
+        id: &RequestId,
+    ) -> Result<Option<StandingRequest>, InventoryError> {
+        Ok(self.tables().requests.get(&(workflow.clone(), id.clone())).cloned())
+    }
+
+    async fn requests(
+        &self,
+        workflow: &WorkflowId,
+    ) -> Result<Vec<StandingRequest>, InventoryError> {
+        let tables = self.tables();
+        let requests = tables.requests.iter().filter(|((of, _), _)| of == workflow);
+        Ok(requests.map(|(_, request)| request.clone()).collect())
+    }
+
+    async fn news(&self, workflow: &WorkflowId) -> Result<News, InventoryError> {
+        let requests = self.tables().asked.get(workflow).copied().unwrap_or_default();
+        Ok(News { requests, first_beats: 0 })
+    }
+
+    async fn forget_request(&self, id: &RequestId, fence: &Fence) -> Result<(), InventoryError> {
+        let mut tables = self.tables();
+        tables.check(fence)?;
+        tables.requests.remove(&(fence.workflow_id.clone(), id.clone()));
         Ok(())
     }
 }

@@ -7,13 +7,14 @@ use jiff::Timestamp;
 
 use crate::controller::simulation::ports::at_once;
 use crate::controller::simulation::world::{Handle, Lost, Mistake, World};
-use reconciler_model::ids::{BuildId, StepId, WorkflowId};
+use reconciler_model::ids::{BuildId, RequestId, Revision, StepId, WorkflowId};
 use reconciler_model::inventory::heartbeat::{Answer, Heartbeat};
 use reconciler_model::inventory::journal::{Attempt, BuildEvent};
 use reconciler_model::inventory::record::Record;
+use reconciler_model::inventory::request::{News, Request, StandingRequest};
 use reconciler_model::inventory::{
     Fence, Heads, Heartbeats, Inventory, InventoryError, Journal, Lease, Leases, Many,
-    OpenWorkflow, Records, Write,
+    OpenWorkflow, Records, Requests, Write,
 };
 use reconciler_model::memory::MemoryInventory;
 
@@ -149,6 +150,17 @@ impl Leases for SimulatedInventory {
         })
         .await
     }
+
+    async fn note_applied(
+        &self,
+        workflow: &WorkflowId,
+        reference: &str,
+        revision: &Revision,
+        fence: Option<&Fence>,
+    ) -> Result<(), InventoryError> {
+        let note = self.inner.note_applied(workflow, reference, revision, fence);
+        self.call(|_| at_once(note)).await
+    }
 }
 
 #[async_trait]
@@ -200,6 +212,36 @@ impl Heartbeats for SimulatedInventory {
             at_once(self.inner.forget_beat(build, fence))
         })
         .await
+    }
+}
+
+#[async_trait]
+impl Requests for SimulatedInventory {
+    async fn ask(&self, request: &Request) -> Result<(), InventoryError> {
+        self.call(|_| at_once(self.inner.ask(request))).await
+    }
+
+    async fn request(
+        &self,
+        workflow: &WorkflowId,
+        id: &RequestId,
+    ) -> Result<Option<StandingRequest>, InventoryError> {
+        self.read(self.inner.request(workflow, id)).await
+    }
+
+    async fn requests(
+        &self,
+        workflow: &WorkflowId,
+    ) -> Result<Vec<StandingRequest>, InventoryError> {
+        self.read(self.inner.requests(workflow)).await
+    }
+
+    async fn news(&self, workflow: &WorkflowId) -> Result<News, InventoryError> {
+        self.read(self.inner.news(workflow)).await
+    }
+
+    async fn forget_request(&self, id: &RequestId, fence: &Fence) -> Result<(), InventoryError> {
+        self.call(|_| at_once(self.inner.forget_request(id, fence))).await
     }
 }
 

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
 use reconciler::sqlite::SqliteInventory;
 use reconciler_aws::dynamodb::DynamoDbInventory;
-use reconciler_model::ids::{StepId, WorkflowId};
+use reconciler_model::ids::{RequestId, StepId, WorkflowId};
 use reconciler_model::inventory::heartbeat::Heartbeat;
 use reconciler_model::inventory::journal::BuildEvent;
+use reconciler_model::inventory::request::{Request, StandingRequest, Wish};
 use reconciler_model::inventory::{Inventory, Lease};
 use serde_json::Value;
 
@@ -106,6 +109,52 @@ impl Farm {
             self.inventory().await.last_beat(&WorkflowId::new("wf-1"), &build).await
         })
         .unwrap()
+    }
+
+    /// What is asked of the farm's workflow, in the order of ids.
+    pub(crate) fn requests(&self) -> Vec<StandingRequest> {
+        in_runtime(async { self.inventory().await.requests(&WorkflowId::new("wf-1")).await })
+            .unwrap()
+    }
+
+    /// A request of the farm's workflow, which is not asked yet.
+    pub(crate) fn request(wish: Wish) -> Request {
+        Request {
+            workflow_id: WorkflowId::new("wf-1"),
+            id: RequestId::generate(),
+            by: "somebody@elsewhere".to_owned(),
+            at: Timestamp::now(),
+            why: None,
+            wish,
+        }
+    }
+
+    /// Asks for something, as a command on another host does.
+    pub(crate) fn ask(&self, wish: Wish) -> RequestId {
+        let request = Self::request(wish);
+        self.ask_as(&request);
+        request.id
+    }
+
+    /// Asks for this.
+    pub(crate) fn ask_as(&self, request: &Request) {
+        in_runtime(async { self.inventory().await.ask(request).await }).unwrap();
+    }
+
+    /// Puts a request as a program of another version would.
+    pub(crate) fn put_request(&self, id: &RequestId, request: &str) {
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let item = [
+            ("workflow_id", text("wf-1")),
+            ("request_id", text(id.as_str())),
+            ("request", text(request)),
+        ];
+        let item = item.map(|(name, value)| (name.to_owned(), value)).into();
+        in_runtime(async {
+            let client = self.session().await.dynamodb(None);
+            let put = client.put_item().table_name("images_requests").set_item(Some(item));
+            put.send().await.unwrap();
+        });
     }
 
     /// The lease of a workflow.

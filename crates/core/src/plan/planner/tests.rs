@@ -177,6 +177,7 @@ impl World {
             prepared_by: None,
             reach: reconciler_model::inventory::journal::Reach::default(),
             afterwards: reconciler_model::afterwards::PostImageSteps::default(),
+            maker: reconciler_model::inventory::journal::Maker::Packer,
             deadline: Timestamp::UNIX_EPOCH,
             fence: 1,
             attempt: 2,

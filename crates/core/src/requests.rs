@@ -1,0 +1,126 @@
+//! Whether what a person asks for can be done, by what is known when it is looked at. Pure.
+
+use reconciler_model::diagnostic::Diagnostic;
+use reconciler_model::ids::{AmiId, BuildId, StepId};
+use reconciler_model::inventory::journal::{Attempt, Progress};
+use reconciler_model::inventory::record::RecordHead;
+
+use crate::plan::Plan;
+use crate::plan::decision::Decision;
+use crate::plan::planner::PlannedStep;
+
+/// Whether the step's newest build is one that may be tried again. `attempts` are the newest
+/// builds of all steps.
+pub fn may_retry<'a>(attempts: &'a [Attempt], step: &StepId) -> Result<&'a Attempt, Diagnostic> {
+    let Some(newest) = attempts.iter().find(|attempt| attempt.step_id == *step) else {
+        return Err(Diagnostic::new(format!("no build of {step} is known")));
+    };
+    match &newest.progress {
+        Progress::Failed(_) => Ok(newest),
+        Progress::Recorded { .. } => Err(Diagnostic::new(format!(
+            "there is nothing to retry: the last build of {step} has not failed"
+        ))
+        .hint(format!("`reconciler apply --rebuild {step}` builds it though nothing changed"))),
+        _ => Err(Diagnostic::new(format!(
+            "there is nothing to retry: build {} of {step} runs",
+            newest.build_id
+        ))
+        .hint(format!("`reconciler logs --follow {step}` shows it"))),
+    }
+}
+
+/// Whether this build of a step is one that can be asked to end.
+pub fn may_cancel<'a>(
+    attempts: &'a [Attempt],
+    step: &StepId,
+    build: &BuildId,
+) -> Result<&'a Attempt, Diagnostic> {
+    attempts
+        .iter()
+        .find(|attempt| attempt.build_id == *build && !attempt.is_over())
+        .ok_or_else(|| nothing_to_cancel(step))
+}
+
+/// That no build of a step runs.
+#[must_use]
+pub fn nothing_to_cancel(step: &StepId) -> Diagnostic {
+    Diagnostic::new(format!("there is nothing to cancel: no build of {step} runs"))
+        .hint(format!("`reconciler history {step}` shows how its builds ended"))
+}
+
+/// Whether a record says nothing of what its image was made of, so that a person may vouch for it:
+/// the record, in that case.
+#[must_use]
+pub fn adoptable(step: &PlannedStep) -> Option<&RecordHead> {
+    step.record.as_deref().filter(|record| record.built.is_none())
+}
+
+/// Whether the image that a step's record names can be adopted. It is told by EC2 whether the
+/// image exists.
+pub fn may_adopt<'a>(
+    plan: &'a Plan,
+    step: &StepId,
+    image: &AmiId,
+    newest: Option<&Attempt>,
+) -> Result<(&'a PlannedStep, &'a RecordHead), Diagnostic> {
+    let Some(planned) = plan.steps.iter().find(|planned| planned.id == *step) else {
+        return Err(Diagnostic::new(format!(
+            "workflow {} has no step {step} at {}",
+            plan.workflow_id,
+            plan.revision.short()
+        )));
+    };
+    let Some(head) = adoptable(planned) else {
+        return Err(Diagnostic::new(format!(
+            "{step}: there is no record of the Python library to adopt"
+        )));
+    };
+    if head.ami_id != *image {
+        return Err(Diagnostic::new(format!(
+            "{step}: the record names {} by now, not {image}",
+            head.ami_id
+        ))
+        .hint("look at it, and ask again"));
+    }
+    if let Decision::Broken(why) = &planned.decision {
+        let broken = || Diagnostic::new(format!("{step} is broken"));
+        return Err(why.first().cloned().unwrap_or_else(broken));
+    }
+    if let Some(newest) = newest.filter(|newest| !newest.is_settled()) {
+        return Err(Diagnostic::new(format!(
+            "{step}: build {} is not settled yet, and what it left would be forgotten",
+            newest.build_id
+        ))
+        .hint(format!(
+            "wait until it is (`reconciler status`), or end it first: reconciler cancel {step}"
+        )));
+    }
+    stands_on_its_parent(plan, planned, head)?;
+    Ok((planned, head))
+}
+
+/// An image that was built on another image than its parent's now is not what git says, whoever
+/// vouches.
+fn stands_on_its_parent(
+    plan: &Plan,
+    step: &PlannedStep,
+    head: &RecordHead,
+) -> Result<(), Diagnostic> {
+    let of = |id: &StepId| {
+        let parent = plan.steps.iter().find(|step| step.id == *id);
+        parent.and_then(|step| step.record.as_ref()).map(|record| &record.ami_id)
+    };
+    let parent = match &step.parent {
+        None => Some(&plan.root_base.id),
+        Some(parent) => of(parent),
+    };
+    if parent == Some(&head.base_ami_id) {
+        return Ok(());
+    }
+    let now = parent.map_or("none".to_owned(), ToString::to_string);
+    Err(Diagnostic::new(format!(
+        "{}: {} was built on {}, but its parent's image is {now}",
+        step.id, head.ami_id, head.base_ami_id
+    ))
+    .hint(format!("`reconciler apply --rebuild {}` builds it on the present one", step.id)))
+}

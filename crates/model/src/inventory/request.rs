@@ -1,0 +1,226 @@
+//! What people ask of whoever holds the lease of a workflow, and what became of it.
+//!
+//! A request stands in a table of its own, so that whoever may ask need not be allowed to write
+//! leases and the journal. The holder of the lease acts on it and puts the answer in its place, in
+//! the same write as what it changes: a request is carried out exactly when it is answered, and
+//! once. Where nobody holds the lease, whoever asks takes it and does the same.
+//!
+//! A request changes the inventory only. What destroys something at AWS is done by the process of
+//! the person who asks, with that person's credentials.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::diagnostic::Diagnostic;
+use crate::ids::{AmiId, BuildId, RequestId, StepId, WorkflowId};
+
+/// What a person asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// The workflow.
+    pub workflow_id: WorkflowId,
+    /// Which request.
+    pub id: RequestId,
+    /// Who asks, as the person's process says it: `ada@desk`. What AWS knows of who wrote the item
+    /// is in AWS's own trail.
+    pub by: String,
+    /// When, by the clock of the host where it was asked.
+    pub at: Timestamp,
+    /// Why, in the person's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// What.
+    pub wish: Wish,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Wish {
+    /// What has failed is to be tried again.
+    Retry {
+        /// The step.
+        step: StepId,
+    },
+    /// A build is to end.
+    Cancel {
+        /// The step.
+        step: StepId,
+        /// The build that ran when it was asked.
+        build: BuildId,
+    },
+    /// The image of a record that says nothing of what it was made of is what git says now.
+    Adopt {
+        /// The step.
+        step: StepId,
+        /// The image that the record named when it was asked.
+        image: AmiId,
+    },
+}
+
+impl Wish {
+    /// The step that it is about.
+    #[must_use]
+    pub fn step(&self) -> &StepId {
+        match self {
+            Self::Retry { step } | Self::Cancel { step, .. } | Self::Adopt { step, .. } => step,
+        }
+    }
+
+    /// The command that asks for it.
+    #[must_use]
+    pub fn command(&self) -> &'static str {
+        match self {
+            Self::Retry { .. } => "retry",
+            Self::Cancel { .. } => "cancel",
+            Self::Adopt { .. } => "adopt",
+        }
+    }
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// When, by the clock of the host that answered.
+    pub at: Timestamp,
+    /// Who answered: the holder of the lease.
+    pub by: String,
+    /// What it came to.
+    pub outcome: Outcome,
+}
+
+impl Answer {
+    /// An answer as it is kept. One that cannot be read, for a newer version has given it, stands
+    /// all the same: it is a refusal that says so, and nobody answers again.
+    #[must_use]
+    pub fn read(text: &str) -> Self {
+        serde_json::from_str(text).unwrap_or_else(|wrong| Self {
+            at: Timestamp::UNIX_EPOCH,
+            by: String::new(),
+            outcome: Outcome::Refused {
+                why: format!("the answer cannot be read: {wrong}"),
+                hint: Some("a newer version of this program has given it: use that one".to_owned()),
+            },
+        })
+    }
+}
+
+/// What a request came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It was carried out.
+    Done {
+        /// The build that it concerns, or under whose id the journal tells of it.
+        build: BuildId,
+    },
+    /// It was not, and nothing has changed.
+    Refused {
+        /// Why.
+        why: String,
+        /// What can be done.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
+    },
+}
+
+impl Outcome {
+    /// A refusal in the words of a diagnostic.
+    #[must_use]
+    pub fn refused(why: &Diagnostic) -> Self {
+        Self::Refused { why: why.one_line(), hint: why.hint.clone() }
+    }
+}
+
+/// A request as it stands in the inventory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandingRequest {
+    /// Which.
+    pub id: RequestId,
+    /// What was asked, or why it cannot be read: a newer version may have asked for what this one
+    /// does not know.
+    pub request: Result<Request, String>,
+    /// What became of it; none: nobody has answered yet.
+    pub answer: Option<Answer>,
+}
+
+/// An answer, and the request that it is to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnswerTo {
+    /// The workflow.
+    pub workflow_id: WorkflowId,
+    /// The request.
+    pub id: RequestId,
+    /// What became of it.
+    pub answer: Answer,
+}
+
+impl AnswerTo {
+    /// Which request it is to, in words.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("request {}", self.id)
+    }
+}
+
+/// Counts what others have written for the holder of a lease beside the journal. Numbers that stand
+/// still say that nothing new is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// How often something was asked.
+    pub requests: u64,
+    /// How many builds have given a first sign of life, where that is not counted by the journal.
+    pub first_beats: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format_stability::stays_readable;
+
+    /// See `format_stability`.
+    #[test]
+    fn a_request_is_read() {
+        for wish in [
+            r#"{ "retry": { "step": "a" } }"#,
+            r#"{ "cancel": { "step": "a", "build": "01900000-0000-7000-8000-000000000000" } }"#,
+            r#"{ "adopt": { "step": "a", "image": "ami-1" } }"#,
+        ] {
+            for why in ["", r#", "why": "a hotfix""#] {
+                stays_readable::<Request>(
+                    &[],
+                    &format!(
+                        r#"{{ "workflow_id": "wf", "id": "01900000-0000-7000-8000-000000000001", "by": "ada@desk",
+                        "at": "2026-11-25T00:00:00Z"{why}, "wish": {wish} }}"#
+                    ),
+                );
+            }
+        }
+    }
+
+    /// See `format_stability`.
+    #[test]
+    fn an_answer_is_read() {
+        for outcome in [
+            r#"{ "done": { "build": "01900000-0000-7000-8000-000000000000" } }"#,
+            r#"{ "refused": { "why": "it runs" } }"#,
+            r#"{ "refused": { "why": "it runs", "hint": "wait" } }"#,
+        ] {
+            stays_readable::<Answer>(
+                &[],
+                &format!(
+                    r#"{{ "at": "2026-11-25T00:00:00Z", "by": "one/1/2", "outcome": {outcome} }}"#
+                ),
+            );
+        }
+    }
+
+    #[test]
+    fn what_an_older_version_does_not_know_is_not_taken_for_something_else() {
+        let wish: Result<Wish, _> = serde_json::from_str(r#"{ "dance": { "step": "a" } }"#);
+        assert!(wish.is_err());
+        let more: Result<Wish, _> =
+            serde_json::from_str(r#"{ "retry": { "step": "a", "only_if": "x" } }"#);
+        assert!(more.is_err(), "a condition that is not understood is not passed over");
+    }
+}

@@ -1,0 +1,201 @@
+//! Asks whoever holds the lease of a workflow for something, and waits for the answer.
+//!
+//! The request stands in the inventory from the moment it is asked: Ctrl-C ends the wait and not
+//! the request. Where nobody holds the lease, this process takes it and does what the holder would
+//! have done, for whoever asked.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reconciler::config::Config;
+use reconciler::controller::connect::Ports;
+use reconciler::controller::error::PassError;
+use reconciler::controller::fenced::LeasedPorts;
+use reconciler::controller::lease::{Asked, Held, Watched, ask};
+use reconciler::controller::process_sight::holder_of;
+use reconciler::controller::requests::{PlanOfRequest, answer_by_journal, answer_by_plan};
+use reconciler::controller::wake_file::wake;
+use reconciler_core::plan::sight::{Process, holder_words};
+use reconciler_model::diagnostic::Diagnostic;
+use reconciler_model::ids::{BuildId, RequestId, WorkflowId};
+use reconciler_model::inventory::request::{Answer, Outcome, Request, Wish};
+use reconciler_model::inventory::{InventoryError, Lease};
+use tokio::time::Instant;
+
+use super::open::who;
+use super::plan::Observed;
+use super::{CommandError, print};
+
+/// How often it is looked whether there is an answer.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// After so long a person hears what is waited for.
+const SAY_AFTER: Duration = Duration::from_secs(2);
+
+/// After so long without an answer the wait ends; the request does not.
+const PATIENCE: Duration = Duration::from_mins(15);
+
+/// A workflow of which something is asked.
+pub(super) struct Asking<'a> {
+    pub(super) config: &'a Config,
+    pub(super) ports: &'a Ports,
+    pub(super) workflow: &'a WorkflowId,
+}
+
+/// What came of a request.
+pub(super) struct Answered {
+    /// The build that it concerns.
+    pub(super) build: BuildId,
+    /// Who answered; none: this process did, for nobody held the lease.
+    pub(super) holder: Option<String>,
+}
+
+impl Asking<'_> {
+    /// Asks for something. It stands from here on.
+    pub(super) async fn ask(
+        &self,
+        wish: Wish,
+        why: Option<&String>,
+    ) -> Result<RequestId, CommandError> {
+        let request = Request {
+            workflow_id: self.workflow.clone(),
+            id: RequestId::generate(),
+            by: who(),
+            at: Timestamp::now(),
+            why: why.cloned(),
+            wish,
+        };
+        match self.ports.inventory.ask(&request).await {
+            // The table of requests is younger than the others.
+            Err(InventoryError::Schema { .. }) => {
+                self.ports.inventory.prepare().await?;
+                self.ports.inventory.ask(&request).await?;
+            }
+            other => other?,
+        }
+        wake(&self.config.state_dir);
+        Ok(request.id)
+    }
+
+    /// Waits for the answer; an error if it is a refusal. `look` makes the plan that some requests
+    /// need, should this process have to carry them out.
+    pub(super) async fn answer(
+        &self,
+        id: &RequestId,
+        look: impl AsyncFn() -> Result<Option<Observed>, CommandError>,
+    ) -> Result<Answered, CommandError> {
+        let (began, mut said) = (Instant::now(), false);
+        let mut watched = None;
+        loop {
+            if let Some(answer) = self.stands(id).await? {
+                return answered(answer, None);
+            }
+            match self.lease(&mut watched).await? {
+                Some(Asked::Held(held)) => {
+                    let carried_out = self.carry_out(&held, &look).await;
+                    held.release().await;
+                    carried_out?;
+                    if let Some(answer) = self.stands(id).await? {
+                        let own = self.ports.context.holder_name();
+                        return answered(answer, Some(&own));
+                    }
+                }
+                Some(Asked::Busy(lease)) if !said && began.elapsed() >= SAY_AFTER => {
+                    said = true;
+                    print::note(&waiting(id, &lease));
+                }
+                None if !said && began.elapsed() >= SAY_AFTER => {
+                    said = true;
+                    print::note(&format!(
+                        "waiting for a reconciler to answer request {id}: nobody holds the lease of workflow {}, and you may not take it; Ctrl-C ends the wait, not the request",
+                        self.workflow
+                    ));
+                }
+                Some(Asked::Busy(_)) | None => {}
+            }
+            if began.elapsed() >= PATIENCE {
+                return Err(Diagnostic::new(format!("request {id} is not answered yet"))
+                    .hint("it stands: `reconciler requests` shows it, and `reconciler status` who holds the lease")
+                    .into());
+            }
+            self.ports.context.sleep(LOOK).await;
+        }
+    }
+
+    /// The answer, if there is one.
+    async fn stands(&self, id: &RequestId) -> Result<Option<Answer>, CommandError> {
+        let stands = self.ports.inventory.request(self.workflow, id).await?;
+        let Some(stands) = stands else {
+            return Err(Diagnostic::new(format!(
+                "request {id} is gone from {}: it was removed",
+                self.ports.inventory.place()
+            ))
+            .hint("look with `reconciler status`, and ask again")
+            .into());
+        };
+        Ok(stands.answer)
+    }
+
+    /// Asks for the lease; none if this user may not take it.
+    async fn lease(&self, watched: &mut Option<Watched>) -> Result<Option<Asked>, CommandError> {
+        let duration = self.config.lease_duration;
+        let (context, inventory) = (&self.ports.context, &self.ports.inventory);
+        match ask(context, inventory, self.workflow, duration, watched).await {
+            Ok(asked) => Ok(Some(asked)),
+            Err(InventoryError::Denied { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Does what the holder of the lease would do about all that stands.
+    async fn carry_out(
+        &self,
+        held: &Held,
+        look: &impl AsyncFn() -> Result<Option<Observed>, CommandError>,
+    ) -> Result<(), CommandError> {
+        let fence = held.fence().ok_or_else(|| Diagnostic::new("the lease was lost at once"))?;
+        let ports = LeasedPorts::new(self.ports.clone(), held.lease_token());
+        let (open, _) = answer_by_journal(&ports, &fence).await?;
+        if open.is_empty() {
+            return Ok(());
+        }
+        let Some(seen) = look().await? else {
+            return Ok(());
+        };
+        let by = PlanOfRequest {
+            plan: &seen.look.plan,
+            desired: &seen.look.desired,
+            attempts: &seen.look.newest.attempts,
+        };
+        for request in &open {
+            answer_by_plan(self.config, &ports, &fence, &by, request).await?;
+        }
+        Ok(())
+    }
+}
+
+fn answered(answer: Answer, own: Option<&str>) -> Result<Answered, CommandError> {
+    match answer.outcome {
+        Outcome::Done { build } => {
+            let holder = Some(answer.by).filter(|by| own != Some(by));
+            Ok(Answered { build, holder })
+        }
+        Outcome::Refused { why, hint } => {
+            let refused = Diagnostic { message: why, place: None, hint };
+            Err(CommandError::Pass(PassError::Person(refused)))
+        }
+    }
+}
+
+fn waiting(id: &RequestId, lease: &Lease) -> String {
+    let holder = lease.holder.as_deref().map_or_else(|| "another".to_owned(), holder_words);
+    let more = match holder_of(Some(lease)) {
+        Process::Stopped => "; it is stopped by a signal (SIGSTOP): its lease runs out, or end it",
+        Process::Ended => "; it has ended, and its lease runs out",
+        _ => "",
+    };
+    format!(
+        "waiting for {holder}, which holds the lease of workflow {}, to answer request {id}{more}; Ctrl-C ends the wait, not the request (`reconciler requests` shows it)",
+        lease.workflow_id
+    )
+}

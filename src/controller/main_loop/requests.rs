@@ -1,0 +1,141 @@
+//! What people ask of the holder of a lease: answered at the pass that a heartbeat, or a command on
+//! this host, wakes the loop for.
+//!
+//! What needs nothing but the journal is carried out before anything is planned, so that a build
+//! can be cancelled whatever keeps the workflow from being planned. The rest is carried out with
+//! the plan; where there is none in this pass, it is refused with what keeps it from being made.
+
+use std::mem::take;
+
+use crate::controller::error::PassError;
+use crate::controller::fenced::LeasedPorts;
+use crate::controller::main_loop::actions::PlannedWorkflow;
+use crate::controller::main_loop::retry_queue::{Circumstances, RetryKey};
+use crate::controller::main_loop::workflow_state::WorkflowKey;
+use crate::controller::main_loop::{Controller, PassReport};
+use crate::controller::requests::{PlanOfRequest, answer_by_journal, answer_by_plan, refuse};
+use reconciler_model::diagnostic::Diagnostic;
+use reconciler_model::inventory::Fence;
+
+impl Controller {
+    /// Carries out what needs nothing but the journal, in every workflow that this process holds.
+    pub(super) async fn answer_by_journal(&mut self, report: &mut PassReport) {
+        for key in self.workflows.keys() {
+            let Some(state) = self.workflows.get(&key).filter(|state| state.may_have_requests())
+            else {
+                continue;
+            };
+            let Some((ports, fence)) = state.to_act().zip(state.fence()) else {
+                continue;
+            };
+            let (retry, now) = (RetryKey::Requests(key.clone()), self.services.context.now());
+            let asked = state.requests_asked();
+            let circumstances = Circumstances::Journal { token: fence.token, seq: asked };
+            if self.queue.waits(&retry, &circumstances, now).is_some() {
+                continue;
+            }
+            match answer_by_journal(&ports, &fence).await {
+                Ok((open, answered)) => {
+                    report.acted |= answered;
+                    self.succeeded(&retry, &key.origin());
+                    if let Some(state) = self.workflows.get_mut(&key) {
+                        state.keep_requests(asked, open);
+                        if answered {
+                            state.forget_journal();
+                        }
+                    }
+                }
+                Err(error) => {
+                    self.take_in_error(&key, &error);
+                    self.failed(&retry, &key.origin(), &circumstances, &error);
+                    report.errors += 1;
+                }
+            }
+        }
+    }
+
+    /// Carries out what waits for a plan. Whether anything was answered: what was planned may not
+    /// be true any more then.
+    pub(super) async fn answer_by_plan(
+        &mut self,
+        planned: &PlannedWorkflow<'_>,
+        ports: &LeasedPorts,
+    ) -> Result<bool, PassError> {
+        let (key, fence) = (planned.held.key, planned.held.fence);
+        let Some(state) = self.workflows.get_mut(key) else {
+            return Ok(false);
+        };
+        let (mut answered, mut failure) = (false, None);
+        let by = PlanOfRequest {
+            plan: planned.plan,
+            desired: planned.desired,
+            attempts: planned.held.attempts,
+        };
+        for request in take(&mut state.open_requests) {
+            let config = &self.services.config;
+            match answer_by_plan(config, ports, fence, &by, &request).await {
+                Ok(()) => answered = true,
+                Err(error) if error.is_fenced() => return Err(error),
+                Err(error) => failure = Some(error),
+            }
+        }
+        if let Some(error) = failure {
+            self.leave_open(key, fence, &error);
+        }
+        Ok(answered)
+    }
+
+    /// What could not be answered for something that may go away by itself is tried again.
+    fn leave_open(&mut self, key: &WorkflowKey, fence: &Fence, error: &PassError) {
+        let Some(state) = self.workflows.get_mut(key) else {
+            return;
+        };
+        let asked = state.requests_asked();
+        state.look_for_requests();
+        let circumstances = Circumstances::Journal { token: fence.token, seq: asked };
+        self.failed(&RetryKey::Requests(key.clone()), &key.origin(), &circumstances, error);
+    }
+
+    /// Refuses what waits for a plan that this pass could not make, unless what keeps it from being
+    /// made may go away by itself.
+    pub(super) async fn answer_without_plan(&mut self, report: &mut PassReport) {
+        for key in self.workflows.keys() {
+            let Some(state) = self.workflows.get_mut(&key) else {
+                continue;
+            };
+            if state.open_requests.is_empty() {
+                continue;
+            }
+            let why = match &state.last_error {
+                Some(error) if error.is_transient => {
+                    state.look_for_requests();
+                    continue;
+                }
+                Some(error) => Diagnostic::new(format!(
+                    "workflow {} cannot be planned: {}",
+                    key.inventory.id,
+                    error.why.one_line()
+                )),
+                None => Diagnostic::new(format!(
+                    "workflow {} is not planned: git has it no more, or it cannot be read",
+                    key.inventory.id
+                )),
+            };
+            let why =
+                why.hint("`reconciler status` shows what is wrong; ask again once it is mended");
+            let Some((ports, fence)) = state.to_act().zip(state.fence()) else {
+                continue;
+            };
+            for request in take(&mut state.open_requests) {
+                match refuse(&ports, &fence, &request.id, &why).await {
+                    Ok(()) => report.acted = true,
+                    Err(error) => {
+                        self.take_in_error(&key, &error);
+                        report.errors += 1;
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Carries out what people ask for, under the lease of the workflow.
+//!
+//! Each request is one write: what it changes in the inventory, and its answer. So it is carried
+//! out exactly when it is answered, whoever dies at whatever moment, and once, whoever looks again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::controller::checkout::{Desired, metadata};
+use crate::controller::connect::reach;
+use crate::controller::error::PassError;
+use crate::controller::fenced::LeasedPorts;
+use reconciler_core::desired::inputs::value_digest;
+use reconciler_core::desired::step::SourceImage;
+use reconciler_core::images::tags::{ImageTags, tag_change};
+use reconciler_core::plan::Plan;
+use reconciler_core::requests::{may_adopt, may_cancel, may_retry};
+use reconciler_model::afterwards::PostImageSteps;
+use reconciler_model::diagnostic::Diagnostic;
+use reconciler_model::ids::{AmiId, BuildId, RequestId, StepId};
+use reconciler_model::images::ImageWriter as _;
+use reconciler_model::inventory::journal::{Attempt, BuildEvent, Intent, Maker, Stage};
+use reconciler_model::inventory::record::Built;
+use reconciler_model::inventory::request::{
+    Answer, AnswerTo, Outcome, Request, StandingRequest, Wish,
+};
+use reconciler_model::inventory::tags::Tags;
+use reconciler_model::inventory::{Expected, Fence, InventoryError, Write};
+
+/// How often a request is carried out anew while a build goes on beside it.
+const TRIES: u32 = 8;
+
+/// How long an answer stands to be read.
+const KEPT: Duration = Duration::from_hours(24 * 30);
+
+/// What a plan gives to requests that need one.
+pub struct PlanOfRequest<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// What it was made with.
+    pub desired: &'a Desired,
+    /// The newest attempts that did not end in a record and a clean account.
+    pub attempts: &'a BTreeMap<StepId, Attempt>,
+}
+
+/// Reads what is asked, and carries out what needs nothing but the journal. What needs a plan is
+/// returned; what was answered long ago is removed. Says as well whether anything was answered.
+pub async fn answer_by_journal(
+    ports: &LeasedPorts,
+    fence: &Fence,
+) -> Result<(Vec<Request>, bool), PassError> {
+    let (mut open, mut answered) = (Vec::new(), false);
+    for StandingRequest { id, request, answer } in
+        ports.inventory.requests(&fence.workflow_id).await?
+    {
+        match (request, answer) {
+            (_, Some(answer)) => {
+                let is_old = ports.context.now().duration_since(answer.at).unsigned_abs() > KEPT;
+                if is_old {
+                    ports.inventory.forget_request(&id, fence).await?;
+                }
+            }
+            (Ok(request), None) => {
+                if carry_out_by_journal(ports, fence, &request).await? {
+                    answered = true;
+                } else {
+                    open.push(request);
+                }
+            }
+            (Err(wrong), None) => {
+                let why = Diagnostic::new(format!("the request cannot be read: {wrong}"))
+                    .hint("whoever holds the lease may be of an older version than whoever asks");
+                refuse(ports, fence, &id, &why).await?;
+                answered = true;
+            }
+        }
+    }
+    Ok((open, answered))
+}
+
+/// Carries out what needs nothing but the journal; false if it needs more.
+async fn carry_out_by_journal(
+    ports: &LeasedPorts,
+    fence: &Fence,
+    request: &Request,
+) -> Result<bool, PassError> {
+    let stage = match &request.wish {
+        Wish::Retry { .. } => Stage::RetryRequested { by: request.by.clone() },
+        Wish::Cancel { .. } => Stage::CancelRequested { by: request.by.clone() },
+        Wish::Adopt { .. } => return Ok(false),
+    };
+    for _ in 0..TRIES {
+        let attempts = ports.inventory.attempts(&fence.workflow_id).await?;
+        if let Some(wrong) = attempts.malformed_of(request.wish.step()) {
+            let error = PassError::from(wrong.clone().error(&ports.inventory.place()));
+            refuse(ports, fence, &request.id, &error.diagnostic()).await?;
+            return Ok(true);
+        }
+        let fits = match &request.wish {
+            Wish::Cancel { step, build } => may_cancel(&attempts, step, build),
+            wish => may_retry(&attempts, wish.step()),
+        };
+        let attempt = match fits {
+            Ok(attempt) => attempt,
+            Err(why) => {
+                refuse(ports, fence, &request.id, &why).await?;
+                return Ok(true);
+            }
+        };
+        let event = BuildEvent {
+            workflow_id: fence.workflow_id.clone(),
+            step_id: attempt.step_id.clone(),
+            build_id: attempt.build_id.clone(),
+            seq: attempt.seq + 1,
+            at: ports.context.now(),
+            stage: stage.clone(),
+        };
+        let done = Outcome::Done { build: attempt.build_id.clone() };
+        let answer = answer(ports, fence, &request.id, done);
+        let write = Write { event: Some(event), answer: Some(answer), ..Write::default() };
+        match ports.inventory.write(write, Some(fence)).await {
+            Ok(()) => return Ok(true),
+            // The build went on meanwhile.
+            Err(InventoryError::Conflict { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(InventoryError::Unavailable {
+        place: ports.inventory.place(),
+        detail: format!("request {} meets with a build that goes on", request.id),
+    }
+    .into())
+}
+
+/// Carries out what needs a plan. What cannot be done is answered with why; an error is what may
+/// go away by itself, and leaves the request as it is.
+pub async fn answer_by_plan(
+    config: &Config,
+    ports: &LeasedPorts,
+    fence: &Fence,
+    by: &PlanOfRequest<'_>,
+    request: &Request,
+) -> Result<(), PassError> {
+    let carried_out = match &request.wish {
+        Wish::Adopt { step, image } => adopt(config, ports, fence, by, request, step, image).await,
+        // Carried out before there was a plan.
+        Wish::Retry { .. } | Wish::Cancel { .. } => Ok(()),
+    };
+    match carried_out {
+        Err(PassError::Person(why)) => refuse(ports, fence, &request.id, &why).await,
+        other => other,
+    }
+}
+
+/// Answers that it cannot be done, and why.
+pub async fn refuse(
+    ports: &LeasedPorts,
+    fence: &Fence,
+    id: &RequestId,
+    why: &Diagnostic,
+) -> Result<(), PassError> {
+    let answer = answer(ports, fence, id, Outcome::refused(why));
+    let write = Write { answer: Some(answer), ..Write::default() };
+    Ok(ports.inventory.write(write, Some(fence)).await?)
+}
+
+fn answer(ports: &LeasedPorts, fence: &Fence, id: &RequestId, outcome: Outcome) -> AnswerTo {
+    AnswerTo {
+        workflow_id: fence.workflow_id.clone(),
+        id: id.clone(),
+        answer: Answer { at: ports.context.now(), by: ports.context.holder_name(), outcome },
+    }
+}
+
+/// Takes over the record of an image that somebody else has made: a person vouches that it is what
+/// git says.
+async fn adopt(
+    config: &Config,
+    ports: &LeasedPorts,
+    fence: &Fence,
+    by: &PlanOfRequest<'_>,
+    request: &Request,
+    step: &StepId,
+    image: &AmiId,
+) -> Result<(), PassError> {
+    let (_, head) = may_adopt(by.plan, step, image, by.attempts.get(step))?;
+    let Some(seen) = ports.image_reader()?.image(image).await? else {
+        return Err(gone(step, image).into());
+    };
+    let inventory = &ports.inventory;
+    let Some(mut record) = inventory.record(&fence.workflow_id, step).await? else {
+        return Err(Diagnostic::new(format!("{step}: its record is gone")).into());
+    };
+    let source = SourceImage { id: head.base_ami_id.clone(), name: head.base_ami_name.clone() };
+    let state = by.desired.state(step, &source)?;
+    let checkout = &by.desired.checkout;
+    let metadata = metadata(&by.desired.loaded(step)?.step);
+    let build = request.id.as_build();
+    let now = ports.context.now();
+    let mut built = Built {
+        fingerprint: state.fingerprint,
+        build_id: build.clone(),
+        revision: checkout.revision.clone(),
+        region: ports.region.clone(),
+        tags: Tags::default(),
+        metadata_digest: value_digest(&metadata),
+        build_seconds: 0,
+        recorded_at: now,
+        fence: fence.token,
+    };
+    built.tags = ImageTags::of_record(head, &built, &checkout.params.aws_tags).tags().into();
+    if let Some(change) = tag_change(&built.tags, &seen.tags, &built.tags) {
+        ports.image_writer()?.tag(&seen, &change).await?;
+    }
+    let intent = Intent {
+        fingerprint: state.fingerprint,
+        ami_name: head.ami_name.clone(),
+        revision: checkout.revision.clone(),
+        source_ami: head.base_ami_id.clone(),
+        region: ports.region.clone(),
+        host: ports.context.host_name(),
+        prepared_by: None,
+        reach: reach(config, &checkout.params),
+        deadline: now,
+        fence: fence.token,
+        attempt: 0,
+        promise: None,
+        afterwards: PostImageSteps::default(),
+        maker: Maker::Adopted { by: request.by.clone() },
+    };
+    record.metadata = metadata.to_string();
+    record.components = Some(state.components);
+    record.head.built = Some(built);
+    let event = adopted(fence, step, &build, now, intent, image);
+    let write = Write {
+        record: Some((record, Some(Expected::Image(image.clone())))),
+        // Seeded bug: an-adoption-leaves-no-history
+        event: Some(event),
+        answer: Some(answer(ports, fence, &request.id, Outcome::Done { build })),
+    };
+    Ok(inventory.write(write, Some(fence)).await?)
+}
+
+fn adopted(
+    fence: &Fence,
+    step: &StepId,
+    build: &BuildId,
+    at: jiff::Timestamp,
+    intent: Intent,
+    image: &AmiId,
+) -> BuildEvent {
+    BuildEvent {
+        workflow_id: fence.workflow_id.clone(),
+        step_id: step.clone(),
+        build_id: build.clone(),
+        seq: 0,
+        at,
+        stage: Stage::Adopted { intent, ami_id: image.clone() },
+    }
+}
+
+/// That an image to be adopted is not there.
+#[must_use]
+pub fn gone(step: &StepId, image: &AmiId) -> Diagnostic {
+    Diagnostic::new(format!("{step}: {image} is gone from EC2; there is nothing to adopt"))
+}
