@@ -240,10 +240,8 @@ def push(work):
 
 def write_config(emulator, sshd, packer):
     overrides = {
-        "ssh_host": "127.0.0.1",
         "ssh_port": sshd["port"],
         "ssh_username": sshd["user"],
-        "ssh_private_key_file": sshd["key"],
         "skip_region_validation": True,
         "skip_metadata_api_check": True,
     }
@@ -279,6 +277,13 @@ def resources(endpoint):
     from urllib.request import urlopen
 
     return json.load(urlopen(f"{endpoint}/_control/resources"))
+
+
+def tell(endpoint, page, value):
+    """Tells the emulator something."""
+    from urllib.request import urlopen
+
+    urlopen(f"{endpoint}/_control/{page}", data=json.dumps(value).encode()).close()
 
 
 def nothing_left(endpoint):
@@ -330,6 +335,7 @@ def main():
     emulator = start_service("emulator", [PYTHON, ROOT / "tests/aws/emulator.py", "--base-image", f"ubuntu-22.04-server-20261101={BASE}"])
     sshd = start_service("sshd", [ROOT / "tests/aws/sshd.sh", DEMO / "ssh"])
     endpoint = write_config(emulator, sshd, packer)
+    tell(endpoint, "authorized-keys", str(DEMO / "ssh/authorized_keys"))
     work = DEMO / "work"
     run("git", "init", "-q", "--bare", "-b", "main", DEMO / "demo.git")
     run("git", "clone", "-q", DEMO / "demo.git", work)
