@@ -286,6 +286,14 @@ def tell(endpoint, page, value):
     urlopen(f"{endpoint}/_control/{page}", data=json.dumps(value).encode()).close()
 
 
+def person(endpoint, sshd):
+    """Somebody who starts instances by hand, changes them over SSH and stops them."""
+    sys.path.insert(0, str(ROOT / "tests/aws"))
+    from person import Person
+
+    return Person(endpoint, sshd["port"])
+
+
 def nothing_left(endpoint):
     """What a build left is looked after when its image is recorded already: a moment later."""
     for _ in range(50):
@@ -353,6 +361,11 @@ def main():
     images = {name: step["ami_id"] for name, step in before.items()}
     claim(len(set(images.values())) == 5, "five steps, five images")
     claim(nothing_left(endpoint), "no instance, key pair or security group is left")
+    somebody = person(endpoint, sshd)
+    look = 'cat .pyenv/version && "$HOME/server/bin/server" && ls server_data | wc -l'
+    found = somebody.run(somebody.start(images["built_core"]), look).stdout.split("\n")
+    somebody.end()
+    claim(found[:3] == ["3.12.7", "server (RelWithDebInfo, clang 19, cmake 3.31)", "8"], "on an instance of the last image is what all steps before it installed")
 
     say("A change to one script in the middle: that step and those after it are rebuilt, in order")
     script = work / "packer_workspaces/s03-build-deps/export_versions.sh"
