@@ -240,10 +240,8 @@ def push(work):
 
 def write_config(emulator, sshd, packer):
     overrides = {
-        "ssh_host": "127.0.0.1",
         "ssh_port": sshd["port"],
         "ssh_username": sshd["user"],
-        "ssh_private_key_file": sshd["key"],
         "skip_region_validation": True,
         "skip_metadata_api_check": True,
     }
@@ -279,6 +277,21 @@ def resources(endpoint):
     from urllib.request import urlopen
 
     return json.load(urlopen(f"{endpoint}/_control/resources"))
+
+
+def tell(endpoint, page, value):
+    """Tells the emulator something."""
+    from urllib.request import urlopen
+
+    urlopen(f"{endpoint}/_control/{page}", data=json.dumps(value).encode()).close()
+
+
+def person(endpoint, sshd):
+    """Somebody who starts instances by hand, changes them over SSH and stops them."""
+    sys.path.insert(0, str(ROOT / "tests/aws"))
+    from person import Person
+
+    return Person(endpoint, sshd["port"])
 
 
 def nothing_left(endpoint):
@@ -330,6 +343,7 @@ def main():
     emulator = start_service("emulator", [PYTHON, ROOT / "tests/aws/emulator.py", "--base-image", f"ubuntu-22.04-server-20261101={BASE}"])
     sshd = start_service("sshd", [ROOT / "tests/aws/sshd.sh", DEMO / "ssh"])
     endpoint = write_config(emulator, sshd, packer)
+    tell(endpoint, "authorized-keys", str(DEMO / "ssh/authorized_keys"))
     work = DEMO / "work"
     run("git", "init", "-q", "--bare", "-b", "main", DEMO / "demo.git")
     run("git", "clone", "-q", DEMO / "demo.git", work)
@@ -347,6 +361,11 @@ def main():
     images = {name: step["ami_id"] for name, step in before.items()}
     claim(len(set(images.values())) == 5, "five steps, five images")
     claim(nothing_left(endpoint), "no instance, key pair or security group is left")
+    somebody = person(endpoint, sshd)
+    look = 'cat .pyenv/version && "$HOME/server/bin/server" && ls server_data | wc -l'
+    found = somebody.run(somebody.start(images["built_core"]), look).stdout.split("\n")
+    somebody.end()
+    claim(found[:3] == ["3.12.7", "server (RelWithDebInfo, clang 19, cmake 3.31)", "8"], "on an instance of the last image is what all steps before it installed")
 
     say("A change to one script in the middle: that step and those after it are rebuilt, in order")
     script = work / "packer_workspaces/s03-build-deps/export_versions.sh"

@@ -165,10 +165,11 @@ def farm():
     shutil.copy(sshd["key"], key)
     give(key)
     overrides = {
-        "ssh_host": "127.0.0.1", "ssh_port": sshd["port"], "ssh_username": sshd["user"], "ssh_private_key_file": str(key),
+        "ssh_port": sshd["port"], "ssh_username": sshd["user"], "ssh_private_key_file": str(key),
         "skip_region_validation": True, "skip_metadata_api_check": True,
     }
     endpoint = f"http://127.0.0.1:{emulator['port']}"
+    demo.tell(endpoint, "authorized-keys", str(demo.DEMO / "ssh/authorized_keys"))
     if " v1.6." in run(PACKER, "version", folder="/").out:
         overrides["custom_endpoint_ec2"] = endpoint
     return f"aws:\n  endpoint_url: {endpoint}\n  emulator:\n    source_overrides: {json.dumps(overrides)}\npacker:\n  binary: {PACKER}\n  grace: 10s\n"

@@ -112,6 +112,12 @@ class Ec2:
         elif name == "CreateImage":
             for kind, which in (("image", "*"), ("snapshot", "*"), ("instance", one("InstanceId"))):
                 self.ask(kind, which)
+        elif name == "CopyImage":
+            self.copy_image()
+        elif name == "RegisterImage":
+            self.ask("image", "*")
+            for snapshot in dict.fromkeys(values[0] for key, values in self.form.items() if key.endswith(".Ebs.SnapshotId")):
+                self.ask("snapshot", snapshot)
         elif name in IMAGES:
             self.ask("image", one("ImageId"))
         elif name in ("DeleteSnapshot", "ModifySnapshotAttribute"):
@@ -126,6 +132,14 @@ class Ec2:
         else:
             raise Unlisted(f"ec2:{name}")
         return self.requests
+
+    def copy_image(self):
+        """What is made, and since October 2024 what it is made of, wherever that is (User Guide, *Grant permissions to copy Amazon EC2 AMIs*)."""
+        self.ask("image", "*")
+        self.ask("snapshot", "*")
+        source = Ec2(self.account, self.one("SourceRegion"), self.operation, {})
+        context = {**source.existing("image", self.one("SourceImageId")), "aws:RequestedRegion": self.region}
+        self.requests.append(("ec2:CopyImage", source.arn("image", self.one("SourceImageId")), context))
 
     def describe_image_references(self):
         """EC2 looks with the permissions of the caller, at the kinds of resources that are asked for (User Guide, *Identify your resources
@@ -211,9 +225,9 @@ def dynamodb(account, region, operation, body):
 
     def request(action, table, key=None, index=None):
         context = {"aws:RequestedRegion": region}
-        found = backend.tables.get(table)
-        if found is not None and key and found.hash_key_attr in key:
-            context["dynamodb:LeadingKeys"] = list(key[found.hash_key_attr].values())
+        name = hash_key(backend.tables.get(table), index)
+        if key and name in key:
+            context["dynamodb:LeadingKeys"] = list(key[name].values())
         below = f"/index/{index}" if index else ""
         return f"dynamodb:{action}", f"arn:aws:dynamodb:{region}:{account}:table/{table}{below}", context
 
@@ -226,20 +240,26 @@ def dynamodb(account, region, operation, body):
     if operation == "BatchGetItem":
         return [request(operation, table, key) for table, asked in body["RequestItems"].items() for key in asked["Keys"]]
     if operation == "Query":
-        return [request(operation, body["TableName"], asked_key(backend, body), body.get("IndexName"))]
+        return [request(operation, body["TableName"], asked_key(body), body.get("IndexName"))]
     if operation in ("CreateTable", "DescribeTable", "Scan"):
         return [request(operation, body["TableName"], index=body.get("IndexName"))]
     raise Unlisted(f"dynamodb:{operation}")
 
 
-def asked_key(backend, body):
-    """The hash key that a query of the table itself names."""
-    table = backend.tables.get(body["TableName"])
-    found = re.search(r"(#?\w+)\s*=\s*(:\w+)", body.get("KeyConditionExpression", ""))
-    if table is None or found is None or body.get("IndexName"):
-        return None
-    name = body.get("ExpressionAttributeNames", {}).get(found[1], found[1])
-    return {name: body.get("ExpressionAttributeValues", {}).get(found[2], {})}
+def hash_key(table, index):
+    """The name of the hash key of a table or of its index; none of what is not there."""
+    if table is None or index is None:
+        return table and table.hash_key_attr
+    schema = next((one.schema for one in [*table.global_indexes, *table.indexes] if one.name == index), [])
+    return next((key["AttributeName"] for key in schema if key["KeyType"] == "HASH"), None)
+
+
+def asked_key(body):
+    """The attributes that a query says the value of: one of them is the hash key, in whichever order they stand."""
+    names, values = body.get("ExpressionAttributeNames", {}), body.get("ExpressionAttributeValues", {})
+    found = re.findall(r"(#?\w+)\s*=\s*(:\w+)", body.get("KeyConditionExpression", ""))
+    older = {name: one["AttributeValueList"][0] for name, one in body.get("KeyConditions", {}).items() if one["ComparisonOperator"] == "EQ"}
+    return {**older, **{names.get(name, name): values.get(value, {}) for name, value in found}}
 
 
 def iam(account, operation, form):

@@ -7,6 +7,7 @@ import contextlib
 import json
 from collections import Counter
 from datetime import datetime
+from pathlib import Path
 from urllib.parse import parse_qs
 
 from moto.iam.models import iam_backends
@@ -86,6 +87,10 @@ def pending(_, value):
     STATE.pending_seconds = float(value["seconds"])
 
 
+def stopping(_, value):
+    STATE.stopping_seconds = float(value["seconds"])
+
+
 def cooldown(_, value):
     STATE.cooldown_seconds = float(value["seconds"])
 
@@ -103,7 +108,8 @@ def accounts(_, value):
 
 
 def authorized_keys(_, value):
-    STATE.authorized_keys = value
+    """The file of a private sshd, `sshd.sh`, by which instances that are started from now on are reached: see `disks`."""
+    STATE.sshd = Path(value).resolve().parent
 
 
 def instance_profile(_, name):
@@ -150,7 +156,7 @@ def deprecated_at(_, value):
 
 
 def instance_state(_, value):
-    """{"id": …, "state": …}: moto's instances run, stop and end at once."""
+    """{"id": …, "state": …}: an instance is started and ended at once, and stopped too if `stopping` says nothing else."""
     images.ec2_backends[ACCOUNT][value.get("region", "us-east-1")].get_instance(value["id"]).instance_state.name = value["state"]
 
 
@@ -177,6 +183,7 @@ TOLD = {
     "faults": set_faults,
     "add-faults": add_faults,
     "pending": pending,
+    "stopping": stopping,
     "cooldown": cooldown,
     "fail-images": fail_images,
     "policies": lambda _, value: policies.set_rules(value),

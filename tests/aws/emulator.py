@@ -18,8 +18,8 @@ IAM documents, set by POST /_control/policies ([{"documents": […], "from": "pa
 `iam` on what `authorization` says that a call asks for; a document that cannot be judged is refused. A key that POST /_control/refuse-keys names
 ({"AKID…": "expired"}; or "unknown") is refused as AWS refuses it; `accounts` says how a key is of another account. `control` has the other pages.
 
-What images do, with whom they are shared and where they are named is in the files `image_…`, with the place where each rule is documented or was
-measured. What neither moto nor these have is answered at once as an operation that AWS does not have.
+What images do, with whom they are shared and where they are named is in the files `image_…`, and what becomes of an instance in `instances`, with
+the place where each rule is documented or was measured. An instance has a disk (`disks`) and an address (`addresses`) that its disk is reached by. What neither moto nor these have is answered at once as an operation that AWS does not have.
 """
 
 import argparse
@@ -45,6 +45,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 import accounts
 import call as calls
 import control
+import disks
 import faults
 import image_aliases
 import image_copies
@@ -52,6 +53,7 @@ import image_life
 import image_listing
 import image_references
 import images
+import instances
 import policies
 from answers import XML, error
 from call import CURRENT
@@ -73,11 +75,12 @@ OWN = {
 # What EC2 looks at before it does anything, in this order; each gives the refusal or nothing.
 RULES = {
     "CopyImage": [image_copies.copy_refusal],
-    "CreateImage": [image_life.not_imageable, image_copies.taken_name],
+    "CreateImage": [instances.malformed, image_life.not_imageable, image_copies.untaggable, image_copies.taken_name],
     "DeleteSnapshot": [image_life.snapshot_in_use],
     "DeregisterImage": [image_life.not_owned, image_life.protected],
     "DescribeImageAttribute": [image_life.not_owned],
     "DescribeImages": [image_listing.refusal],
+    "DescribeInstances": [instances.malformed],
     "DescribeLaunchTemplateVersions": [image_aliases.unresolved],
     "DisableImage": [image_life.not_owned],
     "DisableImageDeprecation": [image_life.not_owned],
@@ -86,8 +89,12 @@ RULES = {
     "EnableImageDeprecation": [image_life.not_owned],
     "EnableImageDeregistrationProtection": [image_life.not_owned],
     "ModifyImageAttribute": [image_life.not_owned, image_life.not_shareable],
+    "RebootInstances": [instances.malformed, instances.wrong_state],
     "RegisterImage": [image_copies.register_refusal],
     "RunInstances": [image_life.not_launchable],
+    "StartInstances": [instances.malformed, instances.wrong_state],
+    "StopInstances": [instances.malformed, instances.wrong_state],
+    "TerminateInstances": [instances.malformed],
 }
 
 # What changes images: one at a time.
@@ -136,13 +143,12 @@ def application(service):
 
 
 def authorize_key(call):
-    """EC2 puts the public half of a key pair on the instance; here the sshd of the tests lets it in."""
-    if call.name not in ("ec2.CreateKeyPair", "ec2.ImportKeyPair") or not STATE.authorized_keys:
+    """EC2 puts the public half of a key pair on the instance; here the sshd of the tests learns it."""
+    if call.name not in ("ec2.CreateKeyPair", "ec2.ImportKeyPair") or STATE.sshd is None:
         return
     pair = images.ec2_backends[call.account][call.region].key_pairs.get(call.one("KeyName", ""))
     if pair is not None:
-        with STATE.lock, open(STATE.authorized_keys, "a", encoding="utf-8") as file:
-            file.write(pair.public_key.strip() + "\n")
+        disks.let_in(pair.public_key)
 
 
 def note_creation(call, answer):
@@ -229,6 +235,8 @@ class Door:
             answer = self.ask(environ, call)
         if call.name == "ec2.DescribeLaunchTemplateVersions" and call.flag("ResolveAlias"):
             answer = image_aliases.with_resolved(call, answer)
+        if call.name == "ec2.DeleteSnapshot" and answer[0] == 200:
+            disks.free(call.one("SnapshotId"))
         if call.name in ("ec2.CreateImage", "ec2.RegisterImage", "ec2.CopyImage"):
             made = image_copies.made(call, answer)
             if made is not None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from moto.ec2.models.elastic_block_store import Snapshot
 from moto.ec2.utils import random_snapshot_id
 
+import disks
 import images
 from answers import ok, refusal
 from image_life import absent, not_found, reboot, unavailable
@@ -34,6 +35,13 @@ def register_refusal(call):
     return taken_name(call)
 
 
+def untaggable(call):
+    """API reference, CreateImage and CopyImage, TagSpecification."""
+    for kind in set(call.specified_tags()) - {"image", "snapshot"}:
+        return refusal("InvalidParameterValue", f"'{kind}' is not a valid taggable resource type for this operation.")
+    return None
+
+
 def named_snapshots(call):
     named = (call.one(prefix + "Ebs.SnapshotId") for prefix in call.structures("BlockDeviceMapping"))
     return [one for one in named if one]
@@ -55,6 +63,7 @@ def finish(call, image, kind):
     if call.operation == "CreateImage":
         reboot(call, image)
         instance = image.ec2_backend.get_instance(image.instance_id)
+        disks.copy(instance.id, image.snapshots[0].id, in_use=instance.state == "running")
         # Measured: descriptions of images that CreateImage made, in several public repositories, name both.
         image.source_image_id, image.source_image_region = instance.image_id, call.region
     tag(call, image)
@@ -158,10 +167,7 @@ def not_copyable(call):
     if call.one("KmsKeyId") and not call.flag("Encrypted"):
         # API reference, CopyImage, KmsKeyId; the code is the one that EC2 has for such parameters.
         return refusal("InvalidParameterDependency", "The parameter KmsKeyId requires the parameter Encrypted to be set.")
-    for kind in set(call.specified_tags()) - {"image", "snapshot"}:
-        # API reference, CopyImage, TagSpecification.
-        return refusal("InvalidParameterValue", f"'{kind}' is not a valid taggable resource type for this operation.")
-    return None
+    return untaggable(call)
 
 
 def is_readable_by(snapshot, account):
@@ -178,6 +184,7 @@ def copy_snapshot(call, backend, image, source_image, source):
     description = f"Copied for DestinationAmi {image.id} from SourceAmi {source_image.id} for SourceSnapshot {source.id}."
     snapshot = Snapshot(backend, random_snapshot_id(), source.volume, description, encrypted, key, call.account, image.id)
     backend.snapshots[snapshot.id] = snapshot
+    disks.copy(source.id, snapshot.id)
     return snapshot
 
 

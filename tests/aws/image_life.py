@@ -5,6 +5,7 @@ Each rule says where it comes from: a page of AWS's documentation, or *measured*
 
 from datetime import datetime, timedelta, timezone
 
+import disks
 import image_aliases
 import images
 import policies
@@ -130,6 +131,7 @@ def delete(call, image, snapshot_id):
         return "missing-permissions"
     if image.ec2_backend.snapshots.pop(snapshot_id, None) is None:
         return "client-error"
+    disks.free(snapshot_id)
     return "success"
 
 

@@ -1,9 +1,14 @@
 #!/usr/bin/env bash
-# A private sshd for provisioners that really run: sshd.sh FOLDER
+# A private sshd that stands for all emulated instances, for provisioners that really run: sshd.sh FOLDER
 #
-# Listens on a free port of 127.0.0.1, lets in only the key that it makes, as the user that started it, and gives every connection (Packer
-# keeps one for a whole build) a home of its own below FOLDER/homes. Prints {"port", "user", "key"} when it listens, and ends when
-# its standard input closes.
+# Listens on a free port of 127.0.0.1, as the user that started it. The emulator, once it was told of FOLDER/authorized_keys, keeps the disks of
+# the instances in FOLDER/disks, and says which of them run and whom they let in (`disks.py`). A session has the disk of its instance for a home:
+# of the one at whose address it was reached (`addresses.py`), or, at 127.0.0.1 itself, of the last one that was started with the key pair.
+# The key that this script makes opens every instance, as a key would that the base image has. Prints {"port", "user", "key"} when it listens,
+# and ends when its standard input closes.
+#
+# Where the machine lets us (as root), every instance has its home in the same place, FOLDER/home, so that what is written of it into files holds
+# on the next instance too.
 set -euo pipefail
 
 folder=$(mkdir -p "$1" && cd "$1" && pwd)
@@ -21,27 +26,58 @@ sshd=$(find_tool sshd)
 sftp=$(find_tool sftp-server)
 keygen=$(find_tool ssh-keygen)
 
-mkdir -p "$folder/homes"
+same_home=false
+if [ "$(id -u)" = 0 ] && unshare --mount true 2>/dev/null; then same_home=true; fi
+
+mkdir -p "$folder"/{disks,home,keys,peers,running}
 chmod 700 "$folder"
 [ -f "$folder/host_key" ] || "$keygen" -q -t ed25519 -N '' -f "$folder/host_key"
 [ -f "$folder/user_key" ] || "$keygen" -q -t ed25519 -m PEM -N '' -f "$folder/user_key"
-cp "$folder/user_key.pub" "$folder/authorized_keys"
+echo "command=\"$folder/session any\" $(cat "$folder/user_key.pub")" >"$folder/authorized_keys"
 
-# The home is keyed by the client's port: one connection, one build.
+# Finds the instance that was meant. What follows has its disk in the environment: all that does so is ended when the instance stops.
 cat >"$folder/session" <<SESSION
 #!/usr/bin/env bash
 set -eu
-port=\$(echo "\$SSH_CONNECTION" | cut -d' ' -f2)
-export HOME="$folder/homes/\$port" LC_ALL=C.UTF-8
-mkdir -p "\$HOME"
-cd "\$HOME"
-case "\${SSH_ORIGINAL_COMMAND:-}" in
-  '') exec bash ;;
-  *sftp-server*|internal-sftp*) exec "$sftp" ;;
-  *) exec bash -c "\$SSH_ORIGINAL_COMMAND" ;;
-esac
+key=\$1
+from=\$(echo "\$SSH_CONNECTION" | cut -d' ' -f2)
+if [ -f "$folder/peers/\$from" ]; then
+  instance=\$(<"$folder/peers/\$from")
+elif [ -f "$folder/keys/\$key" ]; then
+  instance=\$(<"$folder/keys/\$key")
+else
+  echo "This is no instance: connect to the public address of one, or with the key pair that it was started with." >&2
+  exit 255
+fi
+export INSTANCE_DISK="$folder/disks/\$instance"
+exec "$folder/session_on_disk" "\$key" "$folder/running/\$instance"
 SESSION
-chmod 700 "$folder/session"
+
+cat >"$folder/session_on_disk" <<SESSION
+#!/usr/bin/env bash
+set -eu
+if [ ! -f "\$2" ]; then
+  echo "The instance does not run." >&2
+  exit 255
+fi
+if [ "\$1" != any ] && [ "\$1" != "\$(<"\$2")" ]; then
+  echo "Permission denied (publickey)." >&2
+  exit 255
+fi
+export HOME=\$INSTANCE_DISK LC_ALL=C.UTF-8
+case "\${SSH_ORIGINAL_COMMAND:-}" in
+  '') run=(bash) ;;
+  *sftp-server*|internal-sftp*) run=("$sftp") ;;
+  *) run=(bash -c "\$SSH_ORIGINAL_COMMAND") ;;
+esac
+if $same_home; then
+  export HOME="$folder/home"
+  exec unshare --mount bash -c 'mount --bind "\$INSTANCE_DISK" "\$HOME" && cd "\$HOME" && exec "\$@"' session "\${run[@]}"
+fi
+cd "\$HOME"
+exec "\${run[@]}"
+SESSION
+chmod 700 "$folder/session" "$folder/session_on_disk"
 
 start_sshd() { # on a port that nobody has
   local port
@@ -63,13 +99,13 @@ MaxSessions 100
 MaxStartups 100
 LogLevel ERROR
 Subsystem sftp $sftp
-ForceCommand $folder/session
 CONFIG
     run_sshd &
     sshd_pid=$!
     for _ in $(seq 100); do
       if ! kill -0 "$sshd_pid" 2>/dev/null; then break; fi
       if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+        echo "$port" >"$folder/port"
         echo "{\"port\": $port, \"user\": \"$(id -un)\", \"key\": \"$folder/user_key\"}"
         return
       fi

@@ -25,6 +25,8 @@ class State:
         self.faults = []
         self.met = Counter()
         self.pending_seconds = 0.0
+        # How long an instance that is being stopped takes.
+        self.stopping_seconds = 0.0
         self.fail_images = False
         # How long an image cannot be deregistered after a protection with a cooldown was taken off: EC2's 24 hours.
         self.cooldown_seconds = 24 * 3600.0
@@ -36,8 +38,8 @@ class State:
         self.refused_keys = {}
         # Keys of other accounts than the emulator's own.
         self.accounts = {}
-        # Where the public halves of key pairs go.
-        self.authorized_keys = None
+        # The folder of the private sshd that stands for all instances; there may be none.
+        self.sshd = None
 
     def note(self, call):
         self.calls[call.name] += 1
