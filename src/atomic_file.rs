@@ -18,6 +18,17 @@ pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
+/// The same for a file of a person's that is there: it keeps its mode.
+pub(crate) fn rewrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mode = fs::metadata(path)?.permissions();
+    replace(path, |beside| {
+        let mut file = create(beside)?;
+        file.write_all(bytes)?;
+        file.set_permissions(mode)?;
+        file.sync_all()
+    })
+}
+
 /// The same for what can be worked out again: a power loss may take it away.
 pub(crate) fn write_derived(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(path, |beside| create(beside)?.write_all(bytes))
@@ -91,6 +102,19 @@ mod tests {
         }
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_file_of_a_persons_keeps_its_mode_and_is_not_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        assert!(rewrite(&path, b"x").is_err());
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o664)).unwrap();
+        rewrite(&path, b"new").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o664);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use reconciler_model::duration;
+use reconciler_model::survey::Architecture;
 
 /// Keeps a fleet of Amazon Machine Images as a git repository says they should be.
 #[derive(Debug, Parser)]
@@ -88,6 +89,9 @@ pub(crate) enum Command {
     Images(ImagesArgs),
     /// What people have asked of a running reconciler (`retry`, `cancel`, `adopt`), and the answers.
     Requests(RequestsArgs),
+    /// Base images: which there are, and which one the workflow starts from.
+    #[command(subcommand)]
+    Base(BaseCommand),
     /// Try a step again that has failed, whatever it waits for.
     Retry(RetryArgs),
     /// End the running build of a step cleanly.
@@ -345,6 +349,74 @@ pub(crate) struct ImagesArgs {
     /// How the result is printed.
     #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]
     pub(crate) output: Output,
+}
+
+/// `base`
+#[derive(Debug, Subcommand)]
+pub(crate) enum BaseCommand {
+    /// Images that a workflow can start from, newest first: public ones, your own, and those that
+    /// are shared with you.
+    Find(BaseFindArgs),
+}
+
+/// `base find`
+#[derive(Debug, Args)]
+pub(crate) struct BaseFindArgs {
+    /// Whose names match, with * for any text and ? for one character; what the workflow's
+    /// parameters say by default.
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) name: Option<String>,
+    /// Of this account (12 digits), or self, amazon, aws-marketplace; what the workflow's parameters
+    /// say by default.
+    #[arg(long, value_name = "ID")]
+    pub(crate) owner: Option<String>,
+    /// For this kind of processor.
+    #[arg(long, value_enum, default_value_t, value_name = "ARCH")]
+    pub(crate) arch: Arch,
+    /// Write id and name of the newest into `workflow_param.json`; everything else there stays as
+    /// it is.
+    #[arg(long, conflicts_with = "rev")]
+    pub(crate) write: bool,
+    /// At most so many.
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
+    pub(crate) limit: usize,
+    #[command(flatten)]
+    /// Which workflow; as its files lie there, where there is a work tree.
+    pub(crate) which: Which,
+    /// How the result is printed.
+    #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]
+    pub(crate) output: Output,
+}
+
+/// What an image runs on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Arch {
+    /// Intel and AMD, 64 bits.
+    #[default]
+    #[value(name = "x86_64")]
+    X86_64,
+    /// ARM, 64 bits.
+    Arm64,
+    /// Intel and AMD, 32 bits.
+    I386,
+    /// A Mac with an Intel processor.
+    #[value(name = "x86_64_mac")]
+    X86_64Mac,
+    /// A Mac with a processor of Apple's own.
+    #[value(name = "arm64_mac")]
+    Arm64Mac,
+}
+
+impl From<Arch> for Architecture {
+    fn from(arch: Arch) -> Self {
+        match arch {
+            Arch::X86_64 => Self::X86_64,
+            Arch::Arm64 => Self::Arm64,
+            Arch::I386 => Self::I386,
+            Arch::X86_64Mac => Self::X86_64Mac,
+            Arch::Arm64Mac => Self::Arm64Mac,
+        }
+    }
 }
 
 /// A time: how long ago, a day of this host's calendar, or a moment.

@@ -23,5 +23,6 @@ pub mod fuzzing;
 pub mod git;
 #[cfg(feature = "aws")]
 pub mod packer;
+pub mod parameter_file;
 pub mod secrets;
 pub mod sqlite;

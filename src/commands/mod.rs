@@ -5,6 +5,7 @@ mod adopt;
 mod allow_rewrite;
 mod apply;
 mod ask;
+mod base;
 mod cancel;
 mod check;
 mod diff;
@@ -33,7 +34,7 @@ use std::process::ExitCode;
 
 use reconciler::controller::error::PassError;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{BaseCommand, Cli, Command};
 use crate::telemetry;
 
 /// What stops a command.
@@ -89,6 +90,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::History(args) => history::run(config, &args).await,
         Command::Images(args) => images::run(config, &args).await,
         Command::Requests(args) => requests::run(config, &args).await,
+        Command::Base(BaseCommand::Find(args)) => base::find(config, &args).await,
         Command::Retry(args) => retry::run(config, &args).await,
         Command::Cancel(args) => cancel::run(config, &args).await,
         Command::Run(args) => Box::pin(run::run(config, &args, loudness)).await,

@@ -25,6 +25,7 @@ use reconciler_aws::budget::CallBudget;
 use reconciler_aws::dynamodb::DynamoDbInventory;
 use reconciler_aws::ec2::Ec2Catalog;
 use reconciler_aws::session::{PackerEnvironment, Session, SessionSettings, StaticKeys};
+use reconciler_aws::survey::AwsSurvey;
 use reconciler_core::build::job::ImageBuilder;
 use reconciler_core::workflow::WorkflowParams;
 use reconciler_model::diagnostic::Diagnostic;
@@ -35,6 +36,7 @@ use reconciler_model::images::ImageReader;
 use reconciler_model::images::ImageWriter;
 use reconciler_model::inventory::Inventory;
 use reconciler_model::inventory::journal::Reach;
+use reconciler_model::survey::ImageSurvey;
 
 /// What a pass looks at and acts through.
 #[derive(Clone)]
@@ -58,7 +60,8 @@ pub struct Ports {
     access: Option<Arc<Access>>,
 }
 
-/// What the credentials of builds are fetched with, anew for each.
+/// What AWS is reached with again: for the credentials of each build, for another region, and for
+/// what only some commands ask.
 struct Access {
     session: Session,
     settings: PackerSettings,
@@ -99,6 +102,14 @@ impl Ports {
             builder: failpoint::around_builder(Arc::new(PackerBuilder::new(settings))),
             ..self.clone()
         })
+    }
+
+    /// What people ask about the images of this region; none where EC2 is not to be asked.
+    #[must_use]
+    pub fn survey(&self) -> Option<Arc<dyn ImageSurvey>> {
+        let session = &self.access.as_ref()?.session;
+        let survey = AwsSurvey::new(session.ec2_in(&self.region)).at(session.place(&self.region));
+        Some(Arc::new(survey))
     }
 
     /// The same ports, with the images of another region where that is not theirs.
@@ -307,7 +318,7 @@ async fn connect_for(
         redactor,
         knows_secrets: !who.hides,
         context: context.clone(),
-        access: (usage == Use::Act).then(|| Arc::new(Access { session, settings })),
+        access: (usage != Use::LookOffline).then(|| Arc::new(Access { session, settings })),
     })
 }
 

@@ -95,6 +95,11 @@ pub trait GitSource: Send + Sync {
         Ok(None)
     }
 
+    /// The folder of the work tree; none if the repository has none of this host.
+    fn work_tree(&self) -> Option<PathBuf> {
+        None
+    }
+
     /// Of these folders those of the work tree that hold what `tree` does not, where there is a
     /// work tree of at most so many files and `tree` is what is checked out.
     fn uncommitted(&self, _tree: &dyn GitTree, _roots: &[String], _most: usize) -> Vec<String> {

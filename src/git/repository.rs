@@ -149,6 +149,10 @@ impl GitSource for LocalRepository {
         snapshot::read(&self.git_dir, &self.place, what)
     }
 
+    fn work_tree(&self) -> Option<PathBuf> {
+        Repository::open(&self.git_dir).ok()?.workdir().map(Path::to_owned)
+    }
+
     fn uncommitted(&self, tree: &dyn GitTree, roots: &[String], most: usize) -> Vec<String> {
         if let Some(plain) = &self.plain {
             let is_bare = plain.folder == plain.git_dir;

@@ -1,5 +1,5 @@
 //! What is not committed yet, read as if it were a commit: the index, or the work tree. For `check`
-//! only: nothing of it is ever planned or built.
+//! and `base find` only: nothing of it is ever planned or built.
 //!
 //! libgit2 makes a tree of it. The objects of that tree stay in memory: the repository and its
 //! index are left as they are.

@@ -148,6 +148,10 @@ impl GitSource for TrustedSource {
         self.inner.snapshot(what)
     }
 
+    fn work_tree(&self) -> Option<PathBuf> {
+        self.inner.work_tree()
+    }
+
     fn uncommitted(&self, tree: &dyn GitTree, roots: &[String], most: usize) -> Vec<String> {
         self.inner.uncommitted(tree, roots, most)
     }

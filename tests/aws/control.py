@@ -120,12 +120,13 @@ def instance_profile(_, name):
 
 
 def base_image(_, value):
-    """{"name": …}, and "id", "region", "owner", "created", "state", "tags" if they matter."""
+    """{"name": …}, and "id", "region", "owner", "created", "state", "tags", "architecture" if they matter."""
     region = value.get("region", "us-east-1")
     made = seed(value["name"], value.get("id"), region, value.get("owner", ACCOUNT), value.get("created"))
     image = images.find(region, made)
     image.state = value.get("state", image.state)
     image.add_tags(value.get("tags", {}))
+    image.architecture = value.get("architecture", image.architecture)
     return {"id": made}
 
 

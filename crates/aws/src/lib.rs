@@ -1,6 +1,6 @@
-//! AWS: credentials, region and transport, what an error of AWS means, and the adapters of two
-//! ports: `ec2` for images, `dynamodb` for the inventory. Nothing else of the program uses an SDK
-//! of AWS.
+//! AWS: credentials, region and transport, what an error of AWS means, and the adapters: `ec2` for
+//! images, `survey` for what people ask about them, `dynamodb` for the inventory. Nothing else of
+//! the program uses an SDK of AWS.
 
 pub mod budget;
 mod credentials;
@@ -12,3 +12,4 @@ pub mod profiles;
 pub mod regions;
 pub mod session;
 mod settings;
+pub mod survey;

@@ -213,3 +213,16 @@ pub enum CatalogError {
         detail: String,
     },
 }
+
+impl CatalogError {
+    /// The same with the place where EC2 was asked, where that is what a person asks first.
+    #[must_use]
+    pub fn in_place(self, place: &str) -> Self {
+        match self {
+            Self::Unavailable { detail } if !place.is_empty() => {
+                Self::Unavailable { detail: format!("{detail} ({place})") }
+            }
+            other => other,
+        }
+    }
+}

@@ -22,3 +22,4 @@ pub mod policy;
 pub mod secret_text;
 pub mod source;
 pub mod suggest;
+pub mod survey;

@@ -2,6 +2,7 @@
 
 mod apply;
 mod asking;
+mod base;
 mod daemon;
 mod forsaken;
 mod habits;

@@ -19,7 +19,7 @@ const ACTION: &str = "ec2:DescribeImages";
 pub(super) const IDS_A_CALL: usize = 1000;
 
 /// How many values one filter takes (EC2 API reference).
-pub(super) const VALUES_A_FILTER: usize = 200;
+pub(crate) const VALUES_A_FILTER: usize = 200;
 
 /// The images of at most [`IDS_A_CALL`] ids; unknown ones are absent. One call if EC2 knows all of
 /// them: it answers with the unknown ids alone, and is asked again without them.
@@ -76,7 +76,7 @@ async fn by_id_filter(
 
 /// Which images a search takes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Extent {
+pub(crate) enum Extent {
     /// What can be launched and is not deprecated.
     Current,
     /// Deprecated and disabled ones too.
@@ -84,7 +84,7 @@ pub(super) enum Extent {
 }
 
 /// The images of an owner that pass the filters.
-pub(super) async fn of_owner(
+pub(crate) async fn of_owner(
     client: &Client,
     owner: &str,
     filters: Vec<Filter>,

@@ -8,7 +8,7 @@ use crate::error::{AwsFailure, classify};
 use reconciler_model::images::CatalogError;
 
 /// `action` is the IAM action that the call needs.
-pub(super) fn fail<E>(action: &str, error: &SdkError<E, HttpResponse>) -> CatalogError
+pub(crate) fn fail<E>(action: &str, error: &SdkError<E, HttpResponse>) -> CatalogError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {

@@ -1,16 +1,16 @@
-//! Images and leftovers at EC2: the adapter of the catalog, and the only folder that uses the EC2
-//! SDK.
+//! Images and leftovers at EC2: the adapter of the catalog. With `survey` the only folders that use
+//! the EC2 SDK.
 
 mod clean;
 mod convert;
-mod describe;
+pub(crate) mod describe;
 mod details;
-mod error;
+pub(crate) mod error;
 mod leftovers;
 #[cfg(any(test, feature = "test-support"))]
 pub mod scripted;
 mod wait;
-mod whole;
+pub(crate) mod whole;
 
 use std::collections::BTreeMap;
 
@@ -56,14 +56,8 @@ impl Ec2Catalog {
         self
     }
 
-    /// An error with the place, where that is what a person asks first.
     fn placed(&self, error: CatalogError) -> CatalogError {
-        match error {
-            CatalogError::Unavailable { detail } if !self.place.is_empty() => {
-                CatalogError::Unavailable { detail: format!("{detail} ({})", self.place) }
-            }
-            other => other,
-        }
+        error.in_place(&self.place)
     }
 }
 

@@ -17,7 +17,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 
 /// The same client, which believes whole answers only.
-pub(super) fn believing_whole_answers(client: &Client) -> Client {
+pub(crate) fn believing_whole_answers(client: &Client) -> Client {
     let config = client.config().to_builder();
     Client::from_conf(config.interceptor(WholeAnswers).retry_classifier(WholeAnswers).build())
 }

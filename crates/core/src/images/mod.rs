@@ -1,5 +1,6 @@
 //! Rules about images: which base image is meant, and the tags that they carry.
 
 pub mod base_image;
+pub mod base_search;
 pub mod console_url;
 pub mod tags;

@@ -1,6 +1,7 @@
 //! What people and programs see of the state: every step has exactly one state and one reason at
 //! any time, daemon running or not.
 
+pub mod base;
 pub mod history;
 pub mod history_text;
 pub mod images;

@@ -134,6 +134,21 @@ impl Document {
     }
 }
 
+/// Where a key of the outermost object begins, in a text that [`Document::parse`] takes.
+pub(super) fn start_of_key(text: &str, key: &str) -> Option<usize> {
+    let blanked = without_comments(text).ok()?;
+    let parsed = parse_to_ast(&blanked, &CollectOptions::default(), &STRICT).ok()?;
+    let Some(Ast::Object(object)) = parsed.value else {
+        return None;
+    };
+    let is_meant = |name: &ObjectPropName<'_>| match name {
+        ObjectPropName::String(name) => name.value == key,
+        ObjectPropName::Word(word) => word.value == key,
+    };
+    let meant = object.properties.iter().find(|property| is_meant(&property.name))?;
+    Some(meant.name.range().start)
+}
+
 /// The name of a value's type, with its article.
 #[must_use]
 pub fn type_name(value: &Value) -> &'static str {

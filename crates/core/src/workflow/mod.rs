@@ -4,6 +4,7 @@
 //! Pure: trees and file contents come in as values. What is wrong with one step stays with that
 //! step.
 
+pub mod base_edit;
 pub mod context;
 pub mod graph;
 pub mod jsonc;
