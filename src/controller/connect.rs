@@ -108,8 +108,9 @@ impl Ports {
     #[must_use]
     pub fn survey(&self) -> Option<Arc<dyn ImageSurvey>> {
         let session = &self.access.as_ref()?.session;
-        let survey = AwsSurvey::new(session.ec2_in(&self.region)).at(session.place(&self.region));
-        Some(Arc::new(survey))
+        let (ec2, scaling) = (session.ec2_in(&self.region), session.autoscaling_in(&self.region));
+        let place = session.place(&self.region);
+        Some(Arc::new(AwsSurvey::new(&ec2, &scaling).at(place)))
     }
 
     /// The same ports, with the images of another region where that is not theirs.

@@ -142,6 +142,17 @@ impl Session {
         aws_sdk_ec2::Client::from_conf(config.build())
     }
 
+    /// A client for Auto Scaling in a region.
+    #[must_use]
+    pub fn autoscaling_in(&self, region: &Region) -> aws_sdk_autoscaling::Client {
+        let mut config = aws_sdk_autoscaling::config::Builder::from(&self.config)
+            .region(SdkRegion::new(region.as_str().to_owned()));
+        if let Some(refusals) = self.refusals() {
+            config = config.interceptor(refusals.clone()).retry_classifier(refusals);
+        }
+        aws_sdk_autoscaling::Client::from_conf(config.build())
+    }
+
     /// A client for DynamoDB, of another region if the table is elsewhere.
     #[must_use]
     pub fn dynamodb(&self, region: Option<&str>) -> aws_sdk_dynamodb::Client {

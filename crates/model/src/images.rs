@@ -161,6 +161,49 @@ pub trait ImageWriter: Send + Sync {
     }
 }
 
+/// Takes images away for a person, with the person's credentials. It is no part of [`ImageWriter`]:
+/// the main loop never holds one.
+#[async_trait]
+pub trait ImageRemover: Send + Sync {
+    /// Deregisters an image. A snapshot that another image uses stays, whatever is asked for.
+    async fn deregister(
+        &self,
+        id: &AmiId,
+        snapshots: AssociatedSnapshots,
+    ) -> Result<Deregistered, CatalogError>;
+}
+
+/// What becomes of the snapshots of an image that goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AssociatedSnapshots {
+    /// They stay.
+    Kept,
+    /// They go as well, but for those that another image uses.
+    Deleted,
+}
+
+/// What became of an image that was to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deregistered {
+    /// It was gone already.
+    WasGone,
+    /// It is gone, with this result for each of the snapshots that were to go.
+    Done(Vec<(String, SnapshotResult)>),
+}
+
+/// What became of a snapshot that was to go with its image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SnapshotResult {
+    /// It is gone.
+    Deleted,
+    /// It stays: another image uses it.
+    UsedByAnother,
+    /// It stays: there is no permission to delete it.
+    Denied,
+    /// It stays, by EC2's word.
+    Failed(String),
+}
+
 /// What the catalog answers instead.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {

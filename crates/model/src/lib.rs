@@ -23,3 +23,4 @@ pub mod secret_text;
 pub mod source;
 pub mod suggest;
 pub mod survey;
+pub mod uses;

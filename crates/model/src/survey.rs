@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use crate::ids::{AmiId, AmiName};
 use crate::images::CatalogError;
+use crate::uses::Uses;
 
 /// Looks at the images of one region, whosever they are, and at what is said of them.
 #[async_trait]
@@ -19,6 +20,10 @@ pub trait ImageSurvey: Send + Sync {
     /// Some available images whose names match, of whatever owner and kind: to say what else there
     /// is where nothing was found. At most [`MOST_NAMESAKES`] are looked at.
     async fn namesakes(&self, pattern: &str) -> Result<Vec<FoundImage>, CatalogError>;
+
+    /// What refers to these images at AWS. Never an error: what could not be looked at is told
+    /// beside what was seen, and counts as a use.
+    async fn uses(&self, images: &[AmiId]) -> Uses;
 }
 
 /// How many images of any owner are looked at: anybody may publish as many as he likes.

@@ -4,3 +4,4 @@ mod faults;
 mod images;
 mod leftovers;
 mod region;
+mod uses;

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{Filter, InstanceType};
+use aws_sdk_ec2::types::{BlockDeviceMapping, EbsBlockDevice, Filter, InstanceType};
 use reconciler_aws::ec2::Ec2Catalog;
 use reconciler_aws::session::{Session, SessionSettings, StaticKeys};
 use reconciler_model::build_resources::{
@@ -67,6 +67,20 @@ impl Place {
     pub(crate) async fn image_of(&self, instance: &str, name: &str) -> AmiId {
         let request = self.client.create_image().instance_id(instance).name(name);
         AmiId::new(request.send().await.unwrap().image_id.unwrap())
+    }
+
+    /// The snapshots of an image.
+    pub(crate) async fn snapshots_of(&self, image: &AmiId) -> Vec<String> {
+        self.catalog.image(image).await.unwrap().unwrap().snapshots
+    }
+
+    /// Another image of a snapshot.
+    pub(crate) async fn registered_of(&self, snapshot: &str, name: &str) -> AmiId {
+        let ebs = EbsBlockDevice::builder().snapshot_id(snapshot).build();
+        let root = BlockDeviceMapping::builder().device_name("/dev/sda1").ebs(ebs).build();
+        let request = self.client.register_image().name(name).root_device_name("/dev/sda1");
+        let made = request.block_device_mappings(root).send().await.unwrap();
+        AmiId::new(made.image_id.unwrap())
     }
 
     /// What of what EC2 shows is a build's own, with those of its finished images that nobody wants.

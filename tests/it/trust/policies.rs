@@ -8,6 +8,9 @@ use std::path::Path;
 
 use aws_sdk_ec2::error::ProvideErrorMetadata as _;
 use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
+use reconciler_aws::survey::AwsSurvey;
+use reconciler_model::ids::{AmiId, Region};
+use reconciler_model::survey::ImageSurvey as _;
 use serde_json::{Value, json};
 
 use crate::harness::farm::{Farm, in_runtime};
@@ -48,17 +51,20 @@ fn actions(service: &str, operation: &str) -> Vec<String> {
     needed.iter().map(|action| format!("{service}:{action}")).collect()
 }
 
-/// Every operation that the source of an adapter calls: `client.describe_images()`, over lines as
-/// rustfmt breaks them.
-fn called(service: &str, place: &str) -> Actions {
+/// Every operation that the source of an adapter calls by a client of this name:
+/// `client.describe_images()`, over lines as rustfmt breaks them.
+fn called(service: &str, client: &str, place: &str) -> Actions {
     let mut found = Actions::new();
     for file in files(&folder(place)) {
         let text: String = fs::read_to_string(file).unwrap().split_whitespace().collect();
-        for (at, _) in text.match_indices("client.") {
-            let rest = &text[at + "client.".len()..];
+        let begin = format!("{client}.");
+        for (at, _) in text.match_indices(&begin) {
+            let rest = &text[at + begin.len()..];
             let name: String =
                 rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
-            if !rest[name.len()..].starts_with("()") || name == "config" {
+            if !rest[name.len()..].starts_with("()")
+                || ["client", "config"].contains(&name.as_str())
+            {
                 continue;
             }
             let operation: String =
@@ -77,10 +83,70 @@ fn files(folder: &Path) -> Vec<std::path::PathBuf> {
 
 #[test]
 fn the_daemons_policies_allow_what_its_source_calls_and_nothing_else() {
-    let mut called_by_source = called("ec2", "crates/aws/src/ec2");
+    let mut called_by_source = called("ec2", "client", "crates/aws/src/ec2");
     assert!(called_by_source.contains("ec2:TerminateInstances"), "{called_by_source:?}");
-    called_by_source.extend(called("dynamodb", "crates/aws/src/dynamodb"));
+    called_by_source.extend(called("dynamodb", "client", "crates/aws/src/dynamodb"));
     assert_eq!(allowed(&["daemon.json", "cleanup.json"]), called_by_source);
+}
+
+/// What EC2 calls with the permissions of who asks for references to images: User Guide, *Identify
+/// your resources referencing specified AMIs*.
+const BY_EC2: [&str; 8] = [
+    "ec2:DescribeInstances",
+    "ec2:DescribeLaunchTemplateVersions",
+    "ec2:DescribeLaunchTemplates",
+    "imagebuilder:GetContainerRecipe",
+    "imagebuilder:ListContainerRecipes",
+    "imagebuilder:ListImageRecipes",
+    "ssm:DescribeParameters",
+    "ssm:GetParameters",
+];
+
+#[test]
+fn the_policy_of_people_allows_what_the_survey_calls_and_what_ec2_calls_for_it_and_only_looks() {
+    let mut called_by_source = called("ec2", "client", "crates/aws/src/survey");
+    called_by_source.extend(called("autoscaling", "scaling", "crates/aws/src/survey"));
+    // Searches go by way of the catalog's own calls.
+    assert!(called_by_source.contains("ec2:DescribeImages"), "{called_by_source:?}");
+    called_by_source.extend(BY_EC2.map(str::to_owned));
+    assert_eq!(allowed(&["people.json"]), called_by_source);
+    for action in allowed(&["people.json"]) {
+        let (_, operation) = action.split_once(':').unwrap();
+        let looks = ["Describe", "List", "Get"].iter().any(|verb| operation.starts_with(verb));
+        assert!(looks, "{action}");
+    }
+}
+
+#[test]
+fn who_holds_the_policy_of_people_sees_every_use_and_may_change_nothing() {
+    let farm = Farm::new();
+    let image = farm.region.make_image(&json!({ "name": "golden" }));
+    let hold = |documents: Vec<Value>| {
+        let rules = json!([{ "documents": documents }]);
+        assert_eq!(farm.emulator().control_post("/_control/policies", &rules), json!({}));
+    };
+    let known = || {
+        in_runtime(async {
+            let (session, region) = (farm.session().await, Region::new(farm.region.name));
+            let survey = AwsSurvey::new(&session.ec2(), &session.autoscaling_in(&region));
+            let image = AmiId::new(&image);
+            survey.uses(std::slice::from_ref(&image)).await.of(&image)
+        })
+    };
+    hold(documents(&["people.json"]));
+    assert_eq!(known().unread, [], "{}", refusals(&farm));
+    // Without what EC2 calls for it, nothing is known to be unused.
+    let mut without = documents(&["people.json"]);
+    without[0]["Statement"].as_array_mut().unwrap().remove(1);
+    hold(without);
+    let unread = known().unread;
+    assert_eq!(unread.len(), 1, "{unread:?}");
+    assert_eq!(unread[0].1.permission.as_deref(), Some("ec2:DescribeInstances"));
+    in_runtime(async {
+        let ec2 = farm.session().await.ec2();
+        let said = ec2.deregister_image().image_id(&image).send().await.unwrap_err();
+        assert_eq!(said.code(), Some("UnauthorizedOperation"));
+    });
 }
 
 const ALL: [&str; 3] = ["daemon.json", "cleanup.json", "packer.json"];

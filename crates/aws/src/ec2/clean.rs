@@ -58,7 +58,7 @@ where
 }
 
 /// `InvalidInstanceID.NotFound`, `InvalidAMIID.Unavailable` and the like.
-fn is_gone(code: &str) -> bool {
+pub(super) fn is_gone(code: &str) -> bool {
     code.starts_with("Invalid") && (code.ends_with(".NotFound") || code.ends_with(".Unavailable"))
 }
 

@@ -3,6 +3,7 @@
 
 mod clean;
 mod convert;
+mod deregister;
 pub(crate) mod describe;
 mod details;
 pub(crate) mod error;

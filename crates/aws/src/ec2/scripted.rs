@@ -147,6 +147,29 @@ impl Ec2 {
     }
 }
 
+/// The scripted Auto Scaling: the same wire, by another client.
+#[derive(Clone)]
+pub struct Scaling(Ec2);
+
+impl Scaling {
+    pub fn answering(script: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> Self {
+        Self(Ec2::answering(script))
+    }
+
+    /// The SDK's client, without retries of its own.
+    pub fn client(&self) -> aws_sdk_autoscaling::Client {
+        let connector = SharedHttpConnector::new(self.0.clone());
+        let config = aws_sdk_autoscaling::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("AKID", "secret", None, None, "test"))
+            .retry_config(RetryConfig::disabled())
+            .http_client(http_client_fn(move |_, _| connector.clone()))
+            .build();
+        aws_sdk_autoscaling::Client::from_conf(config)
+    }
+}
+
 impl fmt::Debug for Ec2 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Ec2(scripted)")

@@ -22,6 +22,15 @@ pub(crate) fn believing_whole_answers(client: &Client) -> Client {
     Client::from_conf(config.interceptor(WholeAnswers).retry_classifier(WholeAnswers).build())
 }
 
+/// The same for Auto Scaling, whose answers are of the same form.
+pub(crate) fn believing_whole_answers_of_groups(
+    client: &aws_sdk_autoscaling::Client,
+) -> aws_sdk_autoscaling::Client {
+    let config = client.config().to_builder();
+    let config = config.interceptor(WholeAnswers).retry_classifier(WholeAnswers);
+    aws_sdk_autoscaling::Client::from_conf(config.build())
+}
+
 #[derive(Clone, Copy, Debug)]
 struct WholeAnswers;
 

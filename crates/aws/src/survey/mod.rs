@@ -1,28 +1,40 @@
 //! What people ask about images beyond what a pass needs: the adapter of
 //! [`ImageSurvey`]. It only looks.
 
+mod fleets;
+mod permissions;
+mod references;
+mod scaling;
 mod search;
+mod templates;
+mod uses;
 
 use async_trait::async_trait;
 use aws_sdk_ec2::Client;
 
 use crate::ec2::whole;
+use reconciler_model::ids::AmiId;
 use reconciler_model::images::CatalogError;
 use reconciler_model::survey::{FoundImage, ImageSearch, ImageSurvey};
+use reconciler_model::uses::Uses;
 
-/// The images of one region as an account sees them, by EC2's API.
+/// The images of one region as an account sees them, by the APIs of EC2 and Auto Scaling.
 pub struct AwsSurvey {
     ec2: Client,
+    scaling: aws_sdk_autoscaling::Client,
     /// Where it is, for people.
     place: String,
 }
 
 impl AwsSurvey {
-    /// Over a client.
+    /// Over the clients of one region.
     #[must_use]
-    #[expect(clippy::needless_pass_by_value, reason = "the survey is what the client is made for")]
-    pub fn new(ec2: Client) -> Self {
-        Self { ec2: whole::believing_whole_answers(&ec2), place: String::new() }
+    pub fn new(ec2: &Client, scaling: &aws_sdk_autoscaling::Client) -> Self {
+        Self {
+            ec2: whole::believing_whole_answers(ec2),
+            scaling: whole::believing_whole_answers_of_groups(scaling),
+            place: String::new(),
+        }
     }
 
     /// Said to be there where it does not answer.
@@ -41,5 +53,9 @@ impl ImageSurvey for AwsSurvey {
 
     async fn namesakes(&self, pattern: &str) -> Result<Vec<FoundImage>, CatalogError> {
         search::namesakes(&self.ec2, pattern).await.map_err(|error| error.in_place(&self.place))
+    }
+
+    async fn uses(&self, images: &[AmiId]) -> Uses {
+        uses::of(&self.ec2, &self.scaling, images).await
     }
 }
