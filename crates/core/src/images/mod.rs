@@ -4,4 +4,5 @@ pub mod base_image;
 pub mod base_search;
 pub mod console_url;
 pub mod in_use;
+pub mod lineage;
 pub mod tags;
