@@ -3,6 +3,7 @@
 pub mod base_image;
 pub mod base_search;
 pub mod console_url;
+pub mod deletion;
 pub mod in_use;
 pub mod lineage;
 pub mod tags;
