@@ -237,6 +237,7 @@ def changes(first):
     reconciler("history", "--failed", "--since", "1d").ends(0)
     reconciler("requests").ends(0)
     reconciler("images", "--all", "--step", "mysql").ends(0, "mysql", "ami-")
+    reconciler("image", "show", "mysql").ends(0, first["mysql"], "comes from", BASE, "nothing that EC2 knows of")
     reconciler("base", "find").ends(1, "names its base image by id", "--name 'ubuntu-22.04-server-*'")
     reconciler("base", "find", "--name", "ubuntu-22.04-server-*", "--owner", "self").ends(0, BASE, "the base of this workflow")
     reconciler("base", "find", "--name", "ubuntu-22.04-server-*", "--owner", "self", "--write").ends(0, "already")

@@ -92,6 +92,9 @@ pub(crate) enum Command {
     /// Base images: which there are, and which one the workflow starts from.
     #[command(subcommand)]
     Base(BaseCommand),
+    /// One image: what it is, where it comes from, what was built on it, and what uses it.
+    #[command(subcommand)]
+    Image(ImageCommand),
     /// Try a step again that has failed, whatever it waits for.
     Retry(RetryArgs),
     /// End the running build of a step cleanly.
@@ -382,6 +385,28 @@ pub(crate) struct BaseFindArgs {
     pub(crate) limit: usize,
     #[command(flatten)]
     /// Which workflow; as its files lie there, where there is a work tree.
+    pub(crate) which: Which,
+    /// How the result is printed.
+    #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]
+    pub(crate) output: Output,
+}
+
+/// `image`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// All that is known of an image, or of the current image of a step: record, ancestry, what was
+    /// built on it, where it is used, size and tags.
+    Show(ImageShowArgs),
+}
+
+/// `image show`
+#[derive(Debug, Args)]
+pub(crate) struct ImageShowArgs {
+    /// The image's id, or the step.
+    #[arg(value_name = "AMI|STEP")]
+    pub(crate) image: String,
+    #[command(flatten)]
+    /// Which workflow.
     pub(crate) which: Which,
     /// How the result is printed.
     #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]

@@ -11,6 +11,7 @@ mod check;
 mod diff;
 pub(crate) mod fetch;
 mod history;
+mod image;
 mod images;
 mod lines;
 mod log;
@@ -34,7 +35,7 @@ use std::process::ExitCode;
 
 use reconciler::controller::error::PassError;
 
-use crate::cli::{BaseCommand, Cli, Command};
+use crate::cli::{BaseCommand, Cli, Command, ImageCommand};
 use crate::telemetry;
 
 /// What stops a command.
@@ -91,6 +92,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Images(args) => images::run(config, &args).await,
         Command::Requests(args) => requests::run(config, &args).await,
         Command::Base(BaseCommand::Find(args)) => base::find(config, &args).await,
+        Command::Image(ImageCommand::Show(args)) => image::show(config, &args).await,
         Command::Retry(args) => retry::run(config, &args).await,
         Command::Cancel(args) => cancel::run(config, &args).await,
         Command::Run(args) => Box::pin(run::run(config, &args, loudness)).await,

@@ -94,7 +94,7 @@ class Ec2:
         name, one = self.operation, self.one
         if name == "DescribeImageReferences":
             self.describe_image_references()
-        elif name.startswith("Describe"):
+        elif name.startswith("Describe") or name == "GetImageAncestry":
             self.requests.append((f"ec2:{name}", "*", {"aws:RequestedRegion": self.region}))
         elif name in ("StartInstances", "StopInstances", "TerminateInstances", "RebootInstances"):
             for instance in self.many("InstanceId"):

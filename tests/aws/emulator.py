@@ -70,6 +70,7 @@ OWN = {
     "EnableImage": image_life.enable,
     "EnableImageDeprecation": image_life.deprecate,
     "EnableImageDeregistrationProtection": image_life.protect,
+    "GetImageAncestry": image_copies.ancestry,
 }
 
 # What EC2 looks at before it does anything, in this order; each gives the refusal or nothing.
@@ -88,6 +89,7 @@ RULES = {
     "EnableImage": [image_life.not_owned],
     "EnableImageDeprecation": [image_life.not_owned],
     "EnableImageDeregistrationProtection": [image_life.not_owned],
+    "GetImageAncestry": [image_copies.untraceable],
     "ModifyImageAttribute": [image_life.not_owned, image_life.not_shareable],
     "RebootInstances": [instances.malformed, instances.wrong_state],
     "RegisterImage": [image_copies.register_refusal],
@@ -98,7 +100,7 @@ RULES = {
 }
 
 # What changes images: one at a time.
-CHANGES = {"CreateImage", "DeleteSnapshot", "RegisterImage", *OWN} - {"DescribeImageReferences"}
+CHANGES = {"CreateImage", "DeleteSnapshot", "RegisterImage", *OWN} - {"DescribeImageReferences", "GetImageAncestry"}
 
 # What tells the name or id of a thing that a call made.
 CREATED = {

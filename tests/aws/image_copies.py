@@ -12,7 +12,7 @@ from moto.ec2.utils import random_snapshot_id
 
 import disks
 import images
-from answers import ok, refusal
+from answers import items, ok, refusal
 from image_life import absent, not_found, reboot, unavailable
 from state import STATE
 
@@ -200,3 +200,22 @@ def key_arn(backend, named):
         return None
     found = keys.any_id_to_key_id(named)
     return keys.keys[found].arn if found in keys.keys else None
+
+
+def untraceable(call):
+    """An image is traced by who sees it; the codes are those of other operations."""
+    image_id = call.one("ImageId")
+    missing = absent(call, image_id)
+    return missing or (None if images.find(call.region, image_id).is_seen_by(call.account) else not_found(image_id))
+
+
+def ancestry(call):
+    """From the image to the root, of which no source is known, over regions (API reference, GetImageAncestry and ImageAncestryEntry)."""
+    rows, region, image_id = [], call.region, call.one("ImageId")
+    while image_id is not None and image_id not in [row["imageId"] for row in rows]:
+        image = images.find(region, image_id)
+        source, there = (image.source_image_id, image.source_image_region) if image is not None else (None, None)
+        row = {"imageId": image_id, "sourceImageId": source, "sourceImageRegion": there}
+        rows.append({key: value for key, value in row.items() if value is not None})
+        region, image_id = there or region, source
+    return ok(call, items("imageAncestryEntrySet", rows))

@@ -14,9 +14,9 @@ def document(*actions):
 
 class UnknownOperations(OnEmulator):
     def test_an_operation_that_nobody_has_is_refused_at_once_in_the_words_of_each_service(self):
-        self.refused("InvalidAction", self.ec2.get_image_ancestry, ImageId=self.image())
+        self.refused("InvalidAction", self.ec2.describe_locked_snapshots)
         self.refused("InvalidAction", self.ec2.reset_image_attribute, ImageId=self.image(), Attribute="launchPermission")
-        self.refused("InvalidAction", self.ec2.get_image_ancestry, ImageId=self.image(), DryRun=True)
+        self.refused("InvalidAction", self.ec2.describe_locked_snapshots, DryRun=True)
         forecast = {"AutoScalingGroupName": "g", "PolicyName": "p", "StartTime": "2030-01-01", "EndTime": "2030-01-02"}
         self.refused("InvalidAction", self.aws.client("autoscaling").get_predictive_scaling_forecast, **forecast)
         self.refused("UnknownOperationException", self.aws.client("ssm").describe_inventory_deletions)

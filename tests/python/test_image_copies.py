@@ -100,6 +100,16 @@ class Copies(OnEmulator):
         self.assertFalse(image.get("Tags"), "another account's tags are not copied")
         self.assertIsNone(self.described(image["ImageId"], self.west))
 
+    def test_an_image_is_traced_over_instances_and_copies_to_the_one_of_which_no_source_is_known(self):
+        root = self.image()
+        made = self.ec2.create_image(InstanceId=self.instance(root), Name=name())["ImageId"]
+        copy = self.aws.client("ec2", "eu-west-1").copy_image(SourceImageId=made, SourceRegion="us-east-1", Name=name())["ImageId"]
+        chain = self.aws.client("ec2", "eu-west-1").get_image_ancestry(ImageId=copy)["ImageAncestryEntries"]
+        told = [(one["ImageId"], one.get("SourceImageId"), one.get("SourceImageRegion")) for one in chain]
+        self.assertEqual(told, [(copy, made, "us-east-1"), (made, root, "us-east-1"), (root, None, None)])
+        self.refused("InvalidAMIID.NotFound", self.ec2.get_image_ancestry, ImageId="ami-00000000000000000")
+        self.refused("InvalidAMIID.NotFound", self.other.get_image_ancestry, ImageId=made)
+
 
 if __name__ == "__main__":
     unittest.main()

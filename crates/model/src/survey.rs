@@ -6,8 +6,9 @@ use std::fmt;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde::Serialize;
 
-use crate::ids::{AmiId, AmiName};
+use crate::ids::{AmiId, AmiName, Region};
 use crate::images::CatalogError;
 use crate::uses::Uses;
 
@@ -24,6 +25,10 @@ pub trait ImageSurvey: Send + Sync {
     /// What refers to these images at AWS. Never an error: what could not be looked at is told
     /// beside what was seen, and counts as a use.
     async fn uses(&self, images: &[AmiId]) -> Uses;
+
+    /// Where an image comes from by EC2's own word: itself, what it was made from, and so on to the
+    /// image of which EC2 knows no source.
+    async fn ancestry(&self, image: &AmiId) -> Result<Vec<SourceOf>, CatalogError>;
 }
 
 /// How many images of any owner are looked at: anybody may publish as many as he likes.
@@ -74,6 +79,19 @@ impl fmt::Display for Architecture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// What an image was made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SourceOf {
+    /// The image.
+    #[serde(rename = "ami_id")]
+    pub image: AmiId,
+    /// What it was made from; null where EC2 knows of nothing.
+    #[serde(rename = "source_ami_id")]
+    pub source: Option<AmiId>,
+    /// Where that is.
+    pub region: Option<Region>,
 }
 
 /// An image that a search has found.

@@ -6,6 +6,7 @@ mod base;
 mod daemon;
 mod forsaken;
 mod habits;
+mod image;
 mod images;
 mod log_lines;
 mod lost_host;

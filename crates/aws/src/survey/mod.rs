@@ -1,6 +1,7 @@
 //! What people ask about images beyond what a pass needs: the adapter of
 //! [`ImageSurvey`]. It only looks.
 
+mod ancestry;
 mod fleets;
 mod permissions;
 mod references;
@@ -15,7 +16,7 @@ use aws_sdk_ec2::Client;
 use crate::ec2::whole;
 use reconciler_model::ids::AmiId;
 use reconciler_model::images::CatalogError;
-use reconciler_model::survey::{FoundImage, ImageSearch, ImageSurvey};
+use reconciler_model::survey::{FoundImage, ImageSearch, ImageSurvey, SourceOf};
 use reconciler_model::uses::Uses;
 
 /// The images of one region as an account sees them, by the APIs of EC2 and Auto Scaling.
@@ -57,5 +58,9 @@ impl ImageSurvey for AwsSurvey {
 
     async fn uses(&self, images: &[AmiId]) -> Uses {
         uses::of(&self.ec2, &self.scaling, images).await
+    }
+
+    async fn ancestry(&self, image: &AmiId) -> Result<Vec<SourceOf>, CatalogError> {
+        ancestry::of(&self.ec2, image).await.map_err(|error| error.in_place(&self.place))
     }
 }

@@ -4,6 +4,7 @@
 pub mod base;
 pub mod history;
 pub mod history_text;
+pub mod image;
 pub mod images;
 pub mod report;
 pub mod requests;
