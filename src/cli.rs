@@ -92,7 +92,8 @@ pub(crate) enum Command {
     /// Base images: which there are, and which one the workflow starts from.
     #[command(subcommand)]
     Base(BaseCommand),
-    /// One image: what it is, where it comes from, what was built on it, and what uses it.
+    /// One image: what it is, where it comes from, what was built on it, what uses it; or a new one
+    /// of an instance.
     #[command(subcommand)]
     Image(ImageCommand),
     /// Try a step again that has failed, whatever it waits for.
@@ -397,6 +398,28 @@ pub(crate) enum ImageCommand {
     /// All that is known of an image, or of the current image of a step: record, ancestry, what was
     /// built on it, where it is used, size and tags.
     Show(ImageShowArgs),
+    /// The image of a stopped instance, for a step that a person makes; recorded like any other.
+    Create(ImageCreateArgs),
+}
+
+/// `image create`
+#[derive(Debug, Args)]
+pub(crate) struct ImageCreateArgs {
+    /// The step.
+    #[arg(long, value_name = "STEP")]
+    pub(crate) step: String,
+    /// The instance, which has to be stopped.
+    #[arg(long, value_name = "ID")]
+    pub(crate) instance_id: String,
+    /// Though the instance was not started from the image that git asks for.
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Why, in your words: kept with the request.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) why: Option<String>,
+    #[command(flatten)]
+    /// Which workflow.
+    pub(crate) which: Which,
 }
 
 /// `image show`

@@ -6,8 +6,9 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reconciler::config::Config;
+use reconciler::controller::build_finish::carry;
 use reconciler::controller::connect::Ports;
 use reconciler::controller::error::PassError;
 use reconciler::controller::fenced::LeasedPorts;
@@ -15,9 +16,12 @@ use reconciler::controller::lease::{Asked, Held, Watched, ask};
 use reconciler::controller::process_sight::holder_of;
 use reconciler::controller::requests::{PlanOfRequest, answer_by_journal, answer_by_plan};
 use reconciler::controller::wake_file::wake;
+use reconciler_core::plan::sentences::duration_words;
 use reconciler_core::plan::sight::{Process, holder_words};
+use reconciler_model::build::Sighting;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{BuildId, RequestId, WorkflowId};
+use reconciler_model::inventory::journal::{Attempt, FailureClass};
 use reconciler_model::inventory::request::{Answer, Outcome, Request, Wish};
 use reconciler_model::inventory::{InventoryError, Lease};
 use tokio::time::Instant;
@@ -34,6 +38,15 @@ const SAY_AFTER: Duration = Duration::from_secs(2);
 
 /// After so long without an answer the wait ends; the request does not.
 const PATIENCE: Duration = Duration::from_mins(15);
+
+/// How often it is looked whether a build is settled.
+const SETTLED_LOOK: Duration = Duration::from_millis(500);
+
+/// How soon what failed for something that may go away is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+
+/// How often a person hears that it is still waited for.
+const TELL_EVERY: Duration = Duration::from_mins(5);
 
 /// A workflow of which something is asked.
 pub(super) struct Asking<'a> {
@@ -156,22 +169,83 @@ impl Asking<'_> {
         let fence = held.fence().ok_or_else(|| Diagnostic::new("the lease was lost at once"))?;
         let ports = LeasedPorts::new(self.ports.clone(), held.lease_token());
         let (open, _) = answer_by_journal(&ports, &fence).await?;
-        if open.is_empty() {
-            return Ok(());
-        }
-        let Some(seen) = look().await? else {
-            return Ok(());
-        };
-        let by = PlanOfRequest {
-            plan: &seen.look.plan,
-            desired: &seen.look.desired,
-            attempts: &seen.look.newest.attempts,
-        };
         for request in &open {
-            answer_by_plan(self.config, &ports, &fence, &by, request).await?;
+            let Some(seen) = look().await? else {
+                break;
+            };
+            let by = PlanOfRequest {
+                plan: &seen.look.plan,
+                desired: &seen.look.desired,
+                attempts: &seen.look.newest.attempts,
+            };
+            answer_by_plan(self.config, &ports, &fence, by, request).await?;
         }
         Ok(())
     }
+}
+
+/// A build that is waited for.
+pub(super) struct Settling<'a> {
+    pub(super) config: &'a Config,
+    pub(super) ports: &'a Ports,
+    pub(super) workflow: &'a WorkflowId,
+    /// For how long.
+    pub(super) patience: Duration,
+}
+
+/// The build once it is settled: by whoever holds the lease, or by this command where nobody does,
+/// or nobody who lives.
+pub(super) async fn settled(
+    settling: &Settling<'_>,
+    asked: Attempt,
+    sighting: &Sighting,
+) -> Result<Attempt, CommandError> {
+    let Settling { config, ports, workflow, patience } = settling;
+    let (began, mut told) = (Instant::now(), Instant::now());
+    let mut watched = None;
+    while began.elapsed() < *patience {
+        let duration = config.lease_duration;
+        let lease = ask(&ports.context, &ports.inventory, workflow, duration, &mut watched).await;
+        let lease = match lease {
+            Ok(Asked::Held(held)) => Some(held),
+            // It is another's, or this user may not take it.
+            Ok(Asked::Busy(_)) | Err(InventoryError::Denied { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let attempts = ports.inventory.attempts(workflow).await?;
+        let mut attempts = attempts.into_iter();
+        let found = attempts.find(|one| one.build_id == asked.build_id);
+        // Where it is not found, a newer build of the step has begun: this one is over.
+        let Some(attempt) = found.clone().filter(|found| !found.is_over()) else {
+            if let Some(held) = lease {
+                held.release().await;
+            }
+            return Ok(found.unwrap_or(asked));
+        };
+        if let Some(held) = lease {
+            let fence =
+                held.fence().ok_or_else(|| Diagnostic::new("the lease was lost at once"))?;
+            let ports = LeasedPorts::new((*ports).clone(), held.lease_token());
+            let carried = carry(config, &ports, &fence, attempt, sighting.clone()).await;
+            held.release().await;
+            match carried {
+                Err(error) if error.class() == FailureClass::Transient => {
+                    print::note(&format!("{error}; it is tried again"));
+                    ports.context.sleep(TRY_AGAIN).await;
+                }
+                carried => return Ok(carried?),
+            }
+        }
+        if told.elapsed() >= TELL_EVERY {
+            told = Instant::now();
+            let waited = SignedDuration::try_from(began.elapsed()).unwrap_or_default();
+            print::note(&format!("still waiting, for {} by now", duration_words(waited)));
+        }
+        ports.context.sleep(SETTLED_LOOK).await;
+    }
+    Err(Diagnostic::new(format!("build {} is not settled yet", asked.build_id))
+        .hint("`reconciler status` shows it; a host that is gone is noticed when its signs of life stop")
+        .into())
 }
 
 fn answered(answer: Answer, own: Option<&str>) -> Result<Answered, CommandError> {

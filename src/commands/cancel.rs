@@ -10,12 +10,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use reconciler::config::Config;
-use reconciler::controller::build_finish::carry;
 use reconciler::controller::checkout::read_params;
 use reconciler::controller::connect::{Ports, Use, connect};
 use reconciler::controller::error::PassError;
-use reconciler::controller::fenced::LeasedPorts;
-use reconciler::controller::lease::{Asked, ask};
 use reconciler::git::trusted::Purpose;
 use reconciler_core::plan::sentences::duration_words;
 use reconciler_core::requests::nothing_to_cancel;
@@ -24,9 +21,8 @@ use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{StepId, WorkflowId};
 use reconciler_model::inventory::journal::Attempt;
 use reconciler_model::inventory::request::Wish;
-use tokio::time::Instant;
 
-use super::ask::Asking;
+use super::ask::{Asking, Settling, settled};
 use super::open::{config, no_build_of, nothing_found, unless_unknown, workflows_of};
 use super::slow::Slow;
 use super::teller::ending;
@@ -68,7 +64,13 @@ pub(crate) async fn run(named: Option<&Path>, args: &CancelArgs) -> Result<ExitC
             SignedDuration::try_from(config.packer.grace + PATIENCE).unwrap_or_default()
         )
     ));
-    let attempt = settled(&config, &found.ports, &found.workflow, attempt, sighting).await?;
+    let settling = Settling {
+        config: &config,
+        ports: &found.ports,
+        workflow: &found.workflow,
+        patience: config.packer.grace + PATIENCE,
+    };
+    let attempt = settled(&settling, attempt, &sighting).await?;
     print::text(&format!("{step} {}\n", ending(&attempt, Timestamp::now())))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -125,51 +127,4 @@ async fn find(config: &Config, args: &CancelArgs, step: &StepId) -> Result<Found
             no_build_of(step, &all, &nothing_in).into()
         }
     })
-}
-
-/// The build once it is settled: by whoever holds the lease, or by this command where nobody does,
-/// or nobody who lives.
-async fn settled(
-    config: &Config,
-    ports: &Ports,
-    workflow: &WorkflowId,
-    asked: Attempt,
-    sighting: Sighting,
-) -> Result<Attempt, CommandError> {
-    let end = Instant::now() + config.packer.grace + PATIENCE;
-    let mut watched = None;
-    while Instant::now() < end {
-        let duration = config.lease_duration;
-        let lease = ask(&ports.context, &ports.inventory, workflow, duration, &mut watched).await?;
-        let attempts = ports.inventory.attempts(workflow).await?;
-        let mut attempts = attempts.into_iter();
-        let found = attempts.find(|one| one.build_id == asked.build_id);
-        // Where it is not found, a newer build of the step has begun: this one is over.
-        let Some(attempt) = found.clone().filter(|found| !found.is_over()) else {
-            if let Asked::Held(held) = lease {
-                held.release().await;
-            }
-            return Ok(found.unwrap_or(asked));
-        };
-        match lease {
-            Asked::Busy(_) => tokio::time::sleep(Duration::from_millis(500)).await,
-            Asked::Held(held) => {
-                let Some(fence) = held.fence() else {
-                    return Err(Diagnostic::new("the lease was lost at once").into());
-                };
-                let ports = LeasedPorts::new(ports.clone(), held.lease_token());
-                let carried = carry(config, &ports, &fence, attempt, sighting).await;
-                held.release().await;
-                return Ok(carried?);
-            }
-        }
-    }
-    Err(Diagnostic::new(format!(
-        "build {} was asked to end and has not ended yet",
-        asked.build_id
-    ))
-    .hint(
-        "`reconciler status` shows it; a host that is gone is noticed when its signs of life stop",
-    )
-    .into())
 }

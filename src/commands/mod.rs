@@ -12,6 +12,7 @@ mod diff;
 pub(crate) mod fetch;
 mod history;
 mod image;
+mod image_create;
 mod images;
 mod lines;
 mod log;
@@ -92,6 +93,9 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Images(args) => images::run(config, &args).await,
         Command::Requests(args) => requests::run(config, &args).await,
         Command::Base(BaseCommand::Find(args)) => base::find(config, &args).await,
+        Command::Image(ImageCommand::Create(args)) => {
+            Box::pin(image_create::run(config, &args)).await
+        }
         Command::Image(ImageCommand::Show(args)) => image::show(config, &args).await,
         Command::Retry(args) => retry::run(config, &args).await,
         Command::Cancel(args) => cancel::run(config, &args).await,

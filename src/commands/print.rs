@@ -100,6 +100,14 @@ pub(crate) fn note(line: &str) {
     let _ = writeln!(out, "{line}");
 }
 
+/// Asks a person on the terminal; anything but `y` or `yes` is a no.
+pub(crate) fn confirmed(question: &str) -> Result<bool, CommandError> {
+    eprint!("{question} [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+}
+
 /// Prints JSON with a line feed.
 pub(crate) fn json(value: &Value) -> Result<(), CommandError> {
     text(&format!("{value:#}\n"))

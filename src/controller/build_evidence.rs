@@ -305,7 +305,7 @@ pub(super) fn lost_build_among<'a>(
 
 /// One who waits for a build of another host acts on nothing but the lease, so it looks whether it
 /// has it.
-async fn still_ours(ports: &LeasedPorts, fence: &Fence) -> Result<(), PassError> {
+pub(super) async fn still_ours(ports: &LeasedPorts, fence: &Fence) -> Result<(), PassError> {
     match ports.inventory.lease(&fence.workflow_id).await? {
         Some(lease) if lease.is_held_under(fence.token) => Ok(()),
         _ => Err(PassError::Inventory(InventoryError::Fenced {

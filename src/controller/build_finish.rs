@@ -9,11 +9,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::config::Config;
-use crate::controller::build_evidence::{End, await_end, lost_build_of};
+use crate::controller::build_evidence::{End, await_end, lost_build_of, still_ours};
 use crate::controller::build_start::taken_by;
 use crate::controller::error::PassError;
 use crate::controller::fenced::LeasedPorts;
 use crate::controller::journal_entries::{append, append_decided, append_with, take_in_requests};
+use reconciler_core::build::instance::{InstanceBuild, judge as judge_instance};
 use reconciler_core::build::verdict::{
     Fault, Verdict, Wanted, artifacts_in, judge, lacks, with_its_source,
 };
@@ -29,7 +30,7 @@ use reconciler_model::ids::AmiId;
 use reconciler_model::images::{Image, ImageState, ImageWriter as _};
 use reconciler_model::inventory::heartbeat::BuildSignal;
 use reconciler_model::inventory::journal::{
-    Attempt, Failure, FailureClass, OpenAttempt, Phase, Progress, Stage,
+    Attempt, Failure, FailureClass, Maker, OpenAttempt, Phase, Progress, Stage,
 };
 use reconciler_model::inventory::record::{Built, Record, RecordHead};
 use reconciler_model::inventory::tags::Tags;
@@ -37,6 +38,11 @@ use reconciler_model::inventory::{Expected, Fence};
 
 /// How long an image may take to become available after Packer has ended.
 const LONGEST_WAIT: Duration = Duration::from_hours(4);
+
+/// How soon the image of a person's instance is looked for again; each time twice as long.
+const INSTANCE_LOOK: Duration = Duration::from_millis(500);
+/// Up to this.
+const LONGEST_INSTANCE_LOOK: Duration = Duration::from_secs(15);
 
 /// Waits for a build and settles it; of one that is over, removes what it left. Returns the attempt
 /// as it ended.
@@ -51,6 +57,9 @@ pub async fn carry(
         Phase::Open(open) => open,
         Phase::Over(attempt) => return clean_later(ports, fence, attempt, sighting).await,
     };
+    if let Maker::Instance { id, stopped, .. } = open.intent.maker.clone() {
+        return carry_instance(config, ports, fence, open, (&id, &stopped)).await;
+    }
     let end = await_end(config, ports, fence, &open, sighting).await?;
     take_in_requests(ports, open.attempt_mut(), fence).await?;
     let seconds = end.outcome.as_ref().map_or(0, |outcome| outcome.duration.as_secs());
@@ -65,6 +74,44 @@ pub async fn carry(
     };
     clean(ports, fence, &mut attempt, &end).await?;
     forget(ports, fence, &attempt).await?;
+    Ok(attempt)
+}
+
+/// Waits for the image of a person's instance and settles it. It is never asked for here.
+async fn carry_instance(
+    config: &Config,
+    ports: &LeasedPorts,
+    fence: &Fence,
+    mut open: OpenAttempt,
+    (id, stopped): (&str, &str),
+) -> Result<Attempt, PassError> {
+    let images = ports.image_reader()?;
+    let mut pause = INSTANCE_LOOK;
+    let mut attempt = loop {
+        take_in_requests(ports, open.attempt_mut(), fence).await?;
+        let image = images.own_image_named(&open.intent.ami_name).await?;
+        // Looked at after the image: it is as it was when the image was asked for, or it is not.
+        let instance = match &image {
+            Some(_) => images.instance(id).await?,
+            None => None,
+        };
+        let now = ports.context.now();
+        match judge_instance(&open, (id, stopped), image.as_ref(), instance.as_ref(), now) {
+            InstanceBuild::Made(image) => break record(ports, fence, open, &image, 0).await?,
+            InstanceBuild::Failed(fault) => {
+                let mut attempt = open.into_attempt();
+                fail(config, ports, &mut attempt, fence, &fault, None).await?;
+                break attempt;
+            }
+            InstanceBuild::Wait => {
+                still_ours(ports, fence).await?;
+                ports.context.sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_INSTANCE_LOOK);
+            }
+        }
+    };
+    // No Packer ran, and its image, recorded or not, is for a person to remove.
+    append(ports, &mut attempt, fence, Stage::Cleaned { removed: Vec::new() }).await?;
     Ok(attempt)
 }
 
@@ -145,6 +192,10 @@ async fn clean_later(
     mut attempt: Attempt,
     sighting: Sighting,
 ) -> Result<Attempt, PassError> {
+    if matches!(attempt.intent.maker, Maker::Instance { .. }) {
+        append(ports, &mut attempt, fence, Stage::Cleaned { removed: Vec::new() }).await?;
+        return Ok(attempt);
+    }
     let (outcome, traces, execution) = if let Sighting::Here(running) = sighting {
         let outcome = ports.builder.wait(&running).await?;
         let traces = outcome.traces.clone();

@@ -728,6 +728,16 @@ impl Desired {
         }
     }
 
+    /// The name for an image of this fingerprint: the `number`-th of it.
+    pub fn image_name(
+        &self,
+        step: &StepId,
+        fingerprint: &Fingerprint,
+        number: u32,
+    ) -> Result<AmiName, Diagnostic> {
+        self.names(step).with_fingerprint(fingerprint, number)
+    }
+
     /// The step's desired state on a source image.
     pub fn state(&self, id: &StepId, source: &SourceImage) -> Result<DesiredStep, Diagnostic> {
         match self.states.get(id) {
@@ -808,7 +818,7 @@ impl Desires for Desired {
         fingerprint: &Fingerprint,
         rebuild: u32,
     ) -> Result<AmiName, Diagnostic> {
-        self.names(&step.id).with_fingerprint(fingerprint, rebuild)
+        self.image_name(&step.id, fingerprint, rebuild)
     }
 
     fn lacks(&mut self, step: &Outline, source: &SourceImage, image: &Image) -> Option<String> {

@@ -24,6 +24,7 @@ use crate::sqlite::SqliteInventory;
 use reconciler_aws::budget::CallBudget;
 use reconciler_aws::dynamodb::DynamoDbInventory;
 use reconciler_aws::ec2::Ec2Catalog;
+use reconciler_aws::person::PersonalEc2;
 use reconciler_aws::session::{PackerEnvironment, Session, SessionSettings, StaticKeys};
 use reconciler_aws::survey::AwsSurvey;
 use reconciler_core::build::job::ImageBuilder;
@@ -31,9 +32,9 @@ use reconciler_core::workflow::WorkflowParams;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::digest::{Digest, Encoder};
 use reconciler_model::ids::Region;
-use reconciler_model::images::ImageReader;
 #[cfg(test)]
 use reconciler_model::images::ImageWriter;
+use reconciler_model::images::{ImageMaker, ImageReader};
 use reconciler_model::inventory::Inventory;
 use reconciler_model::inventory::journal::Reach;
 use reconciler_model::survey::ImageSurvey;
@@ -111,6 +112,13 @@ impl Ports {
         let (ec2, scaling) = (session.ec2_in(&self.region), session.autoscaling_in(&self.region));
         let place = session.place(&self.region);
         Some(Arc::new(AwsSurvey::new(&ec2, &scaling).at(place)))
+    }
+
+    /// What has images made of instances, for the process of a person; none without credentials.
+    #[must_use]
+    pub fn image_maker(&self) -> Option<Arc<dyn ImageMaker>> {
+        let access = self.access.as_ref()?;
+        Some(failpoint::around_image_maker(Arc::new(PersonalEc2::new(access.session.ec2()))))
     }
 
     /// The same ports, with the images of another region where that is not theirs.

@@ -383,7 +383,7 @@ async fn ask_for_names(
 fn without_inventory(step: &mut PlannedStep) {
     let reasons = match &mut step.decision {
         Decision::Build(build) => &mut build.reasons,
-        Decision::AwaitingManual(reasons) => reasons,
+        Decision::AwaitingManual(manual) => &mut manual.reasons,
         _ => return,
     };
     for reason in reasons {

@@ -11,16 +11,20 @@ use crate::controller::checkout::{Desired, metadata};
 use crate::controller::connect::reach;
 use crate::controller::error::PassError;
 use crate::controller::fenced::LeasedPorts;
+use reconciler_core::build::instance::may_be_imaged;
 use reconciler_core::desired::inputs::value_digest;
 use reconciler_core::desired::step::SourceImage;
 use reconciler_core::images::tags::{ImageTags, tag_change};
 use reconciler_core::plan::Plan;
-use reconciler_core::requests::{may_adopt, may_cancel, may_retry};
+use reconciler_core::requests::{may_adopt, may_cancel, may_make_image, may_retry};
 use reconciler_model::afterwards::PostImageSteps;
+use reconciler_model::components::Fingerprint;
 use reconciler_model::diagnostic::Diagnostic;
-use reconciler_model::ids::{AmiId, BuildId, RequestId, StepId};
+use reconciler_model::ids::{AmiId, AmiName, BuildId, RequestId, StepId};
 use reconciler_model::images::ImageWriter as _;
-use reconciler_model::inventory::journal::{Attempt, BuildEvent, Intent, Maker, Stage};
+use reconciler_model::inventory::journal::{
+    Attempt, BuildEvent, Intent, Maker, RecordDraft, Stage,
+};
 use reconciler_model::inventory::record::Built;
 use reconciler_model::inventory::request::{
     Answer, AnswerTo, Outcome, Request, StandingRequest, Wish,
@@ -34,7 +38,8 @@ const TRIES: u32 = 8;
 /// How long an answer stands to be read.
 const KEPT: Duration = Duration::from_hours(24 * 30);
 
-/// What a plan gives to requests that need one.
+/// What a plan gives to a request that needs one. One plan is good for one request: what that
+/// changes is not in the plan.
 pub struct PlanOfRequest<'a> {
     /// The plan.
     pub plan: &'a Plan,
@@ -88,7 +93,7 @@ async fn carry_out_by_journal(
     let stage = match &request.wish {
         Wish::Retry { .. } => Stage::RetryRequested { by: request.by.clone() },
         Wish::Cancel { .. } => Stage::CancelRequested { by: request.by.clone() },
-        Wish::Adopt { .. } => return Ok(false),
+        Wish::Adopt { .. } | Wish::MakeImage { .. } => return Ok(false),
     };
     for _ in 0..TRIES {
         let attempts = ports.inventory.attempts(&fence.workflow_id).await?;
@@ -139,11 +144,14 @@ pub async fn answer_by_plan(
     config: &Config,
     ports: &LeasedPorts,
     fence: &Fence,
-    by: &PlanOfRequest<'_>,
+    by: PlanOfRequest<'_>,
     request: &Request,
 ) -> Result<(), PassError> {
     let carried_out = match &request.wish {
-        Wish::Adopt { step, image } => adopt(config, ports, fence, by, request, step, image).await,
+        Wish::Adopt { step, image } => adopt(config, ports, fence, &by, request, step, image).await,
+        Wish::MakeImage { step, instance, stopped } => {
+            allow_image(config, ports, fence, &by, request, step, (instance, stopped)).await
+        }
         // Carried out before there was a plan.
         Wish::Retry { .. } | Wish::Cancel { .. } => Ok(()),
     };
@@ -258,6 +266,105 @@ fn adopted(
         at,
         stage: Stage::Adopted { intent, ami_id: image.clone() },
     }
+}
+
+/// How long a person's process may take from the permission to the image that EC2 shows: beyond it
+/// the permission is void. The process asks EC2 within the first part of it.
+pub const TO_BE_SHOWN: Duration = Duration::from_mins(15);
+
+/// Within so long after the permission the person's process asks EC2, or not at all.
+pub const TO_BE_ASKED: Duration = Duration::from_mins(5);
+
+/// How many names are tried for an image that a person makes.
+const MOST_NAMES: u32 = 100;
+
+/// Allows the image of a step to be made out of a person's instance: an intent, which the person's
+/// process then carries out at EC2, and whoever holds the lease follows.
+async fn allow_image(
+    config: &Config,
+    ports: &LeasedPorts,
+    fence: &Fence,
+    by: &PlanOfRequest<'_>,
+    request: &Request,
+    step: &StepId,
+    (instance, stopped): (&str, &str),
+) -> Result<(), PassError> {
+    let (_, source) = may_make_image(by.plan, step, by.attempts.get(step))?;
+    let seen = ports.image_reader()?.instance(instance).await?;
+    may_be_imaged(instance, seen.as_ref())?;
+    if !seen.is_some_and(|seen| seen.is_stopped_since(stopped)) {
+        return Err(Diagnostic::new(format!(
+            "instance {instance} was started since it was looked at"
+        ))
+        .hint("ask again")
+        .into());
+    }
+    let state = by.desired.state(step, source)?;
+    let checkout = &by.desired.checkout;
+    let metadata = metadata(&by.desired.loaded(step)?.step);
+    let ami_name = free_name(ports, by, step, &state.fingerprint).await?;
+    let now = ports.context.now();
+    let intent = Intent {
+        fingerprint: state.fingerprint,
+        ami_name,
+        revision: checkout.revision.clone(),
+        source_ami: source.id.clone(),
+        region: ports.region.clone(),
+        host: ports.context.host_name(),
+        prepared_by: None,
+        reach: reach(config, &checkout.params),
+        deadline: now + TO_BE_SHOWN,
+        fence: fence.token,
+        attempt: 0,
+        promise: Some(Box::new(RecordDraft {
+            source_ami_name: source.name.clone(),
+            root_base_ami_id: by.desired.root_base.id.clone(),
+            root_base_ami_name: by.desired.root_base.name.clone(),
+            components: state.components,
+            aws_tags: checkout.params.aws_tags.clone(),
+            metadata_digest: value_digest(&metadata),
+            metadata: metadata.to_string(),
+        })),
+        afterwards: PostImageSteps::default(),
+        maker: Maker::Instance {
+            id: instance.to_owned(),
+            stopped: stopped.to_owned(),
+            by: request.by.clone(),
+        },
+    };
+    let build = request.id.as_build();
+    let event = BuildEvent {
+        workflow_id: fence.workflow_id.clone(),
+        step_id: step.clone(),
+        build_id: build.clone(),
+        seq: 0,
+        at: now,
+        stage: Stage::Intent(intent),
+    };
+    let answer = answer(ports, fence, &request.id, Outcome::Done { build });
+    let write = Write { event: Some(event), answer: Some(answer), ..Write::default() };
+    Ok(ports.inventory.write(write, Some(fence)).await?)
+}
+
+/// The first name for an image of this fingerprint that nobody has. One that is there already, of
+/// an earlier try, may be of an instance that ran: it is not taken.
+async fn free_name(
+    ports: &LeasedPorts,
+    by: &PlanOfRequest<'_>,
+    step: &StepId,
+    fingerprint: &Fingerprint,
+) -> Result<AmiName, PassError> {
+    for number in 0..MOST_NAMES {
+        let name = by.desired.image_name(step, fingerprint, number)?;
+        if ports.image_reader()?.own_image_named(&name).await?.is_none() {
+            return Ok(name);
+        }
+    }
+    Err(Diagnostic::new(format!(
+        "{MOST_NAMES} images hold the names that the next image of {step} could get"
+    ))
+    .hint("deregister those that nobody needs")
+    .into())
 }
 
 /// That an image to be adopted is not there.

@@ -1,5 +1,5 @@
-//! Images with failpoints around what it changes and around the wait for an image: `image.wait`,
-//! `image.tag`, `leftovers.find`, `leftovers.clean`.
+//! Images with failpoints around what it changes and around the wait for an image: `image.create`,
+//! `image.wait`, `image.tag`, `leftovers.find`, `leftovers.clean`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,9 @@ use jiff::Timestamp;
 use crate::failpoint::around;
 use reconciler_model::build_resources::{OwnedResource, ResourceSearch, VisibleResources};
 use reconciler_model::ids::{AmiId, AmiName};
-use reconciler_model::images::{CatalogError, Image, ImageReader, ImageWriter, TagChange};
+use reconciler_model::images::{
+    CatalogError, Image, ImageMaker, ImageReader, ImageWriter, PreparedInstance, TagChange,
+};
 
 pub(super) struct Failing<Port: ?Sized>(pub(super) Arc<Port>);
 
@@ -19,7 +21,23 @@ fn error(detail: String) -> CatalogError {
 }
 
 #[async_trait]
+impl ImageMaker for Failing<dyn ImageMaker> {
+    async fn create_image(
+        &self,
+        instance: &str,
+        name: &AmiName,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<AmiId, CatalogError> {
+        around("image.create", self.0.create_image(instance, name, tags), error).await
+    }
+}
+
+#[async_trait]
 impl ImageReader for Failing<dyn ImageReader> {
+    async fn instance(&self, id: &str) -> Result<Option<PreparedInstance>, CatalogError> {
+        self.0.instance(id).await
+    }
+
     async fn images(&self, ids: &[AmiId]) -> Result<BTreeMap<AmiId, Image>, CatalogError> {
         self.0.images(ids).await
     }

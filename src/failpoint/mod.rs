@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use reconciler_aws::ec2::Ec2Catalog;
 use reconciler_core::build::job::ImageBuilder;
-use reconciler_model::images::{ImageReader, ImageWriter};
+use reconciler_model::images::{ImageMaker, ImageReader, ImageWriter};
 use reconciler_model::inventory::Inventory;
 
 /// The same inventory, with a failpoint before and after each effect if any is ordered.
@@ -43,6 +43,16 @@ pub fn around_images(catalog: Arc<Ec2Catalog>) -> (Arc<dyn ImageReader>, Arc<dyn
         return (Arc::new(catalog::Failing(reader)), Arc::new(catalog::Failing(writer)));
     }
     (catalog.clone(), catalog)
+}
+
+/// The same maker of images, with a failpoint before and after each effect if any is ordered.
+#[must_use]
+pub fn around_image_maker(maker: Arc<dyn ImageMaker>) -> Arc<dyn ImageMaker> {
+    #[cfg(debug_assertions)]
+    if std::env::var_os(VARIABLE).is_some() {
+        return Arc::new(catalog::Failing(maker));
+    }
+    maker
 }
 
 /// The same builder, with a failpoint before and after each effect if any is ordered.

@@ -8,6 +8,7 @@ pub mod dynamodb;
 pub mod ec2;
 mod environment;
 pub mod error;
+pub mod person;
 pub mod profiles;
 pub mod regions;
 pub mod session;

@@ -194,7 +194,7 @@ pub fn decide(state: State, image: NamedImage) -> Recovery {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use jiff::SignedDuration;
 
     use super::*;
@@ -296,7 +296,7 @@ mod tests {
         }
     }
 
-    fn attempt() -> Attempt {
+    pub(crate) fn attempt() -> Attempt {
         let intent = Intent {
             fingerprint: Digest::of(b"x").into(),
             ami_name: AmiName::new("n"),

@@ -5,8 +5,9 @@ use reconciler_model::ids::{AmiId, BuildId, StepId};
 use reconciler_model::inventory::journal::{Attempt, Progress};
 use reconciler_model::inventory::record::RecordHead;
 
+use crate::desired::step::SourceImage;
 use crate::plan::Plan;
-use crate::plan::decision::Decision;
+use crate::plan::decision::{Decision, Manual};
 use crate::plan::planner::PlannedStep;
 
 /// Whether the step's newest build is one that may be tried again. `attempts` are the newest
@@ -64,11 +65,7 @@ pub fn may_adopt<'a>(
     newest: Option<&Attempt>,
 ) -> Result<(&'a PlannedStep, &'a RecordHead), Diagnostic> {
     let Some(planned) = plan.steps.iter().find(|planned| planned.id == *step) else {
-        return Err(Diagnostic::new(format!(
-            "workflow {} has no step {step} at {}",
-            plan.workflow_id,
-            plan.revision.short()
-        )));
+        return Err(no_such_step(plan, step));
     };
     let Some(head) = adoptable(planned) else {
         return Err(Diagnostic::new(format!(
@@ -97,6 +94,61 @@ pub fn may_adopt<'a>(
     }
     stands_on_its_parent(plan, planned, head)?;
     Ok((planned, head))
+}
+
+/// Whether the image of a step may be made out of a person's instance: the image that the instance
+/// is to be started from, in that case.
+pub fn may_make_image<'a>(
+    plan: &'a Plan,
+    step: &StepId,
+    newest: Option<&Attempt>,
+) -> Result<(&'a PlannedStep, &'a SourceImage), Diagnostic> {
+    let Some(planned) = plan.steps.iter().find(|planned| planned.id == *step) else {
+        return Err(no_such_step(plan, step));
+    };
+    let refused =
+        |why: &str, hint: String| Err(Diagnostic::new(format!("{step} {why}")).hint(hint));
+    let source = match &planned.decision {
+        Decision::AwaitingManual(Manual { source: Some(source), .. }) => source,
+        Decision::AwaitingManual(Manual { source: None, .. }) => {
+            return refused(
+                "stands on an image that is not built yet",
+                "`reconciler status` shows it; its instance is to be started from that".to_owned(),
+            );
+        }
+        Decision::Building(building) => {
+            return refused(
+                &format!("has build {} under way", building.build_id),
+                format!(
+                    "wait for it (`reconciler status --watch`), or end it: reconciler cancel {step}"
+                ),
+            );
+        }
+        _ => {
+            return refused(
+                "does not wait for an image that a person makes",
+                format!(
+                    "reconciler status {step} says what it waits for; a step without a template, or with `\"manual\": true` in reconciler.json, is made by a person"
+                ),
+            );
+        }
+    };
+    if let Some(newest) = newest.filter(|newest| !newest.is_settled()) {
+        return Err(Diagnostic::new(format!(
+            "{step}: build {} is not settled yet",
+            newest.build_id
+        ))
+        .hint("wait until it is: reconciler status"));
+    }
+    Ok((planned, source))
+}
+
+fn no_such_step(plan: &Plan, step: &StepId) -> Diagnostic {
+    Diagnostic::new(format!(
+        "workflow {} has no step {step} at {}",
+        plan.workflow_id,
+        plan.revision.short()
+    ))
 }
 
 /// An image that was built on another image than its parent's now is not what git says, whoever

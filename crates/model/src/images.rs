@@ -95,9 +95,54 @@ pub struct TagChange {
     pub remove: Vec<String>,
 }
 
+/// A person's instance, as far as its image is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreparedInstance {
+    /// Its id.
+    pub id: String,
+    /// Its state in EC2's words: `running`, `stopped`.
+    pub state: String,
+    /// What EC2 says of why and when it came into its state (`StateTransitionReason`). Each stop
+    /// has a text of its own, with its time; one that starts has none.
+    pub transition: String,
+    /// The image that it was started from.
+    pub image_id: AmiId,
+}
+
+impl PreparedInstance {
+    /// Whether it is stopped, and has been since EC2 said this of it.
+    #[must_use]
+    pub fn is_stopped_since(&self, transition: &str) -> bool {
+        self.is_stopped() && self.transition == transition
+    }
+
+    /// Whether it is stopped.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.state == "stopped"
+    }
+}
+
+/// Has images made of instances. Only the process of a person has it, and asks with that person's
+/// credentials.
+#[async_trait]
+pub trait ImageMaker: Send + Sync {
+    /// Asks EC2 for an image of an instance, without a reboot whatever the instance does
+    /// meanwhile. The image and its snapshots bear the tags from birth.
+    async fn create_image(
+        &self,
+        instance: &str,
+        name: &AmiName,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<AmiId, CatalogError>;
+}
+
 /// Looks at the images of one account in one region.
 #[async_trait]
 pub trait ImageReader: Send + Sync {
+    /// An instance of the account in this region; none: EC2 knows none of this id there.
+    async fn instance(&self, id: &str) -> Result<Option<PreparedInstance>, CatalogError>;
+
     /// The images of these ids, without `details`; an id that EC2 does not know is absent. One call
     /// per 1,000 ids.
     async fn images(&self, ids: &[AmiId]) -> Result<BTreeMap<AmiId, Image>, CatalogError>;

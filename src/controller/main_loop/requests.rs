@@ -21,41 +21,50 @@ impl Controller {
     /// Carries out what needs nothing but the journal, in every workflow that this process holds.
     pub(super) async fn answer_by_journal(&mut self, report: &mut PassReport) {
         for key in self.workflows.keys() {
-            let Some(state) = self.workflows.get(&key).filter(|state| state.may_have_requests())
-            else {
-                continue;
-            };
-            let Some((ports, fence)) = state.to_act().zip(state.fence()) else {
-                continue;
-            };
-            let (retry, now) = (RetryKey::Requests(key.clone()), self.services.context.now());
-            let asked = state.requests_asked();
-            let circumstances = Circumstances::Journal { token: fence.token, seq: asked };
-            if self.queue.waits(&retry, &circumstances, now).is_some() {
-                continue;
-            }
-            match answer_by_journal(&ports, &fence).await {
-                Ok((open, answered)) => {
-                    report.acted |= answered;
-                    self.succeeded(&retry, &key.origin());
-                    if let Some(state) = self.workflows.get_mut(&key) {
-                        state.keep_requests(asked, open);
-                        if answered {
-                            state.forget_journal();
-                        }
+            self.answer_by_journal_of(&key, report).await;
+        }
+    }
+
+    /// Carries out what needs nothing but the journal of a workflow that this process holds, and
+    /// keeps what waits for a plan.
+    pub(super) async fn answer_by_journal_of(
+        &mut self,
+        key: &WorkflowKey,
+        report: &mut PassReport,
+    ) {
+        let Some(state) = self.workflows.get(key).filter(|state| state.may_have_requests()) else {
+            return;
+        };
+        let Some((ports, fence)) = state.to_act().zip(state.fence()) else {
+            return;
+        };
+        let (retry, now) = (RetryKey::Requests(key.clone()), self.services.context.now());
+        let asked = state.requests_asked();
+        let circumstances = Circumstances::Journal { token: fence.token, seq: asked };
+        if self.queue.waits(&retry, &circumstances, now).is_some() {
+            return;
+        }
+        match answer_by_journal(&ports, &fence).await {
+            Ok((open, answered)) => {
+                report.acted |= answered;
+                self.succeeded(&retry, &key.origin());
+                if let Some(state) = self.workflows.get_mut(key) {
+                    state.keep_requests(asked, open);
+                    if answered {
+                        state.forget_journal();
                     }
                 }
-                Err(error) => {
-                    self.take_in_error(&key, &error);
-                    self.failed(&retry, &key.origin(), &circumstances, &error);
-                    report.errors += 1;
-                }
+            }
+            Err(error) => {
+                self.take_in_error(key, &error);
+                self.failed(&retry, &key.origin(), &circumstances, &error);
+                report.errors += 1;
             }
         }
     }
 
-    /// Carries out what waits for a plan. Whether anything was answered: what was planned may not
-    /// be true any more then.
+    /// Carries out one of those requests that wait for a plan: what it changes is not in the plan,
+    /// so the next waits for the next one. Whether it was answered.
     pub(super) async fn answer_by_plan(
         &mut self,
         planned: &PlannedWorkflow<'_>,
@@ -65,24 +74,23 @@ impl Controller {
         let Some(state) = self.workflows.get_mut(key) else {
             return Ok(false);
         };
-        let (mut answered, mut failure) = (false, None);
+        state.is_planned = true;
+        let Some(request) = state.open_requests.pop_front() else {
+            return Ok(false);
+        };
         let by = PlanOfRequest {
             plan: planned.plan,
             desired: planned.desired,
             attempts: planned.held.attempts,
         };
-        for request in take(&mut state.open_requests) {
-            let config = &self.services.config;
-            match answer_by_plan(config, ports, fence, &by, &request).await {
-                Ok(()) => answered = true,
-                Err(error) if error.is_fenced() => return Err(error),
-                Err(error) => failure = Some(error),
+        match answer_by_plan(&self.services.config, ports, fence, by, &request).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_fenced() => Err(error),
+            Err(error) => {
+                self.leave_open(key, fence, &error);
+                Ok(false)
             }
         }
-        if let Some(error) = failure {
-            self.leave_open(key, fence, &error);
-        }
-        Ok(answered)
     }
 
     /// What could not be answered for something that may go away by itself is tried again.
@@ -103,7 +111,7 @@ impl Controller {
             let Some(state) = self.workflows.get_mut(&key) else {
                 continue;
             };
-            if state.open_requests.is_empty() {
+            if state.open_requests.is_empty() || state.is_planned {
                 continue;
             }
             let why = match &state.last_error {

@@ -76,6 +76,7 @@ impl Controller {
         let Some(fence) = self.lease(key).await? else {
             return Ok(());
         };
+        self.answer_by_journal_of(key, report).await;
         let Some(state) = self.workflows.get_mut(key) else {
             return Ok(());
         };

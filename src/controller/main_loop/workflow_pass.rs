@@ -65,6 +65,11 @@ impl Controller {
             return Ok(Verdict::default());
         };
         state.follow_history(repository, tree.revision(), &fence).await?;
+        // What was asked before this process took the lease.
+        self.answer_by_journal_of(key, report).await;
+        let Some(state) = self.workflows.get_mut(key) else {
+            return Ok(Verdict::default());
+        };
         let checkout = block_in_place(|| {
             Checkout::read_further(tree, folder, read, StepCache::load(&state.cache))
         })?;

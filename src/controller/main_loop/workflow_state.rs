@@ -1,5 +1,7 @@
 //! A workflow, and what the loop keeps of it from pass to pass.
 
+use std::collections::VecDeque;
+
 use crate::config::{Config, InventoryConfig};
 use crate::controller::connect::Ports;
 use crate::controller::context::block_in_place;
@@ -111,7 +113,9 @@ pub(super) struct WorkflowState {
     /// The applied commit that a refused one did not follow.
     refused_after: Option<Revision>,
     /// What is asked and waits for a plan.
-    pub(super) open_requests: Vec<Request>,
+    pub(super) open_requests: VecDeque<Request>,
+    /// Whether the pass that is under way has planned it.
+    pub(super) is_planned: bool,
     /// Why the last pass could not plan it; none if it could.
     pub(super) last_error: Option<LastError>,
     pub(super) searched: Option<BaseSearch>,
@@ -135,7 +139,8 @@ impl WorkflowState {
             looked_at: Counts::default(),
             answered_at: None,
             refused_after: None,
-            open_requests: Vec::new(),
+            open_requests: VecDeque::new(),
+            is_planned: false,
             last_error: None,
             searched: None,
             last_plan: None,
@@ -203,7 +208,7 @@ impl WorkflowState {
     /// Of all that stood at this count, these wait for a plan; the rest is answered.
     pub(super) fn keep_requests(&mut self, asked: u64, open: Vec<Request>) {
         self.answered_at = Some(asked);
-        self.open_requests = open;
+        self.open_requests = open.into();
     }
 
     /// Something may stand there that no count shows, or that could not be answered.

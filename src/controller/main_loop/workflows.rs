@@ -61,6 +61,7 @@ impl Workflows {
         let is_woken = self.wake_file.take_in();
         for state in self.states.values_mut() {
             state.note_counts();
+            state.is_planned = false;
             if is_woken {
                 state.look_for_requests();
             }

@@ -7,6 +7,7 @@ mod daemon;
 mod forsaken;
 mod habits;
 mod image;
+mod image_create;
 mod images;
 mod log_lines;
 mod lost_host;

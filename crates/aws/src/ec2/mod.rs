@@ -7,6 +7,7 @@ mod deregister;
 pub(crate) mod describe;
 mod details;
 pub(crate) mod error;
+mod instances;
 mod leftovers;
 #[cfg(any(test, feature = "test-support"))]
 pub mod scripted;
@@ -26,7 +27,7 @@ use reconciler_core::name_pattern;
 use reconciler_model::build_resources::{OwnedResource, ResourceSearch, VisibleResources};
 use reconciler_model::ids::{AmiId, AmiName};
 use reconciler_model::images::{
-    CatalogError, Image, ImageReader, ImageState, ImageWriter, TagChange,
+    CatalogError, Image, ImageReader, ImageState, ImageWriter, PreparedInstance, TagChange,
 };
 use wait::Pace;
 
@@ -90,6 +91,10 @@ impl Ec2Catalog {
 
 #[async_trait]
 impl ImageReader for Ec2Catalog {
+    async fn instance(&self, id: &str) -> Result<Option<PreparedInstance>, CatalogError> {
+        instances::by_id(&self.client, id).await.map_err(|error| self.placed(error))
+    }
+
     async fn images(&self, ids: &[AmiId]) -> Result<BTreeMap<AmiId, Image>, CatalogError> {
         let mut images = BTreeMap::new();
         for ids in ids.chunks(describe::IDS_A_CALL) {

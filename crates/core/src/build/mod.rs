@@ -2,6 +2,7 @@
 
 mod cause;
 mod failure_patterns;
+pub mod instance;
 pub mod job;
 pub mod output;
 pub mod verdict;

@@ -65,7 +65,7 @@ fn is_troubled(decision: &Decision) -> bool {
 mod tests {
     use super::*;
     use crate::desired::step::SourceImage;
-    use crate::plan::decision::Reason;
+    use crate::plan::decision::{Manual, Reason};
     use reconciler_model::diagnostic::Diagnostic;
     use reconciler_model::ids::{AmiId, AmiName, Region, Revision, WorkflowId};
 
@@ -114,7 +114,8 @@ mod tests {
 
     #[test]
     fn trouble_is_told_when_it_begins_when_its_cause_changes_and_when_it_is_gone_and_not_between() {
-        let manual = || Decision::AwaitingManual(vec![Reason::NeverBuilt]);
+        let manual =
+            || Decision::AwaitingManual(Manual { reasons: vec![Reason::NeverBuilt], source: None });
         let first = plan(vec![("a", broken("x")), ("b", Decision::InSync), ("c", manual())]);
         assert_eq!(told(None, &first), ["!a", "!c"]);
         assert_eq!(told(Some(&first), &first), [""; 0]);

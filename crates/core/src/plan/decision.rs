@@ -32,7 +32,7 @@ pub enum Decision {
     /// An ancestor has to be settled first.
     Blocked(Blocked),
     /// A person makes the image; git and the record differ.
-    AwaitingManual(Vec<Reason>),
+    AwaitingManual(Manual),
     /// It failed and will be tried again by itself.
     BackingOff {
         /// When.
@@ -62,6 +62,15 @@ pub struct Build {
     pub reasons: Vec<Reason>,
     /// What it starts from.
     pub source: BuildSource,
+}
+
+/// An image that a person is to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manual {
+    /// Why; at least one.
+    pub reasons: Vec<Reason>,
+    /// The image that its instance is to be started from; none while its parent is built first.
+    pub source: Option<SourceImage>,
 }
 
 /// An image to take over.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::plan::Plan;
 use crate::plan::decision::{BuildSource, Decision, Reason};
 use crate::plan::planner::PlannedStep;
+use crate::plan::sentences::manual_command;
 use crate::plan::sentences::{Context, reason_words, sentence, state};
 
 /// The version of this form.
@@ -111,7 +112,11 @@ fn decision_json(step: &PlannedStep, around: &Context<'_>) -> Map<String, Value>
             json!({ "next_try": until, "failure": failure })
         }
         Decision::Quarantined(failure) => json!({ "failure": failure }),
-        Decision::AwaitingManual(reasons) => json!({ "reasons": reasons }),
+        Decision::AwaitingManual(manual) => json!({
+            "reasons": manual.reasons,
+            "source_ami": manual.source.as_ref().map(|source| &source.id),
+            "command": manual_command(&step.id),
+        }),
         Decision::Broken(why) => {
             json!({ "errors": why.iter().map(|wrong| wrong.render(false)).collect::<Vec<_>>() })
         }

@@ -53,7 +53,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::plan::decision::{Blocked, Obstacle, Reason};
+    use crate::plan::decision::{Blocked, Manual, Obstacle, Reason};
     use reconciler_model::diagnostic::Diagnostic;
     use reconciler_model::ids::StepId;
 
@@ -83,7 +83,8 @@ mod tests {
     #[test]
     fn what_waits_for_a_person_only_is_no_failure_and_what_a_failure_blocks_is_one() {
         let broken = || Decision::Broken(vec![Diagnostic::new("wrong")]);
-        let manual = || Decision::AwaitingManual(vec![Reason::NeverBuilt]);
+        let manual =
+            || Decision::AwaitingManual(Manual { reasons: vec![Reason::NeverBuilt], source: None });
         for (decision, expected) in [
             (Decision::InSync, Remaining::Nothing),
             (Decision::Suspended, Remaining::Nothing),

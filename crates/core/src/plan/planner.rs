@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use crate::desired::step::SourceImage;
 use crate::images::tags::{ImageTags, tag_change};
 use crate::plan::decision::{
-    Blocked, Build, BuildSource, Building, Decision, NameTaken, Obstacle, Reason, Stopped,
+    Blocked, Build, BuildSource, Building, Decision, Manual, NameTaken, Obstacle, Reason, Stopped,
     TakeOver, Update,
 };
 use crate::plan::names::{Holder, MOST_NAMES, Names};
@@ -365,7 +365,7 @@ impl Step<'_, '_> {
             Some(_) => vec![Reason::SourceImageWillChange { parent: parent.clone() }],
         };
         if self.step.manual {
-            return Decision::AwaitingManual(reasons);
+            return Decision::AwaitingManual(Manual { reasons, source: None });
         }
         Decision::Build(Build { reasons, source: BuildSource::AfterBuild(parent) })
     }
@@ -494,7 +494,7 @@ impl Step<'_, '_> {
         rebuild: u32,
     ) -> Decision {
         if self.step.manual {
-            return Decision::AwaitingManual(reasons);
+            return Decision::AwaitingManual(Manual { reasons, source: Some(source.clone()) });
         }
         if self.step.parent.is_none()
             && let Some(why) = self.seen.base_unusable
@@ -669,7 +669,7 @@ fn wants_components(decision: &Decision) -> bool {
     let reasons = match decision {
         Decision::Build(build) => &build.reasons,
         Decision::TakeOver(taken) => &taken.reasons,
-        Decision::AwaitingManual(reasons) => reasons,
+        Decision::AwaitingManual(manual) => &manual.reasons,
         _ => return false,
     };
     reasons.contains(&Reason::InputsChanged)

@@ -8,7 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use unicode_width::UnicodeWidthStr;
 
 use crate::plan::decision::{
-    Build, BuildSource, Building, Change, Decision, NameTaken, Reason, Stopped, TakeOver, Update,
+    Build, BuildSource, Building, Change, Decision, Manual, NameTaken, Reason, Stopped, TakeOver,
+    Update,
 };
 use crate::plan::names::Hindrance;
 use crate::plan::planner::PlannedStep;
@@ -112,9 +113,7 @@ fn decided(step: &PlannedStep, around: &Context<'_>) -> String {
         Decision::Blocked(blocked) => {
             format!("blocked: {} {}", blocked.root.step, blocked.root.why)
         }
-        Decision::AwaitingManual(reasons) => {
-            format!("a person makes this image: {}", reason_list(step, reasons, lines))
-        }
+        Decision::AwaitingManual(manual) => manual_sentence(step, manual, lines),
         Decision::BackingOff { until, failure, repeats } => {
             let what = if *repeats { "held back" } else { "failed" };
             let next = next_try(&step.id, *until, failure, *repeats, around);
@@ -316,6 +315,25 @@ fn take_over_sentence(step: &PlannedStep, taken: &TakeOver, lines: Option<&LineC
         taken.image,
         reason_list(step, &taken.reasons, lines)
     )
+}
+
+/// What a person is to do about an image that no template makes.
+fn manual_sentence(step: &PlannedStep, manual: &Manual, lines: Option<&LineCounts>) -> String {
+    let why = reason_list(step, &manual.reasons, lines);
+    match &manual.source {
+        Some(source) => format!(
+            "a person makes this image: {why}; start an instance from {}, change it, stop it, then: {}",
+            source.id,
+            manual_command(&step.id)
+        ),
+        None => format!("a person makes this image, once its parent is built: {why}"),
+    }
+}
+
+/// The command that has the image of a manual step made.
+#[must_use]
+pub fn manual_command(step: &StepId) -> String {
+    format!("reconciler image create --step {step} --instance-id i-…")
 }
 
 fn name_taken_sentence(step: &PlannedStep, taken: &NameTaken) -> String {

@@ -56,6 +56,16 @@ pub enum Wish {
         /// The image that the record named when it was asked.
         image: AmiId,
     },
+    /// The image of a step is to be made out of an instance that a person has prepared: the journal
+    /// is to allow it, and the person's process then asks EC2.
+    MakeImage {
+        /// The step.
+        step: StepId,
+        /// The instance.
+        instance: String,
+        /// What EC2 said of why and when it was stopped, when it was asked.
+        stopped: String,
+    },
 }
 
 impl Wish {
@@ -63,7 +73,10 @@ impl Wish {
     #[must_use]
     pub fn step(&self) -> &StepId {
         match self {
-            Self::Retry { step } | Self::Cancel { step, .. } | Self::Adopt { step, .. } => step,
+            Self::Retry { step }
+            | Self::Cancel { step, .. }
+            | Self::Adopt { step, .. }
+            | Self::MakeImage { step, .. } => step,
         }
     }
 
@@ -74,6 +87,7 @@ impl Wish {
             Self::Retry { .. } => "retry",
             Self::Cancel { .. } => "cancel",
             Self::Adopt { .. } => "adopt",
+            Self::MakeImage { .. } => "image create",
         }
     }
 }
@@ -185,6 +199,7 @@ mod tests {
             r#"{ "retry": { "step": "a" } }"#,
             r#"{ "cancel": { "step": "a", "build": "01900000-0000-7000-8000-000000000000" } }"#,
             r#"{ "adopt": { "step": "a", "image": "ami-1" } }"#,
+            r#"{ "make_image": { "step": "a", "instance": "i-1", "stopped": "User initiated" } }"#,
         ] {
             for why in ["", r#", "why": "a hotfix""#] {
                 stays_readable::<Request>(

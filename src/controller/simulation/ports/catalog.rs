@@ -12,7 +12,8 @@ use reconciler_model::build_resources::{
 };
 use reconciler_model::ids::{AmiId, AmiName, BuildId};
 use reconciler_model::images::{
-    CatalogError, Image, ImageReader, ImageState, ImageWriter, NOT_YET_KNOWN, TagChange,
+    CatalogError, Image, ImageReader, ImageState, ImageWriter, NOT_YET_KNOWN, PreparedInstance,
+    TagChange,
 };
 
 pub(in crate::controller::simulation) struct SimulatedCatalog(
@@ -65,6 +66,11 @@ pub(super) fn key_pair(build: &BuildId) -> String {
 
 #[async_trait]
 impl ImageReader for SimulatedCatalog {
+    /// Nobody has an instance of their own in the model.
+    async fn instance(&self, _: &str) -> Result<Option<PreparedInstance>, CatalogError> {
+        Ok(None)
+    }
+
     async fn images(&self, ids: &[AmiId]) -> Result<BTreeMap<AmiId, Image>, CatalogError> {
         Ok(self
             .0
