@@ -61,7 +61,7 @@ pub(crate) async fn find(
 /// The workflows that are meant, as their files lie in front of whoever asks.
 fn opened(config: &Config, args: &BaseFindArgs) -> Result<Vec<Opened>, CommandError> {
     if args.which.rev.is_some() {
-        return workflows_of(config, &args.which, Purpose::Look);
+        return workflows_of(config, &args.which, Purpose::Follow);
     }
     snapshots_of(config, &args.which, &Uncommitted { what: Snapshot::WorkTree, only: None })
 }

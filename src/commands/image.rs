@@ -34,7 +34,7 @@ pub(crate) async fn show(
     args: &ImageShowArgs,
 ) -> Result<ExitCode, CommandError> {
     let config = config(named)?;
-    let opened = workflows_of(&config, &args.which, Purpose::Look)?;
+    let opened = workflows_of(&config, &args.which, Purpose::Follow)?;
     let folders = opened.iter().flat_map(|one| one.folders.iter().map(move |of| (one, of)));
     let mut all = Vec::new();
     for (one, folder) in folders {
