@@ -398,7 +398,7 @@ mod tests {
         let told = text(&report, Timestamp::UNIX_EPOCH);
         let told = anstream::adapter::strip_str(&told).to_string();
         assert!(told.starts_with("ami-b  base/wf/b  not at EC2 in us-east-1\n"), "{told}");
-        assert!(told.contains("comes from ami-a  name of ami-a"), "{told}");
+        assert!(told.contains("comes from   ami-a  name of ami-a"), "{told}");
         assert_eq!(report.not_looked_at.len(), Look::ALL.len());
     }
 }
