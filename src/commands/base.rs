@@ -12,7 +12,7 @@ use reconciler::git::discover::{WORKFLOW_PARAM, WorkflowFolder};
 use reconciler::git::snapshot::Snapshot;
 use reconciler::git::trusted::Purpose;
 use reconciler::parameter_file::ParameterFile;
-use reconciler_core::images::base_search::{Asked, newest_first, nothing_found};
+use reconciler_core::images::base_search::{Asked, newest_first, nothing_found, without_its_own};
 use reconciler_core::status::base::{BaseReport, SCHEMA, text};
 use reconciler_core::workflow::base_edit::with_base_image;
 use reconciler_core::workflow::{RootBase, WorkflowParams, params};
@@ -113,7 +113,17 @@ async fn look(
     let Some(survey) = ports.survey() else {
         return Err(Diagnostic::new("EC2 was not to be asked").into());
     };
-    let found = newest_first(survey.search(search).await?);
+    let found = survey.search(search).await?;
+    let all = found.len();
+    let found = newest_first(without_its_own(found, params));
+    if found.is_empty() && all > 0 {
+        let id = &params.workflow_id;
+        let message =
+            format!("all {all} images called `{}` were made by {id} itself", search.pattern);
+        return Err(Diagnostic::new(message)
+            .hint("a workflow does not start from its own images: name the base more exactly")
+            .into());
+    }
     if found.is_empty() {
         let namesakes = survey.namesakes(&search.pattern).await?;
         return Err(nothing_found(search, &ports.region, &namesakes).into());

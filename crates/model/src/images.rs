@@ -18,6 +18,9 @@ pub const FINGERPRINT_TAG: &str = "reconciler:fingerprint";
 /// The tag of every recorded image with the build that made it (docs/contract.md §4).
 pub const BUILD_ID_TAG: &str = "reconciler:build-id";
 
+/// The tag of every recorded image with the workflow that made it (docs/contract.md §4).
+pub const WORKFLOW_ID_TAG: &str = "reconciler:workflow-id";
+
 /// How long EC2 may not know what it has just made (docs/packer.md: 2.5 minutes).
 pub const NOT_YET_KNOWN: Duration = Duration::from_secs(150);
 

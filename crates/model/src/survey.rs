@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::ids::{AmiId, AmiName, Region};
+use crate::ids::{AmiId, AmiName, Region, WorkflowId};
 use crate::images::CatalogError;
 use crate::uses::Uses;
 
@@ -111,4 +111,6 @@ pub struct FoundImage {
     pub architecture: String,
     /// Whether everybody may use it.
     pub is_public: bool,
+    /// The workflow that made it, by its tag `reconciler:workflow-id`.
+    pub workflow_id: Option<WorkflowId>,
 }

@@ -92,7 +92,7 @@ fn base_find_lists_what_the_library_finds_and_own_images_too() {
 
 #[test]
 fn write_puts_the_newest_into_the_parameters_and_keeps_all_else() {
-    let (farm, [_, new, ..]) = published();
+    let (farm, [_, new, _, _, own]) = published();
     let ran = farm.run(&["base", "find", "--write"]);
     assert_eq!(ran.code, 0, "{ran:#?}");
     let name = "ubuntu-22.04-20261108";
@@ -113,6 +113,10 @@ fn write_puts_the_newest_into_the_parameters_and_keeps_all_else() {
     // What was written is what the next build starts from.
     assert_eq!(farm.commit_and_apply().code, 0);
     assert_eq!(farm.history(&[])[0].source_ami.as_str(), new);
+    // The image that was built is none to start from, though its name begins like the base's.
+    assert_eq!(ids(&farm, &["--name", "ubuntu-22.04-*", "--owner", "self"]), [own]);
+    farm.run(&["base", "find", "--name", "*/wf-1/*", "--owner", "self"])
+        .refuses(&["all 1 images called `*/wf-1/*` were made by wf-1 itself"]);
 }
 
 #[test]

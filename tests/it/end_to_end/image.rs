@@ -60,7 +60,31 @@ fn an_image_is_shown_with_its_record_ancestry_what_was_built_on_it_and_what_uses
     let base = shown(&farm, &[BASE]);
     assert_eq!(base["made"], json!([]));
     assert_eq!(base["built_on_it"].as_array().unwrap().len(), 3);
-    insta::assert_snapshot!(farm.run(&["image", "show", "b"]).printed(0), @"");
+    let printed = farm.run(&["image", "show", "b"]).printed(0);
+    let ids = regex_lite::Regex::new(r"\b(snap-[0-9a-f]{8,17}|[0-9a-f]{64})\b").unwrap();
+    insta::assert_snapshot!(ids.replace_all(&printed, "[id]"), @"
+    ami-[id]  base/wf-1/b/[fingerprint]  available in us-east-1
+      step  b of workflow wf-1, current, build [build]
+      made  [duration] ago, of 123456789012 (yours)
+      size  15 GiB ([id]), x86_64
+      comes from  ami-[id]  base/wf-1/a/[fingerprint]  (a of workflow wf-1)
+                   ami-0123456789abcdef0  base
+      EC2 says  the same: from ami-[id], from ami-0123456789abcdef0
+      built on it  nothing
+      used by  nothing that EC2 knows of
+      tags  Name = base/wf-1/b/[fingerprint]
+                   env = test
+                   packer:base_ami_id = ami-[id]
+                   packer:base_ami_name = base/wf-1/a/[fingerprint]
+                   packer:root_base_ami_id = ami-0123456789abcdef0
+                   packer:root_base_ami_name = base
+                   reconciler:build-id = [build]
+                   reconciler:fingerprint = [id]
+                   reconciler:git-commit = [commit]
+                   reconciler:step-id = b
+                   reconciler:workflow-id = wf-1
+      console  https://us-east-1.console.aws.amazon.com/ec2/home?region=us-east-1#ImageDetails:imageId=ami-[id]
+    ");
 }
 
 #[test]

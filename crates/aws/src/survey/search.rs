@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use crate::ec2::describe::{self, Extent};
 use crate::ec2::error::fail;
-use reconciler_model::ids::{AmiId, AmiName};
-use reconciler_model::images::CatalogError;
+use reconciler_model::ids::{AmiId, AmiName, WorkflowId};
+use reconciler_model::images::{CatalogError, WORKFLOW_ID_TAG};
 use reconciler_model::survey::{FoundImage, ImageSearch, MOST_NAMESAKES};
 
 /// The images that are meant.
@@ -54,6 +54,7 @@ fn filter(name: &str, value: &str) -> Filter {
 
 fn found_image(image: &Image) -> FoundImage {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    let workflow = image.tags().iter().find(|tag| tag.key.as_deref() == Some(WORKFLOW_ID_TAG));
     FoundImage {
         id: AmiId::new(text(&image.image_id)),
         name: AmiName::new(text(&image.name)),
@@ -62,6 +63,7 @@ fn found_image(image: &Image) -> FoundImage {
         created_at: text(&image.creation_date).parse().unwrap_or(Timestamp::UNIX_EPOCH),
         architecture: image.architecture.as_ref().map_or_else(String::new, |a| a.as_str().into()),
         is_public: image.public.unwrap_or_default(),
+        workflow_id: workflow.and_then(|tag| tag.value.as_deref()).map(WorkflowId::new),
     }
 }
 

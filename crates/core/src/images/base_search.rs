@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::workflow::{RootBase, WorkflowParams};
 use reconciler_model::diagnostic::Diagnostic;
-use reconciler_model::ids::Region;
+use reconciler_model::ids::{Region, WorkflowId};
 use reconciler_model::survey::{Architecture, FoundImage, ImageSearch};
 
 /// Owners that have a name beside their ids (EC2 API reference, `DescribeImages`, Owner).
@@ -93,6 +93,24 @@ pub fn newest_first(mut images: Vec<FoundImage>) -> Vec<FoundImage> {
     images
 }
 
+/// The images without those that this workflow, or another run of it, has made: they were made from
+/// its base. Their names begin like the base's, so that a pattern for it finds them too.
+#[must_use]
+pub fn without_its_own(images: Vec<FoundImage>, params: &WorkflowParams) -> Vec<FoundImage> {
+    let id = &params.workflow_id;
+    let is_run = |other: &WorkflowId| {
+        other == id || params.settings.family.as_ref().is_some_and(|family| family.has(other))
+    };
+    let is_own = |image: &FoundImage| match &image.workflow_id {
+        Some(of) => is_run(of),
+        // The Python library tags no workflow: `{base}/{workflow}/{step}`; ours go on with the
+        // fingerprint, and of a shared image no tags are seen.
+        None => image.name.as_str().rsplit('/').skip(1).take(2).any(|part| part == id.as_str()),
+    };
+    // Seeded bug: a-workflow-starts-from-its-own-image
+    images.into_iter().filter(|image| !is_own(image)).collect()
+}
+
 /// Why a search found nothing. `namesakes` are images of the right name, of whatever owner and
 /// kind.
 #[must_use]
@@ -141,6 +159,7 @@ mod tests {
 
     use super::*;
     use crate::workflow::params;
+    use crate::workflow::settings::Settings;
 
     const CANONICAL: &str = "099720109477";
 
@@ -200,6 +219,7 @@ mod tests {
             created_at: Timestamp::from_second(created).unwrap(),
             architecture: architecture.to_owned(),
             is_public: true,
+            workflow_id: None,
         }
     }
 
@@ -208,6 +228,32 @@ mod tests {
         let [old, new, twin] = [("ami-9", 1), ("ami-1", 2), ("ami-2", 2)]
             .map(|(id, at)| image(id, CANONICAL, "x86_64", at));
         assert_eq!(newest_first(vec![old.clone(), new.clone(), twin.clone()]), [twin, new, old]);
+    }
+
+    #[test]
+    fn images_of_the_workflow_itself_are_nothing_to_start_it_from() {
+        let text = format!("{{\"workflow_id\": \"wf-2\", {PATTERN}}}");
+        let (mut params, _) = params::read("w.json", text.as_bytes()).unwrap();
+        let made = |id: &str, workflow: Option<&str>, name: &str| FoundImage {
+            workflow_id: workflow.map(WorkflowId::new),
+            name: AmiName::new(name),
+            ..image(id, CANONICAL, "x86_64", 1)
+        };
+        let found = vec![
+            made("ami-0", None, "ubuntu-1"),
+            made("ami-1", Some("wf-2"), "ubuntu-1/mysql"),
+            made("ami-2", Some("wf-1"), "ubuntu-1/wf-1/a/1a2b3c4d"),
+            made("ami-3", None, "ubuntu-1/wf-2/a"),
+            made("ami-4", None, "ubuntu-1/wf-1/a"),
+        ];
+        let left = |params: &WorkflowParams| -> Vec<String> {
+            let left = without_its_own(found.clone(), params).into_iter();
+            left.map(|image| image.id.to_string()).collect()
+        };
+        assert_eq!(left(&params), ["ami-0", "ami-2", "ami-4"]);
+        let family = Settings::read("r.json", br#"{"family": "wf-*"}"#, &params.workflow_id);
+        params.settings = family.unwrap();
+        assert_eq!(left(&params), ["ami-0", "ami-4"]);
     }
 
     #[test]

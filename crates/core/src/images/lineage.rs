@@ -85,13 +85,10 @@ impl Lineage {
     }
 
     fn take_build(&mut self, build: &[BuildEvent]) {
-        let intent = build.iter().find_map(|event| match &event.stage {
-            Stage::Intent(intent) => Some(intent),
-            _ => None,
-        });
+        let intent = build.iter().find_map(|event| event.stage.intent());
         let image = build.iter().find_map(|event| match &event.stage {
-            Stage::ImageSeen { ami_id } | Stage::Recorded { ami_id, .. } => Some(ami_id),
-            _ => None,
+            Stage::ImageSeen { ami_id } => Some(ami_id),
+            stage => stage.recorded_image(),
         });
         let (Some(intent), Some(image), Some(event)) = (intent, image, build.first()) else {
             return;

@@ -1,6 +1,6 @@
 //! Which tags an image carries, and what has to change so that it does (docs/contract.md §4). Pure.
 
-use reconciler_model::images::{BUILD_ID_TAG, FINGERPRINT_TAG};
+use reconciler_model::images::{BUILD_ID_TAG, FINGERPRINT_TAG, WORKFLOW_ID_TAG};
 use std::collections::BTreeMap;
 
 use reconciler_model::components::Fingerprint;
@@ -86,7 +86,7 @@ impl<'a> ImageTags<'a> {
             (FINGERPRINT_TAG, fingerprint),
             ("reconciler:git-commit", self.revision.as_str()),
             ("reconciler:step-id", self.step_id.as_str()),
-            ("reconciler:workflow-id", self.workflow_id.as_str()),
+            (WORKFLOW_ID_TAG, self.workflow_id.as_str()),
         ];
         let users = self.aws_tags;
         let mut pairs: Vec<_> =

@@ -142,6 +142,7 @@ mod tests {
             created_at: Timestamp::from_second(at).unwrap(),
             architecture: "x86_64".into(),
             is_public: true,
+            workflow_id: None,
         };
         let found = [image(10), image(1), image(0)];
         let report = BaseReport::new(&params, &Region::new("us-east-1"), &search, &found, 2);

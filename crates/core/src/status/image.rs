@@ -202,7 +202,7 @@ pub fn text(report: &ImageReport, now: Timestamp) -> String {
     let mut line = |title: &str, text: &str| {
         let _ = writeln!(out, "  {title:<13}{text}");
     };
-    let made = report.made.iter().map(made_words).collect();
+    let made = report.made.iter().map(made_words);
     rows(&mut line, "step", made, "of no step that is recorded here");
     if let Some(created) = report.created_at {
         let whose = match report.own {
@@ -214,15 +214,15 @@ pub fn text(report: &ImageReport, now: Timestamp) -> String {
         line("made", &format!("{} ago, of {owner}{whose}", age_words(now.duration_since(created))));
     }
     facts(&mut line, &report.facts);
-    let ancestry = report.ancestry.iter().map(ancestor_words).collect();
+    let ancestry = report.ancestry.iter().map(ancestor_words);
     rows(&mut line, "comes from", ancestry, "nobody knows: it is in no record and no journal");
     line("EC2 says", &second_opinion(report));
-    rows(&mut line, "built on it", report.built_on_it.iter().map(child_words).collect(), "nothing");
+    rows(&mut line, "built on it", report.built_on_it.iter().map(child_words), "nothing");
     let used = report.used_by.iter().map(user_words);
     let unknown = report.not_looked_at.iter();
     let unknown = unknown.map(|one| InUse::Unknown(one.look, one.unread.clone()).words());
-    rows(&mut line, "used by", used.chain(unknown).collect(), "nothing that EC2 knows of");
-    let tags = report.tags.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    rows(&mut line, "used by", used.chain(unknown), "nothing that EC2 knows of");
+    let tags = report.tags.iter().map(|(key, value)| format!("{key} = {value}"));
     rows(&mut line, "tags", tags, "none");
     if let Some(url) = &report.aws_console_url {
         line("console", url);
@@ -231,12 +231,18 @@ pub fn text(report: &ImageReport, now: Timestamp) -> String {
 }
 
 /// A line for each, the first with the title.
-fn rows(line: &mut impl FnMut(&str, &str), title: &str, all: Vec<String>, nothing: &str) {
-    if all.is_empty() {
-        line(title, nothing);
+fn rows(
+    line: &mut impl FnMut(&str, &str),
+    title: &str,
+    all: impl Iterator<Item = String>,
+    nothing: &str,
+) {
+    let mut title = Some(title);
+    for text in all {
+        line(title.take().unwrap_or_default(), &text);
     }
-    for (at, text) in all.iter().enumerate() {
-        line(if at == 0 { title } else { "" }, text);
+    if let Some(title) = title {
+        line(title, nothing);
     }
 }
 
@@ -392,7 +398,7 @@ mod tests {
         let told = text(&report, Timestamp::UNIX_EPOCH);
         let told = anstream::adapter::strip_str(&told).to_string();
         assert!(told.starts_with("ami-b  base/wf/b  not at EC2 in us-east-1\n"), "{told}");
-        assert!(told.contains("comes from ami-a  name of ami-a"), "{told}");
+        assert!(told.contains("comes from   ami-a  name of ami-a"), "{told}");
         assert_eq!(report.not_looked_at.len(), Look::ALL.len());
     }
 }
