@@ -26,3 +26,4 @@ pub mod packer;
 pub mod parameter_file;
 pub mod secrets;
 pub mod sqlite;
+mod verifier;

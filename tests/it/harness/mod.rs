@@ -5,6 +5,7 @@ pub(crate) mod emulator;
 pub(crate) mod fake_packer;
 pub(crate) mod farm;
 pub(crate) mod git_http;
+pub(crate) mod keys;
 pub(crate) mod mounts;
 pub(crate) mod random_source;
 pub(crate) mod readable;
