@@ -10,6 +10,7 @@ pub(crate) mod mounts;
 pub(crate) mod random_source;
 pub(crate) mod readable;
 pub(crate) mod region;
+pub(crate) mod releases;
 pub(crate) mod repo;
 pub(crate) mod running;
 pub(crate) mod sshd;
