@@ -90,7 +90,7 @@ mutants: tools
 # needs a sanitizer: there is no unsafe code. One target: FUZZ_TARGETS=hcl. What is found goes to fuzz/target/corpus, what fails to
 # fuzz/artifacts.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := machine_output parameters configuration git_objects fingerprint hcl record
+FUZZ_TARGETS := machine_output parameters configuration git_objects fingerprint hcl record release
 fuzz:
 	@command -v cargo-fuzz >/dev/null || { echo 'cargo-fuzz is missing: cargo install cargo-fuzz' >&2; exit 1; }
 	@for target in $(FUZZ_TARGETS); do \

@@ -19,7 +19,7 @@ LICENCES = {
 SINGLE = {"hyper", "rustls", "http", "tokio", "h2", "git2", "rusqlite", "serde", "minijinja"}
 # The SDK's own types still speak http 0.2 at their edges; no second client comes with it.
 ALLOWED_TWICE = {"http"}
-BANNED = {"chrono", "native-tls", "serde_yml", "unsafe-libyaml", "reqwest", "hyper-tls", "lazy_static-old"}
+BANNED = {"chrono", "native-tls", "serde_yml", "unsafe-libyaml", "hyper-tls", "lazy_static-old"}
 
 # What each crate of this workspace may use of the others.
 BELOW = {
@@ -33,7 +33,7 @@ BELOW = {
 }
 PURE = ["reconciler-model", "reconciler-jinja", "reconciler-hcl", "reconciler-items", "reconciler-core"]
 # What acts: runtimes, processes, files, git, stores, AWS.
-ACTS = {"tokio", "git2", "libgit2-sys", "rusqlite", "libsqlite3-sys", "rustix", "nix", "notify", "hyper", "rustls", "tempfile", "sd-notify"}
+ACTS = {"tokio", "git2", "libgit2-sys", "rusqlite", "libsqlite3-sys", "rustix", "nix", "notify", "hyper", "reqwest", "rustls", "tempfile", "sd-notify"}
 
 
 def architecture(metadata):

@@ -8,6 +8,7 @@ deploy/README.md. It shows what the user sees, and ends with exit code 1 where a
 documents promise. Every command that README names is walked, or the walk fails.
 """
 
+import hashlib
 import json
 import os
 import pwd
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from pathlib import Path
 
 import demo
@@ -258,6 +260,37 @@ def breaks():
     reconciler("check").ends(0, "sound")
 
 
+def installs_packer():
+    """From a folder, as a host without a network does; the vendor is somebody with a key of this walk's own."""
+    say("Packer, from a folder")
+    reconciler("packer", "doctor")
+    vendor = FOLDER / "vendor"
+    home = vendor / "home"
+    home.mkdir(parents=True, mode=0o700)
+    gpg = ["gpg", "--batch", "--quiet", "--homedir", home]
+    subprocess.run([*gpg, "--passphrase", "", "--quick-generate-key", "vendor@example.org", "ed25519", "sign", "never"], check=True, stderr=subprocess.DEVNULL)
+    try:
+        (vendor / "keys.asc").write_bytes(subprocess.run([*gpg, "--armor", "--export"], check=True, capture_output=True).stdout)
+        processor = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
+        release = vendor / f"packer_1.11.2_linux_{processor}.zip"
+        with zipfile.ZipFile(release, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("packer", "#!/bin/sh\necho 'Packer v1.11.2'\n")
+        sums = vendor / "packer_1.11.2_SHA256SUMS"
+        sums.write_text(f"{hashlib.sha256(release.read_bytes()).hexdigest()}  {release.name}\n")
+        subprocess.run([*gpg, "--detach-sign", "--output", f"{sums}.sig", sums], check=True)
+    finally:
+        subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True)
+    shutil.rmtree(home)
+    give(vendor)
+    to = HOME / "packers"
+    install = ("packer", "install", "--from", str(vendor), "--to", str(to))
+    reconciler(*install).ends(1, "a key that is not allowed")
+    claim(not to.exists(), "nothing is installed that somebody else has signed")
+    reconciler(*install, RECONCILER_PACKER__RELEASE_KEYS=str(vendor / "keys.asc")).ends(0, "Packer 1.11.2 is at")
+    said = run(to / "packer", "version", folder="/").ends(0, "v1.11.2")
+    claim(said.code == 0, "what was signed runs")
+
+
 def fails():
     say("A script that fails")
     edit(SCRIPT, lambda text: text + "echo it goes wrong here >&2\nexit 7\n")
@@ -374,6 +407,7 @@ def main():
     looks_around(emulated)
     changes(builds())
     breaks()
+    installs_packer()
     fails()
     the_rest()
     serves(emulated)

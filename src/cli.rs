@@ -6,6 +6,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use reconciler_core::packer::release::ReleaseVersion;
 use reconciler_model::duration;
 use reconciler_model::survey::Architecture;
 
@@ -96,6 +97,9 @@ pub(crate) enum Command {
     /// of an instance.
     #[command(subcommand)]
     Image(ImageCommand),
+    /// The Packer of this host.
+    #[command(subcommand)]
+    Packer(PackerCommand),
     /// Try a step again that has failed, whatever it waits for.
     Retry(RetryArgs),
     /// End the running build of a step cleanly.
@@ -485,6 +489,37 @@ fn since(text: &str) -> Result<Timestamp, String> {
                 duration::HOW
             )
         })
+}
+
+/// `packer`
+#[derive(Debug, Subcommand)]
+pub(crate) enum PackerCommand {
+    /// Install Packer, or another version of it, once its vendor's signature and its SHA-256 fit.
+    Install(PackerInstallArgs),
+    /// Which Packer and plugins are installed, what the templates ask for, and how to get what is
+    /// missing. Exit code 1 if something is.
+    Doctor,
+}
+
+/// `packer install`
+#[derive(Debug, Args)]
+pub(crate) struct PackerInstallArgs {
+    /// This version instead of the newest.
+    #[arg(long, value_name = "V", value_parser = release)]
+    pub(crate) version: Option<ReleaseVersion>,
+    /// Into this folder instead of /usr/local/bin for root and ~/.local/bin for others, or of where
+    /// `packer.binary` of the configuration is.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: Option<PathBuf>,
+    /// Take the files from this folder instead of the release site, under the names that they have
+    /// there: `packer_V_SHA256SUMS`, `packer_V_SHA256SUMS.sig` and the zip file.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) from: Option<PathBuf>,
+}
+
+fn release(text: &str) -> Result<ReleaseVersion, String> {
+    let read = ReleaseVersion::parse(text);
+    read.ok_or_else(|| "a version of Packer has three numbers, such as 1.11.2".to_owned())
 }
 
 /// `run`

@@ -13,6 +13,8 @@ use crate::config::load::ProcessEnvironment;
 use crate::config::validate::check;
 use crate::config::yaml::parse;
 use reconciler_core::build::output;
+use reconciler_core::packer::keyring::keyring;
+use reconciler_core::packer::release::{Listed, ReleaseVersion, listed};
 use reconciler_core::workflow::settings::Settings;
 use reconciler_core::workflow::step::Folder;
 use reconciler_core::workflow::{jsonc, params, step};
@@ -26,7 +28,7 @@ use reconciler_model::source::{EntryKind, Files, ObjectId, SourceFile};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     ("machine_output", machine_output),
     ("parameters", parameters),
     ("configuration", configuration),
@@ -34,6 +36,7 @@ pub const TARGETS: [Target; 7] = [
     ("git_objects", git_objects),
     ("fingerprint", fingerprint),
     ("hcl", hcl),
+    ("release", release),
 ];
 
 /// What Packer says with `-machine-readable`.
@@ -147,13 +150,32 @@ pub fn hcl(bytes: &[u8]) {
         return;
     };
     let template = Template::new([("x.pkr.hcl".to_owned(), text.to_owned())].into());
-    let _ = (template.inspect(&Wanted::default()), template.sensitive());
+    let _ = (template.inspect(&Wanted::default()), template.sensitive(), template.requirements());
     let _ = template.refuse_shown(&|text| text.contains("secret"));
     let denied = LocalExec::Denied { plugins: Vec::new() };
     let others = BTreeMap::from([("ws/s/t".to_owned(), bytes)]);
     let step = StepFiles { folder: "ws/s", template: &template, others: &others };
     if let Err(wrong) = denied.check(&step) {
         drop(wrong.render(false));
+    }
+}
+
+/// The files of a release of Packer: keys, lists of sums, versions as a site names them.
+pub fn release(bytes: &[u8]) {
+    if let Ok(keys) = keyring(bytes) {
+        assert!(!keys.is_empty());
+    }
+    let text = String::from_utf8_lossy(bytes);
+    for word in text.split_whitespace() {
+        if let Listed::Sum(sum) = listed(&text, word) {
+            assert!(text.to_ascii_lowercase().contains(&sum.to_string()), "{sum} stands there");
+        }
+        if let Some(version) = ReleaseVersion::parse(word) {
+            let name = version.sums_file();
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+            assert!(name.chars().all(is_plain) && !name.contains(".."), "{name}");
+            assert_eq!(ReleaseVersion::parse(&version.to_string()), Some(version));
+        }
     }
 }
 

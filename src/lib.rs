@@ -22,7 +22,10 @@ pub mod failpoint;
 pub mod fuzzing;
 pub mod git;
 #[cfg(feature = "aws")]
+mod http;
+#[cfg(feature = "aws")]
 pub mod packer;
 pub mod parameter_file;
 pub mod secrets;
 pub mod sqlite;
+mod verifier;

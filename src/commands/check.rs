@@ -3,7 +3,7 @@
 //! names; a branch on anything else that is known only later (a name, a part of an id) is checked
 //! by the plan, when it is known.
 
-mod steps;
+pub(crate) mod steps;
 
 use std::collections::BTreeMap;
 use std::path::Path;

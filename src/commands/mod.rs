@@ -18,6 +18,8 @@ mod lines;
 mod log;
 mod logs;
 mod open;
+mod packer_doctor;
+mod packer_install;
 mod pick;
 mod plan;
 pub(crate) mod print;
@@ -36,7 +38,7 @@ use std::process::ExitCode;
 
 use reconciler::controller::error::PassError;
 
-use crate::cli::{BaseCommand, Cli, Command, ImageCommand};
+use crate::cli::{BaseCommand, Cli, Command, ImageCommand, PackerCommand};
 use crate::telemetry;
 
 /// What stops a command.
@@ -97,6 +99,8 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CommandError> {
             Box::pin(image_create::run(config, &args)).await
         }
         Command::Image(ImageCommand::Show(args)) => image::show(config, &args).await,
+        Command::Packer(PackerCommand::Install(args)) => packer_install::run(config, &args).await,
+        Command::Packer(PackerCommand::Doctor) => packer_doctor::run(config).await,
         Command::Retry(args) => retry::run(config, &args).await,
         Command::Cancel(args) => cancel::run(config, &args).await,
         Command::Run(args) => Box::pin(run::run(config, &args, loudness)).await,

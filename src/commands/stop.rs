@@ -12,10 +12,10 @@ use tokio::sync::mpsc;
 use super::CommandError;
 
 /// As a shell says it of a process that SIGINT ended.
-const INTERRUPTED: u8 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// As a shell says it of a process that SIGTERM ended.
-const TERMINATED: u8 = 143;
+pub(crate) const TERMINATED: u8 = 143;
 
 /// Whether the process was asked to end, and by what.
 #[derive(Clone, Debug, Default)]

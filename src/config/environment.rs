@@ -17,7 +17,7 @@ const NOT_KEYS: [&str; 4] =
     ["RECONCILER_CONFIG", "RECONCILER_HOST", "RECONCILER_LOG", crate::failpoint::VARIABLE];
 
 /// Keys that may be overridden, each with the type of its value.
-pub(super) const KEYS: [(&str, Kind); 35] = [
+pub(super) const KEYS: [(&str, Kind); 37] = [
     ("state_dir", Kind::Text),
     ("ami_name", Kind::Text),
     ("base_ami_policy", Kind::Text),
@@ -45,6 +45,8 @@ pub(super) const KEYS: [(&str, Kind); 35] = [
     ("secrets.parameters", Kind::List),
     ("secrets.values", Kind::Json),
     ("packer.log_limit_mib", Kind::Number),
+    ("packer.release_site", Kind::Text),
+    ("packer.release_keys", Kind::Text),
     ("builds.keep", Kind::Number),
     ("builds.max_age", Kind::Text),
     ("builds.max_size_mib", Kind::Number),

@@ -167,6 +167,10 @@ pub struct PackerConfig {
     pub pass_env: Vec<String>,
     /// How many bytes of a build's log are kept, more or less: its head and its tail.
     pub log_limit: u64,
+    /// Where releases of Packer are taken from: `BASE/packer/VERSION/FILE`.
+    pub release_site: String,
+    /// A file of the public keys that may sign a release; none: the vendor's.
+    pub release_keys: Option<PathBuf>,
 }
 
 /// What happens to a running build whose inputs changed again.

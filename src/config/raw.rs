@@ -189,6 +189,13 @@ pub struct RawPacker {
     /// How much of a build's log is kept, in MiB: its head and its tail.
     #[schemars(range(min = 1, max = MOST_MIB))]
     pub log_limit_mib: Option<usize>,
+    /// Where `packer install` takes releases from: `BASE/packer/VERSION/FILE`, as at
+    /// `https://releases.hashicorp.com`.
+    #[schemars(regex(pattern = ENDPOINT))]
+    pub release_site: Option<String>,
+    /// A file of the public `OpenPGP` keys that may sign a release; by default `HashiCorp`'s.
+    #[schemars(regex(pattern = SOMETHING))]
+    pub release_keys: Option<String>,
 }
 
 /// Secrets: never a value, only where one is.

@@ -32,6 +32,9 @@ pub(super) const MOST_CALLS: usize = 10_000;
 pub(super) const MOST_KEPT: usize = 1_000_000;
 pub(super) const MOST_MIB: usize = 64 * 1024 * 1024;
 
+/// Where Packer's vendor puts its releases.
+const VENDORS_SITE: &str = "https://releases.hashicorp.com";
+
 /// Variables that every build has from the reconciler itself, and a prefix of those that none gets.
 const OWN_VARIABLES: [&str; 2] = ["TMPDIR", "CHECKPOINT_DISABLE"];
 const NEVER_PASSED: &str = "HCP_PACKER_";
@@ -205,6 +208,9 @@ fn packer(raw: RawPacker, around: &ProcessEnvironment) -> Result<PackerConfig, R
         MOST_MIB,
         "MiB of a build's log; 64 by default",
     )?;
+    let key = "packer.release_site";
+    let hint = "write https://, host and perhaps a path, below which packer/VERSION/FILE lies";
+    let release_site = text(key, raw.release_site, ENDPOINT, "no URL", hint)?;
     let a_second = &A_SECOND;
     let timeout = raw.timeout.as_deref();
     let grace = raw.grace.as_deref();
@@ -215,6 +221,8 @@ fn packer(raw: RawPacker, around: &ProcessEnvironment) -> Result<PackerConfig, R
         grace: duration("packer.grace", grace, Duration::from_mins(5), a_second)?,
         pass_env: raw.pass_env.unwrap_or_default(),
         log_limit: mib(log_limit),
+        release_site: release_site.unwrap_or_else(|| VENDORS_SITE.to_owned()),
+        release_keys: path("packer.release_keys", raw.release_keys, around)?,
     })
 }
 

@@ -160,4 +160,5 @@ targets! {
     any_git_object_is_read_or_refused: "git_objects",
     different_inputs_have_different_fingerprints: "fingerprint",
     any_hcl_is_looked_through_or_refused: "hcl",
+    any_file_of_a_release_is_read_or_refused: "release",
 }

@@ -9,7 +9,7 @@ use hcl_edit::structure::{Attribute, Body};
 use hcl_edit::{Decorated, Ident};
 use serde_json::Value;
 
-use crate::packer::version::PackerVersion;
+use reconciler_core::packer::version::PackerVersion;
 use reconciler_hcl::Template;
 use reconciler_model::diagnostic::Diagnostic;
 

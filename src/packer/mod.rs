@@ -7,10 +7,12 @@
 
 pub mod adapt;
 pub mod bounded;
+pub mod install;
 mod layout;
 pub mod log;
 mod made_resources;
 mod outcome;
+pub mod plugins;
 pub mod process;
 mod process_tree;
 pub mod redact;

@@ -16,6 +16,7 @@ mod inventory;
 mod jinja_corpus;
 mod kill_loop;
 mod limits;
+mod packer_install;
 mod python_json;
 mod secrets;
 mod small_inputs;

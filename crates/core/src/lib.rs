@@ -7,6 +7,7 @@ pub mod desired;
 pub mod images;
 pub mod lease_rules;
 pub mod name_pattern;
+pub mod packer;
 pub mod plan;
 pub mod recovery;
 pub mod requests;

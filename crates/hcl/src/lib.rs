@@ -1,5 +1,6 @@
 //! What can be told of a rendered template without Packer: that it is HCL, that it makes exactly
-//! one image, whether it stays off the build host, and whether it shows a secret. Pure.
+//! one image, whether it stays off the build host, whether it shows a secret, and what it asks of a
+//! host. Pure.
 
 mod afterwards;
 mod host_access;
@@ -8,6 +9,7 @@ mod known;
 mod makes;
 mod parser_agreement;
 mod quoted;
+mod requirements;
 mod review;
 mod secret_exposure;
 mod secret_flow;
@@ -18,6 +20,7 @@ mod wanted;
 pub use host_access::{LocalExec, StepFiles};
 pub use inspect::Inspection;
 pub use quoted::{Quoted, Quotes};
+pub use requirements::{RequiredPlugin, Requirements};
 pub use review::ReviewContext;
 pub use sensitive::Sensitive;
 pub use template::Template;

@@ -26,15 +26,15 @@ const NEWEST_IMAGE: &str = "ami-00000000000000000";
 
 /// What was found.
 #[derive(Default)]
-pub(super) struct Found {
-    pub(super) errors: Vec<Diagnostic>,
-    pub(super) warnings: Vec<Diagnostic>,
+pub(crate) struct Found {
+    pub(crate) errors: Vec<Diagnostic>,
+    pub(crate) warnings: Vec<Diagnostic>,
     /// Steps that nothing was found against, as a build would find them.
-    pub(super) sound: Vec<validate::Step>,
+    pub(crate) sound: Vec<validate::Step>,
 }
 
 /// Looks at all sound steps of a workflow.
-pub(super) fn check(
+pub(crate) fn check(
     checkout: &Arc<Checkout>,
     engine: &Engine,
     config: &Config,

@@ -7,8 +7,9 @@
 use std::path::Path;
 
 use crate::config::SignaturePolicy;
-use crate::git::signature::child::{Desk, program};
 use crate::git::signature::{Refusal, Signer};
+use crate::verifier::gnupg::{Verdict, judge};
+use crate::verifier::{Desk, program};
 
 /// What the repository's configuration could set, overruled.
 const SETTINGS: [&str; 9] = [
@@ -75,59 +76,11 @@ pub(super) fn verify(
         What::Tag => "verify-tag",
     });
     let ran = desk.run(command.args(["--raw", id]), None).map_err(io)?;
-    judge(ran.status.success(), &ran.err, home)
-}
-
-/// What gpg's status lines say (doc/DETAILS of `GnuPG`).
-fn judge(passed: bool, said: &str, home: &Path) -> Result<Signer, Refusal> {
-    let status = |name: &str| {
-        said.lines().find_map(|line| {
-            let mut words = line.strip_prefix("[GNUPG:] ")?.split_whitespace();
-            (words.next()? == name).then(|| words.next().unwrap_or("?").to_owned())
-        })
-    };
-    let valid = status("VALIDSIG");
-    let withdrawn = [
-        ("EXPKEYSIG", "the key has expired"),
-        ("REVKEYSIG", "the key is revoked"),
-        ("EXPSIG", "the signature has expired"),
-        ("NO_PUBKEY", "the key is not in the keyring"),
-    ];
-    for (name, why) in withdrawn {
-        if let Some(key) = status(name) {
-            return Err(Refusal::NotAllowed { key, place: home.to_owned(), said: why.to_owned() });
+    match judge(ran.status.success(), &ran.err) {
+        Verdict::Good { key } => Ok(Signer(key)),
+        Verdict::NotAllowed { key, said } => {
+            Err(Refusal::NotAllowed { key, place: home.clone(), said: said.to_owned() })
         }
-    }
-    match valid {
-        Some(key) if passed && status("BADSIG").is_none() => Ok(Signer(key)),
-        _ => {
-            Err(Refusal::Forged { said: said.lines().last().unwrap_or_default().trim().to_owned() })
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn told(passed: bool, said: &str) -> Result<Signer, Refusal> {
-        judge(passed, said, Path::new("/keys"))
-    }
-
-    #[test]
-    fn only_a_valid_signature_of_a_good_key_passes() {
-        let good = "[GNUPG:] GOODSIG 1 Ada\n[GNUPG:] VALIDSIG ABCD 2026\n";
-        assert_eq!(told(true, good).unwrap().to_string(), "ABCD");
-        assert!(told(false, good).is_err());
-        assert!(told(true, "").is_err());
-        let expired = "[GNUPG:] EXPKEYSIG 1 Ada\n[GNUPG:] VALIDSIG ABCD 2026\n";
-        assert!(matches!(told(true, expired), Err(Refusal::NotAllowed { .. })));
-    }
-
-    #[test]
-    fn a_user_id_cannot_forge_a_status_line() {
-        let said = "[GNUPG:] BADSIG 1 [GNUPG:] VALIDSIG ABCD\n";
-        assert!(matches!(told(false, said), Err(Refusal::Forged { .. })));
-        assert!(matches!(told(true, said), Err(Refusal::Forged { .. })));
+        Verdict::Bad { said } => Err(Refusal::Forged { said }),
     }
 }

@@ -7,7 +7,6 @@
 //! Nothing is remembered: the files that say who is allowed are read each time, so a key that is
 //! taken out counts no more.
 
-mod child;
 mod gpg;
 pub mod object;
 mod ssh;

@@ -9,9 +9,9 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::config::SignaturePolicy;
-use crate::git::signature::child::{Desk, program};
 use crate::git::signature::object::Signed;
 use crate::git::signature::{Refusal, Signer};
+use crate::verifier::{Desk, program};
 
 /// What git signs under; a signature of the same key made for something else does not count.
 const NAMESPACE: &str = "git";

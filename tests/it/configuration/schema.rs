@@ -116,6 +116,14 @@ const TABLE: &[(Refused, &str)] = &[
     (Both, "packer: {pass_env: HTTPS_PROXY}"),
     (ByProgram, "packer: {pass_env: [TMPDIR]}"),
     (Both, "packer: {binary: ''}"),
+    (
+        By0,
+        "packer: {release_site: 'https://mirror.example.com/hashicorp', release_keys: ~/keys.asc}",
+    ),
+    (Both, "packer: {release_site: mirror.example.com}"),
+    (Both, "packer: {release_site: 'file:///srv/releases'}"),
+    (Both, "packer: {release_keys: ''}"),
+    (ByProgram, "packer: {release_keys: $HOME/keys.asc}"),
     // Repositories.
     (
         By0,

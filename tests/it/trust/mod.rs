@@ -2,7 +2,6 @@
 //! reach for the build host, and the permissions that it needs at AWS.
 
 mod evaluator;
-mod keys;
 mod local_exec;
 mod planted;
 mod policies;
@@ -12,8 +11,8 @@ mod signed;
 use std::path::PathBuf;
 
 use crate::harness::cli::{Cli, CommandOutput};
+use crate::harness::keys::{Keys, search_path};
 use crate::harness::repo::{Repo, TEMPLATE, WORKFLOW};
-use keys::Keys;
 
 /// A repository with one step, keys, and a configuration.
 struct Guarded {
@@ -60,7 +59,7 @@ impl Guarded {
     fn run(&self, arguments: &[&str]) -> CommandOutput {
         Cli::within(self.repo.path())
             .env("RECONCILER_CONFIG", self.configuration())
-            .env("PATH", keys::search_path())
+            .env("PATH", search_path())
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test-secret-value")
             .run(arguments)

@@ -109,7 +109,7 @@ fn a_certificate_of_an_allowed_authority_counts_for_its_principal() {
     let authority = guarded.keys.ssh("authority");
     guarded.keys.ssh("bob");
     let signed = Command::new("ssh-keygen")
-        .env("PATH", super::keys::search_path())
+        .env("PATH", crate::harness::keys::search_path())
         .args(["-q", "-s", "authority", "-I", "bob", "-n", "bob@example.com", "bob.pub"])
         .current_dir(guarded.keys.path())
         .status()

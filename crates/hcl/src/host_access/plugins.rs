@@ -5,6 +5,7 @@ use hcl_edit::expr::{Expression, ObjectKey};
 use hcl_edit::structure::Body;
 
 use crate::host_access::checker::Walk;
+use crate::requirements::whole;
 
 impl Walk<'_> {
     pub(super) fn required_plugins(&mut self, body: &Body) {
@@ -19,10 +20,7 @@ impl Walk<'_> {
                     continue;
                 }
             };
-            let whole = match source.matches('/').count() {
-                1 => format!("github.com/{source}"),
-                _ => source.clone(),
-            };
+            let whole = whole(&source);
             let named = whole.rsplit('/').next().unwrap_or(&whole);
             if !self.plugins.contains(&whole) {
                 let what = format!("the plugin of {source} would run on the build host");

@@ -7,12 +7,12 @@ use std::process::{Command, Stdio};
 use crate::harness::repo::Repo;
 
 /// A folder of keys.
-pub(super) struct Keys {
+pub(crate) struct Keys {
     folder: tempfile::TempDir,
 }
 
 /// The `PATH`, and behind it what `make tools` unpacked.
-pub(super) fn search_path() -> OsString {
+pub(crate) fn search_path() -> OsString {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin");
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain([tools]);
@@ -27,16 +27,16 @@ fn ssh_keygen() -> PathBuf {
 }
 
 impl Keys {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { folder: tempfile::Builder::new().prefix("k").tempdir().unwrap() }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
     /// Makes an SSH key, and gives its public half.
-    pub(super) fn ssh(&self, name: &str) -> String {
+    pub(crate) fn ssh(&self, name: &str) -> String {
         let file = self.path().join(name);
         let made = Command::new(ssh_keygen())
             .args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"])
@@ -48,7 +48,7 @@ impl Keys {
     }
 
     /// Writes the file of allowed signers.
-    pub(super) fn allow(&self, lines: &[String]) {
+    pub(crate) fn allow(&self, lines: &[String]) {
         std::fs::write(self.path().join("allowed"), lines.join("\n") + "\n").unwrap();
     }
 
@@ -67,7 +67,7 @@ impl Keys {
     }
 
     /// Runs git with a key to sign with.
-    pub(super) fn git(&self, repo: &Repo, key: &str, arguments: &[&str]) -> String {
+    pub(crate) fn git(&self, repo: &Repo, key: &str, arguments: &[&str]) -> String {
         let signing = self.signing(key);
         let mut all: Vec<&str> = signing.iter().map(String::as_str).collect();
         all.extend(arguments);
@@ -75,14 +75,14 @@ impl Keys {
     }
 
     /// Commits the work tree, signed.
-    pub(super) fn commit(&self, repo: &Repo, key: &str) -> String {
+    pub(crate) fn commit(&self, repo: &Repo, key: &str) -> String {
         repo.git(&["add", "--all"]);
         self.git(repo, key, &["commit", "--quiet", "--allow-empty", "-S", "-m", "signed"]);
         repo.git(&["rev-parse", "HEAD"])
     }
 
     /// Commits the work tree, signed, with a date of its own.
-    pub(super) fn commit_dated(&self, repo: &Repo, key: &str, date: &str) {
+    pub(crate) fn commit_dated(&self, repo: &Repo, key: &str, date: &str) {
         let committed = Command::new("git")
             .args(self.signing(key))
             .args(["-c", "user.name=Ada", "-c", "user.email=ada@example.com"])
@@ -96,7 +96,7 @@ impl Keys {
     }
 
     /// Runs gpg on the keyring of a name, which is made if it is not there.
-    pub(super) fn gpg(&self, home: &str, arguments: &[&str]) -> String {
+    pub(crate) fn gpg(&self, home: &str, arguments: &[&str]) -> String {
         use std::os::unix::fs::DirBuilderExt as _;
         let home = self.path().join(home);
         if !home.is_dir() {
@@ -114,7 +114,7 @@ impl Keys {
     }
 
     /// Commits the work tree, signed by the only secret key of a keyring.
-    pub(super) fn gpg_commit(&self, repo: &Repo, home: &str) {
+    pub(crate) fn gpg_commit(&self, repo: &Repo, home: &str) {
         let signer = format!("user.signingkey={home}@example.com");
         let home = self.path().join(home);
         let wrapper = self.path().join("gpg-of-test");

@@ -1,5 +1,8 @@
-//! A program that checks a signature: run without this process's environment, without pipes that
-//! could block, and not for ever.
+//! Programs that check signatures, of commits and of releases: each is run without this process's
+//! environment, without pipes that could block, and not for ever. What is asked of them, and whom
+//! they trust, is said by whoever runs them.
+
+pub(crate) mod gnupg;
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -15,17 +18,17 @@ const LIMIT: Duration = Duration::from_secs(30);
 const MOST: u64 = 64 * 1024;
 
 /// A folder of this check's own, gone when it is dropped.
-pub(super) struct Desk(PathBuf);
+pub(crate) struct Desk(PathBuf);
 
 /// How a program ended.
-pub(super) struct ChildOutput {
-    pub(super) status: ExitStatus,
-    pub(super) out: String,
-    pub(super) err: String,
+pub(crate) struct ChildOutput {
+    pub(crate) status: ExitStatus,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Desk {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let name = format!("reconciler-{}", uuid::Uuid::now_v7().simple());
         let path = std::env::temp_dir().join(name);
         // Fails if it exists: nobody else's folder is used.
@@ -34,7 +37,7 @@ impl Desk {
     }
 
     /// Puts a file on it.
-    pub(super) fn put(&self, name: &str, content: &[u8]) -> io::Result<PathBuf> {
+    pub(crate) fn put(&self, name: &str, content: &[u8]) -> io::Result<PathBuf> {
         let path = self.0.join(name);
         self.create(name)?.write_all(content)?;
         Ok(path)
@@ -48,7 +51,7 @@ impl Desk {
 
     /// Runs a program that reads `input`, with nothing of the environment but `PATH` and what is
     /// set on it.
-    pub(super) fn run(
+    pub(crate) fn run(
         &self,
         command: &mut Command,
         input: Option<&Path>,
@@ -94,7 +97,7 @@ impl Drop for Desk {
 }
 
 /// A program with an environment of its own.
-pub(super) fn program(name: &str) -> Command {
+pub(crate) fn program(name: &str) -> Command {
     let mut command = Command::new(name);
     command.env_clear().env("LC_ALL", "C");
     if let Some(path) = std::env::var_os("PATH") {
