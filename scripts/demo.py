@@ -425,6 +425,29 @@ def main():
     claim(running[0][2].name in reconciler("history", "mysql", show=True).stdout, "the journal tells that it is the build of the dead daemon")
     reconciler("status", show=True)
 
+    say("A step that a person makes: an instance is started from the last image, changed by hand and stopped, and its image is recorded")
+    folder = work / "packer_workspaces/s06-licensed"
+    folder.mkdir()
+    (folder / "step_param.json").write_text(json.dumps({"step_id": "licensed", "previous_step_id": "built_core"}))
+    (folder / "README.md").write_text("Log in, and accept the licence: its installer asks a person.\n")
+    commit_and_push(work, "Accept the licence by hand")
+    push(work)
+    waiting = wait_until("it waits for a person", lambda steps: all(steps[name]["state"] == "in-sync" for name in STEPS) and steps.get("licensed", {}).get("state") == "awaiting-manual")
+    reconciler("status", "licensed", show=True)
+    parent = waiting["built_core"]["ami_id"]
+    claim(parent in waiting["licensed"]["reason"] and "reconciler image create --step licensed" in waiting["licensed"]["reason"], "status says what to start from, and the command to run")
+    somebody = person(endpoint, sshd)
+    instance = somebody.changed(parent, "mkdir licence && echo accepted > licence/state")
+    print(f"  a person has started {instance} from {parent}, accepted the licence over SSH, and stopped it", flush=True)
+    reconciler("image", "create", "--step", "licensed", "--instance-id", instance, "--why", "its installer asks a person", show=True)
+    licensed = status()["licensed"]
+    claim(licensed["state"] == "in-sync" and licensed["ami_id"] not in (None, parent), "its image is recorded, beside the running daemon")
+    look = somebody.run(somebody.start(licensed["ami_id"]), 'cat licence/state && "$HOME/server/bin/server"').stdout
+    claim(look.startswith("accepted\nserver "), "on an instance of it is what the person did, and what the steps before it installed")
+    somebody.end()
+    reconciler("history", "licensed", show=True)
+    reconciler("image", "show", "licensed", show=True)
+
     if os.environ.get("KEEP", "") not in ("", "0"):
         stay(endpoint, work)
 

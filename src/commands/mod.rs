@@ -102,7 +102,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Packer(PackerCommand::Install(args)) => packer_install::run(config, &args).await,
         Command::Packer(PackerCommand::Doctor) => packer_doctor::run(config).await,
         Command::Retry(args) => retry::run(config, &args).await,
-        Command::Cancel(args) => cancel::run(config, &args).await,
+        Command::Cancel(args) => Box::pin(cancel::run(config, &args)).await,
         Command::Run(args) => Box::pin(run::run(config, &args, loudness)).await,
         Command::Fetch => Ok(fetch::run()),
         Command::Supervise { folder } => Ok(supervise::run(&folder)),

@@ -102,7 +102,9 @@ pub(crate) fn note(line: &str) {
 
 /// Asks a person on the terminal; anything but `y` or `yes` is a no.
 pub(crate) fn confirmed(question: &str) -> Result<bool, CommandError> {
-    eprint!("{question} [y/N] ");
+    let mut told = anstream::stderr();
+    write!(told, "{question} [y/N] ")?;
+    told.flush()?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))

@@ -13,57 +13,12 @@ mod catalog;
 #[cfg(debug_assertions)]
 mod inventory;
 mod points;
+#[cfg(feature = "aws")]
+mod ports;
 
 pub use points::{Injected, VARIABLE, reach};
-
-use std::sync::Arc;
-
-use reconciler_aws::ec2::Ec2Catalog;
-use reconciler_core::build::job::ImageBuilder;
-use reconciler_model::images::{ImageMaker, ImageReader, ImageWriter};
-use reconciler_model::inventory::Inventory;
-
-/// The same inventory, with a failpoint before and after each effect if any is ordered.
-#[must_use]
-pub fn around_inventory(inventory: Arc<dyn Inventory>) -> Arc<dyn Inventory> {
-    #[cfg(debug_assertions)]
-    if std::env::var_os(VARIABLE).is_some() {
-        return Arc::new(inventory::Failing(inventory));
-    }
-    inventory
-}
-
-/// The two ports of these images, with a failpoint before and after each effect if any is ordered.
-#[must_use]
-pub fn around_images(catalog: Arc<Ec2Catalog>) -> (Arc<dyn ImageReader>, Arc<dyn ImageWriter>) {
-    #[cfg(debug_assertions)]
-    if std::env::var_os(VARIABLE).is_some() {
-        let reader: Arc<dyn ImageReader> = catalog.clone();
-        let writer: Arc<dyn ImageWriter> = catalog;
-        return (Arc::new(catalog::Failing(reader)), Arc::new(catalog::Failing(writer)));
-    }
-    (catalog.clone(), catalog)
-}
-
-/// The same maker of images, with a failpoint before and after each effect if any is ordered.
-#[must_use]
-pub fn around_image_maker(maker: Arc<dyn ImageMaker>) -> Arc<dyn ImageMaker> {
-    #[cfg(debug_assertions)]
-    if std::env::var_os(VARIABLE).is_some() {
-        return Arc::new(catalog::Failing(maker));
-    }
-    maker
-}
-
-/// The same builder, with a failpoint before and after each effect if any is ordered.
-#[must_use]
-pub fn around_builder(builder: Arc<dyn ImageBuilder>) -> Arc<dyn ImageBuilder> {
-    #[cfg(debug_assertions)]
-    if std::env::var_os(VARIABLE).is_some() {
-        return Arc::new(builder::Failing(builder));
-    }
-    builder
-}
+#[cfg(feature = "aws")]
+pub use ports::{around_builder, around_image_maker, around_images, around_inventory};
 
 /// What a build's own environment needs for the failpoints of its supervisor.
 #[must_use]

@@ -67,7 +67,7 @@ fn prepared(farm: &Farm) -> String {
     instance
 }
 
-fn create<'a>(instance: &'a str) -> [&'a str; 6] {
+fn create(instance: &str) -> [&str; 6] {
     ["image", "create", "--step", "mysql", "--instance-id", instance]
 }
 
@@ -183,6 +183,8 @@ fn an_instance_that_is_started_meanwhile_gives_no_recorded_image() {
     assert!(!ended.success(), "{}", farm.log("making"));
     farm.no_faults();
     assert_eq!(farm.stages("mysql"), ["intent", "failed", "cleaned"]);
+    let rebooted = farm.emulator().control_get("/_control/reboots").to_string();
+    assert!(!rebooted.contains(&instance), "{instance}: {rebooted}");
     let history = farm.history(&["mysql"]);
     let cause = &history[0].failure.as_ref().unwrap().cause;
     assert!(cause.contains("was started while"), "{cause}");

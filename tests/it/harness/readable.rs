@@ -20,7 +20,7 @@ static CHANGING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"\buid \d+@[\w.-]+", "uid [number]@[host]"),
         (r"\((supervisor) \d+\)", "($1 [number])"),
         (r"(kill -CONT) \d+", "$1 [number]"),
-        (r"(try \d+  on) [\w.-]+", "$1 [host]"),
+        (r"(try \d+  on|commit \S+  on) [\w.-]+", "$1 [host]"),
         (r"\(on [\w.-]+\)", "(on [host])"),
         (r"(base/wf-1/\w+/)[0-9a-f]{8}\b", "$1[fingerprint]"),
         // Of builds that took less than a second it is not said.

@@ -149,6 +149,54 @@ fn who_holds_the_policy_of_people_sees_every_use_and_may_change_nothing() {
     });
 }
 
+#[test]
+fn the_policy_of_who_makes_an_image_allows_what_that_calls_and_nothing_else() {
+    let mut called_by_source = called("ec2", "client", "crates/aws/src/person");
+    // The image is tagged by the same call, and the instance is looked at before.
+    called_by_source.extend(["ec2:CreateTags", "ec2:DescribeInstances"].map(str::to_owned));
+    assert_eq!(allowed(&["create.json"]), called_by_source);
+}
+
+#[test]
+fn a_person_has_an_image_made_who_may_write_neither_lease_nor_journal_and_the_daemon_makes_none() {
+    let farm = Farm::new();
+    farm.step("a", None);
+    let params = json!({ "step_id": "mysql", "previous_step_id": "a" });
+    farm.repo.write("packer_workspaces/mysql/step_param.json", params.to_string());
+    farm.configure("interval: 1h\nlease_duration: 4s\n");
+    assert_eq!(farm.commit_and_apply().code, 3);
+    let image = farm.image("a");
+    let instance = in_runtime(async {
+        let ec2 = farm.session().await.ec2();
+        let run = ec2.run_instances().image_id(&image).min_count(1).max_count(1);
+        let started = run.send().await.unwrap();
+        let id = started.instances()[0].instance_id.clone().unwrap();
+        ec2.stop_instances().instance_ids(&id).send().await.unwrap();
+        id
+    });
+    let create = ["image", "create", "--step", "mysql", "--instance-id", &instance];
+    let keys = |farm: &Farm| {
+        let person = documents(&["ask.json", "create.json"]);
+        let rules = json!([
+            { "key": "AKIDPERSON", "documents": person },
+            { "key": "test", "documents": documents(&["daemon.json", "cleanup.json"]) },
+        ]);
+        assert_eq!(farm.emulator().control_post("/_control/policies", &rules), json!({}));
+    };
+    keys(&farm);
+    let as_person = |more: &[(&str, &str)]| {
+        let mut all = vec![("AWS_ACCESS_KEY_ID", "AKIDPERSON")];
+        all.extend(more);
+        farm.run_with(&all, &create)
+    };
+    let daemon = farm.daemon();
+    farm.wait_until("it holds the lease", |farm| farm.status().held_by.is_some());
+    let made = as_person(&[]);
+    assert_eq!(made.code, 0, "{made:#?}\n{}", refusals(&farm));
+    assert_eq!(farm.state_of("mysql"), "in-sync");
+    drop(daemon);
+}
+
 const ALL: [&str; 3] = ["daemon.json", "cleanup.json", "packer.json"];
 
 /// Documents as an account has them whose table is the test's.

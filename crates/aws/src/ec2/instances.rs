@@ -1,6 +1,7 @@
 //! `DescribeInstances` of one instance, whose image a person wants.
 
 use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::Reservation;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata as _;
 
 use crate::ec2::error::fail;
@@ -20,7 +21,7 @@ pub(super) async fn by_id(
         }
         Err(error) => return Err(fail("ec2:DescribeInstances", &error)),
     };
-    let mut found = answer.reservations().iter().flat_map(|one| one.instances());
+    let mut found = answer.reservations().iter().flat_map(Reservation::instances);
     Ok(found.next().map(|instance| PreparedInstance {
         id: instance.instance_id().unwrap_or_default().to_owned(),
         state: instance

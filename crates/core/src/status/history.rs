@@ -140,7 +140,15 @@ fn story(newest_first: &[BuildEvent], in_git: &impl Fn(&StepId) -> bool) -> Opti
 fn line(event: &BuildEvent) -> StageLine {
     // What the intent says stands with the build.
     let (stage, details) = match &event.stage {
-        Stage::Intent(_) => ("intent".to_owned(), Map::new()),
+        Stage::Intent(intent) => {
+            let said = match &intent.maker {
+                Maker::Instance { id, by, .. } => {
+                    vec![("instance".to_owned(), json!(id)), ("by".to_owned(), json!(by))]
+                }
+                Maker::Packer | Maker::Adopted { .. } => Vec::new(),
+            };
+            ("intent".to_owned(), Map::from_iter(said))
+        }
         Stage::Adopted { ami_id, intent } => {
             let by = match &intent.maker {
                 Maker::Adopted { by } => json!(by),

@@ -85,6 +85,9 @@ fn words(line: &StageLine, zone: &TimeZone) -> String {
         Some(other) => other.to_string(),
     };
     match line.stage.as_str() {
+        "intent" if line.details.contains_key("instance") => {
+            format!("decided: the image of {}, by {}", said("instance"), said("by"))
+        }
         "intent" => "decided".to_owned(),
         "started" => format!("Packer started (supervisor {})", said("pid")),
         "image_seen" => format!("image seen: {}", said("ami_id")),

@@ -1,5 +1,5 @@
 //! What only the process of a person asks of EC2, with that person's credentials: no daemon has the
-//! permissions for it (`deploy/iam/person.json`).
+//! permissions for it (`deploy/iam/create.json`).
 
 use std::collections::BTreeMap;
 
