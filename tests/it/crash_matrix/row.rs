@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::harness::by_hand;
 use crate::harness::farm::{Farm, HASTY, Store};
 use crate::harness::running::{Running, is_aborted};
 
@@ -35,6 +36,10 @@ pub(super) enum Scene {
     TakeOver,
     /// Build a step whose image's name a person's image takes after the last look before the start.
     Taken,
+    /// Adopt a record of the Python library, as a person asks.
+    Adopt,
+    /// Make the image of a person's instance, as a person asks.
+    MakeImage,
 }
 
 /// One row of the matrix.
@@ -74,8 +79,10 @@ impl Row {
         let one = |said: String| vec![said];
         let farm = Farm::hasty(self.store);
         let images = self.set_up(&farm).map_err(one)?;
+        let instance = (self.scene == Scene::MakeImage).then(|| by_hand::prepared(&farm, "a"));
         let (order, said) = self.order();
-        let mut first = farm.start(&["apply"], &order, "first");
+        let command = self.command(instance.as_deref());
+        let mut first = farm.start(&command, &order, "first");
         let mut broken = Vec::new();
         let frozen = if self.is_supervisors() {
             farm.wait_for_words("first", &said).map_err(one)?;
@@ -105,6 +112,14 @@ impl Row {
             }
             return Ok(());
         }
+        if matches!(self.scene, Scene::Adopt | Scene::MakeImage)
+            && let Err(never) = asked_until_done(&farm, &command)
+        {
+            broken.push(never);
+        }
+        if let Some(instance) = &instance {
+            by_hand::terminate(&farm, instance);
+        }
         if let Err(never) = farm.converge(5) {
             broken.push(never);
         }
@@ -118,6 +133,17 @@ impl Row {
             return Err(broken);
         }
         Ok(())
+    }
+
+    /// What meets with the failpoint.
+    fn command<'a>(&self, instance: Option<&'a str>) -> Vec<&'a str> {
+        match (self.scene, instance) {
+            (Scene::Adopt, _) => vec!["adopt", "a"],
+            (_, Some(instance)) => {
+                vec!["image", "create", "--step", "b", "--instance-id", instance]
+            }
+            _ => vec!["apply"],
+        }
     }
 
     /// Leaves a repository in which there is exactly this to do; how many images there are in the
@@ -158,6 +184,20 @@ impl Row {
                 farm.repo.commit("back to the first");
                 Ok(2)
             }
+            Scene::Adopt => {
+                farm.converge(3)?;
+                farm.forget_what_it_was_made_of("a");
+                Ok(1)
+            }
+            Scene::MakeImage => {
+                let params = json!({ "step_id": "b", "previous_step_id": "a" });
+                farm.repo.write("packer_workspaces/b/step_param.json", params.to_string());
+                farm.repo.commit("a step that a person makes");
+                match farm.run(&["apply"]) {
+                    ran if ran.code == 3 => Ok(2),
+                    ran => Err(format!("{ran:?}")),
+                }
+            }
             Scene::Taken => {
                 let name = &farm.plan(&[])["a"].next_ami_name;
                 farm.region.make_image(&json!({
@@ -171,6 +211,24 @@ impl Row {
             }
         }
     }
+}
+
+/// Asks again until it is done. What was begun and never asked of EC2 is cancelled first, as a
+/// person would; what EC2 has is recorded by that.
+fn asked_until_done(farm: &Farm, command: &[&str]) -> Result<(), String> {
+    let mut last = String::new();
+    for _ in 0..8 {
+        let ran = farm.run(command);
+        last = format!("exit {}\n{}\n{}", ran.code, ran.out, ran.err);
+        if ran.code == 0 || ran.err.contains("does not wait for an image that a person makes") {
+            return Ok(());
+        }
+        if ran.err.contains("under way") {
+            farm.run(&["cancel", "b"]);
+        }
+        std::thread::sleep(Duration::from_millis(700));
+    }
+    Err(format!("it is never done: {last}"))
 }
 
 /// The image of a person.

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use aws_sdk_ec2::types::InstanceStateName;
 use reconciler_model::ids::StepId;
 use reconciler_model::inventory::request::{Outcome, Wish};
 use serde_json::{Value, json};
 
+use crate::harness::by_hand::{self, start_again, started, stop};
 use crate::harness::fake_packer::{FakePacker, WHOLE};
 use crate::harness::farm::{Farm, in_runtime};
 
@@ -28,43 +28,9 @@ fn farm() -> (Farm, FakePacker) {
     (farm, packer)
 }
 
-/// An instance that a person has started.
-fn started(farm: &Farm, image: &str) -> String {
-    in_runtime(async {
-        let ec2 = farm.session().await.ec2();
-        let run = ec2.run_instances().image_id(image).min_count(1).max_count(1);
-        let started = run.send().await.unwrap();
-        started.instances()[0].instance_id.clone().unwrap()
-    })
-}
-
-fn stop(farm: &Farm, instance: &str) {
-    in_runtime(async {
-        let ec2 = farm.session().await.ec2();
-        ec2.stop_instances().instance_ids(instance).send().await.unwrap();
-        loop {
-            let seen = ec2.describe_instances().instance_ids(instance).send().await.unwrap();
-            let state = seen.reservations()[0].instances()[0].state().unwrap().name().cloned();
-            if state == Some(InstanceStateName::Stopped) {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    });
-}
-
-fn start_again(farm: &Farm, instance: &str) {
-    in_runtime(async {
-        let ec2 = farm.session().await.ec2();
-        ec2.start_instances().instance_ids(instance).send().await.unwrap();
-    });
-}
-
 /// An instance that a person has started from the image that git asks for, and stopped.
 fn prepared(farm: &Farm) -> String {
-    let instance = started(farm, &farm.image("a"));
-    stop(farm, &instance);
-    instance
+    by_hand::prepared(farm, "a")
 }
 
 fn create(instance: &str) -> [&str; 6] {

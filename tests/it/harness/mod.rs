@@ -1,5 +1,6 @@
 //! What the tests are made with: a vocabulary, so that a test reads as what it claims.
 
+pub(crate) mod by_hand;
 pub(crate) mod cli;
 pub(crate) mod emulator;
 pub(crate) mod fake_packer;

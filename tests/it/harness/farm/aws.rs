@@ -65,7 +65,9 @@ impl Farm {
         let calls = self.region.ask("calls");
         let reads = |name: &str| {
             let operation = name.split('.').nth(1).unwrap_or_default();
-            ["Describe", "Get", "Query", "Scan"].iter().any(|read| operation.starts_with(read))
+            ["BatchGet", "Describe", "Get", "Query", "Scan"]
+                .iter()
+                .any(|read| operation.starts_with(read))
                 || operation == "UpdateItem"
         };
         let calls = calls.as_object().cloned().unwrap_or_default();

@@ -10,7 +10,7 @@ use reconciler_model::ids::{RequestId, StepId, WorkflowId};
 use reconciler_model::inventory::heartbeat::Heartbeat;
 use reconciler_model::inventory::journal::BuildEvent;
 use reconciler_model::inventory::request::{Request, StandingRequest, Wish};
-use reconciler_model::inventory::{Inventory, Lease};
+use reconciler_model::inventory::{Inventory, Lease, Write};
 use serde_json::Value;
 
 use super::{Farm, Store, in_runtime};
@@ -109,6 +109,20 @@ impl Farm {
             self.inventory().await.last_beat(&WorkflowId::new("wf-1"), &build).await
         })
         .unwrap()
+    }
+
+    /// Takes from a step's record what the reconciler has put there, as the Python library does when
+    /// it saves one of its own.
+    pub(crate) fn forget_what_it_was_made_of(&self, step: &str) {
+        in_runtime(async {
+            let (inventory, workflow) = (self.inventory().await, WorkflowId::new("wf-1"));
+            let mut record =
+                inventory.record(&workflow, &StepId::new(step)).await.unwrap().unwrap();
+            record.head.built = None;
+            record.components = None;
+            let write = Write { record: Some((record, None)), ..Write::default() };
+            inventory.write(write, None).await.unwrap();
+        });
     }
 
     /// What is asked of the farm's workflow, in the order of ids.

@@ -1,0 +1,56 @@
+//! A person who starts an instance by hand, and stops it.
+
+use std::time::Duration;
+
+use aws_sdk_ec2::types::InstanceStateName;
+
+use super::farm::{Farm, in_runtime};
+
+/// An instance of this image, which runs.
+pub(crate) fn started(farm: &Farm, image: &str) -> String {
+    in_runtime(async {
+        let ec2 = farm.session().await.ec2();
+        let run = ec2.run_instances().image_id(image).min_count(1).max_count(1);
+        let started = run.send().await.unwrap();
+        started.instances()[0].instance_id.clone().unwrap()
+    })
+}
+
+/// Stops an instance, and waits until it is.
+pub(crate) fn stop(farm: &Farm, instance: &str) {
+    in_runtime(async {
+        let ec2 = farm.session().await.ec2();
+        ec2.stop_instances().instance_ids(instance).send().await.unwrap();
+        loop {
+            let seen = ec2.describe_instances().instance_ids(instance).send().await.unwrap();
+            let state = seen.reservations()[0].instances()[0].state().unwrap().name().cloned();
+            if state == Some(InstanceStateName::Stopped) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+}
+
+/// Starts an instance that was stopped.
+pub(crate) fn start_again(farm: &Farm, instance: &str) {
+    in_runtime(async {
+        let ec2 = farm.session().await.ec2();
+        ec2.start_instances().instance_ids(instance).send().await.unwrap();
+    });
+}
+
+/// Ends an instance for ever.
+pub(crate) fn terminate(farm: &Farm, instance: &str) {
+    in_runtime(async {
+        let ec2 = farm.session().await.ec2();
+        ec2.terminate_instances().instance_ids(instance).send().await.unwrap();
+    });
+}
+
+/// An instance that was started from the current image of a step, and is stopped.
+pub(crate) fn prepared(farm: &Farm, step: &str) -> String {
+    let instance = started(farm, &farm.image(step));
+    stop(farm, &instance);
+    instance
+}
