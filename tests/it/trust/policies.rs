@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_ec2::error::ProvideErrorMetadata as _;
 use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
 use reconciler_aws::survey::AwsSurvey;
@@ -195,6 +196,62 @@ fn a_person_has_an_image_made_who_may_write_neither_lease_nor_journal_and_the_da
     assert_eq!(made.code, 0, "{made:#?}\n{}", refusals(&farm));
     assert_eq!(farm.state_of("mysql"), "in-sync");
     drop(daemon);
+}
+
+/// What a build's credentials can write in DynamoDB: signs of life, and with `LeadingKeys` those of
+/// one workflow. Who may only ask writes requests. Neither reaches leases, journal or records.
+#[test]
+fn a_build_writes_signs_of_life_only_and_who_asks_writes_requests_only() {
+    let farm = Farm::new();
+    farm.step("a", None);
+    assert_eq!(farm.commit_and_apply().code, 0);
+    let mut of_one_workflow = documents(&["packer.json"]);
+    for statement in of_one_workflow[0]["Statement"].as_array_mut().unwrap() {
+        if texts(&statement["Action"]) == ["dynamodb:UpdateItem"] {
+            statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"] =
+                json!(["wf-1"]);
+        }
+    }
+    let hold = |documents: Vec<Value>| {
+        let rules = json!([{ "documents": documents }]);
+        assert_eq!(farm.emulator().control_post("/_control/policies", &rules), json!({}));
+    };
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let update =
+        |table: &'static str, range: &'static str, workflow: &'static str, item: &'static str| {
+            let farm = &farm;
+            in_runtime(async move {
+                let client = farm.session().await.dynamodb(None);
+                let changed = client
+                    .update_item()
+                    .table_name(table)
+                    .key("workflow_id", text(workflow))
+                    .key(range, text(item))
+                    .update_expression("SET stolen = :yes")
+                    .expression_attribute_values(":yes", text("yes"));
+                changed.send().await.map(drop).map_err(|error| error.code().map(str::to_owned))
+            })
+        };
+    let denied = Err(Some("AccessDeniedException".to_owned()));
+    let others = [
+        ("images_builds", "item", "wf-1", "@lease"),
+        ("images_builds", "item", "wf-1", "@step/a"),
+        ("images", "step_id", "wf-1", "a"),
+    ];
+    let beat = ("images_beats", "build_id", "wf-1", "01900000-0000-7000-8000-000000000000");
+    let request = ("images_requests", "request_id", "wf-1", "01900000-0000-7000-8000-000000000000");
+    let call = |(table, range, workflow, item)| update(table, range, workflow, item);
+    hold(of_one_workflow);
+    for other in others.into_iter().chain([request]) {
+        assert_eq!(call(other), denied, "a build: {other:?}");
+    }
+    assert_eq!(call(beat), Ok(()));
+    assert_eq!(call(("images_beats", "build_id", "wf-2", "1")), denied, "another workflow's");
+    hold(documents(&["ask.json"]));
+    for other in others.into_iter().chain([beat]) {
+        assert_eq!(call(other), denied, "who asks: {other:?}");
+    }
+    assert_eq!(call(request), Ok(()));
 }
 
 const ALL: [&str; 3] = ["daemon.json", "cleanup.json", "packer.json"];

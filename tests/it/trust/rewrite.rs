@@ -34,6 +34,31 @@ fn a_commit_that_does_not_descend_from_the_applied_one_is_refused_until_a_person
     assert_eq!(farm.made_images(), 2);
 }
 
+/// The commit that was applied stands in the inventory: a host that has never seen the repository
+/// refuses what the first one would, and is told there as well that it is accepted.
+#[test]
+fn another_host_refuses_a_replayed_commit_as_the_first_one_would() {
+    let farm = Farm::new();
+    farm.step("a", None).configure("interval: 1s\nlease_duration: 3s\n");
+    farm.follow_with(&["allow_rewrite: false"]);
+    let repo = &farm.repo;
+    repo.commit("first");
+    let old = repo.git(&["rev-parse", "HEAD"]);
+    repo.write("packer_workspaces/a/install.sh", "echo 2\n");
+    repo.commit("second");
+    let mut first = farm.daemon_on("one");
+    farm.settles("a");
+    first.kill();
+    repo.git(&["reset", "-q", "--hard", "HEAD^"]);
+    let _second = farm.daemon_on("two");
+    farm.wait_until_said("two", "does not descend from");
+    assert_eq!(farm.made_images(), 1, "the older state is not built");
+    let accepted = farm.run(&["allow-rewrite", &old]);
+    assert_eq!(accepted.code, 0, "{accepted:#?}");
+    farm.wait_until("the accepted commit is built", |farm| farm.made_images() == 2);
+    farm.wait_for_state("a", "in-sync");
+}
+
 #[test]
 fn a_revert_goes_back_without_rewriting_and_a_look_is_no_application() {
     let guarded = Guarded::new(&["allow_rewrite: false"]);
