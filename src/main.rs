@@ -3,6 +3,7 @@
 
 mod cli;
 mod commands;
+mod help;
 mod telemetry;
 
 use std::process::ExitCode;
@@ -23,6 +24,8 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
+            // The groups are put together only for whoever reads them.
+            let error = help::command().try_get_matches().err().unwrap_or(error);
             // A closed standard error is no reason to fail differently.
             let _ = error.print();
             let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
