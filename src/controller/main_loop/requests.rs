@@ -32,6 +32,7 @@ impl Controller {
         key: &WorkflowKey,
         report: &mut PassReport,
     ) {
+        // Seeded bug: nobody-answers
         let Some(state) = self.workflows.get(key).filter(|state| state.may_have_requests()) else {
             return;
         };

@@ -16,9 +16,17 @@ use crate::controller::main_loop::{
 use crate::controller::simulation::executor::{Dice, Kind, Owner, Tasks};
 use crate::controller::simulation::machine::machine;
 use crate::controller::simulation::ports::SimulatedConnector;
+use crate::controller::simulation::ports::at_once;
 use crate::controller::simulation::ports::git::SimulatedRepository;
-use crate::controller::simulation::world::{Handle, LIMIT, Mistake, Outcome, SILENCE, World};
+use crate::controller::simulation::world::{
+    Handle, LIMIT, Mistake, Outcome, SILENCE, World, workflow,
+};
+use jiff::Timestamp;
 use reconciler_hcl::LocalExec;
+use reconciler_model::ids::{RequestId, StepId};
+use reconciler_model::inventory::Requests as _;
+use reconciler_model::inventory::journal::{Attempt, FailureClass, Progress};
+use reconciler_model::inventory::request::{Request, Wish};
 
 /// How long faults come, and how long the world may take to settle afterwards, in milliseconds.
 const FAULTS: u64 = 15 * 60 * 1000;
@@ -47,6 +55,9 @@ pub(super) struct Play {
     tasks: Tasks,
     world: Arc<Mutex<World>>,
     order: Dice,
+    /// What people ask is drawn apart: it changes nothing of what else is drawn.
+    people: Dice,
+    asked: usize,
     wakes: Vec<mpsc::Sender<Wake>>,
     disks: Vec<TempDir>,
     /// Of all daemons, but for their state folders.
@@ -86,6 +97,8 @@ impl Play {
             tasks,
             world: Arc::new(Mutex::new(world)),
             order: Dice::new(!game.seed),
+            people: Dice::new(game.seed.rotate_left(32) ^ 0x5eed),
+            asked: 0,
             wakes: Vec::new(),
             config: configuration(disks[0].path()),
             disks,
@@ -121,6 +134,7 @@ impl Play {
             self.run_until(next);
             if faults < most_faults {
                 self.disturb();
+                self.ask();
             }
             faults += 1;
         }
@@ -130,6 +144,7 @@ impl Play {
         while next < end && settled.is_err() && !self.is_broken() {
             next += 60_000;
             self.run_until(next);
+            self.ask_again_for_what_was_cancelled();
             settled = self.world().settled();
         }
         settled
@@ -231,6 +246,51 @@ impl Play {
             }
             _ => self.lose_power(host, until),
         }
+    }
+
+    /// Somebody asks for something now and then: that the newest build of a step ends, or is tried
+    /// again, whether or not that fits.
+    fn ask(&mut self) {
+        if !self.people.one_in(5) {
+            return;
+        }
+        let step = StepId::new(if self.people.one_in(2) { "a" } else { "b" });
+        let build = self.world().attempts.get(&step).map(|attempt| attempt.build_id.clone());
+        let wish = match build {
+            Some(build) if self.people.one_in(2) => Wish::Cancel { step, build },
+            _ => Wish::Retry { step },
+        };
+        self.ask_for(wish);
+    }
+
+    /// A build that a person has ended waits for a person.
+    fn ask_again_for_what_was_cancelled(&mut self) {
+        let cancelled = |attempt: &Attempt| {
+            matches!(&attempt.progress, Progress::Failed(failure) if failure.class == FailureClass::Cancelled)
+                && attempt.retry_requested.is_none()
+        };
+        let world = self.world();
+        let steps = world.attempts.iter().filter(|(_, attempt)| cancelled(attempt));
+        let steps: Vec<_> = steps.map(|(step, _)| step.clone()).collect();
+        drop(world);
+        for step in steps {
+            self.ask_for(Wish::Retry { step });
+        }
+    }
+
+    fn ask_for(&mut self, wish: Wish) {
+        self.asked += 1;
+        let mut world = self.world();
+        let request = Request {
+            workflow_id: workflow(),
+            id: RequestId::new(format!("{:08}-0000-7000-8000-000000000000", self.asked)),
+            by: "somebody".to_owned(),
+            at: Timestamp::UNIX_EPOCH,
+            why: None,
+            wish,
+        };
+        world.say(|| format!("somebody asks: {:?}", request.wish));
+        at_once(world.inventory.ask(&request)).unwrap();
     }
 
     pub(super) fn push(&mut self) {

@@ -198,7 +198,7 @@ pub(super) struct World {
     /// Since when each host has seen the same last sign of life of a build.
     watched: BTreeMap<(usize, BuildId), (Option<u64>, u64)>,
     ids: u64,
-    attempts: BTreeMap<StepId, Attempt>,
+    pub(super) attempts: BTreeMap<StepId, Attempt>,
     newest_token: u64,
     recorded: BTreeMap<(StepId, Fingerprint), BTreeSet<AmiId>>,
     intents: BTreeMap<(StepId, Fingerprint), u32>,
@@ -629,7 +629,28 @@ impl World {
                 return Err(format!("the attempt at {step} is not settled: {stands:?}"));
             }
         }
+        self.is_answered()?;
         self.is_tidy()
+    }
+
+    /// Whether all that people have asked is answered, and as often done as the journal has it.
+    fn is_answered(&self) -> Result<(), String> {
+        use reconciler_model::inventory::request::Outcome;
+        use reconciler_model::inventory::{Journal as _, Requests as _};
+        let requests = super::ports::at_once(self.inventory.requests(&workflow())).unwrap();
+        if let Some(open) = requests.iter().find(|request| request.answer.is_none()) {
+            return Err(format!("{:?} is not answered", open.request));
+        }
+        let answers = requests.iter().filter_map(|request| request.answer.as_ref());
+        let done = answers.filter(|answer| matches!(answer.outcome, Outcome::Done { .. })).count();
+        let workflow = workflow();
+        let events = self.inventory.events(&workflow, None, usize::MAX);
+        let events = super::ports::at_once(events).unwrap();
+        let noted = events.iter().filter(|event| event.stage.is_request()).count();
+        if noted == done {
+            return Ok(());
+        }
+        Err(format!("{done} requests are said to be done, and the journal has {noted}"))
     }
 
     /// What is left at EC2 that nobody needs, or is not there though it is recorded.
