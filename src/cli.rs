@@ -79,6 +79,8 @@ pub(crate) enum Command {
     Apply(ApplyArgs),
     /// Take over records that the Python library wrote, without a rebuild.
     Adopt(AdoptArgs),
+    /// Remove the record of a step that git has no more; its image stays.
+    Forget(ForgetArgs),
     /// Accept a commit that does not descend from the last applied one, where rewritten history is
     /// refused.
     AllowRewrite(AllowRewriteArgs),
@@ -88,7 +90,8 @@ pub(crate) enum Command {
     History(HistoryArgs),
     /// Recorded images, newest first: of a workflow, of its family, or of every workflow.
     Images(ImagesArgs),
-    /// What people have asked of a running reconciler (`retry`, `cancel`, `adopt`), and the answers.
+    /// What people have asked of a running reconciler (`retry`, `cancel`, `adopt`, `forget`), and the
+    /// answers.
     Requests(RequestsArgs),
     /// Base images: which there are, and which one the workflow starts from.
     #[command(subcommand)]
@@ -275,6 +278,22 @@ pub(crate) struct AdoptArgs {
     #[command(flatten)]
     /// Which workflow.
     pub(crate) which: Which,
+}
+
+/// `forget`
+#[derive(Debug, Args)]
+pub(crate) struct ForgetArgs {
+    /// The step, which git has no more.
+    pub(crate) step: String,
+    /// Why, in your words: kept with the request.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) why: Option<String>,
+    /// Only the repository of this name.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) repository: Option<String>,
+    /// Only the workflow of this id or folder.
+    #[arg(long, value_name = "ID")]
+    pub(crate) workflow: Option<String>,
 }
 
 /// `allow-rewrite`

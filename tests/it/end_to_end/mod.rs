@@ -4,6 +4,7 @@ mod apply;
 mod asking;
 mod base;
 mod daemon;
+mod forgetting;
 mod forsaken;
 mod habits;
 mod image;

@@ -66,6 +66,13 @@ pub enum Wish {
         /// What EC2 said of why and when it was stopped, when it was asked.
         stopped: String,
     },
+    /// The record of a step that git has no more is to go.
+    Forget {
+        /// The step.
+        step: StepId,
+        /// The image that the record named when it was asked.
+        image: AmiId,
+    },
 }
 
 impl Wish {
@@ -76,6 +83,7 @@ impl Wish {
             Self::Retry { step }
             | Self::Cancel { step, .. }
             | Self::Adopt { step, .. }
+            | Self::Forget { step, .. }
             | Self::MakeImage { step, .. } => step,
         }
     }
@@ -87,6 +95,7 @@ impl Wish {
             Self::Retry { .. } => "retry",
             Self::Cancel { .. } => "cancel",
             Self::Adopt { .. } => "adopt",
+            Self::Forget { .. } => "forget",
             Self::MakeImage { .. } => "image create",
         }
     }
@@ -200,6 +209,7 @@ mod tests {
             r#"{ "cancel": { "step": "a", "build": "01900000-0000-7000-8000-000000000000" } }"#,
             r#"{ "adopt": { "step": "a", "image": "ami-1" } }"#,
             r#"{ "make_image": { "step": "a", "instance": "i-1", "stopped": "User initiated" } }"#,
+            r#"{ "forget": { "step": "a", "image": "ami-1" } }"#,
         ] {
             for why in ["", r#", "why": "a hotfix""#] {
                 stays_readable::<Request>(
