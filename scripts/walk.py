@@ -332,6 +332,8 @@ def the_rest():
     reconciler("cancel", "mysql").ends(1)
     reconciler("adopt", "--dry-run").ends(0, "0 would be adopted")
     reconciler("adopt").ends(0, "0 adopted")
+    reconciler("adopt", "pyenv", "--image", "ami-0cccccccccccccccc").ends(1, "this account has no image ami-0cccccccccccccccc")
+    reconciler("adopt", "--from", "yesterday").ends(1, "family")
     reconciler("allow-rewrite", "HEAD").ends(1)
     reconciler("run", "--once").ends(0)
 

@@ -77,7 +77,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Pass after pass until nothing is left to do, then exit.
     Apply(ApplyArgs),
-    /// Take over records that the Python library wrote, without a rebuild.
+    /// Take over without a rebuild: records of the Python library, an image that somebody made
+    /// (`--image`), or those of an earlier run (`--from`).
     Adopt(AdoptArgs),
     /// Remove the record of a step that git has no more; its image stays.
     Forget(ForgetArgs),
@@ -266,9 +267,21 @@ pub(crate) struct ApplyArgs {
 /// `adopt`
 #[derive(Debug, Args)]
 pub(crate) struct AdoptArgs {
-    /// Only these steps; all unverified ones by default.
+    /// Only these steps; by default all unverified ones, or with `--from` all that have no image of
+    /// this run.
     #[arg(value_name = "STEP")]
     pub(crate) steps: Vec<String>,
+    /// This image, which has no record, becomes the image of the step.
+    #[arg(long, value_name = "AMI", conflicts_with = "from")]
+    pub(crate) image: Option<String>,
+    /// The images of this earlier run become the images of this one; `family` in reconciler.json
+    /// says which ids are runs of one workflow.
+    #[arg(long, value_name = "WORKFLOW")]
+    pub(crate) from: Option<String>,
+    /// With `--image` or `--from`: also where something is in doubt, or an image that is there is
+    /// replaced.
+    #[arg(long)]
+    pub(crate) yes: bool,
     /// Say what would be adopted or refused, and change nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -2,6 +2,7 @@
 //! prints.
 
 mod adopt;
+mod adopt_image;
 mod allow_rewrite;
 mod apply;
 mod ask;

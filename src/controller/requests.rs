@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::Config;
+use crate::controller::adoption::adopt_image;
 use crate::controller::checkout::{Desired, metadata};
 use crate::controller::connect::reach;
 use crate::controller::error::PassError;
@@ -93,7 +94,7 @@ async fn carry_out_by_journal(
     let stage = match &request.wish {
         Wish::Retry { .. } => Stage::RetryRequested { by: request.by.clone() },
         Wish::Cancel { .. } => Stage::CancelRequested { by: request.by.clone() },
-        Wish::Adopt { .. } | Wish::Forget { .. } | Wish::MakeImage { .. } => {
+        Wish::Adopt { .. } | Wish::AdoptImage(_) | Wish::Forget { .. } | Wish::MakeImage { .. } => {
             return Ok(false);
         }
     };
@@ -154,6 +155,7 @@ pub async fn answer_by_plan(
         Wish::MakeImage { step, instance, stopped } => {
             allow_image(config, ports, fence, &by, request, step, (instance, stopped)).await
         }
+        Wish::AdoptImage(wanted) => adopt_image(config, ports, fence, &by, request, wanted).await,
         Wish::Forget { step, image } => forget(ports, fence, &by, request, step, image).await,
         // Carried out before there was a plan.
         Wish::Retry { .. } | Wish::Cancel { .. } => Ok(()),
@@ -176,7 +178,12 @@ pub async fn refuse(
     Ok(ports.inventory.write(write, Some(fence)).await?)
 }
 
-fn answer(ports: &LeasedPorts, fence: &Fence, id: &RequestId, outcome: Outcome) -> AnswerTo {
+pub(super) fn answer(
+    ports: &LeasedPorts,
+    fence: &Fence,
+    id: &RequestId,
+    outcome: Outcome,
+) -> AnswerTo {
     AnswerTo {
         workflow_id: fence.workflow_id.clone(),
         id: id.clone(),
@@ -299,7 +306,7 @@ async fn forget(
     Ok(ports.inventory.write(write, Some(fence)).await?)
 }
 
-fn adopted(
+pub(super) fn adopted(
     fence: &Fence,
     step: &StepId,
     build: &BuildId,

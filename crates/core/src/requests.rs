@@ -181,7 +181,7 @@ fn names_another(step: &StepId, now: &AmiId, seen: &AmiId) -> Diagnostic {
 }
 
 /// That nothing more will happen to the newest build of a step by itself.
-fn settled(step: &StepId, newest: Option<&Attempt>) -> Result<(), Diagnostic> {
+pub fn settled(step: &StepId, newest: Option<&Attempt>) -> Result<(), Diagnostic> {
     let Some(newest) = newest.filter(|newest| !newest.is_settled()) else {
         return Ok(());
     };

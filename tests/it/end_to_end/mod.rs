@@ -1,5 +1,6 @@
 //! The whole way from a commit to a record, with real git, real Packer and an emulated AWS.
 
+mod adopting;
 mod apply;
 mod asking;
 mod base;
