@@ -307,11 +307,33 @@ def fails():
     reconciler("status", "--exit-code").ends(0, "in sync")
 
 
+def leaves_git():
+    say("A step that leaves git")
+    known = states()
+    parents = {step["parent"] for step in known.values()}
+    step, image = [(name, seen["ami_id"]) for name, seen in known.items() if seen["ami_id"] and name not in parents][-1]
+    params = (WORK / "packer_workspaces").glob("*/step_param.json")
+    folder = next(file.parent for file in params if f'"step_id": "{step}"' in file.read_text())
+    reconciler("forget", step).ends(1, f"{step} is in git")
+    git("rm", "-rq", str(folder))
+    commit(f"Do without {step}")
+    reconciler("status").ends(0, "orphaned", f"reconciler forget {step}")
+    reconciler("forget", step, "--why", "nobody asked for it").ends(0, f"its image {image} stays")
+    claim(step not in states(), "its record is gone")
+    reconciler("history", step).ends(0, f"forgotten  {image}")
+    git("revert", "--no-edit", "HEAD")
+    print("$ git revert HEAD", flush=True)
+    reconciler("apply").ends(0)
+    claim(states()[step]["ami_id"] == image, "the step comes back, and its image with it")
+
+
 def the_rest():
     say("What there is nothing to do for just now")
     reconciler("cancel", "mysql").ends(1)
     reconciler("adopt", "--dry-run").ends(0, "0 would be adopted")
     reconciler("adopt").ends(0, "0 adopted")
+    reconciler("adopt", "pyenv", "--image", "ami-0cccccccccccccccc").ends(1, "this account has no image ami-0cccccccccccccccc")
+    reconciler("adopt", "--from", "yesterday").ends(1, "family")
     reconciler("allow-rewrite", "HEAD").ends(1)
     reconciler("run", "--once").ends(0)
 
@@ -409,6 +431,7 @@ def main():
     breaks()
     installs_packer()
     fails()
+    leaves_git()
     the_rest()
     serves(emulated)
     everything_was_walked()

@@ -77,8 +77,11 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Pass after pass until nothing is left to do, then exit.
     Apply(ApplyArgs),
-    /// Take over records that the Python library wrote, without a rebuild.
+    /// Take over without a rebuild: records of the Python library, an image that somebody made
+    /// (`--image`), or those of an earlier run (`--from`).
     Adopt(AdoptArgs),
+    /// Remove the record of a step that git has no more; its image stays.
+    Forget(ForgetArgs),
     /// Accept a commit that does not descend from the last applied one, where rewritten history is
     /// refused.
     AllowRewrite(AllowRewriteArgs),
@@ -88,7 +91,8 @@ pub(crate) enum Command {
     History(HistoryArgs),
     /// Recorded images, newest first: of a workflow, of its family, or of every workflow.
     Images(ImagesArgs),
-    /// What people have asked of a running reconciler (`retry`, `cancel`, `adopt`), and the answers.
+    /// What people have asked of a running reconciler (`retry`, `cancel`, `adopt`, `forget`), and the
+    /// answers.
     Requests(RequestsArgs),
     /// Base images: which there are, and which one the workflow starts from.
     #[command(subcommand)]
@@ -263,9 +267,21 @@ pub(crate) struct ApplyArgs {
 /// `adopt`
 #[derive(Debug, Args)]
 pub(crate) struct AdoptArgs {
-    /// Only these steps; all unverified ones by default.
+    /// Only these steps; by default all unverified ones, or with `--from` all that have no image of
+    /// this run.
     #[arg(value_name = "STEP")]
     pub(crate) steps: Vec<String>,
+    /// This image, which has no record, becomes the image of the step.
+    #[arg(long, value_name = "AMI", conflicts_with = "from")]
+    pub(crate) image: Option<String>,
+    /// The images of this earlier run become the images of this one; `family` in reconciler.json
+    /// says which ids are runs of one workflow.
+    #[arg(long, value_name = "WORKFLOW")]
+    pub(crate) from: Option<String>,
+    /// With `--image` or `--from`: also where something is in doubt, or an image that is there is
+    /// replaced.
+    #[arg(long)]
+    pub(crate) yes: bool,
     /// Say what would be adopted or refused, and change nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -275,6 +291,22 @@ pub(crate) struct AdoptArgs {
     #[command(flatten)]
     /// Which workflow.
     pub(crate) which: Which,
+}
+
+/// `forget`
+#[derive(Debug, Args)]
+pub(crate) struct ForgetArgs {
+    /// The step, which git has no more.
+    pub(crate) step: String,
+    /// Why, in your words: kept with the request.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) why: Option<String>,
+    /// Only the repository of this name.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) repository: Option<String>,
+    /// Only the workflow of this id or folder.
+    #[arg(long, value_name = "ID")]
+    pub(crate) workflow: Option<String>,
 }
 
 /// `allow-rewrite`

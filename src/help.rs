@@ -11,7 +11,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Is it right?", &["check", "plan", "diff", "render", "status"]),
     ("Do it", &["apply", "run"]),
     ("What happened?", &["logs", "history", "requests"]),
-    ("A person's word", &["retry", "cancel", "adopt", "allow-rewrite"]),
+    ("A person's word", &["retry", "cancel", "adopt", "forget", "allow-rewrite"]),
     (
         "Images and Packer",
         &["images", "image show", "image create", "base find", "packer install", "packer doctor"],

@@ -1,5 +1,5 @@
-//! `reconciler adopt`: takes over records that the Python library wrote, without a rebuild.
-//!
+//! `reconciler adopt`: takes over records that the Python library wrote, without a rebuild. Images
+//! without a record are taken over in `adopt_image`.
 //! A person vouches that the image is what git says now; from then on it has a fingerprint, and
 //! drift shows. What can be checked is: the image exists, and it was built on the image that its
 //! parent has. Whoever holds the lease is asked to do it.
@@ -15,24 +15,60 @@ use reconciler_core::plan::planner::PlannedStep;
 use reconciler_core::requests::{adoptable, may_adopt};
 use reconciler_jinja::Engine;
 use reconciler_model::diagnostic::Diagnostic;
-use reconciler_model::ids::AmiId;
+use reconciler_model::ids::{AmiId, StepId};
 use reconciler_model::inventory::request::Wish;
 
 use super::ask::Asking;
 use super::open::{config, refuse_shared, shared_ids, workflows_of};
 use super::plan::{Observed, see};
 use super::render::no_such_step;
-use super::{CommandError, print};
+use super::{CommandError, adopt_image, print};
 use crate::cli::AdoptArgs;
 
 /// What was adopted, and what was not.
 #[derive(Default)]
-struct Counted {
+pub(super) struct Counted {
     adopted: usize,
     refused: usize,
 }
 
+impl Counted {
+    /// One more was adopted, or would be.
+    pub(super) fn adopted(
+        &mut self,
+        args: &AdoptArgs,
+        step: &StepId,
+        image: &AmiId,
+    ) -> Result<(), CommandError> {
+        self.adopted += 1;
+        print::text(&format!("= {step}  {image} {}\n", done(args)))?;
+        Ok(())
+    }
+
+    /// One more was not.
+    pub(super) fn refused(&mut self, why: &CommandError) {
+        self.refused += 1;
+        print::failure(why);
+    }
+
+    /// The last line, and the code.
+    pub(super) fn tell(&self, args: &AdoptArgs) -> Result<ExitCode, CommandError> {
+        let Self { adopted, refused } = self;
+        print::text(&format!("{adopted} {}, {refused} refused\n", done(args)))?;
+        Ok(if self.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+fn done(args: &AdoptArgs) -> &'static str {
+    if args.dry_run { "would be adopted" } else { "adopted" }
+}
+
 pub(crate) async fn run(named: Option<&Path>, args: &AdoptArgs) -> Result<ExitCode, CommandError> {
+    match (&args.image, &args.from) {
+        (Some(image), _) => return Box::pin(adopt_image::one(named, args, image)).await,
+        (_, Some(run)) => return Box::pin(adopt_image::run_of_family(named, args, run)).await,
+        (None, None) => {}
+    }
     let config = config(named)?;
     let engine = Engine::new();
     let usage = if args.dry_run { Use::Look } else { Use::Act };
@@ -52,9 +88,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &AdoptArgs) -> Result<ExitCo
             adopt_all(&config, args, &seen, &look, &mut counted).await?;
         }
     }
-    let done = if args.dry_run { "would be adopted" } else { "adopted" };
-    print::text(&format!("{} {done}, {} refused\n", counted.adopted, counted.refused))?;
-    Ok(if counted.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    counted.tell(args)
 }
 
 /// Adopts what is meant and can be, parents first.
@@ -67,7 +101,6 @@ async fn adopt_all(
 ) -> Result<(), CommandError> {
     let plan = &seen.look.plan;
     let asking = Asking { config, ports: &seen.ports, workflow: &plan.workflow_id };
-    let done = if args.dry_run { "would be adopted" } else { "adopted" };
     for step in plan
         .steps
         .iter()
@@ -86,14 +119,8 @@ async fn adopt_all(
             Ok::<_, CommandError>(())
         };
         match adopted.await {
-            Ok(()) => {
-                counted.adopted += 1;
-                print::text(&format!("= {}  {image} {done}\n", step.id))?;
-            }
-            Err(error) => {
-                counted.refused += 1;
-                print::failure(&error);
-            }
+            Ok(()) => counted.adopted(args, &step.id, &image)?,
+            Err(error) => counted.refused(&error),
         }
     }
     Ok(())

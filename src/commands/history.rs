@@ -10,7 +10,7 @@ use reconciler::controller::checkout::read_params;
 use reconciler::controller::connect::{Use, connect};
 use reconciler::controller::error::PassError;
 use reconciler::git::trusted::Purpose;
-use reconciler_core::status::history::{BuildStory, SCHEMA, builds};
+use reconciler_core::status::history::{SCHEMA, Story, stories};
 use reconciler_core::status::history_text::text;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::StepId;
@@ -32,10 +32,11 @@ const MOST_ENTRIES: usize = 100_000;
 /// How many builds may come between two whose ids sort the other way round.
 const CLOCKS_APART: usize = 8;
 
-fn is_meant(build: &BuildStory, args: &HistoryArgs) -> bool {
-    args.since.is_none_or(|since| build.started_at >= since)
-        && (!args.failed || build.failure.is_some())
-        && args.build.as_ref().is_none_or(|begin| build.build_id.as_str().starts_with(begin))
+fn is_meant(story: &Story, args: &HistoryArgs) -> bool {
+    let failed = || story.build().is_some_and(|build| build.failure.is_some());
+    args.since.is_none_or(|since| story.began_at() >= since)
+        && (!args.failed || failed())
+        && args.build.as_ref().is_none_or(|begin| story.id().as_str().starts_with(begin))
 }
 
 /// How many entries of the journal are read for each workflow.
@@ -87,8 +88,8 @@ pub(crate) async fn run(
                 None => error,
             })?;
             let in_git: BTreeSet<StepId> = step_ids(opened, folder);
-            let mut told = builds(&events, usize::MAX, |step| in_git.contains(step));
-            told.retain(|build| is_meant(build, args));
+            let mut told = stories(&events, usize::MAX, |step| in_git.contains(step));
+            told.retain(|story| is_meant(story, args));
             told.truncate(args.limit);
             known += told.len();
             let place = ports.inventory.place();
@@ -104,7 +105,8 @@ pub(crate) async fn run(
                     "workflow_id": params.workflow_id,
                     "repository": opened.repository.name,
                     "folder": folder.path,
-                    "builds": told,
+                    "builds": told.iter().filter_map(Story::build).collect::<Vec<_>>(),
+                    "forgotten": told.iter().filter_map(Story::forgotten).collect::<Vec<_>>(),
                 })),
                 Output::Text if args.build.is_some() && told.is_empty() => {}
                 Output::Text if told.is_empty() && !events.is_empty() => {

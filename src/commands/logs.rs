@@ -156,7 +156,10 @@ async fn known(
                 nothing_in.push(nothing_found(&ports, &params.workflow_id).await?);
             }
             // As the journal has them: ids follow the clocks of hosts.
-            for event in newest_first(&events).into_iter().flatten().cloned() {
+            let builds = newest_first(&events).into_iter().flatten();
+            // No log is kept of a record that was removed.
+            let builds = builds.filter(|event| !matches!(event.stage, Stage::Forgotten(_)));
+            for event in builds.cloned() {
                 let no_log = match &event.stage {
                     Stage::Failed(failure) if failure.log.is_none() => Some(failure.cause.clone()),
                     _ => None,

@@ -2,6 +2,7 @@
 //! prints.
 
 mod adopt;
+mod adopt_image;
 mod allow_rewrite;
 mod apply;
 mod ask;
@@ -10,6 +11,7 @@ mod cancel;
 mod check;
 mod diff;
 pub(crate) mod fetch;
+mod forget;
 mod history;
 mod image;
 mod image_create;
@@ -90,6 +92,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Apply(args) => Box::pin(apply::run(config, &args)).await,
         Command::AllowRewrite(args) => allow_rewrite::run(config, &args).await,
         Command::Adopt(args) => Box::pin(adopt::run(config, &args)).await,
+        Command::Forget(args) => Box::pin(forget::run(config, &args)).await,
         Command::Logs(args) => logs::run(config, &args).await,
         Command::History(args) => history::run(config, &args).await,
         Command::Images(args) => images::run(config, &args).await,

@@ -358,7 +358,8 @@ fn describe(
     }
 }
 
-async fn tag_and_read_back(
+/// Puts the tags of a record on its image, and looks whether they are there.
+pub(super) async fn tag_and_read_back(
     ports: &LeasedPorts,
     record: &Record,
     image: Image,

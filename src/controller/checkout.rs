@@ -26,7 +26,7 @@ use reconciler_jinja::Engine;
 use reconciler_model::components::{Components, Fingerprint};
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::digest::{Digest, Encoder};
-use reconciler_model::ids::{AmiName, Region, Revision, StepId};
+use reconciler_model::ids::{AmiName, Region, Revision, StepId, WorkflowId};
 use reconciler_model::images::Image;
 use reconciler_model::source::{
     Entry, EntryKind, Files, GitTree, ObjectId, SourceError, SourceFile,
@@ -744,6 +744,22 @@ impl Desired {
             Some((on, state)) if on == source => Ok(state.clone()),
             _ => self.desire().step(self.loaded(id)?.content(), source),
         }
+    }
+
+    /// The step's desired state, had its workflow been an earlier run of the family.
+    pub fn state_as(
+        &self,
+        run: &WorkflowId,
+        id: &StepId,
+        source: &SourceImage,
+    ) -> Result<DesiredStep, Diagnostic> {
+        let mut params = self.checkout.params.clone();
+        params.workflow_id = run.clone();
+        params.values.insert("workflow_id".to_owned(), run.to_string().into());
+        let context = WorkflowContext::new(&params, self.region.as_str());
+        let context = context.with_secrets(self.secrets.sealed());
+        let desire = Desire { params: &params, context: &context, ..self.desire() };
+        desire.step(self.loaded(id)?.content(), source)
     }
 
     /// The same, to be asked for again.

@@ -54,7 +54,8 @@ async fn append_either(
     let mut tried = 0;
     loop {
         let event = next_event(ports, attempt, fence, stage(attempt));
-        let write = Write { record: record.clone(), event: Some(event.clone()), answer: None };
+        let write =
+            Write { record: record.clone(), event: Some(event.clone()), ..Write::default() };
         match ports.inventory.write(write, Some(fence)).await {
             Ok(()) => {
                 attempt.apply(&event);

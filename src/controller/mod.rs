@@ -3,6 +3,7 @@
 //! A change in git, a timer, a finished build or a person only wakes the loop; none of them carries
 //! an argument into it. Running a pass twice does nothing the second time.
 
+pub mod adoption;
 mod build_evidence;
 pub mod build_finish;
 pub mod build_inputs;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::Config;
+use crate::controller::adoption::adopt_image;
 use crate::controller::checkout::{Desired, metadata};
 use crate::controller::connect::reach;
 use crate::controller::error::PassError;
@@ -16,21 +17,21 @@ use reconciler_core::desired::inputs::value_digest;
 use reconciler_core::desired::step::SourceImage;
 use reconciler_core::images::tags::{ImageTags, tag_change};
 use reconciler_core::plan::Plan;
-use reconciler_core::requests::{may_adopt, may_cancel, may_make_image, may_retry};
+use reconciler_core::requests::{may_adopt, may_cancel, may_forget, may_make_image, may_retry};
 use reconciler_model::afterwards::PostImageSteps;
 use reconciler_model::components::Fingerprint;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{AmiId, AmiName, BuildId, RequestId, StepId};
 use reconciler_model::images::ImageWriter as _;
 use reconciler_model::inventory::journal::{
-    Attempt, BuildEvent, Intent, Maker, RecordDraft, Stage,
+    Attempt, BuildEvent, Forgotten, Intent, Maker, RecordDraft, Stage,
 };
 use reconciler_model::inventory::record::Built;
 use reconciler_model::inventory::request::{
     Answer, AnswerTo, Outcome, Request, StandingRequest, Wish,
 };
 use reconciler_model::inventory::tags::Tags;
-use reconciler_model::inventory::{Expected, Fence, InventoryError, Write};
+use reconciler_model::inventory::{Expected, Fence, InventoryError, Removal, Write};
 
 /// How often a request is carried out anew while a build goes on beside it.
 const TRIES: u32 = 8;
@@ -93,7 +94,9 @@ async fn carry_out_by_journal(
     let stage = match &request.wish {
         Wish::Retry { .. } => Stage::RetryRequested { by: request.by.clone() },
         Wish::Cancel { .. } => Stage::CancelRequested { by: request.by.clone() },
-        Wish::Adopt { .. } | Wish::MakeImage { .. } => return Ok(false),
+        Wish::Adopt { .. } | Wish::AdoptImage(_) | Wish::Forget { .. } | Wish::MakeImage { .. } => {
+            return Ok(false);
+        }
     };
     for _ in 0..TRIES {
         let attempts = ports.inventory.attempts(&fence.workflow_id).await?;
@@ -152,6 +155,8 @@ pub async fn answer_by_plan(
         Wish::MakeImage { step, instance, stopped } => {
             allow_image(config, ports, fence, &by, request, step, (instance, stopped)).await
         }
+        Wish::AdoptImage(wanted) => adopt_image(config, ports, fence, &by, request, wanted).await,
+        Wish::Forget { step, image } => forget(ports, fence, &by, request, step, image).await,
         // Carried out before there was a plan.
         Wish::Retry { .. } | Wish::Cancel { .. } => Ok(()),
     };
@@ -173,7 +178,12 @@ pub async fn refuse(
     Ok(ports.inventory.write(write, Some(fence)).await?)
 }
 
-fn answer(ports: &LeasedPorts, fence: &Fence, id: &RequestId, outcome: Outcome) -> AnswerTo {
+pub(super) fn answer(
+    ports: &LeasedPorts,
+    fence: &Fence,
+    id: &RequestId,
+    outcome: Outcome,
+) -> AnswerTo {
     AnswerTo {
         workflow_id: fence.workflow_id.clone(),
         id: id.clone(),
@@ -246,11 +256,57 @@ async fn adopt(
         // Seeded bug: an-adoption-leaves-no-history
         event: Some(event),
         answer: Some(answer(ports, fence, &request.id, Outcome::Done { build })),
+        ..Write::default()
     };
     Ok(inventory.write(write, Some(fence)).await?)
 }
 
-fn adopted(
+/// Removes the record of a step that git has no more. Its image stays, and the journal keeps both.
+async fn forget(
+    ports: &LeasedPorts,
+    fence: &Fence,
+    by: &PlanOfRequest<'_>,
+    request: &Request,
+    step: &StepId,
+    image: &AmiId,
+) -> Result<(), PassError> {
+    // Seeded bug: a-record-that-git-has-is-forgotten
+    may_forget(by.plan, step, image, by.attempts.get(step))?;
+    let Some(record) = ports.inventory.record(&fence.workflow_id, step).await? else {
+        return Err(Diagnostic::new(format!("{step}: its record is gone")).into());
+    };
+    let (head, build) = (record.head, request.id.as_build());
+    let built = head.built.as_ref();
+    let forgotten = Forgotten {
+        ami_id: head.ami_id.clone(),
+        ami_name: head.ami_name.clone(),
+        source_ami: head.base_ami_id.clone(),
+        fingerprint: built.map(|built| built.fingerprint),
+        build_id: built.map(|built| built.build_id.clone()),
+        revision: built.map(|built| built.revision.clone()),
+        region: built.map_or_else(|| ports.region.clone(), |built| built.region.clone()),
+        by: request.by.clone(),
+        fence: fence.token,
+    };
+    let event = BuildEvent {
+        workflow_id: fence.workflow_id.clone(),
+        step_id: step.clone(),
+        build_id: build.clone(),
+        seq: 0,
+        at: ports.context.now(),
+        stage: Stage::Forgotten(forgotten),
+    };
+    let (workflow_id, step_id) = (head.workflow_id, head.step_id);
+    let write = Write {
+        removal: Some(Removal { workflow_id, step_id, image: image.clone() }),
+        event: Some(event),
+        answer: Some(answer(ports, fence, &request.id, Outcome::Done { build })),
+        ..Write::default()
+    };
+    Ok(ports.inventory.write(write, Some(fence)).await?)
+}
+
+pub(super) fn adopted(
     fence: &Fence,
     step: &StepId,
     build: &BuildId,

@@ -36,6 +36,7 @@ fn name(write: &Write) -> &'static str {
         Some(Stage::Recorded { .. }) => "journal.recorded",
         Some(Stage::Failed(_)) => "journal.failed",
         Some(Stage::Adopted { .. }) => "journal.adopted",
+        Some(Stage::Forgotten(_)) => "journal.forgotten",
         Some(Stage::Cleaned { .. }) => "journal.cleaned",
         Some(_) => "journal.other",
     }

@@ -223,6 +223,9 @@ impl Inventory for SqliteInventory {
             if let Some((record, expected)) = &write.record {
                 records::put(db, record, expected.as_ref())?;
             }
+            if let Some(removal) = &write.removal {
+                records::remove(db, removal)?;
+            }
             if let Some(event) = &write.event {
                 journal::append(db, event)?;
                 if matches!(event.stage, Stage::CancelRequested { .. }) {

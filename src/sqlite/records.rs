@@ -15,7 +15,9 @@ use crate::sqlite::rows::{
 use reconciler_model::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId, WorkflowId};
 use reconciler_model::inventory::record::{Built, Record, RecordHead};
 use reconciler_model::inventory::tags::Tags;
-use reconciler_model::inventory::{Expected, Heads, InventoryError, Malformed, Many, Records};
+use reconciler_model::inventory::{
+    Expected, Heads, InventoryError, Malformed, Many, Records, Removal,
+};
 
 /// Columns 0 to 17.
 const HEAD: &str = "r.workflow_id, r.step_id, r.ami_id, r.ami_name, r.create_at, r.base_ami_id, r.base_ami_name, \
@@ -121,6 +123,21 @@ pub(super) fn put(
             record.components.as_ref().map(json_text).transpose()?,
         ],
     )?;
+    Ok(())
+}
+
+/// Removes a record that names the image it is said to name.
+pub(super) fn remove(db: &Connection, removal: &Removal) -> Result<(), Fault> {
+    let key = [removal.workflow_id.as_str(), removal.step_id.as_str()];
+    let removed = db
+        // Seeded bug: any-record-is-removed-in-sqlite
+        .prepare_cached("DELETE FROM record WHERE workflow_id = ? AND step_id = ? AND ami_id = ?")?
+        .execute([key[0], key[1], removal.image.as_str()])?;
+    if removed == 0 {
+        return Err(Fault::Conflict(removal.name()));
+    }
+    db.prepare_cached("DELETE FROM record_text WHERE workflow_id = ? AND step_id = ?")?
+        .execute(key)?;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //! what an ended build means and what becomes of a lost one. Pure: no file, network, clock,
 //! environment or process; what a rule needs comes as values, time too.
 
+pub mod adoption;
 pub mod build;
 pub mod desired;
 pub mod images;

@@ -73,25 +73,13 @@ pub fn may_adopt<'a>(
         )));
     };
     if head.ami_id != *image {
-        return Err(Diagnostic::new(format!(
-            "{step}: the record names {} by now, not {image}",
-            head.ami_id
-        ))
-        .hint("look at it, and ask again"));
+        return Err(names_another(step, &head.ami_id, image));
     }
     if let Decision::Broken(why) = &planned.decision {
         let broken = || Diagnostic::new(format!("{step} is broken"));
         return Err(why.first().cloned().unwrap_or_else(broken));
     }
-    if let Some(newest) = newest.filter(|newest| !newest.is_settled()) {
-        return Err(Diagnostic::new(format!(
-            "{step}: build {} is not settled yet, and what it left would be forgotten",
-            newest.build_id
-        ))
-        .hint(format!(
-            "wait until it is (`reconciler status`), or end it first: reconciler cancel {step}"
-        )));
-    }
+    settled(step, newest)?;
     stands_on_its_parent(plan, planned, head)?;
     Ok((planned, head))
 }
@@ -151,6 +139,61 @@ fn no_such_step(plan: &Plan, step: &StepId) -> Diagnostic {
     ))
 }
 
+/// Whether the record of a step may go: git has the step no more, and the record names this image.
+pub fn may_forget(
+    plan: &Plan,
+    step: &StepId,
+    image: &AmiId,
+    newest: Option<&Attempt>,
+) -> Result<(), Diagnostic> {
+    match plan.steps.iter().find(|planned| planned.id == *step) {
+        Some(PlannedStep { decision: Decision::Broken(why), folder, .. }) if folder.is_empty() => {
+            let why = why.first().map(Diagnostic::one_line).unwrap_or_default();
+            return Err(Diagnostic::new(format!("{step} is broken, so its record stays: {why}")));
+        }
+        Some(_) => {
+            return Err(Diagnostic::new(format!(
+                "{step} is in git at {}, so its record stays",
+                plan.revision.short()
+            ))
+            .hint(
+                "a step whose folder left git is forgotten; `reconciler status` calls it orphaned",
+            ));
+        }
+        None => {}
+    }
+    let Some(orphan) = plan.orphans.iter().find(|orphan| orphan.step_id == *step) else {
+        return Err(Diagnostic::new(format!(
+            "there is no record of a step {step} in workflow {}",
+            plan.workflow_id
+        )));
+    };
+    if orphan.ami_id != *image {
+        return Err(names_another(step, &orphan.ami_id, image));
+    }
+    settled(step, newest)
+}
+
+/// That a record is another than the one that was seen.
+fn names_another(step: &StepId, now: &AmiId, seen: &AmiId) -> Diagnostic {
+    Diagnostic::new(format!("{step}: the record names {now} by now, not {seen}"))
+        .hint("look at it, and ask again")
+}
+
+/// That nothing more will happen to the newest build of a step by itself.
+pub fn settled(step: &StepId, newest: Option<&Attempt>) -> Result<(), Diagnostic> {
+    let Some(newest) = newest.filter(|newest| !newest.is_settled()) else {
+        return Ok(());
+    };
+    Err(Diagnostic::new(format!(
+        "{step}: build {} is not settled yet, and what it left would be forgotten",
+        newest.build_id
+    ))
+    .hint(format!(
+        "wait until it is (`reconciler status`), or end it first: reconciler cancel {step}"
+    )))
+}
+
 /// An image that was built on another image than its parent's now is not what git says, whoever
 /// vouches.
 fn stands_on_its_parent(
@@ -176,3 +219,6 @@ fn stands_on_its_parent(
     ))
     .hint(format!("`reconciler apply --rebuild {}` builds it on the present one", step.id)))
 }
+
+#[cfg(test)]
+mod tests;

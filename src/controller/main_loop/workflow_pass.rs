@@ -61,6 +61,7 @@ impl Controller {
             self.workflows.coverage.served(key);
             return Ok(Verdict::default());
         };
+        self.answer_what_stood(key, report).await;
         let Some(state) = self.workflows.get_mut(key) else {
             return Ok(Verdict::default());
         };

@@ -297,14 +297,14 @@ fn a_step_that_left_git_is_reported_and_its_image_stays() {
     wf-1  main@[commit]  no reconciler runs
       a  in-sync  ami-[id]  [duration]
         b  in-sync  ami-[id]  [duration]
-      c  orphaned  ami-[id]  -  recorded, but not in git
+      c  orphaned  ami-[id]  -  recorded, but not in git; `reconciler forget c` removes the record
     1 orphaned, 2 in sync
     ");
     insta::assert_snapshot!(farm.run(&["plan"]).printed(0), @"
     wf-1  main@[commit]
       = a  ami-[id]  in sync
       =  b  ami-[id]  in sync
-      - c  ami-[id]  orphaned: recorded, but not in git
+      - c  ami-[id]  orphaned: recorded, but not in git; `reconciler forget c` removes the record
     Plan: 1 orphaned, 2 in sync.
     ");
     assert_eq!(farm.made_images(), 3);

@@ -1,9 +1,11 @@
 //! The whole way from a commit to a record, with real git, real Packer and an emulated AWS.
 
+mod adopting;
 mod apply;
 mod asking;
 mod base;
 mod daemon;
+mod forgetting;
 mod forsaken;
 mod habits;
 mod image;

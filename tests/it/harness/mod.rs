@@ -8,6 +8,7 @@ pub(crate) mod farm;
 pub(crate) mod git_http;
 pub(crate) mod keys;
 pub(crate) mod mounts;
+pub(crate) mod python_library;
 pub(crate) mod random_source;
 pub(crate) mod readable;
 pub(crate) mod region;

@@ -45,6 +45,8 @@ contract! {
     records_come_newest_image_first,
     a_record_expected_to_be_absent_is_put_once,
     a_record_is_replaced_only_where_the_expected_image_stands,
+    a_record_is_removed_whole_and_only_where_it_names_the_image,
+    a_removal_and_its_event_happen_both_or_not_at_all_and_under_the_lease,
     a_record_and_its_event_are_written_both_or_not_at_all,
     a_write_repeated_word_for_word_has_happened_once,
     an_event_is_never_changed,

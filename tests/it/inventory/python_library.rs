@@ -1,44 +1,18 @@
 //! The real Python library (`packer-ami-workflow` from PyPI) on a table of ours, and we on a table
 //! of its making.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
-
 use reconciler_model::ids::WorkflowId;
 use reconciler_model::inventory::{Inventory, Records as _};
 use serde_json::{Value, json};
 
 use super::tables::{Tables, region, runtime};
 use super::values::{Build, minute, of_record, record, step, workflow};
-use crate::harness::emulator::python;
+use crate::harness::python_library;
+use crate::harness::python_library::images;
 
 /// Runs one of `tests/python/*.py` on the table.
 fn run(script: &str, tables: &Tables, more: &[&str], input: &str) -> String {
-    let mut command = Command::new(python());
-    command
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/").to_owned() + script)
-        .args([&tables.endpoint, &region(), &tables.name])
-        .args(more)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    if std::env::var_os("AWS_ACCESS_KEY_ID").is_none() {
-        command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
-    }
-    let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn images<'v>(catalog: &'v Value, query: &str) -> Vec<&'v str> {
-    catalog[query]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|image| image["ami_id"].as_str().unwrap())
-        .collect()
+    python_library::run(script, [&tables.endpoint, &region(), &tables.name], more, input)
 }
 
 #[test]
@@ -53,7 +27,7 @@ fn the_python_library_reads_our_records_by_its_three_queries() {
             let write = reconciler_model::inventory::Write {
                 record: Some((record(name, ami_id, minute(at)), None)),
                 event: Some(Build::of(name).intent()),
-                answer: None,
+                ..reconciler_model::inventory::Write::default()
             };
             inventory.write(write, None).await.unwrap();
         }

@@ -14,7 +14,8 @@ use reconciler_model::inventory::{
 };
 
 use super::values::{
-    Build, failed, hold, minute, of_event, of_record, reach, record, step, workflow,
+    Build, failed, forgotten, hold, minute, of_event, of_record, reach, record, removal, step,
+    workflow,
 };
 
 type Empty = Arc<dyn Inventory>;
@@ -158,6 +159,57 @@ pub(crate) async fn a_record_is_replaced_only_where_the_expected_image_stands(in
     assert_eq!(images(&all), ["ami-2"]);
 }
 
+pub(crate) async fn a_record_is_removed_whole_and_only_where_it_names_the_image(inventory: Empty) {
+    let remove = |image| Write { removal: Some(removal("pyenv", image)), ..Write::default() };
+    let nothing_there = inventory.write(remove("ami-1"), None).await;
+    assert!(matches!(nothing_there, Err(InventoryError::Conflict { .. })), "{nothing_there:?}");
+    for (name, image) in [("pyenv", "ami-1"), ("mysql", "ami-2")] {
+        let put = record(name, image, minute(0));
+        inventory.write(of_record(put), None).await.unwrap();
+    }
+    let another = inventory.write(remove("ami-2"), None).await;
+    let Err(InventoryError::Conflict { what }) = another else { panic!("{another:?}") };
+    assert_eq!(what, record("pyenv", "ami-1", minute(0)).head.name());
+    assert_eq!(inventory.heads(&workflow()).await.unwrap().records.len(), 2);
+    inventory.write(remove("ami-1"), None).await.unwrap();
+    let left = inventory.records_of_workflow(&workflow()).await.unwrap();
+    assert_eq!(images(&left), ["ami-2"]);
+    assert_eq!(inventory.record(&workflow(), &step("pyenv")).await.unwrap(), None);
+    // Nothing of it comes back with another record.
+    let mut put = record("pyenv", "ami-3", minute(1));
+    put.components = None;
+    inventory.write(of_record(put.clone()), None).await.unwrap();
+    assert_eq!(inventory.record(&workflow(), &step("pyenv")).await.unwrap(), Some(put));
+}
+
+pub(crate) async fn a_removal_and_its_event_happen_both_or_not_at_all_and_under_the_lease(
+    inventory: Empty,
+) {
+    let (old, new) = (hold(&*inventory, "a/1").await, hold(&*inventory, "b/2").await);
+    inventory.write(of_record(record("pyenv", "ami-1", minute(0))), None).await.unwrap();
+    let mut told = Build::of("pyenv");
+    let forgotten = told.next(forgotten("ami-1", new.token));
+    let both = |image| Write {
+        removal: Some(removal("pyenv", image)),
+        event: Some(forgotten.clone()),
+        ..Write::default()
+    };
+    let stale = inventory.write(both("ami-1"), Some(&fence(old.token))).await;
+    assert!(matches!(stale, Err(InventoryError::Fenced { .. })), "{stale:?}");
+    let another = inventory.write(both("ami-2"), Some(&fence(new.token))).await;
+    assert!(matches!(another, Err(InventoryError::Conflict { .. })), "{another:?}");
+    assert_eq!(inventory.events(&workflow(), None, 9).await.unwrap(), []);
+    assert_eq!(inventory.heads(&workflow()).await.unwrap().records.len(), 1);
+    // Word for word again: it has happened, for the answer to the first was lost.
+    for _ in 0..2 {
+        inventory.write(both("ami-1"), Some(&fence(new.token))).await.unwrap();
+    }
+    assert_eq!(inventory.heads(&workflow()).await.unwrap().records, []);
+    assert_eq!(inventory.events(&workflow(), None, 9).await.unwrap(), [forgotten]);
+    assert_eq!(inventory.attempts(&workflow()).await.unwrap(), [], "it is no attempt");
+    assert_eq!(inventory.open_workflows().await.unwrap(), []);
+}
+
 pub(crate) async fn a_record_and_its_event_are_written_both_or_not_at_all(inventory: Empty) {
     let mut build = Build::of("pyenv");
     inventory.write(of_event(build.intent()), None).await.unwrap();
@@ -165,7 +217,7 @@ pub(crate) async fn a_record_and_its_event_are_written_both_or_not_at_all(invent
     let both = |expected| Write {
         record: Some((record("pyenv", "ami-1", minute(0)), Some(expected))),
         event: Some(recorded.clone()),
-        answer: None,
+        ..Write::default()
     };
     // The record's condition fails: no event.
     let refused = inventory.write(both(Expected::Image(AmiId::new("ami-0"))), None).await;
@@ -195,7 +247,7 @@ pub(crate) async fn a_write_repeated_word_for_word_has_happened_once(inventory: 
     let write = Write {
         record: Some((record("pyenv", "ami-1", minute(0)), Some(Expected::Absent))),
         event: Some(build.intent()),
-        answer: None,
+        ..Write::default()
     };
     for _ in 0..2 {
         inventory.write(write.clone(), Some(&fence(held.token))).await.unwrap();
@@ -411,8 +463,11 @@ pub(crate) async fn a_stale_token_writes_neither_record_nor_event(inventory: Emp
     }
     assert_eq!(inventory.heads(&workflow()).await.unwrap().records, []);
     assert_eq!(inventory.events(&workflow(), None, 9).await.unwrap(), []);
-    let both =
-        Write { record: Some((put, Some(Expected::Absent))), event: Some(intent), answer: None };
+    let both = Write {
+        record: Some((put, Some(Expected::Absent))),
+        event: Some(intent),
+        ..Write::default()
+    };
     inventory.write(both, Some(&fence(new.token))).await.unwrap();
     assert_eq!(inventory.heads(&workflow()).await.unwrap().records.len(), 1);
 }
@@ -527,7 +582,7 @@ pub(crate) async fn more_than_a_page_of_records_and_attempts_is_read_whole(inven
         if let Stage::Intent(intent) = &mut intent.stage {
             intent.promise.as_mut().unwrap().metadata.clone_from(&filler);
         }
-        let write = Write { record: Some((put, None)), event: Some(intent), answer: None };
+        let write = Write { record: Some((put, None)), event: Some(intent), ..Write::default() };
         inventory.write(write, None).await.unwrap();
     }
     let heads = inventory.heads(&workflow()).await.unwrap();

@@ -9,11 +9,11 @@ use reconciler_model::ids::{
     AmiId, AmiName, BuildId, HostMark, Region, Revision, StepId, WorkflowId,
 };
 use reconciler_model::inventory::journal::{
-    BuildEvent, Failure, FailureClass, Intent, Reach, RecordDraft, Stage,
+    BuildEvent, Failure, FailureClass, Forgotten, Intent, Reach, RecordDraft, Stage,
 };
 use reconciler_model::inventory::record::{Built, Record, RecordHead};
 use reconciler_model::inventory::tags::Tags;
-use reconciler_model::inventory::{Inventory, Lease, Write};
+use reconciler_model::inventory::{Inventory, Lease, Removal, Write};
 
 pub(crate) fn workflow() -> WorkflowId {
     WorkflowId::new("acore-ami-2024-06-13-12-00-00")
@@ -145,6 +145,26 @@ pub(crate) fn failed() -> Stage {
         details: String::new(),
         log: Some("/var/log/b1.log".to_owned()),
         retry_at: None,
+    })
+}
+
+/// The removal of a step's record that names this image.
+pub(crate) fn removal(step_id: &str, image: &str) -> Removal {
+    Removal { workflow_id: workflow(), step_id: step(step_id), image: AmiId::new(image) }
+}
+
+/// That the record of this image was removed under this token.
+pub(crate) fn forgotten(image: &str, fence: u64) -> Stage {
+    Stage::Forgotten(Forgotten {
+        ami_id: AmiId::new(image),
+        ami_name: AmiName::new("ubuntu/pyenv"),
+        source_ami: AmiId::new("ami-0base"),
+        fingerprint: Some(Digest::of(b"desired").into()),
+        build_id: Some(BuildId::new("1")),
+        revision: Some(Revision::new("4f2c1e9000000000000000000000000000000000")),
+        region: Region::new("us-east-1"),
+        by: "ada@desk".to_owned(),
+        fence,
     })
 }
 

@@ -261,6 +261,12 @@ impl DynamoDbInventory {
     }
 }
 
+/// The key of a record.
+fn record_key(workflow: &WorkflowId, step: &StepId) -> Item {
+    let key = [("workflow_id", workflow.as_str()), ("step_id", step.as_str())];
+    key.map(|(name, value)| (name.to_owned(), text_value(value))).into()
+}
+
 fn read_record(item: &Item) -> Result<Record, Malformed> {
     record::record(item).map_err(|detail| Malformed {
         step: text(item, "step_id").ok().map(StepId::new),
@@ -367,9 +373,7 @@ impl Records for DynamoDbInventory {
         workflow: &WorkflowId,
         step: &StepId,
     ) -> Result<Option<Record>, InventoryError> {
-        let key = [("workflow_id", workflow.as_str()), ("step_id", step.as_str())];
-        let key = key.map(|(name, value)| (name.to_owned(), text_value(value))).into();
-        let item = self.item(&self.records, key).await?;
+        let item = self.item(&self.records, record_key(workflow, step)).await?;
         let read = item.map(|item| read_record(&item)).transpose();
         read.map_err(|wrong| wrong.error(&self.records_place()))
     }

@@ -92,6 +92,13 @@ impl Terms {
         Ok(TransactWriteItem::builder().put(put.build()?).build())
     }
 
+    /// Removes an item.
+    pub(super) fn delete(&self, table: &str, key: Item) -> Change {
+        let delete =
+            under!(self, Delete::builder().table_name(table).set_key(Some(sdk::attributes(key))));
+        Ok(TransactWriteItem::builder().delete(delete.build()?).build())
+    }
+
     /// Holds the condition against an item that stays as it is.
     pub(super) fn check(&self, table: &str, key: Item) -> Change {
         let check = under!(
@@ -104,8 +111,7 @@ impl Terms {
 
 /// Removes an item; one that is not there is fine.
 pub(super) fn delete(table: &str, key: Item) -> Change {
-    let delete = Delete::builder().table_name(table).set_key(Some(sdk::attributes(key))).build()?;
-    Ok(TransactWriteItem::builder().delete(delete).build())
+    Terms::default().delete(table, key)
 }
 
 /// The attributes that expressions speak of, each under its `#name`.

@@ -11,13 +11,13 @@ use aws_sdk_dynamodb::types::CancellationReason;
 use crate::dynamodb::error::inventory_error;
 use crate::dynamodb::leases::{HELD, held};
 use crate::dynamodb::terms::{Change, Terms, delete};
-use crate::dynamodb::{DynamoDbInventory, beats, builds, open, requests};
+use crate::dynamodb::{DynamoDbInventory, beats, builds, open, record_key, requests};
 use reconciler_items::Item;
 use reconciler_items::attributes::{largest, number_value, size, text_value};
 use reconciler_items::record;
 use reconciler_model::inventory::journal::{Attempt, BuildEvent, Stage};
 use reconciler_model::inventory::{
-    Expected, Fence, InventoryError, OpenWorkflow, Requests as _, Write,
+    Expected, Fence, InventoryError, OpenWorkflow, Removal, Requests as _, Write,
 };
 
 /// How often a write is tried while others write the same items.
@@ -34,6 +34,7 @@ pub(super) const BUSY: &str = "another write to the same item is under way";
 pub(super) enum Part {
     Lease,
     Record,
+    Removal,
     Event,
     Heartbeat,
     Open,
@@ -82,9 +83,9 @@ impl DynamoDbInventory {
 
     async fn try_to_write(&self, write: &Write, fence: Option<&Fence>) -> Result<(), Refusal> {
         let parts = self.parts(write, fence).await?;
-        let place = match &write.record {
-            Some(_) => self.records_place(),
-            None => self.builds_place(),
+        let place = match (&write.record, &write.removal) {
+            (None, None) => self.builds_place(),
+            _ => self.records_place(),
         };
         if parts.is_empty() { Ok(()) } else { self.send(parts, place).await }
     }
@@ -167,6 +168,9 @@ impl DynamoDbInventory {
         Err(InventoryError::Conflict {
             what: match (part, &write.record, &write.event, &write.answer) {
                 (Part::Record, Some((record, _)), ..) => record.head.name(),
+                (Part::Removal, ..) => {
+                    write.removal.as_ref().map(Removal::name).unwrap_or_default()
+                }
                 (Part::Request, .., Some(answer)) => answer.name(),
                 (_, _, Some(event), _) => event.name(),
                 _ => "the record".to_owned(),
@@ -204,6 +208,13 @@ impl DynamoDbInventory {
                 }
             };
             parts.push((Part::Record, terms.put(&self.records, item)));
+        }
+        if let Some(removal) = &write.removal {
+            let named = [(":ami_id", text_value(removal.image.as_str()))];
+            // Seeded bug: any-record-is-removed-in-dynamodb
+            let terms = Terms::only_if("#ami_id = :ami_id", named);
+            let key = record_key(&removal.workflow_id, &removal.step_id);
+            parts.push((Part::Removal, terms.delete(&self.records, key)));
         }
         if let Some(to) = &write.answer {
             let given = requests::answer(&self.requests, to);

@@ -85,6 +85,18 @@ impl Lineage {
     }
 
     fn take_build(&mut self, build: &[BuildEvent]) {
+        if let [BuildEvent { stage: Stage::Forgotten(said), workflow_id, step_id, .. }] = build {
+            self.take(Made {
+                ami_id: said.ami_id.clone(),
+                ami_name: said.ami_name.clone(),
+                source: said.source_ami.clone(),
+                workflow_id: workflow_id.clone(),
+                step_id: step_id.clone(),
+                build_id: said.build_id.clone(),
+                current: false,
+            });
+            return;
+        }
         let intent = build.iter().find_map(|event| event.stage.intent());
         let image = build.iter().find_map(|event| match &event.stage {
             Stage::ImageSeen { ami_id } => Some(ami_id),
@@ -228,6 +240,35 @@ pub(crate) mod tests {
         // Without the journal nobody knows what the base of `b` was made from.
         let known = Lineage::new(&records, &[]);
         assert_eq!(ids(&known.ancestors(&image)), [("ami-a1", false), ("ami-root", true)]);
+    }
+
+    #[test]
+    fn the_image_of_a_record_that_was_removed_is_still_known_and_once() {
+        let forgotten = |image: &str, build: &str| {
+            BuildEvent {
+            workflow_id: WorkflowId::new("wf"),
+            step_id: StepId::new("a"),
+            build_id: BuildId::new(format!("request about {image}")),
+            seq: 0,
+            at: Timestamp::UNIX_EPOCH,
+            stage: serde_json::from_str(&format!(
+                r#"{{ "forgotten": {{ "ami_id": "{image}", "ami_name": "n", "source_ami": "ami-root", {build}
+                    "region": "us-east-1", "by": "ada@desk", "fence": 7 }} }}"#
+            ))
+            .unwrap(),
+        }
+        };
+        let mut events = vec![
+            forgotten("ami-of-the-library", ""),
+            forgotten("ami-built", r#""build_id": "1","#),
+        ];
+        events.extend(build("1", "a", "ami-built", "ami-root"));
+        let known = Lineage::new(&[], &events);
+        for image in ["ami-of-the-library", "ami-built"] {
+            let made: Vec<_> = known.of(&AmiId::new(image)).cloned().collect();
+            assert_eq!(made.len(), 1, "{made:?}");
+            assert_eq!((made[0].source.as_str(), made[0].current), ("ami-root", false));
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{AmiId, AmiName, BuildId, Revision, StepId, WorkflowId};
 use reconciler_model::images::TagChange;
 use reconciler_model::inventory::record::{Built, RecordHead};
+use reconciler_model::inventory::tags::Tags;
 
 /// EC2's limit of tags on a resource.
 const MOST_TAGS: usize = 50;
@@ -102,6 +103,22 @@ impl<'a> ImageTags<'a> {
         pairs.sort_unstable_by_key(|(key, _)| *key);
         pairs
     }
+}
+
+/// The tags of the image of an earlier run, as the record of a later one has them: that run's, which
+/// stay its own. Two runs do not fight over the tags of one image.
+#[must_use]
+pub fn of_earlier_run(earlier: &RecordHead) -> Tags {
+    match &earlier.built {
+        Some(built) if built.tags.contains_key(WORKFLOW_ID_TAG) => built.tags.clone(),
+        _ => BTreeMap::from([(WORKFLOW_ID_TAG.to_owned(), earlier.workflow_id.to_string())]).into(),
+    }
+}
+
+/// Whether the tags of a recorded image are those of another run, and are left alone.
+#[must_use]
+pub fn are_of_another_run(record: &RecordHead, tags: &Tags) -> bool {
+    tags.get(WORKFLOW_ID_TAG).is_some_and(|id| id != record.workflow_id.as_str())
 }
 
 /// What changes `actual` into `desired`: what differs is set, what this program had set and git no

@@ -55,6 +55,19 @@ pub enum Decision {
     Broken(Vec<Diagnostic>),
 }
 
+impl Decision {
+    /// Why the recorded image is not what git says, where it is not.
+    #[must_use]
+    pub fn reasons(&self) -> &[Reason] {
+        match self {
+            Self::Build(build) => &build.reasons,
+            Self::TakeOver(taken) => &taken.reasons,
+            Self::AwaitingManual(manual) => &manual.reasons,
+            _ => &[],
+        }
+    }
+}
+
 /// An image to build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Build {

@@ -112,6 +112,14 @@ pub struct Orphan {
     pub ami_name: AmiName,
 }
 
+impl Orphan {
+    /// What there is to say of it.
+    #[must_use]
+    pub fn words(&self) -> String {
+        format!("recorded, but not in git; `reconciler forget {}` removes the record", self.step_id)
+    }
+}
+
 impl Plan {
     /// Steps whose build can start now.
     pub fn ready(&self) -> impl Iterator<Item = &PlannedStep> {

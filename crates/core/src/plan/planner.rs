@@ -12,7 +12,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::desired::step::SourceImage;
-use crate::images::tags::{ImageTags, tag_change};
+use crate::images::tags::{ImageTags, are_of_another_run, tag_change};
 use crate::plan::decision::{
     Blocked, Build, BuildSource, Building, Decision, Manual, NameTaken, Obstacle, Reason, Stopped,
     TakeOver, Update,
@@ -474,11 +474,15 @@ impl Step<'_, '_> {
         if !metadata && is_tagged(&tags, built, image) {
             return Decision::InSync;
         }
-        let all_tags = tags.tags();
-        // Without a look at EC2 the record says what was put on the image.
-        let actual = image.map_or(&*built.tags, |image| &image.tags);
-        let update =
-            Update { tags: tag_change(&all_tags, actual, &built.tags), metadata, all_tags };
+        // Seeded bug: two-runs-fight-over-tags
+        let update = if are_of_another_run(record, &built.tags) {
+            Update { tags: None, metadata, all_tags: (*built.tags).clone() }
+        } else {
+            let all_tags = tags.tags();
+            // Without a look at EC2 the record says what was put on the image.
+            let actual = image.map_or(&*built.tags, |image| &image.tags);
+            Update { tags: tag_change(&all_tags, actual, &built.tags), metadata, all_tags }
+        };
         if update.tags.is_none() && !update.metadata {
             Decision::InSync
         } else {
@@ -666,13 +670,7 @@ struct Wanted<'a> {
 
 /// Whether a decision says no more than that something differs: in what, the record may tell.
 fn wants_components(decision: &Decision) -> bool {
-    let reasons = match decision {
-        Decision::Build(build) => &build.reasons,
-        Decision::TakeOver(taken) => &taken.reasons,
-        Decision::AwaitingManual(manual) => &manual.reasons,
-        _ => return false,
-    };
-    reasons.contains(&Reason::InputsChanged)
+    decision.reasons().contains(&Reason::InputsChanged)
 }
 
 /// What a failure comes to whose time has not come.

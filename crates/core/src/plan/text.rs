@@ -78,8 +78,10 @@ pub fn text(plan: &Plan, around: &Context<'_>, medium: Medium) -> String {
     for orphan in &plan.orphans {
         let _ = writeln!(
             out,
-            "  - {:width$}  {}  orphaned: recorded, but not in git",
-            orphan.step_id, orphan.ami_id
+            "  - {:width$}  {}  orphaned: {}",
+            orphan.step_id,
+            orphan.ami_id,
+            orphan.words()
         );
     }
     if let Some(newer) = &plan.newer_base {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use reconciler_model::components::Fingerprint;
 use reconciler_model::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId};
 use reconciler_model::inventory::journal::{
-    Attempt, BuildEvent, Failure, Maker, Progress, Stage, newest_first,
+    Attempt, BuildEvent, Failure, Forgotten, Maker, Progress, Stage, newest_first,
 };
 
 /// The version of the JSON form.
@@ -79,16 +79,91 @@ pub struct StageLine {
     pub details: Map<String, Value>,
 }
 
-/// The builds of `events`, which come as the inventory gives them: newest build first, in a build
-/// the newest event first. A build whose intent is not among them is left out: the events were cut
-/// off there. `in_git` tells whether a step is in git.
+/// A record that was removed by a person's word.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ForgottenStory {
+    /// The request by which it was asked for.
+    pub request_id: BuildId,
+    /// The step.
+    pub step_id: StepId,
+    /// Whether the step is in git now.
+    pub in_git: bool,
+    /// When.
+    pub at: Timestamp,
+    /// What the record said, and who asked.
+    #[serde(flatten)]
+    pub forgotten: Forgotten,
+}
+
+/// What a journal tells at one place.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Story {
+    /// A build, or an adoption.
+    Build(Box<BuildStory>),
+    /// A record that was removed.
+    Forgotten(Box<ForgottenStory>),
+}
+
+impl Story {
+    /// The build; none of a record that was removed.
+    #[must_use]
+    pub fn build(&self) -> Option<&BuildStory> {
+        match self {
+            Self::Build(build) => Some(build),
+            Self::Forgotten(_) => None,
+        }
+    }
+
+    /// The record that was removed; none of a build.
+    #[must_use]
+    pub fn forgotten(&self) -> Option<&ForgottenStory> {
+        match self {
+            Self::Build(_) => None,
+            Self::Forgotten(forgotten) => Some(forgotten),
+        }
+    }
+
+    /// The id under which the journal tells it.
+    #[must_use]
+    pub fn id(&self) -> &BuildId {
+        match self {
+            Self::Build(build) => &build.build_id,
+            Self::Forgotten(forgotten) => &forgotten.request_id,
+        }
+    }
+
+    /// When it began.
+    #[must_use]
+    pub fn began_at(&self) -> Timestamp {
+        match self {
+            Self::Build(build) => build.started_at,
+            Self::Forgotten(forgotten) => forgotten.at,
+        }
+    }
+}
+
+/// What `events` tell, which come as the inventory gives them: newest build first, in a build the
+/// newest event first. A build whose intent is not among them is left out: the events were cut off
+/// there. `in_git` tells whether a step is in git.
 #[must_use]
-pub fn builds(
+pub fn stories(
     events: &[BuildEvent],
     limit: usize,
     in_git: impl Fn(&StepId) -> bool,
-) -> Vec<BuildStory> {
-    newest_first(events).into_iter().filter_map(|build| story(build, &in_git)).take(limit).collect()
+) -> Vec<Story> {
+    let told = |events: &[BuildEvent]| match events {
+        [BuildEvent { step_id, build_id, at, stage: Stage::Forgotten(forgotten), .. }] => {
+            Some(Story::Forgotten(Box::new(ForgottenStory {
+                request_id: build_id.clone(),
+                step_id: step_id.clone(),
+                in_git: in_git(step_id),
+                at: *at,
+                forgotten: forgotten.clone(),
+            })))
+        }
+        build => story(build, &in_git).map(Box::new).map(Story::Build),
+    };
+    newest_first(events).into_iter().filter_map(told).take(limit).collect()
 }
 
 fn story(newest_first: &[BuildEvent], in_git: &impl Fn(&StepId) -> bool) -> Option<BuildStory> {
@@ -171,7 +246,7 @@ fn line(event: &BuildEvent) -> StageLine {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use reconciler_model::digest::Digest;
     use reconciler_model::ids::WorkflowId;
@@ -254,9 +329,44 @@ pub(super) mod tests {
         // The clock of the host that held the lease last is 200 s behind: its id sorts first.
         let (newest, older, oldest) = (under("1", 9), under("3", 8), under("2", 8));
         let by_id = [older, oldest, newest].concat();
-        let told = builds(&by_id, 2, |_| true);
-        let ids: Vec<_> = told.iter().map(|one| one.build_id.as_str()).collect();
+        let told = stories(&by_id, 2, |_| true);
+        let ids: Vec<_> = told.iter().map(|one| one.id().as_str()).collect();
         assert_eq!(ids, ["1", "3"]);
+    }
+
+    /// A record that was removed, under this id and token.
+    pub(crate) fn forgotten(id: &str, fence: u64) -> BuildEvent {
+        let forgotten = Forgotten {
+            ami_id: AmiId::new("ami-1"),
+            ami_name: AmiName::new("base/wf/a/1a2b3c4d"),
+            source_ami: AmiId::new("ami-0"),
+            fingerprint: None,
+            build_id: None,
+            revision: None,
+            region: Region::new("us-east-1"),
+            by: "ada@desk".to_owned(),
+            fence,
+        };
+        BuildEvent {
+            workflow_id: WorkflowId::new("wf"),
+            step_id: StepId::new("gone"),
+            build_id: BuildId::new(id),
+            seq: 0,
+            at: at(7200),
+            stage: Stage::Forgotten(forgotten),
+        }
+    }
+
+    #[test]
+    fn a_record_that_was_removed_is_told_among_the_builds_and_is_none() {
+        // Its id sorts before that of the build, which came later, under another token.
+        let events = [build("2", "a", 3600, failed()), vec![forgotten("3", 2)]].concat();
+        let told = stories(&events, 10, |step| step.as_str() == "a");
+        assert_eq!(told.iter().map(|one| one.id().as_str()).collect::<Vec<_>>(), ["2", "3"]);
+        assert_eq!(told.iter().filter_map(Story::build).count(), 1);
+        let value = json!(told[1].forgotten());
+        assert_eq!((&value["request_id"], &value["ami_id"]), (&json!("3"), &json!("ami-1")));
+        assert_eq!((&value["by"], &value["in_git"]), (&json!("ada@desk"), &json!(false)));
     }
 
     #[test]
@@ -264,7 +374,8 @@ pub(super) mod tests {
         let mut events = build("3", "gone", 7200, vec![]);
         events.extend(build("2", "a", 3600, failed()));
         events.extend(build("1", "a", 0, recorded()));
-        let told = builds(&events, 10, |step| step.as_str() == "a");
+        let told = stories(&events, 10, |step| step.as_str() == "a");
+        let told: Vec<_> = told.iter().filter_map(Story::build).collect();
         let states: Vec<_> = told.iter().map(|one| (one.state.as_ref(), one.in_git)).collect();
         assert_eq!(states, [("running", false), ("failed", true), ("recorded", true)]);
         let value = json!(told[1]);
@@ -279,8 +390,8 @@ pub(super) mod tests {
     fn a_build_whose_begin_was_cut_off_is_left_out_and_the_limit_counts_builds() {
         let mut events = build("2", "a", 3600, failed());
         events.extend(build("1", "a", 0, recorded()));
-        assert_eq!(builds(&events, 1, |_| true).len(), 1);
+        assert_eq!(stories(&events, 1, |_| true).len(), 1);
         events.pop();
-        assert_eq!(builds(&events, 10, |_| true).len(), 1);
+        assert_eq!(stories(&events, 10, |_| true).len(), 1);
     }
 }

@@ -8,18 +8,21 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::plan::sentences::{age_words, duration_words};
-use crate::status::history::{BuildStory, StageLine};
+use crate::status::history::{BuildStory, ForgottenStory, StageLine, Story};
 
-/// The builds of one workflow; styled, for a stream that takes the styles off where they are not
-/// wanted.
+/// What the journal of one workflow tells; styled, for a stream that takes the styles off where they
+/// are not wanted.
 #[must_use]
-pub fn text(workflow: &str, builds: &[BuildStory], now: Timestamp, zone: &TimeZone) -> String {
+pub fn text(workflow: &str, stories: &[Story], now: Timestamp, zone: &TimeZone) -> String {
     let bold = Style::new().bold();
     let mut out = format!("{bold}{workflow}{bold:#}\n");
-    for build in builds {
-        one(&mut out, build, now, zone);
+    for story in stories {
+        match story {
+            Story::Build(build) => one(&mut out, build, now, zone),
+            Story::Forgotten(story) => forgotten(&mut out, story, now, zone),
+        }
     }
-    if builds.is_empty() {
+    if stories.is_empty() {
         out.push_str("no build yet\n");
     }
     out
@@ -70,6 +73,18 @@ fn one(out: &mut String, build: &BuildStory, now: Timestamp, zone: &TimeZone) {
     if let Some(log) = build.failure.as_ref().and_then(|failure| failure.log.as_ref()) {
         let _ = writeln!(out, "    log: {log} (on {})", build.host);
     }
+}
+
+fn forgotten(out: &mut String, story: &ForgottenStory, now: Timestamp, zone: &TimeZone) {
+    let said = &story.forgotten;
+    let gone = if story.in_git { "" } else { "  (no longer in git)" };
+    let age = age_words(now.duration_since(story.at));
+    let _ = writeln!(out, "\n  {}  forgotten  {}  {age} ago{gone}", story.step_id, said.ami_id);
+    let commit = said.revision.as_ref().map(|revision| format!("  commit {}", revision.short()));
+    let _ = writeln!(out, "    request {}{}", story.request_id, commit.unwrap_or_default());
+    let _ = writeln!(out, "    image {} from {}", said.ami_name, said.source_ami);
+    let when = time_words(story.at, zone);
+    let _ = writeln!(out, "    {when}  record removed by {}; its image stays", said.by);
 }
 
 /// A time as people read it: by their own clocks, with the zone that it is in.
@@ -125,14 +140,15 @@ fn cleaned(line: &StageLine) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::history::builds;
-    use crate::status::history::tests::{build, failed, recorded};
+    use crate::status::history::stories;
+    use crate::status::history::tests::{build, failed, forgotten, recorded};
 
     #[test]
     fn a_person_reads_when_what_happened_and_where_the_log_is() {
         let mut events = build("2", "a", 3600, failed());
         events.extend(build("1", "gone", 0, recorded()));
-        let told = builds(&events, 10, |step| step.as_str() == "a");
+        events.push(forgotten("0", 1));
+        let told = stories(&events, 10, |step| step.as_str() == "a");
         let now = Timestamp::from_second(1_700_000_000 + 7200).unwrap();
         let zone = TimeZone::fixed(jiff::tz::offset(1));
         let shown = anstream::adapter::strip_str(&text("wf", &told, now, &zone)).to_string();
@@ -145,6 +161,8 @@ mod tests {
             "cleaned up: i-1",
             "retry requested by alice@desk",
             "gone  recorded  ami-1  2h ago, took 5m00s  (no longer in git)",
+            "gone  forgotten  ami-1  0s ago  (no longer in git)",
+            "record removed by ada@desk; its image stays",
             "commit 0123456",
         ] {
             assert!(shown.contains(words), "{words:?} in\n{shown}");

@@ -178,7 +178,7 @@ pub fn report(plan: &Plan, facts: &Facts<'_>) -> Report {
         indent: String::new(),
         asked_for: true,
         state: "orphaned".into(),
-        reason: "recorded, but not in git".to_owned(),
+        reason: orphan.words(),
         ami_id: Some(orphan.ami_id.clone()),
         ami_name: Some(orphan.ami_name.clone()),
         created_at: None,

@@ -184,6 +184,9 @@ pub enum Stage {
         /// The image.
         ami_id: AmiId,
     },
+    /// The record of a step that git has no more was removed, by a person's word; its image stays.
+    /// The whole story: it begins no attempt.
+    Forgotten(Forgotten),
     /// What it left at AWS is gone.
     Cleaned {
         /// Ids of what was removed.
@@ -211,12 +214,23 @@ impl Stage {
         }
     }
 
-    /// The image that it makes the current one of its step.
+    /// The image that is, or was, the current one of its step by this word.
     #[must_use]
     pub fn recorded_image(&self) -> Option<&AmiId> {
         match self {
             Self::Recorded { ami_id, .. } | Self::Adopted { ami_id, .. } => Some(ami_id),
+            // Seeded bug: a-forgotten-image-is-nobodys
+            Self::Forgotten(forgotten) => Some(&forgotten.ami_id),
             _ => None,
+        }
+    }
+
+    /// The fencing token under which a story began; none of a stage in the middle of one.
+    #[must_use]
+    pub fn fence(&self) -> Option<u64> {
+        match self {
+            Self::Forgotten(forgotten) => Some(forgotten.fence),
+            stage => stage.intent().map(|intent| intent.fence),
         }
     }
 
@@ -226,6 +240,32 @@ impl Stage {
     pub fn is_request(&self) -> bool {
         matches!(self, Self::RetryRequested { .. } | Self::CancelRequested { .. })
     }
+}
+
+/// What a record said that was removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forgotten {
+    /// The image, which stays at EC2.
+    pub ami_id: AmiId,
+    /// Its name.
+    pub ami_name: AmiName,
+    /// The image that it was built on.
+    pub source_ami: AmiId,
+    /// The desired state that it fulfilled; none on a record of the Python library.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
+    /// The build that made it; none on a record of the Python library.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_id: Option<BuildId>,
+    /// The commit that it was built from; none on a record of the Python library.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<Revision>,
+    /// Where it is.
+    pub region: Region,
+    /// Who asked.
+    pub by: String,
+    /// The fencing token under which the record was removed.
+    pub fence: u64,
 }
 
 /// What a person asked for.
@@ -245,8 +285,7 @@ pub struct Asked {
 pub fn newest_first(events: &[BuildEvent]) -> Vec<&[BuildEvent]> {
     let mut builds: Vec<_> = events.chunk_by(|one, other| one.build_id == other.build_id).collect();
     builds.sort_by_cached_key(|build| {
-        let begin = build.last().and_then(|event| event.stage.intent());
-        let fence = begin.map(|intent| intent.fence);
+        let fence = build.last().and_then(|event| event.stage.fence());
         std::cmp::Reverse((fence, build[0].build_id.clone()))
     });
     builds
@@ -445,7 +484,8 @@ impl Attempt {
         self.seq = event.seq;
         self.updated_at = event.at;
         match &event.stage {
-            Stage::Intent(_) | Stage::Adopted { .. } => {}
+            // The last is of no build.
+            Stage::Intent(_) | Stage::Adopted { .. } | Stage::Forgotten(_) => {}
             Stage::Started { pid } => self.progress = Progress::Started { pid: *pid },
             Stage::ImageSeen { ami_id } => {
                 self.ami_id = Some(ami_id.clone());
@@ -559,6 +599,15 @@ mod tests {
                 &event(&format!(r#"{{ "adopted": {{ "intent": {intent}, "ami_id": "ami-1" }} }}"#)),
             );
         }
+        for more in ["", r#""fingerprint": "DIGEST", "build_id": "1", "revision": "4f2c1e9", "#] {
+            let forgotten = r#""ami_id": "ami-1", "ami_name": "a/1", "source_ami": "ami-0""#;
+            stays_readable::<BuildEvent>(
+                &[],
+                &event(&format!(
+                    r#"{{ "forgotten": {{ {forgotten}, {more}"region": "us-east-1", "by": "ada@desk", "fence": 7 }} }}"#
+                )),
+            );
+        }
         for stage in [
             r#"{ "started": { "pid": 4242 } }"#,
             r#"{ "image_seen": { "ami_id": "ami-1" } }"#,
@@ -601,6 +650,33 @@ mod tests {
         ] {
             stays_readable::<Attempt>(&[], &attempt(INTENT, progress, asked));
         }
+    }
+
+    /// So what builds left is never taken for garbage where it is an image of such a record.
+    #[test]
+    fn the_image_of_a_record_that_was_removed_is_still_known_as_recorded_and_no_attempt_changes() {
+        let forgotten = Forgotten {
+            ami_id: AmiId::new("ami-1"),
+            ami_name: AmiName::new("n"),
+            source_ami: AmiId::new("ami-0"),
+            fingerprint: None,
+            build_id: None,
+            revision: None,
+            region: Region::new("us-east-1"),
+            by: "ada@desk".to_owned(),
+            fence: 7,
+        };
+        let event = BuildEvent {
+            workflow_id: WorkflowId::new("wf"),
+            step_id: StepId::new("a"),
+            build_id: BuildId::new("1"),
+            seq: 0,
+            at: Timestamp::UNIX_EPOCH,
+            stage: Stage::Forgotten(forgotten),
+        };
+        assert_eq!(event.stage.recorded_image(), Some(&AmiId::new("ami-1")));
+        assert_eq!(event.stage.fence(), Some(7));
+        assert_eq!(Attempt::after(None, &event), None);
     }
 
     #[test]

@@ -181,11 +181,32 @@ impl OpenWorkflow {
     }
 }
 
+/// A record that is to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removal {
+    /// The workflow.
+    pub workflow_id: WorkflowId,
+    /// The step.
+    pub step_id: StepId,
+    /// The image that it must name: [`InventoryError::Conflict`] if it names another, or is gone.
+    pub image: AmiId,
+}
+
+impl Removal {
+    /// Which record it is, in words.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("record {}/{}", self.workflow_id, self.step_id)
+    }
+}
+
 /// One atomic write: a record, a journal event, the answer to a request, or several of them.
 #[derive(Clone, Debug, Default)]
 pub struct Write {
     /// The record to put, and what must stand there now.
     pub record: Option<(Record, Option<Expected>)>,
+    /// The record to remove, which is another than the one to put.
+    pub removal: Option<Removal>,
     /// The event to append.
     pub event: Option<BuildEvent>,
     /// The answer to give. A request has at most one: [`InventoryError::Conflict`] if another

@@ -56,7 +56,7 @@ pub struct Built {
     /// Where the image is.
     pub region: Region,
     /// The tags that this program has put on the image, so that a tag that left git can be taken
-    /// off.
+    /// off. Those of another run, where the image is that run's as well: they are left alone.
     pub tags: Tags,
     /// The digest of the step's `metadata`.
     pub metadata_digest: Digest,

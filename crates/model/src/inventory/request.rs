@@ -66,6 +66,34 @@ pub enum Wish {
         /// What EC2 said of why and when it was stopped, when it was asked.
         stopped: String,
     },
+    /// An image that the step has no record of is what git says now.
+    AdoptImage(ImageToAdopt),
+    /// The record of a step that git has no more is to go.
+    Forget {
+        /// The step.
+        step: StepId,
+        /// The image that the record named when it was asked.
+        image: AmiId,
+    },
+}
+
+/// An image that is to become the current one of a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageToAdopt {
+    /// The step.
+    pub step: StepId,
+    /// The image.
+    pub image: AmiId,
+    /// The image that the step's record named when it was asked; none: there was no record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<AmiId>,
+    /// The earlier run of the family whose record names the image; none: no record does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<WorkflowId>,
+    /// The person has seen what speaks against it, and means it.
+    #[serde(default)]
+    pub sure: bool,
 }
 
 impl Wish {
@@ -76,7 +104,9 @@ impl Wish {
             Self::Retry { step }
             | Self::Cancel { step, .. }
             | Self::Adopt { step, .. }
+            | Self::Forget { step, .. }
             | Self::MakeImage { step, .. } => step,
+            Self::AdoptImage(wanted) => &wanted.step,
         }
     }
 
@@ -86,7 +116,8 @@ impl Wish {
         match self {
             Self::Retry { .. } => "retry",
             Self::Cancel { .. } => "cancel",
-            Self::Adopt { .. } => "adopt",
+            Self::Adopt { .. } | Self::AdoptImage(_) => "adopt",
+            Self::Forget { .. } => "forget",
             Self::MakeImage { .. } => "image create",
         }
     }
@@ -200,6 +231,9 @@ mod tests {
             r#"{ "cancel": { "step": "a", "build": "01900000-0000-7000-8000-000000000000" } }"#,
             r#"{ "adopt": { "step": "a", "image": "ami-1" } }"#,
             r#"{ "make_image": { "step": "a", "instance": "i-1", "stopped": "User initiated" } }"#,
+            r#"{ "adopt_image": { "step": "a", "image": "ami-1", "sure": false } }"#,
+            r#"{ "adopt_image": { "step": "a", "image": "ami-1", "replaces": "ami-0", "from": "wf-0", "sure": true } }"#,
+            r#"{ "forget": { "step": "a", "image": "ami-1" } }"#,
         ] {
             for why in ["", r#", "why": "a hotfix""#] {
                 stays_readable::<Request>(

@@ -83,6 +83,13 @@ impl Tables {
                 _ => return Err(conflict(answer.name())),
             }
         }
+        if let Some(removal) = &write.removal {
+            let key = (removal.workflow_id.clone(), removal.step_id.clone());
+            let stands = self.records.get(&key).map(|record| &record.head.ami_id);
+            if stands != Some(&removal.image) {
+                return Err(conflict(removal.name()));
+            }
+        }
         if let Some((record, expected)) = write.record {
             let key = (record.head.workflow_id.clone(), record.head.step_id.clone());
             let stands = self.records.get(&key).map(|record| record.head.ami_id.as_str());
@@ -90,6 +97,9 @@ impl Tables {
                 return Err(conflict(record.head.name()));
             }
             self.records.insert(key, record);
+        }
+        if let Some(removal) = &write.removal {
+            self.records.remove(&(removal.workflow_id.clone(), removal.step_id.clone()));
         }
         if let Some(event) = write.event {
             let step = (event.workflow_id.clone(), event.step_id.clone());

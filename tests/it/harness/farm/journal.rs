@@ -14,6 +14,7 @@ use reconciler_model::inventory::{Inventory, Lease, Write};
 use serde_json::Value;
 
 use super::{Farm, Store, in_runtime};
+use crate::harness::python_library;
 
 /// The journal of a build that went well.
 pub(crate) const RECORDED: [&str; 7] =
@@ -169,6 +170,24 @@ impl Farm {
             let put = client.put_item().table_name("images_requests").set_item(Some(item));
             put.send().await.unwrap();
         });
+    }
+
+    /// What the real Python library finds by its three queries: the image of the step, those of the
+    /// workflow, and those of the step in all workflows.
+    pub(crate) fn read_by_python(&self, workflow: &str, step: &str) -> Value {
+        let said = self.run_python("read_catalog.py", &[workflow, step], "");
+        serde_json::from_str(&said).unwrap()
+    }
+
+    /// Has the real Python library save records in its own form, in the place of those that are
+    /// there.
+    pub(crate) fn save_by_python(&self, records: &Value) {
+        self.run_python("write_catalog.py", &[], &records.to_string());
+    }
+
+    fn run_python(&self, script: &str, more: &[&str], input: &str) -> String {
+        let table = [&self.emulator().endpoint(), self.region.name, "images"];
+        python_library::run(script, table, more, input)
     }
 
     /// The lease of a workflow.

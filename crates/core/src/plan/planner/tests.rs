@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use crate::images::tags::of_earlier_run;
 use crate::plan::names::Hindrance;
 use crate::plan::planner::*;
 use reconciler_model::ids::{BuildId, Region, Revision};
@@ -320,6 +321,26 @@ fn tags_are_put_back_without_a_build_and_those_of_others_stay() {
     let change = update.tags.as_ref().unwrap();
     assert_eq!((change.set.len(), change.remove.len()), (1, 0));
     assert!(!update.metadata);
+}
+
+/// Of an earlier run, say, whose image this run has adopted.
+#[test]
+fn tags_of_another_run_are_left_alone_whatever_git_wants_on_its_own_images() {
+    let mut world = World::in_sync(2);
+    let first = StepId::new("s0");
+    let mut head = RecordHead::clone(&world.records[&first]);
+    let earlier = RecordHead { workflow_id: WorkflowId::new("w-0"), ..head.clone() };
+    head.built.as_mut().unwrap().tags = of_earlier_run(&RecordHead { built: None, ..earlier });
+    world.records.insert(first, Arc::new(head));
+    world.aws_tags.insert("team".into(), "ops".into());
+    let plan = world.plan();
+    assert_eq!(plan[0], Decision::InSync);
+    let Decision::Update(own) = &plan[1] else { panic!("{:?}", plan[1]) };
+    assert_eq!(own.tags.as_ref().unwrap().set.len(), 1);
+    world.steps[0].metadata_digest = Digest::of(b"other");
+    let Decision::Update(update) = &world.plan()[0] else { panic!() };
+    let other = BTreeMap::from([("reconciler:workflow-id".to_owned(), "w-0".to_owned())]);
+    assert_eq!((&update.tags, update.metadata, &update.all_tags), (&None, true, &other));
 }
 
 #[test]
