@@ -2,7 +2,7 @@
 
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{AmiId, BuildId, StepId};
-use reconciler_model::inventory::journal::{Attempt, Progress};
+use reconciler_model::inventory::journal::Attempt;
 use reconciler_model::inventory::record::RecordHead;
 
 use crate::desired::step::SourceImage;
@@ -16,18 +16,15 @@ pub fn may_retry<'a>(attempts: &'a [Attempt], step: &StepId) -> Result<&'a Attem
     let Some(newest) = attempts.iter().find(|attempt| attempt.step_id == *step) else {
         return Err(Diagnostic::new(format!("no build of {step} is known")));
     };
-    match &newest.progress {
-        Progress::Failed(_) => Ok(newest),
-        Progress::Recorded { .. } => Err(Diagnostic::new(format!(
-            "there is nothing to retry: the last build of {step} has not failed"
-        ))
-        .hint(format!("`reconciler apply --rebuild {step}` builds it though nothing changed"))),
-        _ => Err(Diagnostic::new(format!(
-            "there is nothing to retry: build {} of {step} runs",
-            newest.build_id
-        ))
-        .hint(format!("`reconciler logs --follow {step}` shows it"))),
+    if newest.is_over() {
+        // What was recorded may be held back as well: an image that vanishes again and again.
+        return Ok(newest);
     }
+    Err(Diagnostic::new(format!(
+        "there is nothing to retry: build {} of {step} runs",
+        newest.build_id
+    ))
+    .hint(format!("`reconciler logs --follow {step}` shows it")))
 }
 
 /// Whether this build of a step is one that can be asked to end.

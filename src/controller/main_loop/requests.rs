@@ -64,15 +64,6 @@ impl Controller {
         }
     }
 
-    /// The same where something was asked of a workflow before this process held its lease, which it
-    /// has taken in this pass.
-    pub(super) async fn answer_what_stood(&mut self, key: &WorkflowKey, report: &mut PassReport) {
-        let state = self.workflows.get(key);
-        if state.is_some_and(|state| state.requests_asked() > 0 && state.may_have_requests()) {
-            self.answer_by_journal(report).await;
-        }
-    }
-
     /// Carries out one of those requests that wait for a plan: what it changes is not in the plan,
     /// so the next waits for the next one. Whether it was answered.
     pub(super) async fn answer_by_plan(

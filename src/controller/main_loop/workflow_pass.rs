@@ -61,16 +61,12 @@ impl Controller {
             self.workflows.coverage.served(key);
             return Ok(Verdict::default());
         };
-        self.answer_what_stood(key, report).await;
-        let Some(state) = self.workflows.get_mut(key) else {
-            return Ok(Verdict::default());
-        };
-        state.follow_history(repository, tree.revision(), &fence).await?;
         // What was asked before this process took the lease.
         self.answer_by_journal_of(key, report).await;
         let Some(state) = self.workflows.get_mut(key) else {
             return Ok(Verdict::default());
         };
+        state.follow_history(repository, tree.revision(), &fence).await?;
         let checkout = block_in_place(|| {
             Checkout::read_further(tree, folder, read, StepCache::load(&state.cache))
         })?;

@@ -108,7 +108,8 @@ pub(super) struct WorkflowState {
     journal: Option<(Counts, Newest)>,
     /// The counters at the last look.
     looked_at: Counts,
-    /// The count of requests at which all that stood were answered; none: nobody has looked.
+    /// The count of requests at which all that stood were answered; none: whatever the count, it is
+    /// to be looked.
     answered_at: Option<u64>,
     /// The applied commit that a refused one did not follow.
     refused_after: Option<Revision>,
@@ -137,7 +138,7 @@ impl WorkflowState {
             standing_by: None,
             journal: None,
             looked_at: Counts::default(),
-            answered_at: None,
+            answered_at: Some(0),
             refused_after: None,
             open_requests: VecDeque::new(),
             is_planned: false,
@@ -167,7 +168,7 @@ impl WorkflowState {
     /// Gives up the lease and what was known under it.
     pub(super) fn let_go(&mut self) -> Option<Held> {
         self.journal = None;
-        self.answered_at = None;
+        self.answered_at = Some(0);
         self.open_requests.clear();
         self.lease.take()
     }

@@ -215,7 +215,7 @@ fn the_exit_code_tells_a_persons_part_from_a_failure_and_names_what_is_in_the_wa
     assert!(ran.out.contains(". b  blocked: a waits for a person"), "{}", ran.out);
     insta::assert_snapshot!(farm.run(&["plan"]).printed(0), @"
     wf-1  main@[commit]
-      . a  -  a person makes this image: no image yet
+      . a  -  a person makes this image: no image yet; start an instance from ami-0123456789abcdef0, change it, stop it, then: reconciler image create --step a --instance-id i-…
       .  b  -  blocked: a waits for a person to make its image
       = c  ami-[id]  in sync
     Plan: 1 blocked, 1 awaiting a person, 1 in sync.

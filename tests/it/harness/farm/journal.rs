@@ -169,6 +169,17 @@ impl Farm {
             let client = self.session().await.dynamodb(None);
             let put = client.put_item().table_name("images_requests").set_item(Some(item));
             put.send().await.unwrap();
+            client
+                .update_item()
+                .table_name("images_requests")
+                .key("workflow_id", AttributeValue::S("wf-1".to_owned()))
+                .key("request_id", AttributeValue::S("@asked".to_owned()))
+                .update_expression("ADD #count :one")
+                .expression_attribute_names("#count", "count")
+                .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
+                .send()
+                .await
+                .unwrap();
         });
     }
 
