@@ -97,8 +97,8 @@ pub(crate) enum Command {
     /// Base images: which there are, and which one the workflow starts from.
     #[command(subcommand)]
     Base(BaseCommand),
-    /// One image: what it is, where it comes from, what was built on it, what uses it; or a new one
-    /// of an instance.
+    /// Images: what one is, where it comes from, what was built on it, what uses it; a new one of an
+    /// instance; or to delete those that nothing needs.
     #[command(subcommand)]
     Image(ImageCommand),
     /// The Packer of this host.
@@ -436,6 +436,42 @@ pub(crate) enum ImageCommand {
     Show(ImageShowArgs),
     /// The image of a stopped instance, for a step that a person makes; recorded like any other.
     Create(ImageCreateArgs),
+    /// Take images away that nothing needs: says what goes and what keeps the others, and asks.
+    Delete(ImageDeleteArgs),
+    /// End the reservation of images whose deletion was begun and not ended.
+    Release(ImageReleaseArgs),
+}
+
+/// `image delete`
+#[derive(Debug, Args)]
+pub(crate) struct ImageDeleteArgs {
+    /// The images.
+    #[arg(value_name = "AMI", required_unless_present = "workflow", conflicts_with = "workflow")]
+    pub(crate) images: Vec<String>,
+    /// All images of the workflow of this id, with its records: an earlier run, which git has no
+    /// more.
+    #[arg(long, value_name = "ID")]
+    pub(crate) workflow: Option<String>,
+    /// Their snapshots as well, but for those that another image uses.
+    #[arg(long)]
+    pub(crate) snapshots: bool,
+    /// Without asking.
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Why, in your words: kept with the request.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) why: Option<String>,
+}
+
+/// `image release`
+#[derive(Debug, Args)]
+pub(crate) struct ImageReleaseArgs {
+    /// The images.
+    #[arg(value_name = "AMI", required = true)]
+    pub(crate) images: Vec<String>,
+    /// Why, in your words: kept with the request.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) why: Option<String>,
 }
 
 /// `image create`

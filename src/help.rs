@@ -14,7 +14,16 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("A person's word", &["retry", "cancel", "adopt", "forget", "allow-rewrite"]),
     (
         "Images and Packer",
-        &["images", "image show", "image create", "base find", "packer install", "packer doctor"],
+        &[
+            "images",
+            "image show",
+            "image create",
+            "image delete",
+            "image release",
+            "base find",
+            "packer install",
+            "packer doctor",
+        ],
     ),
 ];
 

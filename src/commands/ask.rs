@@ -14,7 +14,9 @@ use reconciler::controller::error::PassError;
 use reconciler::controller::fenced::LeasedPorts;
 use reconciler::controller::lease::{Asked, Held, Watched, ask};
 use reconciler::controller::process_sight::holder_of;
-use reconciler::controller::requests::{PlanOfRequest, answer_by_journal, answer_by_plan};
+use reconciler::controller::requests::{
+    PlanOfRequest, answer_by_journal, answer_by_plan, answer_without_git,
+};
 use reconciler::controller::wake_file::wake;
 use reconciler_core::plan::sentences::duration_words;
 use reconciler_core::plan::sight::{Process, holder_words};
@@ -97,6 +99,24 @@ impl Asking<'_> {
         id: &RequestId,
         look: impl AsyncFn() -> Result<Option<Observed>, CommandError>,
     ) -> Result<Answered, CommandError> {
+        self.wait(id, async |held| self.carry_out(held, &look).await).await
+    }
+
+    /// Waits for the answer about a workflow that git has no more; an error if it is a refusal.
+    pub(super) async fn answer_without_git(
+        &self,
+        id: &RequestId,
+    ) -> Result<Answered, CommandError> {
+        self.wait(id, async |held| self.carry_out_without_git(held).await).await
+    }
+
+    /// Waits for the answer; `carry_out` does what the holder of the lease would do, should nobody
+    /// hold it.
+    async fn wait(
+        &self,
+        id: &RequestId,
+        carry_out: impl AsyncFn(&Held) -> Result<(), CommandError>,
+    ) -> Result<Answered, CommandError> {
         let (began, mut said) = (Instant::now(), false);
         let mut watched = None;
         loop {
@@ -105,7 +125,7 @@ impl Asking<'_> {
             }
             match self.lease(&mut watched).await? {
                 Some(Asked::Held(held)) => {
-                    let carried_out = self.carry_out(&held, &look).await;
+                    let carried_out = carry_out(&held).await;
                     held.release().await;
                     carried_out?;
                     if let Some(answer) = self.stands(id).await? {
@@ -179,6 +199,17 @@ impl Asking<'_> {
                 attempts: &seen.look.newest.attempts,
             };
             answer_by_plan(self.config, &ports, &fence, by, request).await?;
+        }
+        Ok(())
+    }
+
+    /// Does what can be done about all that stands of a workflow that git has no more.
+    async fn carry_out_without_git(&self, held: &Held) -> Result<(), CommandError> {
+        let fence = held.fence().ok_or_else(|| Diagnostic::new("the lease was lost at once"))?;
+        let ports = LeasedPorts::new(self.ports.clone(), held.lease_token());
+        let (open, _) = answer_by_journal(&ports, &fence).await?;
+        for request in &open {
+            answer_without_git(&ports, &fence, request).await?;
         }
         Ok(())
     }

@@ -13,11 +13,11 @@ use reconciler::git::trusted::Purpose;
 use reconciler_core::images::lineage::Lineage;
 use reconciler_core::status::image::{AtAws, ImageReport, SCHEMA, text};
 use reconciler_core::status::images::RecordedImage;
-use reconciler_core::workflow::WorkflowParams;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{AmiId, StepId, WorkflowId};
-use reconciler_model::inventory::Inventory;
+use reconciler_model::inventory::journal::BuildEvent;
 use reconciler_model::inventory::record::Record;
+use reconciler_model::inventory::{Inventory, Malformed};
 use serde_json::json;
 
 use super::open::{Opened, config, step_ids, workflows_of};
@@ -38,7 +38,9 @@ pub(crate) async fn show(
     let folders = opened.iter().flat_map(|one| one.folders.iter().map(move |of| (one, of)));
     let mut all = Vec::new();
     for (one, folder) in folders {
-        all.push(Known::of(&config, one, folder).await?);
+        let known = Known::of(&config, one, folder, None, Use::Look).await?;
+        warn_of(&known.unread, known.ports.inventory.as_ref());
+        all.push(known);
     }
     let meant = if args.image.starts_with("ami-") {
         of_image(&all, &AmiId::new(&args.image))
@@ -62,37 +64,47 @@ pub(crate) async fn show(
 
 /// What is kept where a workflow of git has its records, of every workflow that has or had one of
 /// its steps.
-struct Known {
-    workflow: WorkflowId,
+pub(super) struct Known {
+    pub(super) workflow: WorkflowId,
     steps: BTreeSet<StepId>,
-    ports: Ports,
-    records: Vec<Record>,
-    lineage: Lineage,
+    pub(super) ports: Ports,
+    pub(super) records: Vec<Record>,
+    /// Every workflow whose journal was read.
+    pub(super) workflows: BTreeSet<WorkflowId>,
+    pub(super) events: Vec<BuildEvent>,
+    /// What could not be read.
+    pub(super) unread: Vec<Malformed>,
+    pub(super) lineage: Lineage,
 }
 
 impl Known {
-    async fn of(
+    /// Reads it. `also` is a workflow of which everything is to be known, whether it has steps of
+    /// this one or not.
+    pub(super) async fn of(
         config: &Config,
         opened: &Opened,
         folder: &WorkflowFolder,
+        also: Option<&WorkflowId>,
+        usage: Use,
     ) -> Result<Self, CommandError> {
         let (params, _) = read_params(opened.tree.as_ref(), folder)?;
         let _slow = Slow::begins(format!("reading what is kept of {}", params.workflow_id));
-        let ports = connect(config, &params, Use::Look).await?;
+        let ports = connect(config, &params, usage).await?;
         let steps = step_ids(opened, folder);
         let inventory = ports.inventory.as_ref();
-        let records = records(inventory, &params, &steps).await?;
-        let workflows: BTreeSet<&WorkflowId> =
-            records.iter().map(|record| &record.head.workflow_id).collect();
+        let own = [Some(&params.workflow_id), also].into_iter().flatten();
+        let mut workflows: BTreeSet<WorkflowId> = own.cloned().collect();
+        let (records, mut unread) = records(inventory, &workflows, &steps).await?;
+        workflows.extend(records.iter().map(|record| record.head.workflow_id.clone()));
         let mut events = Vec::new();
-        for workflow in workflows.into_iter().chain([&params.workflow_id]).collect::<BTreeSet<_>>()
-        {
+        for workflow in &workflows {
             let found = inventory.events(workflow, None, MOST_ENTRIES).await?;
-            warn_of(&found.malformed, inventory);
+            unread.extend(found.malformed.iter().cloned());
             events.extend(found);
         }
         let lineage = Lineage::new(records.iter().map(|record| &record.head), &events);
-        Ok(Self { workflow: params.workflow_id, steps, ports, records, lineage })
+        let workflow = params.workflow_id;
+        Ok(Self { workflow, steps, ports, records, workflows, events, unread, lineage })
     }
 
     /// The current image of a step of the workflow.
@@ -104,25 +116,28 @@ impl Known {
     }
 }
 
-/// The records of each step, of this workflow and of every other.
+/// The records of each step, of these workflows and of every other, and those that cannot be read.
 async fn records(
     inventory: &dyn Inventory,
-    params: &WorkflowParams,
+    workflows: &BTreeSet<WorkflowId>,
     in_git: &BTreeSet<StepId>,
-) -> Result<Vec<Record>, CommandError> {
-    let recorded = inventory.heads(&params.workflow_id).await?;
-    let recorded = recorded.records.into_iter().map(|head| head.step_id);
-    let steps: BTreeSet<StepId> = recorded.chain(in_git.iter().cloned()).collect();
-    let mut records = Vec::new();
+) -> Result<(Vec<Record>, Vec<Malformed>), CommandError> {
+    let mut steps = in_git.clone();
+    for workflow in workflows {
+        let recorded = inventory.heads(workflow).await?;
+        steps.extend(recorded.records.into_iter().map(|head| head.step_id));
+        steps.extend(recorded.malformed.into_iter().map(|(step, _)| step));
+    }
+    let (mut records, mut unread) = (Vec::new(), Vec::new());
     for step in steps {
         let found = inventory.records_of_step(&step).await?;
-        warn_of(&found.malformed, inventory);
+        unread.extend(found.malformed.iter().cloned());
         records.extend(found);
     }
-    Ok(records)
+    Ok((records, unread))
 }
 
-fn warn_of(malformed: &[reconciler_model::inventory::Malformed], inventory: &dyn Inventory) {
+fn warn_of(malformed: &[Malformed], inventory: &dyn Inventory) {
     for wrong in malformed {
         let error = wrong.clone().error(&inventory.place());
         print::warning(&Diagnostic::new(error.to_string()));

@@ -15,6 +15,7 @@ mod forget;
 mod history;
 mod image;
 mod image_create;
+mod image_delete;
 mod images;
 mod lines;
 mod log;
@@ -100,6 +101,12 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Base(BaseCommand::Find(args)) => base::find(config, &args).await,
         Command::Image(ImageCommand::Create(args)) => {
             Box::pin(image_create::run(config, &args)).await
+        }
+        Command::Image(ImageCommand::Delete(args)) => {
+            Box::pin(image_delete::run(config, &args)).await
+        }
+        Command::Image(ImageCommand::Release(args)) => {
+            Box::pin(image_delete::release(config, &args)).await
         }
         Command::Image(ImageCommand::Show(args)) => image::show(config, &args).await,
         Command::Packer(PackerCommand::Install(args)) => packer_install::run(config, &args).await,

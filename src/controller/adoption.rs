@@ -5,7 +5,7 @@
 //! What is known of the image is looked up here, for the command that asks as well as under the
 //! lease; whether it can be adopted is decided in `reconciler_core::adoption`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::Config;
 use crate::controller::build_finish::tag_and_read_back;
@@ -14,6 +14,7 @@ use crate::controller::connect::{Ports, reach};
 use crate::controller::error::PassError;
 use crate::controller::fenced::LeasedPorts;
 use crate::controller::requests::{PlanOfRequest, adopted, answer, gone};
+use crate::controller::reservations::refuse_reserved;
 use reconciler_core::adoption::{Known, may_adopt_image, starts_from};
 use reconciler_core::desired::inputs::value_digest;
 use reconciler_core::desired::step::{DesiredStep, SourceImage};
@@ -73,6 +74,7 @@ pub async fn examine(
         );
         gone(step, id).hint(hint)
     })?;
+    unreserved(ports, &by.plan.workflow_id, wanted, &source, &image).await?;
     let own = reader.own_image_named(&image.name).await?;
     let state = by.desired.state(step, &source)?;
     let differs = match &earlier {
@@ -102,6 +104,23 @@ impl Adoptable {
     pub fn as_source(&self) -> SourceImage {
         SourceImage { id: self.image.id.clone(), name: self.image.name.clone() }
     }
+}
+
+/// Refuses an image that a person is about to delete: it is reserved by its own workflow, by the run
+/// that it is taken from, or by the one that made it.
+async fn unreserved(
+    ports: &Ports,
+    workflow: &WorkflowId,
+    wanted: &ImageToAdopt,
+    source: &SourceImage,
+    image: &Image,
+) -> Result<(), PassError> {
+    let made_by = image.tags.get(WORKFLOW_ID_TAG).map(WorkflowId::new);
+    let workflows = [Some(workflow), wanted.from.as_ref(), made_by.as_ref()];
+    for workflow in workflows.into_iter().flatten().collect::<BTreeSet<_>>() {
+        refuse_reserved(ports, workflow, [&image.id, &source.id]).await?;
+    }
+    Ok(())
 }
 
 /// Refuses an id that is no earlier run of the workflow.

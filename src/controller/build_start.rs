@@ -12,6 +12,7 @@ use crate::controller::connect::{Ports, reach};
 use crate::controller::error::PassError;
 use crate::controller::fenced::LeasedPorts;
 use crate::controller::journal_entries::append;
+use crate::controller::reservations::refuse_reserved;
 use reconciler_core::build::verdict::{Fault, lacks};
 use reconciler_core::desired::inputs::value_digest;
 use reconciler_hcl::Wanted;
@@ -56,6 +57,7 @@ pub async fn start(
     fence: &Fence,
 ) -> Result<Started, PassError> {
     let DecidedImage { source, ami_name, .. } = inputs.image;
+    refuse_reserved(ports, &fence.workflow_id, [&source.id]).await?;
     let secrets = inputs.secrets()?;
     // The plan has asked as well, but others may have taken the name since.
     let existing = match &ports.catalog {
@@ -173,6 +175,8 @@ pub async fn take(
     image: &AmiId,
     fence: &Fence,
 ) -> Result<Started, PassError> {
+    let workflow = &fence.workflow_id;
+    refuse_reserved(ports, workflow, [image, &inputs.image.source.id]).await?;
     let found = ports.image_reader()?.own_image_named(inputs.image.ami_name).await?;
     let Some(image) = found.filter(|found| {
         found.id == *image && matches!(found.state, ImageState::Available | ImageState::Pending)

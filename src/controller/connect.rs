@@ -34,7 +34,7 @@ use reconciler_model::digest::{Digest, Encoder};
 use reconciler_model::ids::Region;
 #[cfg(test)]
 use reconciler_model::images::ImageWriter;
-use reconciler_model::images::{ImageMaker, ImageReader};
+use reconciler_model::images::{ImageMaker, ImageReader, ImageRemover};
 use reconciler_model::inventory::Inventory;
 use reconciler_model::inventory::journal::Reach;
 use reconciler_model::survey::ImageSurvey;
@@ -119,6 +119,13 @@ impl Ports {
     pub fn image_maker(&self) -> Option<Arc<dyn ImageMaker>> {
         let access = self.access.as_ref()?;
         Some(failpoint::around_image_maker(Arc::new(PersonalEc2::new(access.session.ec2()))))
+    }
+
+    /// What takes images of this region away, under a reservation; none without credentials.
+    pub(super) fn image_remover(&self) -> Option<Arc<dyn ImageRemover>> {
+        let session = &self.access.as_ref()?.session;
+        let catalog = Ec2Catalog::new(session.ec2_in(&self.region)).at(session.place(&self.region));
+        Some(failpoint::around_image_remover(Arc::new(catalog)))
     }
 
     /// The same ports, with the images of another region where that is not theirs.

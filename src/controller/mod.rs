@@ -24,6 +24,7 @@ mod old_build_folders;
 pub mod process_identity;
 pub mod process_sight;
 pub mod requests;
+pub mod reservations;
 pub mod retag;
 #[cfg(test)]
 mod simulation;

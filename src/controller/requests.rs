@@ -12,6 +12,7 @@ use crate::controller::checkout::{Desired, metadata};
 use crate::controller::connect::reach;
 use crate::controller::error::PassError;
 use crate::controller::fenced::LeasedPorts;
+use crate::controller::reservations::{end_by_request, refuse_reserved, reserve};
 use reconciler_core::build::instance::may_be_imaged;
 use reconciler_core::desired::inputs::value_digest;
 use reconciler_core::desired::step::SourceImage;
@@ -94,20 +95,33 @@ async fn carry_out_by_journal(
     let stage = match &request.wish {
         Wish::Retry { .. } => Stage::RetryRequested { by: request.by.clone() },
         Wish::Cancel { .. } => Stage::CancelRequested { by: request.by.clone() },
-        Wish::Adopt { .. } | Wish::AdoptImage(_) | Wish::Forget { .. } | Wish::MakeImage { .. } => {
-            return Ok(false);
+        Wish::Deleted { .. } | Wish::Release { .. } => {
+            return match end_by_request(ports, fence, request).await {
+                Err(PassError::Person(why)) => {
+                    refuse(ports, fence, &request.id, &why).await.map(|()| true)
+                }
+                other => other,
+            };
         }
+        Wish::Adopt { .. }
+        | Wish::AdoptImage(_)
+        | Wish::Forget { .. }
+        | Wish::MakeImage { .. }
+        | Wish::Reserve { .. } => return Ok(false),
+    };
+    let Some(step) = request.wish.step() else {
+        return Ok(false);
     };
     for _ in 0..TRIES {
         let attempts = ports.inventory.attempts(&fence.workflow_id).await?;
-        if let Some(wrong) = attempts.malformed_of(request.wish.step()) {
+        if let Some(wrong) = attempts.malformed_of(step) {
             let error = PassError::from(wrong.clone().error(&ports.inventory.place()));
             refuse(ports, fence, &request.id, &error.diagnostic()).await?;
             return Ok(true);
         }
         let fits = match &request.wish {
             Wish::Cancel { step, build } => may_cancel(&attempts, step, build),
-            wish => may_retry(&attempts, wish.step()),
+            _ => may_retry(&attempts, step),
         };
         let attempt = match fits {
             Ok(attempt) => attempt,
@@ -158,9 +172,30 @@ pub async fn answer_by_plan(
         Wish::AdoptImage(wanted) => adopt_image(config, ports, fence, &by, request, wanted).await,
         Wish::Forget { step, image } => forget(ports, fence, &by, request, step, image).await,
         // Carried out before there was a plan.
-        Wish::Retry { .. } | Wish::Cancel { .. } => Ok(()),
+        Wish::Retry { .. } | Wish::Cancel { .. } | Wish::Deleted { .. } | Wish::Release { .. } => {
+            Ok(())
+        }
+        Wish::Reserve { images, run } => {
+            reserve(ports, fence, Some(by.plan), request, (images, *run)).await
+        }
     };
     match carried_out {
+        Err(PassError::Person(why)) => refuse(ports, fence, &request.id, &why).await,
+        other => other,
+    }
+}
+
+/// Carries out what is asked of a workflow that git has no more: images may be reserved. What needs
+/// a plan is left.
+pub async fn answer_without_git(
+    ports: &LeasedPorts,
+    fence: &Fence,
+    request: &Request,
+) -> Result<(), PassError> {
+    let Wish::Reserve { images, run } = &request.wish else {
+        return Ok(());
+    };
+    match reserve(ports, fence, None, request, (images, *run)).await {
         Err(PassError::Person(why)) => refuse(ports, fence, &request.id, &why).await,
         other => other,
     }
@@ -206,6 +241,7 @@ async fn adopt(
     let Some(seen) = ports.image_reader()?.image(image).await? else {
         return Err(gone(step, image).into());
     };
+    refuse_reserved(ports, &fence.workflow_id, [image, &head.base_ami_id]).await?;
     let inventory = &ports.inventory;
     let Some(mut record) = inventory.record(&fence.workflow_id, step).await? else {
         return Err(Diagnostic::new(format!("{step}: its record is gone")).into());
@@ -346,6 +382,7 @@ async fn allow_image(
     (instance, stopped): (&str, &str),
 ) -> Result<(), PassError> {
     let (_, source) = may_make_image(by.plan, step, by.attempts.get(step))?;
+    refuse_reserved(ports, &fence.workflow_id, [&source.id]).await?;
     let seen = ports.image_reader()?.instance(instance).await?;
     may_be_imaged(instance, seen.as_ref())?;
     if !seen.is_some_and(|seen| seen.is_stopped_since(stopped)) {

@@ -1,5 +1,5 @@
 //! Images with failpoints around what it changes and around the wait for an image: `image.create`,
-//! `image.wait`, `image.tag`, `leftovers.find`, `leftovers.clean`.
+//! `image.deregister`, `image.wait`, `image.tag`, `leftovers.find`, `leftovers.clean`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use crate::failpoint::around;
 use reconciler_model::build_resources::{OwnedResource, ResourceSearch, VisibleResources};
 use reconciler_model::ids::{AmiId, AmiName};
 use reconciler_model::images::{
-    CatalogError, Image, ImageMaker, ImageReader, ImageWriter, PreparedInstance, TagChange,
+    AssociatedSnapshots, CatalogError, Deregistered, Image, ImageMaker, ImageReader, ImageRemover,
+    ImageWriter, PreparedInstance, TagChange,
 };
 
 pub(super) struct Failing<Port: ?Sized>(pub(super) Arc<Port>);
@@ -29,6 +30,17 @@ impl ImageMaker for Failing<dyn ImageMaker> {
         tags: &BTreeMap<String, String>,
     ) -> Result<AmiId, CatalogError> {
         around("image.create", self.0.create_image(instance, name, tags), error).await
+    }
+}
+
+#[async_trait]
+impl ImageRemover for Failing<dyn ImageRemover> {
+    async fn deregister(
+        &self,
+        id: &AmiId,
+        snapshots: AssociatedSnapshots,
+    ) -> Result<Deregistered, CatalogError> {
+        around("image.deregister", self.0.deregister(id, snapshots), error).await
     }
 }
 

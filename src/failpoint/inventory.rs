@@ -13,6 +13,7 @@ use reconciler_model::inventory::heartbeat::{Answer, Heartbeat};
 use reconciler_model::inventory::journal::{Attempt, BuildEvent, Stage};
 use reconciler_model::inventory::record::Record;
 use reconciler_model::inventory::request::{News, Request, StandingRequest};
+use reconciler_model::inventory::reservation::Reservation;
 use reconciler_model::inventory::{
     Fence, Heads, Heartbeats, Inventory, InventoryError, Journal, Lease, Leases, Many,
     OpenWorkflow, Records, Requests, Write,
@@ -38,6 +39,7 @@ fn name(write: &Write) -> &'static str {
         Some(Stage::Adopted { .. }) => "journal.adopted",
         Some(Stage::Forgotten(_)) => "journal.forgotten",
         Some(Stage::Cleaned { .. }) => "journal.cleaned",
+        Some(Stage::Deleted(_)) => "journal.deleted",
         Some(_) => "journal.other",
     }
 }
@@ -239,5 +241,12 @@ impl Requests for Failing {
 
     async fn forget_request(&self, id: &RequestId, fence: &Fence) -> Result<(), InventoryError> {
         around("request.forget", self.0.forget_request(id, fence), error).await
+    }
+
+    async fn reservations(
+        &self,
+        workflow: &WorkflowId,
+    ) -> Result<Vec<Reservation>, InventoryError> {
+        self.0.reservations(workflow).await
     }
 }

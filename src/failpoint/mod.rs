@@ -18,7 +18,9 @@ mod ports;
 
 pub use points::{Injected, VARIABLE, reach};
 #[cfg(feature = "aws")]
-pub use ports::{around_builder, around_image_maker, around_images, around_inventory};
+pub use ports::{
+    around_builder, around_image_maker, around_image_remover, around_images, around_inventory,
+};
 
 /// What a build's own environment needs for the failpoints of its supervisor.
 #[must_use]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::failpoint::{VARIABLE, builder, catalog, inventory};
 use reconciler_aws::ec2::Ec2Catalog;
 use reconciler_core::build::job::ImageBuilder;
-use reconciler_model::images::{ImageMaker, ImageReader, ImageWriter};
+use reconciler_model::images::{ImageMaker, ImageReader, ImageRemover, ImageWriter};
 use reconciler_model::inventory::Inventory;
 
 /// The same inventory, with a failpoint before and after each effect if any is ordered.
@@ -39,6 +39,16 @@ pub fn around_image_maker(maker: Arc<dyn ImageMaker>) -> Arc<dyn ImageMaker> {
         return Arc::new(catalog::Failing(maker));
     }
     maker
+}
+
+/// The same remover of images, with a failpoint before and after each effect if any is ordered.
+#[must_use]
+pub fn around_image_remover(remover: Arc<dyn ImageRemover>) -> Arc<dyn ImageRemover> {
+    #[cfg(debug_assertions)]
+    if std::env::var_os(VARIABLE).is_some() {
+        return Arc::new(catalog::Failing(remover));
+    }
+    remover
 }
 
 /// The same builder, with a failpoint before and after each effect if any is ordered.

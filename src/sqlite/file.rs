@@ -18,7 +18,7 @@ use crate::atomic_file::make_folder;
 use crate::sqlite::error::Fault;
 
 /// The schema that this program writes; kept in `user_version`.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 
 /// How long a call waits for another process's write.
 const BUSY: Duration = Duration::from_secs(10);
@@ -122,6 +122,16 @@ CREATE TABLE request (
 );
 ";
 
+/// What version 3 has beside version 2.
+const SINCE_3: &str = "
+CREATE TABLE reservation (
+    workflow_id TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    reservation TEXT NOT NULL,
+    PRIMARY KEY (workflow_id, request_id)
+) WITHOUT ROWID;
+";
+
 /// Which file it is: another one of the same name is another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
@@ -199,6 +209,9 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), Fault> {
     }
     if standing < 2 {
         transaction.execute_batch(SINCE_2)?;
+    }
+    if standing < 3 {
+        transaction.execute_batch(SINCE_3)?;
     }
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     transaction.commit()?;
@@ -306,8 +319,10 @@ impl Reader {
 
 /// Makes what an older file lacks, empty and in memory: a reader finds nothing there.
 fn fill_in(connection: &Connection, version: i64) -> Result<(), Fault> {
-    if version < 2 {
-        connection.execute_batch(&SINCE_2.replace("CREATE TABLE", "CREATE TEMP TABLE"))?;
+    for (since, tables) in [(2, SINCE_2), (3, SINCE_3)] {
+        if version < since {
+            connection.execute_batch(&tables.replace("CREATE TABLE", "CREATE TEMP TABLE"))?;
+        }
     }
     Ok(())
 }

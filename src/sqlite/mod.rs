@@ -233,6 +233,9 @@ impl Inventory for SqliteInventory {
                 }
                 leases::count_event(db, &event.workflow_id)?;
             }
+            if let Some(change) = &write.reservation {
+                requests::change_reservation(db, change)?;
+            }
             Ok(())
         })
         .await

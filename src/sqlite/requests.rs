@@ -8,6 +8,7 @@ use crate::sqlite::rows::json_text;
 use crate::sqlite::{SqliteInventory, leases};
 use reconciler_model::ids::{RequestId, WorkflowId};
 use reconciler_model::inventory::request::{Answer, AnswerTo, News, Request, StandingRequest};
+use reconciler_model::inventory::reservation::{Reservation, ReservationChange};
 use reconciler_model::inventory::{Fence, InventoryError, Requests};
 
 #[async_trait]
@@ -81,6 +82,32 @@ impl Requests for SqliteInventory {
         })
         .await
     }
+
+    async fn reservations(
+        &self,
+        workflow: &WorkflowId,
+    ) -> Result<Vec<Reservation>, InventoryError> {
+        let workflow = workflow.clone();
+        self.read(move |db| {
+            let mut statement = db.prepare_cached(
+                "SELECT request_id, reservation FROM reservation WHERE workflow_id = ? \
+                 ORDER BY request_id",
+            )?;
+            let texts = statement.query_map([workflow.as_str()], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+            })?;
+            texts
+                .map(|row| {
+                    let (id, text) = row?;
+                    serde_json::from_str(&text).map_err(|wrong| Fault::Malformed {
+                        key: format!("{workflow}: reservation {id}"),
+                        detail: wrong.to_string(),
+                    })
+                })
+                .collect()
+        })
+        .await
+    }
 }
 
 /// Puts an answer in its place. False: it stands there already.
@@ -98,6 +125,28 @@ pub(super) fn answer(db: &Connection, answer: &AnswerTo) -> Result<bool, Fault> 
             json_text(&answer.answer)?
         ])?;
     Ok(true)
+}
+
+/// Begins a reservation, or ends one.
+pub(super) fn change_reservation(db: &Connection, change: &ReservationChange) -> Result<(), Fault> {
+    match change {
+        ReservationChange::Begin(begins) => {
+            db.prepare_cached(
+                "INSERT OR REPLACE INTO reservation (workflow_id, request_id, reservation) \
+                 VALUES (?, ?, ?)",
+            )?
+            .execute([
+                begins.workflow_id.as_str(),
+                begins.id.as_str(),
+                &json_text(begins)?,
+            ])?;
+        }
+        ReservationChange::End { workflow_id, id } => {
+            db.prepare_cached("DELETE FROM reservation WHERE workflow_id = ? AND request_id = ?")?
+                .execute([workflow_id.as_str(), id.as_str()])?;
+        }
+    }
+    Ok(())
 }
 
 fn read(

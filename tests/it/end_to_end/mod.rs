@@ -10,6 +10,7 @@ mod forsaken;
 mod habits;
 mod image;
 mod image_create;
+mod image_delete;
 mod images;
 mod log_lines;
 mod lost_host;

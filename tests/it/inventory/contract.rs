@@ -79,6 +79,8 @@ contract! {
     only_the_holder_of_the_lease_answers,
     an_answer_repeated_word_for_word_was_given_once,
     only_the_holder_of_the_lease_forgets_a_request,
+    a_reservation_begins_with_the_answer_that_grants_it_and_stands_until_it_ends,
+    only_the_holder_of_the_lease_reserves_and_ends_a_reservation,
     the_commit_that_was_applied_last_stands_beside_the_lease;
 }
 

@@ -8,6 +8,7 @@ use reconciler_model::ids::{AmiId, BuildId, RequestId, Revision};
 use reconciler_model::inventory::request::{
     Answer, AnswerTo, Outcome, Request, StandingRequest, Wish,
 };
+use reconciler_model::inventory::reservation::{Reservation, ReservationChange};
 use reconciler_model::inventory::{Expected, Fence, Inventory, InventoryError, Write};
 
 use super::values::{Build, hold, minute, record, step, workflow};
@@ -159,6 +160,79 @@ pub(crate) async fn only_the_holder_of_the_lease_forgets_a_request(inventory: Em
     let before = inventory.news(&workflow()).await.unwrap();
     inventory.ask(&self::request()).await.unwrap();
     assert_ne!(inventory.news(&workflow()).await.unwrap(), before);
+}
+
+fn reservation(request: &Request) -> Reservation {
+    Reservation {
+        workflow_id: request.workflow_id.clone(),
+        id: request.id.clone(),
+        by: request.by.clone(),
+        at: minute(2),
+        images: vec![AmiId::new("ami-1"), AmiId::new("ami-2")],
+        run: true,
+    }
+}
+
+fn reserving(request: &Request) -> Write {
+    let begins = ReservationChange::Begin(reservation(request));
+    Write { reservation: Some(begins), ..answering(request, done()) }
+}
+
+pub(crate) async fn a_reservation_begins_with_the_answer_that_grants_it_and_stands_until_it_ends(
+    inventory: Empty,
+) {
+    let (one, two) = (request(), request());
+    let fence = held(&inventory).await;
+    assert_eq!(inventory.reservations(&workflow()).await.unwrap(), []);
+    // Nobody has asked: no answer, and no reservation.
+    let unknown = inventory.write(reserving(&one), Some(&fence)).await;
+    assert!(matches!(unknown, Err(InventoryError::Conflict { .. })), "{unknown:?}");
+    assert_eq!(inventory.reservations(&workflow()).await.unwrap(), []);
+    for request in [&one, &two] {
+        inventory.ask(request).await.unwrap();
+        // The first answer may have been lost on its way.
+        for _ in 0..2 {
+            inventory.write(reserving(request), Some(&fence)).await.unwrap();
+        }
+    }
+    let both = [reservation(&one), reservation(&two)];
+    assert_eq!(inventory.reservations(&workflow()).await.unwrap(), both);
+    assert_eq!(inventory.reservations(&"another".into()).await.unwrap(), []);
+    // What a pass reads, it reads as before.
+    inventory.write(super::values::of_event(Build::of("pyenv").intent()), None).await.unwrap();
+    let (lease, attempts) = inventory.lease_and_attempts(&workflow()).await.unwrap();
+    assert_eq!((lease.unwrap().map(|lease| lease.token), attempts.len()), (Some(fence.token), 1));
+    assert_eq!(attempts.malformed, []);
+    assert_eq!(inventory.attempts(&workflow()).await.unwrap().len(), 1);
+    assert_eq!(inventory.events(&workflow(), None, 9).await.unwrap().len(), 1);
+    let end = || {
+        let (workflow_id, id) = (workflow(), one.id.clone());
+        let ends = ReservationChange::End { workflow_id, id };
+        Write { reservation: Some(ends), ..Write::default() }
+    };
+    for _ in 0..2 {
+        inventory.write(end(), Some(&fence)).await.unwrap();
+        assert_eq!(inventory.reservations(&workflow()).await.unwrap(), [reservation(&two)]);
+    }
+}
+
+pub(crate) async fn only_the_holder_of_the_lease_reserves_and_ends_a_reservation(inventory: Empty) {
+    let (one, two) = (request(), request());
+    inventory.ask(&one).await.unwrap();
+    inventory.ask(&two).await.unwrap();
+    let old = held(&inventory).await;
+    inventory.write(reserving(&one), Some(&old)).await.unwrap();
+    let new = held(&inventory).await;
+    let (workflow_id, id) = (workflow(), one.id.clone());
+    let end =
+        Write { reservation: Some(ReservationChange::End { workflow_id, id }), ..Write::default() };
+    for late in [reserving(&two), end] {
+        let refused = inventory.write(late, Some(&old)).await;
+        assert!(matches!(refused, Err(InventoryError::Fenced { .. })), "{refused:?}");
+    }
+    assert_eq!(inventory.reservations(&workflow()).await.unwrap(), [reservation(&one)]);
+    inventory.write(reserving(&two), Some(&new)).await.unwrap();
+    assert_eq!(inventory.reservations(&workflow()).await.unwrap().len(), 2);
 }
 
 pub(crate) async fn the_commit_that_was_applied_last_stands_beside_the_lease(inventory: Empty) {

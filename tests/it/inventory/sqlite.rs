@@ -345,7 +345,7 @@ fn what_another_version_made_of_the_file_meanwhile_is_refused_from_then_on() {
     let inventory = SqliteInventory::open(file(&folder)).unwrap();
     put(&inventory, "pyenv");
     let db = Connection::open(file(&folder)).unwrap();
-    db.pragma_update(None, "user_version", 3).unwrap();
+    db.pragma_update(None, "user_version", 99).unwrap();
     let refused = runtime().block_on(inventory.heads(&workflow())).unwrap_err();
     assert!(matches!(refused, InventoryError::Schema { .. }), "{refused:?}");
     let write = of_record(record("late", "ami-1", minute(0)));

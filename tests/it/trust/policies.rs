@@ -254,6 +254,60 @@ fn a_build_writes_signs_of_life_only_and_who_asks_writes_requests_only() {
     assert_eq!(call(request), Ok(()));
 }
 
+#[test]
+fn who_may_delete_images_deletes_none_that_is_tagged_to_stay_and_changes_nothing_else() {
+    let deletes = ["ec2:DeleteSnapshot", "ec2:DeregisterImage"].map(str::to_owned);
+    assert_eq!(allowed(&["delete.json"]), deletes.into());
+    let farm = Farm::new();
+    let [goes, stays] =
+        ["goes", "stays"].map(|name| farm.region.make_image(&json!({ "name": name })));
+    let rules = json!([{ "documents": documents(&["people.json", "delete.json"]) }]);
+    in_runtime(async {
+        let ec2 = farm.session().await.ec2();
+        ec2.create_tags()
+            .resources(&stays)
+            .tags(tag("reconciler:keep", "yes"))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(farm.emulator().control_post("/_control/policies", &rules), json!({}));
+        let deregister = |image: &str| {
+            ec2.deregister_image().image_id(image).delete_associated_snapshots(true).send()
+        };
+        let said = deregister(&stays).await.unwrap_err();
+        assert_eq!(said.code(), Some("UnauthorizedOperation"));
+        deregister(&goes).await.unwrap();
+        let said = ec2.create_tags().resources(&stays).tags(tag("a", "b")).send().await;
+        assert_eq!(said.unwrap_err().code(), Some("UnauthorizedOperation"));
+    });
+}
+
+#[test]
+fn a_person_deletes_an_image_who_may_write_neither_lease_nor_journal_and_the_daemon_could_not() {
+    let farm = Farm::new();
+    farm.step("a", None);
+    farm.configure("interval: 1h\nlease_duration: 4s\n");
+    assert_eq!(farm.commit_and_apply().code, 0);
+    let old = farm.image("a");
+    farm.script("a", "echo 2\n");
+    assert_eq!(farm.commit_and_apply().code, 0);
+    let person = documents(&["ask.json", "people.json", "delete.json"]);
+    let rules = json!([
+        { "key": "AKIDPERSON", "documents": person },
+        { "key": "test", "documents": documents(&["daemon.json", "cleanup.json"]) },
+    ]);
+    assert_eq!(farm.emulator().control_post("/_control/policies", &rules), json!({}));
+    let daemon = farm.daemon();
+    farm.wait_until("it holds the lease", |farm| farm.status().held_by.is_some());
+    let delete = ["image", "delete", &old, "--snapshots", "--yes"];
+    let refused = farm.run(&delete);
+    assert_ne!(refused.code, 0, "these credentials see no uses: {refused:#?}");
+    let deleted = farm.run_with(&[("AWS_ACCESS_KEY_ID", "AKIDPERSON")], &delete);
+    assert_eq!(deleted.code, 0, "{deleted:#?}\n{}", refusals(&farm));
+    deleted.shows(&[&format!("{old} deleted"), "snap-"]);
+    drop(daemon);
+}
+
 const ALL: [&str; 3] = ["daemon.json", "cleanup.json", "packer.json"];
 
 /// Documents as an account has them whose table is the test's.

@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `{build_id}#{seq:06}` | one event, never changed |
 //! | `@step/{step_id}` | the newest attempt at a step, folded; changed in the transaction of each event |
+//! | `@reservation/{request_id}` | images that a person is about to take away, as JSON |
 //! | `@lease` | the lease of the workflow, how many events it has, and the commits that were applied last |
 //!
 //! Beside the partitions of workflows there is one of what is open (`open`).
@@ -18,16 +19,21 @@ use reconciler_items::Item;
 use reconciler_items::attributes::{
     json, json_value, number, number_value, optional_text, parsed, text, text_value,
 };
-use reconciler_model::ids::{BuildId, Revision, StepId, WorkflowId};
+use reconciler_model::ids::{BuildId, RequestId, Revision, StepId, WorkflowId};
 use reconciler_model::inventory::Lease;
 use reconciler_model::inventory::journal::{Attempt, BuildEvent};
+use reconciler_model::inventory::reservation::Reservation;
 
 /// The attribute of the lease that holds the commits that were applied last, as JSON.
 pub(super) const APPLIED: &str = "applied";
+/// The attribute of a reservation that holds it, as JSON.
+const RESERVED: &str = "reservation";
 /// The range key of the lease.
 pub(super) const LEASE: &str = "@lease";
 /// What the range keys of attempts begin with.
 pub(super) const STEP: &str = "@step/";
+/// What the range keys of reservations begin with; they sort between the lease and the attempts.
+pub(super) const RESERVATION: &str = "@reservation/";
 /// All attempts sort before it, and the lease before all attempts.
 pub(super) const AFTER_STEPS: &str = "@step0";
 /// All events sort before it.
@@ -59,6 +65,23 @@ pub(super) fn attempt_key(step: &StepId) -> String {
 /// Whether a range key is that of an attempt.
 pub(super) fn is_attempt_key(key: &str) -> bool {
     key.starts_with(STEP)
+}
+
+/// The key of a reservation.
+pub(super) fn reservation_key(workflow: &WorkflowId, id: &RequestId) -> Item {
+    key(workflow, &format!("{RESERVATION}{id}"))
+}
+
+/// A reservation as an item.
+pub(super) fn reservation_item(reservation: &Reservation) -> Result<Item, String> {
+    let mut item = reservation_key(&reservation.workflow_id, &reservation.id);
+    item.insert(RESERVED.to_owned(), json_value(reservation)?);
+    Ok(item)
+}
+
+/// A reservation, or what is wrong with its item.
+pub(super) fn reservation(item: &Item) -> Result<Reservation, String> {
+    json(item, RESERVED)
 }
 
 /// An event as an item.

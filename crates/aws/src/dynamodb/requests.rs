@@ -15,13 +15,14 @@ use aws_sdk_dynamodb::types::KeysAndAttributes;
 use crate::dynamodb::error::{inventory_error, is_missing};
 use crate::dynamodb::terms::{Change, Terms, delete};
 use crate::dynamodb::transaction::{Part, Refusal};
-use crate::dynamodb::{DynamoDbInventory, beats, sdk};
+use crate::dynamodb::{DynamoDbInventory, beats, builds, sdk};
 use reconciler_items::Item;
 use reconciler_items::attributes::{
     json, json_value, number, number_value, optional_text, text, text_value,
 };
 use reconciler_model::ids::{RequestId, WorkflowId};
 use reconciler_model::inventory::request::{Answer, AnswerTo, News, Request, StandingRequest};
+use reconciler_model::inventory::reservation::Reservation;
 use reconciler_model::inventory::{Fence, InventoryError, Requests};
 
 /// The range key of the count of requests; all requests sort before it.
@@ -174,6 +175,21 @@ impl Requests for DynamoDbInventory {
     async fn forget_request(&self, id: &RequestId, fence: &Fence) -> Result<(), InventoryError> {
         let forgotten = delete(&self.requests, key(&fence.workflow_id, id.as_str()));
         self.under_fence([Some(forgotten), None], fence).await
+    }
+
+    /// One Query.
+    async fn reservations(
+        &self,
+        workflow: &WorkflowId,
+    ) -> Result<Vec<Reservation>, InventoryError> {
+        let items = self.build_items(workflow, builds::RESERVATION).await?;
+        let read = |item: &Item| {
+            builds::reservation(item).map_err(|detail| {
+                let key = text(item, "item").unwrap_or("?");
+                self.malformed(format!("{workflow}: {key}"), detail)
+            })
+        };
+        items.iter().map(read).collect()
     }
 }
 

@@ -16,6 +16,7 @@ use reconciler_items::Item;
 use reconciler_items::attributes::{largest, number_value, size, text_value};
 use reconciler_items::record;
 use reconciler_model::inventory::journal::{Attempt, BuildEvent, Stage};
+use reconciler_model::inventory::reservation::ReservationChange;
 use reconciler_model::inventory::{
     Expected, Fence, InventoryError, OpenWorkflow, Removal, Requests as _, Write,
 };
@@ -39,6 +40,7 @@ pub(super) enum Part {
     Heartbeat,
     Open,
     Request,
+    Reservation,
     Attempt,
 }
 
@@ -220,6 +222,20 @@ impl DynamoDbInventory {
             let given = requests::answer(&self.requests, to);
             let given = given.map_err(|detail| self.unwritable(&to.name(), &detail))?;
             parts.push((Part::Request, given));
+        }
+        match &write.reservation {
+            Some(ReservationChange::Begin(begins)) => {
+                let name = begins.name();
+                let item = builds::reservation_item(begins)
+                    .map_err(|detail| self.unwritable(&name, &detail))?;
+                fits(&item, &name, self.builds_place())?;
+                parts.push((Part::Reservation, Terms::default().put(&self.builds, item)));
+            }
+            Some(ReservationChange::End { workflow_id, id }) => {
+                let key = builds::reservation_key(workflow_id, id);
+                parts.push((Part::Reservation, delete(&self.builds, key)));
+            }
+            None => {}
         }
         // The attempt comes last.
         if let Some(event) = &write.event {

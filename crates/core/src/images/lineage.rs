@@ -48,6 +48,7 @@ pub struct Lineage {
     made: BTreeMap<AmiId, BTreeSet<Made>>,
     roots: BTreeMap<AmiId, (AmiId, AmiName)>,
     names: BTreeMap<AmiId, AmiName>,
+    deleted: BTreeSet<AmiId>,
 }
 
 impl Lineage {
@@ -85,6 +86,10 @@ impl Lineage {
     }
 
     fn take_build(&mut self, build: &[BuildEvent]) {
+        self.deleted.extend(build.iter().filter_map(|event| match &event.stage {
+            Stage::Deleted(deleted) => Some(deleted.ami_id.clone()),
+            _ => None,
+        }));
         if let [BuildEvent { stage: Stage::Forgotten(said), workflow_id, step_id, .. }] = build {
             self.take(Made {
                 ami_id: said.ami_id.clone(),
@@ -98,10 +103,7 @@ impl Lineage {
             return;
         }
         let intent = build.iter().find_map(|event| event.stage.intent());
-        let image = build.iter().find_map(|event| match &event.stage {
-            Stage::ImageSeen { ami_id } => Some(ami_id),
-            stage => stage.recorded_image(),
-        });
+        let image = build.iter().find_map(|event| event.stage.shown_image());
         let (Some(intent), Some(image), Some(event)) = (intent, image, build.first()) else {
             return;
         };
@@ -138,6 +140,12 @@ impl Lineage {
     /// Every image of which something is known.
     pub fn images(&self) -> impl Iterator<Item = &AmiId> {
         self.made.keys()
+    }
+
+    /// Whether a journal tells that a person has taken it away.
+    #[must_use]
+    pub fn is_told_deleted(&self, image: &AmiId) -> bool {
+        self.deleted.contains(image)
     }
 
     /// The name of an image, where it is known.

@@ -6,4 +6,8 @@ pub mod console_url;
 pub mod deletion;
 pub mod in_use;
 pub mod lineage;
+pub mod reserving;
 pub mod tags;
+
+#[cfg(test)]
+mod histories;

@@ -163,7 +163,20 @@ pub fn stories(
         }
         build => story(build, &in_git).map(Box::new).map(Story::Build),
     };
-    newest_first(events).into_iter().filter_map(told).take(limit).collect()
+    let mut told: Vec<_> = newest_first(events).into_iter().filter_map(told).take(limit).collect();
+    for event in events {
+        let Stage::Deleted(deleted) = &event.stage else {
+            continue;
+        };
+        for story in &mut told {
+            if let Story::Build(build) = story
+                && build.ami_id.as_ref() == Some(&deleted.ami_id)
+            {
+                build.stages.push(line(event));
+            }
+        }
+    }
+    told
 }
 
 fn story(newest_first: &[BuildEvent], in_git: &impl Fn(&StepId) -> bool) -> Option<BuildStory> {
@@ -232,6 +245,15 @@ fn line(event: &BuildEvent) -> StageLine {
             let said = [("ami_id".to_owned(), json!(ami_id)), ("by".to_owned(), by)];
             ("adopted".to_owned(), Map::from_iter(said))
         }
+        Stage::Deleted(deleted) => {
+            let said = [
+                ("ami_id".to_owned(), json!(deleted.ami_id)),
+                ("by".to_owned(), json!(deleted.by)),
+                ("snapshots".to_owned(), json!(deleted.snapshots)),
+                ("request_id".to_owned(), json!(event.build_id)),
+            ];
+            ("deleted".to_owned(), Map::from_iter(said))
+        }
         stage => match json!(stage) {
             Value::Object(one) => one
                 .into_iter()
@@ -250,7 +272,7 @@ pub(crate) mod tests {
     use super::*;
     use reconciler_model::digest::Digest;
     use reconciler_model::ids::WorkflowId;
-    use reconciler_model::inventory::journal::{FailureClass, Intent};
+    use reconciler_model::inventory::journal::{Deleted, FailureClass, Intent};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_700_000_000 + second).unwrap()
@@ -384,6 +406,31 @@ pub(crate) mod tests {
         assert_eq!(value["stages"][1], json!({ "stage": "started", "at": at(3660), "pid": 7 }));
         assert_eq!(value["stages"][4]["by"], "alice@desk");
         assert_eq!(json!(told[2])["stages"][3]["stage"], "available");
+    }
+
+    #[test]
+    fn that_its_image_was_taken_away_is_told_with_the_build_that_made_it() {
+        let deleted = Deleted {
+            ami_id: AmiId::new("ami-1"),
+            ami_name: AmiName::new("base/wf/a/1a2b3c4d"),
+            region: Region::new("us-east-1"),
+            snapshots: vec!["snap-1".into()],
+            by: "ada@desk".into(),
+            fence: 9,
+        };
+        let mut event = build("9", "a", 9000, vec![]).remove(0);
+        event.stage = Stage::Deleted(deleted);
+        let mut events = vec![event];
+        events.extend(build("2", "a", 3600, failed()));
+        events.extend(build("1", "a", 0, recorded()));
+        let told = stories(&events, 10, |_| true);
+        let told: Vec<_> = told.iter().filter_map(Story::build).collect();
+        let ids: Vec<_> = told.iter().map(|one| one.build_id.as_str()).collect();
+        assert_eq!(ids, ["2", "1"], "a deletion is no build");
+        let last = json!(told[1].stages.last());
+        assert_eq!((&last["stage"], &last["by"]), (&json!("deleted"), &json!("ada@desk")));
+        assert_eq!(last["snapshots"], json!(["snap-1"]));
+        assert!(told[0].stages.iter().all(|line| line.stage != "deleted"));
     }
 
     #[test]

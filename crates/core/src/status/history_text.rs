@@ -121,6 +121,13 @@ fn words(line: &StageLine, zone: &TimeZone) -> String {
         }
         "cleaned" => cleaned(line),
         "adopted" => format!("{} adopted by {}", said("ami_id"), said("by")),
+        "deleted" => {
+            let snapshots = line.details.get("snapshots").and_then(Value::as_array);
+            let snapshots = snapshots.into_iter().flatten().filter_map(Value::as_str);
+            let gone = snapshots.collect::<Vec<_>>().join(", ");
+            let with = if gone.is_empty() { gone } else { format!(" with {gone}") };
+            format!("{}{with} deleted by {}", said("ami_id"), said("by"))
+        }
         "retry_requested" => format!("retry requested by {}", said("by")),
         "cancel_requested" => format!("cancel requested by {}", said("by")),
         other => other.replace('_', " "),

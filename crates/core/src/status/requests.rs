@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::plan::sentences::age_words;
 use crate::plan::sight::holder_words;
-use reconciler_model::ids::{BuildId, RequestId, StepId, WorkflowId};
+use reconciler_model::ids::{AmiId, BuildId, RequestId, StepId, WorkflowId};
 use reconciler_model::inventory::request::{Outcome, StandingRequest};
 
 /// The form of the JSON output (docs/output.md).
@@ -28,6 +28,8 @@ pub struct ShownRequest {
     pub command: Option<&'static str>,
     /// The step that it is about.
     pub step_id: Option<StepId>,
+    /// The images that it is about, where it is not about a step.
+    pub ami_ids: Vec<AmiId>,
     /// Who asked.
     pub by: Option<String>,
     /// When.
@@ -60,7 +62,8 @@ impl ShownRequest {
             request_id: standing.id,
             state,
             command: request.as_ref().map(|request| request.wish.command()),
-            step_id: request.as_ref().map(|request| request.wish.step().clone()),
+            step_id: request.as_ref().and_then(|request| request.wish.step().cloned()),
+            ami_ids: request.iter().flat_map(|one| one.wish.images()).cloned().collect(),
             by: request.as_ref().map(|request| request.by.clone()),
             asked_at: request.as_ref().map(|request| request.at),
             why: request.and_then(|request| request.why),
@@ -81,6 +84,10 @@ pub fn text(requests: &[ShownRequest], now: Timestamp) -> String {
     for request in requests {
         let what = match (&request.command, &request.step_id) {
             (Some(command), Some(step)) => format!("{command} {step}"),
+            (Some(command), None) => {
+                let images: Vec<_> = request.ami_ids.iter().map(AmiId::as_str).collect();
+                format!("{command} {}", images.join(" ")).trim_end().to_owned()
+            }
             _ => "what this version does not know".to_owned(),
         };
         let asked = request.asked_at.map(|at| age_words(now.duration_since(at)));

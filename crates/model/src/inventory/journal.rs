@@ -187,6 +187,9 @@ pub enum Stage {
     /// The record of a step that git has no more was removed, by a person's word; its image stays.
     /// The whole story: it begins no attempt.
     Forgotten(Forgotten),
+    /// An image was taken away by a person, under a reservation; where its workflow went as a whole,
+    /// its record went as well. It begins no attempt: its build id is that of the request.
+    Deleted(Deleted),
     /// What it left at AWS is gone.
     Cleaned {
         /// Ids of what was removed.
@@ -225,11 +228,21 @@ impl Stage {
         }
     }
 
+    /// The image that EC2 showed of the build, or that the record names by it.
+    #[must_use]
+    pub fn shown_image(&self) -> Option<&AmiId> {
+        match self {
+            Self::ImageSeen { ami_id } => Some(ami_id),
+            stage => stage.recorded_image(),
+        }
+    }
+
     /// The fencing token under which a story began; none of a stage in the middle of one.
     #[must_use]
     pub fn fence(&self) -> Option<u64> {
         match self {
             Self::Forgotten(forgotten) => Some(forgotten.fence),
+            Self::Deleted(deleted) => Some(deleted.fence),
             stage => stage.intent().map(|intent| intent.fence),
         }
     }
@@ -265,6 +278,24 @@ pub struct Forgotten {
     /// Who asked.
     pub by: String,
     /// The fencing token under which the record was removed.
+    pub fence: u64,
+}
+
+/// An image that a person has taken away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deleted {
+    /// The image.
+    pub ami_id: AmiId,
+    /// Its name.
+    pub ami_name: AmiName,
+    /// Where it was.
+    pub region: Region,
+    /// The snapshots that went with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub snapshots: Vec<String>,
+    /// Who has taken it away.
+    pub by: String,
+    /// The fencing token under which this was written.
     pub fence: u64,
 }
 
@@ -484,8 +515,8 @@ impl Attempt {
         self.seq = event.seq;
         self.updated_at = event.at;
         match &event.stage {
-            // The last is of no build.
-            Stage::Intent(_) | Stage::Adopted { .. } | Stage::Forgotten(_) => {}
+            // The last two are of no build.
+            Stage::Intent(_) | Stage::Adopted { .. } | Stage::Forgotten(_) | Stage::Deleted(_) => {}
             Stage::Started { pid } => self.progress = Progress::Started { pid: *pid },
             Stage::ImageSeen { ami_id } => {
                 self.ami_id = Some(ami_id.clone());
@@ -620,6 +651,8 @@ mod tests {
             r#"{ "failed": { "class": "cancelled", "cause": "x", "log": null, "retry_at": null } }"#,
             r#"{ "failed": { "class": "step", "cause": "x", "details": "y\nz", "log": null, "retry_at": null } }"#,
             r#"{ "cleaned": { "removed": ["i-1"] } }"#,
+            r#"{ "deleted": { "ami_id": "ami-1", "ami_name": "n", "region": "us-east-1", "snapshots": ["snap-1"], "by": "ada@one", "fence": 7 } }"#,
+            r#"{ "deleted": { "ami_id": "ami-1", "ami_name": "n", "region": "us-east-1", "by": "ada@one", "fence": 7 } }"#,
             r#"{ "retry_requested": { "by": "ada@one" } }"#,
             r#"{ "cancel_requested": { "by": "ada@one" } }"#,
         ] {

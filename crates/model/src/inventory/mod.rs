@@ -16,6 +16,7 @@ pub mod journal;
 mod many;
 pub mod record;
 pub mod request;
+pub mod reservation;
 pub mod tags;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use journal::{Attempt, BuildEvent, Reach};
 pub use many::{Malformed, Many};
 use record::{Record, RecordHead};
 use request::{AnswerTo, News, Request, StandingRequest};
+use reservation::{Reservation, ReservationChange};
 
 /// Proof of holding a workflow's lease: a number that grows with every holder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -212,6 +214,8 @@ pub struct Write {
     /// The answer to give. A request has at most one: [`InventoryError::Conflict`] if another
     /// stands there, or if there is no such request.
     pub answer: Option<AnswerTo>,
+    /// The reservation that begins or ends.
+    pub reservation: Option<ReservationChange>,
 }
 
 /// The current image of each step.
@@ -371,6 +375,11 @@ pub trait Requests: Send + Sync {
 
     /// Removes a request that was answered long ago; one that is not there is fine.
     async fn forget_request(&self, id: &RequestId, fence: &Fence) -> Result<(), InventoryError>;
+
+    /// The reservations of a workflow that stand, whether they have ended by themselves or not, in
+    /// the order of their ids. One that cannot be read is an error: nobody knows what is reserved.
+    async fn reservations(&self, workflow: &WorkflowId)
+    -> Result<Vec<Reservation>, InventoryError>;
 }
 
 /// Records, journal, leases, heartbeats and requests of all workflows of one account, in one place.

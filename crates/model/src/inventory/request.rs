@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::Diagnostic;
-use crate::ids::{AmiId, BuildId, RequestId, StepId, WorkflowId};
+use crate::ids::{AmiId, AmiName, BuildId, Region, RequestId, StepId, WorkflowId};
 
 /// What a person asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +75,26 @@ pub enum Wish {
         /// The image that the record named when it was asked.
         image: AmiId,
     },
+    /// Nothing is to be begun with these images: the person's process is going to take them away.
+    Reserve {
+        /// The images.
+        images: Vec<AmiId>,
+        /// Whether the workflow goes as a whole, with its records.
+        #[serde(default)]
+        run: bool,
+    },
+    /// Reserved images were taken away: the journal is to tell it, and the reservation ends.
+    Deleted {
+        /// The request that asked for the reservation.
+        reservation: RequestId,
+        /// The images.
+        images: Vec<DeletedImage>,
+    },
+    /// A reservation is to end; nothing more is taken away under it.
+    Release {
+        /// The request that asked for it.
+        reservation: RequestId,
+    },
 }
 
 /// An image that is to become the current one of a step.
@@ -96,17 +116,45 @@ pub struct ImageToAdopt {
     pub sure: bool,
 }
 
+/// An image that was taken away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeletedImage {
+    /// The step that it was made for.
+    pub step: StepId,
+    /// The image.
+    pub ami_id: AmiId,
+    /// Its name.
+    pub ami_name: AmiName,
+    /// Where it was.
+    pub region: Region,
+    /// The snapshots that went with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub snapshots: Vec<String>,
+}
+
 impl Wish {
-    /// The step that it is about.
+    /// The step that it is about; none where it is about images.
     #[must_use]
-    pub fn step(&self) -> &StepId {
+    pub fn step(&self) -> Option<&StepId> {
         match self {
             Self::Retry { step }
             | Self::Cancel { step, .. }
             | Self::Adopt { step, .. }
             | Self::Forget { step, .. }
-            | Self::MakeImage { step, .. } => step,
-            Self::AdoptImage(wanted) => &wanted.step,
+            | Self::MakeImage { step, .. } => Some(step),
+            Self::AdoptImage(wanted) => Some(&wanted.step),
+            Self::Reserve { .. } | Self::Deleted { .. } | Self::Release { .. } => None,
+        }
+    }
+
+    /// The images that it is about, where it is not about a step.
+    #[must_use]
+    pub fn images(&self) -> Vec<&AmiId> {
+        match self {
+            Self::Reserve { images, .. } => images.iter().collect(),
+            Self::Deleted { images, .. } => images.iter().map(|image| &image.ami_id).collect(),
+            _ => Vec::new(),
         }
     }
 
@@ -119,6 +167,9 @@ impl Wish {
             Self::Adopt { .. } | Self::AdoptImage(_) => "adopt",
             Self::Forget { .. } => "forget",
             Self::MakeImage { .. } => "image create",
+            Self::Reserve { .. } => "image delete",
+            Self::Deleted { .. } => "image delete (done)",
+            Self::Release { .. } => "image release",
         }
     }
 }
@@ -234,6 +285,13 @@ mod tests {
             r#"{ "adopt_image": { "step": "a", "image": "ami-1", "sure": false } }"#,
             r#"{ "adopt_image": { "step": "a", "image": "ami-1", "replaces": "ami-0", "from": "wf-0", "sure": true } }"#,
             r#"{ "forget": { "step": "a", "image": "ami-1" } }"#,
+            r#"{ "reserve": { "images": ["ami-1"] } }"#,
+            r#"{ "reserve": { "images": ["ami-1", "ami-2"], "run": true } }"#,
+            r#"{ "deleted": { "reservation": "01900000-0000-7000-8000-000000000001", "images": [
+                { "step": "a", "ami_id": "ami-1", "ami_name": "n", "region": "us-east-1", "snapshots": ["snap-1"] },
+                { "step": "a", "ami_id": "ami-2", "ami_name": "m", "region": "us-east-1" }
+            ] } }"#,
+            r#"{ "release": { "reservation": "01900000-0000-7000-8000-000000000001" } }"#,
         ] {
             for why in ["", r#", "why": "a hotfix""#] {
                 stays_readable::<Request>(

@@ -11,6 +11,7 @@ use crate::inventory::heartbeat::{Answer, Heartbeat};
 use crate::inventory::journal::{Attempt, BuildEvent, Stage};
 use crate::inventory::record::Record;
 use crate::inventory::request::{AnswerTo, News, Request, StandingRequest};
+use crate::inventory::reservation::{Reservation, ReservationChange};
 use crate::inventory::{
     Fence, Heads, Heartbeats, Inventory, InventoryError, Journal, Lease, Leases, Many,
     OpenWorkflow, Records, Requests, Write,
@@ -38,6 +39,7 @@ struct Tables {
     requests: BTreeMap<(WorkflowId, RequestId), StandingRequest>,
     /// How often something was asked in each workflow.
     asked: BTreeMap<WorkflowId, u64>,
+    reservations: BTreeMap<(WorkflowId, RequestId), Reservation>,
     versions: u64,
 }
 
@@ -116,6 +118,16 @@ impl Tables {
             && let Some(stands) = self.request_of(&answer)
         {
             stands.answer = Some(answer.answer);
+        }
+        match write.reservation {
+            Some(ReservationChange::Begin(reservation)) => {
+                let key = (reservation.workflow_id.clone(), reservation.id.clone());
+                self.reservations.insert(key, reservation);
+            }
+            Some(ReservationChange::End { workflow_id, id }) => {
+                self.reservations.remove(&(workflow_id, id));
+            }
+            None => {}
         }
         Ok(())
     }
@@ -413,6 +425,15 @@ impl Requests for MemoryInventory {
         tables.check(fence)?;
         tables.requests.remove(&(fence.workflow_id.clone(), id.clone()));
         Ok(())
+    }
+
+    async fn reservations(
+        &self,
+        workflow: &WorkflowId,
+    ) -> Result<Vec<Reservation>, InventoryError> {
+        let tables = self.tables();
+        let standing = tables.reservations.iter().filter(|((of, _), _)| of == workflow);
+        Ok(standing.map(|(_, reservation)| reservation.clone()).collect())
     }
 }
 

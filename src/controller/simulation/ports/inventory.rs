@@ -12,6 +12,7 @@ use reconciler_model::inventory::heartbeat::{Answer, Heartbeat};
 use reconciler_model::inventory::journal::{Attempt, BuildEvent};
 use reconciler_model::inventory::record::Record;
 use reconciler_model::inventory::request::{News, Request, StandingRequest};
+use reconciler_model::inventory::reservation::Reservation;
 use reconciler_model::inventory::{
     Fence, Heads, Heartbeats, Inventory, InventoryError, Journal, Lease, Leases, Many,
     OpenWorkflow, Records, Requests, Write,
@@ -242,6 +243,13 @@ impl Requests for SimulatedInventory {
 
     async fn forget_request(&self, id: &RequestId, fence: &Fence) -> Result<(), InventoryError> {
         self.call(|_| at_once(self.inner.forget_request(id, fence))).await
+    }
+
+    async fn reservations(
+        &self,
+        workflow: &WorkflowId,
+    ) -> Result<Vec<Reservation>, InventoryError> {
+        self.read(self.inner.reservations(workflow)).await
     }
 }
 

@@ -10,6 +10,7 @@ use reconciler_model::ids::{RequestId, StepId, WorkflowId};
 use reconciler_model::inventory::heartbeat::Heartbeat;
 use reconciler_model::inventory::journal::BuildEvent;
 use reconciler_model::inventory::request::{Request, StandingRequest, Wish};
+use reconciler_model::inventory::reservation::Reservation;
 use reconciler_model::inventory::{Inventory, Lease, Write};
 use serde_json::Value;
 
@@ -129,6 +130,12 @@ impl Farm {
     /// What is asked of the farm's workflow, in the order of ids.
     pub(crate) fn requests(&self) -> Vec<StandingRequest> {
         in_runtime(async { self.inventory().await.requests(&WorkflowId::new("wf-1")).await })
+            .unwrap()
+    }
+
+    /// What is reserved in the farm's workflow.
+    pub(crate) fn reservations(&self) -> Vec<Reservation> {
+        in_runtime(async { self.inventory().await.reservations(&WorkflowId::new("wf-1")).await })
             .unwrap()
     }
 
