@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::farm::{Farm, in_runtime};
+use crate::harness::python_library::images;
 
 const STEPS: [&str; 3] = ["a", "b", "c"];
 
@@ -96,6 +97,7 @@ fn beside_a_daemon_earlier_images_go_and_the_journal_tells_it() {
     farm.run(&delete(&[&a, &b])).shows(&["gone already", "nothing is left to delete"]);
     assert_eq!(farm.requests().len(), asked);
     assert_eq!(STEPS.map(|step| farm.image(step)), current);
+    assert_eq!(images(&farm.read_by_python("wf-1", "a"), "by_workflow").len(), 3);
     assert!(farm.is_in_sync());
 }
 
@@ -227,6 +229,21 @@ fn an_image_that_went_before_its_deleter_died_is_told_by_whoever_asks_again() {
 }
 
 #[test]
+fn a_holder_that_dies_while_it_tells_what_is_gone_is_carried_on_by_the_next() {
+    let (farm, [a, b]) = twice_built();
+    let mut deleting = farm.start(&delete(&[&a, &b]), "journal.deleted:after=abort", "deleting");
+    deleting.end(Duration::from_mins(1)).unwrap();
+    assert_eq!([&a, &b].map(|image| is_there(&farm, image)), [false, false]);
+    let told = |farm: &Farm| {
+        ["a", "b"].map(|step| farm.stages(step).iter().filter(|one| *one == "deleted").count())
+    };
+    assert_eq!((told(&farm), farm.reservations().len()), ([0, 1], 1));
+    assert_eq!(farm.run(&["apply"]).code, 0);
+    assert_eq!((told(&farm), farm.reservations().len()), ([1, 1], 0));
+    assert!(farm.requests().iter().all(|request| request.answer.is_some()));
+}
+
+#[test]
 fn an_earlier_run_goes_whole_with_its_records() {
     let farm = Farm::of_three_steps();
     assert_eq!(farm.commit_and_apply().code, 0);
@@ -250,6 +267,13 @@ fn an_earlier_run_goes_whole_with_its_records() {
         let told = farm.stages(step).iter().filter(|stage| *stage == "deleted").count();
         assert_eq!(told, 1, "{step}");
     }
+    // The library finds nothing of it any more, and the other run as before.
+    let catalog = farm.read_by_python("wf-1", "b");
+    assert_eq!((&catalog["image"], images(&catalog, "by_workflow").len()), (&Value::Null, 0));
+    let catalog = farm.read_by_python("wf-2", "b");
+    assert_eq!(catalog["image"]["ami_id"], json!(farm.image("b")));
+    assert_eq!(images(&catalog, "by_workflow").len(), 3);
+    assert_eq!(images(&catalog, "by_step"), [farm.image("b")]);
     assert!(farm.reservations().is_empty());
     farm.run(&delete(&["--workflow", "wf-1"])).shows(&["nothing is left to delete"]);
     assert!(farm.is_in_sync());

@@ -285,7 +285,7 @@ mod tests {
             r#"{ "adopt_image": { "step": "a", "image": "ami-1", "sure": false } }"#,
             r#"{ "adopt_image": { "step": "a", "image": "ami-1", "replaces": "ami-0", "from": "wf-0", "sure": true } }"#,
             r#"{ "forget": { "step": "a", "image": "ami-1" } }"#,
-            r#"{ "reserve": { "images": ["ami-1"] } }"#,
+            r#"{ "reserve": { "images": ["ami-1"], "run": false } }"#,
             r#"{ "reserve": { "images": ["ami-1", "ami-2"], "run": true } }"#,
             r#"{ "deleted": { "reservation": "01900000-0000-7000-8000-000000000001", "images": [
                 { "step": "a", "ami_id": "ami-1", "ami_name": "n", "region": "us-east-1", "snapshots": ["snap-1"] },
