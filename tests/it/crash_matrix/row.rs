@@ -40,6 +40,10 @@ pub(super) enum Scene {
     Adopt,
     /// Make the image of a person's instance, as a person asks.
     MakeImage,
+    /// Forget the record of a step that left git, as a person asks.
+    Forget,
+    /// Delete an earlier image, as a person asks.
+    Delete,
 }
 
 /// One row of the matrix.
@@ -80,8 +84,9 @@ impl Row {
         let farm = Farm::hasty(self.store);
         let images = self.set_up(&farm).map_err(one)?;
         let instance = (self.scene == Scene::MakeImage).then(|| by_hand::prepared(&farm, "a"));
+        let earlier = (self.scene == Scene::Delete).then(|| earlier_image(&farm));
         let (order, said) = self.order();
-        let command = self.command(instance.as_deref());
+        let command = self.command(instance.as_deref().or(earlier.as_deref()));
         let mut first = farm.start(&command, &order, "first");
         let mut broken = Vec::new();
         let frozen = if self.is_supervisors() {
@@ -112,7 +117,7 @@ impl Row {
             }
             return Ok(());
         }
-        if matches!(self.scene, Scene::Adopt | Scene::MakeImage)
+        if command != ["apply"]
             && let Err(never) = asked_until_done(&farm, &command)
         {
             broken.push(never);
@@ -128,6 +133,8 @@ impl Row {
             broken.extend(wake(&farm, &mut first, images));
         }
         broken.extend(idle(&farm));
+        // That one was to go.
+        broken.retain(|said| !earlier.as_ref().is_some_and(|image| is_its_loss(said, image)));
         if !broken.is_empty() {
             broken.push(farm.said("first"));
             return Err(broken);
@@ -136,10 +143,12 @@ impl Row {
     }
 
     /// What meets with the failpoint.
-    fn command<'a>(&self, instance: Option<&'a str>) -> Vec<&'a str> {
-        match (self.scene, instance) {
+    fn command<'a>(&self, id: Option<&'a str>) -> Vec<&'a str> {
+        match (self.scene, id) {
             (Scene::Adopt, _) => vec!["adopt", "a"],
-            (_, Some(instance)) => {
+            (Scene::Forget, _) => vec!["forget", "old"],
+            (Scene::Delete, Some(image)) => vec!["image", "delete", image, "--yes", "--snapshots"],
+            (Scene::MakeImage, Some(instance)) => {
                 vec!["image", "create", "--step", "b", "--instance-id", instance]
             }
             _ => vec!["apply"],
@@ -189,6 +198,22 @@ impl Row {
                 farm.forget_what_it_was_made_of("a");
                 Ok(1)
             }
+            Scene::Forget => {
+                farm.step("old", None);
+                farm.repo.commit("a step that is going to leave");
+                farm.converge(3)?;
+                farm.repo.git(&["rm", "-rq", "packer_workspaces/old"]);
+                farm.repo.commit("it has left");
+                // Its image stays.
+                Ok(2)
+            }
+            Scene::Delete => {
+                farm.converge(3)?;
+                farm.script("a", "echo 2\n");
+                farm.repo.commit("second");
+                farm.converge(3)?;
+                Ok(1)
+            }
             Scene::MakeImage => {
                 let params = json!({ "step_id": "b", "previous_step_id": "a" });
                 farm.repo.write("packer_workspaces/b/step_param.json", params.to_string());
@@ -213,6 +238,18 @@ impl Row {
     }
 }
 
+/// Whether a broken promise is that this image was lost.
+fn is_its_loss(said: &str, image: &str) -> bool {
+    said.contains("an image was lost") && said.contains(image)
+}
+
+/// The image that is there and not the current one.
+fn earlier_image(farm: &Farm) -> String {
+    let current = farm.image("a");
+    let ids = farm.images().into_iter().map(|image| image["id"].as_str().unwrap().to_owned());
+    ids.into_iter().find(|id| *id != current).unwrap()
+}
+
 /// Asks again until it is done. What was begun and never asked of EC2 is cancelled first, as a
 /// person would; what EC2 has is recorded by that.
 fn asked_until_done(farm: &Farm, command: &[&str]) -> Result<(), String> {
@@ -220,8 +257,13 @@ fn asked_until_done(farm: &Farm, command: &[&str]) -> Result<(), String> {
     for _ in 0..8 {
         let ran = farm.run(command);
         last = format!("exit {}\n{}\n{}", ran.code, ran.out, ran.err);
-        if ran.code == 0 || ran.err.contains("does not wait for an image that a person makes") {
+        let is_done = ["does not wait for an image that a person makes", "there is no record of"];
+        if ran.code == 0 || is_done.iter().any(|done| ran.err.contains(done)) {
             return Ok(());
+        }
+        // The reservation of a command that died.
+        if ran.err.contains("reconciler image release") {
+            farm.run(&[&["image", "release"], &command[2..3]].concat());
         }
         if ran.err.contains("under way") {
             farm.run(&["cancel", "b"]);

@@ -5,7 +5,7 @@ use crate::harness::farm::Store;
 
 /// What each scene does to the outside world, in the order in which it happens. Every effect has a
 /// failpoint before and one after it.
-const EFFECTS: [(Scene, &[&str]); 8] = [
+const EFFECTS: [(Scene, &[&str]); 10] = [
     (
         Scene::Build,
         &[
@@ -50,6 +50,11 @@ const EFFECTS: [(Scene, &[&str]); 8] = [
             "journal.cleaned",
             "lease.release",
         ],
+    ),
+    (Scene::Forget, &["request.ask", "lease.acquire", "journal.forgotten", "lease.release"]),
+    (
+        Scene::Delete,
+        &["request.ask", "request.answer", "image.deregister", "journal.deleted", "lease.release"],
     ),
 ];
 
