@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use reconciler::config::{Config, InventoryConfig, Rewrite};
 use reconciler::controller::checkout::read_params;
 use reconciler::controller::connect::{Use, connect};
+use reconciler::controller::main_loop::FollowedRepository;
 use reconciler::controller::wake_file::wake;
 use reconciler::git::trusted::Purpose;
 use reconciler::sqlite::SqliteInventory;
@@ -56,7 +57,10 @@ pub(crate) async fn run(
         for folder in &opened.folders {
             let (params, _) = read_params(opened.tree.as_ref(), folder)?;
             let inventory = inventory(&config, &params).await?;
-            inventory.note_applied(&params.workflow_id, &reference, revision, None).await?;
+            let place = opened.repository.source.place();
+            for id in [FollowedRepository::applied_under(&place), params.workflow_id.clone()] {
+                inventory.note_applied(&id, &reference, revision, None).await?;
+            }
             accepted.push(format!("{} of {}", revision.short(), params.workflow_id));
         }
     }

@@ -188,8 +188,9 @@ impl Asking<'_> {
     ) -> Result<(), CommandError> {
         let fence = held.fence().ok_or_else(|| Diagnostic::new("the lease was lost at once"))?;
         let ports = LeasedPorts::new(self.ports.clone(), held.lease_token());
-        let (open, _) = answer_by_journal(&ports, &fence).await?;
-        for request in &open {
+        // What may go away by itself is looked at again.
+        let found = answer_by_journal(&ports, &fence).await?;
+        for request in &found.open {
             let Some(seen) = look().await? else {
                 break;
             };
@@ -207,8 +208,9 @@ impl Asking<'_> {
     async fn carry_out_without_git(&self, held: &Held) -> Result<(), CommandError> {
         let fence = held.fence().ok_or_else(|| Diagnostic::new("the lease was lost at once"))?;
         let ports = LeasedPorts::new(self.ports.clone(), held.lease_token());
-        let (open, _) = answer_by_journal(&ports, &fence).await?;
-        for request in &open {
+        // What may go away by itself is looked at again.
+        let found = answer_by_journal(&ports, &fence).await?;
+        for request in &found.open {
             answer_without_git(&ports, &fence, request).await?;
         }
         Ok(())

@@ -21,12 +21,12 @@ use reconciler_core::images::tags::ImageTags;
 use reconciler_core::requests::may_make_image;
 use reconciler_jinja::Engine;
 use reconciler_model::build::Sighting;
+use reconciler_model::clock::Moment;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{AmiId, BuildId, StepId};
 use reconciler_model::images::{CatalogError, PreparedInstance};
 use reconciler_model::inventory::journal::{Attempt, Progress, RecordDraft};
 use reconciler_model::inventory::request::Wish;
-use tokio::time::Instant;
 
 use super::ask::{Asking, Settling, settled};
 use super::open::{Opened, config, keep_folders_with, refuse_shared, shared_ids, workflows_of};
@@ -90,7 +90,7 @@ impl Making<'_> {
         };
         let id = asking.ask(wish, self.args.why.as_ref()).await?;
         let answered = asking.answer(&id, async || self.look().await.map(Some)).await?;
-        let allowed = Instant::now();
+        let allowed = seen.ports.context.moment();
         let attempt = self.allowed(&seen, &answered.build).await?;
         self.create(&seen, &attempt, &instance, allowed).await?;
         let settling = Settling {
@@ -170,7 +170,7 @@ impl Making<'_> {
         seen: &Observed,
         attempt: &Attempt,
         instance: &PreparedInstance,
-        allowed: Instant,
+        allowed: Moment,
     ) -> Result<(), CommandError> {
         let Some(maker) = seen.ports.image_maker() else {
             return Err(Diagnostic::new("EC2 is not connected").into());
@@ -179,7 +179,7 @@ impl Making<'_> {
             Diagnostic::new(format!("build {} is over already", attempt.build_id))
         })?;
         // A process that stood still for so long does not make an image that nobody waits for.
-        if allowed.elapsed() >= TO_BE_ASKED {
+        if seen.ports.context.moment().saturating_sub(allowed) >= TO_BE_ASKED {
             return Err(Diagnostic::new("too long ago: the permission to make the image is void")
                 .hint("ask again")
                 .into());

@@ -22,6 +22,7 @@ use reconciler_core::images::deletion::{Deletion, DeletionQuestion, Obstacle};
 use reconciler_core::images::in_use::in_use;
 use reconciler_core::images::lineage::{Lineage, Made};
 use reconciler_jinja::Engine;
+use reconciler_model::clock::Moment;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{AmiId, Region, RequestId, WorkflowId};
 use reconciler_model::images::{AssociatedSnapshots, Deregistered, Image, SnapshotResult};
@@ -250,7 +251,7 @@ impl Deleting<'_> {
     }
 
     async fn carry_out(&self, seen: &Seen, goes: &[AmiId]) -> Result<ExitCode, CommandError> {
-        let began = Instant::now();
+        let began = seen.ports.context.moment();
         let (mut reserved, mut deleted) = (Vec::new(), Vec::new());
         let ended = match self.reserve(seen, goes, &mut reserved).await {
             Ok(()) => self.delete_all(goes, began, &reserved, &mut deleted).await,
@@ -310,7 +311,7 @@ impl Deleting<'_> {
     async fn delete_all(
         &self,
         goes: &[AmiId],
-        began: Instant,
+        began: Moment,
         reserved: &[Reserved],
         deleted: &mut Vec<(AmiId, Vec<String>)>,
     ) -> Result<(), CommandError> {

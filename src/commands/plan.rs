@@ -113,8 +113,10 @@ async fn see_with_lease(
             return Err(error.into());
         }
     };
-    if let Ok(Some(lease)) = &lease {
-        opened.repository.refuse_rewrite(opened.tree.revision(), &lease.applied)?;
+    if let Ok(lease) = &lease {
+        let applied = lease.as_ref().map(|lease| lease.applied.clone()).unwrap_or_default();
+        let (inventory, revision) = (ports.inventory.as_ref(), opened.tree.revision());
+        opened.repository.refuse_rewrite(inventory, revision, &applied).await?;
     }
     let reference = opened.reference();
     let (nothing, untried) = (BTreeSet::new(), BTreeSet::new());

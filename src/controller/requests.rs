@@ -25,7 +25,7 @@ use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{AmiId, AmiName, BuildId, RequestId, StepId};
 use reconciler_model::images::ImageWriter as _;
 use reconciler_model::inventory::journal::{
-    Attempt, BuildEvent, Forgotten, Intent, Maker, RecordDraft, Stage,
+    Attempt, BuildEvent, FailureClass, Forgotten, Intent, Maker, RecordDraft, Stage,
 };
 use reconciler_model::inventory::record::Built;
 use reconciler_model::inventory::request::{
@@ -51,13 +51,21 @@ pub struct PlanOfRequest<'a> {
     pub attempts: &'a BTreeMap<StepId, Attempt>,
 }
 
+/// What a look at the requests came to.
+#[derive(Default)]
+pub struct Answered {
+    /// Those that wait for a plan.
+    pub open: Vec<Request>,
+    /// Whether anything was answered.
+    pub answered: bool,
+    /// What kept one of them from being answered and may go away by itself. It keeps no other.
+    pub failure: Option<PassError>,
+}
+
 /// Reads what is asked, and carries out what needs nothing but the journal. What needs a plan is
 /// returned; what was answered long ago is removed. Says as well whether anything was answered.
-pub async fn answer_by_journal(
-    ports: &LeasedPorts,
-    fence: &Fence,
-) -> Result<(Vec<Request>, bool), PassError> {
-    let (mut open, mut answered) = (Vec::new(), false);
+pub async fn answer_by_journal(ports: &LeasedPorts, fence: &Fence) -> Result<Answered, PassError> {
+    let Answered { mut open, mut answered, mut failure } = Answered::default();
     for StandingRequest { id, request, answer } in
         ports.inventory.requests(&fence.workflow_id).await?
     {
@@ -68,13 +76,16 @@ pub async fn answer_by_journal(
                     ports.inventory.forget_request(&id, fence).await?;
                 }
             }
-            (Ok(request), None) => {
-                if carry_out_by_journal(ports, fence, &request).await? {
+            (Ok(request), None) => match carry_out_by_journal(ports, fence, &request).await {
+                Ok(true) => answered = true,
+                Ok(false) => open.push(request),
+                Err(error) if may_go_away(&error) && !error.is_fenced() => failure = Some(error),
+                Err(error) if may_go_away(&error) => return Err(error),
+                Err(error) => {
+                    refuse(ports, fence, &id, &error.diagnostic()).await?;
                     answered = true;
-                } else {
-                    open.push(request);
                 }
-            }
+            },
             (Err(wrong), None) => {
                 let why = Diagnostic::new(format!("the request cannot be read: {wrong}"))
                     .hint("whoever holds the lease may be of an older version than whoever asks");
@@ -83,7 +94,13 @@ pub async fn answer_by_journal(
             }
         }
     }
-    Ok((open, answered))
+    Ok(Answered { open, answered, failure })
+}
+
+/// Whether what kept a request from being carried out may go away by itself. Anything else is the
+/// answer to it: one that can never be carried out must keep no other.
+fn may_go_away(error: &PassError) -> bool {
+    error.class() == FailureClass::Transient || error.is_fenced() || error.is_replaced()
 }
 
 /// Carries out what needs nothing but the journal; false if it needs more.
@@ -180,7 +197,10 @@ pub async fn answer_by_plan(
         }
     };
     match carried_out {
-        Err(PassError::Person(why)) => refuse(ports, fence, &request.id, &why).await,
+        // Seeded bug: one-request-stops-all
+        Err(error) if !may_go_away(&error) => {
+            refuse(ports, fence, &request.id, &error.diagnostic()).await
+        }
         other => other,
     }
 }
@@ -196,7 +216,9 @@ pub async fn answer_without_git(
         return Ok(());
     };
     match reserve(ports, fence, None, request, (images, *run)).await {
-        Err(PassError::Person(why)) => refuse(ports, fence, &request.id, &why).await,
+        Err(error) if !may_go_away(&error) => {
+            refuse(ports, fence, &request.id, &error.diagnostic()).await
+        }
         other => other,
     }
 }

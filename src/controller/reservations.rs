@@ -7,16 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::controller::connect::Ports;
 use crate::controller::error::PassError;
 use crate::controller::fenced::LeasedPorts;
 use crate::controller::requests::answer;
 use reconciler_core::images::reserving::{ReserveQuestion, first_reserved, may_reserve, reserved};
 use reconciler_core::plan::Plan;
+use reconciler_model::clock::Moment;
 use reconciler_model::diagnostic::Diagnostic;
-use reconciler_model::ids::{AmiId, RequestId, StepId, WorkflowId};
+use reconciler_model::ids::{AmiId, Region, RequestId, StepId, WorkflowId};
 use reconciler_model::images::{AssociatedSnapshots, Deregistered, ImageRemover};
 use reconciler_model::inventory::journal::{BuildEvent, Deleted, Stage};
 use reconciler_model::inventory::request::{DeletedImage, Outcome, Request, Wish};
@@ -27,12 +26,15 @@ use reconciler_model::inventory::{Fence, Removal, Write};
 /// well before it ends, for clocks differ.
 pub const TO_BE_DELETED: Duration = Duration::from_mins(45);
 
+/// So far back is looked for where builds of a workflow were: some years.
+const MOST_ENTRIES: usize = 100_000;
+
 /// Takes away reserved images and no others, for the process of a person.
 pub struct ReservedImages {
     ports: Ports,
     remover: Arc<dyn ImageRemover>,
     reservations: Vec<(WorkflowId, RequestId)>,
-    asked: Instant,
+    asked: Moment,
 }
 
 impl ReservedImages {
@@ -40,7 +42,7 @@ impl ReservedImages {
     pub fn new(
         ports: &Ports,
         reservations: Vec<(WorkflowId, RequestId)>,
-        asked: Instant,
+        asked: Moment,
     ) -> Result<Self, PassError> {
         let remover = ports.image_remover().ok_or_else(|| Diagnostic::new("EC2 is not connected"));
         Ok(Self { ports: ports.clone(), remover: remover?, reservations, asked })
@@ -62,12 +64,17 @@ impl ReservedImages {
     }
 
     async fn is_reserved(&self, image: &AmiId) -> Result<bool, PassError> {
-        if self.asked.elapsed() >= TO_BE_DELETED {
+        // Time in which the machine slept counts.
+        if self.ports.context.moment().saturating_sub(self.asked) >= TO_BE_DELETED {
             return Ok(false);
         }
+        let now = self.ports.context.now();
         for (workflow, id) in &self.reservations {
             let standing = self.ports.inventory.reservations(workflow).await?;
-            if standing.iter().any(|one| one.id == *id && one.images.contains(image)) {
+            let stands = |one: &Reservation| {
+                one.id == *id && one.images.contains(image) && !one.has_ended(now)
+            };
+            if standing.iter().any(stands) {
                 return Ok(true);
             }
         }
@@ -146,7 +153,8 @@ pub(super) async fn end_by_request(
         _ => return Ok(false),
     };
     let all = ports.inventory.reservations(&fence.workflow_id).await?;
-    let Some(stands) = all.iter().find(|one| one.id == *id) else {
+    let now = ports.context.now();
+    let Some(stands) = all.iter().find(|one| one.id == *id && !one.has_ended(now)) else {
         return Err(Diagnostic::new(format!("there is no reservation {id} any more"))
             .hint("it has ended, by its owner's word or after an hour; ask again")
             .into());
@@ -223,6 +231,18 @@ async fn tell(
     Ok(writes)
 }
 
+/// Where images of a workflow may be: what its records and its journal name, and its own region.
+async fn regions_of(
+    ports: &LeasedPorts,
+    workflow: &WorkflowId,
+) -> Result<BTreeSet<Region>, PassError> {
+    let heads = ports.inventory.heads(workflow).await?;
+    let events = ports.inventory.events(workflow, None, MOST_ENTRIES).await?;
+    let built = heads.records.into_iter().filter_map(|head| Some(head.built?.region));
+    let begun = events.into_iter().filter_map(|event| Some(event.stage.intent()?.region.clone()));
+    Ok(built.chain(begun).chain([ports.region.clone()]).collect())
+}
+
 /// Who may ask is not believed: an image that EC2 shows was not taken away.
 async fn are_gone(
     ports: &LeasedPorts,
@@ -233,8 +253,17 @@ async fn are_gone(
     if let Some(other) = ids.iter().find(|id| !reservation.images.contains(id)) {
         return Err(Diagnostic::new(format!("{other} was not reserved")).into());
     }
+    let known = regions_of(ports, &reservation.workflow_id).await?;
     let mut regions: BTreeMap<_, Vec<AmiId>> = BTreeMap::new();
     for image in images {
+        // Seeded bug: who-may-ask-is-believed-where-an-image-is
+        if !known.contains(&image.region) {
+            return Err(Diagnostic::new(format!(
+                "nothing of workflow {} was ever made in {}",
+                reservation.workflow_id, image.region
+            ))
+            .into());
+        }
         regions.entry(&image.region).or_default().push(image.ami_id.clone());
     }
     for (region, ids) in regions {

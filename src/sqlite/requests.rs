@@ -55,7 +55,7 @@ impl Requests for SqliteInventory {
                 "SELECT request_id, request, answer FROM request WHERE workflow_id = ? \
                  ORDER BY request_id",
             )?;
-            let rows = statement.query_map([workflow.as_str()], standing)?;
+            let rows = statement.query_map([workflow.as_str()], |row| standing(&workflow, row))?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
         .await
@@ -157,17 +157,16 @@ fn read(
     let mut statement = db.prepare_cached(
         "SELECT request_id, request, answer FROM request WHERE workflow_id = ? AND request_id = ?",
     )?;
-    Ok(statement.query_row([workflow.as_str(), id.as_str()], standing).optional()?)
+    Ok(statement
+        .query_row([workflow.as_str(), id.as_str()], |row| standing(workflow, row))
+        .optional()?)
 }
 
 /// An answer that cannot be read is none that this version could give another one for: it stands
 /// as a refusal that says so.
-fn standing(row: &Row<'_>) -> Result<StandingRequest, rusqlite::Error> {
+fn standing(workflow: &WorkflowId, row: &Row<'_>) -> Result<StandingRequest, rusqlite::Error> {
     let (id, request): (String, String) = (row.get(0)?, row.get(1)?);
     let answer: Option<String> = row.get(2)?;
-    Ok(StandingRequest {
-        id: RequestId::new(id),
-        request: serde_json::from_str(&request).map_err(|wrong| wrong.to_string()),
-        answer: answer.map(|text| Answer::read(&text)),
-    })
+    let answer = answer.map(|text| Answer::read(&text));
+    Ok(StandingRequest::read(workflow, RequestId::new(id), Ok(&request), answer))
 }

@@ -15,7 +15,9 @@ use reconciler_core::workflow::WorkflowParams;
 use reconciler_core::workflow::unique::{Claim, shared};
 use reconciler_hcl::LocalExec;
 use reconciler_model::diagnostic::Diagnostic;
+use reconciler_model::digest::Encoder;
 use reconciler_model::ids::{Revision, WorkflowId};
+use reconciler_model::inventory::Inventory;
 use reconciler_model::source::GitTree;
 
 /// A repository that is followed.
@@ -165,20 +167,40 @@ impl LastRead {
 }
 
 impl FollowedRepository {
-    /// Refuses a commit that does not follow what was applied last of a workflow, where that is
-    /// asked for. A commit that a person names is that person's decision.
-    pub fn refuse_rewrite(
+    /// The reference of which rewritten history is refused. A commit that a person names is that
+    /// person's decision.
+    fn guarded_reference(&self) -> Option<&String> {
+        self.guarded.as_ref().filter(|_| self.revision.is_none())
+    }
+
+    /// Under which id the inventory keeps what was applied of the whole repository: the workflow's
+    /// own id stands in the commit that is judged, and an earlier commit may name another.
+    #[must_use]
+    pub fn applied_under(place: &str) -> WorkflowId {
+        let mut id = Encoder::new("applied of a repository");
+        id.field(place.as_bytes());
+        WorkflowId::new(format!("@repository/{}", id.finish()))
+    }
+
+    /// Refuses a commit that does not follow what was applied last, of a workflow or of the whole
+    /// repository, where that is asked for. `applied` is what stands beside the workflow's lease.
+    /// Returns the reference and what was applied of it, in that order.
+    pub async fn refuse_rewrite(
         &self,
+        inventory: &dyn Inventory,
         new: &Revision,
         applied: &BTreeMap<String, Revision>,
-    ) -> Result<(), PassError> {
-        let Some(reference) = self.guarded.as_ref().filter(|_| self.revision.is_none()) else {
-            return Ok(());
+    ) -> Result<Option<(String, Vec<Option<Revision>>)>, PassError> {
+        let Some(reference) = self.guarded_reference() else {
+            return Ok(None);
         };
-        match applied.get(reference) {
-            Some(applied) => Ok(refuse_rewrite(self.source.as_ref(), new, applied)?),
-            None => Ok(()),
+        let of_repository = inventory.lease(&Self::applied_under(&self.source.place())).await?;
+        let of_repository = of_repository.and_then(|one| one.applied.get(reference).cloned());
+        let applied = vec![applied.get(reference).cloned(), of_repository];
+        for applied in applied.iter().flatten() {
+            block_in_place(|| refuse_rewrite(self.source.as_ref(), new, applied))?;
         }
+        Ok(Some((reference.clone(), applied)))
     }
 
     fn read_folders(&self, tree: &dyn GitTree) -> Result<Vec<OpenedFolder>, PassError> {

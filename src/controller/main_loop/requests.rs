@@ -13,9 +13,10 @@ use crate::controller::main_loop::actions::PlannedWorkflow;
 use crate::controller::main_loop::retry_queue::{Circumstances, RetryKey};
 use crate::controller::main_loop::workflow_state::WorkflowKey;
 use crate::controller::main_loop::{Controller, PassReport};
-use crate::controller::requests::{PlanOfRequest, answer_by_journal, answer_by_plan, refuse};
+use crate::controller::requests::{
+    Answered, PlanOfRequest, answer_by_journal, answer_by_plan, refuse,
+};
 use reconciler_model::diagnostic::Diagnostic;
-use reconciler_model::inventory::Fence;
 
 impl Controller {
     /// Carries out what needs nothing but the journal, in every workflow that this process holds.
@@ -46,11 +47,16 @@ impl Controller {
             return;
         }
         match answer_by_journal(&ports, &fence).await {
-            Ok((open, answered)) => {
+            Ok(Answered { open, answered, failure }) => {
                 report.acted |= answered;
-                self.succeeded(&retry, &key.origin());
+                if let Some(error) = &failure {
+                    self.failed(&retry, &key.origin(), &circumstances, error);
+                    report.errors += 1;
+                } else if open.is_empty() {
+                    self.succeeded(&retry, &key.origin());
+                }
                 if let Some(state) = self.workflows.get_mut(key) {
-                    state.keep_requests(asked, open);
+                    state.keep_requests(asked, open, failure.is_none());
                     if answered {
                         state.forget_journal();
                     }
@@ -65,7 +71,8 @@ impl Controller {
     }
 
     /// Carries out one of those requests that wait for a plan: what it changes is not in the plan,
-    /// so the next waits for the next one. Whether it was answered.
+    /// so the next waits for the next one. One that cannot be answered now changes nothing, and
+    /// comes last from then on. Whether one was answered.
     pub(super) async fn answer_by_plan(
         &mut self,
         planned: &PlannedWorkflow<'_>,
@@ -76,33 +83,37 @@ impl Controller {
             return Ok(false);
         };
         state.is_planned = true;
-        let Some(request) = state.open_requests.pop_front() else {
+        let (retry, now) = (RetryKey::Requests(key.clone()), self.services.context.now());
+        let asked = state.requests_asked();
+        let circumstances = Circumstances::Journal { token: fence.token, seq: asked };
+        if self.queue.waits(&retry, &circumstances, now).is_some() {
             return Ok(false);
-        };
-        let by = PlanOfRequest {
-            plan: planned.plan,
-            desired: planned.desired,
-            attempts: planned.held.attempts,
-        };
-        match answer_by_plan(&self.services.config, ports, fence, by, &request).await {
-            Ok(()) => Ok(true),
-            Err(error) if error.is_fenced() => Err(error),
-            Err(error) => {
-                self.leave_open(key, fence, &error);
-                Ok(false)
+        }
+        let mut failure = None;
+        for _ in 0..state.open_requests.len() {
+            let Some(request) = state.open_requests.pop_front() else {
+                break;
+            };
+            let by = PlanOfRequest {
+                plan: planned.plan,
+                desired: planned.desired,
+                attempts: planned.held.attempts,
+            };
+            match answer_by_plan(&self.services.config, ports, fence, by, &request).await {
+                Ok(()) => return Ok(true),
+                Err(error) if error.is_fenced() => return Err(error),
+                Err(error) => {
+                    state.open_requests.push_back(request);
+                    failure = Some(error);
+                }
             }
         }
-    }
-
-    /// What could not be answered for something that may go away by itself is tried again.
-    fn leave_open(&mut self, key: &WorkflowKey, fence: &Fence, error: &PassError) {
-        let Some(state) = self.workflows.get_mut(key) else {
-            return;
-        };
-        let asked = state.requests_asked();
-        state.look_for_requests();
-        let circumstances = Circumstances::Journal { token: fence.token, seq: asked };
-        self.failed(&RetryKey::Requests(key.clone()), &key.origin(), &circumstances, error);
+        if let Some(error) = failure {
+            self.failed(&retry, &key.origin(), &circumstances, &error);
+        } else {
+            self.succeeded(&retry, &key.origin());
+        }
+        Ok(false)
     }
 
     /// Refuses what waits for a plan that this pass could not make, unless what keeps it from being

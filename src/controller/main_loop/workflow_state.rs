@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 
 use crate::config::{Config, InventoryConfig};
 use crate::controller::connect::Ports;
-use crate::controller::context::block_in_place;
 use crate::controller::error::PassError;
 use crate::controller::fenced::LeasedPorts;
 use crate::controller::lease::{Counts, Held, Watched};
@@ -84,6 +83,14 @@ impl WorkflowKey {
     }
 }
 
+/// Whether rewritten history was refused.
+enum Refusal {
+    /// It was not.
+    None,
+    /// It was, where this was applied of the workflow.
+    After(Option<Revision>),
+}
+
 /// Why a workflow could not be planned.
 pub(super) struct LastError {
     /// Whether it may go away by itself.
@@ -111,8 +118,10 @@ pub(super) struct WorkflowState {
     /// The count of requests at which all that stood were answered; none: whatever the count, it is
     /// to be looked.
     answered_at: Option<u64>,
-    /// The applied commit that a refused one did not follow.
-    refused_after: Option<Revision>,
+    /// The commit that was found to follow what was applied.
+    followed: Option<Revision>,
+    /// Whether a commit was refused that did not follow.
+    refusal: Refusal,
     /// What is asked and waits for a plan.
     pub(super) open_requests: VecDeque<Request>,
     /// Whether the pass that is under way has planned it.
@@ -139,7 +148,8 @@ impl WorkflowState {
             journal: None,
             looked_at: Counts::default(),
             answered_at: Some(0),
-            refused_after: None,
+            followed: None,
+            refusal: Refusal::None,
             open_requests: VecDeque::new(),
             is_planned: false,
             last_error: None,
@@ -206,9 +216,10 @@ impl WorkflowState {
         self.lease.as_ref().map_or(0, |lease| lease.counts().news.requests)
     }
 
-    /// Of all that stood at this count, these wait for a plan; the rest is answered.
-    pub(super) fn keep_requests(&mut self, asked: u64, open: Vec<Request>) {
-        self.answered_at = Some(asked);
+    /// Of all that stood at this count, these wait for a plan; the rest is answered, or is to be
+    /// looked at again.
+    pub(super) fn keep_requests(&mut self, asked: u64, open: Vec<Request>, is_all: bool) {
+        self.answered_at = is_all.then_some(asked);
         self.open_requests = open.into();
     }
 
@@ -229,16 +240,26 @@ impl WorkflowState {
         let (Some(lease), Some(reference)) = (&self.lease, &repository.guarded) else {
             return Ok(());
         };
-        if repository.revision.is_some() {
+        let applied = lease.applied();
+        // What was looked at is looked at again only where something else is applied, or wanted.
+        if self.followed.as_ref() == Some(new) && applied.get(reference) == Some(new) {
             return Ok(());
         }
-        let applied = lease.applied();
-        self.refused_after = applied.get(reference).cloned();
-        block_in_place(|| repository.refuse_rewrite(new, &applied))?;
-        self.refused_after = None;
-        if applied.get(reference) != Some(new) {
-            lease.note_applied(reference, new, fence).await?;
+        self.refusal = Refusal::After(applied.get(reference).cloned());
+        let inventory = self.ports.inventory.as_ref();
+        let Some((reference, seen)) = repository.refuse_rewrite(inventory, new, &applied).await?
+        else {
+            return Ok(());
+        };
+        self.refusal = Refusal::None;
+        if applied.get(&reference) != Some(new) {
+            lease.note_applied(&reference, new, fence).await?;
         }
+        if !seen.iter().all(|one| one.as_ref() == Some(new)) {
+            let id = FollowedRepository::applied_under(&repository.source.place());
+            inventory.note_applied(&id, &reference, new, None).await?;
+        }
+        self.followed = Some(new.clone());
         Ok(())
     }
 
@@ -247,8 +268,8 @@ impl WorkflowState {
         let (Some(lease), Some(reference)) = (&self.lease, &repository.guarded) else {
             return false;
         };
-        self.refused_after.is_some()
-            && self.refused_after.as_ref() != lease.applied().get(reference)
+        let now = lease.applied().get(reference).cloned();
+        matches!(&self.refusal, Refusal::After(applied) if *applied != now)
     }
 
     /// The fence for writes; none without the lease.

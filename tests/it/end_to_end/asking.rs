@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use reconciler_model::ids::{RequestId, StepId, WorkflowId};
 use reconciler_model::inventory::request::{Outcome, Request, StandingRequest, Wish};
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::fake_packer::{FakePacker, WHOLE};
 use crate::harness::farm::{Farm, Store};
@@ -175,4 +175,40 @@ fn a_request_to_a_workflow_that_git_has_no_more_is_refused_by_the_command() {
     farm.ask_as(&gone);
     farm.run(&["retry", "a", "--workflow", "wf-gone"]).refuses(&["there is no workflow `wf-gone`"]);
     assert!(farm.requests().is_empty(), "nothing is asked of this one");
+}
+
+/// A permission that is missing is the answer, and what else is asked is done.
+#[test]
+fn one_that_can_never_be_done_is_refused_and_keeps_no_other() {
+    let (farm, _packer) = Farm::playing(&format!("[build]\n{WHOLE}"));
+    farm.configure("interval: 1h\nlease_duration: 4s\n");
+    farm.applies();
+    farm.forget_what_it_was_made_of("a");
+    let image = farm.image("a");
+    farm.faults(&json!([{ "operation": "CreateTags", "kind": "denied", "times": 1000 }]));
+    let first = farm.ask(Wish::Adopt { step: StepId::new("a"), image: image.as_str().into() });
+    let second = farm.ask(Wish::Adopt { step: StepId::new("nowhere"), image: "ami-1".into() });
+    // One that says to be another's takes nobody's answer.
+    let third = RequestId::generate();
+    let other = serde_json::to_string(&Request {
+        id: second.clone(),
+        ..Farm::request(Wish::Retry { step: StepId::new("a") })
+    });
+    farm.put_request(&third, &other.unwrap());
+    // As the library leaves it, its tags are not ours.
+    let _daemon = farm.daemon();
+    farm.wait_until("all are answered", |farm| {
+        farm.requests().iter().all(|one| one.answer.is_some())
+    });
+    let requests = farm.requests();
+    let why = |id: &RequestId| {
+        let standing = requests.iter().find(|one| one.id == *id).unwrap();
+        match &standing.answer.as_ref().unwrap().outcome {
+            Outcome::Refused { why, .. } => why.clone(),
+            done @ Outcome::Done { .. } => panic!("{done:?}"),
+        }
+    };
+    assert!(why(&first).contains("ec2:CreateTags"), "{}", why(&first));
+    assert!(why(&second).contains("has no step nowhere"), "{}", why(&second));
+    assert!(why(&third).contains("it says to be request"), "{}", why(&third));
 }

@@ -7,6 +7,8 @@ use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, InstanceType, LaunchPermission,
     LaunchPermissionModifications, RequestLaunchTemplateData,
 };
+use reconciler_model::ids::{AmiId, AmiName, Region, StepId};
+use reconciler_model::inventory::request::{DeletedImage, Outcome, Wish};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -277,4 +279,40 @@ fn an_earlier_run_goes_whole_with_its_records() {
     assert!(farm.reservations().is_empty());
     farm.run(&delete(&["--workflow", "wf-1"])).shows(&["nothing is left to delete"]);
     assert!(farm.is_in_sync());
+}
+
+/// Wherever else it is said to be: nothing is told of an image that EC2 shows, nor of a region in
+/// which nothing was ever made.
+#[test]
+fn who_may_only_ask_is_not_believed_that_an_image_is_gone() {
+    let (farm, [a, _]) = twice_built();
+    let _daemon = farm.daemon();
+    farm.wait_until("it holds the lease", |farm| farm.status().held_by.is_some());
+    let asked = |wish| {
+        let id = farm.ask(wish);
+        farm.wait_until("it is answered", |farm| {
+            farm.requests().iter().any(|one| one.id == id && one.answer.is_some())
+        });
+        let requests = farm.requests();
+        let standing = requests.into_iter().find(|one| one.id == id).unwrap();
+        (id, standing.answer.unwrap().outcome)
+    };
+    let image = AmiId::new(&a);
+    let (reservation, granted) = asked(Wish::Reserve { images: vec![image.clone()], run: false });
+    assert!(matches!(granted, Outcome::Done { .. }), "{granted:?}");
+    for region in [farm.region.name, "eu-central-1", "xx-nowhere-1"] {
+        let gone = DeletedImage {
+            step: StepId::new("a"),
+            ami_id: image.clone(),
+            ami_name: AmiName::new("any"),
+            region: Region::new(region),
+            snapshots: vec![],
+        };
+        let (_, told) =
+            asked(Wish::Deleted { reservation: reservation.clone(), images: vec![gone] });
+        let Outcome::Refused { why, .. } = told else { panic!("{region}: {told:?}") };
+        assert!(why.contains("EC2 still shows") || why.contains("was ever made in"), "{why}");
+    }
+    assert!(is_there(&farm, &a));
+    assert!(!farm.stages("a").contains(&"deleted".to_owned()));
 }

@@ -59,6 +59,29 @@ fn another_host_refuses_a_replayed_commit_as_the_first_one_would() {
     farm.wait_for_state("a", "in-sync");
 }
 
+/// The id of a workflow stands in the commit that is judged: an old commit with another id, of which
+/// nothing was ever applied, is refused all the same.
+#[test]
+fn an_old_commit_is_refused_though_it_names_another_run() {
+    let farm = Farm::new();
+    farm.step("a", None).configure("lease_duration: 3s\n");
+    farm.follow_with(&["allow_rewrite: false"]);
+    let repo = &farm.repo;
+    farm.workflow(&serde_json::json!({ "workflow_id": "wf-0" }));
+    repo.commit("an earlier run, which was never applied here");
+    let old = repo.git(&["rev-parse", "HEAD"]);
+    farm.workflow(&serde_json::json!({ "workflow_id": "wf-1" }));
+    repo.commit("this run");
+    farm.applies();
+    repo.git(&["reset", "-q", "--hard", "HEAD^"]);
+    for command in ["plan", "apply"] {
+        farm.run(&[command]).refuses(&["does not descend from"]);
+    }
+    assert_eq!(farm.made_images(), 1);
+    assert_eq!(farm.run(&["allow-rewrite", &old]).code, 0);
+    farm.applies();
+}
+
 #[test]
 fn a_revert_goes_back_without_rewriting_and_a_look_is_no_application() {
     let guarded = Guarded::new(&["allow_rewrite: false"]);

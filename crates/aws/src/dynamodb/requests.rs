@@ -18,7 +18,7 @@ use crate::dynamodb::transaction::{Part, Refusal};
 use crate::dynamodb::{DynamoDbInventory, beats, builds, sdk};
 use reconciler_items::Item;
 use reconciler_items::attributes::{
-    json, json_value, number, number_value, optional_text, text, text_value,
+    json_value, number, number_value, optional_text, text, text_value,
 };
 use reconciler_model::ids::{RequestId, WorkflowId};
 use reconciler_model::inventory::request::{Answer, AnswerTo, News, Request, StandingRequest};
@@ -47,11 +47,10 @@ fn key(workflow: &WorkflowId, item: &str) -> Item {
 
 /// A request as it stands.
 fn standing(item: &Item) -> Result<StandingRequest, String> {
-    Ok(StandingRequest {
-        id: RequestId::new(text(item, "request_id")?),
-        request: json(item, REQUEST),
-        answer: optional_text(item, ANSWER)?.map(Answer::read),
-    })
+    let workflow = WorkflowId::new(text(item, "workflow_id")?);
+    let id = RequestId::new(text(item, "request_id")?);
+    let answer = optional_text(item, ANSWER)?.map(Answer::read);
+    Ok(StandingRequest::read(&workflow, id, text(item, REQUEST), answer))
 }
 
 /// Puts an answer in its place.

@@ -35,8 +35,14 @@ pub fn may_be_imaged(id: &str, instance: Option<&PreparedInstance>) -> Result<()
         .hint("look at the id, the region and the profile of the workflow: `aws ec2 describe-instances`"));
     };
     // Seeded bug: a-running-instance-is-imaged
-    if instance.is_stopped() {
+    if instance.is_stopped() && instance.transition.contains(|c: char| c.is_ascii_digit()) {
         return Ok(());
+    }
+    if instance.is_stopped() {
+        return Err(Diagnostic::new(format!(
+            "EC2 does not say when instance {id} was stopped, so nobody could tell whether it stayed so"
+        ))
+        .hint(format!("start it and stop it by EC2: aws ec2 stop-instances --instance-ids {id}")));
     }
     Err(Diagnostic::new(format!(
         "instance {id} is {}, and only the image of a stopped one is whole",
@@ -227,6 +233,9 @@ mod tests {
             let why = may_be_imaged("i-1", Some(&instance(state, ""))).unwrap_err();
             assert!(why.message.contains(state), "{why}");
         }
+        // As one that shut itself down: without a time two stops could not be told apart.
+        let why = may_be_imaged("i-1", Some(&instance("stopped", ""))).unwrap_err();
+        assert!(why.message.contains("does not say when"), "{why}");
         let why = may_be_imaged("i-1", None).unwrap_err();
         assert!(why.message.contains("there is no instance i-1"), "{why}");
     }

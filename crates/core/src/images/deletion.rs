@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::images::in_use::{InUse, in_use};
 use crate::images::lineage::{Lineage, Made};
 use reconciler_model::ids::{AmiId, StepId, WorkflowId};
-use reconciler_model::images::Image;
+use reconciler_model::images::{Image, WORKFLOW_ID_TAG};
 use reconciler_model::uses::{Ownership, Unread, Uses};
 
 /// The tag by which a person says that an image stays, whatever its value.
@@ -55,6 +55,8 @@ pub enum Obstacle {
     OwnerUnknown(Unread),
     /// It is tagged to stay.
     Kept,
+    /// Its tags say that a workflow made it of which nothing is read here.
+    OfUnreadWorkflow(String),
 }
 
 /// What becomes of the images that are to go.
@@ -131,6 +133,13 @@ impl DeletionQuestion<'_> {
                 _ => found.push(Obstacle::Current(made.workflow_id.clone(), made.step_id.clone())),
             }
         }
+        // Seeded bug: an-image-of-a-workflow-that-was-not-read-goes
+        if self.lineage.of(image).next().is_none()
+            && let Some(seen) = self.images.get(image)
+            && let Some(workflow) = seen.tags.get(WORKFLOW_ID_TAG)
+        {
+            found.push(Obstacle::OfUnreadWorkflow(workflow.clone()));
+        }
         if self.sources.contains(image) {
             found.push(Obstacle::SourceOfBuild);
         }
@@ -190,6 +199,9 @@ impl Obstacle {
                 format!("unknown whose it is: {}", crate::images::in_use::unread_words(why))
             }
             Self::Kept => format!("it is tagged to stay ({KEEP_TAG})"),
+            Self::OfUnreadWorkflow(workflow) => format!(
+                "its tags say that workflow {workflow} made it, whose records are not read here: delete it where that workflow is in git, or with `--workflow {workflow}`"
+            ),
         }
     }
 }

@@ -240,6 +240,29 @@ pub struct StandingRequest {
     pub answer: Option<Answer>,
 }
 
+impl StandingRequest {
+    /// A request as it is kept under this key. One that says to be another's is none: whoever may
+    /// ask may write what they like, and its answer would be given to the other one.
+    #[must_use]
+    pub fn read(
+        workflow: &WorkflowId,
+        id: RequestId,
+        text: Result<&str, String>,
+        answer: Option<Answer>,
+    ) -> Self {
+        let read = |text| serde_json::from_str(text).map_err(|wrong| wrong.to_string());
+        let request = text.and_then(read).and_then(|request: Request| {
+            // Seeded bug: a-request-speaks-for-another
+            if request.workflow_id == *workflow && request.id == id {
+                Ok(request)
+            } else {
+                Err(format!("it says to be request {}", request.id))
+            }
+        });
+        Self { id, request, answer }
+    }
+}
+
 /// An answer, and the request that it is to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnswerTo {
@@ -319,6 +342,21 @@ mod tests {
                     r#"{{ "at": "2026-11-25T00:00:00Z", "by": "one/1/2", "outcome": {outcome} }}"#
                 ),
             );
+        }
+    }
+
+    #[test]
+    fn a_request_that_says_to_be_another_is_none() {
+        let (workflow, id) = (WorkflowId::new("wf"), RequestId::new("1"));
+        let text = |of: &str, id: &str| {
+            format!(
+                r#"{{"workflow_id":"{of}","id":"{id}","by":"x","at":"2026-11-25T00:00:00Z","wish":{{"retry":{{"step":"a"}}}}}}"#
+            )
+        };
+        let read = |text: &str| StandingRequest::read(&workflow, id.clone(), Ok(text), None);
+        assert!(read(&text("wf", "1")).request.is_ok());
+        for other in [text("wf", "2"), text("other", "1"), "{".to_owned()] {
+            assert!(read(&other).request.is_err(), "{other}");
         }
     }
 

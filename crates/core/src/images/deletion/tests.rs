@@ -317,3 +317,15 @@ proptest! {
         prop_assert_eq!(again.gone, gone);
     }
 }
+
+/// A workflow of another repository may keep its records in the same table, and nobody here reads
+/// them: whether it is that one's current image cannot be told.
+#[test]
+fn an_image_of_a_workflow_that_nobody_has_read_stays() {
+    let mut known = Known::asking(&["ami-b"], Lineage::default());
+    assert!(known.words("ami-b").is_empty(), "an image of nobody may go");
+    let image = known.images.get_mut(&id("ami-b")).unwrap();
+    image.tags.insert(WORKFLOW_ID_TAG.to_owned(), "theirs".to_owned());
+    let said = known.words("ami-b").join("; ");
+    assert!(said.contains("workflow theirs made it, whose records are not read here"), "{said}");
+}
