@@ -25,7 +25,7 @@ use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{BuildId, RequestId, WorkflowId};
 use reconciler_model::inventory::journal::{Attempt, FailureClass};
 use reconciler_model::inventory::request::{Answer, Outcome, Request, Wish};
-use reconciler_model::inventory::{InventoryError, Lease};
+use reconciler_model::inventory::{Fence, InventoryError, Lease};
 use tokio::time::Instant;
 
 use super::open::who;
@@ -186,8 +186,7 @@ impl Asking<'_> {
         held: &Held,
         look: &impl AsyncFn() -> Result<Option<Observed>, CommandError>,
     ) -> Result<(), CommandError> {
-        let fence = held.fence().ok_or_else(|| Diagnostic::new("the lease was lost at once"))?;
-        let ports = LeasedPorts::new(self.ports.clone(), held.lease_token());
+        let (ports, fence) = leased(self.ports, held)?;
         // What may go away by itself is looked at again.
         let found = answer_by_journal(&ports, &fence).await?;
         for request in &found.open {
@@ -206,8 +205,7 @@ impl Asking<'_> {
 
     /// Does what can be done about all that stands of a workflow that git has no more.
     async fn carry_out_without_git(&self, held: &Held) -> Result<(), CommandError> {
-        let fence = held.fence().ok_or_else(|| Diagnostic::new("the lease was lost at once"))?;
-        let ports = LeasedPorts::new(self.ports.clone(), held.lease_token());
+        let (ports, fence) = leased(self.ports, held)?;
         // What may go away by itself is looked at again.
         let found = answer_by_journal(&ports, &fence).await?;
         for request in &found.open {
@@ -215,70 +213,62 @@ impl Asking<'_> {
         }
         Ok(())
     }
-}
 
-/// A build that is waited for.
-pub(super) struct Settling<'a> {
-    pub(super) config: &'a Config,
-    pub(super) ports: &'a Ports,
-    pub(super) workflow: &'a WorkflowId,
-    /// For how long.
-    pub(super) patience: Duration,
-}
-
-/// The build once it is settled: by whoever holds the lease, or by this command where nobody does,
-/// or nobody who lives.
-pub(super) async fn settled(
-    settling: &Settling<'_>,
-    asked: Attempt,
-    sighting: &Sighting,
-) -> Result<Attempt, CommandError> {
-    let Settling { config, ports, workflow, patience } = settling;
-    let (began, mut told) = (Instant::now(), Instant::now());
-    let mut watched = None;
-    while began.elapsed() < *patience {
-        let duration = config.lease_duration;
-        let lease = ask(&ports.context, &ports.inventory, workflow, duration, &mut watched).await;
-        let lease = match lease {
-            Ok(Asked::Held(held)) => Some(held),
-            // It is another's, or this user may not take it.
-            Ok(Asked::Busy(_)) | Err(InventoryError::Denied { .. }) => None,
-            Err(error) => return Err(error.into()),
-        };
-        let attempts = ports.inventory.attempts(workflow).await?;
-        let mut attempts = attempts.into_iter();
-        let found = attempts.find(|one| one.build_id == asked.build_id);
-        // Where it is not found, a newer build of the step has begun: this one is over.
-        let Some(attempt) = found.clone().filter(|found| !found.is_over()) else {
-            if let Some(held) = lease {
-                held.release().await;
-            }
-            return Ok(found.unwrap_or(asked));
-        };
-        if let Some(held) = lease {
-            let fence =
-                held.fence().ok_or_else(|| Diagnostic::new("the lease was lost at once"))?;
-            let ports = LeasedPorts::new((*ports).clone(), held.lease_token());
-            let carried = carry(config, &ports, &fence, attempt, sighting.clone()).await;
-            held.release().await;
-            match carried {
-                Err(error) if error.class() == FailureClass::Transient => {
-                    print::note(&format!("{error}; it is tried again"));
-                    ports.context.sleep(TRY_AGAIN).await;
+    /// The build once it is settled: by whoever holds the lease, or by this command where nobody
+    /// does, or nobody who lives. It is waited for so long.
+    pub(super) async fn settled(
+        &self,
+        asked: Attempt,
+        sighting: &Sighting,
+        patience: Duration,
+    ) -> Result<Attempt, CommandError> {
+        let (began, mut told) = (Instant::now(), Instant::now());
+        let mut watched = None;
+        while began.elapsed() < patience {
+            let lease = match self.lease(&mut watched).await? {
+                Some(Asked::Held(held)) => Some(held),
+                // It is another's, or this user may not take it.
+                Some(Asked::Busy(_)) | None => None,
+            };
+            let attempts = self.ports.inventory.attempts(self.workflow).await?;
+            let mut attempts = attempts.into_iter();
+            let found = attempts.find(|one| one.build_id == asked.build_id);
+            // Where it is not found, a newer build of the step has begun: this one is over.
+            let Some(attempt) = found.clone().filter(|found| !found.is_over()) else {
+                if let Some(held) = lease {
+                    held.release().await;
                 }
-                carried => return Ok(carried?),
+                return Ok(found.unwrap_or(asked));
+            };
+            if let Some(held) = lease {
+                let (ports, fence) = leased(self.ports, &held)?;
+                let carried = carry(self.config, &ports, &fence, attempt, sighting.clone()).await;
+                held.release().await;
+                match carried {
+                    Err(error) if error.class() == FailureClass::Transient => {
+                        print::note(&format!("{error}; it is tried again"));
+                        ports.context.sleep(TRY_AGAIN).await;
+                    }
+                    carried => return Ok(carried?),
+                }
             }
+            if told.elapsed() >= TELL_EVERY {
+                told = Instant::now();
+                let waited = SignedDuration::try_from(began.elapsed()).unwrap_or_default();
+                print::note(&format!("still waiting, for {} by now", duration_words(waited)));
+            }
+            self.ports.context.sleep(SETTLED_LOOK).await;
         }
-        if told.elapsed() >= TELL_EVERY {
-            told = Instant::now();
-            let waited = SignedDuration::try_from(began.elapsed()).unwrap_or_default();
-            print::note(&format!("still waiting, for {} by now", duration_words(waited)));
-        }
-        ports.context.sleep(SETTLED_LOOK).await;
+        Err(Diagnostic::new(format!("build {} is not settled yet", asked.build_id))
+            .hint("`reconciler status` shows it; a host that is gone is noticed when its signs of life stop")
+            .into())
     }
-    Err(Diagnostic::new(format!("build {} is not settled yet", asked.build_id))
-        .hint("`reconciler status` shows it; a host that is gone is noticed when its signs of life stop")
-        .into())
+}
+
+/// What this process does under a lease that it has just got, it does through these.
+fn leased(ports: &Ports, held: &Held) -> Result<(LeasedPorts, Fence), Diagnostic> {
+    let fence = held.fence().ok_or_else(|| Diagnostic::new("the lease was lost at once"))?;
+    Ok((LeasedPorts::new(ports.clone(), held.lease_token()), fence))
 }
 
 fn answered(answer: Answer, own: Option<&str>) -> Result<Answered, CommandError> {

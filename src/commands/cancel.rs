@@ -22,7 +22,7 @@ use reconciler_model::ids::{StepId, WorkflowId};
 use reconciler_model::inventory::journal::Attempt;
 use reconciler_model::inventory::request::Wish;
 
-use super::ask::{Asking, Settling, settled};
+use super::ask::Asking;
 use super::open::{config, no_build_of, nothing_found, unless_unknown, workflows_of};
 use super::slow::Slow;
 use super::teller::ending;
@@ -58,19 +58,12 @@ pub(crate) async fn run(named: Option<&Path>, args: &CancelArgs) -> Result<ExitC
     if args.no_wait {
         return Ok(ExitCode::SUCCESS);
     }
+    let patience = config.packer.grace + PATIENCE;
     print::note(&format!(
         "waiting until it has ended, for at most {} (Ctrl-C ends the wait, not the request)",
-        duration_words(
-            SignedDuration::try_from(config.packer.grace + PATIENCE).unwrap_or_default()
-        )
+        duration_words(SignedDuration::try_from(patience).unwrap_or_default())
     ));
-    let settling = Settling {
-        config: &config,
-        ports: &found.ports,
-        workflow: &found.workflow,
-        patience: config.packer.grace + PATIENCE,
-    };
-    let attempt = settled(&settling, attempt, &sighting).await?;
+    let attempt = asking.settled(attempt, &sighting, patience).await?;
     print::text(&format!("{step} {}\n", ending(&attempt, Timestamp::now())))?;
     Ok(ExitCode::SUCCESS)
 }

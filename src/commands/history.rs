@@ -14,6 +14,7 @@ use reconciler_core::status::history::{SCHEMA, Story, stories};
 use reconciler_core::status::history_text::text;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::StepId;
+use reconciler_model::inventory::WHOLE_JOURNAL;
 use serde_json::json;
 
 use super::open::{
@@ -25,9 +26,6 @@ use crate::cli::{HistoryArgs, Output};
 
 /// A build has about eight entries; one that was asked for much may have more.
 const ENTRIES_A_BUILD: usize = 16;
-
-/// So far back is looked for builds of a kind: some years.
-const MOST_ENTRIES: usize = 100_000;
 
 /// How many builds may come between two whose ids sort the other way round.
 const CLOCKS_APART: usize = 8;
@@ -42,7 +40,7 @@ fn is_meant(story: &Story, args: &HistoryArgs) -> bool {
 /// How many entries of the journal are read for each workflow.
 fn entries(args: &HistoryArgs) -> usize {
     if args.failed || args.since.is_some() || args.build.is_some() {
-        return MOST_ENTRIES;
+        return WHOLE_JOURNAL;
     }
     // Ids follow the clocks of hosts: a few more are read, and ordered as the journal has them.
     args.limit.saturating_add(CLOCKS_APART).saturating_mul(ENTRIES_A_BUILD)

@@ -17,7 +17,7 @@ use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{AmiId, StepId, WorkflowId};
 use reconciler_model::inventory::journal::BuildEvent;
 use reconciler_model::inventory::record::Record;
-use reconciler_model::inventory::{Inventory, Malformed};
+use reconciler_model::inventory::{Inventory, Malformed, WHOLE_JOURNAL};
 use serde_json::json;
 
 use super::open::{Opened, config, step_ids, workflows_of};
@@ -25,9 +25,6 @@ use super::render::no_such_step;
 use super::slow::Slow;
 use super::{CommandError, print};
 use crate::cli::{ImageShowArgs, Output};
-
-/// So far back is looked for the builds of a workflow: some years.
-const MOST_ENTRIES: usize = 100_000;
 
 pub(crate) async fn show(
     named: Option<&Path>,
@@ -98,7 +95,7 @@ impl Known {
         workflows.extend(records.iter().map(|record| record.head.workflow_id.clone()));
         let mut events = Vec::new();
         for workflow in &workflows {
-            let found = inventory.events(workflow, None, MOST_ENTRIES).await?;
+            let found = inventory.events(workflow, None, WHOLE_JOURNAL).await?;
             unread.extend(found.malformed.iter().cloned());
             events.extend(found);
         }

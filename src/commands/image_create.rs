@@ -5,7 +5,6 @@
 //! with the person's credentials, and waits while the holder follows it to its record. Nobody else
 //! ever asks EC2 for it: after Ctrl-C or a crash it is looked for by its name and its tags.
 
-use std::io::{IsTerminal as _, stderr, stdin};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -28,7 +27,7 @@ use reconciler_model::images::{CatalogError, PreparedInstance};
 use reconciler_model::inventory::journal::{Attempt, Progress, RecordDraft};
 use reconciler_model::inventory::request::Wish;
 
-use super::ask::{Asking, Settling, settled};
+use super::ask::Asking;
 use super::open::{Opened, config, keep_folders_with, refuse_shared, shared_ids, workflows_of};
 use super::plan::{Observed, see};
 use super::teller::ending;
@@ -93,16 +92,10 @@ impl Making<'_> {
         let allowed = seen.ports.context.moment();
         let attempt = self.allowed(&seen, &answered.build).await?;
         self.create(&seen, &attempt, &instance, allowed).await?;
-        let settling = Settling {
-            config: self.config,
-            ports: &seen.ports,
-            workflow: &plan.workflow_id,
-            patience: PATIENCE,
-        };
         print::note(
             "waiting until the image is recorded (Ctrl-C ends the wait: it is recorded all the same, by whoever holds the lease next)",
         );
-        let attempt = settled(&settling, attempt, &Sighting::Unknown).await?;
+        let attempt = asking.settled(attempt, &Sighting::Unknown, PATIENCE).await?;
         print::text(&format!("{} {}\n", self.step, ending(&attempt, Timestamp::now())))?;
         Ok(match attempt.progress {
             Progress::Recorded { .. } => ExitCode::SUCCESS,
@@ -138,7 +131,7 @@ impl Making<'_> {
             print::warning(&warning.hint("the record will say that it stands on the latter"));
             return Ok(());
         }
-        let confirmed = stdin().is_terminal() && stderr().is_terminal() && {
+        let confirmed = print::can_ask() && {
             print::warning(&warning);
             print::confirmed(
                 "make its image all the same, and record it as standing on the latter?",

@@ -6,7 +6,6 @@
 //! the holder of the lease, which ends the reservation.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{IsTerminal as _, stderr, stdin};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -238,7 +237,7 @@ impl Deleting<'_> {
         if self.args.yes || (seen.deletion.allowed.is_empty() && self.run.is_none()) {
             return Ok(());
         }
-        if !(stdin().is_terminal() && stderr().is_terminal()) {
+        if !print::can_ask() {
             return Err(Diagnostic::new("nothing is deleted without a word")
                 .hint("say `--yes`")
                 .into());

@@ -100,6 +100,11 @@ pub(crate) fn note(line: &str) {
     let _ = writeln!(out, "{line}");
 }
 
+/// Whether there is a person who can be asked: one who reads and answers on a terminal.
+pub(crate) fn can_ask() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
 /// Asks a person on the terminal; anything but `y` or `yes` is a no.
 pub(crate) fn confirmed(question: &str) -> Result<bool, CommandError> {
     let mut told = anstream::stderr();

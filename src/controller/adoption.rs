@@ -7,16 +7,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::Config;
 use crate::controller::build_finish::tag_and_read_back;
 use crate::controller::checkout::metadata;
-use crate::controller::connect::{Ports, reach};
+use crate::controller::connect::Ports;
 use crate::controller::error::PassError;
-use crate::controller::fenced::LeasedPorts;
-use crate::controller::requests::{PlanOfRequest, adopted, answer, gone};
+use crate::controller::requests::{PlanOfRequest, RequestContext, gone};
 use crate::controller::reservations::refuse_reserved;
 use reconciler_core::adoption::{Known, may_adopt_image, starts_from};
-use reconciler_core::desired::inputs::value_digest;
 use reconciler_core::desired::step::{DesiredStep, SourceImage};
 use reconciler_core::images::console_url::aws_console_url;
 use reconciler_core::images::tags::{ImageTags, of_earlier_run};
@@ -25,15 +22,13 @@ use reconciler_core::plan::planner::PlannedStep;
 use reconciler_core::plan::reasons::reasons;
 use reconciler_core::requests::settled;
 use reconciler_core::workflow::settings::{Family, SETTINGS};
-use reconciler_model::afterwards::PostImageSteps;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::{StepId, WorkflowId};
 use reconciler_model::images::{Image, ImageReader, WORKFLOW_ID_TAG};
-use reconciler_model::inventory::journal::{Intent, Maker};
-use reconciler_model::inventory::record::{Built, Record, RecordHead};
-use reconciler_model::inventory::request::{ImageToAdopt, Outcome, Request};
-use reconciler_model::inventory::tags::Tags;
-use reconciler_model::inventory::{Expected, Fence, Write};
+use reconciler_model::inventory::journal::{Maker, Stage};
+use reconciler_model::inventory::record::{Record, RecordHead};
+use reconciler_model::inventory::request::ImageToAdopt;
+use reconciler_model::inventory::{Expected, Write};
 
 /// Images that steps have by now, beside those that the plan knows.
 pub type NewImages = BTreeMap<StepId, SourceImage>;
@@ -234,63 +229,37 @@ async fn recorded_is_gone(
 
 /// Adopts it: tags, and then the record, the journal and the answer in one write.
 pub(super) async fn adopt_image(
-    config: &Config,
-    ports: &LeasedPorts,
-    fence: &Fence,
-    by: &PlanOfRequest<'_>,
-    request: &Request,
+    asked: &RequestContext<'_>,
     wanted: &ImageToAdopt,
 ) -> Result<(), PassError> {
+    let RequestContext { ports, fence, by, request, .. } = *asked;
     let found = examine(ports, by, wanted, &NewImages::new()).await?;
-    let mut record = describe(ports, fence, by, request, wanted, &found)?;
+    let mut record = describe(asked, wanted, &found)?;
     let image = match wanted.from {
         // The tags stay that run's.
-        Some(_) => found.image.clone(),
-        None => tag_and_read_back(ports, &record, found.image.clone()).await?,
+        Some(_) => found.image,
+        None => tag_and_read_back(ports, &record, found.image).await?,
     };
     record.details = ports.redactor.text(&image.details);
-    let build = request.id.as_build();
-    let now = ports.context.now();
-    let checkout = &by.desired.checkout;
-    let intent = Intent {
-        fingerprint: found.state.fingerprint,
-        ami_name: image.name,
-        revision: checkout.revision.clone(),
-        source_ami: found.source.id,
-        region: ports.region.clone(),
-        host: ports.context.host_name(),
-        prepared_by: None,
-        reach: reach(config, &checkout.params),
-        deadline: now,
-        fence: fence.token,
-        attempt: 0,
-        promise: None,
-        afterwards: PostImageSteps::default(),
-        maker: Maker::Adopted { by: request.by.clone() },
-    };
-    let event = adopted(fence, &wanted.step, &build, now, intent, &wanted.image);
+    let maker = Maker::Adopted { by: request.by.clone() };
+    let intent = asked.intent(&found.state, (found.source.id, image.name), maker);
     let expected = wanted.replaces.clone().map_or(Expected::Absent, Expected::Image);
     let write = Write {
         record: Some((record, Some(expected))),
-        event: Some(event),
-        answer: Some(answer(ports, fence, &request.id, Outcome::Done { build })),
-        ..Write::default()
+        ..asked.done(&wanted.step, Stage::Adopted { intent, ami_id: wanted.image.clone() })
     };
     Ok(ports.inventory.write(write, Some(fence)).await?)
 }
 
 fn describe(
-    ports: &LeasedPorts,
-    fence: &Fence,
-    by: &PlanOfRequest<'_>,
-    request: &Request,
+    asked: &RequestContext<'_>,
     wanted: &ImageToAdopt,
     found: &Adoptable,
 ) -> Result<Record, Diagnostic> {
-    let checkout = &by.desired.checkout;
+    let by = asked.by;
     let metadata = metadata(&by.desired.loaded(&wanted.step)?.step);
     let mut head = RecordHead {
-        workflow_id: fence.workflow_id.clone(),
+        workflow_id: asked.fence.workflow_id.clone(),
         step_id: wanted.step.clone(),
         ami_id: found.image.id.clone(),
         ami_name: found.image.name.clone(),
@@ -301,24 +270,15 @@ fn describe(
         root_base_ami_name: by.plan.root_base.name.clone(),
         built: None,
     };
-    let mut built = Built {
-        fingerprint: found.state.fingerprint,
-        build_id: request.id.as_build(),
-        revision: checkout.revision.clone(),
-        region: ports.region.clone(),
-        tags: Tags::default(),
-        metadata_digest: value_digest(&metadata),
-        build_seconds: 0,
-        recorded_at: ports.context.now(),
-        fence: fence.token,
-    };
+    let mut built = asked.built(&found.state, &metadata);
+    let aws_tags = &by.desired.checkout.params.aws_tags;
     built.tags = match &found.earlier {
         Some(earlier) => of_earlier_run(earlier),
-        None => ImageTags::of_record(&head, &built, &checkout.params.aws_tags).tags().into(),
+        None => ImageTags::of_record(&head, &built, aws_tags).tags().into(),
     };
     head.built = Some(built);
     Ok(Record {
-        aws_console_url: aws_console_url(&ports.region, &found.image.id),
+        aws_console_url: aws_console_url(&asked.ports.region, &found.image.id),
         head,
         details: String::new(),
         metadata: metadata.to_string(),

@@ -15,14 +15,15 @@ use crate::controller::fenced::LeasedPorts;
 use crate::controller::reservations::{end_by_request, refuse_reserved, reserve};
 use reconciler_core::build::instance::may_be_imaged;
 use reconciler_core::desired::inputs::value_digest;
-use reconciler_core::desired::step::SourceImage;
+use reconciler_core::desired::step::{DesiredStep, SourceImage};
 use reconciler_core::images::tags::{ImageTags, tag_change};
 use reconciler_core::plan::Plan;
+use reconciler_core::plan::names::all_taken;
 use reconciler_core::requests::{may_adopt, may_cancel, may_forget, may_make_image, may_retry};
 use reconciler_model::afterwards::PostImageSteps;
 use reconciler_model::components::Fingerprint;
 use reconciler_model::diagnostic::Diagnostic;
-use reconciler_model::ids::{AmiId, AmiName, BuildId, RequestId, StepId};
+use reconciler_model::ids::{AmiId, AmiName, RequestId, StepId};
 use reconciler_model::images::ImageWriter as _;
 use reconciler_model::inventory::journal::{
     Attempt, BuildEvent, FailureClass, Forgotten, Intent, Maker, RecordDraft, Stage,
@@ -33,6 +34,7 @@ use reconciler_model::inventory::request::{
 };
 use reconciler_model::inventory::tags::Tags;
 use reconciler_model::inventory::{Expected, Fence, InventoryError, Removal, Write};
+use serde_json::Value;
 
 /// How often a request is carried out anew while a build goes on beside it.
 const TRIES: u32 = 8;
@@ -76,16 +78,17 @@ pub async fn answer_by_journal(ports: &LeasedPorts, fence: &Fence) -> Result<Ans
                     ports.inventory.forget_request(&id, fence).await?;
                 }
             }
-            (Ok(request), None) => match carry_out_by_journal(ports, fence, &request).await {
-                Ok(true) => answered = true,
-                Ok(false) => open.push(request),
-                Err(error) if may_go_away(&error) && !error.is_fenced() => failure = Some(error),
-                Err(error) if may_go_away(&error) => return Err(error),
-                Err(error) => {
-                    refuse(ports, fence, &id, &error.diagnostic()).await?;
-                    answered = true;
+            (Ok(request), None) => {
+                let carried_out = carry_out_by_journal(ports, fence, &request).await;
+                match or_refused(ports, fence, &request, carried_out, true).await {
+                    Ok(true) => answered = true,
+                    Ok(false) => open.push(request),
+                    Err(error) if may_go_away(&error) && !error.is_fenced() => {
+                        failure = Some(error);
+                    }
+                    Err(error) => return Err(error),
                 }
-            },
+            }
             (Err(wrong), None) => {
                 let why = Diagnostic::new(format!("the request cannot be read: {wrong}"))
                     .hint("whoever holds the lease may be of an older version than whoever asks");
@@ -103,7 +106,8 @@ fn may_go_away(error: &PassError) -> bool {
     error.class() == FailureClass::Transient || error.is_fenced() || error.is_replaced()
 }
 
-/// Carries out what needs nothing but the journal; false if it needs more.
+/// Carries out what needs nothing but the journal; false if it needs more. What can never be done
+/// is an error too: whoever calls answers with it.
 async fn carry_out_by_journal(
     ports: &LeasedPorts,
     fence: &Fence,
@@ -113,12 +117,7 @@ async fn carry_out_by_journal(
         Wish::Retry { .. } => Stage::RetryRequested { by: request.by.clone() },
         Wish::Cancel { .. } => Stage::CancelRequested { by: request.by.clone() },
         Wish::Deleted { .. } | Wish::Release { .. } => {
-            return match end_by_request(ports, fence, request).await {
-                Err(PassError::Person(why)) => {
-                    refuse(ports, fence, &request.id, &why).await.map(|()| true)
-                }
-                other => other,
-            };
+            return end_by_request(ports, fence, request).await;
         }
         Wish::Adopt { .. }
         | Wish::AdoptImage(_)
@@ -132,21 +131,12 @@ async fn carry_out_by_journal(
     for _ in 0..TRIES {
         let attempts = ports.inventory.attempts(&fence.workflow_id).await?;
         if let Some(wrong) = attempts.malformed_of(step) {
-            let error = PassError::from(wrong.clone().error(&ports.inventory.place()));
-            refuse(ports, fence, &request.id, &error.diagnostic()).await?;
-            return Ok(true);
+            return Err(wrong.clone().error(&ports.inventory.place()).into());
         }
-        let fits = match &request.wish {
+        let attempt = match &request.wish {
             Wish::Cancel { step, build } => may_cancel(&attempts, step, build),
             _ => may_retry(&attempts, step),
-        };
-        let attempt = match fits {
-            Ok(attempt) => attempt,
-            Err(why) => {
-                refuse(ports, fence, &request.id, &why).await?;
-                return Ok(true);
-            }
-        };
+        }?;
         let event = BuildEvent {
             workflow_id: fence.workflow_id.clone(),
             step_id: attempt.step_id.clone(),
@@ -181,13 +171,14 @@ pub async fn answer_by_plan(
     by: PlanOfRequest<'_>,
     request: &Request,
 ) -> Result<(), PassError> {
+    let asked = RequestContext { config, ports, fence, by: &by, request };
     let carried_out = match &request.wish {
-        Wish::Adopt { step, image } => adopt(config, ports, fence, &by, request, step, image).await,
+        Wish::Adopt { step, image } => adopt(&asked, step, image).await,
         Wish::MakeImage { step, instance, stopped } => {
-            allow_image(config, ports, fence, &by, request, step, (instance, stopped)).await
+            allow_image(&asked, step, instance, stopped).await
         }
-        Wish::AdoptImage(wanted) => adopt_image(config, ports, fence, &by, request, wanted).await,
-        Wish::Forget { step, image } => forget(ports, fence, &by, request, step, image).await,
+        Wish::AdoptImage(wanted) => adopt_image(&asked, wanted).await,
+        Wish::Forget { step, image } => forget(&asked, step, image).await,
         // Carried out before there was a plan.
         Wish::Retry { .. } | Wish::Cancel { .. } | Wish::Deleted { .. } | Wish::Release { .. } => {
             Ok(())
@@ -196,13 +187,7 @@ pub async fn answer_by_plan(
             reserve(ports, fence, Some(by.plan), request, (images, *run)).await
         }
     };
-    match carried_out {
-        // Seeded bug: one-request-stops-all
-        Err(error) if !may_go_away(&error) => {
-            refuse(ports, fence, &request.id, &error.diagnostic()).await
-        }
-        other => other,
-    }
+    or_refused(ports, fence, request, carried_out, ()).await
 }
 
 /// Carries out what is asked of a workflow that git has no more: images may be reserved. What needs
@@ -215,9 +200,23 @@ pub async fn answer_without_git(
     let Wish::Reserve { images, run } = &request.wish else {
         return Ok(());
     };
-    match reserve(ports, fence, None, request, (images, *run)).await {
+    let carried_out = reserve(ports, fence, None, request, (images, *run)).await;
+    or_refused(ports, fence, request, carried_out, ()).await
+}
+
+/// Answers a request with what kept it from being carried out, unless that may go away by itself;
+/// `refused` is what came of it then.
+async fn or_refused<T>(
+    ports: &LeasedPorts,
+    fence: &Fence,
+    request: &Request,
+    carried_out: Result<T, PassError>,
+    refused: T,
+) -> Result<T, PassError> {
+    match carried_out {
+        // Seeded bug: one-request-stops-all
         Err(error) if !may_go_away(&error) => {
-            refuse(ports, fence, &request.id, &error.diagnostic()).await
+            refuse(ports, fence, &request.id, &error.diagnostic()).await.map(|()| refused)
         }
         other => other,
     }
@@ -248,17 +247,84 @@ pub(super) fn answer(
     }
 }
 
+/// A request that is carried out with a plan.
+pub(super) struct RequestContext<'a> {
+    pub(super) config: &'a Config,
+    pub(super) ports: &'a LeasedPorts,
+    pub(super) fence: &'a Fence,
+    pub(super) by: &'a PlanOfRequest<'a>,
+    pub(super) request: &'a Request,
+}
+
+impl RequestContext<'_> {
+    /// What the record says of an image that the request gives a step: all but the tags.
+    pub(super) fn built(&self, state: &DesiredStep, metadata: &Value) -> Built {
+        Built {
+            fingerprint: state.fingerprint,
+            build_id: self.request.id.as_build(),
+            revision: self.by.desired.checkout.revision.clone(),
+            region: self.ports.region.clone(),
+            tags: Tags::default(),
+            metadata_digest: value_digest(metadata),
+            build_seconds: 0,
+            recorded_at: self.ports.context.now(),
+            fence: self.fence.token,
+        }
+    }
+
+    /// What the journal says of such an image, which Packer does not build: nothing is promised,
+    /// and it is there by now.
+    pub(super) fn intent(
+        &self,
+        state: &DesiredStep,
+        (source_ami, ami_name): (AmiId, AmiName),
+        maker: Maker,
+    ) -> Intent {
+        let checkout = &self.by.desired.checkout;
+        Intent {
+            fingerprint: state.fingerprint,
+            ami_name,
+            revision: checkout.revision.clone(),
+            source_ami,
+            region: self.ports.region.clone(),
+            host: self.ports.context.host_name(),
+            prepared_by: None,
+            reach: reach(self.config, &checkout.params),
+            deadline: self.ports.context.now(),
+            fence: self.fence.token,
+            attempt: 0,
+            promise: None,
+            afterwards: PostImageSteps::default(),
+            maker,
+        }
+    }
+
+    /// What is written of a step that the request is about: the first event of the request, and its
+    /// answer.
+    pub(super) fn done(&self, step: &StepId, stage: Stage) -> Write {
+        let build = self.request.id.as_build();
+        let event = BuildEvent {
+            workflow_id: self.fence.workflow_id.clone(),
+            step_id: step.clone(),
+            build_id: build.clone(),
+            seq: 0,
+            at: self.ports.context.now(),
+            stage,
+        };
+        let done = Outcome::Done { build };
+        Write {
+            // Seeded bug: a-request-leaves-no-history
+            event: Some(event),
+            answer: Some(answer(self.ports, self.fence, &self.request.id, done)),
+            ..Write::default()
+        }
+    }
+}
+
 /// Takes over the record of an image that somebody else has made: a person vouches that it is what
 /// git says.
-async fn adopt(
-    config: &Config,
-    ports: &LeasedPorts,
-    fence: &Fence,
-    by: &PlanOfRequest<'_>,
-    request: &Request,
-    step: &StepId,
-    image: &AmiId,
-) -> Result<(), PassError> {
+async fn adopt(asked: &RequestContext<'_>, step: &StepId, image: &AmiId) -> Result<(), PassError> {
+    let RequestContext { ports, fence, by, request, .. } = *asked;
     let (_, head) = may_adopt(by.plan, step, image, by.attempts.get(step))?;
     let Some(seen) = ports.image_reader()?.image(image).await? else {
         return Err(gone(step, image).into());
@@ -270,70 +336,34 @@ async fn adopt(
     };
     let source = SourceImage { id: head.base_ami_id.clone(), name: head.base_ami_name.clone() };
     let state = by.desired.state(step, &source)?;
-    let checkout = &by.desired.checkout;
     let metadata = metadata(&by.desired.loaded(step)?.step);
-    let build = request.id.as_build();
-    let now = ports.context.now();
-    let mut built = Built {
-        fingerprint: state.fingerprint,
-        build_id: build.clone(),
-        revision: checkout.revision.clone(),
-        region: ports.region.clone(),
-        tags: Tags::default(),
-        metadata_digest: value_digest(&metadata),
-        build_seconds: 0,
-        recorded_at: now,
-        fence: fence.token,
-    };
-    built.tags = ImageTags::of_record(head, &built, &checkout.params.aws_tags).tags().into();
+    let mut built = asked.built(&state, &metadata);
+    let aws_tags = &by.desired.checkout.params.aws_tags;
+    built.tags = ImageTags::of_record(head, &built, aws_tags).tags().into();
     if let Some(change) = tag_change(&built.tags, &seen.tags, &built.tags) {
         ports.image_writer()?.tag(&seen, &change).await?;
     }
-    let intent = Intent {
-        fingerprint: state.fingerprint,
-        ami_name: head.ami_name.clone(),
-        revision: checkout.revision.clone(),
-        source_ami: head.base_ami_id.clone(),
-        region: ports.region.clone(),
-        host: ports.context.host_name(),
-        prepared_by: None,
-        reach: reach(config, &checkout.params),
-        deadline: now,
-        fence: fence.token,
-        attempt: 0,
-        promise: None,
-        afterwards: PostImageSteps::default(),
-        maker: Maker::Adopted { by: request.by.clone() },
-    };
+    let maker = Maker::Adopted { by: request.by.clone() };
+    let intent = asked.intent(&state, (source.id, head.ami_name.clone()), maker);
     record.metadata = metadata.to_string();
     record.components = Some(state.components);
     record.head.built = Some(built);
-    let event = adopted(fence, step, &build, now, intent, image);
     let write = Write {
         record: Some((record, Some(Expected::Image(image.clone())))),
-        // Seeded bug: an-adoption-leaves-no-history
-        event: Some(event),
-        answer: Some(answer(ports, fence, &request.id, Outcome::Done { build })),
-        ..Write::default()
+        ..asked.done(step, Stage::Adopted { intent, ami_id: image.clone() })
     };
     Ok(inventory.write(write, Some(fence)).await?)
 }
 
 /// Removes the record of a step that git has no more. Its image stays, and the journal keeps both.
-async fn forget(
-    ports: &LeasedPorts,
-    fence: &Fence,
-    by: &PlanOfRequest<'_>,
-    request: &Request,
-    step: &StepId,
-    image: &AmiId,
-) -> Result<(), PassError> {
+async fn forget(asked: &RequestContext<'_>, step: &StepId, image: &AmiId) -> Result<(), PassError> {
+    let RequestContext { ports, fence, by, request, .. } = *asked;
     // Seeded bug: a-record-that-git-has-is-forgotten
     may_forget(by.plan, step, image, by.attempts.get(step))?;
     let Some(record) = ports.inventory.record(&fence.workflow_id, step).await? else {
         return Err(Diagnostic::new(format!("{step}: its record is gone")).into());
     };
-    let (head, build) = (record.head, request.id.as_build());
+    let head = record.head;
     let built = head.built.as_ref();
     let forgotten = Forgotten {
         ami_id: head.ami_id.clone(),
@@ -346,40 +376,12 @@ async fn forget(
         by: request.by.clone(),
         fence: fence.token,
     };
-    let event = BuildEvent {
-        workflow_id: fence.workflow_id.clone(),
-        step_id: step.clone(),
-        build_id: build.clone(),
-        seq: 0,
-        at: ports.context.now(),
-        stage: Stage::Forgotten(forgotten),
-    };
     let (workflow_id, step_id) = (head.workflow_id, head.step_id);
     let write = Write {
         removal: Some(Removal { workflow_id, step_id, image: image.clone() }),
-        event: Some(event),
-        answer: Some(answer(ports, fence, &request.id, Outcome::Done { build })),
-        ..Write::default()
+        ..asked.done(step, Stage::Forgotten(forgotten))
     };
     Ok(ports.inventory.write(write, Some(fence)).await?)
-}
-
-pub(super) fn adopted(
-    fence: &Fence,
-    step: &StepId,
-    build: &BuildId,
-    at: jiff::Timestamp,
-    intent: Intent,
-    image: &AmiId,
-) -> BuildEvent {
-    BuildEvent {
-        workflow_id: fence.workflow_id.clone(),
-        step_id: step.clone(),
-        build_id: build.clone(),
-        seq: 0,
-        at,
-        stage: Stage::Adopted { intent, ami_id: image.clone() },
-    }
 }
 
 /// How long a person's process may take from the permission to the image that EC2 shows: beyond it
@@ -395,14 +397,12 @@ const MOST_NAMES: u32 = 100;
 /// Allows the image of a step to be made out of a person's instance: an intent, which the person's
 /// process then carries out at EC2, and whoever holds the lease follows.
 async fn allow_image(
-    config: &Config,
-    ports: &LeasedPorts,
-    fence: &Fence,
-    by: &PlanOfRequest<'_>,
-    request: &Request,
+    asked: &RequestContext<'_>,
     step: &StepId,
-    (instance, stopped): (&str, &str),
+    instance: &str,
+    stopped: &str,
 ) -> Result<(), PassError> {
+    let RequestContext { ports, fence, by, request, .. } = *asked;
     let (_, source) = may_make_image(by.plan, step, by.attempts.get(step))?;
     refuse_reserved(ports, &fence.workflow_id, [&source.id]).await?;
     let seen = ports.image_reader()?.instance(instance).await?;
@@ -415,50 +415,28 @@ async fn allow_image(
         .into());
     }
     let state = by.desired.state(step, source)?;
-    let checkout = &by.desired.checkout;
     let metadata = metadata(&by.desired.loaded(step)?.step);
     let ami_name = free_name(ports, by, step, &state.fingerprint).await?;
-    let now = ports.context.now();
+    let maker = Maker::Instance {
+        id: instance.to_owned(),
+        stopped: stopped.to_owned(),
+        by: request.by.clone(),
+    };
+    let allowed = asked.intent(&state, (source.id.clone(), ami_name), maker);
     let intent = Intent {
-        fingerprint: state.fingerprint,
-        ami_name,
-        revision: checkout.revision.clone(),
-        source_ami: source.id.clone(),
-        region: ports.region.clone(),
-        host: ports.context.host_name(),
-        prepared_by: None,
-        reach: reach(config, &checkout.params),
-        deadline: now + TO_BE_SHOWN,
-        fence: fence.token,
-        attempt: 0,
+        deadline: allowed.deadline + TO_BE_SHOWN,
         promise: Some(Box::new(RecordDraft {
             source_ami_name: source.name.clone(),
             root_base_ami_id: by.desired.root_base.id.clone(),
             root_base_ami_name: by.desired.root_base.name.clone(),
             components: state.components,
-            aws_tags: checkout.params.aws_tags.clone(),
+            aws_tags: by.desired.checkout.params.aws_tags.clone(),
             metadata_digest: value_digest(&metadata),
             metadata: metadata.to_string(),
         })),
-        afterwards: PostImageSteps::default(),
-        maker: Maker::Instance {
-            id: instance.to_owned(),
-            stopped: stopped.to_owned(),
-            by: request.by.clone(),
-        },
+        ..allowed
     };
-    let build = request.id.as_build();
-    let event = BuildEvent {
-        workflow_id: fence.workflow_id.clone(),
-        step_id: step.clone(),
-        build_id: build.clone(),
-        seq: 0,
-        at: now,
-        stage: Stage::Intent(intent),
-    };
-    let answer = answer(ports, fence, &request.id, Outcome::Done { build });
-    let write = Write { event: Some(event), answer: Some(answer), ..Write::default() };
-    Ok(ports.inventory.write(write, Some(fence)).await?)
+    Ok(ports.inventory.write(asked.done(step, Stage::Intent(intent)), Some(fence)).await?)
 }
 
 /// The first name for an image of this fingerprint that nobody has. One that is there already, of
@@ -475,11 +453,7 @@ async fn free_name(
             return Ok(name);
         }
     }
-    Err(Diagnostic::new(format!(
-        "{MOST_NAMES} images hold the names that the next image of {step} could get"
-    ))
-    .hint("deregister those that nobody needs")
-    .into())
+    Err(all_taken(step, MOST_NAMES).into())
 }
 
 /// That an image to be adopted is not there.

@@ -20,14 +20,11 @@ use reconciler_model::images::{AssociatedSnapshots, Deregistered, ImageRemover};
 use reconciler_model::inventory::journal::{BuildEvent, Deleted, Stage};
 use reconciler_model::inventory::request::{DeletedImage, Outcome, Request, Wish};
 use reconciler_model::inventory::reservation::{Reservation, ReservationChange};
-use reconciler_model::inventory::{Fence, Removal, Write};
+use reconciler_model::inventory::{Fence, Removal, WHOLE_JOURNAL, Write};
 
 /// For so long after it has asked for a reservation a person's process takes images away under it:
 /// well before it ends, for clocks differ.
 pub const TO_BE_DELETED: Duration = Duration::from_mins(45);
-
-/// So far back is looked for where builds of a workflow were: some years.
-const MOST_ENTRIES: usize = 100_000;
 
 /// Takes away reserved images and no others, for the process of a person.
 pub struct ReservedImages {
@@ -237,7 +234,7 @@ async fn regions_of(
     workflow: &WorkflowId,
 ) -> Result<BTreeSet<Region>, PassError> {
     let heads = ports.inventory.heads(workflow).await?;
-    let events = ports.inventory.events(workflow, None, MOST_ENTRIES).await?;
+    let events = ports.inventory.events(workflow, None, WHOLE_JOURNAL).await?;
     let built = heads.records.into_iter().filter_map(|head| Some(head.built?.region));
     let begun = events.into_iter().filter_map(|event| Some(event.stage.intent()?.region.clone()));
     Ok(built.chain(begun).chain([ports.region.clone()]).collect())

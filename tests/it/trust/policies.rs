@@ -14,6 +14,7 @@ use reconciler_model::ids::{AmiId, Region};
 use reconciler_model::survey::ImageSurvey as _;
 use serde_json::{Value, json};
 
+use crate::harness::by_hand::prepared;
 use crate::harness::farm::{Farm, in_runtime};
 use crate::harness::sshd::Sshd;
 
@@ -166,15 +167,7 @@ fn a_person_has_an_image_made_who_may_write_neither_lease_nor_journal_and_the_da
     farm.repo.write("packer_workspaces/mysql/step_param.json", params.to_string());
     farm.configure("interval: 1h\nlease_duration: 4s\n");
     assert_eq!(farm.commit_and_apply().code, 3);
-    let image = farm.image("a");
-    let instance = in_runtime(async {
-        let ec2 = farm.session().await.ec2();
-        let run = ec2.run_instances().image_id(&image).min_count(1).max_count(1);
-        let started = run.send().await.unwrap();
-        let id = started.instances()[0].instance_id.clone().unwrap();
-        ec2.stop_instances().instance_ids(&id).send().await.unwrap();
-        id
-    });
+    let instance = prepared(&farm, "a");
     let create = ["image", "create", "--step", "mysql", "--instance-id", &instance];
     let keys = |farm: &Farm| {
         let person = documents(&["ask.json", "create.json"]);

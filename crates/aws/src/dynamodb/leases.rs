@@ -18,12 +18,6 @@ use reconciler_model::inventory::{Fence, InventoryError, Lease, Leases};
 /// That the lease is held under this token.
 pub(super) const HELD: &str = "#token = :token AND attribute_exists(#holder)";
 
-/// That it is, and that nobody has noted a commit since it was read.
-const HELD_AND_AS_READ: &str = "#token = :token AND attribute_exists(#holder) AND #applied = :read";
-/// That it is, and that nobody has noted a commit.
-const HELD_AND_NOT_NOTED: &str =
-    "#token = :token AND attribute_exists(#holder) AND attribute_not_exists(#applied)";
-
 /// That the lease of a fence is held.
 pub(super) fn held(fence: &Fence) -> Terms {
     Terms::only_if(HELD, [(":token", number_value(fence.token))])
@@ -135,37 +129,27 @@ const TRIES: u32 = 8;
 /// What was applied, where still stands what was read; under the fence, or counted as an event.
 fn noted(item: &Item, applied: Value, fence: Option<&Fence>) -> Terms {
     let applied = (":applied", applied);
-    let read = item.get(builds::APPLIED).map(|read| (":read", read.clone()));
-    match (fence, read) {
-        (Some(fence), read) => {
-            let token = (":token", number_value(fence.token));
-            let noted = Terms::change("SET #applied = :applied", [applied]);
-            match read {
-                Some(read) => noted.and_only_if(HELD_AND_AS_READ, [token, read]),
-                None => noted.and_only_if(HELD_AND_NOT_NOTED, [token]),
-            }
-        }
-        (None, read) => {
-            let one = (":one", number_value(1));
-            // Where nobody ever held the lease it is one that was given back.
-            let noted = Terms::change(
-                "SET #applied = :applied, #token = if_not_exists(#token, :zero), \
-                 #version = if_not_exists(#version, :version), \
-                 #duration_seconds = if_not_exists(#duration_seconds, :zero), \
-                 #renewed_at = if_not_exists(#renewed_at, :never) ADD #journal_seq :one",
-                [
-                    applied,
-                    one,
-                    (":zero", number_value(0)),
-                    (":version", text_value(new_version())),
-                    (":never", text_value(Timestamp::UNIX_EPOCH.to_string())),
-                ],
-            );
-            match read {
-                Some(read) => noted.and_only_if("#applied = :read", [read]),
-                None => noted.and_only_if("attribute_not_exists(#applied)", []),
-            }
-        }
+    let noted = match fence {
+        Some(fence) => Terms::change("SET #applied = :applied", [applied])
+            .and_only_if(HELD, [(":token", number_value(fence.token))]),
+        // Where nobody ever held the lease it is one that was given back.
+        None => Terms::change(
+            "SET #applied = :applied, #token = if_not_exists(#token, :zero), \
+             #version = if_not_exists(#version, :version), \
+             #duration_seconds = if_not_exists(#duration_seconds, :zero), \
+             #renewed_at = if_not_exists(#renewed_at, :never) ADD #journal_seq :one",
+            [
+                applied,
+                (":one", number_value(1)),
+                (":zero", number_value(0)),
+                (":version", text_value(new_version())),
+                (":never", text_value(Timestamp::UNIX_EPOCH.to_string())),
+            ],
+        ),
+    };
+    match item.get(builds::APPLIED) {
+        Some(read) => noted.and_only_if("#applied = :read", [(":read", read.clone())]),
+        None => noted.and_only_if("attribute_not_exists(#applied)", []),
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) type Change = Result<TransactWriteItem, BuildError>;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Terms {
     change: Option<&'static str>,
-    condition: Option<&'static str>,
+    conditions: Vec<&'static str>,
     values: Item,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Terms {
 macro_rules! under {
     ($terms:expr, $builder:expr) => {
         $builder
-            .set_condition_expression($terms.condition.map(str::to_owned))
+            .set_condition_expression($terms.condition())
             .set_expression_attribute_names($terms.names())
             .set_expression_attribute_values($terms.values())
     };
@@ -40,7 +40,7 @@ impl Terms {
         values: [(&str, Value); N],
     ) -> Self {
         let values = values.map(|(name, value)| (name.to_owned(), value)).into();
-        Self { change: Some(expression), condition: None, values }
+        Self { change: Some(expression), conditions: Vec::new(), values }
     }
 
     /// Nothing but a condition.
@@ -51,20 +51,29 @@ impl Terms {
         Self::default().and_only_if(expression, values)
     }
 
-    /// The same on a condition.
+    /// The same on one more condition.
     pub(super) fn and_only_if<const N: usize>(
         mut self,
         expression: &'static str,
         values: [(&str, Value); N],
     ) -> Self {
-        self.condition = Some(expression);
+        self.conditions.push(expression);
         self.values.extend(values.map(|(name, value)| (name.to_owned(), value)));
         self
     }
 
     fn names(&self) -> Option<HashMap<String, String>> {
-        let expressions = [self.change, self.condition].map(Option::unwrap_or_default);
+        let expressions: Vec<_> = self.change.iter().chain(&self.conditions).copied().collect();
         Some(names(&expressions.join(" "))).filter(|names| !names.is_empty())
+    }
+
+    /// All conditions as one.
+    fn condition(&self) -> Option<String> {
+        match self.conditions.as_slice() {
+            [] => None,
+            [one] => Some((*one).to_owned()),
+            several => Some(format!("({})", several.join(") AND ("))),
+        }
     }
 
     /// DynamoDB takes no empty list.
@@ -136,5 +145,15 @@ mod tests {
         named.sort();
         assert_eq!(named, ["#holder=holder", "#token=token", "#version=version"]);
         assert_eq!(Terms::default().names(), None, "DynamoDB takes no empty list");
+    }
+
+    #[test]
+    fn a_second_condition_stands_beside_the_first() {
+        let one = Terms::only_if("#a = :a", [(":a", Value::Text("1".into()))]);
+        assert_eq!(one.condition().as_deref(), Some("#a = :a"));
+        let both = one.and_only_if("#b = :b OR #c = :b", [(":b", Value::Text("2".into()))]);
+        assert_eq!(both.condition().as_deref(), Some("(#a = :a) AND (#b = :b OR #c = :b)"));
+        assert_eq!((both.names().unwrap().len(), both.values().unwrap().len()), (3, 2));
+        assert_eq!(Terms::default().condition(), None);
     }
 }

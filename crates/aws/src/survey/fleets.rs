@@ -9,7 +9,7 @@ use aws_sdk_ec2::types::{
     SpotInstanceState,
 };
 
-use super::uses::{Looked, unresolved};
+use super::uses::{Looked, note};
 use crate::ec2::error::fail;
 use reconciler_model::ids::AmiId;
 use reconciler_model::uses::{ImageUser, Sightings, UserKind};
@@ -25,7 +25,7 @@ pub(super) async fn fleets(client: &Client, images: &BTreeSet<AmiId>) -> Looked 
             continue;
         }
         for image in overrides(&fleet) {
-            note(&mut seen, images, UserKind::Fleet, name, image);
+            note(&mut seen, images, ImageUser::new(UserKind::Fleet, name), name, image);
         }
     }
     Ok(seen)
@@ -55,7 +55,7 @@ pub(super) async fn spot_fleets(client: &Client, images: &BTreeSet<AmiId>) -> Lo
         let specifications = config.map(SpotFleetRequestConfigData::launch_specifications);
         for one in specifications.unwrap_or_default() {
             let image = one.image_id.as_deref().unwrap_or_default();
-            note(&mut seen, images, UserKind::SpotFleet, name, image);
+            note(&mut seen, images, ImageUser::new(UserKind::SpotFleet, name), name, image);
         }
     }
     Ok(seen)
@@ -73,7 +73,7 @@ pub(super) async fn spot_requests(client: &Client, images: &BTreeSet<AmiId>) -> 
         let name = request.spot_instance_request_id.as_deref().unwrap_or_default();
         let specification = request.launch_specification.as_ref();
         let image = specification.and_then(|one| one.image_id.as_deref()).unwrap_or_default();
-        note(&mut seen, images, UserKind::SpotRequest, name, image);
+        note(&mut seen, images, ImageUser::new(UserKind::SpotRequest, name), name, image);
     }
     Ok(seen)
 }
@@ -95,13 +95,6 @@ fn overrides(fleet: &FleetData) -> impl Iterator<Item = &str> {
     let overrides =
         fleet.launch_template_configs().iter().flat_map(FleetLaunchTemplateConfig::overrides);
     overrides.filter_map(|one| one.image_id())
-}
-
-fn note(seen: &mut Sightings, images: &BTreeSet<AmiId>, kind: UserKind, name: &str, image: &str) {
-    seen.unread.extend(unresolved(name, image));
-    if images.contains(image) {
-        seen.add(&AmiId::new(image), ImageUser::new(kind, name));
-    }
 }
 
 #[cfg(test)]

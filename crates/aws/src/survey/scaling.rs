@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use aws_sdk_autoscaling::Client;
 use aws_sdk_autoscaling::types::{AutoScalingGroup, LaunchTemplate};
 
-use super::uses::{Looked, unresolved};
+use super::uses::{Looked, note};
 use crate::ec2::error::fail;
 use reconciler_model::ids::AmiId;
 use reconciler_model::uses::{ImageUser, Sightings, UserKind};
@@ -20,11 +20,8 @@ pub(super) async fn configurations(scaling: &Client, images: &BTreeSet<AmiId>) -
             found.map_err(|error| fail("autoscaling:DescribeLaunchConfigurations", &error))?;
         let name = found.launch_configuration_name.unwrap_or_default();
         let image = found.image_id.unwrap_or_default();
-        if images.contains(image.as_str()) {
-            let user = ImageUser::new(UserKind::LaunchConfiguration, name.as_str());
-            seen.add(&AmiId::new(&image), user);
-        }
-        seen.unread.extend(unresolved(&format!("launch configuration {name}"), &image));
+        let user = ImageUser::new(UserKind::LaunchConfiguration, name.as_str());
+        note(&mut seen, images, user, &format!("launch configuration {name}"), &image);
     }
     Ok(seen)
 }
@@ -37,10 +34,8 @@ pub(super) async fn groups(scaling: &Client, images: &BTreeSet<AmiId>) -> Looked
         let group = group.map_err(|error| fail("autoscaling:DescribeAutoScalingGroups", &error))?;
         let name = group.auto_scaling_group_name.as_deref().unwrap_or_default();
         for image in overrides(&group) {
-            if images.contains(image) {
-                seen.add(&AmiId::new(image), ImageUser::new(UserKind::AutoScalingGroup, name));
-            }
-            seen.unread.extend(unresolved(&format!("auto-scaling group {name}"), image));
+            let user = ImageUser::new(UserKind::AutoScalingGroup, name);
+            note(&mut seen, images, user, &format!("auto-scaling group {name}"), image);
         }
     }
     Ok(seen)

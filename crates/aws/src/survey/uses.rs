@@ -10,7 +10,7 @@ use super::{fleets, permissions, references, scaling, templates};
 use crate::ec2::describe::{self, Extent, VALUES_A_FILTER};
 use reconciler_model::ids::AmiId;
 use reconciler_model::images::CatalogError;
-use reconciler_model::uses::{Look, Sightings, Unread, Uses};
+use reconciler_model::uses::{ImageUser, Look, Sightings, Unread, Uses};
 
 /// What one look answers.
 pub(super) type Looked = Result<Sightings, CatalogError>;
@@ -78,6 +78,20 @@ fn named_permission(detail: &str) -> Option<&str> {
 
 /// How the name of a parameter begins that stands in the place of an image's id.
 const ALIAS: &str = "resolve:ssm:";
+
+/// Takes in what a user names as its image; `said` is that user for people.
+pub(super) fn note(
+    seen: &mut Sightings,
+    images: &BTreeSet<AmiId>,
+    user: ImageUser,
+    said: &str,
+    image: &str,
+) {
+    seen.unread.extend(unresolved(said, image));
+    if images.contains(image) {
+        seen.add(&AmiId::new(image), user);
+    }
+}
 
 /// Why it is not known which image a text means that stands in the place of an id: it names a
 /// parameter, which is resolved at the launch only.

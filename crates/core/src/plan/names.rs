@@ -5,11 +5,21 @@ use reconciler_model::images::FINGERPRINT_TAG;
 use std::collections::HashMap;
 
 use reconciler_model::components::Fingerprint;
-use reconciler_model::ids::{AmiId, AmiName};
+use reconciler_model::diagnostic::Diagnostic;
+use reconciler_model::ids::{AmiId, AmiName, StepId};
 use reconciler_model::images::{Image, ImageState};
 
 /// How many names in a row are tried where one that is free is looked for.
 pub const MOST_NAMES: u32 = 50;
+
+/// That none of so many names was free.
+#[must_use]
+pub fn all_taken(step: &StepId, tried: u32) -> Diagnostic {
+    Diagnostic::new(format!(
+        "{tried} images hold the names that the next image of {step} could get"
+    ))
+    .hint("deregister those that nobody needs")
+}
 
 /// What is known of names.
 #[derive(Clone, Debug, Default)]

@@ -17,7 +17,7 @@ use crate::plan::decision::{
     Blocked, Build, BuildSource, Building, Decision, Manual, NameTaken, Obstacle, Reason, Stopped,
     TakeOver, Update,
 };
-use crate::plan::names::{Holder, MOST_NAMES, Names};
+use crate::plan::names::{Holder, MOST_NAMES, Names, all_taken};
 use crate::plan::reasons::reasons;
 use crate::plan::repeats::is_of_a_wrong_clock;
 use reconciler_model::components::{Components, Fingerprint};
@@ -597,13 +597,7 @@ impl Step<'_, '_> {
                 BuildSource::Known { source: source.clone(), fingerprint, ami_name, attempt };
             return Decision::Build(Build { reasons, source });
         }
-        Decision::Broken(vec![
-            Diagnostic::new(format!(
-                "{MOST_NAMES} images hold the names that the next image of {} could get",
-                self.step.id
-            ))
-            .hint("deregister those that nobody needs"),
-        ])
+        Decision::Broken(vec![all_taken(&self.step.id, MOST_NAMES)])
     }
 
     /// Whether the image of a name, which a build that was given up has made, lacks something.

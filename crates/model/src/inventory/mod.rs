@@ -382,6 +382,10 @@ pub trait Requests: Send + Sync {
     -> Result<Vec<Reservation>, InventoryError>;
 }
 
+/// So many events are asked for at most where all that a workflow has ever had are wanted: those of
+/// some years.
+pub const WHOLE_JOURNAL: usize = 100_000;
+
 /// Records, journal, leases, heartbeats and requests of all workflows of one account, in one place.
 #[async_trait]
 pub trait Inventory: Records + Journal + Leases + Heartbeats + Requests {
