@@ -12,6 +12,7 @@ use crate::controller::connect::silence;
 use crate::controller::context::Context;
 use crate::controller::error::PassError;
 use crate::controller::fenced::LeasedPorts;
+use crate::controller::journal_entries::take_in_requests;
 use reconciler_core::build::verdict::{artifacts_in, has_lost_its_name, is_planned_source};
 use reconciler_core::lease_rules::UnchangedSince;
 use reconciler_core::recovery::{Evidence, Execution, Here, Life, State, is_no_older, state};
@@ -222,6 +223,9 @@ async fn gone(
     // One that was claimed in this host's folder cannot come back, unless it has given a sign of
     // life all the same.
     if *sighting != Sighting::NeverRan || beat.is_some() {
+        // What the journal says by now: the build was waited for, for as long as it took.
+        let mut asked = attempt.clone();
+        take_in_requests(ports, &mut asked, fence).await?;
         let given_up = Heartbeat {
             workflow_id: fence.workflow_id.clone(),
             step_id: attempt.step_id.clone(),
@@ -238,6 +242,7 @@ async fn gone(
                 } else {
                     sources.clone()
                 },
+                cancelled: asked.cancel_requested.is_some(),
                 until: attempt
                     .intent
                     .deadline
@@ -270,7 +275,7 @@ async fn gone(
 
 /// The build that was given up and has made an image: one of its unique name, that is younger than
 /// the build, was made from the image that was planned as far as anybody heard, and carries nobody's
-/// tag.
+/// tag. Not one that a person had asked to end: its Packer may take that image away yet.
 pub(super) async fn lost_build_of(
     ports: &LeasedPorts,
     workflow: &WorkflowId,
@@ -296,7 +301,8 @@ pub(super) fn lost_build_among<'a>(
     let made_it = |beat: &&Heartbeat| {
         matches!(
             &beat.sign,
-            BuildSignal::GivenUp { ami_name, unplanned_sources, .. }
+            // Seeded bug: an-image-that-its-packer-takes-away-is-taken-over
+            BuildSignal::GivenUp { ami_name, unplanned_sources, cancelled: false, .. }
                 if ami_name == name && unplanned_sources.is_empty()
         ) && beat.build_id.made_at().is_some_and(|began| is_no_older(image, began))
     };
@@ -361,7 +367,9 @@ mod tests {
     use reconciler_aws::ec2::Ec2Catalog;
     use reconciler_aws::ec2::scripted::{Answer, Ec2, image_xml};
     use reconciler_model::build::RunningBuild;
-    use reconciler_model::ids::BuildId;
+    use reconciler_model::ids::{BuildId, Region, StepId};
+    use reconciler_model::images::ImageState;
+    use reconciler_model::inventory::journal::Reach;
 
     #[test]
     fn only_who_prepared_a_build_or_has_claimed_it_knows_that_it_never_started() {
@@ -412,5 +420,56 @@ mod tests {
         assert!(known(&["pending"]).await.is_some());
         assert_eq!(known(&[UNKNOWN]).await, None);
         assert_eq!(known(&["deregistered"]).await, None);
+    }
+
+    fn given_up(sources: &[&str], cancelled: bool) -> Heartbeat {
+        Heartbeat {
+            workflow_id: WorkflowId::new("wf"),
+            step_id: StepId::new("a"),
+            build_id: BuildId::generate(),
+            host: "one".into(),
+            version: "v".into(),
+            silence_seconds: 1,
+            at: Timestamp::UNIX_EPOCH,
+            sign: BuildSignal::GivenUp {
+                ami_name: AmiName::new("n"),
+                traces: ClaimedResources::default(),
+                unplanned_sources: sources.iter().map(|id| AmiId::new(*id)).collect(),
+                cancelled,
+                until: Timestamp::MAX,
+                region: Region::new("us-east-1"),
+                reach: Reach::default(),
+            },
+        }
+    }
+
+    fn image(name: &str, created_at: Timestamp, tags: &[(&str, &str)]) -> Image {
+        let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        Image {
+            id: AmiId::new("ami-1"),
+            name: AmiName::new(name),
+            state: ImageState::Available,
+            owner_id: "1".into(),
+            created_at,
+            tags: tags.collect(),
+            snapshots: vec![],
+            details: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_lost_builds_image_is_known_by_its_name_its_age_and_its_source() {
+        let (late, early) = (Timestamp::MAX, Timestamp::UNIX_EPOCH);
+        for (what, beat, image, is_known) in [
+            ("its own", given_up(&[], false), image("n", late, &[]), true),
+            ("another name", given_up(&[], false), image("m", late, &[]), false),
+            ("older", given_up(&[], false), image("n", early, &[]), false),
+            ("somebody's", given_up(&[], false), image("n", late, &[(BUILD_ID_TAG, "1")]), false),
+            ("another source", given_up(&["ami-9"], false), image("n", late, &[]), false),
+            ("its Packer takes it away", given_up(&[], true), image("n", late, &[]), false),
+        ] {
+            let found = lost_build_among(std::slice::from_ref(&beat), &image.name, &image);
+            assert_eq!(found.is_some(), is_known, "{what}");
+        }
     }
 }

@@ -161,13 +161,14 @@ async fn without_outcome(
 ) -> Result<Verdict, PassError> {
     let image = end.image.as_ref();
     let named = NamedImage::of(image.map(|image| &image.state));
+    // One that was recorded or was about to be is whole, and its Packer has ended or is killed.
+    let was_judged = image.is_some_and(|image| is_ours(image, attempt, Execution::Never));
+    let told_to_end = attempt.cancel_requested.is_some() && !was_judged;
     // Seeded bug: a-lost-builds-image-is-not-looked-for
-    if let (Recovery::Adopt, Some(image)) = (decide(State::Gone, named), image) {
+    if let (Recovery::Adopt, Some(image)) = (decide(State::Gone, named, told_to_end), image) {
         let name = &attempt.intent.ami_name;
         let ours = is_ours(image, attempt, end.execution)
             || lost_build_of(ports, &fence.workflow_id, name, image).await?.is_some();
-        // One that was recorded or was about to be is whole.
-        let was_judged = is_ours(image, attempt, Execution::Never);
         let lacking = lacks(image, &attempt.intent.afterwards).filter(|_| !was_judged);
         return Ok(if let (true, Some(cause)) = (ours, lacking) {
             Fault::new(FailureClass::Transient, cause).into()

@@ -52,7 +52,7 @@ pub(super) fn care(
     let newest = attempts.get(&beat.step_id);
     let open =
         newest.is_some_and(|attempt| attempt.build_id == beat.build_id && !attempt.is_settled());
-    let BuildSignal::GivenUp { ami_name, until, .. } = &beat.sign else {
+    let BuildSignal::GivenUp { ami_name, until, cancelled, .. } = &beat.sign else {
         return if open { GarbageAction::Leave } else { GarbageAction::Forget };
     };
     if open {
@@ -63,8 +63,9 @@ pub(super) fn care(
     match newest.filter(of_this_name) {
         // Another try at the same image runs: that image is its own.
         Some(attempt) if !attempt.is_over() => GarbageAction::LookFor { image: false, last: false },
-        // Git may want it still; the next start takes it over.
-        Some(_) => GarbageAction::LookFor { image: last, last },
+        // Git may want it still; the next start takes it over, but not from a build that a person
+        // had asked to end.
+        Some(_) => GarbageAction::LookFor { image: last || *cancelled, last },
         // Seeded bug: lost-builds-are-not-looked-after
         None => GarbageAction::LookFor { image: true, last },
     }
@@ -339,7 +340,7 @@ mod tests {
         Stage::Cleaned { removed: vec![] }
     }
 
-    fn beat(given_up: bool) -> Heartbeat {
+    fn beat(given_up: bool, cancelled: bool) -> Heartbeat {
         Heartbeat {
             workflow_id: WorkflowId::new("wf"),
             step_id: StepId::new("a"),
@@ -353,6 +354,7 @@ mod tests {
                     ami_name: AmiName::new("n"),
                     traces: ClaimedResources::default(),
                     unplanned_sources: vec![],
+                    cancelled,
                     until: time(75),
                     region: Region::new("us-east-1"),
                     reach: Reach::default(),
@@ -365,7 +367,7 @@ mod tests {
 
     #[test]
     fn a_beat_is_forgotten_when_its_build_is_settled_and_not_before() {
-        let beat = beat(false);
+        let beat = beat(false, false);
         let care = |attempts| super::care(&beat, &attempts, time(1));
         assert_eq!(care(attempt("1", "n", vec![])), GarbageAction::Leave);
         assert_eq!(care(attempt("1", "n", vec![failed()])), GarbageAction::Leave);
@@ -376,7 +378,7 @@ mod tests {
 
     #[test]
     fn the_image_of_a_lost_build_goes_when_nobody_can_want_it_and_never_that_of_the_next_try() {
-        let beat = beat(true);
+        let beat = beat(true, false);
         let care = |attempts, minute| super::care(&beat, &attempts, time(minute));
         let settled = || vec![failed(), cleaned()];
         assert_eq!(care(attempt("1", "n", vec![]), 99), GarbageAction::Leave);
@@ -389,6 +391,15 @@ mod tests {
         assert_eq!(care(attempt("2", "m", vec![]), 10), superseded(false));
         assert_eq!(care(BTreeMap::new(), 10), superseded(false));
         assert_eq!(care(attempt("1", "n", settled()), 99), superseded(true));
+    }
+
+    #[test]
+    fn the_image_of_a_lost_build_that_a_person_had_cancelled_goes_at_once() {
+        let beat = beat(true, true);
+        let care = |attempts, minute| super::care(&beat, &attempts, time(minute));
+        let image = |image| GarbageAction::LookFor { image, last: false };
+        assert_eq!(care(attempt("1", "n", vec![failed(), cleaned()]), 10), image(true));
+        assert_eq!(care(attempt("2", "n", vec![]), 10), image(false), "the next try runs");
     }
 
     /// EC2 shows `ami-1` under the name of a build that was given up, without a tag: a person took

@@ -181,12 +181,16 @@ pub fn is_no_older(image: &Image, began: Timestamp) -> bool {
     made.unwrap_or(Timestamp::MAX) >= began
 }
 
-/// What is to be done. `image` is asked for only of a build that is gone.
+/// What is to be done. `image` is asked for only of a build that is gone. `told_to_end`: its Packer
+/// may have been told to end, which takes its image away as soon as a host that only stood still
+/// goes on.
 #[must_use]
-pub fn decide(state: State, image: NamedImage) -> Recovery {
+pub fn decide(state: State, image: NamedImage, told_to_end: bool) -> Recovery {
     match (state, image) {
         (State::Here | State::Told, _) => Recovery::Follow,
         (State::MayRun, _) => Recovery::Wait,
+        // Seeded bug: an-image-that-its-packer-takes-away-is-recorded
+        (State::Gone, _) if told_to_end => Recovery::CleanUp,
         // Seeded bug: lost-image-is-thrown-away
         (State::Gone, NamedImage::Available | NamedImage::Pending) => Recovery::Adopt,
         (State::Gone, NamedImage::None | NamedImage::Failed) => Recovery::CleanUp,
@@ -285,14 +289,17 @@ pub(crate) mod tests {
     fn what_is_gone_is_adopted_by_its_image_or_cleaned_up_and_nothing_else_is() {
         use NamedImage::{Available, Failed, None, Pending};
         for image in [None, Pending, Available, Failed] {
-            assert_eq!(decide(State::Here, image), Recovery::Follow);
-            assert_eq!(decide(State::Told, image), Recovery::Follow);
-            assert_eq!(decide(State::MayRun, image), Recovery::Wait);
+            for told_to_end in [false, true] {
+                assert_eq!(decide(State::Here, image, told_to_end), Recovery::Follow);
+                assert_eq!(decide(State::Told, image, told_to_end), Recovery::Follow);
+                assert_eq!(decide(State::MayRun, image, told_to_end), Recovery::Wait);
+            }
             let expected = match image {
                 Available | Pending => Recovery::Adopt,
                 None | Failed => Recovery::CleanUp,
             };
-            assert_eq!(decide(State::Gone, image), expected);
+            assert_eq!(decide(State::Gone, image, false), expected);
+            assert_eq!(decide(State::Gone, image, true), Recovery::CleanUp);
         }
     }
 

@@ -53,7 +53,7 @@ fn play_all(seeds: &[u64]) -> Result<usize, u64> {
 }
 
 /// Seeds that have shown a fault of the program, beside the first ones.
-const FOUND: [u64; 2] = [796_091_209, 796_133_314];
+const FOUND: [u64; 3] = [796_091_209, 796_133_314, 796_146_266];
 
 #[test]
 fn whatever_fails_nothing_is_lost_and_nothing_is_built_twice() {

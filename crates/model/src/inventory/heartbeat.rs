@@ -74,6 +74,10 @@ pub enum BuildSignal {
         /// image is nobody's then.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         unplanned_sources: Vec<AmiId>,
+        /// Whether a person had asked for it to end. Its Packer may have been told so, and takes
+        /// its image away as soon as its host comes back: that image is nobody's either.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        cancelled: bool,
         /// When even a supervisor that nobody can reach has ended its build.
         until: Timestamp,
         /// Where the build is.
@@ -152,7 +156,7 @@ mod tests {
             format!(r#"{{ "running": {{ "traces": {traces}, "sources": ["ami-0"] }} }}"#);
         let given_up = format!(
             r#"{{ "given_up": {{
-                "ami_name": "base/wf/a/01234567", "traces": {traces}, "unplanned_sources": ["ami-9"], "until": "2026-11-25T02:00:00Z",
+                "ami_name": "base/wf/a/01234567", "traces": {traces}, "unplanned_sources": ["ami-9"], "cancelled": true, "until": "2026-11-25T02:00:00Z",
                 "region": "us-east-1",
                 "reach": {{ "profile": "ci", "region": null, "own_keys": false, "hides": false }}
             }} }}"#
