@@ -1,10 +1,12 @@
-//! SIGKILL at random moments to everything that takes part in a build, round after round: 0 images
-//! lost, 0 built twice, 0 resources left.
+//! SIGKILL at random moments to everything that takes part in a build, round after round, while
+//! people ask for something: 0 images lost, 0 built twice, 0 resources left, every request answered
+//! once.
 //!
 //! `ROUNDS` and `SEED` are read from the environment (`make soak`); a seed gives the same victims
 //! at the same moments after the push.
 
 mod front;
+mod people;
 mod victim;
 
 use std::collections::BTreeSet;
@@ -12,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use front::Front;
+use people::{People, Question, all_are_answered, carried_out};
 use reconciler_core::status::report::StepReport;
 use rustix::process::Signal;
 use victim::Victim;
@@ -42,6 +45,8 @@ struct Tally {
     missed: usize,
     images: usize,
     rebuilt: usize,
+    /// Requests of people that were carried out.
+    requests: usize,
     /// Farms that were left to a person: see [`HuntedFarm::waits_for_a_person`].
     left_to_a_person: usize,
 }
@@ -70,8 +75,9 @@ fn killed_at_random_moments_it_loses_nothing_builds_nothing_twice_and_leaves_not
             let (tally, broken) = (&tally, &broken);
             scope.spawn(move || {
                 let mine = rounds / FARMS.len() + usize::from(at < rounds % FARMS.len());
-                let random_source = Dice::new(seed.wrapping_add(at as u64));
-                let mut hunted = HuntedFarm::open(emulator, region, store, random_source);
+                let dice =
+                    [0, FARMS.len()].map(|kind| Dice::new(seed.wrapping_add((kind + at) as u64)));
+                let mut hunted = HuntedFarm::open(emulator, region, store, dice);
                 for round in 0..mine {
                     if hunted.is_left {
                         break;
@@ -97,12 +103,26 @@ fn killed_at_random_moments_it_loses_nothing_builds_nothing_twice_and_leaves_not
     assert!(broken.is_empty(), "seed {seed}\n{}", broken.join("\n"));
 }
 
+/// What happens in a round.
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    /// A process is killed, so long after it was found.
+    Kill(Victim, Duration),
+    /// A person asks for something.
+    Ask(Question),
+}
+
 /// A farm whose processes are killed.
 struct HuntedFarm {
     daemon: Option<Running>,
     front: Front,
     farm: Farm,
     random_source: Dice,
+    people: People,
+    /// Of their own: the victims are those that a seed has always given.
+    questions: Dice,
+    /// How many of their requests were carried out.
+    requests: usize,
     /// Every image that was ever recorded.
     recorded: BTreeSet<String>,
     /// Whether it waits for a person.
@@ -114,14 +134,25 @@ impl HuntedFarm {
         emulator: Arc<Emulator>,
         region: &'static str,
         store: Store,
-        random_source: Dice,
+        [random_source, questions]: [Dice; 2],
     ) -> Self {
         let front = Front::start(&emulator);
         let region = Region::of(emulator, region).behind(front.endpoint());
         let farm = Farm::hasty_in(region, store);
         farm.three_steps();
         farm.repo.commit("three steps");
-        Self { daemon: None, front, farm, random_source, recorded: BTreeSet::new(), is_left: false }
+        let (people, recorded) = (People::default(), BTreeSet::new());
+        Self {
+            daemon: None,
+            front,
+            farm,
+            random_source,
+            people,
+            questions,
+            requests: 0,
+            recorded,
+            is_left: false,
+        }
     }
 
     fn start_daemon(&mut self) {
@@ -145,22 +176,29 @@ impl HuntedFarm {
                 let moment = Duration::from_millis(self.random_source.below(2500) as u64);
                 let victim = Victim::ALL[self.random_source.below(Victim::ALL.len())];
                 let pause = Duration::from_millis(self.random_source.below(700) as u64);
-                (moment, victim, pause)
+                (moment, Deed::Kill(victim, pause))
             })
             .collect();
-        plan.sort_by_key(|(moment, ..)| *moment);
+        let question = Question::drawn(&mut self.questions);
+        plan.extend(question.map(|(moment, question)| (moment, Deed::Ask(question))));
+        plan.sort_by_key(|(moment, _)| *moment);
         let mut done = Vec::new();
-        for (moment, victim, pause) in &plan {
-            if matches!(victim, Victim::Daemon | Victim::Emulator) {
+        for (moment, deed) in &plan {
+            if !matches!(deed, Deed::Kill(victim, _) if victim.is_of_a_build()) {
                 std::thread::sleep((*moment).saturating_sub(begin.elapsed()));
             }
-            done.push(self.kill(*victim, *pause));
+            match *deed {
+                Deed::Kill(victim, pause) => done.push(self.kill(victim, pause)),
+                Deed::Ask(question) => self.people.ask(&self.farm, question),
+            }
         }
-        let was_cut = plan.iter().any(|(_, victim, _)| matches!(victim, Victim::Emulator));
-        self.rest(begin, was_cut)
-            .and_then(|()| if self.is_left { Ok(()) } else { self.look(tally) })
-            .map_err(|what| format!("{plan:?} {done:?}: {what}"))?;
+        let was_cut = plan.iter().any(|(_, deed)| matches!(deed, Deed::Kill(Victim::Emulator, _)));
+        let rested = self.rest(begin, was_cut);
+        let looked =
+            rested.and_then(|()| if self.is_left { Ok(self.requests) } else { self.look(tally) });
+        let requests = looked.map_err(|what| format!("{plan:?} {done:?}: {what}"))?;
         let mut tally = tally.lock().unwrap();
+        tally.requests += requests - std::mem::replace(&mut self.requests, requests);
         tally.left_to_a_person += usize::from(self.is_left);
         tally.rounds += 1;
         tally.kills += done.iter().filter(|killed| **killed).count();
@@ -210,10 +248,11 @@ impl HuntedFarm {
                 return Err(format!("the daemon ended by itself: {status}"));
             }
             let status = self.farm.try_status();
+            self.people.ask_again(&self.farm);
             let at_rest = status.as_ref().is_ok_and(|status| {
                 status.steps.len() == 3 && status.steps.iter().all(|step| step.state == "in-sync")
             });
-            if at_rest && self.unsettled().is_empty() {
+            if at_rest && self.nobody_waits() && self.unsettled().is_empty() {
                 return Ok(());
             }
             if was_cut && self.waits_for_a_person() && self.unsettled().is_empty() {
@@ -226,6 +265,11 @@ impl HuntedFarm {
             }
             std::thread::sleep(Duration::from_millis(200));
         }
+    }
+
+    /// Whether everybody who has asked for something has an answer.
+    fn nobody_waits(&mut self) -> bool {
+        self.people.are_answered() && all_are_answered(&self.farm)
     }
 
     /// Whether a step has lost its name to an image of its own that nobody has tagged, and says so.
@@ -260,8 +304,9 @@ impl HuntedFarm {
         format!("builds {running:?}, instances {alive:?}, key pairs {keys:?}")
     }
 
-    /// The promises; and every image that was ever recorded is still there, and no other.
-    fn look(&mut self, tally: &Mutex<Tally>) -> Result<(), String> {
+    /// The promises; and every image that was ever recorded is still there, and no other. How many
+    /// requests were carried out.
+    fn look(&mut self, tally: &Mutex<Tally>) -> Result<usize, String> {
         let images =
             self.farm.try_status()?.steps.clone().into_iter().filter_map(|step| step.ami_id);
         self.recorded.extend(images.map(|image| image.to_string()));
@@ -292,6 +337,7 @@ impl HuntedFarm {
                 .filter(|event| event["event"] == "removed-available")
                 .count(),
         );
-        Ok(())
+        drop(tally);
+        carried_out(&self.farm)
     }
 }

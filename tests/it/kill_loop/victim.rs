@@ -21,6 +21,11 @@ impl Victim {
     pub(super) const ALL: [Self; 6] =
         [Self::Daemon, Self::Supervisor, Self::Wrapper, Self::Inner, Self::Plugin, Self::Emulator];
 
+    /// Whether a build runs it, so that it has to be waited for.
+    pub(super) fn is_of_a_build(self) -> bool {
+        !matches!(self, Self::Daemon | Self::Emulator)
+    }
+
     /// Its process, of a build that runs.
     pub(super) fn find(self, builds: &[Build]) -> Option<ProcessId> {
         builds.iter().filter(|build| build.ended().is_none()).find_map(|build| self.of_build(build))
