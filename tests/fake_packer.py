@@ -23,6 +23,7 @@ own takes `[build]`. Each line of a section is one act, and a section that ends 
     stderr TEXT               a line of standard error
     write FILE TEXT           a file beside the transcript, by which a test knows how far it is
     wait FILE                 until that file is there
+    sleep SECONDS             so long nothing is done
     dump FILE                 arguments, environment, folder and what can be read in it, as JSON
     deaf                      SIGTERM is not heard from here on
     on-term                   the acts that follow are for SIGTERM only, in place of those that are left
@@ -239,6 +240,9 @@ class Run:
     def do_wait(self, rest):
         while not os.path.exists(os.path.join(self.beside, rest)):
             time.sleep(0.02)
+
+    def do_sleep(self, rest):
+        time.sleep(float(rest))
 
     def do_dump(self, rest):
         files = {}

@@ -22,6 +22,7 @@ use reconciler_core::plan::planner::Outline;
 use reconciler_core::workflow::RootBase;
 use reconciler_jinja::Engine;
 use reconciler_model::ids::{AmiId, AmiName, BuildId, Region};
+use reconciler_model::inventory::build_times::BuildTimes;
 use reconciler_model::inventory::record::{Built, Record, RecordHead};
 use reconciler_model::inventory::{Inventory as _, Write};
 use reconciler_model::source::GitTree;
@@ -123,6 +124,7 @@ fn records(path: &Path) -> Result<Vec<Record>, Failure> {
             tags: std::collections::BTreeMap::new().into(),
             metadata_digest: step.metadata_digest,
             build_seconds: 600,
+            build_times: BuildTimes::default().with(600),
             recorded_at: Timestamp::now(),
             fence: 1,
         };

@@ -45,7 +45,7 @@ fn workflow<'a>(origin: &Origin<'a>) -> Option<&'a str> {
 fn planned(origin: &Origin<'_>, plan: &Plan, before: Option<&Plan>) {
     let (repository, workflow) = (origin.repository, plan.workflow_id.as_str());
     let (folder, revision) = (plan.folder.as_str(), plan.revision.as_str());
-    let summary = summary(plan, None);
+    let summary = summary(plan, &Context::at(plan.at));
     info!(repository, workflow, folder, revision, "{summary}");
     let status = format!("{workflow}: {summary}");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&status)]);

@@ -9,10 +9,13 @@ use jiff::Timestamp;
 use reconciler::config::Config;
 use reconciler::controller::connect::Use;
 use reconciler::controller::error::PassError;
+use reconciler::controller::observe::Newest;
 use reconciler::controller::status_file;
 use reconciler::git::trusted::Purpose;
 use reconciler::packer::silence;
 use reconciler::packer::supervisor::files;
+use reconciler_core::plan::Plan;
+use reconciler_core::plan::forecast::Outlook;
 use reconciler_core::plan::selection::Selection;
 use reconciler_core::status::report::{Facts, Report, SCHEMA, report};
 use reconciler_core::status::trouble::Trouble;
@@ -25,7 +28,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::open::{config, keep_folders_with, workflows_or_refusals};
-use super::plan::{MOST_FILES, see_with_holder};
+use super::plan::{Holder, MOST_FILES, see_with_holder};
 use super::screen::Screen;
 use super::{CommandError, print, slow};
 use crate::cli::{Output, StatusArgs};
@@ -142,7 +145,7 @@ async fn reports(
 ) -> Result<Observed, CommandError> {
     let engine = Engine::new();
     let usage = if args.offline { Use::LookOffline } else { Use::Look };
-    let mut reports = Vec::new();
+    let mut looks = Vec::new();
     let (mut opened, mut refused) = workflows_or_refusals(config, &args.which, Purpose::Follow)?;
     keep_folders_with(&mut opened, &args.steps)?;
     let named = args.steps.iter().map(StepId::new).collect();
@@ -164,24 +167,50 @@ async fn reports(
                 plan.warnings.iter().for_each(print::warning);
             }
             let selection = Selection::of(&plan.steps, &named);
-            let facts = Facts {
-                attempts: &seen.look.newest.attempts,
-                lease: holder.lease.as_ref(),
-                sights: &holder.sights,
-                wanted: selection.as_ref(),
-            };
-            let now = Timestamp::now();
-            reports.push(report(plan, &facts).with_silences(|build| {
-                let folder = config.state_dir.join("builds").join(build.as_str());
-                silence::of_log(&folder.join(files::LOG), now)
-            }));
+            looks.push(Looked {
+                plan: seen.look.plan,
+                newest: seen.look.newest,
+                holder,
+                selection,
+            });
         }
         if let Some(notes) = notes {
             notes.print();
         }
     }
+    let reports = reported(config, &looks);
     let refused = refused.iter().map(PassError::diagnostic).collect();
     Ok(Observed { reports, refused, troubles: status_file::read(&config.state_dir) })
+}
+
+/// One workflow, as it was seen.
+struct Looked {
+    plan: Plan,
+    newest: Newest,
+    holder: Holder,
+    /// The steps that are meant; none: all.
+    selection: Option<Selection>,
+}
+
+/// The reports of what was seen: builds of all workflows share the slots of the host.
+fn reported(config: &Config, looks: &[Looked]) -> Vec<Report> {
+    let now = Timestamp::now();
+    let plans: Vec<_> = looks.iter().map(|look| (&look.plan, look.selection.as_ref())).collect();
+    let outlooks = Outlook::of(&plans, config.max_concurrent_builds, now);
+    let reports = looks.iter().zip(&outlooks).map(|(look, outlook)| {
+        let facts = Facts {
+            attempts: &look.newest.attempts,
+            lease: look.holder.lease.as_ref(),
+            sights: &look.holder.sights,
+            wanted: look.selection.as_ref(),
+            outlook: Some(outlook),
+        };
+        report(&look.plan, &facts).with_silences(|build| {
+            let folder = config.state_dir.join("builds").join(build.as_str());
+            silence::of_log(&folder.join(files::LOG), now)
+        })
+    });
+    reports.collect()
 }
 
 fn finish(seen: &Observed, args: &StatusArgs) -> Result<ExitCode, CommandError> {

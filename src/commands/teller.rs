@@ -188,7 +188,7 @@ impl Teller {
                         plan.workflow_id,
                         plan.reference,
                         plan.revision.short(),
-                        text::summary(plan, selection.as_ref())
+                        text::summary(plan, &around)
                     );
                 }
                 said + &tally.news(plan, before, &around)

@@ -270,7 +270,7 @@ fn describe(
         root_base_ami_name: by.plan.root_base.name.clone(),
         built: None,
     };
-    let mut built = asked.built(&found.state, &metadata);
+    let mut built = asked.built(&wanted.step, &found.state, &metadata);
     let aws_tags = &by.desired.checkout.params.aws_tags;
     built.tags = match &found.earlier {
         Some(earlier) => of_earlier_run(earlier),

@@ -28,6 +28,7 @@ use reconciler_model::build::Sighting;
 use reconciler_model::build_resources::{RemovableImages, ResourceSearch};
 use reconciler_model::ids::AmiId;
 use reconciler_model::images::{Image, ImageState, ImageWriter as _};
+use reconciler_model::inventory::build_times::BuildTimes;
 use reconciler_model::inventory::heartbeat::BuildSignal;
 use reconciler_model::inventory::journal::{
     Attempt, Failure, FailureClass, Maker, OpenAttempt, Phase, Progress, Stage,
@@ -269,13 +270,14 @@ async fn record(
     let image = images.wait_available(id, ports.context.now() + LONGEST_WAIT).await?;
     append_once(ports, open.attempt_mut(), fence, Stage::Available).await?;
     let now = ports.context.now();
-    let mut record = describe(fence, &open, &image, (seconds, now));
+    let before = ports.inventory.record(&fence.workflow_id, &open.step_id).await?;
+    let mut record = describe(fence, &open, &image, (seconds, now), before.as_ref());
     // Seeded bug: recorded-before-tagged
     let image = tag_and_read_back(ports, &record, image).await?;
     record.details =
         if ports.knows_secrets { ports.redactor.text(&image.details) } else { "{}".to_owned() };
     append_once(ports, open.attempt_mut(), fence, Stage::Tagged).await?;
-    let expected = match ports.inventory.record(&fence.workflow_id, &open.step_id).await? {
+    let expected = match before {
         None => Expected::Absent,
         Some(old) => Expected::Image(old.head.ami_id),
     };
@@ -323,6 +325,7 @@ fn describe(
     attempt: &OpenAttempt,
     image: &Image,
     (seconds, now): (u64, Timestamp),
+    before: Option<&Record>,
 ) -> Record {
     let (intent, draft) = (&attempt.intent, attempt.draft());
     let mut head = RecordHead {
@@ -345,6 +348,7 @@ fn describe(
         tags: Tags::default(),
         metadata_digest: draft.metadata_digest,
         build_seconds: seconds,
+        build_times: times_before(before).with(seconds),
         recorded_at: now,
         fence: fence.token,
     };
@@ -357,6 +361,12 @@ fn describe(
         metadata: draft.metadata.clone(),
         components: Some(draft.components.clone()),
     }
+}
+
+/// The times of the builds up to the record that stands.
+fn times_before(record: Option<&Record>) -> BuildTimes {
+    let built = record.and_then(|record| record.head.built.as_ref());
+    built.map(Built::times).unwrap_or_default()
 }
 
 /// Puts the tags of a record on its image, and looks whether they are there.

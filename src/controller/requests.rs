@@ -258,7 +258,10 @@ pub(super) struct RequestContext<'a> {
 
 impl RequestContext<'_> {
     /// What the record says of an image that the request gives a step: all but the tags.
-    pub(super) fn built(&self, state: &DesiredStep, metadata: &Value) -> Built {
+    pub(super) fn built(&self, step: &StepId, state: &DesiredStep, metadata: &Value) -> Built {
+        let steps = &self.by.plan.steps;
+        let standing = steps.iter().find(|one| one.id == *step).and_then(|one| one.record.as_ref());
+        let before = standing.and_then(|record| record.built.as_ref());
         Built {
             fingerprint: state.fingerprint,
             build_id: self.request.id.as_build(),
@@ -267,6 +270,7 @@ impl RequestContext<'_> {
             tags: Tags::default(),
             metadata_digest: value_digest(metadata),
             build_seconds: 0,
+            build_times: before.map(|built| built.build_times.clone()).unwrap_or_default(),
             recorded_at: self.ports.context.now(),
             fence: self.fence.token,
         }
@@ -337,7 +341,7 @@ async fn adopt(asked: &RequestContext<'_>, step: &StepId, image: &AmiId) -> Resu
     let source = SourceImage { id: head.base_ami_id.clone(), name: head.base_ami_name.clone() };
     let state = by.desired.state(step, &source)?;
     let metadata = metadata(&by.desired.loaded(step)?.step);
-    let mut built = asked.built(&state, &metadata);
+    let mut built = asked.built(step, &state, &metadata);
     let aws_tags = &by.desired.checkout.params.aws_tags;
     built.tags = ImageTags::of_record(head, &built, aws_tags).tags().into();
     if let Some(change) = tag_change(&built.tags, &seen.tags, &built.tags) {

@@ -18,7 +18,7 @@ use crate::atomic_file::make_folder;
 use crate::sqlite::error::Fault;
 
 /// The schema that this program writes; kept in `user_version`.
-const SCHEMA_VERSION: i64 = 3;
+const SCHEMA_VERSION: i64 = 4;
 
 /// How long a call waits for another process's write.
 const BUSY: Duration = Duration::from_secs(10);
@@ -132,6 +132,11 @@ CREATE TABLE reservation (
 ) WITHOUT ROWID;
 ";
 
+/// What version 4 has beside version 3: one more column. Whoever only reads an older file sees it
+/// through a view in memory, which goes before the table.
+const SINCE_4: &str = "ALTER TABLE record ADD COLUMN build_times TEXT;";
+const VIEW_4: &str = "CREATE TEMP VIEW record AS SELECT *, NULL AS build_times FROM main.record;";
+
 /// Which file it is: another one of the same name is another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
@@ -212,6 +217,9 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), Fault> {
     }
     if standing < 3 {
         transaction.execute_batch(SINCE_3)?;
+    }
+    if standing < 4 {
+        transaction.execute_batch(SINCE_4)?;
     }
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     transaction.commit()?;
@@ -323,6 +331,9 @@ fn fill_in(connection: &Connection, version: i64) -> Result<(), Fault> {
         if version < since {
             connection.execute_batch(&tables.replace("CREATE TABLE", "CREATE TEMP TABLE"))?;
         }
+    }
+    if version < 4 {
+        connection.execute_batch(VIEW_4)?;
     }
     Ok(())
 }

@@ -9,7 +9,8 @@ use reconciler_model::ids::{StepId, WorkflowId};
 use reconciler_model::inventory::heartbeat::BuildSignal;
 use reconciler_model::inventory::journal::Stage;
 use reconciler_model::inventory::{
-    Fence, Heartbeats as _, Inventory as _, Journal as _, Leases as _, Records as _, Write,
+    Fence, Heartbeats as _, Inventory as _, Journal as _, Leases as _, Records as _, Requests as _,
+    Write,
 };
 
 /// The tables.
@@ -116,14 +117,20 @@ async fn a_file_of_today_is_read_and_written_to() {
     file.execute_batch(TABLES).unwrap();
     file.execute_batch(ROWS).unwrap();
     drop(file);
+    let (workflow, step) = (WorkflowId::new("wf"), StepId::new("a"));
+    // Who only reads it leaves it as it is.
+    let reader = SqliteInventory::open(&path).unwrap();
+    assert_eq!(reader.heads(&workflow).await.unwrap().records.len(), 2);
+    assert!(reader.record(&workflow, &step).await.unwrap().is_some());
+    assert!(reader.requests(&workflow).await.unwrap().is_empty());
     let inventory = SqliteInventory::open(&path).unwrap();
     inventory.prepare().await.unwrap();
-    let (workflow, step) = (WorkflowId::new("wf"), StepId::new("a"));
     let heads = inventory.heads(&workflow).await.unwrap();
     assert_eq!((heads.records.len(), heads.malformed), (2, vec![]));
     let record = inventory.record(&workflow, &step).await.unwrap().unwrap();
     let built = record.head.built.unwrap();
     assert_eq!((built.fence, built.build_seconds, &*record.metadata), (7, 60, r#"{"who":1}"#));
+    assert_eq!(built.times().text(), "60");
     let events = inventory.events(&workflow, Some(&step), 9).await.unwrap();
     assert_eq!(events.len(), 1);
     let attempts = inventory.unrecorded_attempts(&workflow).await.unwrap();

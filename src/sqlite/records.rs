@@ -13,18 +13,20 @@ use crate::sqlite::rows::{
     column, digest, json_text, lossy, many, nanoseconds, number, text, time,
 };
 use reconciler_model::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId, WorkflowId};
+use reconciler_model::inventory::build_times::BuildTimes;
 use reconciler_model::inventory::record::{Built, Record, RecordHead};
 use reconciler_model::inventory::tags::Tags;
 use reconciler_model::inventory::{
     Expected, Heads, InventoryError, Malformed, Many, Records, Removal,
 };
 
-/// Columns 0 to 17.
+/// Columns 0 to 18.
 const HEAD: &str = "r.workflow_id, r.step_id, r.ami_id, r.ami_name, r.create_at, r.base_ami_id, r.base_ami_name, \
     r.root_base_ami_id, r.root_base_ami_name, r.fingerprint, r.build_id, r.revision, r.region, r.tags, \
-    r.metadata_digest, r.build_seconds, r.recorded_at, r.fence";
+    r.metadata_digest, r.build_seconds, r.recorded_at, r.fence, \
+    r.build_times";
 
-/// Columns 18 to 21.
+/// Columns 19 to 22.
 const TEXTS: &str = "t.aws_console_url, t.details, t.metadata, t.components";
 
 #[async_trait]
@@ -144,7 +146,7 @@ pub(super) fn remove(db: &Connection, removal: &Removal) -> Result<(), Fault> {
 fn put_head(db: &Connection, head: &RecordHead) -> Result<(), Fault> {
     let built = head.built.as_ref();
     db.prepare_cached(
-        "INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         head.workflow_id.as_str(),
@@ -165,6 +167,7 @@ fn put_head(db: &Connection, head: &RecordHead) -> Result<(), Fault> {
         built.map(|built| built.build_seconds.cast_signed()),
         built.map(|built| nanoseconds(built.recorded_at)),
         built.map(|built| built.fence.cast_signed()),
+        built.map(|built| built.build_times.text()),
     ])?;
     Ok(())
 }
@@ -174,11 +177,11 @@ fn record(row: &Row<'_>) -> Result<Record, String> {
     let long = |at: usize| text(row, at).ok();
     Ok(Record {
         head: head(row, &mut Last::default())?,
-        aws_console_url: long(18).unwrap_or_default().to_owned(),
-        details: long(19).unwrap_or("{}").to_owned(),
-        metadata: long(20).unwrap_or("{}").to_owned(),
+        aws_console_url: long(19).unwrap_or_default().to_owned(),
+        details: long(20).unwrap_or("{}").to_owned(),
+        metadata: long(21).unwrap_or("{}").to_owned(),
         // They say why a step differs, in words.
-        components: long(21).and_then(|text| serde_json::from_str(text).ok()),
+        components: long(22).and_then(|text| serde_json::from_str(text).ok()),
     })
 }
 
@@ -230,5 +233,7 @@ fn built(row: &Row<'_>, last: &mut Last) -> Result<Built, String> {
         build_seconds: number(row, 15)?,
         recorded_at: time(row, 16)?,
         fence: number(row, 17)?,
+        // Not there on what an earlier version wrote.
+        build_times: BuildTimes::stored(text(row, 18).unwrap_or_default()),
     })
 }

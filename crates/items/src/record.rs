@@ -11,13 +11,15 @@ use crate::attributes::{
 };
 use crate::{Item, Value};
 use reconciler_model::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId, WorkflowId};
+use reconciler_model::inventory::build_times::BuildTimes;
 use reconciler_model::inventory::record::{Built, Record, RecordHead};
 use reconciler_model::inventory::tags::Tags;
 
 const FINGERPRINT: &str = "reconciler_fingerprint";
+const BUILD_TIMES: &str = "reconciler_build_times";
 
 /// The attributes of a head: all but the long texts.
-pub const HEAD: [&str; 18] = [
+pub const HEAD: [&str; 19] = [
     "workflow_id",
     "step_id",
     "ami_id",
@@ -34,6 +36,7 @@ pub const HEAD: [&str; 18] = [
     "reconciler_tags",
     "reconciler_metadata_digest",
     "reconciler_build_seconds",
+    BUILD_TIMES,
     "reconciler_recorded_at",
     "reconciler_fence",
 ];
@@ -60,6 +63,10 @@ pub fn to_item(record: &Record) -> Result<Item, String> {
     item.insert("create_at".to_owned(), text_value(python_time(head.create_at)));
     if let Some(built) = &head.built {
         item.extend(built_attributes(built).map(|(name, value)| (name.to_owned(), value)));
+        // A text without a letter tells nothing.
+        if !built.build_times.text().is_empty() {
+            item.insert(BUILD_TIMES.to_owned(), text_value(built.build_times.text()));
+        }
     }
     if let Some(components) = &record.components {
         item.insert("reconciler_components".to_owned(), json_value(components)?);
@@ -115,6 +122,8 @@ fn built(item: &Item) -> Result<Built, String> {
         tags: Tags::stored(text(item, "reconciler_tags")?),
         metadata_digest: parsed(item, "reconciler_metadata_digest")?,
         build_seconds: number(item, "reconciler_build_seconds")?,
+        // Not there on what an earlier version wrote.
+        build_times: BuildTimes::stored(text(item, BUILD_TIMES).unwrap_or_default()),
         recorded_at: parsed(item, "reconciler_recorded_at")?,
         fence: number(item, "reconciler_fence")?,
     })
@@ -185,6 +194,11 @@ mod tests {
         let built = read.head.built.as_ref().unwrap();
         assert_eq!((built.fence, built.build_seconds), (7, 60));
         assert_eq!(read.components.as_ref().unwrap().files.len(), 1);
+        assert_eq!(to_item(&read).unwrap(), item);
+        assert_eq!(built.times().text(), "60");
+        item.insert("reconciler_build_times".to_owned(), text_value("61 59 60"));
+        let read = record(&item).unwrap();
+        assert_eq!(read.head.built.as_ref().unwrap().times().text(), "61 59 60");
         assert_eq!(to_item(&read).unwrap(), item);
     }
 

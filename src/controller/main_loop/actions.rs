@@ -18,6 +18,7 @@ use crate::controller::main_loop::{Controller, PassReport};
 use crate::controller::retag::update;
 use reconciler_core::plan::Plan;
 use reconciler_core::plan::decision::{Build, Building, Decision, TakeOver, Update};
+use reconciler_core::plan::forecast::build_order;
 use reconciler_core::plan::planner::PlannedStep;
 use reconciler_model::build::Sighting;
 use reconciler_model::ids::StepId;
@@ -78,7 +79,7 @@ impl Controller {
         let circumstances = Circumstances::from(&planned.plan.revision);
         // Seeded bug: orphan-is-deleted
         let selection = self.options.selection(planned.plan);
-        for step in planned.plan.wanted(selection.as_ref()) {
+        for step in build_order(planned.plan, selection.as_ref()) {
             let retry = RetryKey::Step(key.clone(), step.id.clone());
             let now = self.services.context.now();
             report.verdict.note(self.still_lacking(&step.decision));

@@ -125,7 +125,7 @@ fn shows(mistake: Mistake, seeds: u64) -> Option<(u64, String)> {
 
 #[test]
 fn every_mistake_of_the_world_is_found() {
-    let seeds = number("RECONCILER_TEST_SEEDS").unwrap_or(200);
+    let seeds = number("RECONCILER_TEST_SEEDS").unwrap_or(300);
     let missed: Vec<_> = std::thread::scope(|scope| {
         let search = |mistake: Mistake| {
             scope.spawn(move || match shows(mistake, seeds) {

@@ -5,6 +5,7 @@ mod apply;
 mod asking;
 mod base;
 mod daemon;
+mod forecast;
 mod forgetting;
 mod forsaken;
 mod habits;

@@ -8,6 +8,7 @@ use reconciler_model::digest::Digest;
 use reconciler_model::ids::{
     AmiId, AmiName, BuildId, HostMark, Region, Revision, StepId, WorkflowId,
 };
+use reconciler_model::inventory::build_times::BuildTimes;
 use reconciler_model::inventory::journal::{
     BuildEvent, Failure, FailureClass, Forgotten, Intent, Reach, RecordDraft, Stage,
 };
@@ -64,6 +65,7 @@ pub(crate) fn record(step_id: &str, ami_id: &str, created: Timestamp) -> Record 
                 ])),
                 metadata_digest: Digest::of(b"{}"),
                 build_seconds: 2460,
+                build_times: BuildTimes::default().with(2460),
                 recorded_at: created,
                 fence: 7,
             }),

@@ -10,6 +10,7 @@ use super::*;
 use crate::plan::{RecordsFrom, Standing};
 use reconciler_model::digest::Digest;
 use reconciler_model::ids::{AmiName, BuildId, Region, Revision};
+use reconciler_model::inventory::build_times::BuildTimes;
 use reconciler_model::inventory::record::Built;
 
 fn source(id: &str) -> SourceImage {
@@ -48,6 +49,7 @@ fn record(workflow: &str, image: &str, base: &str, made_from: Option<&str>) -> R
         tags: BTreeMap::new().into(),
         metadata_digest: Digest::of(b"m"),
         build_seconds: 1,
+        build_times: BuildTimes::default().with(1),
         recorded_at: Timestamp::UNIX_EPOCH,
         fence: 1,
     });

@@ -62,14 +62,14 @@ fn is_troubled(decision: &Decision) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::desired::step::SourceImage;
     use crate::plan::decision::{Manual, Reason};
     use reconciler_model::diagnostic::Diagnostic;
     use reconciler_model::ids::{AmiId, AmiName, Region, Revision, WorkflowId};
 
-    fn plan(steps: Vec<(&str, Decision)>) -> Plan {
+    pub(crate) fn plan(steps: Vec<(&str, Decision)>) -> Plan {
         let of = |(id, decision)| PlannedStep {
             id: StepId::new(id),
             parent: None,

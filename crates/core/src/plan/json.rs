@@ -32,7 +32,8 @@ pub fn json(plan: &Plan, around: &Context<'_>) -> Value {
             "step_id": orphan.step_id, "ami_id": orphan.ami_id, "ami_name": orphan.ami_name,
         })).collect::<Vec<_>>(),
         "warnings": plan.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "summary": crate::plan::text::summary(plan, around.wanted),
+        "summary": crate::plan::text::summary(plan, around),
+        "forecast": around.outlook.and_then(|outlook| outlook.forecast.as_ref()),
     })
 }
 
@@ -50,6 +51,7 @@ fn step_json(step: &PlannedStep, around: &Context<'_>) -> Value {
         "created_at": step.record.as_ref().map(|record| record.create_at),
         "fingerprint": step.record.as_ref().and_then(|record| record.built.as_ref()).map(|built| built.fingerprint),
         "revision": step.record.as_ref().and_then(|record| record.built.as_ref()).map(|built| &built.revision),
+        "in_sync_at": around.outlook.and_then(|outlook| outlook.step(&step.id)).and_then(|step| step.ends_at),
     });
     let Some(fields) = value.as_object_mut() else {
         return value;

@@ -6,6 +6,7 @@
 
 pub mod changes;
 pub mod decision;
+pub mod forecast;
 pub mod json;
 pub mod names;
 pub mod outcome;

@@ -11,6 +11,7 @@ use crate::plan::decision::{
     Build, BuildSource, Building, Change, Decision, Manual, NameTaken, Reason, Stopped, TakeOver,
     Update,
 };
+use crate::plan::forecast::Outlook;
 use crate::plan::names::Hindrance;
 use crate::plan::planner::PlannedStep;
 use crate::plan::progress::Progress;
@@ -36,13 +37,22 @@ pub struct Context<'a> {
     pub attended: Attended,
     /// The steps that are meant; none: all.
     pub wanted: Option<&'a Selection>,
+    /// What is foretold, where that was worked out.
+    pub outlook: Option<&'a Outlook>,
 }
 
 impl Context<'_> {
     /// Nothing is known but the time.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
-        Self { now, lines: None, sights: None, attended: Attended::Unknown, wanted: None }
+        Self {
+            now,
+            lines: None,
+            sights: None,
+            attended: Attended::Unknown,
+            wanted: None,
+            outlook: None,
+        }
     }
 
     /// Whether a step is meant.
@@ -105,7 +115,10 @@ fn decided(step: &PlannedStep, around: &Context<'_>) -> String {
     let lines = around.lines;
     match &step.decision {
         Decision::InSync => "in sync".to_owned(),
-        Decision::Build(build) => build_sentence(step, build, lines),
+        Decision::Build(build) => match slot_words(step, around) {
+            Some(waits) => format!("{waits} to {}", build_sentence(step, build, lines)),
+            None => build_sentence(step, build, lines),
+        },
         Decision::TakeOver(taken) => take_over_sentence(step, taken, lines),
         Decision::NameTaken(taken) => name_taken_sentence(step, taken),
         Decision::Update(update) => update_sentence(update),
@@ -138,6 +151,37 @@ fn decided(step: &PlannedStep, around: &Context<'_>) -> String {
             format!("broken: {}{more}", why.first().map(ToString::to_string).unwrap_or_default())
         }
     }
+}
+
+/// That a step waits for a build slot, if somebody acts and every slot is taken: `waits for one of
+/// 2 build slots, third in line,`.
+fn slot_words(step: &PlannedStep, around: &Context<'_>) -> Option<String> {
+    let outlook = around.outlook.filter(|_| around.attended == Attended::Yes)?;
+    let place = outlook.step(&step.id)?.place?;
+    let slots = match outlook.slots {
+        1 => "the one build slot".to_owned(),
+        slots => format!("one of {slots} build slots"),
+    };
+    Some(format!("waits for {slots}, {} in line,", ordinal(place)))
+}
+
+/// `first` to `tenth`, then `11th`.
+fn ordinal(number: usize) -> String {
+    const FIRST: [&str; 10] = [
+        "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth",
+        "tenth",
+    ];
+    if let Some(word) = number.checked_sub(1).and_then(|at| FIRST.get(at)) {
+        return (*word).to_owned();
+    }
+    let end = match (number % 100, number % 10) {
+        (11..=13, _) => "th",
+        (_, 1) => "st",
+        (_, 2) => "nd",
+        (_, 3) => "rd",
+        _ => "th",
+    };
+    format!("{number}{end}")
 }
 
 fn building_sentence(step: &PlannedStep, building: &Building, around: &Context<'_>) -> String {

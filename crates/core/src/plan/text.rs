@@ -3,13 +3,12 @@
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::plan::Plan;
 use crate::plan::decision::Decision;
-use crate::plan::planner::PlannedStep;
+use crate::plan::forecast::Forecast;
 use crate::plan::progress::{Medium, Progress};
-use crate::plan::selection::Selection;
 use crate::plan::sentences::{
     Context, columns, duration_words, mark, padded, sentence, state, totals,
 };
@@ -100,13 +99,14 @@ pub fn text(plan: &Plan, around: &Context<'_>, medium: Medium) -> String {
     if let Some(selection) = around.wanted {
         let _ = writeln!(out, "{}", selection.words(&plan.steps));
     }
-    let _ = writeln!(out, "{}", summary(plan, around.wanted));
+    let _ = writeln!(out, "{}", summary(plan, around));
     out
 }
 
-/// `Plan: 3 to build, 1 in sync. Last time these took 41m.`
+/// `Plan: 3 to build, 1 in sync. In sync in about 41m (55m if slow).`
 #[must_use]
-pub fn summary(plan: &Plan, selection: Option<&Selection>) -> String {
+pub fn summary(plan: &Plan, around: &Context<'_>) -> String {
+    let selection = around.wanted;
     let states = plan.wanted(selection).map(|step| state(&step.decision));
     let orphans = match selection {
         None => plan.orphans.len(),
@@ -114,22 +114,30 @@ pub fn summary(plan: &Plan, selection: Option<&Selection>) -> String {
     };
     let rest = plan.steps.len() - plan.wanted(selection).count();
     let counted = totals(states.chain(std::iter::repeat_n("orphaned", orphans)), rest);
-    let mut text = format!("Plan: {counted}.");
-    let to_build =
-        || plan.wanted(selection).filter(|step| matches!(step.decision, Decision::Build(_)));
-    let seconds: u64 = to_build().filter_map(last_seconds).sum();
-    if seconds > 0 {
-        let took = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
-        let _ = write!(
-            text,
-            " Last time {} took {}.",
-            if to_build().count() == 1 { "this" } else { "these" },
-            duration_words(took)
-        );
+    let forecast = around.outlook.and_then(|outlook| outlook.forecast.as_ref());
+    match forecast {
+        Some(forecast) => format!("Plan: {counted}. {}", in_sync_words(forecast, around.now)),
+        None => format!("Plan: {counted}."),
     }
-    text
 }
 
-fn last_seconds(step: &PlannedStep) -> Option<u64> {
-    Some(step.record.as_ref()?.built.as_ref()?.build_seconds)
+/// `In sync in about 41m (55m if slow).`
+#[must_use]
+pub fn in_sync_words(forecast: &Forecast, now: Timestamp) -> String {
+    let [usual, slow] = forecast
+        .from(now)
+        .map(|time| duration_words(SignedDuration::try_from(time).unwrap_or_default()));
+    let mut notes = Vec::new();
+    if slow != usual {
+        notes.push(format!("{slow} if slow"));
+    }
+    match forecast.guessed {
+        0 => {}
+        1 => notes.push("one was never built: a guess".to_owned()),
+        guessed => notes.push(format!("{guessed} were never built: a guess")),
+    }
+    if notes.is_empty() {
+        return format!("In sync in about {usual}.");
+    }
+    format!("In sync in about {usual} ({}).", notes.join("; "))
 }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::decision::Decision;
+use crate::plan::forecast::{Forecast, Outlook};
 use crate::plan::planner::PlannedStep;
 use crate::plan::progress::{Progress, seconds};
 use crate::plan::selection::Selection;
@@ -50,6 +51,10 @@ pub struct Report {
     pub records_from: RecordsFrom,
     /// Every step, in the order of the tree.
     pub steps: Vec<StepReport>,
+    /// When all that waits for nobody is in sync; none where nothing is left, nobody acts, or nobody
+    /// knows.
+    #[serde(default)]
+    pub forecast: Option<Forecast>,
 }
 
 /// Who acts on a workflow.
@@ -112,6 +117,12 @@ pub struct StepReport {
     pub build: Option<BuildReport>,
     /// When it is tried again.
     pub next_try: Option<Timestamp>,
+    /// When it is in sync, as is foretold.
+    #[serde(default)]
+    pub in_sync_at: Option<Timestamp>,
+    /// Its place in the line for a build slot; the first is 1.
+    #[serde(default)]
+    pub place_in_line: Option<usize>,
 }
 
 /// A build that runs.
@@ -150,6 +161,8 @@ pub struct Facts<'a> {
     pub sights: &'a Sights,
     /// The steps that are meant; none: all.
     pub wanted: Option<&'a Selection>,
+    /// What is foretold.
+    pub outlook: Option<&'a Outlook>,
 }
 
 impl<'a> Facts<'a> {
@@ -160,6 +173,8 @@ impl<'a> Facts<'a> {
             sights: Some(self.sights),
             attended: self.sights.attended(self.lease),
             wanted: self.wanted,
+            // Where nobody acts nothing is foretold.
+            outlook: self.outlook.filter(|_| self.sights.attended(self.lease) == Attended::Yes),
             ..Context::at(now)
         }
     }
@@ -185,6 +200,8 @@ pub fn report(plan: &Plan, facts: &Facts<'_>) -> Report {
         revision: None,
         build: None,
         next_try: None,
+        in_sync_at: None,
+        place_in_line: None,
     }));
     Report {
         workflow_id: plan.workflow_id.clone(),
@@ -201,6 +218,7 @@ pub fn report(plan: &Plan, facts: &Facts<'_>) -> Report {
         looked_at_ec2: plan.looked_at_ec2,
         records_from: plan.records_from.clone(),
         steps,
+        forecast: facts.context(plan.at).outlook.and_then(|outlook| outlook.forecast.clone()),
     }
 }
 
@@ -213,6 +231,7 @@ fn step_report(plan: &Plan, step: &PlannedStep, indent: String, facts: &Facts<'_
         }
         _ => None,
     };
+    let foretold = around.outlook.and_then(|outlook| outlook.step(&step.id));
     let mut reason = sentence(step, &around);
     // What is seen of it is in the sentence, and says more.
     if let Some(build) = build.as_ref().filter(|build| build.seems_to_run()) {
@@ -236,6 +255,8 @@ fn step_report(plan: &Plan, step: &PlannedStep, indent: String, facts: &Facts<'_
             Decision::BackingOff { until, .. } => Some(*until),
             _ => None,
         },
+        in_sync_at: foretold.and_then(|step| step.ends_at),
+        place_in_line: foretold.and_then(|step| step.place),
     }
 }
 

@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use crate::plan::progress::Medium;
 use crate::plan::sentences::{age_words, columns, padded};
 use crate::plan::sight::{Process, parts};
+use crate::plan::text::in_sync_words;
 use crate::status::report::{LeaseReport, Report, StepReport};
 
 fn style(state: &str) -> Style {
@@ -35,8 +36,18 @@ pub fn text(report: &Report, medium: Medium) -> String {
     if !report.looked_at_ec2 {
         let _ = writeln!(out, "EC2 was not asked: images that are gone or unusable do not show.");
     }
-    let _ = writeln!(out, "{}", report.totals());
+    let _ = writeln!(out, "{}", totals(report));
     out
+}
+
+/// How many steps are in each state, and when all is in sync.
+fn totals(report: &Report) -> String {
+    match &report.forecast {
+        Some(forecast) => {
+            format!("{}. {}", report.totals(), in_sync_words(forecast, report.at))
+        }
+        None => report.totals(),
+    }
 }
 
 /// The report in so many rows at most: the header, what runs, what somebody has to look at, as much
@@ -65,7 +76,7 @@ pub fn folded(report: &Report, medium: Medium, rows: usize) -> String {
             let _ = writeln!(out, "  … {} more", shown.len() - kept.len());
         }
     }
-    let _ = writeln!(out, "{}", report.totals());
+    let _ = writeln!(out, "{}", totals(report));
     out
 }
 
@@ -182,6 +193,8 @@ mod tests {
             revision: None,
             build: None,
             next_try: None,
+            in_sync_at: None,
+            place_in_line: None,
         }
     }
 
@@ -201,6 +214,7 @@ mod tests {
                 standing: crate::plan::Standing::Recorded,
             },
             steps,
+            forecast: None,
         }
     }
 

@@ -11,6 +11,7 @@
 //!   [`InventoryError::Conflict`]. A write whose event is there already, word for word, has
 //!   happened (its answer was lost): it succeeds and changes nothing.
 
+pub mod build_times;
 pub mod heartbeat;
 pub mod journal;
 mod many;

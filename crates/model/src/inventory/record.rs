@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::components::{Components, Fingerprint};
 use crate::digest::Digest;
 use crate::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId, WorkflowId};
+use crate::inventory::build_times::BuildTimes;
 use crate::inventory::tags::Tags;
 
 /// What a plan needs of a record: everything but the long texts.
@@ -62,10 +63,23 @@ pub struct Built {
     pub metadata_digest: Digest,
     /// How long Packer took, in seconds; 0 on an adopted record.
     pub build_seconds: u64,
+    /// The same of the newest builds of the step that made an image, this one the last.
+    pub build_times: BuildTimes,
     /// When the record was written.
     pub recorded_at: Timestamp,
     /// The fencing token under which it was written.
     pub fence: u64,
+}
+
+impl Built {
+    /// The times of the newest builds; of one that an earlier version recorded, its own.
+    #[must_use]
+    pub fn times(&self) -> BuildTimes {
+        if self.build_times.text().is_empty() {
+            return BuildTimes::default().with(self.build_seconds);
+        }
+        self.build_times.clone()
+    }
 }
 
 /// The whole record.

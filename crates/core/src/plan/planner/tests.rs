@@ -8,6 +8,7 @@ use crate::images::tags::of_earlier_run;
 use crate::plan::names::Hindrance;
 use crate::plan::planner::*;
 use reconciler_model::ids::{BuildId, Region, Revision};
+use reconciler_model::inventory::build_times::BuildTimes;
 use reconciler_model::inventory::journal::{Failure, Intent};
 
 /// Fingerprints by step and source image; a step of `wrong` cannot be rendered.
@@ -125,6 +126,7 @@ impl World {
             tags: BTreeMap::new().into(),
             metadata_digest: Digest::of(b"m"),
             build_seconds: 1,
+            build_times: BuildTimes::default().with(1),
             recorded_at: Timestamp::UNIX_EPOCH,
             fence: 1,
         };
