@@ -4,6 +4,7 @@ mod adopting;
 mod apply;
 mod asking;
 mod base;
+mod beside_the_library;
 mod daemon;
 mod forgetting;
 mod forsaken;
