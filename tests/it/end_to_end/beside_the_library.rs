@@ -5,8 +5,8 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::harness::by_hand::changed;
-use crate::harness::farm::{BASE, Farm, in_runtime};
+use crate::harness::by_hand::{changed, image_of};
+use crate::harness::farm::{BASE, Farm};
 use crate::harness::python_library::images;
 use crate::harness::sshd::Sshd;
 
@@ -109,11 +109,7 @@ fn beside_a_daemon_the_library_builds_a_suspended_step_and_what_the_daemon_has_b
     let _daemon = farm.daemon();
     farm.wait_until("it holds the lease", |farm| farm.status().held_by.is_some());
     let instance = changed(&farm, &sshd, &farm.image("a"), "touch by-hand");
-    let made = in_runtime(async {
-        let ec2 = farm.session().await.ec2();
-        ec2.create_image().instance_id(instance).name("by hand").send().await.unwrap()
-    });
-    let image = made.image_id.unwrap();
+    let image = image_of(&farm, &instance, "by hand");
     farm.run(&["adopt", "hand", "--image", &image]).shows(&["1 adopted, 0 refused"]);
     let b = is_built_by_the_library(&farm, "b", "hand");
     assert_eq!(farm.state_of("b"), "suspended");

@@ -2,6 +2,7 @@
 
 mod adopting;
 mod apply;
+mod asked_of_two;
 mod asking;
 mod base;
 mod beside_the_library;

@@ -59,6 +59,15 @@ pub(crate) fn prepared(farm: &Farm, step: &str) -> String {
     instance
 }
 
+/// The image of an instance, by EC2's own word alone.
+pub(crate) fn image_of(farm: &Farm, instance: &str, name: &str) -> String {
+    let made = in_runtime(async {
+        let ec2 = farm.session().await.ec2();
+        ec2.create_image().instance_id(instance).name(name).send().await.unwrap()
+    });
+    made.image_id.unwrap()
+}
+
 /// An instance of this image on which a person has run a command over SSH, and which is stopped.
 pub(crate) fn changed(farm: &Farm, sshd: &Sshd, image: &str, command: &str) -> String {
     let (endpoint, port, region) = (farm.emulator().endpoint(), sshd.port(), farm.region.name);
