@@ -1,6 +1,6 @@
 //! What a person asks of two daemons on two hosts, of which one holds the lease and the other stands
 //! by: each deed is done once and answered by the holder, or by the other, where the holder is
-//! killed between request and answer.
+//! killed between request and answer; and of two who ask for the same, one is refused.
 
 use std::time::Duration;
 
@@ -102,6 +102,59 @@ fn holder_killed(Deed { farm, packer, command, done }: Deed) {
     assert!(asking.ended().unwrap().success(), "{}", farm.log("asking"));
     is_done_by(&farm, "two");
     done(&farm, &packer);
+}
+
+/// Two who have looked and ask for the same at once: the second gets this word.
+fn at_once(Deed { farm, packer, command, done }: Deed, refusal: &str) {
+    let _daemons = two_daemons(&farm);
+    let command: Vec<&str> = command.iter().map(String::as_str).collect();
+    let mut both =
+        ["first", "second"].map(|log| farm.start(&command, "request.ask:before=stop", log));
+    let limit = Duration::from_mins(1);
+    for asking in &mut both {
+        assert!(
+            asking.ended_or_frozen(limit).unwrap(),
+            "{} {}",
+            farm.log("first"),
+            farm.log("second")
+        );
+    }
+    let ended = std::thread::scope(|scope| {
+        both.each_mut()
+            .map(|asking| {
+                scope.spawn(|| {
+                    while asking.ended_or_frozen(limit).unwrap() {
+                        asking.signal(Signal::CONT);
+                    }
+                    asking.ended().unwrap().success()
+                })
+            })
+            .map(|thread| thread.join().unwrap())
+    });
+    let said = ["first", "second"].map(|log| farm.log(log));
+    let refused = match ended {
+        [true, false] => &said[1],
+        [false, true] => &said[0],
+        _ => panic!("{said:#?}"),
+    };
+    assert!(refused.contains(refusal), "{said:#?}");
+    assert!(is_answered(&farm));
+    done(&farm, &packer);
+}
+
+#[test]
+fn of_two_who_adopt_an_image_at_once_one_does_and_the_other_is_told() {
+    at_once(adopt_image(Store::DynamoDb), "is its recorded image already");
+}
+
+#[test]
+fn of_two_who_forget_at_once_one_does_and_the_other_is_told() {
+    at_once(forget(Store::DynamoDb), "there is no record of a step c");
+}
+
+#[test]
+fn of_two_who_delete_at_once_one_does_and_the_other_is_told() {
+    at_once(delete(Store::DynamoDb), "is reserved for deletion by");
 }
 
 /// A farm whose Packer plays a transcript and whose daemons find out of each other within seconds.
