@@ -161,7 +161,7 @@ fn of_two_who_delete_at_once_one_does_and_the_other_is_told() {
 fn farm(store: Store, transcript: &str) -> (Farm, FakePacker) {
     let packer = FakePacker::new(transcript);
     let mut farm = Farm::with_packer(packer.binary());
-    farm.keep_records_in(store).configure("interval: 1s\nlease_duration: 4s\n");
+    farm.keep_records_in(store).configure("interval: 1h\nlease_duration: 4s\n");
     farm.step("a", None);
     (farm, packer)
 }
