@@ -189,20 +189,26 @@ fn replaces(
 ) -> Result<Option<String>, Diagnostic> {
     let step = &wanted.step;
     let record = planned.record.as_deref();
+    let built = record.and_then(|one| Some((one, one.built.as_ref()?)));
+    // Somebody else may have asked for the same meanwhile.
+    if built.is_some_and(|(record, built)| {
+        record.ami_id == wanted.image && built.fingerprint == known.desired
+    }) {
+        return Err(Diagnostic::new(format!(
+            "{step}: {} is its recorded image already, and is what git says",
+            wanted.image
+        )));
+    }
     let now = record.map(|record| &record.ami_id);
     if now != wanted.replaces.as_ref() {
         let now = now.map_or("no image".to_owned(), ToString::to_string);
         return Err(Diagnostic::new(format!("{step}: the record names {now} by now"))
             .hint("look at it, and ask again"));
     }
-    let Some((record, built)) = record.and_then(|one| Some((one, one.built.as_ref()?))) else {
+    let Some((record, _)) = built else {
         return Ok(None);
     };
     match record.ami_id == wanted.image {
-        true if built.fingerprint == known.desired => Err(Diagnostic::new(format!(
-            "{step}: {} is its recorded image already, and is what git says",
-            wanted.image
-        ))),
         true => Ok(Some(format!("{} is recorded as made from other inputs", wanted.image))),
         false if known.recorded_is_gone => Ok(None),
         false => Ok(Some(format!(

@@ -5,8 +5,9 @@ use reconciler_model::ids::StepId;
 use reconciler_model::inventory::request::{ImageToAdopt, Outcome, Wish};
 use serde_json::{Value, json};
 
+use crate::harness::by_hand::{image_of, started, stop};
 use crate::harness::fake_packer::{FakePacker, WHOLE};
-use crate::harness::farm::{BASE, Farm, in_runtime};
+use crate::harness::farm::{BASE, Farm};
 use crate::harness::python_library::images;
 
 const BY_HAND: &str = "ami-0aaaaaaaaaaaaaaaa";
@@ -26,22 +27,9 @@ fn with_a_manual_step() -> (Farm, FakePacker) {
 
 /// An image of an instance that was started from this one; EC2 tells that it was.
 fn made_from(farm: &Farm, source: &str, name: &str) -> String {
-    in_runtime(async {
-        let client = farm.session().await.ec2();
-        let started = client.run_instances().image_id(source).min_count(1).max_count(1);
-        let started = started.send().await.unwrap();
-        let instance = started.instances()[0].instance_id().unwrap();
-        for _ in 0..100 {
-            let seen = client.describe_instances().instance_ids(instance).send().await.unwrap();
-            let state = seen.reservations()[0].instances()[0].state().unwrap().name().cloned();
-            if state.is_some_and(|state| state.as_str() == "running") {
-                break;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
-        let made = client.create_image().instance_id(instance).name(name).send().await.unwrap();
-        made.image_id().unwrap().to_owned()
-    })
+    let instance = started(farm, source);
+    stop(farm, &instance);
+    image_of(farm, &instance, name)
 }
 
 fn tags_of(farm: &Farm, image: &str) -> Value {

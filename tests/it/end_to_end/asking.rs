@@ -1,5 +1,5 @@
-//! What a person asks while a daemon runs, while two do, while none does, and while the holder of
-//! the lease stands still, dies, or cannot do what is asked.
+//! What a person asks while a daemon runs, while none does, and while the holder of the lease stands
+//! still, dies, or cannot do what is asked. What is asked of two is in `asked_of_two`.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::fake_packer::{FakePacker, WHOLE};
-use crate::harness::farm::{Farm, Store};
+use crate::harness::farm::Farm;
 
 const FAILS: &str = "[build]\nkey\nunkey\nfailure Script exited with non-zero exit status: 7. Allowed exit codes are: [0]\nexit 1\n";
 
@@ -49,30 +49,6 @@ fn the_daemon_of_this_host_answers_at_once_and_says_who_asked_and_why() {
     assert_eq!(farm.run(&["requests", "--open"]).out.lines().count(), 1);
     farm.run(&["requests", "01"]).printed(0);
     farm.run(&["requests", "ffff"]).refuses(&["no request `ffff` is known"]);
-}
-
-fn asked_on_another_host(store: Store) {
-    let (mut farm, packer) = Farm::playing(&format!("{FAILS}[build 2]\n{WHOLE}"));
-    farm.keep_records_in(store).configure("interval: 1h\nlease_duration: 3s\n");
-    farm.applies_in_vain();
-    let _daemons = ["one", "two"].map(|host| farm.daemon_on(host));
-    farm.wait_until("one of them holds the lease", |farm| farm.status().held_by.is_some());
-    let asked = farm.run(&["retry", "a"]);
-    assert!(asked.out.contains("at its next pass"), "{asked:#?}");
-    farm.wait_for_state("a", "in-sync");
-    assert_eq!(packer.runs("build"), 2);
-    let answer = only_request(&farm).answer.unwrap();
-    assert!(answer.by.starts_with("one/") || answer.by.starts_with("two/"), "{answer:?}");
-}
-
-#[test]
-fn of_two_daemons_on_other_hosts_the_holder_answers_at_its_next_heartbeat_on_dynamodb() {
-    asked_on_another_host(Store::DynamoDb);
-}
-
-#[test]
-fn of_two_daemons_on_other_hosts_the_holder_answers_at_its_next_heartbeat_on_sqlite() {
-    asked_on_another_host(Store::Sqlite);
 }
 
 #[test]

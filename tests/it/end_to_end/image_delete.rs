@@ -12,7 +12,7 @@ use reconciler_model::inventory::request::{DeletedImage, Outcome, Wish};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::farm::{Farm, in_runtime};
+use crate::harness::farm::{Farm, Store, in_runtime};
 use crate::harness::python_library::images;
 
 const STEPS: [&str; 3] = ["a", "b", "c"];
@@ -20,8 +20,12 @@ const STEPS: [&str; 3] = ["a", "b", "c"];
 /// A farm whose steps `a` and `b`, which stands on it, have an earlier and a current image, and the
 /// earlier ones.
 fn twice_built() -> (Farm, [String; 2]) {
-    let farm = Farm::of_three_steps();
-    farm.configure("interval: 1h\nlease_duration: 4s\n");
+    twice_built_in(Store::DynamoDb)
+}
+
+fn twice_built_in(store: Store) -> (Farm, [String; 2]) {
+    let mut farm = Farm::of_three_steps();
+    farm.keep_records_in(store).configure("interval: 1h\nlease_duration: 4s\n");
     assert_eq!(farm.commit_and_apply().code, 0);
     let old = ["a", "b"].map(|step| farm.image(step));
     farm.script("a", "echo 2\n");
@@ -64,9 +68,8 @@ fn another_of(farm: &Farm, snapshot: &str) {
     });
 }
 
-#[test]
-fn beside_a_daemon_earlier_images_go_and_the_journal_tells_it() {
-    let (farm, [a, b]) = twice_built();
+fn earlier_images_go(store: Store) -> Farm {
+    let (farm, [a, b]) = twice_built_in(store);
     let snapshots = [&a, &b].map(|image| snapshot(&farm, image));
     another_of(&farm, &snapshots[1]);
     let current = STEPS.map(|step| farm.image(step));
@@ -99,8 +102,19 @@ fn beside_a_daemon_earlier_images_go_and_the_journal_tells_it() {
     farm.run(&delete(&[&a, &b])).shows(&["gone already", "nothing is left to delete"]);
     assert_eq!(farm.requests().len(), asked);
     assert_eq!(STEPS.map(|step| farm.image(step)), current);
-    assert_eq!(images(&farm.read_by_python("wf-1", "a"), "by_workflow").len(), 3);
     assert!(farm.is_in_sync());
+    farm
+}
+
+#[test]
+fn beside_a_daemon_earlier_images_go_and_the_journal_tells_it_on_dynamodb() {
+    let farm = earlier_images_go(Store::DynamoDb);
+    assert_eq!(images(&farm.read_by_python("wf-1", "a"), "by_workflow").len(), 3);
+}
+
+#[test]
+fn beside_a_daemon_earlier_images_go_and_the_journal_tells_it_on_sqlite() {
+    earlier_images_go(Store::Sqlite);
 }
 
 #[test]
@@ -216,9 +230,8 @@ fn nothing_goes_once_the_reservation_was_released() {
     assert!(!farm.stages("b").contains(&"deleted".to_owned()));
 }
 
-#[test]
-fn an_image_that_went_before_its_deleter_died_is_told_by_whoever_asks_again() {
-    let (farm, [_, b]) = twice_built();
+fn deleter_dies(store: Store) {
+    let (farm, [_, b]) = twice_built_in(store);
     let mut deleting = farm.start(&delete(&[&b]), "image.deregister:after=abort", "deleting");
     deleting.end(Duration::from_mins(1)).unwrap();
     assert!(!is_there(&farm, &b));
@@ -231,8 +244,17 @@ fn an_image_that_went_before_its_deleter_died_is_told_by_whoever_asks_again() {
 }
 
 #[test]
-fn a_holder_that_dies_while_it_tells_what_is_gone_is_carried_on_by_the_next() {
-    let (farm, [a, b]) = twice_built();
+fn an_image_that_went_before_its_deleter_died_is_told_by_whoever_asks_again_on_dynamodb() {
+    deleter_dies(Store::DynamoDb);
+}
+
+#[test]
+fn an_image_that_went_before_its_deleter_died_is_told_by_whoever_asks_again_on_sqlite() {
+    deleter_dies(Store::Sqlite);
+}
+
+fn teller_dies(store: Store) {
+    let (farm, [a, b]) = twice_built_in(store);
     let mut deleting = farm.start(&delete(&[&a, &b]), "journal.deleted:after=abort", "deleting");
     deleting.end(Duration::from_mins(1)).unwrap();
     assert_eq!([&a, &b].map(|image| is_there(&farm, image)), [false, false]);
@@ -246,8 +268,18 @@ fn a_holder_that_dies_while_it_tells_what_is_gone_is_carried_on_by_the_next() {
 }
 
 #[test]
-fn an_earlier_run_goes_whole_with_its_records() {
-    let farm = Farm::of_three_steps();
+fn a_holder_that_dies_while_it_tells_what_is_gone_is_carried_on_by_the_next_on_dynamodb() {
+    teller_dies(Store::DynamoDb);
+}
+
+#[test]
+fn a_holder_that_dies_while_it_tells_what_is_gone_is_carried_on_by_the_next_on_sqlite() {
+    teller_dies(Store::Sqlite);
+}
+
+fn an_earlier_run_goes(store: Store) -> Farm {
+    let mut farm = Farm::of_three_steps();
+    farm.keep_records_in(store).configure("");
     assert_eq!(farm.commit_and_apply().code, 0);
     let first = STEPS.map(|step| farm.image(step));
     farm.run(&delete(&["--workflow", "wf-1"])).refuses(&["wf-1 is in git"]);
@@ -269,6 +301,15 @@ fn an_earlier_run_goes_whole_with_its_records() {
         let told = farm.stages(step).iter().filter(|stage| *stage == "deleted").count();
         assert_eq!(told, 1, "{step}");
     }
+    assert!(farm.reservations().is_empty());
+    farm.run(&delete(&["--workflow", "wf-1"])).shows(&["nothing is left to delete"]);
+    assert!(farm.is_in_sync());
+    farm
+}
+
+#[test]
+fn an_earlier_run_goes_whole_with_its_records_on_dynamodb() {
+    let farm = an_earlier_run_goes(Store::DynamoDb);
     // The library finds nothing of it any more, and the other run as before.
     let catalog = farm.read_by_python("wf-1", "b");
     assert_eq!((&catalog["image"], images(&catalog, "by_workflow").len()), (&Value::Null, 0));
@@ -276,9 +317,11 @@ fn an_earlier_run_goes_whole_with_its_records() {
     assert_eq!(catalog["image"]["ami_id"], json!(farm.image("b")));
     assert_eq!(images(&catalog, "by_workflow").len(), 3);
     assert_eq!(images(&catalog, "by_step"), [farm.image("b")]);
-    assert!(farm.reservations().is_empty());
-    farm.run(&delete(&["--workflow", "wf-1"])).shows(&["nothing is left to delete"]);
-    assert!(farm.is_in_sync());
+}
+
+#[test]
+fn an_earlier_run_goes_whole_with_its_records_on_sqlite() {
+    an_earlier_run_goes(Store::Sqlite);
 }
 
 /// Wherever else it is said to be: nothing is told of an image that EC2 shows, nor of a region in

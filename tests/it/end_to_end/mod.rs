@@ -2,8 +2,10 @@
 
 mod adopting;
 mod apply;
+mod asked_of_two;
 mod asking;
 mod base;
+mod beside_the_library;
 mod daemon;
 mod forecast;
 mod forgetting;

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use aws_sdk_ec2::types::InstanceStateName;
 
+use serde_json::Value;
+
 use super::farm::{Farm, in_runtime};
+use super::python_library::run_script;
+use super::sshd::Sshd;
 
 /// An instance of this image, which runs.
 pub(crate) fn started(farm: &Farm, image: &str) -> String {
@@ -53,4 +57,21 @@ pub(crate) fn prepared(farm: &Farm, step: &str) -> String {
     let instance = started(farm, &farm.image(step));
     stop(farm, &instance);
     instance
+}
+
+/// The image of an instance, by EC2's own word alone.
+pub(crate) fn image_of(farm: &Farm, instance: &str, name: &str) -> String {
+    let made = in_runtime(async {
+        let ec2 = farm.session().await.ec2();
+        ec2.create_image().instance_id(instance).name(name).send().await.unwrap()
+    });
+    made.image_id.unwrap()
+}
+
+/// An instance of this image on which a person has run a command over SSH, and which is stopped.
+pub(crate) fn changed(farm: &Farm, sshd: &Sshd, image: &str, command: &str) -> String {
+    let (endpoint, port, region) = (farm.emulator().endpoint(), sshd.port(), farm.region.name);
+    let asked = [&endpoint, &port, image, command, "--region", region];
+    let said: Value = serde_json::from_str(&run_script("tests/aws/person.py", &asked, "")).unwrap();
+    said["instance"].as_str().unwrap().to_owned()
 }

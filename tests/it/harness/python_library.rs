@@ -9,11 +9,15 @@ use super::emulator::python;
 
 /// Runs one of `tests/python/*.py` on a table, by endpoint, region and name.
 pub(crate) fn run(script: &str, table: [&str; 3], more: &[&str], input: &str) -> String {
+    run_script(&format!("tests/python/{script}"), &[&table, more].concat(), input)
+}
+
+/// Runs a script of this project; what it prints.
+pub(crate) fn run_script(script: &str, arguments: &[&str], input: &str) -> String {
     let mut command = Command::new(python());
     command
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/").to_owned() + script)
-        .args(table)
-        .args(more)
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/").to_owned() + script)
+        .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

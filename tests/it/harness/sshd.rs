@@ -38,6 +38,11 @@ impl Sshd {
         self.folder.path().join("authorized_keys")
     }
 
+    /// Its port on this host.
+    pub(crate) fn port(&self) -> String {
+        self.said["port"].to_string()
+    }
+
     /// What a source needs so that its provisioners come here. The key is Packer's own.
     pub(crate) fn overrides(&self) -> Value {
         json!({ "ssh_host": "127.0.0.1", "ssh_port": self.said["port"], "ssh_username": self.said["user"] })

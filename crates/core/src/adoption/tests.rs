@@ -157,8 +157,12 @@ fn what_no_word_mends_is_refused_however_sure_the_person_is() {
         let why = judged(None, true, &known).unwrap_err();
         assert!(why.contains(words), "{words:?}: {why}");
     }
-    let why = judged(Some(stands), true, &known(&told)).unwrap_err();
+    let why = judged(Some(stands.clone()), true, &known(&told)).unwrap_err();
     assert!(why.contains("is its recorded image already"), "{why}");
+    // Also where another has asked for it since the person looked.
+    let step = planned("s", None, Some(stands));
+    let late = may_adopt_image(&step, &source("ami-base"), &wanted(None, true), &known(&told));
+    assert!(late.unwrap_err().message.contains("is its recorded image already"));
     let step = planned("s", None, Some(record("w", "ami-newer", "ami-base", None)));
     let late = may_adopt_image(&step, &source("ami-base"), &wanted(None, true), &known(&told));
     assert!(late.unwrap_err().message.contains("the record names ami-newer by now"));

@@ -203,6 +203,16 @@ impl Farm {
         self.run_python("write_catalog.py", &[], &records.to_string());
     }
 
+    /// Has the real Python library validate the step in a folder of the work tree, or build, tag and
+    /// record its image, with the Packer of the farm: what it knows of the step, and what it rendered.
+    pub(crate) fn library(&self, what: &str, folder: &str) -> Value {
+        let folder = self.repo.path().join("packer_workspaces").join(folder);
+        let arguments = [&folder, &self.packer].map(|path| path.to_str().unwrap());
+        let sources = self.source_overrides().to_string();
+        let said = self.run_python("build_step.py", &[&arguments[..], &[what]].concat(), &sources);
+        serde_json::from_str(&said).unwrap()
+    }
+
     fn run_python(&self, script: &str, more: &[&str], input: &str) -> String {
         let table = [&self.emulator().endpoint(), self.region.name, "images"];
         python_library::run(script, table, more, input)

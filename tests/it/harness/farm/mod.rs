@@ -298,6 +298,14 @@ impl Farm {
         })
     }
 
+    /// What every source is told of the emulator, by the configuration.
+    fn source_overrides(&self) -> Value {
+        let text = std::fs::read_to_string(self.configuration()).unwrap();
+        let mut lines = text.lines();
+        let told = lines.find_map(|line| line.trim().strip_prefix("source_overrides: "));
+        serde_json::from_str(told.unwrap()).unwrap()
+    }
+
     /// The folder of the configuration and of all that the farm keeps.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
