@@ -59,6 +59,9 @@ pub(crate) async fn run(
     };
     let followed: Vec<_> =
         repositories.iter().map(|repository| Arc::clone(&repository.source)).collect();
+    // What could not be fetched is as old as a fetch that nobody has noted.
+    let fetched = repositories.iter().filter(|one| !unfetched.contains_key(&one.name));
+    let fetched: Vec<_> = fetched.map(|repository| repository.source.place()).collect();
     let mut driver = Controller::new(
         Arc::new(RealConnector::default()),
         Arc::clone(&config),
@@ -66,6 +69,9 @@ pub(crate) async fn run(
         RunOptions { once: args.once, ..RunOptions::default() },
         Arc::new(Logger),
     );
+    for place in fetched {
+        driver.fetching().fetched(&place, Timestamp::now());
+    }
     let hears = Hears {
         status_file: driver.status_file(),
         fetching: driver.fetching(),
@@ -263,6 +269,7 @@ async fn fetch_now_and_then(
             Ok(Ok(())) => {
                 told = None;
                 hears.fetching.note(&source.place(), None);
+                hears.fetching.fetched(&source.place(), Timestamp::now());
                 if let Some((since, times)) = failing.take() {
                     info!(repository, times, %since, "{part} works again");
                 }

@@ -111,6 +111,12 @@ impl Held {
         Some(Fence { workflow_id: lease.workflow_id, token: lease.token })
     }
 
+    /// The lease as the last heartbeat wrote it, for people.
+    #[must_use]
+    pub fn lease(&self) -> Lease {
+        self.shared.held().0
+    }
+
     /// The word that this process may act.
     #[must_use]
     pub fn lease_token(&self) -> LeaseToken {

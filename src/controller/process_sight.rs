@@ -25,13 +25,7 @@ pub async fn sights(
     lease: Option<&Lease>,
     attempts: &BTreeMap<StepId, Attempt>,
 ) -> Result<Sights, InventoryError> {
-    let own = own_mark_with(state_dir);
-    let mut sights = Sights { holder: holder_of(lease), ..Sights::default() };
-    for attempt in attempts.values().filter(|attempt| !attempt.is_over()) {
-        let here = own.is_some() && attempt.intent.prepared_by == own;
-        let sight = build(state_dir, attempt, here);
-        sights.builds.insert(attempt.build_id.clone(), sight);
-    }
+    let mut sights = sights_here(state_dir, lease, attempts);
     let unknown = |sight: &BuildSight| sight.seen == BuildProcess::Unknown;
     if sights.builds.values().any(unknown) {
         for beat in inventory.beats(workflow).await? {
@@ -43,6 +37,23 @@ pub async fn sights(
         }
     }
     Ok(sights)
+}
+
+/// The same without a word of the inventory: builds of other hosts are not seen.
+#[must_use]
+pub fn sights_here(
+    state_dir: &Path,
+    lease: Option<&Lease>,
+    attempts: &BTreeMap<StepId, Attempt>,
+) -> Sights {
+    let own = own_mark_with(state_dir);
+    let mut sights = Sights { holder: holder_of(lease), ..Sights::default() };
+    for attempt in attempts.values().filter(|attempt| !attempt.is_over()) {
+        let here = own.is_some() && attempt.intent.prepared_by == own;
+        let sight = build(state_dir, attempt, here);
+        sights.builds.insert(attempt.build_id.clone(), sight);
+    }
+    sights
 }
 
 /// What can be seen of the holder of a lease.

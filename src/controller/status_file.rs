@@ -60,6 +60,13 @@ impl StatusFile {
         }
     }
 
+    /// What all parts of the daemon are troubled by.
+    #[must_use]
+    pub fn shown(&self) -> Vec<Trouble> {
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.values().flatten().cloned().collect()
+    }
+
     fn put(&self, sheet: &Sheet) -> io::Result<()> {
         if !sheet.troubles.is_empty() {
             return write_durably(&self.file, &serde_json::to_vec(sheet)?);

@@ -15,4 +15,5 @@ pub mod requests;
 pub mod retry;
 pub mod secrets;
 pub mod status;
+pub mod view;
 pub mod workflow;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::config::Config;
 use crate::controller::main_loop::host_fitness::HostFitness;
 use crate::controller::main_loop::retry_queue::{Circumstances, RetryKey};
@@ -43,6 +45,7 @@ impl Host {
 #[derive(Debug, Default)]
 pub struct Fetching {
     lacking: Mutex<BTreeMap<String, HostCause>>,
+    fetched: Mutex<BTreeMap<String, Timestamp>>,
 }
 
 impl Fetching {
@@ -53,6 +56,19 @@ impl Fetching {
             Some(cause) => lacking.insert(place.to_owned(), cause),
             None => lacking.remove(place),
         };
+    }
+
+    /// The repository at this place was fetched, or read where it is local.
+    pub fn fetched(&self, place: &str, at: Timestamp) {
+        let mut fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        fetched.insert(place.to_owned(), at);
+    }
+
+    /// When a repository was last fetched or read; none: not since the start.
+    #[must_use]
+    pub fn fetched_at(&self, place: &str) -> Option<Timestamp> {
+        let fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        fetched.get(place).copied()
     }
 
     pub(super) fn of(&self, place: &str) -> Option<HostCause> {

@@ -22,6 +22,7 @@ mod retry_queue;
 mod run_options;
 mod shutdown;
 mod unplanned_workflows;
+mod views;
 mod workflow_pass;
 mod workflow_state;
 mod workflows;
@@ -29,7 +30,7 @@ mod workflows;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::config::Config;
 use crate::controller::connect::Connector;
@@ -43,6 +44,7 @@ pub use host::Fetching;
 use host::Host;
 use host_fitness::Verdict;
 use reconciler_core::plan::Plan;
+use reconciler_core::view::View;
 use reconciler_jinja::Engine;
 use reconciler_model::ids::Revision;
 use reconciler_model::source::GitTree;
@@ -50,6 +52,7 @@ pub use repositories::FollowedRepository;
 use repositories::{OpenedFolder, OpenedRepository, Repositories};
 use retry_queue::{Circumstances, PassEnd, RetryKey, RetryQueue};
 pub use run_options::RunOptions;
+use views::Views;
 use workflow_state::{WorkflowKey, WorkflowLocation};
 use workflows::{AfterError, Workflows};
 
@@ -86,6 +89,7 @@ pub struct Controller {
     builds: BuildsUnderWay,
     queue: RetryQueue,
     host: Host,
+    views: Views,
 }
 
 /// What a pass over everything came to. When the next one is made is in the queue.
@@ -127,6 +131,7 @@ impl Controller {
             builds: BuildsUnderWay::default(),
             queue: RetryQueue::new(options.once),
             host: Host::of(&config),
+            views: Views::new(context.now()),
             options,
             services: Services { connector, context, config, engine: Engine::new(), observer },
         }
@@ -145,12 +150,19 @@ impl Controller {
         Arc::clone(&self.host.status_file)
     }
 
+    /// Sees what stands after each pass.
+    #[must_use]
+    pub fn views(&self) -> watch::Receiver<Arc<View>> {
+        self.views.subscribe()
+    }
+
     /// Makes passes until told to stop or, with [`RunOptions::once`], until nothing is left to do.
     /// Returns the last pass.
     pub async fn run(&mut self, mut wakes: mpsc::Receiver<Wake>) -> PassReport {
         let mut last = PassReport::default();
         while let Some((report, wanted_again)) = self.pass_unless_stopped(&mut wakes).await {
             last = report;
+            self.publish();
             self.remove_old_build_folders(&last);
             let is_at_rest = self.builds.is_empty() && !self.workflows.is_removing_garbage();
             let is_over = is_at_rest && !last.acted && self.queue.next_due().is_none();
@@ -224,7 +236,10 @@ impl Controller {
             let key = RetryKey::Repository(repository.name.clone());
             let origin = Origin { repository: &repository.name, folder: None, workflow: None };
             let passed = match opened {
-                Ok(opened) => self.pass_repository(&repository, opened, &mut report).await,
+                Ok(opened) => {
+                    self.note_read(&repository);
+                    self.pass_repository(&repository, opened, &mut report).await
+                }
                 Err(error) => Err(error),
             };
             if let Err(error) = passed {
@@ -248,6 +263,14 @@ impl Controller {
             self.host.status_file.show("passes", troubles);
         }
         report
+    }
+
+    /// A local repository was read; of a remote one whoever fetches it says so.
+    fn note_read(&self, repository: &FollowedRepository) {
+        if repository.source.watched().is_some() {
+            let now = self.services.context.now();
+            self.host.fetching.fetched(&repository.source.place(), now);
+        }
     }
 
     async fn pass_repository(

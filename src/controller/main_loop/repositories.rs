@@ -100,6 +100,11 @@ impl Repositories {
         all
     }
 
+    /// The repositories that are followed, in the order of the configuration.
+    pub(super) fn followed(&self) -> impl Iterator<Item = &Arc<FollowedRepository>> {
+        self.followed.iter()
+    }
+
     /// Why nothing is begun under an id: another workflow has it as well.
     pub(super) fn why_shared(&self, id: &WorkflowId) -> Option<&Diagnostic> {
         self.shared.get(id)

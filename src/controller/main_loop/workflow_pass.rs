@@ -88,10 +88,13 @@ impl Controller {
         let observed = look(config, &state.ports, &checkout, engine, &request, recorded).await?;
         state.searched = observed.searched;
         if state.last_plan.as_ref().is_none_or(|last| differs(last, &observed.plan)) {
-            let before = state.last_plan.as_ref();
+            let before = state.last_plan.as_deref();
             let plan = &observed.plan;
             observer.notice(&key.origin(), &Event::Planned { plan, before });
         }
+        let attempts = observed.newest.attempts.iter();
+        let open = attempts.filter(|(_, attempt)| !attempt.is_over());
+        state.open_attempts = open.map(|(step, one)| (step.clone(), one.clone())).collect();
         let mut own = PassReport::default();
         let planned = PlannedWorkflow {
             held: HeldWorkflow { key, attempts: &observed.newest.attempts, fence: &fence },
@@ -103,7 +106,7 @@ impl Controller {
             if acted.is_ok() && !own.acted && own.errors == 0 {
                 state.keep_journal(seq, observed.newest);
             }
-            state.last_plan = Some(observed.plan.clone());
+            state.last_plan = Some(Arc::new(observed.plan.clone()));
             state.last_error = None;
             if let Some(kept) = &observed.to_keep {
                 state.cache.store(kept);

@@ -1,6 +1,7 @@
 //! A workflow, and what the loop keeps of it from pass to pass.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use crate::config::{Config, InventoryConfig};
 use crate::controller::connect::Ports;
@@ -16,9 +17,9 @@ use reconciler_core::plan::Plan;
 use reconciler_core::workflow::WorkflowParams;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::digest::Digest;
-use reconciler_model::ids::{Region, Revision, WorkflowId};
+use reconciler_model::ids::{Region, Revision, StepId, WorkflowId};
 use reconciler_model::inventory::Fence;
-use reconciler_model::inventory::journal::Reach;
+use reconciler_model::inventory::journal::{Attempt, Reach};
 use reconciler_model::inventory::request::Request;
 
 /// Where git has a workflow.
@@ -129,7 +130,9 @@ pub(super) struct WorkflowState {
     /// Why the last pass could not plan it; none if it could.
     pub(super) last_error: Option<LastError>,
     pub(super) searched: Option<BaseSearch>,
-    pub(super) last_plan: Option<Plan>,
+    pub(super) last_plan: Option<Arc<Plan>>,
+    /// The attempts that were not over when it was made.
+    pub(super) open_attempts: BTreeMap<StepId, Attempt>,
     pub(super) cache: StepCache,
     /// Whether what given-up builds left is being removed: no build of the workflow starts then,
     /// for it may take an image over that is about to go.
@@ -155,6 +158,7 @@ impl WorkflowState {
             last_error: None,
             searched: None,
             last_plan: None,
+            open_attempts: BTreeMap::new(),
             cache,
             is_removing_garbage: false,
         }

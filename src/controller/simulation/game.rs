@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::config::load::{ProcessEnvironment, load};
 use crate::config::{Config, InventoryConfig};
@@ -22,6 +22,7 @@ use crate::controller::simulation::world::{
     Handle, LIMIT, Mistake, Outcome, SILENCE, World, workflow,
 };
 use jiff::Timestamp;
+use reconciler_core::view::View;
 use reconciler_hcl::LocalExec;
 use reconciler_model::ids::{RequestId, StepId};
 use reconciler_model::inventory::Requests as _;
@@ -42,11 +43,13 @@ pub(super) struct Game {
     pub(super) tracing: bool,
     pub(super) most_faults: usize,
     pub(super) mistake: Option<Mistake>,
+    /// Somebody wants to see every daemon's views.
+    pub(super) is_watched: bool,
 }
 
 impl Game {
     pub(super) fn of(seed: u64) -> Self {
-        Self { seed, tracing: false, most_faults: usize::MAX, mistake: None }
+        Self { seed, tracing: false, most_faults: usize::MAX, mistake: None, is_watched: false }
     }
 }
 
@@ -63,6 +66,9 @@ pub(super) struct Play {
     /// Of all daemons, but for their state folders.
     config: Config,
     steps: usize,
+    is_watched: bool,
+    /// What the daemons of each host show; nobody reads it but the tests.
+    views: Vec<Option<watch::Receiver<Arc<View>>>>,
 }
 
 /// How one seed went: how many steps it took, or what broke and its story.
@@ -103,6 +109,8 @@ impl Play {
             config: configuration(disks[0].path()),
             disks,
             steps: 0,
+            is_watched: game.is_watched,
+            views: vec![None; hosts],
         };
         for host in 0..hosts {
             let (wake, _) = mpsc::channel(1);
@@ -114,6 +122,11 @@ impl Play {
 
     pub(super) fn world(&self) -> std::sync::MutexGuard<'_, World> {
         self.world.lock().unwrap()
+    }
+
+    /// What the daemon of a host shows.
+    pub(super) fn view(&self, host: usize) -> Arc<View> {
+        self.views[host].as_ref().unwrap().borrow().clone()
     }
 
     /// Lets this time pass.
@@ -193,6 +206,7 @@ impl Play {
             RunOptions::default(),
             Arc::new(Story(at.clone())),
         );
+        self.views[host] = self.is_watched.then(|| controller.views());
         at.spawn(async move {
             controller.run(wakes).await;
         });

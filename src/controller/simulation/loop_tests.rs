@@ -2,6 +2,7 @@
 
 use crate::controller::simulation::game::{Game, Play};
 use crate::controller::simulation::world::Outcome;
+use reconciler_core::view::{Standing, View};
 
 const MINUTE: u64 = 60_000;
 
@@ -32,6 +33,41 @@ fn each_push_builds_each_step_once_and_a_second_pass_builds_nothing() {
     play.pass(10 * MINUTE);
     assert_eq!(built(&play), ["a", "b", "a", "b"]);
     assert_eq!(play.world().settled(), Ok(()));
+}
+
+#[test]
+fn each_pass_shows_what_stands() {
+    let game = Game { most_faults: 0, is_watched: true, ..Game::of(5) };
+    let mut play = Play::begin(game);
+    play.world().hosts.iter_mut().for_each(|host| host.mute = false);
+    play.pass(20_000);
+    let host = play.world().builds.values().next().unwrap().host;
+    let first = play.view(host);
+    let [workflow] = first.workflows.as_slice() else { panic!("{first:#?}") };
+    assert_eq!(workflow.standing, Standing::Holds);
+    let states = |view: &View| {
+        let steps = view.reports().flat_map(|report| &report.steps);
+        steps.map(|step| step.state.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(states(&first), ["building", "build"]);
+    let rollout = workflow.rollout.as_ref().unwrap();
+    assert_eq!((rollout.steps_left, rollout.ended_at), (2, None));
+    assert_eq!((first.slots.limit, first.slots.running, first.slots.waiting), (2, 1, 0));
+    assert_eq!(first.repositories[0].name, "memory");
+
+    play.pass(20 * MINUTE);
+    let last = play.view(host);
+    assert!(last.sequence > first.sequence);
+    assert_eq!(states(&last), ["in-sync", "in-sync"]);
+    let rollout = last.workflows[0].rollout.as_ref().unwrap();
+    assert!(rollout.ended_at.is_some() && rollout.steps_left == 0, "{rollout:?}");
+    assert_eq!(last.slots.running, 0);
+    // Another host stands by, and knows for whom.
+    let other = (0..play.world().hosts.len()).find(|one| *one != host).unwrap();
+    let standby = play.view(other);
+    let [workflow] = standby.workflows.as_slice() else { panic!("{standby:#?}") };
+    assert!(matches!(&workflow.standing, Standing::StandsBy(_)), "{workflow:?}");
+    assert!(workflow.report.is_none());
 }
 
 #[test]

@@ -115,6 +115,19 @@ fn a_seed_repeats_to_the_letter_in_another_process() {
     }
 }
 
+/// Nothing of the surface decides: with somebody there who wants to see all and never looks, or
+/// with nobody, each daemon does the same at the same time.
+#[test]
+fn who_watches_changes_nothing() {
+    for seed in 0..30 {
+        let story = |is_watched| play(Game { tracing: true, is_watched, ..Game::of(seed) }).1;
+        let (alone, watched) = (story(false), story(true));
+        let differs = alone.iter().zip(&watched).find(|(alone, watched)| alone != watched);
+        assert_eq!(differs, None, "seed {seed}");
+        assert_eq!(alone.len(), watched.len(), "seed {seed}");
+    }
+}
+
 /// The first seed that shows a mistake, and by what.
 fn shows(mistake: Mistake, seeds: u64) -> Option<(u64, String)> {
     (0..seeds).find_map(|seed| {

@@ -1,0 +1,136 @@
+//! Publishes after each pass what stands, for whoever shows it. The loop waits for nobody: who is
+//! slow sees the newest view when it looks, and where nobody listens nothing is made.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::controller::lease::Held;
+use crate::controller::main_loop::Controller;
+use crate::controller::main_loop::pass_coverage::InGit;
+use crate::controller::main_loop::workflow_state::{WorkflowKey, WorkflowState};
+use crate::controller::process_sight::sights_here;
+use reconciler_core::plan::forecast::Outlook;
+use reconciler_core::status::report::{Facts, report};
+use reconciler_core::view::rollout::Rollout;
+use reconciler_core::view::{RepositoryView, Slots, Standing, View, WorkflowView};
+
+/// Where views are published.
+pub(super) struct Views {
+    sender: watch::Sender<Arc<View>>,
+    rollouts: BTreeMap<WorkflowKey, Rollout>,
+}
+
+impl Views {
+    /// None is published yet.
+    pub(super) fn new(now: jiff::Timestamp) -> Self {
+        let (sender, _) = watch::channel(Arc::new(View::of_nothing(now)));
+        Self { sender, rollouts: BTreeMap::new() }
+    }
+
+    /// Sees every view that is published from now on, or the newest of them.
+    pub(super) fn subscribe(&self) -> watch::Receiver<Arc<View>> {
+        self.sender.subscribe()
+    }
+}
+
+impl Controller {
+    /// Publishes what stands, if anybody listens.
+    pub(super) fn publish(&mut self) {
+        if self.views.sender.receiver_count() == 0 {
+            return;
+        }
+        let now = self.services.context.now();
+        let limit = self.services.config.max_concurrent_builds;
+        let is_there =
+            |key: &WorkflowKey| self.workflows.coverage.of_unserved(key) != Some(InGit::Gone);
+        let described: Vec<_> = self.workflows.iter().filter(|(key, _)| is_there(key)).collect();
+        let planned: Vec<_> = described
+            .iter()
+            .filter_map(|(key, state)| Some((*key, state.last_plan.as_deref()?)))
+            .collect();
+        let plans: Vec<_> = planned.iter().map(|(_, plan)| (*plan, None)).collect();
+        let outlooks = Outlook::of(&plans, limit, now);
+        let outlooks: BTreeMap<_, _> = planned.iter().map(|(key, _)| *key).zip(&outlooks).collect();
+        for (key, plan) in &planned {
+            match Rollout::after(self.views.rollouts.get(*key), plan) {
+                Some(rollout) => self.views.rollouts.insert((*key).clone(), rollout),
+                None => self.views.rollouts.remove(*key),
+            };
+        }
+        let workflows: Vec<_> = described
+            .iter()
+            .map(|(key, state)| {
+                let outlook = outlooks.get(*key).copied();
+                let rollout = self.views.rollouts.get(*key).cloned();
+                self.view_of(key, state, outlook, rollout)
+            })
+            .collect();
+        self.views.rollouts.retain(|key, _| self.workflows.contains(key));
+        let waiting = workflows.iter().filter_map(|workflow| workflow.report.as_ref());
+        let waiting = waiting.flat_map(|report| &report.steps);
+        let slots = Slots {
+            limit,
+            running: self.builds.ids().count(),
+            waiting: waiting.filter(|step| step.place_in_line.is_some()).count(),
+        };
+        let view = View {
+            sequence: self.views.sender.borrow().sequence + 1,
+            at: now,
+            repositories: self.repositories_seen(),
+            workflows,
+            troubles: self.host.status_file.shown(),
+            slots,
+        };
+        self.views.sender.send_replace(Arc::new(view));
+    }
+
+    fn view_of(
+        &self,
+        key: &WorkflowKey,
+        state: &WorkflowState,
+        outlook: Option<&Outlook>,
+        rollout: Option<Rollout>,
+    ) -> WorkflowView {
+        let lease = state.lease().map(Held::lease);
+        let holds = state.fence().is_some();
+        let standing = match &state.standing_by {
+            _ if holds => Standing::Holds,
+            Some(other) => Standing::StandsBy(other.clone()),
+            None => Standing::Nobody,
+        };
+        let plan = state.last_plan.clone().filter(|_| holds);
+        let report = plan.as_deref().map(|plan| {
+            let state_dir = &self.services.config.state_dir;
+            let sights = sights_here(state_dir, lease.as_ref(), &state.open_attempts);
+            let facts = Facts {
+                attempts: &state.open_attempts,
+                lease: lease.as_ref(),
+                sights: &sights,
+                wanted: None,
+                outlook,
+            };
+            report(plan, &facts)
+        });
+        WorkflowView {
+            repository: key.location.repository.clone(),
+            folder: key.location.folder.clone(),
+            workflow_id: key.inventory.id.clone(),
+            standing,
+            report,
+            plan,
+            rollout,
+            error: state.last_error.as_ref().map(|error| error.why.one_line()),
+        }
+    }
+
+    fn repositories_seen(&self) -> Vec<RepositoryView> {
+        let followed = self.repositories.followed();
+        let seen = followed.map(|repository| RepositoryView {
+            name: repository.name.clone(),
+            fetched_at: self.host.fetching.fetched_at(&repository.source.place()),
+        });
+        seen.collect()
+    }
+}
