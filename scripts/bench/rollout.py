@@ -14,6 +14,12 @@ from place import BENCH, BINARY, ROOT, environment
 from workflow import CHAIN, WITHOUT_PROVISIONERS, WORKFLOW, git, generate
 
 STEPS = 200
+# Where the Packer of these builds looks for the name of the image.
+TEMPLATES = WITHOUT_PROVISIONERS | {
+    "templates/.pkr.hcl": WITHOUT_PROVISIONERS["templates/.pkr.hcl"].replace("var.output_ami_name", "local.image"),
+    "templates/.variables.pkr.hcl": 'locals {\n  image = "{{ builder.output_ami_name }}"\n}\n',
+    "templates/.pkrvars.hcl": "",
+}
 PLAYS = "version 1.6.6\n[build]\nkey\ngroup\ninstance\nrun install.sh\nimage\nterminate\nungroup\nunkey\nartifact\n"
 
 
@@ -77,7 +83,7 @@ def measure(widths):
         state = BENCH / "state-rollout"
         shutil.rmtree(state, ignore_errors=True)
         env = environment(state)
-        work = generate(BENCH / "repo-rollout", STEPS, WITHOUT_PROVISIONERS, env)
+        work = generate(BENCH / "repo-rollout", STEPS, TEMPLATES, env)
         bare = BENCH / "rollout.git"
         shutil.rmtree(bare, ignore_errors=True)
         git(["clone", "-q", "--bare", str(work), str(bare)], BENCH, env)

@@ -180,6 +180,8 @@ fn what_waits_for_a_person_is_left_out_and_what_passes_is_waited_for() {
     let failure = Failure {
         class: FailureClass::Transient,
         cause: "no capacity".into(),
+        changed: String::new(),
+        phases: Vec::new(),
         details: String::new(),
         log: None,
         retry_at: None,
