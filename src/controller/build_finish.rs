@@ -22,7 +22,7 @@ use reconciler_core::build::verdict::{
 use reconciler_core::images::console_url::aws_console_url;
 use reconciler_core::images::tags::{ImageTags, tag_change};
 use reconciler_core::recovery::{
-    Execution, NamedImage, Recovery, State, decide, is_ours, made_while_it_ran,
+    Execution, NamedImage, Recovery, State, decide, is_ours, made_while_it_ran, was_found_before,
 };
 use reconciler_core::retry::consequence;
 use reconciler_core::status::changed::changed_in_short;
@@ -169,8 +169,7 @@ async fn verdict(
         && image.state == ImageState::Available
         && lacks(image, &attempt.intent.afterwards).is_none()
         && !outcome.artifacts.iter().any(|(_, id)| *id == image.id)
-        // Seeded bug: an-image-that-was-found-is-forgotten
-        && (attempt.ami_id.as_ref() == Some(&image.id)
+        && (was_found_before(image, attempt)
             || lost_build_of(ports, &fence.workflow_id, &attempt.intent.ami_name, image)
                 .await?
                 .is_some())
