@@ -94,7 +94,7 @@ def measure(widths):
         (packer / "packer").symlink_to(ROOT / "tests/fake_packer.py")
         (packer / "transcript").write_text(PLAYS)
         env |= {
-            "RECONCILER_AWS__ENDPOINT_URL": endpoint, "RECONCILER_REPOSITORY": str(bare), "RECONCILER_INVENTORY__TABLE": "rollout",
+            "RECONCILER_AWS__ENDPOINT_URL": endpoint, "RECONCILER_REPOSITORY": str(bare),
             "RECONCILER_AWS__EMULATOR__SOURCE_OVERRIDES": json.dumps({"custom_endpoint_ec2": endpoint}), "RECONCILER_PACKER__BINARY": str(packer / "packer"),
         }
         # Every step is built once, so that its time is known.

@@ -62,7 +62,8 @@ pub(super) struct PackerRun {
 impl PackerRun {
     fn of(outcome: &BuildOutcome) -> Self {
         Self {
-            seconds: outcome.duration.as_secs(),
+            // A part of a second is one: what took none is an adoption.
+            seconds: outcome.duration.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX),
             log: Some(outcome.log.display().to_string()),
             phases: outcome.phases.clone(),
             components: None,

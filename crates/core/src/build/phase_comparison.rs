@@ -122,10 +122,15 @@ pub fn failed_in(phases: &[BuildPhase]) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn phase(kind: PhaseKind, place: Option<u32>, name: &str, seconds: u64) -> BuildPhase {
+    pub(crate) fn phase(
+        kind: PhaseKind,
+        place: Option<u32>,
+        name: &str,
+        seconds: u64,
+    ) -> BuildPhase {
         BuildPhase {
             phase: kind,
             source: None,

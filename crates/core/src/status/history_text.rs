@@ -263,25 +263,13 @@ fn cleaned(line: &StageLine) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::build::phase_comparison::tests::phase;
     use crate::status::changed::{Changed, ChangedFile, CommitLine};
     use crate::status::history::stories;
     use crate::status::history::tests::{build, failed, forgotten, recorded};
-    use reconciler_model::build_phases::{BuildPhase, PhaseKind};
+    use reconciler_model::build_phases::PhaseKind;
     use reconciler_model::ids::Revision;
     use reconciler_model::inventory::journal::Stage;
-
-    fn phase(kind: PhaseKind, place: Option<u32>, name: &str, seconds: u64) -> BuildPhase {
-        BuildPhase {
-            phase: kind,
-            source: None,
-            place,
-            name: name.to_owned(),
-            seconds,
-            tries: 1,
-            end: PhaseEnd::Passed,
-            last_seconds: None,
-        }
-    }
 
     #[test]
     fn a_failed_build_is_told_beside_the_last_good_one() {
