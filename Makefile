@@ -111,6 +111,8 @@ install-files:
 	install -D -m 644 config/reconciler.schema.json $(DESTDIR)$(PREFIX)/share/reconciler/reconciler.schema.json
 	install -D -m 644 config/reconciler-json.schema.json $(DESTDIR)$(PREFIX)/share/reconciler/reconciler-json.schema.json
 	install -D -m 644 deploy/reconciler.yaml $(DESTDIR)$(PREFIX)/share/reconciler/service.yaml
+	install -d $(DESTDIR)$(PREFIX)/share/reconciler/prometheus
+	install -m 644 deploy/prometheus/reconciler.rules.yml deploy/prometheus/reconciler.dashboard.json $(DESTDIR)$(PREFIX)/share/reconciler/prometheus
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|/usr/local/bin|$(PREFIX)/bin|' deploy/reconciler.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/reconciler.service
 	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/reconciler.service
