@@ -12,7 +12,7 @@ use crate::metrics::samples::{Distribution, Sample, Samples};
 use crate::metrics::table::{self, Kind, Metric};
 use reconciler_aws::calls::{Call, CallCounter};
 use reconciler_core::view::View;
-use reconciler_model::inventory::journal::{Attempt, FailureClass, Progress};
+use reconciler_model::inventory::journal::{Attempt, Progress};
 
 /// Repository and folder of a workflow.
 type Place = (String, String);
@@ -110,13 +110,9 @@ impl CallCounter for Recorder {
 fn end_of(attempt: &Attempt) -> Option<(&'static str, &'static str)> {
     match &attempt.progress {
         Progress::Recorded { .. } => Some(("recorded", NO_CLASS)),
-        Progress::Failed(failure) => Some(("failed", class(failure.class))),
+        Progress::Failed(failure) => Some(("failed", failure.class.name())),
         _ => None,
     }
-}
-
-fn class(class: FailureClass) -> &'static str {
-    class.name()
 }
 
 fn length(attempt: &Attempt) -> Duration {
@@ -291,6 +287,7 @@ mod tests {
     use reconciler_core::view::rollout::Rollout;
     use reconciler_core::view::{Standing, WorkflowView};
     use reconciler_model::ids::{Revision, WorkflowId};
+    use reconciler_model::inventory::journal::FailureClass;
 
     fn place(folder: &str) -> Place {
         ("images".to_owned(), folder.to_owned())
@@ -381,7 +378,7 @@ mod tests {
     fn every_class_of_a_failure_is_there_from_the_start() {
         use FailureClass::{Cancelled, Person, Step, Transient};
         for of in [Transient, Step, Person, Cancelled] {
-            assert!(ENDS.contains(&("failed", class(of))), "{}", of.name());
+            assert!(ENDS.contains(&("failed", of.name())), "{}", of.name());
         }
     }
 }

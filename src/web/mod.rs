@@ -54,7 +54,8 @@ impl Surface {
         info!("answers over HTTP at http://{address}: /metrics, /healthz, /readyz");
         let guard = Guard::new(address.ip(), &self.config.hosts);
         let routes = Routes::new(self.metrics, self.interval);
-        server::run(listener, Arc::new(server::Answers::new(guard, routes, self.recorder))).await;
+        let answers = Arc::new(server::Answers::new(guard, routes, self.recorder));
+        server::run(listener, answers, server::Limits::default()).await;
     }
 }
 

@@ -74,6 +74,21 @@ fn listening(process: u32) -> usize {
 }
 
 #[test]
+fn a_daemon_whose_first_fetch_hangs_answers_and_is_not_ready() {
+    let hangs = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = hangs.local_addr().unwrap().port();
+    let farm = Farm::of_one_step(AT_A_FREE_PORT);
+    farm.follow_url(&format!("http://127.0.0.1:{port}/a.git"), &[]);
+    let mut daemon = farm.daemon();
+    let port = port_of(&farm, "daemon");
+    assert_eq!(ask(port, "/healthz").status, 200);
+    let answer = ask(port, "/readyz");
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.body, "no pass over the repositories has ended yet\n");
+    daemon.stops();
+}
+
+#[test]
 fn a_daemon_is_ready_once_a_pass_has_reached_the_inventory() {
     let farm = Farm::of_one_step(&format!("{QUICK}{AT_A_FREE_PORT}"));
     farm.faults(&serde_json::json!([

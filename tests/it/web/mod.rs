@@ -53,7 +53,7 @@ pub(crate) fn ask(port: u16, path: &str) -> Answer {
     ask_with(port, &[&format!("GET {path} HTTP/1.1"), "Host: localhost"])
 }
 
-/// The lines of a scrape that begin so, once there are such; the text may be a second old.
+/// Waits until the lines of a scrape are so; they may be a second old.
 #[track_caller]
 fn wait_for_series(farm: &Farm, port: u16, what: &str, test: impl Fn(&[String]) -> bool) {
     let end = Instant::now() + Duration::from_mins(1);
