@@ -1,6 +1,7 @@
 """The benchmarks of docs/benchmarks.md: `make bench`. Prints tables of medians, each with a peer that ran in turn.
 
-`SIZES="100 1000"` chooses the sizes, `IDLE=10` the seconds of idleness, `PUSHES=5` how many pushes, `PROFILE=debug` the debug build.
+`SIZES="100 1000"` chooses the sizes, `IDLE=10` the seconds of idleness, `PUSHES=5` how many pushes, `PROFILE=debug` the debug build. `ROLLOUT="1 4 16 64"`
+measures in place of all this how long 200 steps take from a push until all is in sync, at these widths.
 """
 
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import daemon
 import plans
+import rollout
 from place import BENCH, ROOT, install
 
 TARGETS = "| what | target | measured | |\n| --- | --- | --- | --- |"
@@ -59,6 +61,10 @@ def idle_seconds():
 def main():
     BENCH.mkdir(exist_ok=True)
     install()
+    if widths := os.environ.get("ROLLOUT"):
+        where = machine()
+        print(f"{where}\n\n{rollout.measure([int(width) for width in widths.split()])}")
+        return
     sizes = [int(size) for size in os.environ.get("SIZES", "100 1000 10000").split()]
     where = machine()
     ninja = shutil.which("ninja") or shutil.which("ninja-build")

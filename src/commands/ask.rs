@@ -242,7 +242,8 @@ impl Asking<'_> {
             };
             if let Some(held) = lease {
                 let (ports, fence) = leased(self.ports, &held)?;
-                let carried = carry(self.config, &ports, &fence, attempt, sighting.clone()).await;
+                let carry = carry(self.config, &ports, &fence, attempt, sighting.clone());
+                let carried = Box::pin(carry).await;
                 held.release().await;
                 match carried {
                     Err(error) if error.class() == FailureClass::Transient => {

@@ -11,7 +11,7 @@ use reconciler::controller::connect::{Use, connect};
 use reconciler::controller::error::PassError;
 use reconciler::git::trusted::Purpose;
 use reconciler_core::status::history::{SCHEMA, Story, stories};
-use reconciler_core::status::history_text::text;
+use reconciler_core::status::history_text::{Detail, text};
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::ids::StepId;
 use reconciler_model::inventory::WHOLE_JOURNAL;
@@ -21,7 +21,7 @@ use super::open::{
     Opened, config, no_build_of, nothing_found, step_ids, unless_unknown, workflows_of,
 };
 use super::slow::Slow;
-use super::{CommandError, print};
+use super::{CommandError, print, since_good};
 use crate::cli::{HistoryArgs, Output};
 
 /// A build has about eight entries; one that was asked for much may have more.
@@ -69,6 +69,7 @@ pub(crate) async fn run(
     let step = args.step.as_ref().map(StepId::new);
     let (mut all, mut nothing_in) = (Vec::new(), Vec::new());
     let mut known = 0;
+    let detail = if args.build.is_some() { Detail::Whole } else { Detail::Short };
     let opened = workflows_of(&config, &args.which, Purpose::Follow)?;
     for opened in &opened {
         for folder in &opened.folders {
@@ -89,6 +90,9 @@ pub(crate) async fn run(
             let mut told = stories(&events, usize::MAX, |step| in_git.contains(step));
             told.retain(|story| is_meant(story, args));
             told.truncate(args.limit);
+            if args.build.is_some() {
+                since_good::add(&config, opened, &params.workflow_id, &events, &mut told);
+            }
             known += told.len();
             let place = ports.inventory.place();
             if events.is_empty() {
@@ -114,7 +118,7 @@ pub(crate) async fn run(
                 Output::Text => {
                     let workflow = params.workflow_id.to_string();
                     let zone = TimeZone::system();
-                    print::text(&text(&workflow, &told, Timestamp::now(), &zone))?;
+                    print::text(&text(&workflow, &told, detail, Timestamp::now(), &zone))?;
                     for nothing in nothing_in.drain(..) {
                         print::text(&format!("{nothing}\n"))?;
                     }

@@ -4,6 +4,7 @@
 
 use jiff::Timestamp;
 use reconciler::controller::main_loop::{Event, Failing, Observer, Origin};
+use reconciler_core::build::phase_comparison::line;
 use reconciler_core::plan::Plan;
 use reconciler_core::plan::changes::{Change, changes};
 use reconciler_core::plan::decision::Decision;
@@ -176,6 +177,8 @@ fn failed(origin: &Origin<'_>, attempt: &Attempt, failure: &Failure) {
         details = (!failure.details.is_empty()).then_some(failure.details.as_str()),
         next_try = failure.retry_at.map(tracing::field::display),
         log = failure.log.as_deref(),
+        changed = (!failure.changed.is_empty()).then_some(failure.changed.as_str()),
+        phases = (!failure.phases.is_empty()).then(|| line(&failure.phases)),
         hint,
         "build failed"
     );

@@ -82,7 +82,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// What is not to be shown of a build, running or over. Where the job is not there yet, no Packer
 /// has written to the log.
-fn secrets(folder: &Path) -> Result<Redactor, CommandError> {
+pub(crate) fn secrets(folder: &Path) -> Result<Redactor, CommandError> {
     let Some(job) = files::read::<Job>(folder, files::JOB) else {
         return Ok(Redactor::default());
     };

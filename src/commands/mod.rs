@@ -31,6 +31,8 @@ mod requests;
 mod retry;
 mod run;
 mod screen;
+mod sides;
+mod since_good;
 mod slow;
 mod status;
 mod stop;

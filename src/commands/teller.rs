@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use reconciler::controller::main_loop::{Event, Observer, Origin};
 use reconciler::controller::process_sight::holder_of;
+use reconciler_core::build::phase_comparison::line;
 use reconciler_core::plan::Plan;
 use reconciler_core::plan::changes::{Change, changes};
 use reconciler_core::plan::decision::Decision;
@@ -436,7 +437,12 @@ fn details(attempt: &Attempt) -> String {
         return String::new();
     };
     let lines = failure.details.lines();
-    lines.fold(String::new(), |said, line| said + "  | " + &printable(line) + "\n")
+    let told = lines.fold(String::new(), |said, line| said + "  | " + &printable(line) + "\n");
+    let time = (!failure.phases.is_empty()).then(|| format!("time: {}", line(&failure.phases)));
+    let changed =
+        (!failure.changed.is_empty()).then(|| format!("since it last worked: {}", failure.changed));
+    let more = time.iter().chain(&changed);
+    more.fold(told, |said, line| said + "  " + &printable(line) + "\n")
 }
 
 /// How a build ended, and what can be done about it.

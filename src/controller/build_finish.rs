@@ -15,18 +15,22 @@ use crate::controller::error::PassError;
 use crate::controller::fenced::LeasedPorts;
 use crate::controller::journal_entries::{append, append_decided, append_with, take_in_requests};
 use reconciler_core::build::instance::{InstanceBuild, judge as judge_instance};
+use reconciler_core::build::phase_comparison::compared;
 use reconciler_core::build::verdict::{
     Fault, Verdict, Wanted, artifacts_in, judge, lacks, with_its_source,
 };
 use reconciler_core::images::console_url::aws_console_url;
 use reconciler_core::images::tags::{ImageTags, tag_change};
 use reconciler_core::recovery::{
-    Execution, NamedImage, Recovery, State, decide, is_ours, made_while_it_ran,
+    Execution, NamedImage, Recovery, State, decide, is_ours, made_while_it_ran, was_found_before,
 };
 use reconciler_core::retry::consequence;
-use reconciler_model::build::Sighting;
+use reconciler_core::status::changed::changed_in_short;
+use reconciler_model::build::{BuildOutcome, Sighting};
+use reconciler_model::build_phases::BuildPhase;
 use reconciler_model::build_resources::{RemovableImages, ResourceSearch};
-use reconciler_model::ids::AmiId;
+use reconciler_model::components::Components;
+use reconciler_model::ids::{AmiId, StepId};
 use reconciler_model::images::{Image, ImageState, ImageWriter as _};
 use reconciler_model::inventory::build_times::BuildTimes;
 use reconciler_model::inventory::heartbeat::BuildSignal;
@@ -44,6 +48,28 @@ const LONGEST_WAIT: Duration = Duration::from_hours(4);
 const INSTANCE_LOOK: Duration = Duration::from_millis(500);
 /// Up to this.
 const LONGEST_INSTANCE_LOOK: Duration = Duration::from_secs(15);
+
+/// What is written down of a run of Packer; nothing where none ran, or nobody could tell.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PackerRun {
+    seconds: u64,
+    log: Option<String>,
+    phases: Vec<BuildPhase>,
+    /// What it was to build.
+    components: Option<Components>,
+}
+
+impl PackerRun {
+    fn of(outcome: &BuildOutcome) -> Self {
+        Self {
+            // A part of a second is one: what took none is an adoption.
+            seconds: outcome.duration.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX),
+            log: Some(outcome.log.display().to_string()),
+            phases: outcome.phases.clone(),
+            components: None,
+        }
+    }
+}
 
 /// Waits for a build and settles it; of one that is over, removes what it left. Returns the attempt
 /// as it ended.
@@ -63,13 +89,14 @@ pub async fn carry(
     }
     let end = await_end(config, ports, fence, &open, sighting).await?;
     take_in_requests(ports, open.attempt_mut(), fence).await?;
-    let seconds = end.outcome.as_ref().map_or(0, |outcome| outcome.duration.as_secs());
+    let run = end.outcome.as_ref().map(PackerRun::of).unwrap_or_default();
     let mut attempt = match verdict(ports, fence, &open, &end).await? {
-        Verdict::Made(id) => record(ports, fence, open, &id, seconds).await?,
+        Verdict::Made(id) => record(ports, fence, open, &id, run).await?,
         Verdict::Failed(fault) => {
+            let components = Some(open.draft().components.clone());
             let mut attempt = open.into_attempt();
-            let log = end.outcome.as_ref().map(|outcome| outcome.log.display().to_string());
-            fail(config, ports, &mut attempt, fence, &fault, log).await?;
+            let run = PackerRun { components, ..run };
+            fail(config, ports, &mut attempt, fence, &fault, run).await?;
             attempt
         }
     };
@@ -98,10 +125,12 @@ async fn carry_instance(
         };
         let now = ports.context.now();
         match judge_instance(&open, (id, stopped), image.as_ref(), instance.as_ref(), now) {
-            InstanceBuild::Made(image) => break record(ports, fence, open, &image, 0).await?,
+            InstanceBuild::Made(image) => {
+                break record(ports, fence, open, &image, PackerRun::default()).await?;
+            }
             InstanceBuild::Failed(fault) => {
                 let mut attempt = open.into_attempt();
-                fail(config, ports, &mut attempt, fence, &fault, None).await?;
+                fail(config, ports, &mut attempt, fence, &fault, PackerRun::default()).await?;
                 break attempt;
             }
             InstanceBuild::Wait => {
@@ -141,8 +170,7 @@ async fn verdict(
         && image.state == ImageState::Available
         && lacks(image, &attempt.intent.afterwards).is_none()
         && !outcome.artifacts.iter().any(|(_, id)| *id == image.id)
-        // Seeded bug: an-image-that-was-found-is-forgotten
-        && (attempt.ami_id.as_ref() == Some(&image.id)
+        && (was_found_before(image, attempt)
             || lost_build_of(ports, &fence.workflow_id, &attempt.intent.ami_name, image)
                 .await?
                 .is_some())
@@ -249,7 +277,7 @@ pub async fn take_over(
     image: &Image,
 ) -> Result<Attempt, PassError> {
     let mut attempt = match attempt.phase()? {
-        Phase::Open(open) => record(ports, fence, open, &image.id, 0).await?,
+        Phase::Open(open) => record(ports, fence, open, &image.id, PackerRun::default()).await?,
         Phase::Over(attempt) => return Ok(attempt),
     };
     append(ports, &mut attempt, fence, Stage::Cleaned { removed: Vec::new() }).await?;
@@ -261,7 +289,7 @@ async fn record(
     fence: &Fence,
     mut open: OpenAttempt,
     id: &AmiId,
-    seconds: u64,
+    run: PackerRun,
 ) -> Result<Attempt, PassError> {
     let images = ports.image_reader()?;
     let seen = Stage::ImageSeen { ami_id: id.clone() };
@@ -271,7 +299,7 @@ async fn record(
     append_once(ports, open.attempt_mut(), fence, Stage::Available).await?;
     let now = ports.context.now();
     let before = ports.inventory.record(&fence.workflow_id, &open.step_id).await?;
-    let mut record = describe(fence, &open, &image, (seconds, now), before.as_ref());
+    let mut record = describe(fence, &open, &image, (run.seconds, now), before.as_ref());
     // Seeded bug: recorded-before-tagged
     let image = tag_and_read_back(ports, &record, image).await?;
     record.details =
@@ -281,7 +309,8 @@ async fn record(
         None => Expected::Absent,
         Some(old) => Expected::Image(old.head.ami_id),
     };
-    let stage = Stage::Recorded { ami_id: id.clone(), build_seconds: seconds };
+    let phases = redacted(ports, run.phases);
+    let stage = Stage::Recorded { ami_id: id.clone(), build_seconds: run.seconds, phases };
     let mut attempt = open.into_attempt();
     append_with(ports, &mut attempt, fence, stage, Some((record, Some(expected)))).await?;
     Ok(attempt)
@@ -397,6 +426,36 @@ pub(super) async fn tag_and_read_back(
     }
 }
 
+fn redacted(ports: &LeasedPorts, mut phases: Vec<BuildPhase>) -> Vec<BuildPhase> {
+    for phase in &mut phases {
+        phase.name = ports.redactor.text(&phase.name);
+    }
+    phases
+}
+
+/// The phases and the inputs of the build whose image is the current one of a step. Only for
+/// comparison: what cannot be read keeps no failure from being written.
+async fn last_good(
+    ports: &LeasedPorts,
+    fence: &Fence,
+    step: &StepId,
+) -> (Vec<BuildPhase>, Option<Components>) {
+    let inventory = &ports.inventory;
+    let Ok(Some(record)) = inventory.record(&fence.workflow_id, step).await else {
+        return (Vec::new(), None);
+    };
+    let Some(built) = record.head.built else {
+        return (Vec::new(), record.components);
+    };
+    let events = inventory.events_of_build(&fence.workflow_id, &built.build_id).await;
+    let events = events.map(|events| events.sound).unwrap_or_default();
+    let phases = events.into_iter().find_map(|event| match event.stage {
+        Stage::Recorded { phases, .. } => Some(phases),
+        _ => None,
+    });
+    (phases.unwrap_or_default(), record.components)
+}
+
 /// Writes a failure with the time of the next try.
 pub(super) async fn fail(
     config: &Config,
@@ -404,8 +463,18 @@ pub(super) async fn fail(
     attempt: &mut Attempt,
     fence: &Fence,
     fault: &Fault,
-    log: Option<String>,
+    run: PackerRun,
 ) -> Result<(), PassError> {
+    let PackerRun { log, phases, components, .. } = run;
+    let (mut phases, mut changed) = (redacted(ports, phases), String::new());
+    // One that came to nothing has nothing to be held against.
+    if !phases.is_empty() {
+        let (good_phases, good) = last_good(ports, fence, &attempt.step_id).await;
+        phases = compared(phases, &good_phases);
+        let known = good.zip(components);
+        let step = &attempt.step_id;
+        changed = known.map_or(changed, |(good, own)| changed_in_short(step, &good, &own));
+    }
     let (jitter, now) = (ports.context.jitter(), ports.context.now());
     let tries = attempt.intent.attempt;
     // Decided when it is written: a request may come until then.
@@ -418,6 +487,8 @@ pub(super) async fn fail(
             cause: ports.redactor.text(&came_to.cause),
             details: ports.redactor.text(&fault.details),
             log: log.clone(),
+            phases: phases.clone(),
+            changed: ports.redactor.text(&changed),
             retry_at: came_to.retry_at,
         })
     };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::controller::build_evidence::lost_build_of;
-use crate::controller::build_finish::fail;
+use crate::controller::build_finish::{PackerRun, fail};
 use crate::controller::build_inputs::{BuildInputs, DecidedImage};
 use crate::controller::checkout::metadata;
 use crate::controller::connect::{Ports, reach};
@@ -79,7 +79,7 @@ pub async fn start(
         Ok(inspection) => inspection,
         Err(why) => {
             let fault = Fault::new(FailureClass::Step, why.one_line());
-            fail(config, ports, &mut attempt, fence, &fault, None).await?;
+            fail(config, ports, &mut attempt, fence, &fault, PackerRun::default()).await?;
             return Ok(Started::Failed(Box::new(attempt)));
         }
     };
@@ -107,7 +107,7 @@ pub async fn start(
                 None => told.one_line(),
             };
             let fault = Fault::new(error.class(), cause);
-            fail(config, ports, &mut attempt, fence, &fault, None).await?;
+            fail(config, ports, &mut attempt, fence, &fault, PackerRun::default()).await?;
             Ok(Started::Failed(Box::new(attempt)))
         }
     }
@@ -163,7 +163,7 @@ async fn of_a_lost_build_in_part(
     let visible = VisibleResources { images: vec![image.clone()], ..VisibleResources::default() };
     ports.image_writer()?.remove_all(&search.owned(&visible)).await?;
     let fault = Fault::new(FailureClass::Transient, lacking);
-    fail(config, ports, &mut attempt, fence, &fault, None).await?;
+    fail(config, ports, &mut attempt, fence, &fault, PackerRun::default()).await?;
     Ok(Started::Failed(Box::new(attempt)))
 }
 

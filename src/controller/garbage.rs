@@ -332,6 +332,8 @@ mod tests {
             cause: "gone".into(),
             details: String::new(),
             log: None,
+            phases: vec![],
+            changed: String::new(),
             retry_at: None,
         })
     }
@@ -484,7 +486,8 @@ mod tests {
             at: time(0),
             stage,
         };
-        let recorded = Stage::Recorded { ami_id: AmiId::new("ami-1"), build_seconds: 1 };
+        let recorded =
+            Stage::Recorded { ami_id: AmiId::new("ami-1"), build_seconds: 1, phases: vec![] };
         let events = [event(1, recorded), event(2, cleaned())];
         assert_eq!(recorded_images(&events).collect::<Vec<_>>(), [AmiId::new("ami-1")]);
     }

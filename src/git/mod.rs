@@ -83,6 +83,16 @@ pub trait GitSource: Send + Sync {
     /// Who made a commit, when, and what for.
     fn describe(&self, revision: &Revision) -> Result<CommitFacts, SourceError>;
 
+    /// The commits that `new` has and `old` has not, and that touched one of these paths, newest
+    /// first. Only so many are looked at.
+    fn touched_since(
+        &self,
+        old: &Revision,
+        new: &Revision,
+        paths: &[String],
+        most: usize,
+    ) -> Result<Vec<Revision>, SourceError>;
+
     /// What the followed reference, or `rev`, names now, as raw objects.
     fn named(&self, rev: Option<&str>) -> Result<NamedRevision, SourceError>;
 

@@ -167,6 +167,16 @@ impl GitSource for RemoteRepository {
         self.store.describe(revision)
     }
 
+    fn touched_since(
+        &self,
+        old: &Revision,
+        new: &Revision,
+        paths: &[String],
+        most: usize,
+    ) -> Result<Vec<Revision>, SourceError> {
+        self.store.touched_since(old, new, paths, most)
+    }
+
     fn named(&self, rev: Option<&str>) -> Result<NamedRevision, SourceError> {
         self.resolve(rev)?;
         self.store.named(rev)

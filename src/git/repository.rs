@@ -137,6 +137,16 @@ impl GitSource for LocalRepository {
         self.store.get()?.describe(revision)
     }
 
+    fn touched_since(
+        &self,
+        old: &Revision,
+        new: &Revision,
+        paths: &[String],
+        most: usize,
+    ) -> Result<Vec<Revision>, SourceError> {
+        self.store.get()?.touched_since(old, new, paths, most)
+    }
+
     fn named(&self, rev: Option<&str>) -> Result<NamedRevision, SourceError> {
         self.store.get()?.named(rev)
     }

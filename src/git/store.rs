@@ -321,6 +321,32 @@ impl Store {
         })
     }
 
+    /// The commits that `new` has and `old` has not, and that touched one of these paths, newest
+    /// first, among the newest `most`.
+    pub(super) fn touched_since(
+        &self,
+        old: &Revision,
+        new: &Revision,
+        paths: &[String],
+        most: usize,
+    ) -> Result<Vec<Revision>, SourceError> {
+        self.with(|repository| {
+            let history = |error: git2::Error| unreadable(&self.place, "the history", &error);
+            let mut walk = repository.revwalk().map_err(history)?;
+            walk.set_sorting(git2::Sort::TOPOLOGICAL | git2::Sort::TIME).map_err(history)?;
+            walk.push(Oid::from_str(new.as_str()).map_err(history)?).map_err(history)?;
+            walk.hide(Oid::from_str(old.as_str()).map_err(history)?).map_err(history)?;
+            let mut found = Vec::new();
+            for id in walk.take(most) {
+                let commit = id.and_then(|id| repository.find_commit(id)).map_err(history)?;
+                if touches(&commit, paths).map_err(history)? {
+                    found.push(Revision::new(commit.id().to_string()));
+                }
+            }
+            Ok(found)
+        })
+    }
+
     /// Who made a commit, when, and its first line.
     pub(super) fn describe(&self, revision: &Revision) -> Result<CommitFacts, SourceError> {
         self.with(|repository| {
@@ -373,6 +399,22 @@ fn reaches(repository: &Repository, new: Oid, old: Oid) -> bool {
         }
     }
     false
+}
+
+/// Whether a commit has something else at one of these paths than each of its parents.
+fn touches(commit: &git2::Commit<'_>, paths: &[String]) -> Result<bool, git2::Error> {
+    let states = |commit: &git2::Commit<'_>| -> Result<Vec<_>, git2::Error> {
+        let tree = commit.tree()?;
+        let state = |path: &String| tree.get_path(Path::new(path)).ok();
+        Ok(paths.iter().map(|path| state(path).map(|at| (at.id(), at.filemode()))).collect())
+    };
+    let own = states(commit)?;
+    for parent in commit.parents() {
+        if states(&parent)? == own {
+            return Ok(false);
+        }
+    }
+    Ok(commit.parent_count() > 0 || own.iter().any(Option::is_some))
 }
 
 fn unborn(repository: &Repository) -> String {

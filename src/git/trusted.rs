@@ -136,6 +136,16 @@ impl GitSource for TrustedSource {
         self.inner.describe(revision)
     }
 
+    fn touched_since(
+        &self,
+        old: &Revision,
+        new: &Revision,
+        paths: &[String],
+        most: usize,
+    ) -> Result<Vec<Revision>, SourceError> {
+        self.inner.touched_since(old, new, paths, most)
+    }
+
     fn named(&self, rev: Option<&str>) -> Result<NamedRevision, SourceError> {
         self.inner.named(rev)
     }

@@ -17,6 +17,7 @@ use crate::packer::{HeartbeatSettings, io};
 use reconciler_core::build::job::{BuildJob, LaidFile, StartDeadline};
 use reconciler_core::packer::version::PackerVersion;
 use reconciler_core::secrets::fill::fill;
+use reconciler_core::secrets::redactor::Redactor;
 use reconciler_hcl::Template;
 use reconciler_model::build::{BuildError, PackerStage};
 use reconciler_model::diagnostic::Diagnostic;
@@ -121,6 +122,7 @@ impl Layout {
         }
         // Late, for all that comes before may take long.
         let start_before = lease.until().ok_or(BuildError::LeaseLost)?;
+        let hidden = Redactor::new(&job.secrets.hidden);
         let description = Job {
             packer: self.packer.clone(),
             folder: step,
@@ -132,6 +134,7 @@ impl Layout {
             heartbeat: self.heartbeat(job),
             start_before: Some(u64::try_from(start_before.as_millis()).unwrap_or(u64::MAX)),
             log_limit: self.log_limit,
+            provisioners: job.template.provisioners(|text| hidden.text(text)),
         };
         serde_json::to_vec_pretty(&description)
             .map_err(Into::into)

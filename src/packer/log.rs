@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::atomic_file::if_there;
-use reconciler_core::build::output::{LONGEST_LINE, Line, line, next_line};
+use reconciler_core::build::output::{LONGEST_LINE, Line, line, next_line, second};
 use reconciler_core::secrets::redactor::Redactor;
 
 /// One line of a kept log as text; none if it says nothing to people.
@@ -29,9 +29,8 @@ pub fn text(bytes: &[u8]) -> Option<String> {
 
 /// When a line was said: Packer's machine-readable output begins with seconds since 1970.
 fn time(line: &[u8]) -> Option<Timestamp> {
-    let (seconds, _) = std::str::from_utf8(line).ok()?.split_once(',')?;
     // The moment is somewhere in that second.
-    let second = Timestamp::from_second(seconds.parse().ok()?).ok()?;
+    let second = Timestamp::from_second(second(line)?).ok()?;
     second.checked_add(SignedDuration::from_millis(999)).ok()
 }
 

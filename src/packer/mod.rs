@@ -8,6 +8,7 @@
 pub mod adapt;
 pub mod bounded;
 pub mod install;
+pub mod last_lines;
 mod layout;
 pub mod log;
 mod made_resources;

@@ -19,7 +19,8 @@ use crate::packer::supervisor::files;
 use crate::packer::supervisor::files::{Ended, Job};
 use crate::packer::{layout, made_resources, redact};
 use reconciler_core::build::output;
-use reconciler_core::build::output::{Made, Reading};
+use reconciler_core::build::output::{Line, Made, Reading};
+use reconciler_core::build::phases::{PhaseReader, Unfinished};
 use reconciler_core::secrets::redactor::Redactor;
 use reconciler_model::build::{BuildOutcome, Exit, PackerStage, RunningBuild};
 
@@ -195,16 +196,24 @@ pub(super) fn read(
 /// What the logs say, as they are.
 pub(in crate::packer) fn tell(folder: &Path, ended: Ended) -> io::Result<BuildOutcome> {
     let log = folder.join(files::LOG);
-    let mut said = reading(&log)?;
+    let mut phases = phase_reader(folder);
+    let mut said = reading(&log, |second, line| phases.take(second, line))?;
+    let phases = phases.finish(Unfinished::Ended(ended.ended_at.as_second())).phases;
     if let Some(made) = made_resources::read(folder) {
         let finished = said.made.finished || made.finished;
         said.made = Made { finished, ..made };
     }
-    let mut errors = reading(&folder.join(files::ERRORS))?;
+    let mut errors = reading(&folder.join(files::ERRORS), |_, _| ())?;
     if matches!(ended.exit, Exit::Unknown) {
         errors.errors.extend(supervisor_words(folder));
     }
-    Ok(told(said, errors, ended, log))
+    Ok(BuildOutcome { phases, ..told(said, errors, ended, log) })
+}
+
+/// Of a build in its folder, for its log.
+pub(in crate::packer) fn phase_reader(folder: &Path) -> PhaseReader {
+    let job = files::read::<Job>(folder, files::JOB);
+    PhaseReader::new(job.and_then(|job| job.provisioners))
 }
 
 /// What logs say that were open when their folder went. Nothing of it was redacted where it lies,
@@ -246,15 +255,19 @@ fn told(said: Reading, standard_error: Reading, ended: Ended, log: PathBuf) -> B
         finished: said.made.finished,
         last_words: said.last_words,
         lost: ended.lost,
+        // Read with the log where the folder tells what the template has.
+        phases: Vec::new(),
         // A clock that was set back meanwhile says nothing.
         duration: duration.max(SignedDuration::ZERO).unsigned_abs(),
         log,
     }
 }
 
-fn reading(path: &Path) -> io::Result<Reading> {
-    let log = if_there(File::open(path))?;
-    log.map_or_else(|| Ok(Reading::default()), |log| output::read(&mut BufReader::new(log)))
+fn reading(path: &Path, show: impl FnMut(i64, &Line)) -> io::Result<Reading> {
+    match if_there(File::open(path))? {
+        Some(log) => output::read_with_times(&mut BufReader::new(log), show),
+        None => Ok(Reading::default()),
+    }
 }
 
 fn supervisor_words(folder: &Path) -> Option<String> {

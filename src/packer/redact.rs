@@ -184,6 +184,7 @@ mod tests {
             heartbeat: None,
             start_before: None,
             log_limit: 64 * 1024 * 1024,
+            provisioners: None,
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use reconciler_core::build::output::{Line, line};
+use reconciler_core::build::output::{Line, line, second};
 use reconciler_core::plan::sentences::duration_words;
 
 /// So much of a log's end is looked at.
@@ -51,9 +51,7 @@ pub fn of_log(log: &Path, now: Timestamp) -> Option<String> {
     let Line::Ui(_, said) = line(newest) else {
         return None;
     };
-    let time = newest.split(|byte| *byte == b',').next()?;
-    let time: i64 = std::str::from_utf8(time).ok()?.parse().ok()?;
-    let since = now.duration_since(Timestamp::from_second(time).ok()?);
+    let since = now.duration_since(Timestamp::from_second(second(newest)?).ok()?);
     words(&said, since.try_into().ok()?)
 }
 

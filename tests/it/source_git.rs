@@ -47,6 +47,28 @@ mod reading {
     use super::*;
 
     #[test]
+    fn the_commits_between_two_that_touched_a_path_are_found_newest_first() {
+        let repo = Repo::new();
+        repo.write("w/a/install.sh", "1").write("w/workflow_param.json", "{}");
+        let first = repo.commit("first");
+        repo.write("w/b/install.sh", "of another");
+        repo.commit("another step");
+        repo.write("w/a/install.sh", "2");
+        let second = repo.commit("second");
+        repo.write("w/workflow_param.json", "{ }");
+        let third = repo.commit("third");
+        let source = open(&repo);
+        let paths = ["w/a", "w/workflow_param.json", "no/such/path"].map(str::to_owned);
+        let between = |old, new, most| source.touched_since(old, new, &paths, most).unwrap();
+        assert_eq!(between(&first, &third, 100), [third.clone(), second.clone()]);
+        assert_eq!(between(&first, &third, 1), std::slice::from_ref(&third));
+        assert_eq!(between(&third, &third, 100), []);
+        assert_eq!(between(&third, &first, 100), [], "it has nothing that the other has not");
+        let missing = Revision::new(MISSING);
+        assert!(source.touched_since(&missing, &third, &paths, 100).is_err());
+    }
+
+    #[test]
     fn a_commit_is_read_and_the_work_tree_is_not() {
         let repo = Repo::new();
         repo.write("w/s/step_param.json", "{}").write_exec("w/s/install.sh", "echo");

@@ -107,7 +107,7 @@ pub fn may_adopt_image(
     doubts.extend(replaces(planned, wanted, known)?);
     if !known.differs.is_empty() {
         let run = wanted.from.as_ref().map(WorkflowId::as_str).unwrap_or_default();
-        let words = known.differs.iter().map(|reason| reason_words(planned, reason, None));
+        let words = known.differs.iter().map(|reason| reason_words(&planned.id, reason, None));
         let words: Vec<_> = words.collect();
         doubts.push(format!("git has changed since {run} made it: {}", words.join("; ")));
     }

@@ -157,9 +157,17 @@ pub enum Execution {
 pub fn is_ours(image: &Image, attempt: &Attempt, execution: Execution) -> bool {
     let fingerprint = attempt.intent.fingerprint.to_string();
     image.tags.get(FINGERPRINT_TAG) == Some(&fingerprint)
-        || attempt.ami_id.as_ref() == Some(&image.id)
+        || was_found_before(image, attempt)
         // Seeded bug: a-name-proves-whose-an-image-is
         || (execution == Execution::Perhaps && is_young(image, attempt))
+}
+
+/// Whether the journal names this image as the build's: an earlier look has found it, and came no
+/// further. Its tags tell nothing any more, for they may be this build's by now.
+#[must_use]
+pub fn was_found_before(image: &Image, attempt: &Attempt) -> bool {
+    // Seeded bug: an-image-that-was-found-is-forgotten
+    attempt.ami_id.as_ref() == Some(&image.id)
 }
 
 /// Whether an image of a build's name that nobody has recorded was made by it, if it ran: the name
@@ -362,6 +370,7 @@ pub(crate) mod tests {
         }
         let mut seen = attempt;
         seen.ami_id = Some(AmiId::new("ami-1"));
+        assert!(was_found_before(&made_at(50, Some("else")), &seen));
         assert!(is_ours(&made_at(50, None), &seen, Execution::Never));
     }
 

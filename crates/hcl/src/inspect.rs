@@ -239,7 +239,7 @@ impl<'a> Sources<'a> {
 
 /// The kind and the name of a source as Packer reads a reference: of three parts the first is left
 /// out, whatever it is.
-fn referred(reference: &str) -> Option<String> {
+pub(super) fn referred(reference: &str) -> Option<String> {
     let parts: Vec<_> = reference.split('.').collect();
     match parts.as_slice() {
         [] | [_] => None,

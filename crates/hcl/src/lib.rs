@@ -8,6 +8,7 @@ mod inspect;
 mod known;
 mod makes;
 mod parser_agreement;
+mod provisioners;
 mod quoted;
 mod requirements;
 mod review;

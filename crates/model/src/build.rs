@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::build_phases::BuildPhase;
 use crate::build_resources::ClaimedResources;
 use crate::diagnostic::Diagnostic;
 use crate::ids::{AmiId, BuildId, Region};
@@ -97,6 +98,9 @@ pub struct BuildOutcome {
     /// What of the build was lost on its host while it ran, in words: a process of Packer's, or its
     /// folder. Never the step's doing.
     pub lost: Option<String>,
+    /// Where its time went, as far as its log told; its names are redacted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<BuildPhase>,
     /// How long it ran.
     pub duration: Duration,
     /// The kept, redacted log.

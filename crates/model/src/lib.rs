@@ -4,6 +4,7 @@
 
 pub mod afterwards;
 pub mod build;
+pub mod build_phases;
 pub mod build_resources;
 pub mod clock;
 pub mod components;

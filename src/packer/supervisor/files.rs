@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::packer::bounded::BoundedLog;
 use crate::packer::process::ProcessId;
 use reconciler_model::build::{Exit, PackerStage, RunningBuild};
+use reconciler_model::build_phases::PlannedProvisioner;
 use reconciler_model::ids::{BuildId, StepId, WorkflowId};
 
 /// What is to be run: a [`Job`].
@@ -78,6 +79,10 @@ pub struct Job {
     pub start_before: Option<u64>,
     /// How many bytes of each log are kept, more or less.
     pub log_limit: u64,
+    /// The provisioners of its template, by which its log is told apart; none where only Packer can
+    /// tell which there are. Their names hold no secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisioners: Option<Vec<PlannedProvisioner>>,
 }
 
 impl Job {
@@ -234,6 +239,15 @@ mod tests {
                     "workflow_id": "wf", "step_id": "a", "build_id": "1", "host": "one", "silence_seconds": 120, "profile": "ops"
                 },
                 "start_before": 123456, "log_limit": 1048576
+            }"#,
+        );
+        stays_readable::<Job>(
+            &[],
+            r#"{
+                "packer": "/usr/bin/packer", "folder": "/s/builds/1/work/a", "temporary": "/s/builds/1/tmp",
+                "commands": [], "timeout_seconds": 7200, "grace_seconds": 300, "secret_variables": [], "heartbeat": null,
+                "start_before": null, "log_limit": 1048576,
+                "provisioners": [{ "place": 1, "kind": "shell", "runs": [{ "script": "a.sh" }], "sources": ["amazon-ebs.x"] }]
             }"#,
         );
         stays_readable::<HeartbeatJob>(

@@ -319,6 +319,7 @@ mod tests {
             finished: true,
             last_words: vec![],
             lost: None,
+            phases: vec![],
             duration: Duration::from_secs(3),
             log: "packer.log".into(),
         }

@@ -43,7 +43,7 @@ fn a_change_rebuilds_its_step_and_those_after_it_and_the_old_images_stay() {
       ~ a  ami-[id]  rebuild: file changed: install.sh (+1 −1)
       ~  b  ami-[id]  rebuild: source image will change (a)
       = c  ami-[id]  in sync
-    Plan: 2 to build, 1 in sync.
+    Plan: 2 to build, 1 in sync. In sync in about [duration].
     ");
     insta::assert_snapshot!(farm.run(&["diff", "a"]).printed(0), @"
     a: rebuild: file changed: install.sh

@@ -20,6 +20,7 @@ mod lost_host;
 mod notices;
 mod one_name;
 mod patience;
+mod phases;
 mod places;
 mod requests;
 mod settings;

@@ -17,7 +17,7 @@ fn what_failed_is_tried_again_when_a_person_asks_and_its_history_tells_why() {
     farm.applies_in_vain();
     insta::assert_snapshot!(farm.run(&["status"]).printed(0), @"
     wf-1  main@[commit]  no reconciler runs
-      a  quarantined  -  -  quarantined: Script exited with non-zero exit status: 7. Allowed exit codes are: [0]; waits for a changed input or `reconciler retry a`
+      a  quarantined  -  -  quarantined: Script exited with non-zero exit status: 7. Allowed exit codes are: [0]; while its instance came up, after [duration]; waits for a changed input or `reconciler retry a`
     Nothing of this workflow is recorded in DynamoDB table images in us-east-1.
     1 quarantined
     ");
@@ -69,6 +69,7 @@ fn what_failed_is_tried_again_when_a_person_asks_and_its_history_tells_why() {
         [time] UTC  failed (step): Script exited with non-zero exit status: 7. Allowed exit codes are: [0]
         [time] UTC  cleaned up: nothing was left
         [time] UTC  retry requested by uid [number]@[host]
+        time: instance up [duration] failed, clean-up [duration]
         log: [folder]/state/builds/[build]/packer.log (on [host])
     ");
 

@@ -73,6 +73,7 @@ pub(crate) async fn a_beat_takes_the_place_of_the_one_before_and_needs_no_lease(
         finished: false,
         last_words: vec![],
         lost: None,
+        phases: vec![],
         duration: Duration::from_millis(1_500),
         log: "/state/builds/x/packer.log".into(),
     };

@@ -213,7 +213,11 @@ pub(crate) async fn a_removal_and_its_event_happen_both_or_not_at_all_and_under_
 pub(crate) async fn a_record_and_its_event_are_written_both_or_not_at_all(inventory: Empty) {
     let mut build = Build::of("pyenv");
     inventory.write(of_event(build.intent()), None).await.unwrap();
-    let recorded = build.next(Stage::Recorded { ami_id: AmiId::new("ami-1"), build_seconds: 5 });
+    let recorded = build.next(Stage::Recorded {
+        ami_id: AmiId::new("ami-1"),
+        build_seconds: 5,
+        phases: vec![],
+    });
     let both = |expected| Write {
         record: Some((record("pyenv", "ami-1", minute(0)), Some(expected))),
         event: Some(recorded.clone()),
@@ -371,7 +375,8 @@ pub(crate) async fn a_request_takes_the_next_place_without_a_lease_and_the_attem
 pub(crate) async fn attempts_without_a_record_are_those_that_run_failed_or_left_something(
     inventory: Empty,
 ) {
-    let recorded = || Stage::Recorded { ami_id: AmiId::new("ami-1"), build_seconds: 5 };
+    let recorded =
+        || Stage::Recorded { ami_id: AmiId::new("ami-1"), build_seconds: 5, phases: vec![] };
     let cleaned = || Stage::Cleaned { removed: vec![] };
     for (name, stages) in [
         ("running", vec![]),
@@ -405,7 +410,8 @@ pub(crate) async fn lease_and_attempts_that_are_read_at_once_are_what_each_says_
     // The first and the last of all names, a build that is recorded, and a sign of life.
     let (first, last) = ("\u{1}", "\u{10ffff}");
     let mut clean = Build::of("recorded");
-    let recorded = Stage::Recorded { ami_id: AmiId::new("ami-1"), build_seconds: 5 };
+    let recorded =
+        Stage::Recorded { ami_id: AmiId::new("ami-1"), build_seconds: 5, phases: vec![] };
     let events = [
         Build::of(first).intent(),
         Build::of(last).intent(),

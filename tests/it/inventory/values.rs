@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
+use reconciler_model::build_phases::{BuildPhase, PhaseEnd, PhaseKind};
 use reconciler_model::components::Components;
 use reconciler_model::digest::Digest;
 use reconciler_model::ids::{
@@ -146,6 +147,17 @@ pub(crate) fn failed() -> Stage {
         cause: "provisioner 2 exited with 1".to_owned(),
         details: String::new(),
         log: Some("/var/log/b1.log".to_owned()),
+        phases: vec![BuildPhase {
+            phase: PhaseKind::Provisioner,
+            source: None,
+            place: Some(2),
+            name: "größe.sh".to_owned(),
+            seconds: 842,
+            tries: 2,
+            end: PhaseEnd::Failed,
+            last_seconds: Some(302),
+        }],
+        changed: "file changed: größe.sh".to_owned(),
         retry_at: None,
     })
 }

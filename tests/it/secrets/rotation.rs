@@ -35,7 +35,7 @@ fn a_rotated_secret_rebuilds_the_steps_that_ask_for_it_and_says_its_name_only() 
     wf-1  main@[commit]
       ~ good  ami-[id]  rebuild: secret changed: db
       = other  ami-[id]  in sync
-    Plan: 1 to build, 1 in sync.
+    Plan: 1 to build, 1 in sync. In sync in about [duration].
     ");
     farm.applies();
     assert_eq!(farm.made_images(), 3);

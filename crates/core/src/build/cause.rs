@@ -233,6 +233,7 @@ mod tests {
             finished: true,
             last_words: owned(last_words),
             lost: None,
+            phases: vec![],
             duration: Duration::ZERO,
             log: "packer.log".into(),
         }

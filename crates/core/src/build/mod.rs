@@ -5,4 +5,6 @@ mod failure_patterns;
 pub mod instance;
 pub mod job;
 pub mod output;
+pub mod phase_comparison;
+pub mod phases;
 pub mod verdict;

@@ -75,6 +75,15 @@ pub enum Line {
     Plain(String),
 }
 
+/// When a line that follows the form was said, in seconds since 1970: Packer writes that first.
+#[must_use]
+pub fn second(bytes: &[u8]) -> Option<i64> {
+    let end = bytes.iter().position(|byte| *byte == b',')?;
+    let digits = &bytes[..end];
+    let are_digits = digits.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(digits).ok().filter(|_| are_digits)?.parse().ok()
+}
+
 /// Reads one line, with its line feed or without it.
 #[must_use]
 pub fn line(bytes: &[u8]) -> Line {
@@ -109,10 +118,22 @@ pub fn next_line(log: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<
 
 /// Reads a whole log.
 pub fn read(log: &mut impl BufRead) -> std::io::Result<Reading> {
+    read_with_times(log, |_, _| ())
+}
+
+/// Reads a whole log, and shows each line that tells when it was said with that second.
+pub fn read_with_times(
+    log: &mut impl BufRead,
+    mut show: impl FnMut(i64, &Line),
+) -> std::io::Result<Reading> {
     let mut reading = Reading::default();
     let mut buffer = Vec::new();
     while next_line(log, &mut buffer)? > 0 {
-        reading.take(line(&buffer));
+        let line = line(&buffer);
+        if let Some(second) = second(&buffer) {
+            show(second, &line);
+        }
+        reading.take(line);
     }
     Ok(reading)
 }

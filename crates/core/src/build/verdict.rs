@@ -406,6 +406,7 @@ mod tests {
             finished: false,
             last_words: vec![],
             lost: None,
+            phases: vec![],
             duration: Duration::ZERO,
             log: "packer.log".into(),
         }
@@ -474,6 +475,8 @@ mod tests {
                 cause: cause.to_owned(),
                 details: String::new(),
                 log: None,
+                phases: vec![],
+                changed: String::new(),
                 retry_at: None,
             })
         };

@@ -90,14 +90,15 @@ impl Outlook {
         let slow = schedule(&jobs, slots, |times| times.slow);
         let places = places(&jobs, slots);
         let outlooks = ranges.into_iter().map(|range| {
-            let last = range.clone().filter(|_| is_known).max_by_key(|job| usual[*job].end);
+            let builds = || range.clone().filter(|job| !jobs[*job].is_free);
+            let last = builds().filter(|_| is_known).max_by_key(|job| usual[*job].end);
             let forecast = last.map(|last| Forecast {
                 in_sync_at: later(now, usual[last].end),
                 in_sync_at_if_slow: later(
                     now,
                     range.clone().map(|job| slow[job].end).max().unwrap_or_default(),
                 ),
-                builds_left: range.len(),
+                builds_left: builds().count(),
                 guessed: jobs[range.clone()].iter().filter(|job| job.is_guessed).count(),
                 critical_path: chain(&jobs, &usual, last),
             });

@@ -63,7 +63,7 @@ fn step_json(step: &PlannedStep, around: &Context<'_>) -> Value {
 /// What a step's decision adds to it.
 fn decision_json(step: &PlannedStep, around: &Context<'_>) -> Map<String, Value> {
     let texts = |reasons: &[Reason]| -> Vec<String> {
-        reasons.iter().map(|reason| reason_words(step, reason, around.lines)).collect()
+        reasons.iter().map(|reason| reason_words(&step.id, reason, around.lines)).collect()
     };
     let fields = match &step.decision {
         Decision::Build(build) => {

@@ -131,6 +131,8 @@ pub fn held(past: &[Past], wanted: Wanted<'_>, unit: Duration, now: Timestamp) -
         ),
         details: String::new(),
         log: None,
+        phases: Vec::new(),
+        changed: String::new(),
         retry_at: Some(until),
     })
 }

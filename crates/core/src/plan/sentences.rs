@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use jiff::{SignedDuration, Timestamp};
 use unicode_width::UnicodeWidthStr;
 
+use crate::build::phase_comparison::failed_in;
 use crate::plan::decision::{
     Build, BuildSource, Building, Change, Decision, Manual, NameTaken, Reason, Stopped, TakeOver,
     Update,
@@ -150,11 +151,13 @@ fn decided(step: &PlannedStep, around: &Context<'_>) -> String {
         Decision::BackingOff { until, failure, repeats } => {
             let what = if *repeats { "held back" } else { "failed" };
             let next = next_try(&step.id, *until, failure, *repeats, around);
-            format!("{what}: {}; {next}", failure.cause)
+            format!("{what}: {}{}; {next}", failure.cause, where_it_failed(failure))
         }
         Decision::Quarantined(failure) => format!(
-            "quarantined: {}; waits for a changed input or `reconciler retry {}`",
-            failure.cause, step.id
+            "quarantined: {}{}; waits for a changed input or `reconciler retry {}`",
+            failure.cause,
+            where_it_failed(failure),
+            step.id
         ),
         Decision::Suspended => "suspended by its parameters".to_owned(),
         Decision::Stopped(stopped) => stopped_sentence(step, stopped),
@@ -236,10 +239,16 @@ pub fn cause(decision: &Decision) -> Option<String> {
 #[must_use]
 pub fn without_cause(step: &PlannedStep, around: &Context<'_>) -> String {
     let said = sentence(step, around);
-    match cause(&step.decision) {
-        Some(cause) => said.replacen(&format!(": {}", printable(&cause)), "", 1),
-        None => said,
-    }
+    let Some(cause) = cause(&step.decision) else {
+        return said;
+    };
+    let told = match &step.decision {
+        Decision::BackingOff { failure, .. } | Decision::Quarantined(failure) => {
+            cause + &where_it_failed(failure)
+        }
+        _ => cause,
+    };
+    said.replacen(&format!(": {}", printable(&told)), "", 1)
 }
 
 /// What is seen of a build, where that says more than that it runs.
@@ -381,6 +390,15 @@ fn take_over_sentence(step: &PlannedStep, taken: &TakeOver, lines: Option<&LineC
     )
 }
 
+/// In which phase a build failed, after how long, and what is another since it last worked, as a
+/// part of a sentence.
+fn where_it_failed(failure: &Failure) -> String {
+    let phase = failed_in(&failure.phases).map(|phase| format!("; {phase}"));
+    let changed = (!failure.changed.is_empty())
+        .then(|| format!("; since it last worked: {}", failure.changed));
+    phase.into_iter().chain(changed).collect()
+}
+
 /// What a person is to do about an image that no template makes.
 fn manual_sentence(step: &PlannedStep, manual: &Manual, lines: Option<&LineCounts>) -> String {
     let why = reason_list(step, &manual.reasons, lines);
@@ -438,6 +456,12 @@ fn update_sentence(update: &Update) -> String {
 }
 
 fn reason_list(step: &PlannedStep, reasons: &[Reason], lines: Option<&LineCounts>) -> String {
+    reasons_in_short(&step.id, reasons, lines)
+}
+
+/// The first reasons in words, and how many there are beside them.
+#[must_use]
+pub fn reasons_in_short(step: &StepId, reasons: &[Reason], lines: Option<&LineCounts>) -> String {
     shorten(&reasons.iter().map(|reason| reason_words(step, reason, lines)).collect::<Vec<_>>())
 }
 
@@ -452,7 +476,7 @@ fn shorten(parts: &[String]) -> String {
 
 /// One reason in words.
 #[must_use]
-pub fn reason_words(step: &PlannedStep, reason: &Reason, lines: Option<&LineCounts>) -> String {
+pub fn reason_words(step: &StepId, reason: &Reason, lines: Option<&LineCounts>) -> String {
     match reason {
         Reason::NeverBuilt => "no image yet".to_owned(),
         Reason::NoInventory => "no inventory yet".to_owned(),
@@ -469,7 +493,7 @@ pub fn reason_words(step: &PlannedStep, reason: &Reason, lines: Option<&LineCoun
         }
         Reason::FileChanged { path, change } => {
             let counts = lines
-                .and_then(|lines| lines.get(&(step.id.clone(), path.clone())))
+                .and_then(|lines| lines.get(&(step.clone(), path.clone())))
                 .map(|(added, removed)| format!(" (+{added} \u{2212}{removed})"))
                 .unwrap_or_default();
             format!("file {}: {}{counts}", change_word(*change), path.trim_start_matches('/'))

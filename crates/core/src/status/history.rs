@@ -4,11 +4,15 @@
 //! never changed.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::build::phase_comparison::compared;
+use crate::status::changed::Changed;
+use reconciler_model::build_phases::BuildPhase;
 use reconciler_model::components::Fingerprint;
 use reconciler_model::ids::{AmiId, AmiName, BuildId, Region, Revision, StepId};
 use reconciler_model::inventory::journal::{
@@ -59,12 +63,38 @@ pub struct BuildStory {
     pub build_seconds: Option<u64>,
     /// Why it failed.
     pub failure: Option<Failure>,
+    /// Where its time went, each phase beside that of the last good build; empty if no Packer ran,
+    /// or nobody could tell.
+    #[serde(default)]
+    pub phases: Vec<BuildPhase>,
+    /// The build before it whose image was recorded; none if there was none.
+    pub last_good: Option<LastGood>,
+    /// What is another since then, of a failed build that was asked for by its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<Changed>,
+    /// How the phase ended that failed, where its log is on this host; of a build that was asked for
+    /// by its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_lines: Option<Vec<String>>,
     /// Whether what it left at AWS is known to be gone.
     pub cleaned: bool,
     /// Who made the image: `packer`, `instance` or `adopted`.
     pub maker: Cow<'static, str>,
     /// Every entry, oldest first.
     pub stages: Vec<StageLine>,
+}
+
+/// A build whose image was recorded, before one that is looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastGood {
+    /// The build.
+    pub build_id: BuildId,
+    /// The commit.
+    pub revision: Revision,
+    /// The image that it started from.
+    pub source_ami: AmiId,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
 }
 
 /// One entry of the journal.
@@ -163,7 +193,9 @@ pub fn stories(
         }
         build => story(build, &in_git).map(Box::new).map(Story::Build),
     };
-    let mut told: Vec<_> = newest_first(events).into_iter().filter_map(told).take(limit).collect();
+    let builds = newest_first(events);
+    let mut told: Vec<_> = builds.iter().copied().filter_map(told).take(limit).collect();
+    beside_the_last_good(&mut told, &builds);
     for event in events {
         let Stage::Deleted(deleted) = &event.stage else {
             continue;
@@ -179,18 +211,67 @@ pub fn stories(
     told
 }
 
+/// Tells with each build which one of its step was recorded before it, and how long its phases
+/// took. `told` are builds of `newest_first`, in the same order.
+fn beside_the_last_good(told: &mut [Story], newest_first: &[&[BuildEvent]]) {
+    let mut goods: BTreeMap<&StepId, (LastGood, &[BuildPhase])> = BTreeMap::new();
+    let mut stories = told.iter_mut().rev().peekable();
+    for events in newest_first.iter().rev() {
+        let [BuildEvent { step_id, build_id, .. }, ..] = events else {
+            continue;
+        };
+        let own = stories.next_if(|story| story.id() == build_id);
+        if let (Some(Story::Build(build)), Some((good, phases))) = (own, goods.get(step_id)) {
+            // A failure was compared when it was written down.
+            if build.phases.iter().all(|phase| phase.last_seconds.is_none()) {
+                build.phases = compared(std::mem::take(&mut build.phases), phases);
+            }
+            build.last_good = Some(good.clone());
+        }
+        if let Some(good) = good(events) {
+            goods.insert(step_id, good);
+        }
+    }
+}
+
+/// What is told of a build, or an adoption, that ended in a record.
+fn good(newest_first: &[BuildEvent]) -> Option<(LastGood, &[BuildPhase])> {
+    let begin = newest_first.last()?;
+    let intent = begin.stage.intent()?;
+    let (recorded_at, phases) = newest_first.iter().find_map(|event| match &event.stage {
+        Stage::Recorded { phases, .. } => Some((event.at, phases.as_slice())),
+        Stage::Adopted { .. } => Some((event.at, [].as_slice())),
+        _ => None,
+    })?;
+    let good = LastGood {
+        build_id: begin.build_id.clone(),
+        revision: intent.revision.clone(),
+        source_ami: intent.source_ami.clone(),
+        recorded_at,
+    };
+    Some((good, phases))
+}
+
 fn story(newest_first: &[BuildEvent], in_git: &impl Fn(&StepId) -> bool) -> Option<BuildStory> {
     let mut attempt = Attempt::begin(newest_first.last()?)?;
-    let mut ended_at = None;
+    let (mut ended_at, mut phases) = (None, Vec::new());
     for event in newest_first.iter().rev() {
         attempt.apply(event);
         if event.stage.recorded_image().is_some() || matches!(event.stage, Stage::Failed(_)) {
             ended_at = Some(event.at);
         }
+        if let Stage::Recorded { phases: kept, .. } | Stage::Failed(Failure { phases: kept, .. }) =
+            &event.stage
+        {
+            phases.clone_from(kept);
+        }
     }
     let (state, build_seconds, failure) = match &attempt.progress {
         Progress::Recorded { build_seconds } => ("recorded", Some(*build_seconds), None),
-        Progress::Failed(failure) => ("failed", None, Some(failure.clone())),
+        Progress::Failed(failure) => {
+            // They stand with the build.
+            ("failed", None, Some(Failure { phases: Vec::new(), ..failure.clone() }))
+        }
         _ => ("running", None, None),
     };
     let intent = attempt.intent;
@@ -214,6 +295,10 @@ fn story(newest_first: &[BuildEvent], in_git: &impl Fn(&StepId) -> bool) -> Opti
         seconds: ended_at.map(|at| at.duration_since(attempt.started_at).as_secs()),
         build_seconds,
         failure,
+        phases,
+        last_good: None,
+        changed: None,
+        last_lines: None,
         cleaned: attempt.cleaned,
         maker: match intent.maker {
             Maker::Packer => "packer",
@@ -258,7 +343,12 @@ fn line(event: &BuildEvent) -> StageLine {
             Value::Object(one) => one
                 .into_iter()
                 .next()
-                .map(|(name, said)| (name, said.as_object().cloned().unwrap_or_default()))
+                .map(|(name, said)| {
+                    let mut said = said.as_object().cloned().unwrap_or_default();
+                    // They stand with the build.
+                    said.remove("phases");
+                    (name, said)
+                })
                 .unwrap_or_default(),
             Value::String(name) => (name, Map::new()),
             _ => (String::new(), Map::new()),
@@ -320,6 +410,8 @@ pub(crate) mod tests {
                 cause: "Script exited with non-zero exit status: 7".into(),
                 details: "Reading package lists...\nE: no such package".into(),
                 log: Some("/var/lib/reconciler/builds/2/packer.log".into()),
+                phases: vec![],
+                changed: String::new(),
                 retry_at: None,
             }),
             Stage::Cleaned { removed: vec!["i-1".into()] },
@@ -334,7 +426,7 @@ pub(crate) mod tests {
             Stage::ImageSeen { ami_id: ami_id.clone() },
             Stage::Available,
             Stage::Tagged,
-            Stage::Recorded { ami_id, build_seconds: 150 },
+            Stage::Recorded { ami_id, build_seconds: 150, phases: vec![] },
             Stage::Cleaned { removed: vec![] },
         ]
     }

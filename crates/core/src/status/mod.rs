@@ -2,6 +2,7 @@
 //! any time, daemon running or not.
 
 pub mod base;
+pub mod changed;
 pub mod history;
 pub mod history_text;
 pub mod image;

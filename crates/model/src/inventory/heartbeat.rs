@@ -152,6 +152,10 @@ mod tests {
                 "log": "/s/builds/1/packer.log"
             }} }} }}"#
         );
+        let with_phases = over.replace(
+            r#""duration""#,
+            r#""phases": [{ "phase": "image", "seconds": 9 }], "duration""#,
+        );
         let running_from =
             format!(r#"{{ "running": {{ "traces": {traces}, "sources": ["ami-0"] }} }}"#);
         let given_up = format!(
@@ -169,7 +173,7 @@ mod tests {
                 }}"#
             )
         };
-        for sign in [running, running_from, over, given_up] {
+        for sign in [running, running_from, over, with_phases, given_up] {
             stays_readable::<Heartbeat>(&[], &beat(&sign));
         }
     }

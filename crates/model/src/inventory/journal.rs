@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::afterwards::PostImageSteps;
+use crate::build_phases::BuildPhase;
 use crate::components::{Components, Fingerprint};
 use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
@@ -173,6 +174,9 @@ pub enum Stage {
         ami_id: AmiId,
         /// How long Packer took.
         build_seconds: u64,
+        /// Where its time went; empty if no Packer ran, or nobody could tell.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        phases: Vec<BuildPhase>,
     },
     /// The build has failed.
     Failed(Failure),
@@ -334,6 +338,14 @@ pub struct Failure {
     pub details: String,
     /// The kept log, if one was written.
     pub log: Option<String>,
+    /// Where its time went, beside that of the last good build of the step; empty if no Packer ran,
+    /// or nobody could tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<BuildPhase>,
+    /// Which inputs are others than those of the last good build of the step, in short: `nothing`
+    /// if none is; empty where there was none, or nobody could tell.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub changed: String,
     /// When the next try may start; none: not by itself.
     pub retry_at: Option<Timestamp>,
 }
@@ -524,7 +536,8 @@ impl Attempt {
             }
             Stage::Available => self.progress = Progress::Available,
             Stage::Tagged => self.progress = Progress::Tagged,
-            Stage::Recorded { ami_id, build_seconds } => {
+            // Of all that are recorded, phases would be read at each pass: the journal has them.
+            Stage::Recorded { ami_id, build_seconds, phases: _ } => {
                 self.ami_id = Some(ami_id.clone());
                 self.intent.promise = None;
                 self.progress = Progress::Recorded { build_seconds: *build_seconds };
@@ -645,6 +658,8 @@ mod tests {
             r#""available""#,
             r#""tagged""#,
             r#"{ "recorded": { "ami_id": "ami-1", "build_seconds": 60 } }"#,
+            r#"{ "recorded": { "ami_id": "ami-1", "build_seconds": 60, "phases": [{ "phase": "instance", "seconds": 41 }] } }"#,
+            r#"{ "failed": { "class": "step", "cause": "x", "log": null, "phases": [{ "phase": "provisioner", "place": 1, "name": "a.sh", "seconds": 2, "end": "failed", "last_seconds": 1 }], "changed": "file changed: a.sh", "retry_at": null } }"#,
             r#"{ "failed": { "class": "transient", "cause": "x", "log": "/s/packer.log", "retry_at": "2026-11-25T00:00:30Z" } }"#,
             r#"{ "failed": { "class": "step", "cause": "x", "log": null, "retry_at": null } }"#,
             r#"{ "failed": { "class": "person", "cause": "x", "log": null, "retry_at": null } }"#,
@@ -735,7 +750,8 @@ mod tests {
             let Ok(Phase::Open(open)) = after(stages) else { panic!("{stages:?}") };
             assert_eq!(Some(open.draft()), intent.promise.as_deref());
         }
-        let recorded = Stage::Recorded { ami_id: AmiId::new("ami-1"), build_seconds: 1 };
+        let recorded =
+            Stage::Recorded { ami_id: AmiId::new("ami-1"), build_seconds: 1, phases: vec![] };
         assert!(matches!(after(&[recorded]), Ok(Phase::Over(_))));
         let mut without = attempt.clone();
         without.intent.promise = None;

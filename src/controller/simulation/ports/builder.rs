@@ -316,6 +316,7 @@ fn outcome(world: &World, id: &BuildId) -> Option<BuildOutcome> {
         others: vec![],
         last_words: vec![],
         lost: None,
+        phases: vec![],
         duration: Duration::from_mins(1),
         log: "log".into(),
     })

@@ -87,6 +87,16 @@ impl GitSource for SimulatedRepository {
         })
     }
 
+    fn touched_since(
+        &self,
+        _: &Revision,
+        _: &Revision,
+        _: &[String],
+        _: usize,
+    ) -> Result<Vec<Revision>, SourceError> {
+        Ok(Vec::new())
+    }
+
     fn named(&self, _: Option<&str>) -> Result<NamedRevision, SourceError> {
         unreachable!("nothing here asks for signatures")
     }

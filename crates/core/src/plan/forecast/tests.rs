@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::desired::step::SourceImage;
 use crate::plan::changes::tests::plan;
-use crate::plan::decision::{Blocked, Build, Building, Manual, Obstacle, Reason};
+use crate::plan::decision::{Blocked, Build, Building, Manual, Obstacle, Reason, TakeOver};
 use reconciler_model::digest::Digest;
 use reconciler_model::ids::{AmiId, AmiName, BuildId, Region, Revision, WorkflowId};
 use reconciler_model::inventory::journal::{Failure, FailureClass};
@@ -180,6 +180,8 @@ fn what_waits_for_a_person_is_left_out_and_what_passes_is_waited_for() {
     let failure = Failure {
         class: FailureClass::Transient,
         cause: "no capacity".into(),
+        changed: String::new(),
+        phases: Vec::new(),
         details: String::new(),
         log: None,
         retry_at: None,
@@ -198,6 +200,28 @@ fn what_waits_for_a_person_is_left_out_and_what_passes_is_waited_for() {
     assert_eq!(outlook.step(&StepId::new("on-it")), None);
     let fine = fleet(&[("fine", None, Decision::InSync, &[MINUTE])]);
     assert_eq!(minutes(&fine, 4), None);
+}
+
+#[test]
+fn an_image_that_is_taken_over_takes_no_time_and_no_slot() {
+    let taken = Decision::TakeOver(TakeOver {
+        reasons: vec![Reason::NeverBuilt],
+        source: source(),
+        fingerprint: Digest::of(b"x").into(),
+        image: AmiId::new("ami-1"),
+        ami_name: AmiName::new("n"),
+        ready: true,
+        attempt: 0,
+    });
+    let only = fleet(&[("a", None, taken.clone(), &[10 * MINUTE])]);
+    assert_eq!(minutes(&only, 1), None, "nothing is built");
+    let both = fleet(&[
+        ("a", None, taken, &[10 * MINUTE]),
+        ("b", Some("a"), after("a"), &[5 * MINUTE]),
+        ("c", None, ready(), &[5 * MINUTE]),
+    ]);
+    assert_eq!(minutes(&both, 2), Some([5, 5]));
+    assert_eq!(outlook(&both, 2).forecast.unwrap().builds_left, 2);
 }
 
 #[test]

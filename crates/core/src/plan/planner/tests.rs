@@ -168,6 +168,8 @@ impl World {
             cause: "it broke".into(),
             details: String::new(),
             log: None,
+            phases: vec![],
+            changed: String::new(),
             retry_at,
         };
         let intent = Intent {
