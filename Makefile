@@ -67,12 +67,12 @@ run-checks:
 	$(TOOLS)/venv/bin/python scripts/mutants.py --check
 	$(MAKE) --no-print-directory generated
 
-# The generated files are compared by a test; this runs only that one.
+# The generated files are compared by tests; this runs only those.
 generated:
-	cargo test --locked --lib config::schema
+	cargo test --locked --lib -- config::schema metrics::table
 
 generate:
-	RECONCILER_UPDATE_GENERATED=1 cargo test --locked --lib config::schema
+	RECONCILER_UPDATE_GENERATED=1 cargo test --locked --lib -- config::schema metrics::table
 
 bench: tools
 	@cargo build --locked --release --bin reconciler --example seed_inventory
@@ -111,6 +111,8 @@ install-files:
 	install -D -m 644 config/reconciler.schema.json $(DESTDIR)$(PREFIX)/share/reconciler/reconciler.schema.json
 	install -D -m 644 config/reconciler-json.schema.json $(DESTDIR)$(PREFIX)/share/reconciler/reconciler-json.schema.json
 	install -D -m 644 deploy/reconciler.yaml $(DESTDIR)$(PREFIX)/share/reconciler/service.yaml
+	install -d $(DESTDIR)$(PREFIX)/share/reconciler/prometheus
+	install -m 644 deploy/prometheus/reconciler.rules.yml deploy/prometheus/reconciler.dashboard.json $(DESTDIR)$(PREFIX)/share/reconciler/prometheus
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|/usr/local/bin|$(PREFIX)/bin|' deploy/reconciler.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/reconciler.service
 	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/reconciler.service

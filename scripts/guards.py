@@ -1,4 +1,5 @@
-"""Every invariant of ARCHITECTURE.md names tests that guard it, and they exist; and nothing logs the Debug form of a value: `make check`.
+"""Every invariant of ARCHITECTURE.md names tests that guard it, and they exist; nothing logs the Debug form of a value, and what serves HTTP is named
+in one place only: `make check`.
 
 That the pure crates are pure is for scripts/dependency_policy.py (what they depend on) and clippy (what of the standard library they call).
 """
@@ -30,6 +31,25 @@ def debug_forms():
                 yield f"{file.relative_to(ROOT)}:{line} logs the Debug form of a value"
 
 
+# What only one place may name: what stands behind it can be replaced there, and nothing of it is set up elsewhere.
+ALONE = {
+    re.compile(r"\b(?:axum|hyper|hyper_util)::"): "src/web/",
+    re.compile(r"\bprometheus_client::"): "src/metrics/",
+    re.compile(r"\breconciler::web\b"): "src/commands/run.rs",
+    re.compile(r"\bcrate::web\b"): "src/web/",
+}
+
+
+def out_of_place():
+    """Who serves HTTP is named by nobody but the daemon."""
+    for file in sorted(sources()):
+        path = file.relative_to(ROOT).as_posix()
+        code = file.read_text(encoding="utf-8")
+        for named, place in ALONE.items():
+            if not path.startswith(place) and named.search(code):
+                yield f"{path} names what only {place} may: {named.search(code).group()}"
+
+
 def main():
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     _, _, table = text.partition("\n## Invariants, and what guards them\n")
@@ -44,6 +64,7 @@ def main():
             wrong.append(f"invariant {number} names no test")
         wrong += [f"invariant {number}: there is no test {test}" for test in tests if not exists(f"lib {test}") and not exists(f"it {test}")]
     wrong += debug_forms()
+    wrong += out_of_place()
     if wrong or not rows:
         sys.exit("guards:\n" + "\n".join(wrong or ["no table of invariants"]))
     print(f"{len(rows)} invariants, {named} tests that guard them, all there")

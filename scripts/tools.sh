@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up what the tests and the demo need, inside .tools/ of this project: Packer, sshd, a Python environment.
+# Sets up what the tests and the demo need, inside .tools/ of this project: Packer, sshd, Prometheus, a Python environment.
 # What the machine has is used; what it lacks is unpacked from Debian's packages, without root and without installing a service.
 # A second run finds everything and ends at once.
 set -euo pipefail
@@ -80,6 +80,14 @@ if ! command -v systemd-analyze >/dev/null; then
   chmod +x "$tools/bin/systemd-analyze"
 fi
 
+# Looks at the metrics, and checks the alert rules.
+for program in prometheus promtool; do
+  if ! command -v "$program" >/dev/null; then
+    [ -x "$tools/root/usr/bin/$program" ] || unpack prometheus
+    provide "$program" "$tools/root/usr/bin/$program" prometheus
+  fi
+done
+
 # Without pkg-config the build does not find the headers of OpenSSL that are there.
 if ! pkg-config --exists openssl 2>/dev/null; then
   unpack libssl-dev
@@ -96,6 +104,9 @@ fi
 
 # Only what starts is there.
 CHECKPOINT_DISABLE=1 "$tools/bin/packer" version >/dev/null || ask "$tools/bin/packer does not start"
+if [ -e "$tools/bin/promtool" ]; then
+  "$tools/bin/promtool" --version >/dev/null 2>&1 || ask "$tools/bin/promtool does not start"
+fi
 if [ -e "$tools/bin/sshd" ]; then
   said=$("$tools/bin/sshd" -V 2>&1) || true
   [[ $said == *OpenSSH* ]] || ask "$tools/bin/sshd does not start: $said"

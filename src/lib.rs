@@ -24,8 +24,12 @@ pub mod git;
 #[cfg(feature = "aws")]
 mod http;
 #[cfg(feature = "aws")]
+pub mod metrics;
+#[cfg(feature = "aws")]
 pub mod packer;
 pub mod parameter_file;
 pub mod secrets;
 pub mod sqlite;
 mod verifier;
+#[cfg(feature = "aws")]
+pub mod web;

@@ -12,12 +12,15 @@ use reconciler::config::Config;
 use reconciler::controller::connect::RealConnector;
 use reconciler::controller::error::PassError;
 use reconciler::controller::main_loop::{
-    Controller, Fetching, FollowedRepository, RunOptions, Wake,
+    Controller, Fetching, FollowedRepository, Observers, RunOptions, Wake,
 };
 use reconciler::controller::status_file::StatusFile;
 use reconciler::git::GitSource;
 use reconciler::git::trusted::Purpose;
 use reconciler::git::watch::RefWatch;
+use reconciler::metrics::{self, Metrics};
+use reconciler::web::Surface;
+use reconciler_aws::calls::SharedCallCounter;
 use reconciler_core::plan::outcome::{Remaining, remaining};
 use reconciler_core::status::trouble::Trouble;
 use reconciler_model::diagnostic::Diagnostic;
@@ -54,30 +57,24 @@ pub(crate) async fn run(
     info!(repositories = repositories.len(), version = env!("CARGO_PKG_VERSION"), "started");
     let (wake, mut wakes) = mpsc::channel(16);
     let asked = on_signals(wake.clone())?;
-    let Some(unfetched) = fetch(&repositories, &mut wakes).await? else {
+    let sources: Vec<_> = repositories
+        .iter()
+        .map(|repository| (repository.name.clone(), Arc::clone(&repository.source)))
+        .collect();
+    let mut driver = controller(&config, repositories, args);
+    let Some(unfetched) = fetch(&sources, &mut wakes).await? else {
         return Ok(ended(args, &asked));
     };
-    let followed: Vec<_> =
-        repositories.iter().map(|repository| Arc::clone(&repository.source)).collect();
     // What could not be fetched is as old as a fetch that nobody has noted.
-    let fetched = repositories.iter().filter(|one| !unfetched.contains_key(&one.name));
-    let fetched: Vec<_> = fetched.map(|repository| repository.source.place()).collect();
-    let mut driver = Controller::new(
-        Arc::new(RealConnector::default()),
-        Arc::clone(&config),
-        repositories,
-        RunOptions { once: args.once, ..RunOptions::default() },
-        Arc::new(Logger),
-    );
-    for place in fetched {
-        driver.fetching().fetched(&place, Timestamp::now());
+    for (_, source) in sources.iter().filter(|(name, _)| !unfetched.contains_key(name)) {
+        driver.fetching().fetched(&source.place(), Timestamp::now());
     }
     let hears = Hears {
         status_file: driver.status_file(),
         fetching: driver.fetching(),
         unfetched: Arc::new(unfetched),
     };
-    watch(&config, followed, &wake, &hears);
+    watch(&config, sources.into_iter().map(|(_, source)| source), &wake, &hears);
     watchdog();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let report = driver.run(wakes).await;
@@ -89,6 +86,40 @@ pub(crate) async fn run(
     let left = report.plans.iter().map(|plan| remaining(plan, None)).max();
     let is_wrong = report.errors > 0 || driver.is_building();
     Ok(exit_code(left.unwrap_or(Remaining::Nothing), is_wrong))
+}
+
+/// The loop, and what shows it over HTTP where the configuration asks for that: nothing of it is
+/// made elsewhere.
+fn controller(
+    config: &Arc<Config>,
+    repositories: Vec<FollowedRepository>,
+    args: &RunArgs,
+) -> Controller {
+    let options = RunOptions { once: args.once, ..RunOptions::default() };
+    let of = |connector: RealConnector, observer| {
+        Controller::new(Arc::new(connector), Arc::clone(config), repositories, options, observer)
+    };
+    let Some(web) = config.web.clone().filter(|_| !args.once) else {
+        return of(RealConnector::default(), Arc::new(Logger));
+    };
+    let (recorder, uncounted) = metrics::recorder();
+    let counter = SharedCallCounter(Arc::new(recorder.clone()));
+    let observers = Observers(vec![Arc::new(Logger), Arc::new(recorder.clone())]);
+    let driver = of(RealConnector::default().counted_by(counter), Arc::new(observers));
+    let settings = metrics::Settings {
+        max_steps: config.metrics.max_steps,
+        interval: config.interval,
+        state_dir: config.state_dir.clone(),
+        started_at: Timestamp::now(),
+    };
+    let surface = Surface {
+        config: web,
+        metrics: Metrics::start(settings, uncounted, driver.views()),
+        interval: config.interval,
+        recorder,
+    };
+    surface.start(driver.status_file());
+    driver
 }
 
 /// A daemon that is told to end has done what it was told; a command that was to end by itself has
@@ -130,13 +161,13 @@ type Unfetched = BTreeMap<String, (Timestamp, String)>;
 /// Fetches what is followed. None if the daemon was told to end meanwhile: an answer that does not
 /// come holds nobody up.
 async fn fetch(
-    repositories: &[FollowedRepository],
+    sources: &[(String, Arc<dyn GitSource>)],
     wakes: &mut mpsc::Receiver<Wake>,
 ) -> Result<Option<Unfetched>, CommandError> {
     let mut unfetched = Unfetched::new();
-    for repository in repositories {
-        let source = Arc::clone(&repository.source);
-        let mut fetching = tokio::task::spawn_blocking(move || source.fetch());
+    for (name, source) in sources {
+        let fetched_one = Arc::clone(source);
+        let mut fetching = tokio::task::spawn_blocking(move || fetched_one.fetch());
         let fetched = loop {
             tokio::select! {
                 fetched = &mut fetching => break fetched.map_err(std::io::Error::other)?,
@@ -151,13 +182,13 @@ async fn fetch(
             Err(error @ (SourceError::Transient { .. } | SourceError::Host { .. })) => {
                 let cause = PassError::from(error).diagnostic();
                 warn!(
-                    repository = repository.name,
+                    repository = name,
                     hint = cause.hint.as_deref(),
                     "fetching {} does not work: {}",
-                    repository.source.place(),
+                    source.place(),
                     cause.one_line()
                 );
-                unfetched.insert(repository.name.clone(), (Timestamp::now(), cause.message));
+                unfetched.insert(name.clone(), (Timestamp::now(), cause.message));
             }
             other => other?,
         }
@@ -190,11 +221,11 @@ struct Hears {
 /// one is fetched on its interval.
 fn watch(
     config: &Config,
-    sources: Vec<Arc<dyn GitSource>>,
+    sources: impl Iterator<Item = Arc<dyn GitSource>>,
     wake: &mpsc::Sender<Wake>,
     hears: &Hears,
 ) {
-    for (source, repository) in sources.into_iter().zip(&config.repositories) {
+    for (source, repository) in sources.zip(&config.repositories) {
         let (wake, poll) = (wake.clone(), repository.poll_interval);
         match source.watched().map(Path::to_owned) {
             Some(folder) => tokio::spawn(async move {

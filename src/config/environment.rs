@@ -17,7 +17,7 @@ const NOT_KEYS: [&str; 4] =
     ["RECONCILER_CONFIG", "RECONCILER_HOST", "RECONCILER_LOG", crate::failpoint::VARIABLE];
 
 /// Keys that may be overridden, each with the type of its value.
-pub(super) const KEYS: [(&str, Kind); 37] = [
+pub(super) const KEYS: [(&str, Kind); 40] = [
     ("state_dir", Kind::Text),
     ("ami_name", Kind::Text),
     ("base_ami_policy", Kind::Text),
@@ -53,6 +53,9 @@ pub(super) const KEYS: [(&str, Kind); 37] = [
     ("retry.initial", Kind::Text),
     ("retry.max", Kind::Text),
     ("retry.person", Kind::Text),
+    ("web.listen", Kind::Text),
+    ("web.hosts", Kind::List),
+    ("metrics.max_steps", Kind::Number),
     ("repositories", Kind::Json),
     ("repository", Kind::Text),
 ];

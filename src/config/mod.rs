@@ -17,9 +17,11 @@ mod state;
 mod trust;
 pub mod validate;
 mod values;
+mod web;
 pub mod yaml;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -71,6 +73,26 @@ pub struct Config {
     pub builds: Retention,
     /// How logs are written by the daemon.
     pub log_format: LogFormat,
+    /// Where the daemon answers over HTTP; none: nowhere, which is the default.
+    pub web: Option<WebConfig>,
+    /// What is measured for Prometheus.
+    pub metrics: MetricsConfig,
+}
+
+/// Where the daemon answers over HTTP, and to whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebConfig {
+    /// The address and the port.
+    pub listen: SocketAddr,
+    /// The names that it answers to, beside those of this host to itself.
+    pub hosts: Vec<String>,
+}
+
+/// What is measured for Prometheus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricsConfig {
+    /// Of how many steps each has series of its own; of more than that none has.
+    pub max_steps: usize,
 }
 
 /// A repository that is followed.

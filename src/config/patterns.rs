@@ -36,6 +36,12 @@ pub(super) const PLUGIN: &str = r"^[A-Za-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._-]+)+$"
 /// An attribute of HCL.
 pub(super) const ATTRIBUTE: &str = r"^[A-Za-z_][A-Za-z0-9_-]*$";
 
+/// An address of this host and a port; an address of IPv6 stands in brackets.
+pub(super) const LISTEN: &str = r"^([0-9]{1,3}(\.[0-9]{1,3}){3}|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$";
+
+/// A name or an address that clients write, without a port; an address of IPv6 stands in brackets.
+pub(super) const HOST: &str = r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])$";
+
 /// Whether a text has a form.
 pub(super) fn fits(pattern: &str, text: &str) -> bool {
     regex_lite::Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))
@@ -46,7 +52,7 @@ mod tests {
     use super::*;
 
     /// Each form, what it takes, and what it refuses.
-    const CASES: [(&str, &[&str], &[&str]); 11] = [
+    const CASES: [(&str, &[&str], &[&str]); 13] = [
         (SOMETHING, &["a", " a "], &["", "  ", "\t"]),
         (VARIABLE, &["HTTPS_PROXY", "_a1"], &["", "A=b", "1A", "A-B", "[\"A\"", "$A"]),
         (
@@ -109,6 +115,16 @@ mod tests {
             &["", "amazon", "https://github.com/hashicorp/amazon", "*"],
         ),
         (ATTRIBUTE, &["skip_region_validation"], &["", "a b", "1a", "a.b"]),
+        (
+            LISTEN,
+            &["127.0.0.1:9180", "0.0.0.0:0", "[::1]:9180"],
+            &["", "9180", ":9180", "localhost:9180", "127.0.0.1", "::1:9180", "http://1.2.3.4:5"],
+        ),
+        (
+            HOST,
+            &["ami.example.com", "a", "10.0.0.7", "[fe80::1]"],
+            &["", "*", "a.example.com:80", "https://a", "a/b", "a.", "-a", "a b"],
+        ),
     ];
 
     #[test]

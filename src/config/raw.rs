@@ -7,11 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::patterns::{
-    ENDPOINT, FOLDER_NAME, IMAGE_NAME, PLUGIN, REGION, REMOTE, SECRET_SOURCE, SOMETHING, TABLE,
-    VARIABLE,
+    ENDPOINT, FOLDER_NAME, HOST, IMAGE_NAME, LISTEN, PLUGIN, REGION, REMOTE, SECRET_SOURCE,
+    SOMETHING, TABLE, VARIABLE,
 };
 use crate::config::schema;
-use crate::config::validate::{MOST_BUILDS_AT_ONCE, MOST_CALLS, MOST_KEPT, MOST_MIB};
+use crate::config::validate::{MOST_BUILDS_AT_ONCE, MOST_CALLS, MOST_KEPT, MOST_MIB, MOST_STEPS};
 use crate::config::{LogFormat, OnShutdown, OnSuperseded};
 use reconciler_model::duration;
 
@@ -60,6 +60,36 @@ pub struct RawConfig {
     pub builds: Option<RawBuilds>,
     /// How the daemon writes its log: `auto`, `text`, `json` or `journald`.
     pub log_format: Option<LogFormat>,
+    /// Has the daemon answer over HTTP: `/metrics`, `/healthz`, `/readyz`. Without this key, which
+    /// may be empty (`web: {}`), it listens nowhere.
+    pub web: Option<RawWeb>,
+    /// What is measured for Prometheus.
+    pub metrics: Option<RawMetrics>,
+}
+
+/// Where the daemon answers over HTTP, and to whom.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Web")]
+pub struct RawWeb {
+    /// Address and port; `127.0.0.1:9180` by default. Port 0 takes one that is free.
+    #[schemars(regex(pattern = LISTEN))]
+    pub listen: Option<String>,
+    /// Names that it answers to, as clients write them, without a port; this host's own names for
+    /// itself (`localhost`, `127.0.0.1`, `[::1]`) and the address of `listen` always count.
+    #[schemars(inner(regex(pattern = HOST)))]
+    pub hosts: Option<Vec<String>>,
+}
+
+/// What is measured for Prometheus.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Metrics")]
+pub struct RawMetrics {
+    /// Of how many steps each has series of its own; of more than that none has, and a series says
+    /// how many are left out.
+    #[schemars(range(min = 1, max = MOST_STEPS))]
+    pub max_steps: Option<usize>,
 }
 
 /// A repository that is followed.

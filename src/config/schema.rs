@@ -120,7 +120,7 @@ pub(super) fn attributes(schema: &mut Schema) {
 
 /// A generated file of the repository is as the program makes it; `make generate` writes it.
 #[cfg(test)]
-pub(super) fn assert_is_up_to_date(file: &str, generated: &str) {
+pub(crate) fn assert_is_up_to_date(file: &str, generated: &str) {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     if std::env::var_os("RECONCILER_UPDATE_GENERATED").is_some() {
         std::fs::write(&path, generated).unwrap();

@@ -13,7 +13,7 @@ use crate::config::refusal::Refusal;
 use crate::config::repository::repositories;
 use crate::config::state::{StateFolder, named, state_folder};
 use crate::config::values::{A_SECOND, Least, count, duration, items, path, something, text};
-use crate::config::{AwsConfig, Config, InventoryConfig, PackerConfig, secrets};
+use crate::config::{AwsConfig, Config, InventoryConfig, PackerConfig, secrets, web};
 use reconciler_core::desired::ami_name::DEFAULT_TEMPLATE;
 use reconciler_model::diagnostic::Diagnostic;
 use reconciler_model::duration;
@@ -30,6 +30,7 @@ const SHORTEST_LEASE: Least = Least {
 pub(super) const MOST_BUILDS_AT_ONCE: usize = 1000;
 pub(super) const MOST_CALLS: usize = 10_000;
 pub(super) const MOST_KEPT: usize = 1_000_000;
+pub(super) const MOST_STEPS: usize = 1_000_000;
 pub(super) const MOST_MIB: usize = 64 * 1024 * 1024;
 
 /// Where Packer's vendor puts its releases.
@@ -80,6 +81,8 @@ pub(super) fn meant(raw: RawConfig, around: &ProcessEnvironment) -> Result<Confi
         retry: retry(&raw.retry.unwrap_or_default())?,
         secrets: secrets::check(raw.secrets.unwrap_or_default(), around)?,
         log_format: raw.log_format.unwrap_or_default(),
+        web: raw.web.map(web::check).transpose()?,
+        metrics: web::metrics(&raw.metrics.unwrap_or_default())?,
         state_dir,
         state_above,
     })

@@ -22,6 +22,7 @@ use crate::packer::{HeartbeatSettings, PackerBuilder, PackerSettings};
 use crate::secrets::CurrentSecrets;
 use crate::sqlite::SqliteInventory;
 use reconciler_aws::budget::CallBudget;
+use reconciler_aws::calls::SharedCallCounter;
 use reconciler_aws::dynamodb::DynamoDbInventory;
 use reconciler_aws::ec2::Ec2Catalog;
 use reconciler_aws::person::PersonalEc2;
@@ -241,18 +242,29 @@ pub trait Connector: Send + Sync {
 
 /// Opens the real ports, on this machine.
 #[derive(Debug)]
-pub struct RealConnector(Context);
+pub struct RealConnector {
+    context: Context,
+    counter: Option<SharedCallCounter>,
+}
 
 impl Default for RealConnector {
     fn default() -> Self {
-        Self(Context::of_this_machine())
+        Self { context: Context::of_this_machine(), counter: None }
+    }
+}
+
+impl RealConnector {
+    /// The same, and what is asked of AWS is counted.
+    #[must_use]
+    pub fn counted_by(self, counter: SharedCallCounter) -> Self {
+        Self { counter: Some(counter), ..self }
     }
 }
 
 #[async_trait]
 impl Connector for RealConnector {
     fn context(&self) -> &Context {
-        &self.0
+        &self.context
     }
 
     async fn connect(
@@ -261,7 +273,7 @@ impl Connector for RealConnector {
         who: &Who<'_>,
         usage: Use,
     ) -> Result<Ports, PassError> {
-        connect_for(&self.0, config, who, usage).await
+        connect_for(&self.context, config, who, usage, self.counter.as_ref()).await
     }
 }
 
@@ -271,7 +283,7 @@ pub async fn connect(
     params: &WorkflowParams,
     usage: Use,
 ) -> Result<Ports, PassError> {
-    connect_for(&Context::of_this_machine(), config, &Who::of(params), usage).await
+    connect_for(&Context::of_this_machine(), config, &Who::of(params), usage, None).await
 }
 
 /// Opens ports.
@@ -280,6 +292,7 @@ async fn connect_for(
     config: &Config,
     who: &Who<'_>,
     usage: Use,
+    counter: Option<&SharedCallCounter>,
 ) -> Result<Ports, PassError> {
     let redactor = CurrentSecrets::new(&config.secrets, who.values.unwrap_or(&Map::new()));
     state_folder::check(config)?;
@@ -289,7 +302,8 @@ async fn connect_for(
                 .in_file(config.state_dir.display().to_string())
         })?;
     }
-    let settings = session_settings(&config.aws, who);
+    let settings =
+        SessionSettings { counter: counter.cloned(), ..session_settings(&config.aws, who) };
     if usage == Use::LookOffline
         && let InventoryConfig::Sqlite { path } = &config.inventory
     {
@@ -348,6 +362,7 @@ fn session_settings(config: &AwsConfig, who: &Who<'_>) -> SessionSettings {
         endpoint_url: config.endpoint_url.clone(),
         or_environment: false,
         budget: Some(CallBudget::of_process(config.max_calls_per_second)),
+        counter: None,
     }
 }
 

@@ -86,6 +86,21 @@ impl PassError {
         matches!(self, Self::Inventory(InventoryError::Malformed { .. }) | Self::Source(_))
     }
 
+    /// Whether it is that the inventory cannot be reached, or not used: nothing was read there.
+    #[must_use]
+    pub fn is_of_the_way_to_the_inventory(&self) -> bool {
+        matches!(
+            self,
+            Self::Inventory(
+                InventoryError::Schema { .. }
+                    | InventoryError::Replaced { .. }
+                    | InventoryError::Denied { .. }
+                    | InventoryError::Credentials { .. }
+                    | InventoryError::Unavailable { .. }
+            )
+        )
+    }
+
     /// For people: what happened, where, what to do.
     #[must_use]
     pub fn diagnostic(&self) -> Diagnostic {

@@ -71,6 +71,7 @@ fn probe() {
         endpoint_url: told("PROBE_ENDPOINT"),
         or_environment: false,
         budget: None,
+        counter: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let answer = runtime.block_on(async {

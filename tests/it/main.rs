@@ -27,3 +27,4 @@ mod source_remote;
 mod storm;
 mod trust;
 mod watched_status;
+mod web;

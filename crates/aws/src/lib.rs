@@ -3,6 +3,7 @@
 //! the program uses an SDK of AWS.
 
 pub mod budget;
+pub mod calls;
 mod credentials;
 pub mod dynamodb;
 pub mod ec2;

@@ -22,6 +22,7 @@ use aws_sdk_ec2::config::{Credentials, IdentityCache};
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
+use crate::calls::SharedCallCounter;
 use crate::credentials::{Refusals, Renewed, Source};
 pub use crate::environment::PackerEnvironment;
 use crate::environment::Reach;
@@ -39,6 +40,7 @@ pub struct Session {
     region: Region,
     profile: Option<String>,
     endpoint_url: Option<String>,
+    counter: Option<SharedCallCounter>,
 }
 
 /// Whose credentials.
@@ -107,6 +109,7 @@ impl Session {
             region: Region::new(region.as_ref()),
             profile: settings.profile.clone(),
             endpoint_url,
+            counter: settings.counter.clone(),
         })
     }
 
@@ -139,6 +142,9 @@ impl Session {
         if let Some(refusals) = self.refusals() {
             config = config.interceptor(refusals.clone()).retry_classifier(refusals);
         }
+        if let Some(counter) = &self.counter {
+            config = config.interceptor(counter.clone());
+        }
         aws_sdk_ec2::Client::from_conf(config.build())
     }
 
@@ -149,6 +155,9 @@ impl Session {
             .region(SdkRegion::new(region.as_str().to_owned()));
         if let Some(refusals) = self.refusals() {
             config = config.interceptor(refusals.clone()).retry_classifier(refusals);
+        }
+        if let Some(counter) = &self.counter {
+            config = config.interceptor(counter.clone());
         }
         aws_sdk_autoscaling::Client::from_conf(config.build())
     }
@@ -162,6 +171,9 @@ impl Session {
         }
         if let Some(refusals) = self.refusals() {
             config = config.interceptor(refusals.clone()).retry_classifier(refusals);
+        }
+        if let Some(counter) = &self.counter {
+            config = config.interceptor(counter.clone());
         }
         aws_sdk_dynamodb::Client::from_conf(config.build())
     }

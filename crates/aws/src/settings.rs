@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::budget::CallBudget;
+use crate::calls::SharedCallCounter;
 use reconciler_core::workflow::WorkflowParams;
 
 /// Where credentials and region come from, if not from the environment.
@@ -30,6 +31,8 @@ pub struct SessionSettings {
     pub or_environment: bool,
     /// How many calls may be made; none: as many as there are.
     pub budget: Option<Arc<CallBudget>>,
+    /// Who counts calls; none: nobody.
+    pub counter: Option<SharedCallCounter>,
 }
 
 impl SessionSettings {

@@ -1,6 +1,9 @@
 //! What the loop tells of: for logs and for people, once for each change. Nothing of it is read
 //! back.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::controller::error::PassError;
@@ -111,8 +114,39 @@ pub struct Failing<'a> {
     pub next_try: Timestamp,
 }
 
-/// Hears what happens.
+/// A pass over everything, once it has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndedPass {
+    /// How long it took.
+    pub took: Duration,
+    /// Whether it started or changed anything.
+    pub acted: bool,
+    /// How many workflows or repositories it could not look at.
+    pub errors: usize,
+}
+
+/// Hears what happens. It must not let the loop wait.
 pub trait Observer: Send + Sync {
     /// Called for each event, from the loop's own task.
     fn notice(&self, origin: &Origin<'_>, event: &Event<'_>);
+
+    /// Called after each pass over everything, from the loop's own task.
+    fn passed(&self, _pass: &EndedPass) {}
+}
+
+/// Several who hear the same, in this order.
+pub struct Observers(pub Vec<Arc<dyn Observer>>);
+
+impl Observer for Observers {
+    fn notice(&self, origin: &Origin<'_>, event: &Event<'_>) {
+        for observer in &self.0 {
+            observer.notice(origin, event);
+        }
+    }
+
+    fn passed(&self, pass: &EndedPass) {
+        for observer in &self.0 {
+            observer.passed(pass);
+        }
+    }
 }

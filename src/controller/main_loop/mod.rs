@@ -39,7 +39,7 @@ use crate::controller::error::PassError;
 use crate::controller::status_file::StatusFile;
 use abandoned_workflows::AbandonedWorkflows;
 use builds_under_way::BuildsUnderWay;
-pub use event::{Event, Failing, Observer, Origin};
+pub use event::{EndedPass, Event, Failing, Observer, Observers, Origin};
 pub use host::Fetching;
 use host::Host;
 use host_fitness::Verdict;
@@ -101,6 +101,8 @@ pub struct PassReport {
     pub errors: usize,
     /// Whether this pass started or changed anything.
     pub acted: bool,
+    /// How long it took.
+    pub took: Duration,
     /// What it came to, as far as this host matters; of one workflow.
     verdict: Verdict,
 }
@@ -162,6 +164,8 @@ impl Controller {
         let mut last = PassReport::default();
         while let Some((report, wanted_again)) = self.pass_unless_stopped(&mut wakes).await {
             last = report;
+            let PassReport { took, acted, errors, .. } = last;
+            self.services.observer.passed(&EndedPass { took, acted, errors });
             self.publish();
             self.remove_old_build_folders(&last);
             let is_at_rest = self.builds.is_empty() && !self.workflows.is_removing_garbage();
@@ -229,6 +233,7 @@ impl Controller {
     /// One pass over everything.
     pub async fn pass(&mut self) -> PassReport {
         let mut report = PassReport::default();
+        let begun = self.services.context.moment();
         self.workflows.begin_pass();
         self.queue.begin_pass();
         self.answer_by_journal(&mut report).await;
@@ -262,6 +267,7 @@ impl Controller {
             let troubles = self.queue.troubles(self.services.context.now());
             self.host.status_file.show("passes", troubles);
         }
+        report.took = self.services.context.moment().saturating_sub(begun);
         report
     }
 
@@ -330,6 +336,7 @@ impl Controller {
         let key = WorkflowKey::new(location, &read.0, &self.services.config);
         self.workflows.coverage.seen(&key);
         let passed = self.pass_workflow(repository, &key, tree, &folder, read, report).await;
+        self.views.note_inventory(&key, passed.as_ref().err(), self.workflows.contains(&key));
         match &passed {
             Err(error) => {
                 self.take_in_error(&key, error);

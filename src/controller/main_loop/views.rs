@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::controller::error::PassError;
 use crate::controller::lease::Held;
 use crate::controller::main_loop::Controller;
 use crate::controller::main_loop::pass_coverage::InGit;
@@ -20,18 +21,38 @@ use reconciler_core::view::{RepositoryView, Slots, Standing, View, WorkflowView}
 pub(super) struct Views {
     sender: watch::Sender<Arc<View>>,
     rollouts: BTreeMap<WorkflowKey, Rollout>,
+    /// The workflows whose inventory was not reached when it was last looked for, and why.
+    unreached: BTreeMap<WorkflowKey, String>,
 }
 
 impl Views {
     /// None is published yet.
     pub(super) fn new(now: jiff::Timestamp) -> Self {
         let (sender, _) = watch::channel(Arc::new(View::of_nothing(now)));
-        Self { sender, rollouts: BTreeMap::new() }
+        Self { sender, rollouts: BTreeMap::new(), unreached: BTreeMap::new() }
     }
 
     /// Sees every view that is published from now on, or the newest of them.
     pub(super) fn subscribe(&self) -> watch::Receiver<Arc<View>> {
         self.sender.subscribe()
+    }
+
+    /// Notes whether a pass over a workflow reached its inventory, by what stopped it and whether
+    /// its ports are open.
+    pub(super) fn note_inventory(
+        &mut self,
+        key: &WorkflowKey,
+        error: Option<&PassError>,
+        is_open: bool,
+    ) {
+        match error {
+            Some(error) if !is_open || error.is_of_the_way_to_the_inventory() => {
+                self.unreached.insert(key.clone(), error.diagnostic().one_line());
+            }
+            _ => {
+                self.unreached.remove(key);
+            }
+        }
     }
 }
 
@@ -59,7 +80,7 @@ impl Controller {
                 None => self.views.rollouts.remove(*key),
             };
         }
-        let workflows: Vec<_> = described
+        let mut workflows: Vec<_> = described
             .iter()
             .map(|(key, state)| {
                 let outlook = outlooks.get(*key).copied();
@@ -68,6 +89,12 @@ impl Controller {
             })
             .collect();
         self.views.rollouts.retain(|key, _| self.workflows.contains(key));
+        let coverage = &self.workflows.coverage;
+        self.views.unreached.retain(|key, _| coverage.of_unserved(key) != Some(InGit::Gone));
+        let unopened = self.views.unreached.iter();
+        let unopened = unopened.filter(|(key, _)| !self.workflows.contains(key));
+        workflows.extend(unopened.map(|(key, why)| unopened_view(key, why)));
+        workflows.sort_by(|a, b| (&a.repository, &a.folder).cmp(&(&b.repository, &b.folder)));
         let waiting = workflows.iter().filter_map(|workflow| workflow.report.as_ref());
         let waiting = waiting.flat_map(|report| &report.steps);
         let slots = Slots {
@@ -119,6 +146,7 @@ impl Controller {
             workflow_id: key.inventory.id.clone(),
             standing,
             report,
+            reaches_inventory: !self.views.unreached.contains_key(key),
             plan,
             rollout,
             error: state.last_error.as_ref().map(|error| error.why.one_line()),
@@ -132,5 +160,20 @@ impl Controller {
             fetched_at: self.host.fetching.fetched_at(&repository.source.place()),
         });
         seen.collect()
+    }
+}
+
+/// A workflow whose ports could not be opened.
+fn unopened_view(key: &WorkflowKey, why: &str) -> WorkflowView {
+    WorkflowView {
+        repository: key.location.repository.clone(),
+        folder: key.location.folder.clone(),
+        workflow_id: key.inventory.id.clone(),
+        standing: Standing::Nobody,
+        report: None,
+        reaches_inventory: false,
+        plan: None,
+        rollout: None,
+        error: Some(why.to_owned()),
     }
 }

@@ -32,7 +32,7 @@ fn an_unknown_key_is_shown_with_the_nearest() {
     2 | inventry:
       | ^^^^^^^^
       |
-      = help: did you mean `inventory`? there are: state_dir, repositories, inventory, aws, packer, ami_name, base_ami_policy, max_concurrent_builds, on_superseded, on_shutdown, interval, lease_duration, retry, secrets, builds, log_format
+      = help: did you mean `inventory`? there are: state_dir, repositories, inventory, aws, packer, ami_name, base_ami_policy, max_concurrent_builds, on_superseded, on_shutdown, interval, lease_duration, retry, secrets, builds, log_format, web, metrics
     ");
 }
 

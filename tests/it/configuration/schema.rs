@@ -79,6 +79,16 @@ const TABLE: &[(Refused, &str)] = &[
     (Both, "on_superseded: stop"),
     (Both, "on_shutdown: kill"),
     (Both, "log_format: logfmt"),
+    // What is shown over HTTP.
+    (By0, "web: {}"),
+    (By0, "web: {listen: '[::1]:9180', hosts: [ami.example.com]}"),
+    (Both, "web: {listen: 9180}"),
+    (Both, "web: {listen: 'localhost:9180'}"),
+    (ByProgram, "web: {listen: '127.0.0.1:99999'}"),
+    (Both, "web: {hosts: ['https://ami.example.com']}"),
+    (Both, "web: {host: a}"),
+    (By0, "metrics: {max_steps: 1}"),
+    (Both, "metrics: {max_steps: 0}"),
     // Names of images.
     (By0, "ami_name: '{workflow_id}/{step_id}-{fingerprint}'"),
     (Both, "ami_name: '{step_id}'"),

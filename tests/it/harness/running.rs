@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 /// A process; killed when it is dropped.
 #[must_use = "a process ends with its value"]
-pub(crate) struct Running(pub(super) Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Running {
     /// Its id.

@@ -8,6 +8,7 @@ use super::planted::{
 };
 use crate::harness::cli::CommandOutput;
 use crate::harness::farm::Farm;
+use crate::web::{AT_A_FREE_PORT, ask, port_of};
 
 #[track_caller]
 fn clean(ran: CommandOutput) -> CommandOutput {
@@ -119,6 +120,28 @@ fn a_running_builds_log_shows_none_and_a_killed_supervisor_leaves_none() {
     assert_clean("AWS", everything_at_aws(&farm));
     let logs = clean(farm.run(&["logs", "good"]));
     assert!(logs.out.contains("it ends"), "{logs:#?}");
+}
+
+#[test]
+fn what_is_answered_over_http_holds_no_secret() {
+    let farm = farm("good", "true");
+    plant(&farm, "bad", "exit 7");
+    farm.reconfigure(|text| format!("{text}{AT_A_FREE_PORT}"));
+    farm.repo.commit("two steps");
+    let _daemon = farm.daemon();
+    let port = port_of(&farm, "daemon");
+    farm.wait_for_state("good", "in-sync");
+    farm.wait_for_state("bad", "quarantined");
+    for path in ["/metrics", "/readyz", "/healthz", "/nothing"] {
+        let answer = ask(port, path);
+        assert_clean(path, &answer.head);
+        assert_clean(path, &answer.body);
+    }
+    farm.wait_until("both steps are shown", |_| {
+        let shown = ask(port, "/metrics").body;
+        assert_clean("/metrics", &shown);
+        shown.contains("step=\"good\"") && shown.contains("state=\"quarantined\"} 1.0")
+    });
 }
 
 #[test]

@@ -85,6 +85,26 @@ pub fn state(decision: &Decision) -> &'static str {
     }
 }
 
+/// All words of [`state`], and that of a record whose step is not in git.
+pub const STATES: [&str; 16] = [
+    "in-sync",
+    "build",
+    "take-over",
+    "name-taken",
+    "retag",
+    "rerecord",
+    "building",
+    "blocked",
+    "awaiting-manual",
+    "backing-off",
+    "quarantined",
+    "suspended",
+    "stopped",
+    "unverified",
+    "broken",
+    "orphaned",
+];
+
 /// The mark before a step's name.
 #[must_use]
 pub fn mark(step: &PlannedStep) -> char {

@@ -3,6 +3,7 @@
 //!
 //! Nothing that reads it decides anything: it may ask or wake, as a command does.
 
+pub mod readiness;
 pub mod rollout;
 
 use std::sync::Arc;
@@ -56,6 +57,8 @@ pub struct WorkflowView {
     /// What stands at it, as `status` says it; none where this process has not looked yet, or stands
     /// by.
     pub report: Option<Report>,
+    /// Whether the inventory that its records are in was reached when it was last looked for.
+    pub reaches_inventory: bool,
     /// What it was made from.
     #[serde(skip)]
     pub plan: Option<Arc<Plan>>,
