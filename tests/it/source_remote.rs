@@ -192,20 +192,21 @@ fn a_key_or_a_token_that_is_not_there_is_said_before_anything_is_sent() {
 fn what_may_work_later_is_told_apart() {
     let busy = GitHttp::start(Answer::Status("503 Service Unavailable"));
     let silent = GitHttp::start(Answer::Silence);
-    let patience = Duration::from_millis(300);
-    for (url, says) in [
-        (busy.url("a.git"), "503"),
-        ("http://127.0.0.1:1/a.git".to_owned(), "connect"),
-        (silent.url("a.git"), "no answer for 300ms"),
-        (format!("ssh://git@127.0.0.1:{}/a", silent.port), "no answer for 300ms"),
+    // Who answers has all the time that a busy machine takes to start git.
+    let (long, short) = (Duration::from_mins(1), Duration::from_millis(300));
+    for (url, timeout, says) in [
+        (busy.url("a.git"), long, "503"),
+        ("http://127.0.0.1:1/a.git".to_owned(), long, "connect"),
+        (silent.url("a.git"), short, "no answer for 300ms"),
+        (format!("ssh://git@127.0.0.1:{}/a", silent.port), short, "no answer for 300ms"),
     ] {
-        let mirror = follow(&url, None, Access { timeout: patience, ..Access::default() });
+        let mirror = follow(&url, None, Access { timeout, ..Access::default() });
         let start = Instant::now();
         match mirror.source.fetch() {
             Err(SourceError::Transient { detail, .. }) => assert_says(&detail, &[says]),
             other => panic!("{url}: {other:?}"),
         }
-        assert!(start.elapsed() < Duration::from_secs(2), "{url}: {:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(30), "{url}: {:?}", start.elapsed());
     }
 }
 
