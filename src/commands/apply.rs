@@ -103,7 +103,7 @@ pub(crate) async fn run(named: Option<&Path>, args: &ApplyArgs) -> Result<ExitCo
         return Ok(ExitCode::from(code));
     }
     let left = tell_what_is_left(&report, &only, &teller, args.output)?;
-    let is_wrong = report.errors > 0 || driver.is_building();
+    let is_wrong = report.errors > 0 || driver.is_building() || teller.a_build_has_failed();
     if args.output == Output::Json {
         let plans = report.plans.iter().map(|plan| json_of(plan, &only));
         print::json(&json!({

@@ -60,6 +60,8 @@ struct Tally {
     waiting: BTreeSet<WorkflowId>,
     /// Builds that ended, for programs.
     ended: Vec<Value>,
+    /// Steps whose last build here has failed.
+    failed: BTreeSet<Place>,
     said_at: Instant,
     /// Why steps are not as git says, as far as that was told.
     causes: BTreeSet<(Place, String)>,
@@ -93,6 +95,7 @@ impl Teller {
                 last: BTreeMap::new(),
                 waiting: BTreeSet::new(),
                 ended: Vec::new(),
+                failed: BTreeSet::new(),
                 said_at: Instant::now(),
                 causes: BTreeSet::new(),
             }),
@@ -137,6 +140,12 @@ impl Teller {
     /// The builds that ended, and images that were taken over, in their order.
     pub(crate) fn ended(&self) -> Vec<Value> {
         self.tally().ended.clone()
+    }
+
+    /// Whether the last build of some step has failed, though the step may be in sync with the image
+    /// that it had before: it was to be built again though nothing changed.
+    pub(crate) fn a_build_has_failed(&self) -> bool {
+        !self.tally().failed.is_empty()
     }
 
     /// A terminal that went away does not stop a build.
@@ -208,9 +217,12 @@ impl Teller {
             Event::Resumed(attempt) => tally.started(place(&attempt.step_id), attempt, "followed"),
             Event::Ended(attempt) => {
                 tally.is_over(place(&attempt.step_id), attempt);
+                let step = place(&attempt.step_id);
                 if let Progress::Failed(failure) = &attempt.progress {
-                    let told = (place(&attempt.step_id), failure.cause.clone());
-                    tally.causes.insert(told);
+                    tally.causes.insert((step.clone(), failure.cause.clone()));
+                    tally.failed.insert(step);
+                } else {
+                    tally.failed.remove(&step);
                 }
                 let name = tally.name(&place(&attempt.step_id));
                 format!(
@@ -221,6 +233,7 @@ impl Teller {
                 )
             }
             Event::TakenOver(attempt) => {
+                tally.failed.remove(&place(&attempt.step_id));
                 tally.is_over(place(&attempt.step_id), attempt);
                 let name = tally.name(&place(&attempt.step_id));
                 format!(

@@ -122,7 +122,8 @@ fn a_build_that_fails_with_the_inputs_that_worked_is_told_so() {
     farm.repo.commit("a script that hangs on the world");
     farm.applies();
     std::fs::write(&switch, "").unwrap();
-    farm.run(&["apply", "--rebuild", "a"]);
+    let ran = farm.run(&["apply", "--rebuild", "a"]);
+    assert_eq!(ran.code, 1, "its image stands, and it was not built again: {ran:#?}");
     let bad = farm.history(&["--failed"]).remove(0);
     assert_eq!(bad.failure.as_ref().unwrap().changed, "nothing");
     let told = farm.run(&["history", "--build", bad.build_id.as_str()]);
