@@ -15,7 +15,7 @@ use reconciler::controller::process_sight::sights;
 use reconciler::controller::step_cache::StepCache;
 use reconciler::git::discover::WorkflowFolder;
 use reconciler::git::trusted::Purpose;
-use reconciler_core::plan::forecast::Outlook;
+use reconciler_core::plan::forecast::{BuildSlots, Outlook};
 use reconciler_core::plan::selection::Selection;
 use reconciler_core::plan::sentences::Context;
 use reconciler_core::plan::sight::Sights;
@@ -183,7 +183,11 @@ pub(crate) async fn show(
                 lines::counts(opened.repository.source.as_ref(), opened.tree.as_ref(), plan);
             let selection = Selection::of(&plan.steps, &named);
             let selection = selection.as_ref();
-            let outlook = Outlook::of(&[(plan, selection)], config.max_concurrent_builds, plan.at);
+            let outlook = Outlook::of(
+                &[(plan, selection)],
+                BuildSlots::of(config.max_concurrent_builds),
+                plan.at,
+            );
             let around = Context {
                 now: plan.at,
                 lines: Some(&counts),

@@ -15,7 +15,7 @@ use reconciler::git::trusted::Purpose;
 use reconciler::packer::silence;
 use reconciler::packer::supervisor::files;
 use reconciler_core::plan::Plan;
-use reconciler_core::plan::forecast::Outlook;
+use reconciler_core::plan::forecast::{BuildSlots, Outlook};
 use reconciler_core::plan::selection::Selection;
 use reconciler_core::status::report::{Facts, Report, SCHEMA, report};
 use reconciler_core::status::trouble::Trouble;
@@ -196,7 +196,7 @@ struct Looked {
 fn reported(config: &Config, looks: &[Looked]) -> Vec<Report> {
     let now = Timestamp::now();
     let plans: Vec<_> = looks.iter().map(|look| (&look.plan, look.selection.as_ref())).collect();
-    let outlooks = Outlook::of(&plans, config.max_concurrent_builds, now);
+    let outlooks = Outlook::of(&plans, BuildSlots::of(config.max_concurrent_builds), now);
     let reports = looks.iter().zip(&outlooks).map(|(look, outlook)| {
         let facts = Facts {
             attempts: &look.newest.attempts,

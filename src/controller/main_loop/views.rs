@@ -1,7 +1,7 @@
 //! Publishes after each pass what stands, for whoever shows it. The loop waits for nobody: who is
 //! slow sees the newest view when it looks, and where nobody listens nothing is made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -12,7 +12,9 @@ use crate::controller::main_loop::Controller;
 use crate::controller::main_loop::pass_coverage::InGit;
 use crate::controller::main_loop::workflow_state::{WorkflowKey, WorkflowState};
 use crate::controller::process_sight::sights_here;
-use reconciler_core::plan::forecast::Outlook;
+use reconciler_core::plan::Plan;
+use reconciler_core::plan::decision::Decision;
+use reconciler_core::plan::forecast::{BuildSlots, Outlook};
 use reconciler_core::status::report::{Facts, report};
 use reconciler_core::view::rollout::Rollout;
 use reconciler_core::view::{RepositoryView, Slots, Standing, View, WorkflowView};
@@ -67,12 +69,13 @@ impl Controller {
         let is_there =
             |key: &WorkflowKey| self.workflows.coverage.of_unserved(key) != Some(InGit::Gone);
         let described: Vec<_> = self.workflows.iter().filter(|(key, _)| is_there(key)).collect();
-        let planned: Vec<_> = described
-            .iter()
-            .filter_map(|(key, state)| Some((*key, state.last_plan.as_deref()?)))
-            .collect();
+        // Of what another acts on, the last plan of this process is an old one.
+        let held = described.iter().filter(|(_, state)| state.fence().is_some());
+        let planned: Vec<_> =
+            held.filter_map(|(key, state)| Some((*key, state.last_plan.as_deref()?))).collect();
         let plans: Vec<_> = planned.iter().map(|(_, plan)| (*plan, None)).collect();
-        let outlooks = Outlook::of(&plans, limit, now);
+        let slots = BuildSlots { limit, taken: self.builds_that_no_plan_shows(&planned) };
+        let outlooks = Outlook::of(&plans, slots, now);
         let outlooks: BTreeMap<_, _> = planned.iter().map(|(key, _)| *key).zip(&outlooks).collect();
         for (key, plan) in &planned {
             match Rollout::after(self.views.rollouts.get(*key), plan) {
@@ -88,7 +91,8 @@ impl Controller {
                 self.view_of(key, state, outlook, rollout)
             })
             .collect();
-        self.views.rollouts.retain(|key, _| self.workflows.contains(key));
+        let held: BTreeSet<_> = planned.iter().map(|(key, _)| *key).collect();
+        self.views.rollouts.retain(|key, _| held.contains(key));
         let coverage = &self.workflows.coverage;
         self.views.unreached.retain(|key, _| coverage.of_unserved(key) != Some(InGit::Gone));
         let unopened = self.views.unreached.iter();
@@ -111,6 +115,18 @@ impl Controller {
             slots,
         };
         self.views.sender.send_replace(Arc::new(view));
+    }
+
+    /// How many builds are followed that none of these plans shows.
+    fn builds_that_no_plan_shows(&self, planned: &[(&WorkflowKey, &Plan)]) -> usize {
+        let steps = planned.iter().flat_map(|(_, plan)| &plan.steps);
+        let shown: BTreeSet<_> = steps
+            .filter_map(|step| match &step.decision {
+                Decision::Building(building) => Some(&building.build_id),
+                _ => None,
+            })
+            .collect();
+        self.builds.ids().filter(|build| !shown.contains(build)).count()
     }
 
     fn view_of(

@@ -19,6 +19,29 @@ use reconciler_model::ids::StepId;
 use reconciler_model::inventory::build_times::BuildTimes;
 use reconciler_model::inventory::record::Built;
 
+/// How many builds may run at once, and how many of these run that no plan shows: of a workflow
+/// that git has no more, say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BuildSlots {
+    /// How many there are.
+    pub limit: usize,
+    /// How many are taken by what no plan shows; when those end nobody knows.
+    pub taken: usize,
+}
+
+impl BuildSlots {
+    /// None of them is taken by what no plan shows.
+    #[must_use]
+    pub fn of(limit: usize) -> Self {
+        Self { limit, taken: 0 }
+    }
+
+    /// How many there are for what the plans show: something always goes on.
+    fn shared(self) -> usize {
+        self.limit.saturating_sub(self.taken).max(1)
+    }
+}
+
 /// When all that waits for nobody is in sync.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forecast {
@@ -75,7 +98,11 @@ impl Outlook {
 
     /// Of several workflows that share the slots, in the order in which a pass looks at them.
     #[must_use]
-    pub fn of(plans: &[(&Plan, Option<&Selection>)], slots: usize, now: Timestamp) -> Vec<Self> {
+    pub fn of(
+        plans: &[(&Plan, Option<&Selection>)],
+        slots: BuildSlots,
+        now: Timestamp,
+    ) -> Vec<Self> {
         let mut jobs = Vec::new();
         let owned = plans.iter().enumerate();
         let ranges: Vec<_> = owned
@@ -86,9 +113,10 @@ impl Outlook {
             })
             .collect();
         let is_known = fill_in_guesses(&mut jobs);
-        let usual = schedule(&jobs, slots, |times| times.usual);
-        let slow = schedule(&jobs, slots, |times| times.slow);
-        let places = places(&jobs, slots);
+        let shared = slots.shared();
+        let usual = schedule(&jobs, shared, |times| times.usual);
+        let slow = schedule(&jobs, shared, |times| times.slow);
+        let places = places(&jobs, shared);
         let outlooks = ranges.into_iter().map(|range| {
             let builds = || range.clone().filter(|job| !jobs[*job].is_free);
             let last = builds().filter(|_| is_known).max_by_key(|job| usual[*job].end);
@@ -109,7 +137,7 @@ impl Outlook {
                 };
                 (jobs[job].step.id.clone(), step)
             });
-            Self { slots, forecast, steps: steps.collect() }
+            Self { slots: slots.limit, forecast, steps: steps.collect() }
         });
         outlooks.collect()
     }
@@ -184,7 +212,7 @@ fn add_jobs<'a>(
         match &step.decision {
             Decision::Build(_) => {}
             Decision::TakeOver(_) => job.is_free = true,
-            Decision::Building(_) => job.runs = true,
+            Decision::Building(_) => (job.runs, job.after) = (true, None),
             Decision::BackingOff { until, .. } => {
                 let held_back = Duration::try_from(until.duration_since(now)).unwrap_or_default();
                 job.held_back = millis(held_back);
@@ -200,16 +228,24 @@ fn add_jobs<'a>(
         jobs.push(job.clone());
         if let Decision::Building(building) = &step.decision
             && building.superseded
+            && (after.is_some() || is_settled(plan, step.parent.as_ref()))
         {
-            // It is built once more.
+            // It is built once more: after its parent, if that is built first, and after itself.
             let first = jobs.len() - 1;
-            let after = Some(first);
-            let again = Job { after, runs: false, ..job };
+            let held_back = if after.is_some() { job.times.usual } else { 0 };
+            let again = Job { after: after.or(Some(first)), runs: false, held_back, ..job };
             let (times, is_guessed) = expected(&again, &times, now);
             known.insert(&step.id, jobs.len());
             jobs.push(Job { times, is_guessed, ..again });
         }
     }
+}
+
+/// Whether what stands on a step can be built on the image that it has; of no step: the base is
+/// there.
+fn is_settled(plan: &Plan, id: Option<&StepId>) -> bool {
+    let step = plan.steps.iter().find(|step| Some(&step.id) == id);
+    step.is_none_or(|step| matches!(step.decision, Decision::InSync | Decision::Update(_)))
 }
 
 /// How long a job takes from now on, and whether nobody knows.
@@ -335,7 +371,7 @@ fn schedule(jobs: &[Job<'_>], slots: usize, time: fn(&Times) -> u64) -> Vec<Sche
                 ready.push((Reverse(jobs[number].plan), behind[number], Reverse(number)));
             }
         }
-        while taken < slots.max(1)
+        while taken < slots
             && let Some((.., Reverse(number))) = ready.pop()
         {
             taken += 1;
@@ -382,7 +418,7 @@ fn places(jobs: &[Job<'_>], slots: usize) -> HashMap<usize, usize> {
     let can_start = |job: &Job<'_>| matches!(&job.step.decision, Decision::Build(build) if matches!(build.source, BuildSource::Known { .. }));
     let mut line: Vec<_> = (0..jobs.len()).filter(|number| can_start(&jobs[*number])).collect();
     line.sort_by_key(|number| (jobs[*number].plan, Reverse(behind[*number]), *number));
-    let free = slots.max(1).saturating_sub(running);
+    let free = slots.saturating_sub(running);
     line.into_iter().skip(free).zip(1..).collect()
 }
 

@@ -96,7 +96,7 @@ fn fleet(steps: &[(&str, Option<&str>, Decision, &[u64])]) -> Plan {
 }
 
 fn outlook(plan: &Plan, slots: usize) -> Outlook {
-    Outlook::of(&[(plan, None)], slots, plan.at).remove(0)
+    Outlook::of(&[(plan, None)], BuildSlots::of(slots), plan.at).remove(0)
 }
 
 /// In how many minutes all is in sync: usually, and if each build is slow.
@@ -175,6 +175,36 @@ fn what_runs_takes_what_is_left_of_its_time_and_holds_its_slot() {
     assert_eq!(minutes(&of(ago(4), true), 2), Some([16, 16]));
 }
 
+/// A push that changes a base while what stands on it is built.
+#[test]
+fn what_runs_on_a_source_that_changes_is_built_again_after_it_and_once() {
+    let of = |parent| {
+        fleet(&[
+            ("base", None, parent, &[60 * MINUTE]),
+            ("on-it", Some("base"), building(ago(10), true), &[20 * MINUTE]),
+        ])
+    };
+    assert_eq!(minutes(&of(ready()), 1), Some([90, 90]), "10 left, 60, and 20 again");
+    assert_eq!(minutes(&of(ready()), 2), Some([80, 80]));
+    assert_eq!(outlook(&of(ready()), 2).forecast.unwrap().builds_left, 3);
+    // A person makes the base: when, nobody can tell.
+    assert_eq!(minutes(&of(manual()), 2), Some([10, 10]));
+    assert_eq!(outlook(&of(manual()), 2).forecast.unwrap().builds_left, 1);
+    assert_eq!(minutes(&of(Decision::InSync), 2), Some([30, 30]));
+}
+
+#[test]
+fn what_no_plan_shows_holds_its_slots() {
+    let plan = three();
+    let slots = BuildSlots { limit: 2, taken: 1 };
+    let outlook = Outlook::of(&[(&plan, None)], slots, plan.at).remove(0);
+    assert_eq!(outlook.forecast.as_ref().unwrap().from(plan.at)[0].as_secs(), 55 * MINUTE);
+    assert_eq!(outlook.step(&StepId::new("c")).unwrap().place, Some(1));
+    assert_eq!(outlook.slots, 2, "people are told how many there are");
+    let none = BuildSlots { limit: 2, taken: 5 };
+    assert!(Outlook::of(&[(&plan, None)], none, plan.at)[0].forecast.is_some());
+}
+
 #[test]
 fn what_waits_for_a_person_is_left_out_and_what_passes_is_waited_for() {
     let failure = Failure {
@@ -240,7 +270,7 @@ fn a_step_that_was_never_built_takes_what_others_take() {
 fn workflows_share_the_slots_in_the_order_of_the_pass() {
     let first = fleet(&[("a", None, ready(), &[10 * MINUTE])]);
     let second = fleet(&[("b", None, ready(), &[20 * MINUTE])]);
-    let both = Outlook::of(&[(&first, None), (&second, None)], 1, first.at);
+    let both = Outlook::of(&[(&first, None), (&second, None)], BuildSlots::of(1), first.at);
     let minutes = |outlook: &Outlook| {
         let [usual, _] = outlook.forecast.as_ref().unwrap().from(first.at);
         usual.as_secs() / MINUTE
