@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -57,8 +58,8 @@ impl Views {
 }
 
 impl Controller {
-    /// Publishes what stands, if anybody listens.
-    pub(super) fn publish(&mut self) {
+    /// Publishes what stands after a pass that took so long, if anybody listens.
+    pub(super) fn publish(&mut self, took: Duration) {
         if self.views.sender.receiver_count() == 0 {
             return;
         }
@@ -105,6 +106,7 @@ impl Controller {
         let view = View {
             sequence: self.views.sender.borrow().sequence + 1,
             at: now,
+            took,
             repositories: self.repositories_seen(),
             workflows,
             troubles: self.host.status_file.shown(),
