@@ -160,6 +160,7 @@ impl Controller {
         let seen = followed.map(|repository| RepositoryView {
             name: repository.name.clone(),
             fetched_at: self.host.fetching.fetched_at(&repository.source.place()),
+            poll_interval: repository.poll_interval,
         });
         seen.collect()
     }

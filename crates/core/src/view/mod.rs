@@ -44,6 +44,8 @@ pub struct RepositoryView {
     pub name: String,
     /// When it was last read or fetched; none: not since the start.
     pub fetched_at: Option<Timestamp>,
+    /// How often that is done.
+    pub poll_interval: Duration,
 }
 
 /// A workflow.
