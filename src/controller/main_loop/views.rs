@@ -11,12 +11,14 @@ use crate::controller::error::PassError;
 use crate::controller::lease::Held;
 use crate::controller::main_loop::Controller;
 use crate::controller::main_loop::pass_coverage::InGit;
-use crate::controller::main_loop::workflow_state::{WorkflowKey, WorkflowState};
+use crate::controller::main_loop::retry_queue::RetryKey;
+use crate::controller::main_loop::workflow_state::{WorkflowKey, WorkflowLocation, WorkflowState};
 use crate::controller::process_sight::sights_here;
 use reconciler_core::plan::forecast::Outlook;
 use reconciler_core::status::report::{Facts, report};
 use reconciler_core::view::rollout::Rollout;
 use reconciler_core::view::{RepositoryView, Slots, Standing, View, WorkflowView};
+use reconciler_model::diagnostic::Diagnostic;
 
 /// Where views are published.
 pub(super) struct Views {
@@ -151,8 +153,25 @@ impl Controller {
             reaches_inventory: !self.views.unreached.contains_key(key),
             plan,
             rollout,
-            error: state.last_error.as_ref().map(|error| error.why.one_line()),
+            error: self.why_not_looked_at(&key.location, state),
         }
+    }
+
+    /// Why the last pass could not look at a workflow: what stopped it there, or before it came to
+    /// the workflow at all.
+    fn why_not_looked_at(
+        &self,
+        location: &WorkflowLocation,
+        state: &WorkflowState,
+    ) -> Option<String> {
+        let before = [
+            RetryKey::Workflow(location.clone()),
+            RetryKey::SharedId(location.clone()),
+            RetryKey::Repository(location.repository.clone()),
+        ];
+        let there = state.last_error.as_ref().map(|error| &error.why);
+        let why = there.or_else(|| before.iter().find_map(|key| self.queue.why_not(key)));
+        why.map(Diagnostic::one_line)
     }
 
     fn repositories_seen(&self) -> Vec<RepositoryView> {
