@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use reconciler::config::load::{ProcessEnvironment, load};
-use reconciler::config::{Config, RepositoryConfig, Rewrite};
+use reconciler::config::{Config, Location, RepositoryConfig, Rewrite};
 use reconciler::controller::checkout::Checkout;
 use reconciler::controller::connect::Ports;
 use reconciler::controller::error::PassError;
@@ -203,8 +203,14 @@ fn followed_repository(
     purpose: Purpose,
 ) -> Result<FollowedRepository, CommandError> {
     let source = open_trusted(repository, &config.state_dir, purpose)?;
+    // A local one is read at each pass, and what is polled there only wakes the loop.
+    let poll_interval = match &repository.location {
+        Location::Local(_) => config.interval,
+        Location::Remote(_) => repository.poll_interval,
+    };
     Ok(FollowedRepository {
         name: repository.name.clone(),
+        poll_interval,
         source: Arc::new(source),
         roots: repository.roots.clone(),
         exclude: repository.exclude.clone(),

@@ -30,8 +30,11 @@ pub(super) fn add(samples: &mut Samples, view: &View, settings: &Settings, now: 
     samples.gauge(table::PASS_INTERVAL, &[], settings.interval.as_secs_f64());
     samples.gauge(table::PROCESS_START, &[], seconds(settings.started_at));
     for repository in &view.repositories {
-        let fetched = repository.fetched_at.map_or(0.0, seconds);
-        samples.gauge(table::LAST_FETCH, &[&repository.name], fetched);
+        // Seconds since 1970 would be an age of decades.
+        let fetched = repository.fetched_at.unwrap_or(settings.started_at);
+        samples.gauge(table::LAST_FETCH, &[&repository.name], seconds(fetched));
+        let poll_interval = repository.poll_interval.as_secs_f64();
+        samples.gauge(table::POLL_INTERVAL, &[&repository.name], poll_interval);
     }
     // What was begun under no known place is no workflow of git's.
     let named = view.workflows.iter().filter(|workflow| !workflow.repository.is_empty());

@@ -140,7 +140,9 @@ metrics! {
     PASS_INTERVAL = ("reconciler_pass_interval_seconds", Kind::Gauge, Some(Unit::Seconds), &[], Limit::Fixed,
         "How often a pass is made when nothing wakes the loop.");
     LAST_FETCH = ("reconciler_repository_last_fetch_timestamp_seconds", Kind::Gauge, None, &["repository"], Limit::Repository,
-        "When the repository was last fetched, or read where it is local, in seconds since 1970; 0 if not since the process began.");
+        "When the repository was last fetched, or read where it is local, in seconds since 1970; before the first time, when the process began.");
+    POLL_INTERVAL = ("reconciler_repository_poll_interval_seconds", Kind::Gauge, Some(Unit::Seconds), &["repository"], Limit::Repository,
+        "How often the repository is fetched, or read where it is local, when nothing happens.");
     SERIES_DROPPED = ("reconciler_series_dropped", Kind::Gauge, None, &[], Limit::Fixed,
         "Series of single steps that are left out, for there are more steps than `metrics.max_steps`.");
     STATE_FREE = ("reconciler_state_free_bytes", Kind::Gauge, Some(Unit::Bytes), &[], Limit::Fixed,

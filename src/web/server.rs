@@ -19,7 +19,7 @@ use tracing::warn;
 
 use crate::metrics::{Recorder, Requested};
 use crate::web::guard::Guard;
-use crate::web::patient::Patient;
+use crate::web::patient::{Patience, Patient};
 use crate::web::routes::{Routes, counted_route, text};
 
 /// How much clients may ask of this server.
@@ -30,14 +30,16 @@ pub(super) struct Limits {
     /// How long the head of a request may take; a connection on which nothing is asked for so long
     /// is closed as well.
     pub(super) head: Duration,
-    /// How long a client may take nothing of what it is sent.
-    pub(super) unread: Duration,
+    /// How long a client may take over what it is sent.
+    pub(super) patience: Patience,
 }
 
 impl Default for Limits {
     /// A few scrapers and people, and many more that hang, none of them for long.
     fn default() -> Self {
-        Self { connections: 128, head: Duration::from_secs(15), unread: Duration::from_secs(15) }
+        let (head, unread) = (Duration::from_secs(15), Duration::from_secs(15));
+        let patience = Patience { unread, answer: Duration::from_mins(1) };
+        Self { connections: 128, head, patience }
     }
 }
 
@@ -114,7 +116,7 @@ async fn connection(stream: TcpStream, answers: Arc<Answers>, limits: Limits) {
         let answers = Arc::clone(&answers);
         async move { Ok::<_, Infallible>(answers.answer(request).await) }
     });
-    let stream = TokioIo::new(Patient::new(stream, limits.unread));
+    let stream = TokioIo::new(Patient::new(stream, limits.patience));
     // A client that goes away, or that is let go, is no news.
     let _ = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -148,7 +150,8 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let short = Duration::from_millis(300);
-        let limits = Limits { connections, head: short, unread: short };
+        let patience = Patience { unread: short, answer: Duration::from_mins(1) };
+        let limits = Limits { connections, head: short, patience };
         tokio::spawn(run(listener, Arc::new(Answers::new(guard, routes, recorder)), limits));
         (address, sender)
     }

@@ -166,7 +166,7 @@ impl Controller {
             last = report;
             let PassReport { took, acted, errors, .. } = last;
             self.services.observer.passed(&EndedPass { took, acted, errors });
-            self.publish();
+            self.publish(took);
             self.remove_old_build_folders(&last);
             let is_at_rest = self.builds.is_empty() && !self.workflows.is_removing_garbage();
             let is_over = is_at_rest && !last.acted && self.queue.next_due().is_none();

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::controller::checkout::{CheckoutError, read_params};
 use crate::controller::context::block_in_place;
@@ -26,6 +27,8 @@ pub struct FollowedRepository {
     pub name: String,
     /// Git.
     pub source: Arc<dyn GitSource>,
+    /// How often a daemon fetches it, or reads it where it is local, when nothing happens.
+    pub poll_interval: Duration,
     /// Where workflows are looked for.
     pub roots: Vec<String>,
     /// Folders that are none.

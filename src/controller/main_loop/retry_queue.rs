@@ -369,6 +369,11 @@ impl RetryQueue {
         }
     }
 
+    /// Why something does not work; none if it does, or was not tried.
+    pub(super) fn why_not(&self, key: &RetryKey) -> Option<&Diagnostic> {
+        self.entries.get(key)?.cause.as_ref()
+    }
+
     /// What does not work, and why.
     pub(super) fn troubles(&self, now: Timestamp) -> Vec<Trouble> {
         let of = |(key, entry): (&RetryKey, &Entry)| {
@@ -456,6 +461,8 @@ mod tests {
         assert!(queue.record_error(&key, Diagnostic::new("no space").hint("make room")));
         assert!(queue.record_error(&other, Diagnostic::new("not signed")));
         let told = queue.troubles(at(1));
+        assert_eq!(queue.why_not(&other).map(Diagnostic::one_line).as_deref(), Some("not signed"));
+        assert_eq!(queue.why_not(&build("2")), None);
         assert_eq!(
             told.iter().map(|one| (one.what.as_str(), one.next_try)).collect::<Vec<_>>(),
             [("repository repo", None), ("settling build 1", Some(at(5)))]
@@ -463,6 +470,7 @@ mod tests {
         assert_eq!(told[1].hint.as_deref(), Some("make room"));
         assert!(queue.forget(&other).is_some());
         assert_eq!(queue.forget(&other), None);
+        assert_eq!(queue.why_not(&other), None);
         assert_eq!(queue.troubles(at(1)).len(), 1);
         assert_eq!(queue.troubles(at(5 + 601)), []);
     }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -10,7 +11,8 @@ use crate::controller::error::PassError;
 use crate::controller::lease::Held;
 use crate::controller::main_loop::Controller;
 use crate::controller::main_loop::pass_coverage::InGit;
-use crate::controller::main_loop::workflow_state::{WorkflowKey, WorkflowState};
+use crate::controller::main_loop::retry_queue::RetryKey;
+use crate::controller::main_loop::workflow_state::{WorkflowKey, WorkflowLocation, WorkflowState};
 use crate::controller::process_sight::sights_here;
 use reconciler_core::plan::Plan;
 use reconciler_core::plan::decision::Decision;
@@ -18,6 +20,7 @@ use reconciler_core::plan::forecast::{BuildSlots, Outlook};
 use reconciler_core::status::report::{Facts, report};
 use reconciler_core::view::rollout::Rollout;
 use reconciler_core::view::{RepositoryView, Slots, Standing, View, WorkflowView};
+use reconciler_model::diagnostic::Diagnostic;
 
 /// Where views are published.
 pub(super) struct Views {
@@ -59,8 +62,8 @@ impl Views {
 }
 
 impl Controller {
-    /// Publishes what stands, if anybody listens.
-    pub(super) fn publish(&mut self) {
+    /// Publishes what stands after a pass that took so long, if anybody listens.
+    pub(super) fn publish(&mut self, took: Duration) {
         if self.views.sender.receiver_count() == 0 {
             return;
         }
@@ -109,6 +112,7 @@ impl Controller {
         let view = View {
             sequence: self.views.sender.borrow().sequence + 1,
             at: now,
+            took,
             repositories: self.repositories_seen(),
             workflows,
             troubles: self.host.status_file.shown(),
@@ -165,8 +169,25 @@ impl Controller {
             reaches_inventory: !self.views.unreached.contains_key(key),
             plan,
             rollout,
-            error: state.last_error.as_ref().map(|error| error.why.one_line()),
+            error: self.why_not_looked_at(&key.location, state),
         }
+    }
+
+    /// Why the last pass could not look at a workflow: what stopped it there, or before it came to
+    /// the workflow at all.
+    fn why_not_looked_at(
+        &self,
+        location: &WorkflowLocation,
+        state: &WorkflowState,
+    ) -> Option<String> {
+        let before = [
+            RetryKey::Workflow(location.clone()),
+            RetryKey::SharedId(location.clone()),
+            RetryKey::Repository(location.repository.clone()),
+        ];
+        let there = state.last_error.as_ref().map(|error| &error.why);
+        let why = there.or_else(|| before.iter().find_map(|key| self.queue.why_not(key)));
+        why.map(Diagnostic::one_line)
     }
 
     fn repositories_seen(&self) -> Vec<RepositoryView> {
@@ -174,6 +195,7 @@ impl Controller {
         let seen = followed.map(|repository| RepositoryView {
             name: repository.name.clone(),
             fetched_at: self.host.fetching.fetched_at(&repository.source.place()),
+            poll_interval: repository.poll_interval,
         });
         seen.collect()
     }

@@ -370,6 +370,7 @@ fn repository(at: &Handle) -> FollowedRepository {
     FollowedRepository {
         guarded: None,
         name: "memory".to_owned(),
+        poll_interval: Duration::from_mins(1),
         source: Arc::new(SimulatedRepository::new(at.clone())),
         roots: vec!["packer_workspaces".to_owned()],
         exclude: Vec::new(),

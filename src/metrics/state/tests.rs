@@ -86,14 +86,16 @@ fn values(view: &View, max_steps: usize) -> Samples {
     samples
 }
 
+fn repository(name: &str, fetched_at: Option<Timestamp>) -> RepositoryView {
+    let poll_interval = Duration::from_mins(1);
+    RepositoryView { name: name.to_owned(), fetched_at, poll_interval }
+}
+
 fn view() -> View {
     let steps = vec![step("s1", "in-sync"), step("s2", "quarantined"), step("s3", "orphaned")];
     View {
         sequence: 3,
-        repositories: vec![
-            RepositoryView { name: "images".to_owned(), fetched_at: Some(at(90)) },
-            RepositoryView { name: "new".to_owned(), fetched_at: None },
-        ],
+        repositories: vec![repository("images", Some(at(90))), repository("new", None)],
         workflows: vec![
             workflow("a", Standing::Holds, Some(report(steps))),
             workflow("b", Standing::StandsBy("other/1/2".to_owned()), None),
@@ -120,7 +122,9 @@ fn each_step_has_a_series_and_each_workflow_its_sums() {
     assert_eq!(samples.of(table::STEPS_NEED_A_PERSON), named(&[("images a", 1.0)]));
     assert_eq!(samples.of(table::LEASE_HELD), named(&[("images a", 1.0), ("images b", 0.0)]));
     assert_eq!(samples.of(table::ROLLOUT_STEPS_LEFT), named(&[("images a", 2.0)]));
-    assert_eq!(samples.of(table::LAST_FETCH), named(&[("images", 90.0), ("new", 0.0)]));
+    assert_eq!(samples.of(table::LAST_FETCH), named(&[("images", 90.0), ("new", 7.0)]));
+    let polled = named(&[("images", 60.0), ("new", 60.0)]);
+    assert_eq!(samples.of(table::POLL_INTERVAL), polled);
     assert_eq!(samples.of(table::SERIES_DROPPED), named(&[("", 0.0)]));
 }
 

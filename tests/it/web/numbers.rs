@@ -125,6 +125,26 @@ fn what_leaves_git_takes_its_series_along() {
 }
 
 #[test]
+fn a_workflow_whose_parameters_cannot_be_read_is_failing_until_they_can() {
+    let farm = Farm::of_one_step(&format!("{QUICK}{AT_A_FREE_PORT}"));
+    let _daemon = farm.daemon();
+    let port = port_of(&farm, "daemon");
+    let place = r#"repository="repo",folder="packer_workspaces""#;
+    let failing = |value: &str| format!("reconciler_workflow_failing{{{place}}} {value}");
+    wait_for_series(&farm, port, "all is well", |lines| has(lines, &failing("0.0")));
+    let file = "packer_workspaces/workflow_param.json";
+    let good = std::fs::read(farm.repo.path().join(file)).unwrap();
+    farm.repo.write(file, "{");
+    farm.repo.commit("what nobody can read");
+    wait_for_series(&farm, port, "it is failing", |lines| {
+        has(lines, &failing("1.0")) && has(lines, "reconciler_troubles 1.0")
+    });
+    farm.repo.write(file, good);
+    farm.repo.commit("as before");
+    wait_for_series(&farm, port, "all is well again", |lines| has(lines, &failing("0.0")));
+}
+
+#[test]
 fn who_stands_by_says_so_and_nothing_of_the_steps() {
     let farm = Farm::of_three_steps();
     farm.configure(&format!("{QUICK}{AT_A_FREE_PORT}metrics:\n  max_steps: 2\n"));

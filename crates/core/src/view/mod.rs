@@ -7,6 +7,7 @@ pub mod readiness;
 pub mod rollout;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -24,6 +25,8 @@ pub struct View {
     pub sequence: u64,
     /// When the pass ended.
     pub at: Timestamp,
+    /// How long it took.
+    pub took: Duration,
     /// The repositories that are followed, in the order of the configuration.
     pub repositories: Vec<RepositoryView>,
     /// The workflows that git describes, in the order of their folders.
@@ -41,6 +44,8 @@ pub struct RepositoryView {
     pub name: String,
     /// When it was last read or fetched; none: not since the start.
     pub fetched_at: Option<Timestamp>,
+    /// How often that is done.
+    pub poll_interval: Duration,
 }
 
 /// A workflow.
@@ -98,6 +103,7 @@ impl View {
         Self {
             sequence: 0,
             at,
+            took: Duration::ZERO,
             repositories: Vec::new(),
             workflows: Vec::new(),
             troubles: Vec::new(),

@@ -8,18 +8,26 @@ use jiff::Timestamp;
 use crate::view::View;
 use reconciler_model::duration;
 
-/// Passes may take longer than the time between them; not so much longer.
-const INTERVALS: u32 = 3;
+/// Passes may take longer than the time between them, or than the last one; not so much longer.
+const TIMES: u32 = 3;
+
+/// So long no pass is late, whatever the time between them: AWS may have a bad minute.
+const NEVER_LATE: Duration = Duration::from_mins(5);
+
+/// How long after the last pass, which took so long, the next one has to have ended.
+fn longest(interval: Duration, took: Duration) -> Duration {
+    let by_interval = interval.saturating_mul(TIMES);
+    by_interval.max(interval.saturating_add(took.saturating_mul(TIMES))).max(NEVER_LATE)
+}
 
 /// Why a daemon is not ready, a sentence each; none: it is. `interval` is the time between passes.
 #[must_use]
 pub fn why_not_ready(view: &View, interval: Duration, now: Timestamp) -> Vec<String> {
     let mut why = Vec::new();
     let since = Duration::try_from(now.duration_since(view.at)).unwrap_or_default();
-    let longest = interval * INTERVALS;
     if view.sequence == 0 {
         why.push("no pass over the repositories has ended yet".to_owned());
-    } else if since > longest {
+    } else if since > longest(interval, view.took) {
         why.push(format!(
             "the last pass ended {} ago, and one should end every {}",
             duration::text(Duration::from_secs(since.as_secs())),
@@ -87,5 +95,21 @@ mod tests {
             after(7, 16, vec![workflow("a", None)]),
             ["the last pass ended 16m ago, and one should end every 5m"]
         );
+    }
+
+    #[test]
+    fn a_pass_may_take_longer_than_the_time_between_passes() {
+        let is_late = |interval, took, seconds| {
+            let at = Timestamp::UNIX_EPOCH;
+            let took = Duration::from_secs(took);
+            let view = View { sequence: 7, took, ..View::of_nothing(at) };
+            let now = at + jiff::SignedDuration::from_secs(seconds);
+            !why_not_ready(&view, Duration::from_secs(interval), now).is_empty()
+        };
+        // An interval of a second says little about a pass.
+        assert!(!is_late(1, 0, 300) && is_late(1, 0, 301));
+        assert!(!is_late(1, 200, 601) && is_late(1, 200, 602));
+        assert!(!is_late(300, 400, 1500) && is_late(300, 400, 1501));
+        assert!(!is_late(300, 10, 900) && is_late(300, 10, 901));
     }
 }
