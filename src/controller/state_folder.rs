@@ -40,8 +40,9 @@ fn folder(folder: &Path, above: &Path, otherwise: &str) -> Result<(), Diagnostic
             Ok(found) if found.is_dir() => return Ok(()),
             Ok(_) => return wrong("is a file, not a folder".to_owned()),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                // A link that leads nowhere is not made by making folders.
-                if fs::symlink_metadata(place).is_ok() {
+                // A link that leads nowhere is not made by making folders. What is no link was made
+                // a moment ago, by a daemon that starts.
+                if fs::symlink_metadata(place).is_ok_and(|found| found.is_symlink()) {
                     return wrong("is a link to what is not there".to_owned());
                 }
                 if must_be {
