@@ -217,13 +217,6 @@ impl Teller {
             Event::Resumed(attempt) => tally.started(place(&attempt.step_id), attempt, "followed"),
             Event::Ended(attempt) => {
                 tally.is_over(place(&attempt.step_id), attempt);
-                let step = place(&attempt.step_id);
-                if let Progress::Failed(failure) = &attempt.progress {
-                    tally.causes.insert((step.clone(), failure.cause.clone()));
-                    tally.failed.insert(step);
-                } else {
-                    tally.failed.remove(&step);
-                }
                 let name = tally.name(&place(&attempt.step_id));
                 format!(
                     "{} {name} {}\n{}",
@@ -233,7 +226,6 @@ impl Teller {
                 )
             }
             Event::TakenOver(attempt) => {
-                tally.failed.remove(&place(&attempt.step_id));
                 tally.is_over(place(&attempt.step_id), attempt);
                 let name = tally.name(&place(&attempt.step_id));
                 format!(
@@ -390,6 +382,12 @@ impl Tally {
     fn is_over(&mut self, place: Place, attempt: &Attempt) {
         self.running.remove(&attempt.build_id);
         self.recorded += usize::from(attempt.is_recorded());
+        if let Progress::Failed(failure) = &attempt.progress {
+            self.causes.insert((place.clone(), failure.cause.clone()));
+            self.failed.insert(place.clone());
+        } else {
+            self.failed.remove(&place);
+        }
         self.leaves(place);
     }
 

@@ -80,12 +80,10 @@ impl Controller {
         let slots = BuildSlots { limit, taken: self.builds_that_no_plan_shows(&planned) };
         let outlooks = Outlook::of(&plans, slots, now);
         let outlooks: BTreeMap<_, _> = planned.iter().map(|(key, _)| *key).zip(&outlooks).collect();
-        for (key, plan) in &planned {
-            match Rollout::after(self.views.rollouts.get(*key), plan) {
-                Some(rollout) => self.views.rollouts.insert((*key).clone(), rollout),
-                None => self.views.rollouts.remove(*key),
-            };
-        }
+        let before = std::mem::take(&mut self.views.rollouts);
+        let rollout = |key, plan| Rollout::after(before.get(key), plan);
+        let rollouts = planned.iter().filter_map(|(key, plan)| Some((*key, rollout(*key, plan)?)));
+        self.views.rollouts = rollouts.map(|(key, rollout)| (key.clone(), rollout)).collect();
         let mut workflows: Vec<_> = described
             .iter()
             .map(|(key, state)| {
@@ -94,8 +92,6 @@ impl Controller {
                 self.view_of(key, state, outlook, rollout)
             })
             .collect();
-        let held: BTreeSet<_> = planned.iter().map(|(key, _)| *key).collect();
-        self.views.rollouts.retain(|key, _| held.contains(key));
         let coverage = &self.workflows.coverage;
         self.views.unreached.retain(|key, _| coverage.of_unserved(key) != Some(InGit::Gone));
         let unopened = self.views.unreached.iter();

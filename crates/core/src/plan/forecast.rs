@@ -114,9 +114,10 @@ impl Outlook {
             .collect();
         let is_known = fill_in_guesses(&mut jobs);
         let shared = slots.shared();
-        let usual = schedule(&jobs, shared, |times| times.usual);
-        let slow = schedule(&jobs, shared, |times| times.slow);
-        let places = places(&jobs, shared);
+        let behind = behind(&jobs);
+        let usual = schedule(&jobs, &behind, shared, |times| times.usual);
+        let slow = schedule(&jobs, &behind, shared, |times| times.slow);
+        let places = places(&jobs, &behind, shared);
         let outlooks = ranges.into_iter().map(|range| {
             let builds = || range.clone().filter(|job| !jobs[*job].is_free);
             let last = builds().filter(|_| is_known).max_by_key(|job| usual[*job].end);
@@ -154,7 +155,7 @@ pub fn build_order<'a>(plan: &'a Plan, selection: Option<&'a Selection>) -> Vec<
     let mut jobs = Vec::new();
     add_jobs(&mut jobs, 0, plan, selection, plan.at);
     fill_in_guesses(&mut jobs);
-    let behind = behind(&jobs, |times| times.usual);
+    let behind = behind(&jobs);
     let weight: HashMap<&StepId, u64> =
         jobs.iter().zip(&behind).map(|(job, behind)| (&job.step.id, *behind)).collect();
     let mut steps: Vec<_> = plan.wanted(selection).collect();
@@ -308,13 +309,13 @@ fn fill_in_guesses(jobs: &mut [Job<'_>]) -> bool {
     guess.is_some() || are_known
 }
 
-/// How long the longest chain of builds is that begins with each job.
-fn behind(jobs: &[Job<'_>], time: fn(&Times) -> u64) -> Vec<u64> {
-    let mut behind: Vec<u64> = jobs.iter().map(|job| time(&job.times)).collect();
+/// How long the longest chain of builds is that begins with each job, by their usual times.
+fn behind(jobs: &[Job<'_>]) -> Vec<u64> {
+    let mut behind: Vec<u64> = jobs.iter().map(|job| job.times.usual).collect();
     // Parents stand before their children.
     for number in (0..jobs.len()).rev() {
         if let Some(parent) = jobs[number].after {
-            let through = time(&jobs[parent].times).saturating_add(behind[number]);
+            let through = jobs[parent].times.usual.saturating_add(behind[number]);
             behind[parent] = behind[parent].max(through);
         }
     }
@@ -331,8 +332,12 @@ struct Scheduled {
 
 /// What becomes of the jobs on so many slots: whenever a slot is free, of those that can start the
 /// first by plan gets it, then the one with the longest chain behind it.
-fn schedule(jobs: &[Job<'_>], slots: usize, time: fn(&Times) -> u64) -> Vec<Scheduled> {
-    let behind = behind(jobs, |times| times.usual);
+fn schedule(
+    jobs: &[Job<'_>],
+    behind: &[u64],
+    slots: usize,
+    time: fn(&Times) -> u64,
+) -> Vec<Scheduled> {
     let mut children: Vec<Vec<usize>> = vec![Vec::new(); jobs.len()];
     for (number, job) in jobs.iter().enumerate() {
         if let Some(parent) = job.after {
@@ -412,8 +417,7 @@ fn chain(jobs: &[Job<'_>], done: &[Scheduled], last: usize) -> Vec<StepId> {
 }
 
 /// The places in the line of those that could start now, were there a slot.
-fn places(jobs: &[Job<'_>], slots: usize) -> HashMap<usize, usize> {
-    let behind = behind(jobs, |times| times.usual);
+fn places(jobs: &[Job<'_>], behind: &[u64], slots: usize) -> HashMap<usize, usize> {
     let running = jobs.iter().filter(|job| job.runs).count();
     let can_start = |job: &Job<'_>| matches!(&job.step.decision, Decision::Build(build) if matches!(build.source, BuildSource::Known { .. }));
     let mut line: Vec<_> = (0..jobs.len()).filter(|number| can_start(&jobs[*number])).collect();
